@@ -1,0 +1,56 @@
+"""Sum the JUnit files of all tox environments into one line: `N passed, N failed[, N skipped]`.
+
+A row that fails without a failing test (lint, typing, an installation) counts as one failure, and
+so does a row that left no JUnit file although it runs tests: green must mean that something ran.
+"""
+
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+# These rows check files instead of running tests.
+WITHOUT_TESTS = {"lint", "typing", "coverage"}
+
+
+def read(junit: Path) -> tuple[int, int, int]:
+    """Return how many tests passed, failed and were skipped."""
+    passed = failed = skipped = 0
+    for suite in ElementTree.parse(junit).getroot().iter("testsuite"):
+        total, errors, failures, skips = (
+            int(suite.get(name, "0")) for name in ("tests", "errors", "failures", "skipped")
+        )
+        failed += errors + failures
+        skipped += skips
+        passed += total - errors - failures - skips
+    return passed, failed, skipped
+
+
+def main(result: Path, totals: Path) -> int:
+    """Print the sum and return the exit status."""
+    if not result.exists():
+        print("tox wrote no result", file=sys.stderr)
+        print("0 passed, 1 failed")
+        return 1
+    passed = failed = skipped = 0
+    environments = json.loads(result.read_text())["testenvs"]
+    for name, environment in sorted(environments.items()):
+        if "result" not in environment:  # the environment that builds the wheel
+            continue
+        junits = sorted(totals.glob(f"{name}.xml")) + sorted(totals.glob(f"{name}.*.xml"))
+        counts = [sum(column) for column in zip(*map(read, junits), strict=True)] or [0, 0, 0]
+        if not environment["result"]["success"] and not counts[1]:
+            print(f"{name}: failed outside its tests", file=sys.stderr)
+            counts[1] = 1
+        elif name not in WITHOUT_TESTS and not counts[0] and not counts[1]:
+            print(f"{name}: ran no test", file=sys.stderr)
+            counts[1] = 1
+        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
+    if not passed and not failed:
+        failed = 1
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))

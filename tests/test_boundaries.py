@@ -1,0 +1,164 @@
+"""What may import what: the core nothing, an adapter one library and the core's public names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import recloser
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "middleware" / "recloser").rglob("*.py"))
+ADAPTERS = sorted((ROOT / "adapters" / "recloser_adapters").rglob("*.py"))
+
+PUBLIC_CORE = ["recloser", "recloser.asgi", "recloser.testing", "recloser.wsgi"]
+
+# Adapter -> libraries that it may import beside the one it is named after.
+BESIDE = {
+    # Flask is made of Werkzeug and click: its routing, and the commands of `app.cli`.
+    "flask": {"werkzeug", "click"},
+}
+
+# The command and its demo are applications rather than adapters: they put a server, a framework, a
+# client and a terminal together, and that is their point. The extra `demo` installs them all.
+APPLICATIONS = {"cli", "_demo"}
+
+
+def _module_name(path: Path) -> str:
+    """Strip the first folder: what is left is the import name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _is_application(path: Path) -> bool:
+    return not APPLICATIONS.isdisjoint(_module_name(path).split("."))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield (module, name) of each import, wherever in the file it stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, None
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: imports are absolute"
+            for alias in node.names:
+                yield node.module or "", alias.name
+
+
+def _libraries(path: Path) -> set[str]:
+    """Top-level third-party packages that the file imports."""
+    ours = {"recloser", "recloser_adapters", "__future__"}
+    return {module.split(".")[0] for module, _ in _imports(path)} - sys.stdlib_module_names - ours
+
+
+LIBRARY_ADAPTERS = [path for path in ADAPTERS if not _is_application(path)]
+PUBLIC_ADAPTERS = [path for path in LIBRARY_ADAPTERS if not path.stem.startswith("_")]
+
+
+@pytest.mark.parametrize("path", CORE, ids=_module_name)
+def test_core_imports_the_standard_library_only(path: Path) -> None:
+    assert _libraries(path) == set()
+    assert not [module for module, _ in _imports(path) if module.startswith("recloser_adapters")]
+
+
+def test_importing_the_core_loads_nothing_else_and_starts_no_thread() -> None:
+    """Also what is imported indirectly: seen from outside, in a fresh interpreter."""
+    script = (
+        "import sys, threading, recloser, recloser.asgi, recloser.wsgi, recloser.testing\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "assert threading.active_count() == 1\n"
+        "print(*sorted(loaded - sys.stdlib_module_names))"
+    )
+    before = _run("import sys; print(*sorted({name.split('.')[0] for name in sys.modules}))")
+
+    loaded = set(_run(script).split())
+
+    # What `site` and .pth files put there (coverage, editable installs) is none of ours.
+    assert loaded - set(before.split()) - {"recloser"} == set()
+
+
+def _run(script: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-I", "-c", script], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.mark.parametrize("path", LIBRARY_ADAPTERS, ids=_module_name)
+def test_an_adapter_imports_the_library_it_is_named_after_and_no_other(path: Path) -> None:
+    allowed = set() if path.stem.startswith("_") else {path.stem}
+
+    assert _libraries(path) <= allowed | BESIDE.get(path.stem, set())
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=_module_name)
+def test_an_adapter_uses_public_names_of_the_core_only(path: Path) -> None:
+    for module, name in _imports(path):
+        if module.split(".")[0] != "recloser":
+            continue
+        full = f"{module}.{name}" if f"{module}.{name}" in PUBLIC_CORE else module
+        assert full in PUBLIC_CORE, f"{full} is private"
+        if name is not None and full == module:
+            assert name in importlib.import_module(module).__all__, f"{module}.{name} is private"
+
+
+@pytest.mark.parametrize("path", PUBLIC_ADAPTERS, ids=_module_name)
+def test_an_adapter_has_an_extra_of_its_name(path: Path) -> None:
+    if path.stem == "__init__":
+        return
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    requirements = project["optional-dependencies"][path.stem]
+
+    assert any(requirement.startswith(path.stem) for requirement in requirements)
+
+
+@pytest.mark.parametrize("name", PUBLIC_CORE)
+def test_all_names_every_public_name_of_a_core_module(name: str) -> None:
+    _check_all(importlib.import_module(name))
+
+
+@pytest.mark.parametrize("path", PUBLIC_ADAPTERS, ids=_module_name)
+def test_all_names_every_public_name_of_an_adapter(path: Path) -> None:
+    if path.stem == "__init__":
+        return
+    # A docs row has every library; a row with one only skips nothing, it does not run this file.
+    _check_all(importlib.import_module(_module_name(path)))
+
+
+def _check_all(module: ModuleType) -> None:
+    """Everything public that the module defines is in `__all__`, sorted, and nothing else is."""
+    defined = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+    exported = list(module.__all__)
+
+    assert exported == sorted(exported)
+    assert defined <= set(exported)
+    assert all(hasattr(module, name) for name in exported)
+
+
+def test_only_the_listed_core_modules_are_public() -> None:
+    public = [_module_name(path) for path in CORE if not path.stem.startswith("_")]
+
+    assert sorted([*public, "recloser"]) == PUBLIC_CORE
+
+
+def test_the_package_root_computes_nothing() -> None:
+    """`__init__` is a docstring, imports and `__all__`."""
+    tree = ast.parse(Path(recloser.__file__).read_text())
+
+    kinds = [type(node) for node in tree.body[1:]]
+
+    assert set(kinds[:-1]) <= {ast.ImportFrom}
+    assert kinds[-1] is ast.Assign
