@@ -1,0 +1,93 @@
+"""Baseline: what latency is normal for one key, and from where on a call is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, inf, log
+
+from recloser._histogram import ExponentialHistogram
+from recloser._policy import Policy
+
+# Quantiles of the standard normal distribution at 0 and +1 standard deviation: between them lies
+# one sigma, and both stay put when a few per cent of the calls are wild.
+_MEDIAN = 0.5
+_ONE_SIGMA = 0.8413
+
+
+class Baseline:
+    """Latencies of good calls in two generations, and the slow threshold drawn from them.
+
+    The threshold T is a z-score on log latency: T = m * exp(z * s) with m = q50 and
+    s = ln(q84 / q50), kept within the policy's floors and ceiling. Location and scale are
+    quantiles, because a mean and a standard deviation are moved by the outliers that they judge.
+
+    Attributes:
+        threshold: A latency above this is slow; seconds.
+        median: The typical latency; seconds, 0.0 while nothing is known.
+        sigma: Scale of the log latency; 0.0 while nothing is known.
+    """
+
+    __slots__ = ("_current", "_policy", "_previous", "learn", "median", "sigma", "threshold")
+
+    learn: Callable[[float], None]
+    """Take in the latency of one good call, in seconds, >= 0."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: until `min_history` calls are known only the ceiling is slow."""
+        self._previous: ExponentialHistogram | None = None
+        self._begin_generation()
+        self.median = 0.0
+        self.sigma = 0.0
+        self.threshold = self._policy.slow_ceiling
+
+    @property
+    def known(self) -> bool:
+        """Whether enough is known to judge latency."""
+        return self.median > 0.0
+
+    @property
+    def count(self) -> int:
+        """Latencies remembered."""
+        return self._current.total + (self._previous.total if self._previous else 0)
+
+    def _begin_generation(self) -> None:
+        self._current = ExponentialHistogram()
+        # Bound once per generation: a method of our own would cost every call one more frame.
+        self.learn = self._current.add
+
+    def refresh(self) -> None:
+        """Draw the threshold anew, and start a new generation when the current one is full."""
+        policy = self._policy
+        history = self.history()
+        if history.total < policy.min_history:
+            return
+        self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
+        z = policy.failure_threshold_z_score
+        self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z)
+        slow = self.median * exp(min(z * self.sigma, 700.0))
+        self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
+        if self._current.total >= policy.history_size:
+            self._previous = self._current
+            self._begin_generation()
+
+    def history(self) -> ExponentialHistogram:
+        """Both generations in one new histogram."""
+        merged = ExponentialHistogram()
+        if self._previous is not None:
+            merged.merge(self._previous)
+        merged.merge(self._current)
+        return merged
+
+    def share_slow(self) -> float:
+        """Share of the remembered calls that the threshold would call slow, 0.0-1.0."""
+        return self.history().share_above(self.threshold) if self.known else 0.0
+
+    def z_score(self, latency: float) -> float:
+        """How many standard deviations of log latency above the median; 0.0 while unknown."""
+        if not self.known:
+            return 0.0
+        return log(latency / self.median) / self.sigma if latency > 0.0 else -inf

@@ -1,0 +1,41 @@
+"""What recloser raises.
+
+    RecloserError
+    └── BreakerOpenError    the breaker refused the call; nothing was sent
+
+Configuration mistakes are `ValueError` or `TypeError` at construction, never one of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recloser._events import Reason, State
+
+
+class RecloserError(Exception):
+    """The root of everything that recloser raises by itself."""
+
+
+class BreakerOpenError(RecloserError):
+    """The breaker refused the call; nothing was sent.
+
+    Attributes:
+        key: Which breaker refused.
+        state: `State.OPEN`, or `State.HALF_OPEN` when every probe slot was taken.
+        reason: Why it opened.
+        retry_after: Seconds until a probe may pass, >= 0.
+    """
+
+    def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
+        super().__init__(key, state, reason, retry_after)
+        self.key = key
+        self.state = state
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        # Keys may come from outside: repr() keeps control characters out of logs.
+        why = f": {self.reason}" if self.reason is not None else ""
+        return f"breaker {self.key!r} is {self.state.value}, retry in {self.retry_after:.1f} s{why}"

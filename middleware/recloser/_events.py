@@ -1,0 +1,87 @@
+"""The vocabulary of change: states, modes, and the frozen events that listeners receive."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+
+class State(enum.Enum):
+    """What a breaker does with the next call."""
+
+    CLOSED = "closed"
+    """Every call is admitted."""
+    OPEN = "open"
+    """Every call is refused until it is time to look again."""
+    HALF_OPEN = "half_open"
+    """A few probes are admitted; the rest is refused."""
+
+
+class Mode(enum.Enum):
+    """How much a breaker may do with its verdict."""
+
+    ENFORCE = "enforce"
+    """Refuse when open."""
+    OBSERVE = "observe"
+    """Decide and report, but refuse nothing: day one of every roll-out."""
+    DISABLED = "disabled"
+    """Admit everything, learn nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a breaker changed its state.
+
+    Attributes:
+        rule: The rule that decided: `failures`, `slow`, `bad_calls` (some of both), `probe_failed`,
+            `recovered`, `new_normal`, `retry_after`, `quota`, `look_again`, `manual` or `reset`.
+        sentence: The same in plain words, numbers included.
+        numbers: What the rule compared, by name. Times are seconds, ratios lie in 0.0-1.0.
+    """
+
+    rule: str
+    sentence: str
+    numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One change of state of one breaker.
+
+    Attributes:
+        key: The breaker's key.
+        before: The state it left.
+        after: The state it entered; never equal to `before`.
+        reason: Why.
+        generation: Number of the generation that began, counted per breaker. A call admitted in
+            an earlier one no longer has a vote.
+        at: When, in seconds of the registry's clock.
+    """
+
+    key: str
+    before: State
+    after: State
+    reason: Reason
+    generation: int
+    at: float
+
+    def __str__(self) -> str:
+        return f"{self.key!r} {self.before.value} -> {self.after.value}: {self.reason}"
+
+
+class Listener(Protocol):
+    """Something that wants to know of changes; see `Registry.subscribe`."""
+
+    def on_transition(self, transition: Transition) -> None:
+        """Take note of a transition.
+
+        Called on the thread of the call that caused it, after the breaker's lock was released,
+        in order and one at a time per breaker. It may use the breaker. What it raises is counted
+        and logged, and goes no further.
+        """

@@ -1,0 +1,110 @@
+"""ExponentialHistogram: a distribution of latencies in little, bounded memory.
+
+A bucket is an eighth of an octave wide, so a quantile is off by at most half a bucket, 4.4 %,
+whatever its size: the base-2 exponential histogram of OpenTelemetry at
+scale 3. https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
+"""
+
+from __future__ import annotations
+
+from math import exp2, log2
+
+BUCKETS_PER_OCTAVE = 8
+# Bucket 0 begins at 2**-20 s, a microsecond (no call through Python is faster); the last one
+# ends at 2**16 s, 18 hours (no caller waits longer).
+_OCTAVES_BELOW_ONE = 20
+_SHORTEST = 2.0**-_OCTAVES_BELOW_ONE
+_SHIFT = _OCTAVES_BELOW_ONE * BUCKETS_PER_OCTAVE
+_LAST = 36 * BUCKETS_PER_OCTAVE - 1
+
+
+def _index(latency: float) -> int:
+    if latency <= _SHORTEST:
+        return 0
+    return min(int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT), _LAST)
+
+
+class ExponentialHistogram:
+    """Counts by logarithmic bucket; O(1) to add to, at most 288 counters.
+
+    It holds what the caller adds and forgets nothing by itself: `Baseline` keeps two of them
+    and replaces the older one.
+    """
+
+    __slots__ = ("_counts", "_first", "total")
+
+    def __init__(self) -> None:
+        # A dense list that covers just the buckets seen: latencies of one key span few octaves.
+        self._counts: list[int] = []
+        self._first = 0
+        self.total = 0
+
+    def add(self, latency: float) -> None:
+        """Count one latency, in seconds, >= 0. Extremes count in the outermost bucket."""
+        if latency <= _SHORTEST:
+            index = 0
+        else:  # _index(), written out: this runs once per call
+            index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT)
+        offset = index - self._first
+        counts = self._counts
+        if 0 <= offset < len(counts):
+            counts[offset] += 1
+        else:
+            self._add_outside(min(index, _LAST))
+        self.total += 1
+
+    def _add_outside(self, index: int, count: int = 1) -> None:
+        counts = self._counts
+        if not counts:
+            self._first = index
+        if index < self._first:
+            counts[:0] = [0] * (self._first - index)
+            self._first = index
+        missing = index - self._first + 1 - len(counts)
+        if missing > 0:
+            counts.extend([0] * missing)
+        counts[index - self._first] += count
+
+    def merge(self, other: ExponentialHistogram) -> None:
+        """Add all counts of another histogram to this one."""
+        if not other.total:
+            return
+        # Zero counts at both ends make room; the loop then needs no bounds.
+        self._add_outside(other._first, 0)
+        self._add_outside(other._first + len(other._counts) - 1, 0)
+        counts = self._counts
+        for offset, count in enumerate(other._counts, other._first - self._first):
+            counts[offset] += count
+        self.total += other.total
+
+    def quantiles(self, *shares: float) -> tuple[float, ...]:
+        """Latencies below which these shares of the counts lie, interpolated within a bucket.
+
+        Args:
+            shares: Ascending, each in 0.0-1.0.
+
+        Returns:
+            Seconds, one per share; zeros when nothing was counted.
+        """
+        if not self.total:
+            return (0.0,) * len(shares)
+        found: list[float] = []
+        below = 0
+        wanted = iter(shares)
+        rank = next(wanted, None)
+        for offset, count in enumerate(self._counts):
+            if not count:
+                continue
+            while rank is not None and rank * self.total <= below + count:
+                inside = max(rank * self.total - below, 0.0) / count
+                found.append(exp2((self._first + offset + inside - _SHIFT) / BUCKETS_PER_OCTAVE))
+                rank = next(wanted, None)
+            below += count
+        return tuple(found)
+
+    def share_above(self, latency: float) -> float:
+        """Share of the counts above a latency in seconds, 0.0-1.0; to a bucket's precision."""
+        if not self.total:
+            return 0.0
+        edge = _index(latency) + 1 - self._first
+        return sum(self._counts[max(edge, 0) :]) / self.total

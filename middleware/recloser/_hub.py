@@ -1,0 +1,60 @@
+"""Hub: where events go out and faults are counted; one per registry."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from recloser._events import Listener, State, Transition
+
+_log = logging.getLogger("recloser")
+_log.addHandler(logging.NullHandler())
+_LOG_EVERY = 60.0  # seconds between two log lines about the same kind of fault
+
+
+class Hub:
+    """Listeners, the log, and a count of what went wrong around them.
+
+    Attributes:
+        faults: Faults of key functions, classifiers, listeners, handlers, and of our own.
+        strange_latencies: Latencies ignored because they were negative, infinite or NaN.
+    """
+
+    __slots__ = ("_listeners", "_logged_at", "faults", "strange_latencies")
+
+    def __init__(self) -> None:
+        # Replaced as a whole, never changed in place: delivery reads it without a lock.
+        self._listeners: tuple[Listener, ...] = ()
+        self._logged_at: dict[str, float] = {}
+        self.faults = 0
+        self.strange_latencies = 0
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Send transitions to a listener; call the result to stop."""
+        self._listeners = (*self._listeners, listener)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
+        return unsubscribe
+
+    def deliver(self, transitions: Iterable[Transition]) -> None:
+        """Log transitions and hand them to every listener; contain what those raise."""
+        for transition in transitions:
+            opened = transition.before is State.CLOSED and transition.after is State.OPEN
+            level = logging.WARNING if opened else logging.INFO
+            _log.log(level, "%s", transition, extra={"recloser_key": transition.key})
+            for listener in self._listeners:
+                try:
+                    listener.on_transition(transition)
+                except Exception as error:
+                    self.fault("listener", error)
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Count a fault that must not reach the call; log it, once a minute per place."""
+        self.faults += 1
+        now = time.monotonic()
+        if now - self._logged_at.get(where, -_LOG_EVERY) >= _LOG_EVERY:
+            self._logged_at[where] = now
+            _log.warning("fault in %s, the call was admitted: %r", where, error, exc_info=error)

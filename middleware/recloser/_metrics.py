@@ -1,0 +1,143 @@
+"""What a breaker shows of itself: figures for machines, one sentence for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, inf, sqrt
+from typing import TYPE_CHECKING
+
+from recloser import _reasons
+from recloser._events import Mode, State
+
+if TYPE_CHECKING:
+    from recloser._circuit import Circuit
+    from recloser._policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """Figures of one breaker at one moment.
+
+    Latencies are seconds, rates lie in 0.0-1.0. Counts are totals since the breaker was made.
+
+    Attributes:
+        key: The breaker's key.
+        state: What is done with the next call.
+        mode: Whether it refuses, only reports, or does nothing.
+        calls: Calls asked for, refused ones included.
+        successes: Calls that answered, slow ones included.
+        failures: Calls that failed.
+        slow: Calls that answered above the slow threshold of their time.
+        throttled: Calls answered with "later".
+        ignored: Calls that said nothing, by the caller's own fault.
+        cancelled: Calls that the caller left.
+        refused: Calls refused; in mode observe, that would have been.
+        in_flight: Permits given out and not ended.
+        count: Calls that ended with a success or a failure: what the next three speak of.
+        mean: Mean latency of those.
+        standard_deviation: Standard deviation of their latency.
+        error_rate: Share of failures among them.
+        p50: Median latency of the good calls in the history; 0.0 while there are none.
+        p90: Latency that 90 % of them stayed below.
+        p99: Latency that 99 % of them stayed below.
+        slow_threshold: A latency above this is slow.
+        normal_bad_rate: Share of bad calls that is normal for this key.
+        surprise: Evidence against normal, in nats.
+        enough: The evidence at which it opens.
+        generation: Changes of state so far.
+        retry_after: Seconds until a call may be admitted; 0.0 when one would be now.
+    """
+
+    key: str
+    state: State
+    mode: Mode
+    calls: int
+    successes: int
+    failures: int
+    slow: int
+    throttled: int
+    ignored: int
+    cancelled: int
+    refused: int
+    in_flight: int
+    count: int
+    mean: float
+    standard_deviation: float
+    error_rate: float
+    p50: float
+    p90: float
+    p99: float
+    slow_threshold: float
+    normal_bad_rate: float
+    surprise: float
+    enough: float
+    generation: int
+    retry_after: float
+
+
+def measure(key: str, mode: Mode, circuit: Circuit, now: float) -> Metrics:
+    """Read the figures off a circuit; the caller holds the lock."""
+    count = circuit.successes + circuit.failures
+    mean = circuit.latency_sum / count if count else 0.0
+    variance = circuit.latency_squares / count - mean * mean if count else 0.0
+    history = circuit.baseline.history()
+    for latency in circuit.held:
+        history.add(latency)
+    p50, p90, p99 = history.quantiles(0.5, 0.9, 0.99)
+    return Metrics(
+        key=key,
+        state=circuit.state,
+        mode=mode,
+        calls=circuit.asked,
+        successes=circuit.successes,
+        failures=circuit.failures,
+        slow=circuit.slow,
+        throttled=circuit.throttled,
+        ignored=circuit.ignored,
+        cancelled=circuit.cancelled,
+        refused=circuit.refused,
+        in_flight=circuit.in_flight,
+        count=count,
+        mean=mean,
+        standard_deviation=sqrt(max(variance, 0.0)),
+        error_rate=circuit.failures / count if count else 0.0,
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        slow_threshold=circuit.baseline.threshold,
+        normal_bad_rate=circuit.evidence.normal_bad_rate,
+        surprise=circuit.evidence.surprise,
+        enough=circuit.evidence.enough,
+        generation=circuit.generation,
+        retry_after=circuit.wait(now),
+    )
+
+
+def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
+    """Say what a circuit does and which numbers decided; the caller holds the lock."""
+    sentence = _explain_state(circuit, policy, now)
+    if mode is Mode.ENFORCE:
+        return sentence
+    return f"{mode.value}, nothing is refused; {sentence}"
+
+
+def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
+    if circuit.state is State.OPEN:
+        left = circuit.wait(now)
+        until = "until told otherwise" if left == inf else f"for {_reasons.seconds(left)} more"
+        return f"open {until}: {circuit.reason}"
+    if circuit.state is State.HALF_OPEN:
+        good, bad, window = circuit.probes
+        needed = ceil(policy.success_rate_threshold * policy.half_open_requests)
+        return (
+            f"half-open: {good} good and {bad} bad probes of {needed} good ones, {window} at a time"
+        )
+    evidence = circuit.evidence
+    slow = _reasons.slower_than(circuit.baseline, policy)
+    normal = f"bad is failed or {slow}, and a share of {evidence.normal_bad_rate:.2g} is normal"
+    if evidence.surprise == 0.0:
+        return f"closed: {normal}"
+    return (
+        f"closed, but {evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad, "
+        f"evidence {evidence.surprise:.1f} of {evidence.enough:.1f}: {normal}"
+    )

@@ -1,0 +1,59 @@
+"""What the end of a call says about the callee: from an exception or an HTTP status to a vote."""
+
+from __future__ import annotations
+
+import enum
+
+from recloser._errors import BreakerOpenError
+
+
+class Outcome(enum.Enum):
+    """How a call ended, as far as the callee's health is concerned."""
+
+    SUCCESS = "success"
+    """It answered; slow or not is for the breaker to say."""
+    FAILURE = "failure"
+    """It failed, and that was its own fault."""
+    THROTTLED = "throttled"
+    """It said "later". A vote about our rate, not about its health."""
+    IGNORED = "ignored"
+    """The caller's own fault (a 4xx, a local mistake). No vote."""
+    CANCELLED = "cancelled"
+    """The caller went away. No vote, unless the call had already been slow."""
+
+    @staticmethod
+    def of_error(error: BaseException) -> Outcome:
+        """Classify what a call raised.
+
+        A refusal by another breaker is ignored, an `Exception` is a failure, and what is no
+        `Exception` (cancellation, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) cancels.
+        Of an exception group the worst leaf counts.
+        """
+        if isinstance(error, BreakerOpenError):
+            return Outcome.IGNORED
+        if isinstance(error, BaseExceptionGroup):
+            leaves = {Outcome.of_error(leaf) for leaf in error.exceptions}
+            for worst in (Outcome.FAILURE, Outcome.CANCELLED):
+                if worst in leaves:
+                    return worst
+            return Outcome.IGNORED
+        return Outcome.FAILURE if isinstance(error, Exception) else Outcome.CANCELLED
+
+    @staticmethod
+    def of_status(status: int) -> Outcome:
+        """Classify the status that our own handler answered with (inbound)."""
+        if status >= 500:
+            return Outcome.FAILURE
+        return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
+
+    @staticmethod
+    def of_upstream_status(status: int) -> Outcome:
+        """Classify the status that an upstream answered with (outbound).
+
+        408 is the upstream's time-out and 529 an overload; 429 is a limit of ours.
+        """
+        if status == 429:
+            return Outcome.THROTTLED
+        if status >= 500 or status == 408:
+            return Outcome.FAILURE
+        return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS

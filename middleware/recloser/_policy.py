@@ -1,0 +1,133 @@
+"""Policy: every number in the system, with its unit, range, default and the default's source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+# Field -> lowest and highest value allowed, both included.
+_RANGES: dict[str, tuple[float, float]] = {
+    "failure_threshold_z_score": (0.5, 10.0),
+    "min_latency_ratio": (1.0, 1000.0),
+    "slow_floor": (0.0, 3600.0),
+    "slow_ceiling": (0.001, 86400.0),
+    "history_size": (50, 1_000_000),
+    "min_history": (10, 1_000_000),
+    "failure_rate_threshold": (0.05, 1.0),
+    "min_failures": (1, 10_000),
+    "false_trip_interval": (100.0, 1e15),
+    "normal_bad_rate": (0.0001, 0.5),
+    "evidence_half_life": (1.0, 86400.0),
+    "open_for": (0.001, 3600.0),
+    "max_open_for": (0.001, 86400.0),
+    "typical_outage": (0.1, 86400.0),
+    "jitter": (0.0, 0.5),
+    "half_open_requests": (1, 10_000),
+    "success_rate_threshold": (0.01, 1.0),
+    "latency_patience": (1.0, 86400.0),
+    "max_retry_after": (0.0, 86400.0),
+    "quota_open_for": (1.0, 604800.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """When a breaker opens, when it looks again, and when it closes.
+
+    Times are seconds, ratios and rates lie in 0.0-1.0, counts are whole calls. The defaults need
+    no tuning in the common case: what differs from key to key is learned.
+
+    Args:
+        failure_threshold_z_score: A call is slow when its log latency lies this many standard
+            deviations above the median, 0.5-10. 2.5 is the choice of the llmkit breaker, of whose
+            normal calls 0.6 % are slower.
+        min_latency_ratio: A call is never slow below this multiple of the median, 1-1000,
+            however narrow the distribution.
+        slow_floor: A call is never slow below this latency, 0-3600 s: nobody misses it.
+        slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even when
+            everything is. It is also the lease of a call before anything was learned.
+        history_size: Calls in one generation of the latency history, 50-1,000,000; one to two
+            generations are remembered.
+        min_history: Successes before latency is judged at all, 10-1,000,000. Below some 30 a
+            standard deviation says nothing.
+        failure_rate_threshold: It opens only if at least this share of the calls since suspicion
+            began were bad (failed or slow), 0.05-1.
+        min_failures: It opens on no fewer bad calls than this, 1-10,000. Envoy, Finagle and
+            most Python breakers agree on 5.
+        false_trip_interval: Healthy calls between two false openings, by design, 100-1e15. The
+            evidence needed follows from it and from what is normal for the key.
+        normal_bad_rate: Share of bad calls taken for normal before anything was learned,
+            0.0001-0.5; it weighs like 50 calls.
+        evidence_half_life: Seconds of silence in which evidence halves, 1-86400.
+        open_for: Shortest time it stays open, 0.001-3600 s, and the time to the first look.
+        max_open_for: Longest time between two looks, 0.001-86400 s.
+        typical_outage: How long an outage is expected to last at its beginning, 0.1-86400 s; later
+            it is expected to last as long again as it did. Looks are spaced by it: see `Circuit`.
+        jitter: Share by which times to look again are varied at random, 0-0.5, so that many
+            workers do not look in step. Envoy's users asked for it (envoy#6016).
+        half_open_requests: Probes that decide, 1-10,000. resilience4j and llmkit use 10.
+        success_rate_threshold: It closes when this share of the probes was good, 0.01-1.
+        latency_patience: After so long with slow but successful answers, 1-86400 s, the latency
+            is accepted as the new normal.
+        max_retry_after: The longest wait an upstream may ask for, 0-86400 s. Linkerd caps at 300.
+        quota_open_for: How long it stays open when an upstream says that money or quota is used
+            up and not when that ends, 1-604800 s.
+        ignore_errors: Exceptions that say nothing of the callee, besides refusals.
+
+    Raises:
+        ValueError: A value out of range, infinite or NaN; the message names field, range, value.
+        TypeError: A value of the wrong type, or an unknown field.
+    """
+
+    failure_threshold_z_score: float = 2.5
+    min_latency_ratio: float = 2.0
+    slow_floor: float = 0.05
+    slow_ceiling: float = 60.0
+    history_size: int = 1000
+    min_history: int = 30
+    failure_rate_threshold: float = 0.5
+    min_failures: int = 5
+    false_trip_interval: float = 1_000_000.0
+    normal_bad_rate: float = 0.02
+    evidence_half_life: float = 60.0
+    open_for: float = 0.5
+    max_open_for: float = 60.0
+    typical_outage: float = 60.0
+    jitter: float = 0.1
+    half_open_requests: int = 10
+    success_rate_threshold: float = 0.8
+    latency_patience: float = 120.0
+    max_retry_after: float = 300.0
+    quota_open_for: float = 900.0
+    ignore_errors: tuple[type[BaseException], ...] = ()
+
+    def __post_init__(self) -> None:
+        counts = {field.name for field in fields(self) if field.type == "int"}
+        for name, (low, high) in _RANGES.items():
+            _check_number(name, getattr(self, name), low, high, whole=name in counts)
+        _check_errors(self.ignore_errors)
+        for smaller, larger in (
+            ("slow_floor", "slow_ceiling"),
+            ("open_for", "max_open_for"),
+            ("min_history", "history_size"),
+        ):
+            if getattr(self, smaller) > getattr(self, larger):
+                raise ValueError(
+                    f"{smaller} must be at most {larger} ({getattr(self, larger)!r}), "
+                    f"not {getattr(self, smaller)!r}"
+                )
+
+
+def _check_number(name: str, value: object, low: float, high: float, *, whole: bool) -> None:
+    kind = "a whole number" if whole else "a number"
+    # A bool is an int to Python, but `half_open_requests=True` is a mistake.
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise TypeError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
+    if not low <= value <= high:  # NaN compares false, so it is refused too
+        raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
+
+
+def _check_errors(errors: object) -> None:
+    if not isinstance(errors, tuple) or not all(
+        isinstance(error, type) and issubclass(error, BaseException) for error in errors
+    ):
+        raise TypeError(f"ignore_errors must be a tuple of exception classes, not {errors!r}")

@@ -1,0 +1,105 @@
+"""The plain sentences: why a breaker did what it did, with the numbers that decided."""
+
+from __future__ import annotations
+
+from recloser._baseline import Baseline
+from recloser._events import Reason
+from recloser._evidence import Evidence
+from recloser._policy import Policy
+
+
+def seconds(value: float) -> str:
+    """A duration to three digits, in the unit a person would choose."""
+    if value < 0.9995:
+        return f"{value * 1000:.3g} ms"
+    return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
+
+
+def slower_than(baseline: Baseline, policy: Policy) -> str:
+    """What slow means for this key."""
+    if not baseline.known:
+        return f"slower than the ceiling of {seconds(policy.slow_ceiling)}"
+    return (
+        f"slower than {seconds(baseline.threshold)} = "
+        f"{baseline.z_score(baseline.threshold):.2g} sigma over a median of "
+        f"{seconds(baseline.median)}"
+    )
+
+
+def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure: str) -> Reason:
+    """The evidence was enough to open."""
+    failed = round(evidence.bad - evidence.slow)
+    slow = round(evidence.slow)
+    parts: list[str] = []
+    if slow:
+        parts.append(f"{slow} {slower_than(baseline, policy)}")
+    if failed:
+        parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
+    rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
+    sentence = (
+        f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
+        f"({', '.join(parts)}), where {evidence.normal_bad_rate:.2g} is the normal share"
+    )
+    return Reason(
+        rule,
+        sentence,
+        {
+            "calls": evidence.calls,
+            "bad": evidence.bad,
+            "slow": evidence.slow,
+            "bad_rate": evidence.bad_rate,
+            "normal_bad_rate": evidence.normal_bad_rate,
+            "surprise": evidence.surprise,
+            "enough": evidence.enough,
+            "slow_threshold": baseline.threshold,
+            "median": baseline.median,
+            "sigma": baseline.sigma,
+        },
+    )
+
+
+def look_again(outage: float) -> Reason:
+    """It is time to send a probe."""
+    return Reason(
+        "look_again", f"looking again after {seconds(outage)}", {"outage_seconds": outage}
+    )
+
+
+def probe_failed(good: int, bad: int, what: str, outage: float) -> Reason:
+    """Too many probes were bad."""
+    return Reason(
+        "probe_failed",
+        f"still bad after {seconds(outage)}: {bad} of {good + bad} probes were bad ({what})",
+        {"good": good, "bad": bad, "outage_seconds": outage},
+    )
+
+
+def recovered(good: int, bad: int, outage: float) -> Reason:
+    """Enough probes were good."""
+    return Reason(
+        "recovered",
+        f"recovered after {seconds(outage)}: {good} of {good + bad} probes were good",
+        {"good": good, "bad": bad, "outage_seconds": outage},
+    )
+
+
+def new_normal(median: float, before: float, patience: float) -> Reason:
+    """The callee is not sick, it is slower."""
+    return Reason(
+        "new_normal",
+        f"slower but working for {seconds(patience)}: {seconds(median)} is the new normal "
+        f"(it was {seconds(before)})",
+        {"median": median, "median_before": before, "latency_patience": patience},
+    )
+
+
+def told_to_wait(wait: float, rule: str) -> Reason:
+    """The callee itself asked to be left alone."""
+    what = "its quota is used up" if rule == "quota" else "it asked for it"
+    return Reason(rule, f"left alone for {seconds(wait)}: {what}", {"wait_seconds": wait})
+
+
+def by_hand(rule: str, why: str) -> Reason:
+    """An operator decided."""
+    # repr() keeps control characters of a free text out of logs.
+    return Reason(rule, f"by hand: {why!r}" if why else "by hand")
