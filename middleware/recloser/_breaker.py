@@ -216,7 +216,7 @@ class Breaker:
         self.policy = policy
         self._clock = clock
         self._hub = _hub if _hub is not None else Hub()
-        self._circuit = Circuit(key, policy, random)
+        self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self.mode = mode
         self._delivering = False
         self._new_lock()
@@ -447,11 +447,6 @@ class Breaker:
         """Close, and forget all that was learned."""
         now = self._clock()
         self._decide(lambda circuit: circuit.reset(now, _reasons.by_hand("reset", "")))
-
-    def excuse(self) -> None:
-        """Take the slowness of the calls in flight for our own: this process had stalled."""
-        now = self._clock()
-        self._decide(lambda circuit: circuit.excuse(now))
 
     def _decide(self, change: Callable[[Circuit], None]) -> None:
         self._lock.acquire()

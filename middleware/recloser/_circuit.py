@@ -24,6 +24,7 @@ from recloser._evidence import Evidence
 from recloser._outage import Outage
 from recloser._outcome import Outcome
 from recloser._policy import Policy
+from recloser._stall import StallWatch
 
 # Votes between two looks at threshold, weights and rate: a history of hundreds changes little in
 # so few, and the look costs as much as some twenty calls.
@@ -54,7 +55,6 @@ class Circuit:
         "_asked_before",
         "_check_at",
         "_concurrency",
-        "_excused_before",
         "_in_flight",
         "_key",
         "_last_failure",
@@ -65,6 +65,7 @@ class Circuit:
         "_rate",
         "_rate_since",
         "_serial",
+        "_stalls",
         "_until_refresh",
         "asked",
         "baseline",
@@ -88,10 +89,13 @@ class Circuit:
         "used_at",
     )
 
-    def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
+    def __init__(
+        self, key: str, policy: Policy, random: Callable[[], float], stalls: StallWatch
+    ) -> None:
         self._key = key
         self._policy = policy
         self._random = random
+        self._stalls = stalls
         self.baseline = Baseline(policy)
         self.evidence = Evidence(policy)
         self.state = State.CLOSED
@@ -106,7 +110,6 @@ class Circuit:
         self.dropped: list[int] = []
         self.held: list[float] = []
         self._check_at = 0.0
-        self._excused_before = -inf
         self._last_failure = ""
         self._until_refresh = policy.min_history
         self._concurrency = 1
@@ -177,7 +180,7 @@ class Circuit:
                 self._check_at = started + threshold
                 return
             self._older[token] = self._in_flight.pop(token)
-            if started >= self._excused_before:
+            if not self._stalls.excuses(started, now):
                 self._vote_bad(now, slow=True)
                 if self.state is not State.CLOSED:
                     return
@@ -192,7 +195,7 @@ class Circuit:
             if started + threshold > now:
                 return
             self._older[token] = outage.probes.pop(token)
-            if started >= self._excused_before:
+            if not self._stalls.excuses(started, now):
                 self._vote_bad_probe(now, outage, slow=True)
 
     def wait(self, now: float) -> float:
@@ -221,7 +224,7 @@ class Circuit:
         elif latency > self.baseline.threshold:
             self.slow += 1
             self.held.append(latency)
-            if started >= self._excused_before:
+            if not self._stalls.excuses(started, now):
                 self._vote_bad(now, slow=True)
         elif self.evidence.surprise == 0.0:
             self.evidence.after_good += 1.0
@@ -238,10 +241,10 @@ class Circuit:
         outage = self._outage
         slow = latency > self.baseline.threshold
         self.slow += slow
-        if outage is not None and outage.probes.pop(token, None) is not None:
+        if outage is not None and (started := outage.probes.pop(token, None)) is not None:
             if not slow:
                 self._vote_good_probe(now, outage)
-            else:
+            elif not self._stalls.excuses(started, now):
                 outage.returned.append(latency)
                 self._vote_bad_probe(now, outage, slow=True)
         elif self._older.pop(token, None) is None or (outage and token <= outage.last_token):
@@ -283,10 +286,10 @@ class Circuit:
         outage = self._outage
         started = self._in_flight.pop(token, None)
         if started is not None:
-            if slow and started >= self._excused_before:
+            if slow and not self._stalls.excuses(started, now):
                 self._vote_bad(now, slow=True)
-        elif outage is not None and outage.probes.pop(token, None) is not None:
-            if slow:
+        elif outage is not None and (started := outage.probes.pop(token, None)) is not None:
+            if slow and not self._stalls.excuses(started, now):
                 self._vote_bad_probe(now, outage, slow=True)
         else:
             self._older.pop(token, None)
@@ -327,10 +330,6 @@ class Circuit:
             self.succeed(token, latency, now)
         else:
             self.fail(token, latency, now, "", 0.0)
-
-    def excuse(self, now: float) -> None:
-        """Our own process stalled until `now`: slowness of the calls in flight is no evidence."""
-        self._excused_before = now
 
     # Votes
 

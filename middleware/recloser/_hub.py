@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from recloser._events import Listener, State, Transition
+from recloser._stall import StallWatch
 
 _log = logging.getLogger("recloser")
 _log.addHandler(logging.NullHandler())
@@ -18,16 +19,18 @@ class Hub:
 
     Attributes:
         faults: Faults of key functions, classifiers, listeners, handlers, and of our own.
+        stalls: Tells whether this process stood still.
         strange_latencies: Latencies ignored because they were negative, infinite or NaN.
     """
 
-    __slots__ = ("_listeners", "_logged_at", "faults", "strange_latencies")
+    __slots__ = ("_listeners", "_logged_at", "faults", "stalls", "strange_latencies")
 
     def __init__(self) -> None:
         # Replaced as a whole, never changed in place: delivery reads it without a lock.
         self._listeners: tuple[Listener, ...] = ()
         self._logged_at: dict[str, float] = {}
         self.faults = 0
+        self.stalls = StallWatch()
         self.strange_latencies = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

@@ -15,6 +15,7 @@ from recloser._breaker import Breaker
 from recloser._events import Listener, Mode, State
 from recloser._hub import Hub
 from recloser._policy import Policy
+from recloser._stall import StallWatch
 
 OVERFLOW_KEY = "<overflow>"
 """The key that is shared when `max_keys` breakers exist and none may be evicted."""
@@ -187,10 +188,10 @@ class Registry:
         """Latencies ignored because they were negative, infinite or NaN."""
         return self._hub.strange_latencies
 
-    def excuse(self) -> None:
-        """Take the slowness of all calls in flight for our own: this process had stalled."""
-        for breaker in self.breakers():
-            breaker.excuse()
+    @property
+    def stalls(self) -> StallWatch:
+        """What tells whether this process stood still; beat it from an event loop."""
+        return self._hub.stalls
 
     def __repr__(self) -> str:
         shut = sum(breaker.state is not State.CLOSED for breaker in self.breakers())
