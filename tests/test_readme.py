@@ -1,0 +1,202 @@
+"""The README's code runs, its commands are those of CI, and its table is what the code says.
+
+`python tests/test_readme.py` writes the table anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recloser import BreakerOpenError, Mode, Policy, Registry
+from recloser.testing import open_breaker
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+TABLE = re.compile(
+    r"(<!-- policy table: .*? -->\n\n).*?(\n<!-- end of policy table -->)", re.DOTALL
+)
+
+
+def policy_table() -> str:
+    """One row per field of Policy: name, default, and what its docstring says."""
+    documented = re.search(r"Args:\n(.*?)\n\n\s+Raises:", Policy.__doc__ or "", re.DOTALL)
+    assert documented
+    meanings = {
+        name: " ".join(meaning.split())
+        for name, meaning in re.findall(
+            r"^ {8}(\w+): (.*?)(?=^ {8}\w+: |\Z)", documented[1], re.DOTALL | re.MULTILINE
+        )
+    }
+    rows = [
+        f"| `{field.name}` | {_shown(field.default)} | {meanings[field.name]} |"
+        for field in fields(Policy)
+    ]
+    return "\n".join(["| field | default | meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, float):
+        return f"{default:,g}" if default < 1e6 else f"{default:,.0f}"
+    return f"{default:,}" if isinstance(default, int) else f"`{default!r}`"
+
+
+def _blocks(language: str) -> list[tuple[str, str]]:
+    """The README's code blocks in a language, each with the heading above it."""
+    found = []
+    heading = ""
+    for part in re.finditer(
+        r"^(#+ (?P<heading>[^\n]+)|```(?P<language>\w+)\n(?P<code>.*?)^```)$",
+        README.read_text(),
+        re.DOTALL | re.MULTILINE,
+    ):
+        if part["heading"]:
+            heading = part["heading"]
+        elif part["language"] == language:
+            found.append((heading, part["code"]))
+    return found
+
+
+def _call_asgi(app: Any, path: str = "/") -> int:
+    """Ask an ASGI app for a path and return the status."""
+    statuses: list[int] = []
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"example.test")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    asyncio.run(app(scope, receive, send))
+    [status] = statuses
+    return status
+
+
+def _check_starlette(names: dict[str, Any]) -> None:
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    app = names["app"]
+    app.router.routes.append(Route("/x/{id}", lambda request: PlainTextResponse("hello")))
+
+    assert _call_asgi(app, "/x/1") == 200
+    assert _call_asgi(app, "/nowhere") == 404
+
+
+def _check_flask(names: dict[str, Any]) -> None:
+    app = names["app"]
+    app.add_url_rule("/x/<int:number>", view_func=lambda number: "hello", endpoint="x")
+
+    assert app.test_client().get("/x/1").text == "hello"
+    assert "GET /x/<int:number>" in app.test_cli_runner().invoke(args=["recloser", "status"]).output
+
+
+def _check_asgi(names: dict[str, Any]) -> None:
+    assert _call_asgi(names["app"], "/orders/1") == 200
+
+
+def _check_function(names: dict[str, Any]) -> None:
+    breaker = names["breakers"]["payments"]
+
+    assert names["charge"](5) == "charged 5"
+    open_breaker(breaker)
+    with pytest.raises(BreakerOpenError, match="payments"):
+        names["charge"](5)
+
+
+def _check_configuration(names: dict[str, Any]) -> None:
+    registry = names["registry"]
+
+    assert isinstance(registry, Registry)
+    assert registry["GET /search/people"].policy.failure_threshold_z_score == 3.0
+    assert registry["POST /payments"].policy.min_failures == 3
+    assert registry["GET /"].policy.slow_ceiling == 10.0
+    assert registry["GET /"].mode is Mode.OBSERVE
+    assert _call_asgi(names["app"], "/health") == 404
+
+
+CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "Starlette and FastAPI": _check_starlette,
+    "Flask": _check_flask,
+    "Any ASGI or WSGI app": _check_asgi,
+    "Any function": _check_function,
+    "Configure": _check_configuration,
+}
+
+
+def test_every_python_block_of_the_readme_is_checked() -> None:
+    assert [heading for heading, _ in _blocks("python")] == list(CHECKS)
+
+
+@pytest.mark.parametrize(("heading", "code"), _blocks("python"))
+def test_the_code_under_this_heading_runs(heading: str, code: str) -> None:
+    names: dict[str, Any] = {"__name__": "readme"}
+
+    exec(compile(code, f"README.md, {heading}", "exec"), names)
+
+    CHECKS[heading](names)
+
+
+def test_quick_starts_have_about_five_lines() -> None:
+    for heading, code in _blocks("python")[:2]:
+        assert len([line for line in code.splitlines() if line]) <= 5, heading
+
+
+def test_ci_runs_the_test_command_of_the_readme_word_for_word() -> None:
+    commands = "".join(code for heading, code in _blocks("console") if heading == "See it")
+    [test_command] = [line for line in commands.splitlines() if "tox" in line]
+
+    assert test_command in (ROOT / ".ci" / "run").read_text()
+    assert test_command in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_the_readme_names_two_set_up_commands() -> None:
+    """One for the demo and one for the tests; both start from Python and nothing else."""
+    commands = [
+        line
+        for heading, code in _blocks("console")
+        if heading == "See it"
+        for line in code.splitlines()
+    ]
+
+    assert len(commands) == 2
+    assert all(line.startswith("python3 -m venv .venv && .venv/bin/pip") for line in commands)
+
+
+def test_the_policy_table_is_what_the_code_says() -> None:
+    table = TABLE.search(README.read_text())
+
+    assert table
+    assert table[0] == f"{table[1]}{policy_table()}{table[2]}"
+
+
+def test_the_files_that_the_readme_links_to_exist() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README.read_text()):
+        assert (ROOT / target).exists(), target
+
+
+if __name__ == "__main__":
+    README.write_text(
+        TABLE.sub(lambda found: found[1] + policy_table() + found[2], README.read_text())
+    )
