@@ -29,7 +29,7 @@ BESIDE = {
 
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.
-APPLICATIONS = {"cli", "demo"}
+APPLICATIONS = {"__main__", "cli", "demo"}
 
 
 def _module_name(path: Path) -> str:
