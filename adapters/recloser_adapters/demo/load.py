@@ -1,0 +1,129 @@
+"""The callers: the same requests to both apps at the same moments, while the schedule runs.
+
+Run as a process: `python -m recloser_adapters.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
+process to itself so that drawing the screen does not show in the latencies; its clock is the only
+one in the story. After the schedule it goes on until its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from itertools import count, cycle
+
+import httpx
+
+from recloser_adapters.demo.caller import Caller
+from recloser_adapters.demo.children import end_with_parent, tell
+from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, RATE, STATUS_PATH, TURN, schedule
+
+FLUSH_EVERY = 0.1  # seconds
+LOOK_EVERY = 0.2
+# More than this many callers do not wait at once: what the bare app can pile up is bounded.
+MAX_WAITING = 1500
+CALLERS_TIMEOUT = 15.0  # seconds; more than the apps' own
+
+
+class Load:
+    """Sends requests at a steady rate, whatever becomes of them, and tells how they went."""
+
+    def __init__(self, urls: dict[str, str], upstream: str) -> None:
+        self._callers = {arm: Caller(url, timeout=CALLERS_TIMEOUT) for arm, url in urls.items()}
+        self._guarded = httpx.AsyncClient(base_url=urls[GUARDED])
+        self._upstream = httpx.AsyncClient(base_url=upstream)
+        self._ended: list[tuple[str, str, float, float, str]] = []
+        self._waiting = dict.fromkeys(urls, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = time.perf_counter()
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._begun
+
+    async def run(self, seconds: float) -> None:
+        """Follow the schedule, then go on for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send())
+            group.create_task(self._flush())
+            group.create_task(self._look())
+            group.create_task(self._follow(seconds))
+
+    async def _follow(self, seconds: float) -> None:
+        for phase in schedule(seconds):
+            await self._upstream.put(f"/phase/{phase.name}")
+            tell({"event": "phase", "at": self._now(), "phase": phase.name})
+            await asyncio.sleep(phase.seconds)
+        # The last answers and transitions first: "over" is the last word of the schedule.
+        await asyncio.sleep(2 * LOOK_EVERY)
+        tell({"event": "over", "at": self._now()})
+        await self._follow_by_hand()
+
+    async def _follow_by_hand(self) -> None:
+        known = ""
+        while True:
+            phase = (await self._upstream.get("/phase")).json()["phase"]
+            if known and phase != known:
+                tell({"event": "phase", "at": self._now(), "phase": phase})
+            known = phase
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _send(self) -> None:
+        turn = cycle(TURN)
+        for number in count():
+            # By the clock, not by the last answer: a slow app must not lighten its own load.
+            await asyncio.sleep(max(0.0, number / RATE - self._now()))
+            route = next(turn)
+            for arm in ARMS:
+                if self._waiting[arm] < MAX_WAITING:
+                    task = asyncio.create_task(self._call(arm, route, number))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, arm: str, route: str, number: int) -> None:
+        path = route.removeprefix("GET ").replace("{order}", str(number)).replace("{item}", "7")
+        self._waiting[arm] += 1
+        sent = self._now()
+        try:
+            outcome = _outcome(await self._callers[arm].get(path))
+        except (OSError, asyncio.IncompleteReadError):
+            outcome = "lost"
+        finally:
+            self._waiting[arm] -= 1
+        self._ended.append((arm, route, sent, self._now() - sent, outcome))
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY)
+            ended, self._ended = self._ended, []
+            tell({"event": "calls", "at": self._now(), "calls": ended, "waiting": self._waiting})
+
+    async def _look(self) -> None:
+        known = 0
+        while True:
+            status = (await self._guarded.get(STATUS_PATH, params={"since": known})).json()
+            now = self._now()
+            known += len(status["transitions"])
+            for transition in status["transitions"]:
+                tell({"event": "transition", "at": now - transition["age"]} | transition)
+            tell({"event": "keys", "at": now, "keys": status["keys"]})
+            await asyncio.sleep(LOOK_EVERY)
+
+
+def _outcome(status: int) -> str:
+    if status < 500:
+        return "good"
+    # Nobody else in this show answers 503.
+    return "refused" if status == 503 else "failed"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Load both apps until the parent ends."""
+    upstream, guarded, bare, seconds = arguments
+    end_with_parent()
+    urls = {GUARDED: guarded, BARE: bare}
+    asyncio.run(Load(urls, upstream).run(float(seconds)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,122 @@
+"""The web app of the demo: a Starlette app that asks an upstream, with or without breakers.
+
+Run as a process: `python -m recloser_adapters.demo.webapp UPSTREAM_URL [--guarded]`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from recloser import Breaker, Registry, Transition
+from recloser_adapters.demo.children import serve
+from recloser_adapters.demo.plan import STATUS_PATH
+from recloser_adapters.starlette import BreakerMiddleware
+
+# What a careful developer sets, and no help when the upstream hangs: forty callers a second that
+# wait for three seconds each want 120 connections, and the catalog's callers queue behind them.
+TIMEOUT = 3.0
+CONNECTIONS = 50
+
+
+async def ask_upstream(request: Request) -> Response:
+    """Pass the upstream's answer on; its time-out is our 504 and its failure our 502."""
+    client: httpx.AsyncClient = request.app.state.client
+    try:
+        answer = await client.get(request.url.path)
+    except httpx.TimeoutException:
+        return JSONResponse({"error": "the upstream did not answer"}, status_code=504)
+    except httpx.HTTPError:
+        return JSONResponse({"error": "the upstream is not there"}, status_code=502)
+    if answer.status_code >= 500:
+        return JSONResponse({"error": "the upstream failed"}, status_code=502)
+    return JSONResponse(answer.json(), status_code=answer.status_code)
+
+
+async def about(request: Request) -> Response:
+    """Answer without anybody's help."""
+    return PlainTextResponse("We sell things.")
+
+
+class Watch:
+    """Remembers every transition, and tells all that is known of the keys."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._transitions: list[Transition] = []
+        registry.subscribe(self)
+
+    def on_transition(self, transition: Transition) -> None:
+        """Remember it; in a show of a minute there are few."""
+        self._transitions.append(transition)
+
+    async def status(self, request: Request) -> Response:
+        """Tell the keys' states and the transitions from number `since` on."""
+        since = int(request.query_params.get("since", "0"))
+        now = self._registry.clock()
+        keys = [_described(breaker) for breaker in self._registry.breakers()]
+        news = [_told(each, now) for each in self._transitions[since:]]
+        return JSONResponse({"keys": keys, "transitions": news})
+
+
+def _described(breaker: Breaker) -> dict[str, Any]:
+    metrics = breaker.metrics()
+    return {
+        "key": breaker.key,
+        "state": breaker.state.value,
+        "explained": breaker.explain(),
+        "successes": metrics.successes,
+        "bad": metrics.failures + metrics.slow,
+        "refused": metrics.refused,
+        "in_flight": metrics.in_flight,
+        "median": metrics.p50,
+        "slow_from": metrics.slow_threshold,
+    }
+
+
+def _told(transition: Transition, now: float) -> dict[str, Any]:
+    return {
+        # An age, not a time: the reader's clock need not be ours.
+        "age": now - transition.at,
+        "key": transition.key,
+        "before": transition.before.value,
+        "after": transition.after.value,
+        "rule": transition.reason.rule,
+        "reason": str(transition.reason),
+    }
+
+
+def make_app(upstream: str, registry: Registry | None) -> Starlette:
+    """Return the app; with a registry, each of its routes has a breaker."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        limits = httpx.Limits(max_connections=CONNECTIONS)
+        async with httpx.AsyncClient(
+            base_url=upstream, timeout=TIMEOUT, limits=limits
+        ) as app.state.client:
+            yield
+
+    routes = [
+        Route("/orders/{order}", ask_upstream),
+        Route("/catalog/{item}", ask_upstream),
+        Route("/about", about),
+    ]
+    if registry is None:
+        return Starlette(routes=routes, lifespan=lifespan)
+    routes.append(Route(STATUS_PATH, Watch(registry).status))
+    breakers = Middleware(BreakerMiddleware, registry=registry, exempt=[STATUS_PATH])
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[breakers])
+
+
+if __name__ == "__main__":
+    serve(make_app(sys.argv[1], Registry() if "--guarded" in sys.argv[2:] else None))
