@@ -1,0 +1,1 @@
+"""What recloser costs and what it detects, measured next to its peers in the same run."""

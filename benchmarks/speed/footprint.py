@@ -1,0 +1,107 @@
+"""What a key costs in memory, and what the import costs in time."""
+
+from __future__ import annotations
+
+import gc
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+
+from recloser import Registry
+
+from .report import Goal, Section
+from .rounds import Effort
+
+KEYS = 10_000
+USED_KEYS = 500
+_IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| +(\S+)")
+
+
+def memory(tick: Callable[[], None]) -> Section:
+    """Count the bytes of a key by tracemalloc: new, after one call, after three hundred."""
+    section = Section("Memory", ["one key", "bytes"])
+    fresh = _bytes_per_key(KEYS, calls=0)
+    tick()
+    section.rows += [
+        [f"of {KEYS:,} fresh", fresh],
+        [f"of {KEYS:,} after one call", _bytes_per_key(KEYS, calls=1)],
+        [f"of {USED_KEYS} after 300 calls, 10 % failed", _bytes_per_key(USED_KEYS, calls=300)],
+    ]
+    tick()
+    section.notes.append("The key's own string is the caller's and not counted.")
+    section.goals.append(Goal("a fresh key", fresh, 1500, "bytes"))
+    return section
+
+
+def _bytes_per_key(keys: int, *, calls: int) -> float:
+    names = [f"GET /items/{number}" for number in range(keys)]
+    draw = random.Random(1).random
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    registry = Registry(max_keys=2 * keys)
+    for name in names:
+        breaker = registry[name]
+        for _ in range(calls):
+            breaker.record(draw(), draw() > 0.1)
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(registry.breakers()) == keys
+    return (after - before) / keys
+
+
+def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
+    """Time whole interpreters, with and without `import recloser`, taking turns."""
+    statements = ["pass", "import recloser", "import recloser.asgi", "import recloser.wsgi"]
+    rounds = [
+        {each: _start_python(each) for each in random.sample(statements, len(statements))}
+        for _ in range(effort.keep)
+        if tick() is None
+    ]
+    rounds.sort(key=lambda one: sum(one.values()))
+    kept = rounds[: max(5, len(rounds) // 2)]
+    section = Section("Import", ["", "ms", "over bare Python, ms"])
+    over: dict[str, float] = {}
+    for each in statements:
+        over[each] = statistics.median(one[each] - one["pass"] for one in kept) * 1000
+        section.rows.append(
+            [
+                each,
+                f"{statistics.median(one[each] for one in kept) * 1000:.1f}",
+                f"{over[each]:.1f}",
+            ]
+        )
+    section.goals.append(Goal("import recloser", over["import recloser"], 30.0, "ms"))
+    section.notes.append("Dearest modules, own ms: " + ", ".join(_dearest("recloser")))
+    return section
+
+
+def _start_python(statement: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - start
+
+
+def _dearest(module: str) -> list[str]:
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", f"import {module}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    bare = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "pass"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    known = {match[3] for match in _IMPORT_LINE.finditer(bare.stderr)}
+    lines = [match for match in _IMPORT_LINE.finditer(found.stderr) if match[3] not in known]
+    lines.sort(key=lambda match: -int(match[1]))
+    return [f"{match[3]} {int(match[1]) / 1000:.1f}" for match in lines[:8]]

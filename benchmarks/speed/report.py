@@ -1,0 +1,121 @@
+"""What a run found: sections of rows and goals, as Markdown for people and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from .rounds import Effort, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A promise with a number in it, and what was measured."""
+
+    promise: str
+    measured: float
+    limit: float
+    unit: str = "x"
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise holds."""
+        return self.measured <= self.limit
+
+
+@dataclass(slots=True)
+class Section:
+    """One table of the report."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[Sequence[str | float]] = field(default_factory=list)
+    goals: list[Goal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def timed(title: str, timings: Timings, *, over: str) -> Section:
+    """Return the section of a round of candidates: cost, cost added over one of them, spread."""
+    section = Section(title, ["", "ns", "spread", f"added to {over}, ns"])
+    for name in timings.names:
+        added = timings.added(name, over)
+        section.rows.append(
+            [
+                name,
+                timings.median(name),
+                f"{timings.spread(name):.0%}",
+                "" if name == over else added,
+            ]
+        )
+    return section
+
+
+def missed(sections: Sequence[Section]) -> list[Goal]:
+    """Return the goals that were not kept."""
+    return [goal for section in sections for goal in section.goals if not goal.kept]
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "build": platform.python_compiler(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
+    }
+
+
+def markdown(sections: Sequence[Section], effort: Effort) -> str:
+    """Return the report as Markdown."""
+    lines = ["# What recloser costs", ""]
+    lines += [f"{name}: {value}  " for name, value in machine().items()]
+    lines += [
+        f"method: interleaved shuffled batches of {effort.batch_ns / 1e6:g} ms of thread CPU time, "
+        f"the fastest {effort.keep} of {effort.rounds} rounds, medians",
+        "",
+        "## Goals",
+        "",
+        "| goal | measured | limit | |",
+        "|---|---:|---:|---|",
+    ]
+    lines += [
+        f"| {goal.promise} | {goal.measured:,.3g} {goal.unit} | {goal.limit:g} {goal.unit} "
+        f"| {'pass' if goal.kept else '**FAIL**'} |"
+        for section in sections
+        for goal in section.goals
+    ]
+    for section in sections:
+        lines += ["", f"## {section.title}", ""]
+        lines += [_row(section.columns), "|" + "---|" + "---:|" * (len(section.columns) - 1)]
+        lines += [_row(row) for row in section.rows]
+        lines += [f"\n{note}" for note in section.notes]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(sections: Sequence[Section], effort: Effort) -> str:
+    """Return the report as JSON."""
+    found = [
+        {
+            "title": section.title,
+            "columns": list(section.columns),
+            "rows": [list(row) for row in section.rows],
+            "goals": [asdict(goal) | {"kept": goal.kept} for goal in section.goals],
+            "notes": section.notes,
+        }
+        for section in sections
+    ]
+    report = {
+        "machine": machine(),
+        "argv": sys.argv[1:],
+        "effort": asdict(effort),
+        "sections": found,
+    }
+    return json.dumps(report, indent=2) + "\n"
+
+
+def _row(cells: Sequence[str | float]) -> str:
+    shown = (cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in cells)
+    return "| " + " | ".join(shown) + " |"

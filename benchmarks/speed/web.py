@@ -1,0 +1,203 @@
+"""A guarded request to a bare ASGI or WSGI app, in process: admitted and refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+import recloser.asgi
+import recloser.wsgi
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
+
+from recloser import Registry
+
+from .report import Goal, Section, timed
+from .rounds import Candidate, Effort, Timings, awaited, measure, plain
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+SCOPE: Message = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "path": "/items/42",
+    "raw_path": b"/items/42",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [(b"host", b"127.0.0.1"), (b"accept", b"*/*")],
+    "client": ("127.0.0.1", 50000),
+    "server": ("127.0.0.1", 8000),
+}
+ENVIRON: dict[str, Any] = {
+    "REQUEST_METHOD": "GET",
+    "SCRIPT_NAME": "",
+    "PATH_INFO": "/items/42",
+    "QUERY_STRING": "",
+    "SERVER_NAME": "127.0.0.1",
+    "SERVER_PORT": "8000",
+    "SERVER_PROTOCOL": "HTTP/1.1",
+    "wsgi.url_scheme": "http",
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+}
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+BODY: Message = {"type": "http.response.body", "body": b"ok"}
+DRIVER = "the driver alone"
+BARE = "bare app"
+NOOP = "no-op class"
+BREAKER = "recloser"
+REFUSED = "recloser, refused"
+BASE_HTTP = "no-op BaseHTTPMiddleware"
+
+
+async def receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(message: Message) -> None:
+    pass
+
+
+async def two_messages(scope: Message, receive: Receive, send: Send) -> None:
+    await send(START)
+    await send(BODY)
+
+
+class NoopAsgi:
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class NoopBaseHttp(BaseHTTPMiddleware):
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        return await call_next(request)
+
+
+def requests_to(app: App) -> Callable[[], Awaitable[None]]:
+    # A fresh scope each time, as a server makes it: a breaker leaves its mark on the scope.
+    async def request() -> None:
+        await app(dict(SCOPE), receive, send)
+
+    return request
+
+
+async def _driver() -> None:
+    dict(SCOPE)
+
+
+def opened(registry: Registry, key: str) -> Registry:
+    registry[key].open(for_=3600.0)
+    return registry
+
+
+def asgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
+    """Time a request to a bare two-message ASGI app, through nothing and through middleware."""
+
+    def guarded(registry: Registry) -> App:
+        return recloser.asgi.BreakerMiddleware(two_messages, registry, key=lambda scope: "route")
+
+    with asyncio.Runner() as runner:
+        candidates = [
+            Candidate(DRIVER, awaited(runner, _driver)),
+            Candidate(BARE, awaited(runner, requests_to(two_messages))),
+            Candidate(NOOP, awaited(runner, requests_to(NoopAsgi(two_messages)))),
+            Candidate(BREAKER, awaited(runner, requests_to(guarded(Registry())))),
+            Candidate(REFUSED, awaited(runner, requests_to(guarded(opened(Registry(), "route"))))),
+            Candidate(BASE_HTTP, awaited(runner, requests_to(NoopBaseHttp(two_messages)))),
+        ]
+        timings = measure(candidates, effort, tick)
+    section = timed("An ASGI request, bare app", timings, over=BARE)
+    ours = timings.added(BREAKER, BARE)
+    section.goals += [
+        Goal(
+            "the ASGI breaker, to a no-op class's added cost",
+            ours / timings.added(NOOP, BARE),
+            10.0,
+        ),
+        Goal(
+            "the ASGI breaker, to a no-op BaseHTTPMiddleware's added cost",
+            ours / timings.added(BASE_HTTP, BARE),
+            1 / 40,
+        ),
+        Goal("an ASGI refusal, to a bare response", _refusal(timings), 1.5),
+    ]
+    return section
+
+
+def _refusal(timings: Timings) -> float:
+    return timings.added(REFUSED, DRIVER) / timings.added(BARE, DRIVER)
+
+
+def _wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return [b"ok"]
+
+
+def _wsgi_stream(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    yield b"ok"
+
+
+class _NoopWsgi:
+    def __init__(self, app: WsgiApp) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+
+def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+    pass
+
+
+def wsgi_requests_to(app: Any) -> Callable[[], None]:
+    # As a server does it: iterate what comes back, then close it if it can be closed.
+    def request() -> None:
+        body = app(dict(ENVIRON), _start_response)
+        for _ in body:
+            pass
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+
+    return request
+
+
+def wsgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
+    """Time a request to a bare WSGI app, with a list and with a generator for a body."""
+
+    def guarded(app: WsgiApp, registry: Registry) -> Any:
+        return recloser.wsgi.BreakerMiddleware(app, registry, key=lambda environ: "route")
+
+    refusing = guarded(_wsgi_app, opened(Registry(), "route"))
+    candidates = [
+        Candidate(DRIVER, plain(lambda: dict(ENVIRON))),
+        Candidate(BARE, plain(wsgi_requests_to(_wsgi_app))),
+        Candidate(NOOP, plain(wsgi_requests_to(_NoopWsgi(_wsgi_app)))),
+        Candidate(BREAKER, plain(wsgi_requests_to(guarded(_wsgi_app, Registry())))),
+        Candidate(REFUSED, plain(wsgi_requests_to(refusing))),
+        Candidate("bare streaming app", plain(wsgi_requests_to(_wsgi_stream))),
+        Candidate(
+            "recloser, streaming", plain(wsgi_requests_to(guarded(_wsgi_stream, Registry())))
+        ),
+    ]
+    timings = measure(candidates, effort, tick)
+    section = timed("A WSGI request, bare app", timings, over=BARE)
+    streaming = timings.added("recloser, streaming", "bare streaming app")
+    section.notes.append(f"To the bare streaming app the breaker adds {streaming:,.0f} ns.")
+    section.goals.append(Goal("a WSGI refusal, to a bare response", _refusal(timings), 1.5))
+    return section
