@@ -29,9 +29,9 @@ class Hub:
         # Replaced as a whole, never changed in place: delivery reads it without a lock.
         self._listeners: tuple[Listener, ...] = ()
         self._logged_at: dict[str, float] = {}
-        self.faults = 0
-        self.stalls = StallWatch()
-        self.strange_latencies = 0
+        self.faults: int = 0
+        self.stalls: StallWatch = StallWatch()
+        self.strange_latencies: int = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Send transitions to a listener; call the result to stop."""

@@ -18,7 +18,7 @@ class ManualClock:
     """A clock that moves only when told to; pass it as `clock=`."""
 
     def __init__(self, start: float = 0.0) -> None:
-        self.now = start
+        self.now: float = start
 
     def __call__(self) -> float:
         """The time, in seconds."""
