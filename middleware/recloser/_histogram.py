@@ -31,27 +31,28 @@ class ExponentialHistogram:
     and replaces the older one.
     """
 
-    __slots__ = ("_counts", "_first", "total")
+    __slots__ = ("_counts", "_first")
 
     def __init__(self) -> None:
         # A dense list that covers just the buckets seen: latencies of one key span few octaves.
         self._counts: list[int] = []
         self._first = 0
-        self.total = 0
 
     def add(self, latency: float) -> None:
         """Count one latency, in seconds, >= 0. Extremes count in the outermost bucket."""
-        if latency <= _SHORTEST:
-            index = 0
-        else:  # _index(), written out: this runs once per call
-            index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT)
+        # _index(), written out: this runs once per call.
+        index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT) if latency > _SHORTEST else 0
         offset = index - self._first
         counts = self._counts
         if 0 <= offset < len(counts):
             counts[offset] += 1
         else:
             self._add_outside(min(index, _LAST))
-        self.total += 1
+
+    @property
+    def total(self) -> int:
+        """Latencies counted."""
+        return sum(self._counts)
 
     def _add_outside(self, index: int, count: int = 1) -> None:
         counts = self._counts
@@ -67,7 +68,7 @@ class ExponentialHistogram:
 
     def merge(self, other: ExponentialHistogram) -> None:
         """Add all counts of another histogram to this one."""
-        if not other.total:
+        if not other._counts:
             return
         # Zero counts at both ends make room; the loop then needs no bounds.
         self._add_outside(other._first, 0)
@@ -75,7 +76,6 @@ class ExponentialHistogram:
         counts = self._counts
         for offset, count in enumerate(other._counts, other._first - self._first):
             counts[offset] += count
-        self.total += other.total
 
     def quantiles(self, *shares: float) -> tuple[float, ...]:
         """Latencies below which these shares of the counts lie, interpolated within a bucket.
@@ -86,7 +86,8 @@ class ExponentialHistogram:
         Returns:
             Seconds, one per share; zeros when nothing was counted.
         """
-        if not self.total:
+        total = self.total
+        if not total:
             return (0.0,) * len(shares)
         found: list[float] = []
         below = 0
@@ -95,8 +96,8 @@ class ExponentialHistogram:
         for offset, count in enumerate(self._counts):
             if not count:
                 continue
-            while rank is not None and rank * self.total <= below + count:
-                inside = max(rank * self.total - below, 0.0) / count
+            while rank is not None and rank * total <= below + count:
+                inside = max(rank * total - below, 0.0) / count
                 found.append(exp2((self._first + offset + inside - _SHIFT) / BUCKETS_PER_OCTAVE))
                 rank = next(wanted, None)
             below += count
@@ -104,7 +105,6 @@ class ExponentialHistogram:
 
     def share_above(self, latency: float) -> float:
         """Share of the counts above a latency in seconds, 0.0-1.0; to a bucket's precision."""
-        if not self.total:
-            return 0.0
         edge = _index(latency) + 1 - self._first
-        return sum(self._counts[max(edge, 0) :]) / self.total
+        above = sum(self._counts[max(edge, 0) :])
+        return above / self.total if above else 0.0

@@ -77,11 +77,11 @@ class Registry:
         self._mode = Mode(mode)
         self._hub = Hub()
         self._breakers: dict[str, Breaker] = {}
-        # Last use of each key as it was when eviction last came by.
-        self._seen: dict[str, float] = {}
+        # Calls asked for of each key when eviction last came by.
+        self._seen: dict[str, int] = {}
         self._lock = Lock()
-        self.evicted = 0
-        self.overflowed = 0
+        self.evicted: int = 0
+        self.overflowed: int = 0
         _registries.add(self)
 
     def __getitem__(self, key: str) -> Breaker:
@@ -123,12 +123,12 @@ class Registry:
             key, breaker = next(iter(self._breakers.items()))
             circuit = breaker._circuit
             busy = circuit.state is not State.CLOSED or circuit.in_flight
-            if not busy and self._seen.get(key) == circuit.used_at:
+            if not busy and self._seen.get(key) == circuit.asked:
                 del self._breakers[key], self._seen[key]
                 self.evicted += 1
                 return True
             self._breakers[key] = self._breakers.pop(key)
-            self._seen[key] = circuit.used_at
+            self._seen[key] = circuit.asked
         return False
 
     def policy_for(self, key: str) -> Policy:
