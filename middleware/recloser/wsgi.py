@@ -1,0 +1,246 @@
+"""BreakerMiddleware for any WSGI app.
+
+    app = BreakerMiddleware(app)
+
+It alters nothing and holds nothing back. A call begins when the app is called and ends once:
+
+- with the app's return, if the body is then whole (a list, a tuple) or handed to the server as a
+  file (`wsgi.file_wrapper`; servers whose wrapper is a class keep their `sendfile`);
+- else with the end of the body. The last status set before it decides, 4xx being the client's own
+  fault;
+- with an exception before that: a failure;
+- with `close()` or garbage collection before that: the client has left, no verdict.
+
+Latency is taken at the first piece of the body that is not empty, which is when a WSGI server
+sends the headers.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import TYPE_CHECKING, Any, cast
+
+from recloser._breaker import Breaker, Permit
+from recloser._events import Mode
+from recloser._http import (
+    DEFAULT_EXEMPT,
+    PERMIT,
+    REFUSAL,
+    REFUSED,
+    UNMATCHED,
+    Classify,
+    Exempt,
+    Gate,
+    KeyFunction,
+)
+from recloser._refusal import Refusals
+from recloser._registry import Registry
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from _typeshed import OptExcInfo
+
+__all__ = ["DEFAULT_EXEMPT", "PERMIT", "REFUSAL", "REFUSED", "UNMATCHED", "BreakerMiddleware"]
+
+# Bodies that are whole when the app returns. They pass as they are, so that a server can still
+# ask for their length. (A str or bytes is a mistake of the app that the server is to see.)
+_WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
+
+
+class BreakerMiddleware:
+    """Guards a WSGI app: answers 503 at once while a breaker is open.
+
+    A handler finds the permit of its call in `environ["recloser.permit"]`, and may end it by
+    itself: `permit.failure("stale data served")`. Two of these around one app with the same
+    registry and key count a call once.
+
+    Args:
+        app: The app.
+        registry: Where the breakers are; None for one of its own.
+        key: Environ to key. The default is one key, "app", for the whole app: a raw path would
+            make a key of whatever a client thinks of. None from it leaves a request unguarded.
+        exempt: What is not guarded: patterns such as `/static/*` or `GET /search*`, replacing
+            `DEFAULT_EXEMPT`, or a function of the environ.
+        classify: Status to `Outcome`; the default counts 5xx as failures and ignores 4xx.
+        on_refuse: A WSGI app that answers refused requests; `environ["recloser.refusal"]` is the
+            `BreakerOpenError`. Should it raise, the default answer goes out.
+        mode: None leaves it to the registry; else the more lenient of the two holds.
+        expose_details: Whether a refusal tells key, state and reason to the client.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: A pattern can never match, or the mode is unknown.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        registry: Registry | None = None,
+        *,
+        key: KeyFunction | None = None,
+        exempt: Exempt = DEFAULT_EXEMPT,
+        classify: Classify | None = None,
+        on_refuse: WSGIApplication | None = None,
+        mode: Mode | str | None = None,
+        expose_details: bool = False,
+    ) -> None:
+        if on_refuse is not None and not callable(on_refuse):
+            raise TypeError(f"on_refuse must be a WSGI app, not {on_refuse!r}")
+        self.app = app
+        self._gate = Gate(
+            registry,
+            key=key,
+            exempt=exempt,
+            classify=classify,
+            mode=mode,
+            method="REQUEST_METHOD",
+            path="PATH_INFO",
+            root="",
+        )
+        self.registry: Registry = self._gate.registry
+        self._refusals = Refusals(expose_details=expose_details)
+        self._on_refuse = on_refuse
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request. What the app raises passes through."""
+        permit = self._gate.admit(environ)
+        if permit is None:
+            return self.app(environ, start_response)
+        if isinstance(permit, Breaker):
+            return self._refuse(permit, environ, start_response)
+        # A list, not the body object: an app that is a generator holds on to `start_response`,
+        # and with it would keep alive the body that holds the generator.
+        status: list[Any] = []
+
+        def noted_start(*args: Any, **kwargs: Any) -> Callable[[bytes], object]:
+            write = start_response(*args, **kwargs)
+            # Only now: it raises when a second status comes too late to be sent.
+            status[:] = args[:1] or (kwargs.get("status"),)
+            return write
+
+        try:
+            body = self.app(environ, cast("StartResponse", noted_start))
+        except BaseException as error:
+            permit.end_by_error(error)
+            raise
+        if type(body) in _WHOLE or _is_file(body, environ):
+            _end(self._gate, environ, permit, status)
+            return body
+        kind = _SizedBody if hasattr(type(body), "__len__") else _Body
+        return kind(body, self._gate, environ, permit, status)
+
+    def _refuse(
+        self, breaker: Breaker, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        self._gate.note_refusal(environ)
+        failure: OptExcInfo | None = None
+        if self._on_refuse is not None:
+            environ[REFUSAL] = breaker.refusal()
+            try:
+                return _whole(self._on_refuse(environ, start_response))
+            except Exception as error:
+                self.registry.fault("on_refuse", error)
+                failure = sys.exc_info()
+        refusal = self._refusals.of(breaker, environ.get("HTTP_ACCEPT"))
+        status, headers = "503 Service Unavailable", list(refusal.headers)
+        if failure is None:
+            start_response(status, headers)
+        else:
+            # It may have called start_response already; what is then wanted is its error, which
+            # the server raises again should bytes be out.
+            start_response(status, headers, failure)
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
+
+
+class _Body:
+    """A body that tells when it ends: by exhaustion, an error, `close()` or garbage collection."""
+
+    __slots__ = ("_body", "_environ", "_gate", "_marked", "_next", "_permit", "_status")
+
+    def __init__(
+        self,
+        body: Iterable[bytes],
+        gate: Gate,
+        environ: WSGIEnvironment,
+        permit: Permit,
+        status: list[Any],
+    ) -> None:
+        self._body = body
+        self._gate = gate
+        self._environ = environ
+        self._permit = permit
+        self._status = status
+        self._marked = False
+        self._next: Callable[[], bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            # Not before the server asks for it: this is the app's code too.
+            self._next = iter(self._body).__next__
+        except BaseException as error:
+            self._permit.end_by_error(error)
+            raise
+        return self
+
+    def __next__(self) -> bytes:
+        if self._next is None:
+            iter(self)
+        try:
+            chunk = cast("Callable[[], bytes]", self._next)()
+        except StopIteration:
+            _end(self._gate, self._environ, self._permit, self._status)
+            raise
+        except BaseException as error:
+            self._permit.end_by_error(error)
+            raise
+        if chunk and not self._marked:
+            self._marked = True
+            self._permit.mark()
+        return chunk
+
+    def close(self) -> None:
+        """Pass it on; before the end of the body it means that the client has left."""
+        self._permit.cancel()
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+    def __del__(self) -> None:
+        # The environ, which holds the permit too, often lives longer than the body.
+        self._permit.cancel()
+
+
+class _SizedBody(_Body):
+    """A body of known length, which servers ask for to set Content-Length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self._body))
+
+
+def _end(gate: Gate, environ: WSGIEnvironment, permit: Permit, status: list[Any]) -> None:
+    try:
+        code = int(status[0][:3])
+    except Exception:
+        # No status, or none that is one: the app broke the protocol, and the server will say so.
+        permit.cancel()
+        return
+    gate.judge(environ, permit, code)
+
+
+def _is_file(body: object, environ: WSGIEnvironment) -> bool:
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+def _whole(body: Iterable[bytes]) -> list[bytes]:
+    """Read and close a body at once, so that what it raises comes before anything is sent."""
+    try:
+        return list(body)
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
