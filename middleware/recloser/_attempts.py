@@ -1,0 +1,265 @@
+"""The decisions of a failover: which provider is tried, for how long, and whether another may be.
+
+Nothing here waits or sends. One `Attempts` follows one call; sync and async callers drive it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, Self, TypeVar
+
+from recloser._attempt import Attempt
+from recloser._breaker import Breaker
+from recloser._delivery import Delivery, Fate, Leg, Provider
+from recloser._errors import BreakerOpenError
+from recloser._events import Mode, State
+from recloser._outcome import Outcome
+from recloser._registry import Registry
+from recloser._upstream import classify_error
+
+T = TypeVar("T")
+
+# Openings that are no verdict on health: the provider asked for the pause, or somebody decided it.
+_PAUSED = frozenset({"retry_after", "quota", "manual"})
+# The least a client is ever given; zero would mean "no limit" to some of them.
+_SHORTEST = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one `Failover` was told; see there. `admitted_at` is when each key last got a call."""
+
+    registry: Registry
+    clock: Callable[[], float]
+    max_attempts: int
+    time_budget: float
+    patience: float
+    probe_wait: float
+    least_bad: bool
+    classify: Callable[[BaseException], Outcome]
+    nothing_sent: Callable[[BaseException], bool]
+    on_delivery: Callable[[Delivery], object] | None
+    admitted_at: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Attempts(Generic[T]):
+    """The attempts of one call, as an iterator; it ends when one has served or none is left.
+
+    Raises:
+        BreakerOpenError: On the first step, if every provider refuses; `retry_after` is the
+            earliest of theirs.
+    """
+
+    __slots__ = (
+        "_began",
+        "_legs",
+        "_next",
+        "_number",
+        "_place",
+        "_put_last",
+        "_refused",
+        "_rules",
+        "_untried",
+        "repeatable",
+    )
+
+    def __init__(self, rules: Rules, providers: Iterable[Provider[T]], *, repeatable: bool) -> None:
+        self._rules = rules
+        self._untried = list(providers)
+        self._began = rules.clock()
+        self._legs: list[Leg] = []
+        self._refused: list[tuple[Provider[T], Breaker]] = []
+        self._put_last: set[str] = set()
+        self._next: Attempt[T] | None = None
+        self._number = 0
+        # Where in the record the attempt that runs belongs: before those looked at after it.
+        self._place = 0
+        self.repeatable = repeatable
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Attempt[T]:
+        attempt, self._next = self._next, None
+        if attempt is None:
+            if self._number:
+                raise StopIteration
+            attempt = self._admit()
+            if attempt is None:
+                return self._when_all_refuse()
+        return attempt
+
+    # What an attempt asks
+
+    def line_up(
+        self,
+        attempt: Attempt[T],
+        fate: Fate,
+        error: BaseException | str | None,
+        outcome: Outcome,
+        sent: bool,
+    ) -> bool:
+        """Find who takes over, if the call may be repeated."""
+        helps = outcome in (Outcome.FAILURE, Outcome.THROTTLED) and self.repeatable
+        unsent = not sent and outcome is not Outcome.CANCELLED
+        rules = self._rules
+        if (
+            not (helps or unsent)
+            or self._number >= rules.max_attempts
+            or self.time_left() <= _SHORTEST
+        ):
+            return False
+        place = self._place
+        self._next = self._admit()
+        if self._next is None:
+            return False
+        if rules.on_delivery is not None:
+            self._legs.insert(place, self._leg(attempt, fate, error))
+            self._place += 1
+        return True
+
+    def conclude(self, attempt: Attempt[T], fate: Fate, error: BaseException | None) -> None:
+        """The call is over: say how it went."""
+        key = attempt.key if fate is Fate.SERVED else None
+        if self._rules.on_delivery is not None:
+            self._legs.insert(self._place, self._leg(attempt, fate, error))
+            self._report(key)
+
+    def classify(self, key: str, error: BaseException) -> Outcome:
+        """Ask the user's classifier; a fault of it is counted, and the default serves."""
+        rules = self._rules
+        if isinstance(error, rules.registry[key].policy.ignore_errors):
+            return Outcome.IGNORED
+        if not isinstance(error, Exception):
+            # A cancelled call is never an upstream's fault, whatever a classifier says.
+            return classify_error(error)
+        try:
+            outcome = rules.classify(error)
+            if isinstance(outcome, Outcome):
+                return outcome
+            raise TypeError(f"classify must return an Outcome, not {outcome!r}")
+        except Exception as fault:
+            rules.registry.fault("classify", fault)
+            return classify_error(error)
+
+    def was_not_sent(self, error: BaseException) -> bool:
+        """Ask the user's rule; after a fault of it the call may have been sent."""
+        try:
+            return self._rules.nothing_sent(error) is True
+        except Exception as fault:
+            self._rules.registry.fault("nothing_sent", fault)
+            return False
+
+    def time_left(self) -> float:
+        """Seconds of the time budget that are left, > 0: a little even when it is used up."""
+        return max(self._began + self._rules.time_budget - self._rules.clock(), _SHORTEST)
+
+    def threshold_of(self, key: str) -> float:
+        """Seconds above which the provider's breaker calls a call slow."""
+        return self._rules.registry[key].slow_threshold
+
+    def limit_of(self, key: str) -> float:
+        """Seconds for one attempt: what is normal for the provider, with patience."""
+        rules = self._rules
+        left = self.time_left()
+        tries = min(self._takers(), rules.max_attempts - self._number) + 1
+        if tries == 1:
+            return left
+        breaker = rules.registry[key]
+        slow = breaker.slow_threshold
+        limit = min(slow * rules.patience, max(slow, breaker.policy.slow_ceiling))
+        if limit < left:
+            return limit
+        # Nothing learned yet, or little time: leave each of the others an equal part.
+        share = left / tries
+        return max(share, slow) if slow < left else share
+
+    # Admission
+
+    def _takers(self) -> int:
+        registry = self._rules.registry
+        breakers = (registry[provider.key] for provider in self._untried)
+        return sum(
+            breaker.state is State.CLOSED or breaker.retry_after == 0.0 for breaker in breakers
+        )
+
+    def _admit(self) -> Attempt[T] | None:
+        rules = self._rules
+        while self._untried:
+            provider = self._untried.pop(0)
+            key = provider.key
+            breaker = rules.registry[key]
+            if breaker.state is State.OPEN and self._holds_back(provider, breaker):
+                continue
+            permit = breaker.try_acquire()
+            if permit is not None:
+                rules.admitted_at[key] = permit.started
+                self._number += 1
+                self._place = len(self._legs)
+                return Attempt(self, provider, self._number, permit)
+            self._refused.append((provider, breaker))
+            if rules.on_delivery is not None:
+                self._legs.append(Leg(key, Fate.REFUSED, error=breaker.refusal()))
+        return None
+
+    def _holds_back(self, provider: Provider[T], breaker: Breaker) -> bool:
+        """Put a provider that wants its first probe last, if the probe must not be lost.
+
+        The first probe after an opening is the likeliest of all calls to fail. One that may not be
+        repeated would be lost with it, so it goes elsewhere, unless nobody has tried the
+        provider for `probe_wait` or nobody else takes it.
+        """
+        rules = self._rules
+        key = provider.key
+        if self.repeatable or not self._untried or key in self._put_last:
+            return False
+        if breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
+            return False
+        now = rules.clock()
+        if now - rules.admitted_at.setdefault(key, now) >= rules.probe_wait:
+            return False
+        self._put_last.add(key)
+        self._untried.append(provider)
+        if rules.on_delivery is not None:
+            self._legs.append(Leg(key, Fate.HELD_BACK))
+        return True
+
+    def _when_all_refuse(self) -> Attempt[T]:
+        rules = self._rules
+        refusals = [(provider, breaker.refusal()) for provider, breaker in self._refused]
+        if rules.least_bad:
+            healthy_once = [
+                (refusal.retry_after, index)
+                for index, (_, refusal) in enumerate(refusals)
+                if refusal.reason is None or refusal.reason.rule not in _PAUSED
+            ]
+            if healthy_once:
+                self._number += 1
+                self._place = len(self._legs)
+                return Attempt(self, refusals[min(healthy_once)[1]][0], self._number, None)
+        if rules.on_delivery is not None:
+            self._report(None)
+        raise min((refusal for _, refusal in refusals), key=_retry_after)
+
+    # Records
+
+    def _leg(self, attempt: Attempt[T], fate: Fate, error: BaseException | str | None) -> Leg:
+        permit = attempt.permit
+        began = self._began if permit is None else permit.started
+        spent = 0.0 if fate is Fate.UNREACHABLE else max(self._rules.clock() - began, 0.0)
+        return Leg(attempt.key, fate, spent, error)
+
+    def _report(self, served_by: str | None) -> None:
+        rules = self._rules
+        if rules.on_delivery is None:
+            return
+        duration = max(rules.clock() - self._began, 0.0)
+        try:
+            rules.on_delivery(Delivery(served_by, tuple(self._legs), duration))
+        except Exception as fault:
+            rules.registry.fault("on_delivery", fault)
+
+
+def _retry_after(refusal: BreakerOpenError) -> float:
+    return refusal.retry_after
