@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -56,7 +57,8 @@ def _imports(path: Path) -> Iterator[tuple[str, str | None]]:
 
 def _libraries(path: Path) -> set[str]:
     """Top-level third-party packages that the file imports."""
-    ours = {"recloser", "recloser_adapters", "__future__"}
+    # `_typeshed` exists for type checkers alone, and is imported under TYPE_CHECKING.
+    ours = {"recloser", "recloser_adapters", "_typeshed"}
     return {module.split(".")[0] for module, _ in _imports(path)} - sys.stdlib_module_names - ours
 
 
@@ -136,7 +138,9 @@ def _check_all(module: ModuleType) -> None:
     defined = {
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if not name.startswith("_")
+        and not isinstance(value, TypeVar | ParamSpec)
+        and getattr(value, "__module__", None) == module.__name__
     }
     exported = list(module.__all__)
 

@@ -125,6 +125,19 @@ def _check_function(names: dict[str, Any]) -> None:
         names["charge"](5)
 
 
+def _check_client(names: dict[str, Any]) -> None:
+    import httpx
+
+    with names["client"] as client:
+        open_breaker(names["breakers"]["api.example"])
+        with pytest.raises(httpx.TransportError, match=re.escape("api.example")):
+            client.get("http://api.example/")
+
+
+def _check_failover(names: dict[str, Any]) -> None:
+    assert names["answer"] == "https://a.example says yes"
+
+
 def _check_configuration(names: dict[str, Any]) -> None:
     registry = names["registry"]
 
@@ -141,6 +154,8 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Flask": _check_flask,
     "Any ASGI or WSGI app": _check_asgi,
     "Any function": _check_function,
+    "Outbound calls": _check_client,
+    "Several providers": _check_failover,
     "Configure": _check_configuration,
 }
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from typing import Any, assert_type
 
 from recloser import (
+    Attempt,
     Breaker,
     BreakerOpenError,
+    Failover,
     Listener,
     Metrics,
     Mode,
     Outcome,
     Permit,
     Policy,
+    Provider,
     Reason,
     RecloserError,
     Registry,
@@ -154,3 +157,37 @@ def outcomes(error: BaseException) -> None:
 match breaker.state:
     case State.CLOSED | State.OPEN | State.HALF_OPEN:
         pass
+
+
+failover = Failover(
+    registry,
+    [Provider("primary", "https://a.example"), Provider("fallback", "https://b.example")],
+    order="weighted",
+    when_all_open="least_bad",
+)
+
+
+def send(attempt: Attempt[str]) -> int:
+    assert_type(attempt.target, str)
+    return len(attempt.target)
+
+
+async def asend(attempt: Attempt[str]) -> int:
+    return send(attempt)
+
+
+def chunks(attempt: Attempt[str]) -> Iterator[bytes]:
+    yield attempt.target.encode()
+
+
+async def achunks(attempt: Attempt[str]) -> AsyncGenerator[bytes, None]:
+    yield attempt.target.encode()
+
+
+async def fail_over() -> None:
+    assert_type(failover.call(send, repeatable=True), int)
+    assert_type(await failover.acall(asend, prefer="primary"), int)
+    for chunk in failover.stream(chunks):
+        assert_type(chunk, bytes)
+    async for chunk in await failover.astream(achunks):
+        assert_type(chunk, bytes)
