@@ -1,0 +1,56 @@
+"""A Flask app: every rule gets a breaker, by one line.
+
+Run it:  pip install 'recloser[flask]'
+         python examples/flask_app.py
+Try it:  curl -i localhost:8000/orders/1
+         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
+                                                      # five times 502, then refused: 503 at once
+         curl -i localhost:8000/about                 # the other routes go on
+         curl localhost:8000/breakers                 # why
+         curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
+"""
+
+from __future__ import annotations
+
+import sys
+
+from flask import Flask, abort
+
+from recloser import Registry
+from recloser_adapters.flask import Recloser, exempt
+
+registry = Registry()
+ledger = {"up": True}  # stands for a database, or another service
+
+app = Flask(__name__)
+Recloser(app, registry)
+
+
+@app.get("/orders/<int:number>")
+def order(number: int) -> dict[str, int]:
+    if not ledger["up"]:
+        abort(502, "the ledger is down")
+    return {"order": number}
+
+
+@app.get("/about")
+def about() -> str:
+    return "We sell things.\n"
+
+
+@app.put("/ledger/<how>")
+@exempt  # what one repairs things with must never be refused
+def repair(how: str) -> dict[str, bool]:
+    ledger["up"] = how == "up"
+    return ledger
+
+
+@app.get("/breakers")
+@exempt
+def breakers() -> dict[str, str]:
+    return {breaker.key: breaker.explain() for breaker in registry.breakers()}
+
+
+if __name__ == "__main__":
+    app.run(port=int(sys.argv[1]) if len(sys.argv) > 1 else 8000)

@@ -1,0 +1,114 @@
+"""Every inbound example does what its first lines say, on a real server."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DEADLINE = 20.0
+# What has to be installed for an example to run.
+NEEDED = {
+    "starlette_app": ["starlette", "uvicorn"],
+    "fastapi_app": ["fastapi", "uvicorn"],
+    "flask_app": ["flask"],
+    "plain_asgi": ["uvicorn"],
+    "plain_wsgi": [],
+}
+
+
+def _param(example: str) -> object:
+    missing = [name for name in NEEDED[example] if importlib.util.find_spec(name) is None]
+    skip = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+    return pytest.param(example, marks=skip)
+
+
+class Shop:
+    """A running example."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def status(self, method: str, path: str) -> tuple[int, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            response.read()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, headers
+        finally:
+            connection.close()
+
+    def answers(self) -> bool:
+        try:
+            return self.status("GET", "/about")[0] == 200
+        except OSError:
+            return False
+
+
+def _until(happened: object, what: str) -> None:
+    """Call until true; there is no telling how fast a loaded machine is."""
+    assert callable(happened)
+    deadline = time.monotonic() + DEADLINE
+    while not happened():
+        assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE:g} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def running(example: str) -> Iterator[Shop]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / f"{example}.py"), str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        shop = Shop(port)
+
+        def up() -> bool:
+            assert process.poll() is None, f"{example} ended with status {process.returncode}"
+            return shop.answers()
+
+        _until(up, f"{example} answering")
+        yield shop
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
+
+
+@pytest.mark.parametrize("example", [_param(each) for each in NEEDED])
+def test_example_refuses_while_its_ledger_is_down_and_recovers(example: str) -> None:
+    with running(example) as shop:
+        assert shop.status("GET", "/orders/1")[0] == 200
+
+        assert shop.status("PUT", "/ledger/down")[0] == 200
+        statuses = [shop.status("GET", f"/orders/{number}")[0] for number in range(5)]
+        assert statuses == [502] * 5
+
+        status, headers = shop.status("GET", "/orders/6")
+        assert status == 503
+        assert headers["content-type"] == "application/problem+json"
+        assert int(headers["retry-after"]) >= 1
+        assert shop.answers()
+
+        assert shop.status("PUT", "/ledger/up")[0] == 200
+        _until(lambda: shop.status("GET", "/orders/7")[0] == 200, "recovery")
+
+
+def test_every_inbound_example_is_tested() -> None:
+    inbound = {"starlette_app", "fastapi_app", "flask_app", "plain_asgi", "plain_wsgi"}
+
+    assert inbound == set(NEEDED)
+    assert inbound <= {path.stem for path in EXAMPLES.glob("*.py")}
