@@ -59,11 +59,11 @@ def _bytes_per_key(keys: int, *, calls: int) -> float:
 def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
     """Time whole interpreters, with and without `import recloser`, taking turns."""
     statements = ["pass", "import recloser", "import recloser.asgi", "import recloser.wsgi"]
-    rounds = [
-        {each: _start_python(each) for each in random.sample(statements, len(statements))}
-        for _ in range(effort.keep)
-        if tick() is None
-    ]
+    rounds: list[dict[str, float]] = []
+    for _ in range(effort.keep):
+        shuffled = random.sample(statements, len(statements))
+        rounds.append({each: _start_python(each) for each in shuffled})
+        tick()
     rounds.sort(key=lambda one: sum(one.values()))
     kept = rounds[: max(5, len(rounds) // 2)]
     section = Section("Import", ["", "ms", "over bare Python, ms"])

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-import recloser.asgi
-import recloser.wsgi
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import Response
 
+import recloser.asgi
+import recloser.wsgi
 from recloser import Registry
 
 from .report import Goal, Section, timed
@@ -139,7 +139,7 @@ def asgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
 
 
 def _refusal(timings: Timings) -> float:
-    return timings.added(REFUSED, DRIVER) / timings.added(BARE, DRIVER)
+    return timings.median(REFUSED) / timings.median(BARE)
 
 
 def _wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from rich import box
@@ -12,7 +12,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, PHASES, RATE, ROUTES, schedule
+from recloser_adapters.demo.plan import (
+    ARMS,
+    GUARDED,
+    PHASES,
+    RATE,
+    ROUTES,
+    SICK,
+    Phase,
+    schedule,
+)
 from recloser_adapters.demo.story import Change, Story
 
 REDRAW_PER_SECOND = 8
@@ -22,8 +31,9 @@ STATES = {
     "half_open": ("◐", "yellow"),
 }
 PHASE_STYLES = {"healthy": "green", "hanging": "red", "failing": "red", "slow": "yellow"}
-BAR = 28  # columns for RATE calls a second
-CHANGES_SHOWN = 6
+BAR = 25  # columns for RATE calls a second
+CHANGES_SHOWN = 5
+TIMELINE = 63  # columns
 
 
 class LiveScreen:
@@ -57,42 +67,54 @@ class LiveScreen:
 
 
 def picture(story: Story, seconds: float, urls: Mapping[str, str]) -> RenderableType:
-    """Return what is known now, as one picture of at most 24 lines by 80 columns."""
-    parts: list[RenderableType] = [
-        _title(urls),
-        _timeline(story, seconds),
-        _upstream(story),
-        Text(),
-        _keys(story),
-        _why(story),
-        Text(),
-        _apps(story),
-        Text(),
-        *_changes(story),
-    ]
-    return Padding(Group(*parts), (0, 1))
+    """Return what is known now, as one picture for a terminal of 80 columns."""
+    return Padding(
+        Group(
+            _title(urls),
+            Text(),
+            _timeline(story, seconds),
+            _phase_names(seconds),
+            _upstream(story),
+            Text(),
+            _keys(story),
+            Text(),
+            _why(story),
+            Text(),
+            _apps(story),
+            Text(),
+            changes(story.changes[-CHANGES_SHOWN:]),
+        ),
+        (1, 1),
+    )
 
 
 def _title(urls: Mapping[str, str]) -> Text:
     return Text.assemble(
         ("recloser demo", "bold"),
-        (f"  {RATE:g} requests/s to each of two apps, one with breakers: ", "dim"),
-        (urls.get(GUARDED, "").removeprefix("http://"), "dim"),
+        (f"  {RATE:g} requests a second to each of two apps", "dim"),
+        (f"  {urls[GUARDED]}" if GUARDED in urls else "", "dim"),
     )
 
 
+def _cells(phase: Phase, seconds: float) -> int:
+    return round(TIMELINE * phase.seconds / seconds)
+
+
 def _timeline(story: Story, seconds: float) -> Text:
-    width = 66
     line = Text()
     begun = 0.0
     for phase in schedule(seconds):
-        cells = round(width * phase.seconds / seconds)
+        cells = _cells(phase, seconds)
         for cell in range(cells):
             done = story.now >= begun + phase.seconds * cell / cells
             line.append("━" if done else "─", PHASE_STYLES[phase.name] if done else "dim")
         begun += phase.seconds
-    left = f"  {min(story.now, seconds):4.1f} of {seconds:g} s"
-    return line.append(left if not story.over else "  over", "dim")
+    return line.append(f" {min(story.now, seconds):4.1f} of {seconds:g} s", "dim")
+
+
+def _phase_names(seconds: float) -> Text:
+    names = (phase.name.ljust(_cells(phase, seconds)) for phase in schedule(seconds))
+    return Text("".join(names), "dim")
 
 
 def _upstream(story: Story) -> Text:
@@ -105,17 +127,18 @@ def _upstream(story: Story) -> Text:
 
 
 def _keys(story: Story) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, header_style="dim")
-    table.add_column("breaker", min_width=20)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table.header_style = "dim"
+    table.add_column("breaker", min_width=19)
     table.add_column("state", min_width=11)
-    for name in ("good", "bad", "refused", "in flight", "median", "slow from"):
-        table.add_column(name, justify="right")
+    for name in ("good", "bad", "refused", "in flight", "median", "slow at"):
+        table.add_column(name, justify="right", min_width=7)
     known = {each["key"]: each for each in story.keys}
     for route in ROUTES:
         if route in known:
             table.add_row(*_key_cells(known[route]))
         else:
-            table.add_row(route, Text("not used yet", "dim"))
+            table.add_row(route, Text("no call yet", "dim"))
     return table
 
 
@@ -135,18 +158,32 @@ def _key_cells(key: Mapping[str, Any]) -> list[str | Text]:
 
 def _why(story: Story) -> Text:
     sentence = next((key["explained"] for key in story.keys if key["key"] == ROUTES[0]), "")
-    return Text.assemble(("why  ", "dim"), sentence)
+    return Text.assemble(("now  ", "dim"), sentence)
 
 
 def _apps(story: Story) -> Table:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=13)
     table.add_column(width=BAR + 2)
-    table.add_column()
+    for _ in range(4):
+        table.add_column(justify="right", min_width=7)
+    heads = ("in the last second", "well", "wasted", "refused", "waiting")
+    table.add_row("", *(Text(head, "dim") for head in heads))
     for arm, name in ARMS.items():
-        well, wasted, refused = story.last_second(arm)
-        table.add_row(name, _bar(well, wasted, refused), _bar_words(story, arm))
+        table.add_row(name, *_app_cells(story, arm))
     return table
+
+
+def _app_cells(story: Story, arm: str) -> list[Text]:
+    well, wasted, refused = story.last_second(arm)
+    waiting = story.waiting[arm]
+    return [
+        _bar(well, wasted, refused),
+        Text(f"{well}", "green"),
+        Text(f"{wasted}", "red" if wasted else "dim"),
+        Text(f"{refused}", "cyan" if refused else "dim"),
+        Text(f"{waiting}", "bold red" if waiting > RATE / 2 else "dim"),
+    ]
 
 
 def _bar(well: int, wasted: int, refused: int) -> Text:
@@ -157,31 +194,16 @@ def _bar(well: int, wasted: int, refused: int) -> Text:
     return bar
 
 
-def _bar_words(story: Story, arm: str) -> Text:
-    well, wasted, refused = story.last_second(arm)
-    words = Text.assemble(
-        (f"{well} well", "green"), (f"  {wasted} wasted", "red" if wasted else "dim")
-    )
-    if arm == GUARDED:
-        words.append(f"  {refused} refused", "cyan" if refused else "dim")
-    waiting = story.waiting[arm]
-    many = arm == BARE and waiting > RATE / 2
-    return words.append(f"  {waiting} waiting", "bold red" if many else "dim")
-
-
-def _changes(story: Story) -> list[Text]:
-    return [change_line(change) for change in story.changes[-CHANGES_SHOWN:]]
-
-
-def change_line(change: Change) -> Text:
-    """Return a transition as one line."""
-    sign, style = STATES[change.after]
-    line = Text.assemble(
-        (f"{change.at:5.1f} s  ", "dim"),
-        (f"{sign} {change.after.replace('_', '-')}", style),
-        (f"  {change.key}  ", "dim"),
-        change.reason,
-    )
-    line.no_wrap = True
-    line.overflow = "ellipsis"
-    return line
+def changes(some: Iterable[Change]) -> Table:
+    """Return transitions as lines: when, to which state, of which key, and why."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True, style="dim")
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for change in some:
+        sign, style = STATES[change.after]
+        state = Text(f"{sign} {change.after.replace('_', '-')}", style)
+        # All but the ill route's are news of another kind, and rare.
+        key = "" if change.key == SICK else f"{change.key}: "
+        table.add_row(f"{change.at:.1f} s", state, f"{key}{change.reason}")
+    return table

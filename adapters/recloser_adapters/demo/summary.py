@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,37 +11,46 @@ from rich.table import Table
 from rich.text import Text
 
 from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, SICK
-from recloser_adapters.demo.screen import change_line
-from recloser_adapters.demo.story import Story
+from recloser_adapters.demo.screen import changes
+from recloser_adapters.demo.story import Change, Story
 from recloser_adapters.demo.verdict import Bout, Verdict, headline
 
 
 def summary(story: Story, verdict: Verdict) -> RenderableType:
     """Return the summary as one picture."""
-    first = [
-        change
-        for stretch in story.stretches
-        for change in [
-            each for each in story.changes if each.key == SICK and stretch.covers(each.at)
-        ][: 1 if stretch.bad else None]
-        if change.after in ("open", "closed")
-    ]
-    parts: list[RenderableType] = [
-        Text("What the breaker said", "bold"),
-        *(change_line(change) for change in first),
-        Text(),
-        Text("What it cost", "bold"),
-        _costs(verdict),
-        Text("What was expected", "bold"),
-        *(_expected(each.promise, each.found, met=each.met) for each in verdict.expectations),
-        Text(),
-        Text(headline(verdict) + ".", "bold green" if not verdict.failed else "bold red"),
-    ]
-    return Padding(Group(*parts), (1, 1))
+    outcome = (
+        ("Everything went as it should.", "bold green")
+        if not verdict.failed
+        else (f"{len(verdict.failed)} expectations were not met.", "bold red")
+    )
+    return Padding(
+        Group(
+            Text(f"What the breaker of {SICK} said", "bold"),
+            changes(_turning_points(story)),
+            Text(),
+            Text("What it cost", "bold"),
+            _costs(verdict),
+            Text(),
+            Text("What was expected", "bold"),
+            _expectations(verdict),
+            Text(),
+            Text.assemble((f"{headline(verdict)}. ", "bold"), outcome),
+        ),
+        (1, 1),
+    )
+
+
+def _turning_points(story: Story) -> Iterator[Change]:
+    """Yield the first opening of each illness and every closing; the looks in between are many."""
+    for stretch in story.stretches:
+        mine = [each for each in story.changes if each.key == SICK and stretch.covers(each.at)]
+        opened = [each for each in mine if each.after == "open"]
+        yield from opened[:1] if stretch.bad else opened
+        yield from (each for each in mine if each.after == "closed")
 
 
 def _costs(verdict: Verdict) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     table.add_column("")
     table.add_column(ARMS[GUARDED], justify="right")
     table.add_column(ARMS[BARE], justify="right")
@@ -78,13 +87,18 @@ def _add_bout(table: Table, bout: Bout) -> None:
         "  well again, after its recovery",
         _seconds(bout.closed_after),
         f"{bout.bare_well_after:.2f} s",
-        end_section=True,
     )
 
 
-def _expected(promise: str, found: str, *, met: bool) -> Text:
-    sign = ("✓ ", "green") if met else ("✗ ", "bold red")
-    return Text.assemble(sign, promise, (f"  {found}", "dim" if met else "bold red"))
+def _expectations(verdict: Verdict) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for each in verdict.expectations:
+        table.add_row(
+            Text("✓", "green") if each.met else Text("✗", "bold red"),
+            each.promise,
+            Text(each.found, "dim" if each.met else "bold red"),
+        )
+    return table
 
 
 def _seconds(value: float | None) -> str:

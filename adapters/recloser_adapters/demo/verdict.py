@@ -12,7 +12,8 @@ from recloser_adapters.demo.story import Call, Story, Stretch
 # rest of the show. It takes a millisecond or two; the callers of the other app wait for three
 # seconds.
 AT_ONCE = 0.1
-# Of the calls that the app without a breaker wastes, the share that may be wasted before opening.
+# Of the calls that the app without a breaker wastes in a bout, the share that may be wasted
+# before it opens.
 SPARED = 0.25
 
 
@@ -126,15 +127,13 @@ def _bout(story: Story, stretch: Stretch) -> Bout:
 
 
 def _still_wasted(story: Story, stretch: Stretch) -> list[Call]:
-    """Calls of any route of the bare app that were wasted in a bout or in the good time after it."""
+    """Calls of the bare app, to any route, that were wasted by a bout though it was over."""
+    over = stretch.end if stretch.end is not None else story.now
     following = story.stretches[story.stretches.index(stretch) + 1 :][:1]
-    return [
-        call
-        for call in story.calls
-        if call.arm == BARE
-        and call.wasted
-        and any(each.covers(call.sent) for each in (stretch, *following))
-    ]
+    # What is cut off by the next bout belongs to that.
+    until = following[0].end if following and following[0].end is not None else story.now
+    wasted = (call for call in story.calls if call.arm == BARE and call.wasted)
+    return [call for call in wasted if stretch.begin <= call.sent and over <= call.ended < until]
 
 
 def _of_bout(bout: Bout) -> list[Expectation]:
@@ -143,27 +142,26 @@ def _of_bout(bout: Bout) -> list[Expectation]:
     closed = bout.closed_after
     return [
         Expectation(
-            f"opens while the upstream is {bout.phase}",
+            f"{bout.phase}: it opens",
             opened is not None,
-            "it did not open" if opened is None else f"after {opened:.2f} s",
+            "it did not" if opened is None else f"after {opened:.2f} s",
         ),
         Expectation(
-            f"wastes at most a quarter of the {bout.bare_wasted} calls that the bare app "
-            f"wastes on the {bout.phase} upstream before it opens",
+            f"{bout.phase}: it wastes at most {allowed} calls by then",
             bout.wasted_before_opening <= allowed,
-            f"{bout.wasted_before_opening} calls",
+            f"{bout.wasted_before_opening}",
         ),
         Expectation(
-            f"closes when the {bout.phase} upstream has recovered",
+            f"{bout.phase}: it closes when that is over",
             closed is not None,
-            "it did not close" if closed is None else f"after {closed:.2f} s",
+            "it did not" if closed is None else f"after {closed:.2f} s",
         ),
     ]
 
 
 def _of_refusals(p99: float | None) -> Expectation:
     return Expectation(
-        f"refuses within {AT_ONCE * 1000:.0f} ms, 99 times of 100",
+        f"it refuses within {AT_ONCE * 1000:.0f} ms, 99 times of 100",
         p99 is not None and p99 <= AT_ONCE,
         "nothing was refused" if p99 is None else f"{p99 * 1000:.1f} ms",
     )
@@ -175,14 +173,14 @@ def _of_the_healthy(story: Story) -> list[Expectation]:
     others = sum(call.route in NEIGHBOURS for call in refused)
     opened = {change.key for change in story.changes if change.key != SICK}
     return [
-        Expectation("refuses nobody before the first illness", early == 0, f"{early} refused"),
+        Expectation("it refuses nobody before the first illness", early == 0, f"{early} refused"),
         Expectation(
-            "leaves the other routes alone",
+            "it leaves the other routes alone",
             others == 0 and not opened,
             f"{others} refused, {', '.join(sorted(opened)) or 'none'} opened",
         ),
         Expectation(
-            f"is closed again on {SICK} at the end",
+            "it is closed at the end",
             story.state(SICK) == "closed",
             f"it is {story.state(SICK)}",
         ),
