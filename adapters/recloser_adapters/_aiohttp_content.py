@@ -1,0 +1,152 @@
+"""The body of an aiohttp response, watched while it is read.
+
+aiohttp says when a body is complete (`StreamReader.on_eof`), but of a cut, a time-out and a close
+only who reads is told. So the reader itself is watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+
+from recloser_adapters._outbound_body import BodyWatch
+
+T = TypeVar("T")
+
+# All that the wire does to a request. Whatever else is raised comes from the caller's side:
+# another middleware, a body that is made as it is sent, a line that is longer than the limit.
+WIRE = (aiohttp.ClientError, OSError, TimeoutError)
+
+
+def watch_content(response: aiohttp.ClientResponse, watch: BodyWatch) -> None:
+    """Let a watch see what becomes of a response's body, whose headers came now."""
+    content = response.content
+    if content.total_bytes:
+        watch.begun()
+    if not watch.reads:
+        content.on_eof(watch.eof)
+        if content.is_eof():
+            # A small body comes with its headers: nothing is left to see.
+            return
+    # The annotation of `content` asks for a StreamReader; this is one to all but the annotation.
+    vars(response)["content"] = WatchedContent(content, watch)
+
+
+class WatchedContent:
+    """A `StreamReader` that tells a watch what it reads; all else goes through."""
+
+    __slots__ = ("_content", "_watch")
+
+    def __init__(self, content: aiohttp.StreamReader, watch: BodyWatch) -> None:
+        self._content = content
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    @property
+    def __class__(self) -> type[Any]:
+        # For isinstance(): it is what it wraps.
+        return type(self._content)
+
+    @__class__.setter
+    def __class__(self, kind: type[Any]) -> None:
+        raise TypeError("a watched body stays one")
+
+    async def read(self, n: int = -1) -> bytes:
+        """Read up to `n` bytes, or all."""
+        return await self._pull(self._content.read(n))
+
+    async def readany(self) -> bytes:
+        """Read what is there."""
+        return await self._pull(self._content.readany())
+
+    async def readexactly(self, n: int) -> bytes:
+        """Read `n` bytes."""
+        return await self._pull(self._content.readexactly(n))
+
+    async def readline(self, **limits: Any) -> bytes:
+        """Read a line."""
+        return await self._pull(self._content.readline(**limits))
+
+    async def readuntil(self, separator: bytes = b"\n", **limits: Any) -> bytes:
+        """Read up to a separator."""
+        return await self._pull(self._content.readuntil(separator, **limits))
+
+    async def readchunk(self) -> tuple[bytes, bool]:
+        """Read a piece as it was sent."""
+        try:
+            piece = await self._content.readchunk()
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._saw(piece[0])
+        return piece
+
+    def read_nowait(self, n: int = -1) -> bytes:
+        """Read what is buffered."""
+        data = self._content.read_nowait(n)
+        self._saw(data)
+        return data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Pieces(self.readline, lambda line: not line)
+
+    def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        """Iterate over pieces of at most `n` bytes."""
+        return _Pieces(lambda: self.read(n), lambda piece: not piece)
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        """Iterate over what comes."""
+        return _Pieces(self.readany, lambda piece: not piece)
+
+    def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+        """Iterate over pieces as they were sent."""
+        return _Pieces(self.readchunk, lambda piece: piece == (b"", False))
+
+    def exception(self) -> BaseException | None:
+        """What broke the body, if something did. Asked for when the response is closed."""
+        error = self._content.exception()
+        if error is not None:
+            self._failed(error)
+        return error
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """Break the body. The response does so to its own when it is closed."""
+        self._watch.closed()
+        self._content.set_exception(exc, *cause)
+
+    async def _pull(self, reading: Awaitable[bytes]) -> bytes:
+        try:
+            data = await reading
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._saw(data)
+        return data
+
+    def _failed(self, error: BaseException) -> None:
+        local = isinstance(error, Exception) and not isinstance(error, WIRE)
+        self._watch.failed(error, local=local)
+
+    def _saw(self, data: bytes) -> None:
+        if data:
+            self._watch.chunk(data)
+        if self._content.at_eof():
+            self._watch.eof()
+
+
+class _Pieces(AsyncIterator[T]):
+    """Iterates by calling a reader until what it returns is the end."""
+
+    def __init__(self, read: Callable[[], Awaitable[T]], is_end: Callable[[T], bool]) -> None:
+        self._read = read
+        self._is_end = is_end
+
+    async def __anext__(self) -> T:
+        piece = await self._read()
+        if self._is_end(piece):
+            raise StopAsyncIteration
+        return piece

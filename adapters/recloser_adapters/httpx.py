@@ -1,0 +1,241 @@
+"""Breakers for httpx clients, sync and async.
+
+    client = wrap_client(httpx.Client(http2=True), registry)
+
+guards every request of a client, with its proxies and mounts; `BreakerTransport` and
+`AsyncBreakerTransport` guard one transport. A call is one request as the transport sees it: each
+hop of a redirect (keyed by its own host), each request of an authentication flow and each attempt
+of an SDK is one; a connection tried again within a transport (`retries=`) is not.
+
+A call ends with its body. Its latency is the time to the headers, of an event stream the time to
+the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
+other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import httpx
+
+from recloser import BreakerOpenError, Outcome, Registry
+from recloser_adapters._failover_plan import ANY_PROVIDER, REPEATABLE, LLMEndpoint
+from recloser_adapters._httpx_body import (
+    AsyncBody,
+    AsyncWatchedBody,
+    SyncBody,
+    SyncWatchedBody,
+)
+from recloser_adapters._httpx_factory import (
+    AsyncTransport,
+    SyncTransport,
+    by_host,
+    wrap_transports,
+)
+from recloser_adapters._httpx_failover import (
+    PROVIDER,
+    AsyncFailover,
+    AsyncPeeked,
+    SyncFailover,
+    SyncPeeked,
+)
+from recloser_adapters._outbound import ClientBreakerOpenError, Exchange
+
+__all__ = [
+    "ANY_PROVIDER",
+    "PROVIDER",
+    "REPEATABLE",
+    "AsyncBreakerTransport",
+    "AsyncFailoverTransport",
+    "BreakerOpenTransportError",
+    "BreakerTransport",
+    "Exchange",
+    "FailoverTransport",
+    "LLMEndpoint",
+    "by_host",
+    "wrap_client",
+]
+
+ClientT = TypeVar("ClientT", bound=httpx.Client | httpx.AsyncClient)
+
+_LOCAL = (
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+)
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_WIRE = (httpx.TransportError, OSError)
+
+
+class BreakerOpenTransportError(ClientBreakerOpenError, httpx.TransportError):
+    """The breaker refused the request; nothing was sent.
+
+    It is an `httpx.TransportError`, so what handles an unreachable host handles this; retry rules
+    made for that error will try again, at no cost to the host. It is no `ConnectError` and no
+    `TimeoutException`: nothing of the kind happened.
+    """
+
+
+class _SyncBody(SyncBody, httpx.SyncByteStream):
+    """A sync body that ends its call."""
+
+
+class _SyncWatchedBody(SyncWatchedBody, httpx.SyncByteStream):
+    """A sync body that has a say."""
+
+
+class _AsyncBody(AsyncBody, httpx.AsyncByteStream):
+    """An async body that ends its call."""
+
+
+class _AsyncWatchedBody(AsyncWatchedBody, httpx.AsyncByteStream):
+    """An async body that has a say."""
+
+
+class BreakerTransport(SyncTransport[httpx.Request, httpx.Response], httpx.BaseTransport):
+    """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
+
+    local_errors = _LOCAL
+    transport_errors = _WIRE
+    fixed_body = httpx.ByteStream
+    body = _SyncBody
+    watched_body = _SyncWatchedBody
+    refusal_class = BreakerOpenTransportError
+    response_class = httpx.Response
+
+
+class AsyncBreakerTransport(
+    AsyncTransport[httpx.Request, httpx.Response], httpx.AsyncBaseTransport
+):
+    """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
+
+    local_errors = _LOCAL
+    transport_errors = _WIRE
+    fixed_body = httpx.ByteStream
+    body = _AsyncBody
+    watched_body = _AsyncWatchedBody
+    refusal_class = BreakerOpenTransportError
+    response_class = httpx.Response
+
+
+class _SyncPeeked(SyncPeeked, httpx.SyncByteStream):
+    """A sync body whose first chunk was read ahead."""
+
+
+class _AsyncPeeked(AsyncPeeked, httpx.AsyncByteStream):
+    """An async body whose first chunk was read ahead."""
+
+
+class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTransport):
+    """Sends each request to the first provider that can serve it.
+
+        failover = Failover(registry, [Provider("eu", "https://eu.x"), Provider("us", "https://us.x")])
+        transport = FailoverTransport(httpx.HTTPTransport(), failover)
+        client = httpx.Client(transport=transport, base_url=ANY_PROVIDER)
+
+    The target of a provider is a base URL, with all of them alike (replicas of one service:
+    credentials and cookies go to each), or an `LLMEndpoint`. Requests to `ANY_PROVIDER` or to any
+    of the base URLs go to the provider chosen; others (a redirect to elsewhere) pass unguarded.
+    `response.extensions[PROVIDER]` is the key of the one that answered.
+
+    Another provider is tried where nothing was sent, and after a failure or a 429 of a request
+    that may be repeated: by its method (RFC 9110), by an `Idempotency-Key`, and, where all targets
+    are `LLMEndpoint`, if it asks a model for an answer. An event stream must have sent its first
+    chunk: an error event or a cut before that is a failure. A body from a generator or a file is
+    sent once. If the last answer is bad it is the answer: give SDKs that retry `max_retries=0`.
+
+    The time limits of the failover become time-outs of the wrapped transport, never above those
+    of the client. Between the headers of a stream and its first chunk the client's own read
+    time-out holds; `AsyncFailoverTransport` cuts off there too.
+
+    Args:
+        transport: What sends.
+        failover: The providers and their rules; its `classify` and `nothing_sent` are not asked.
+        repeatable: Whether a request may be sent twice; None from it leaves the default. The
+            extension `REPEATABLE` of a request comes before it.
+        on_refuse: What follows when all refuse: as for `wrap_client`.
+        classify: As for `wrap_client`.
+        sse_errors: As for `wrap_client`.
+
+    Raises:
+        TypeError: A setting of the wrong type, or a target that is neither of the two.
+        ValueError: A base URL that is none.
+    """
+
+    url_class = httpx.URL
+    request_class = httpx.Request
+    unsent_errors = _UNSENT
+    time_out_class = httpx.ReadTimeout
+    peeked = _SyncPeeked
+
+
+class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], AsyncBreakerTransport):
+    """`FailoverTransport` for an `httpx.AsyncClient`.
+
+    On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
+    """
+
+    url_class = httpx.URL
+    request_class = httpx.Request
+    unsent_errors = _UNSENT
+    time_out_class = httpx.ReadTimeout
+    peeked = _AsyncPeeked
+
+
+def wrap_client(
+    client: ClientT,
+    registry: Registry | None = None,
+    *,
+    key: str | Callable[[httpx.Request], str | None] = by_host,
+    on_refuse: Literal["raise", "response"]
+    | Callable[[httpx.Request, BreakerOpenError], httpx.Response] = "raise",
+    classify: Callable[[httpx.Response | BaseException], Outcome | None] | None = None,
+    sse_errors: bool = False,
+    on_end: Callable[[Exchange], None] | None = None,
+) -> ClientT:
+    """Guard every request of a client, whichever of its transports, proxies or mounts sends it.
+
+    Args:
+        client: An `httpx.Client` or `httpx.AsyncClient`, before or after its first request. What
+            is guarded already is left alone.
+        registry: Where the breakers are; a new one unless given.
+        key: One key for all requests (a provider's name), or what makes it from a request. A
+            callable that returns None leaves the request unguarded; one that raises is a fault,
+            and the request is then keyed by host.
+        on_refuse: `"raise"` raises `BreakerOpenTransportError`. `"response"` answers a 503 that
+            the OpenAI and Anthropic SDKs do not retry. A callable makes the response.
+        classify: Overrules the verdict on a response (its headers are there, its body is not) or
+            on an error; None from it leaves the default.
+        sse_errors: Whether an error event within an event stream is a failure.
+        on_end: Told of each admitted call after its end, on the thread that ended it.
+
+    Returns:
+        The same client.
+
+    Raises:
+        TypeError: A setting of the wrong type, or no client of this library.
+        ValueError: An empty key, or an unknown `on_refuse`.
+    """
+    if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
+        raise TypeError(f"client must be an httpx client, not {client!r}")
+    kind = BreakerTransport if isinstance(client, httpx.Client) else AsyncBreakerTransport
+    wrap_transports(
+        client,
+        kind,
+        registry,
+        key=key,
+        on_refuse=on_refuse,
+        classify=classify,
+        sse_errors=sse_errors,
+        on_end=on_end,
+    )
+    return client
