@@ -1,0 +1,119 @@
+"""The `RECLOSER_*` configuration of a Flask application, read and checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self, cast
+
+from recloser import Mode, Policy, Registry
+from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
+
+_PREFIX: Final = "RECLOSER_"
+_TRUE: Final = ("1", "true", "yes", "on")
+_FALSE: Final = ("0", "false", "no", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the configuration says; each field is `RECLOSER_` and its name in capitals."""
+
+    enabled: bool = True
+    mode: Mode | str | None = None
+    exempt: Any = DEFAULT_EXEMPT
+    expose_details: bool = False
+    max_keys: int = 1000
+    policy: Policy | None = None
+    policies: Mapping[str, Policy] | None = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Self:
+        """Read a configuration.
+
+        Raises:
+            ValueError: A value cannot be used, or a name is unknown; it begins with the name.
+        """
+        known = {_PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in config.items():
+            if not name.startswith(_PREFIX):
+                continue
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                raise ValueError(
+                    f"{name}: unknown" + (f", did you mean {near[0]}?" if near else "")
+                )
+            try:
+                values[known[name]] = _READERS[known[name]](value)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
+        return cls(**values)
+
+    def overridden(self, **given: Any) -> Self:
+        """The same with what was given, where it is not `None`."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})
+
+    def registry(self) -> Registry:
+        """Make the registry that these settings describe."""
+        return Registry(
+            self.policy,
+            policies=self.policies or {},
+            max_keys=self.max_keys,
+            mode=self.mode or Mode.ENFORCE,
+        )
+
+
+def _boolean(value: Any) -> bool:
+    # The environment has no booleans, see Flask's Config.from_prefixed_env.
+    word = str(value).strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError(f"must be true or false, not {value!r}")
+    return word in _TRUE
+
+
+def _mode(value: Any) -> Mode:
+    return Mode(value.lower() if isinstance(value, str) else value)
+
+
+def _exempt(value: Any) -> Any:
+    # The middleware knows what it accepts.
+    BreakerMiddleware(lambda environ, start_response: [], exempt=value)
+    return value
+
+
+def _max_keys(value: Any) -> int:
+    Registry(max_keys=value)
+    return cast("int", value)
+
+
+def _policy(value: Policy | Mapping[Any, Any]) -> Policy:
+    if isinstance(value, Policy):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must be a Policy or a mapping of its fields, not {value!r}")
+    given = {str(name).lower(): each for name, each in value.items()}
+    return Policy(**given)
+
+
+def _policies(value: Mapping[Any, Any]) -> dict[str, Policy]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"must map keys to policies, not {value!r}")
+    policies: dict[str, Policy] = {}
+    for key, each in value.items():
+        try:
+            policies[key] = _policy(each)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{key!r}: {error}") from error
+    return policies
+
+
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "enabled": _boolean,
+    "mode": _mode,
+    "exempt": _exempt,
+    "expose_details": _boolean,
+    "max_keys": _max_keys,
+    "policy": _policy,
+    "policies": _policies,
+}

@@ -1,0 +1,190 @@
+"""What the route adapters share, whatever the framework.
+
+Marks on endpoints, a bounded memory of resolved requests, and the answer to a call that a breaker
+inside the application refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import random
+from collections.abc import Callable, MutableMapping
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from recloser import Permit
+from recloser.asgi import PERMIT, REFUSED, UNMATCHED
+
+__all__ = [
+    "MISSING",
+    "UNMATCHED",
+    "KeyCache",
+    "exempt",
+    "is_async",
+    "keyed",
+    "mark",
+    "marked_key",
+    "note_refusal",
+    "refusal_body",
+    "refusal_headers",
+    "resolved_signature",
+    "route_key",
+]
+
+MISSING: Final = object()
+"""What `KeyCache.get` answers for a request it does not know; `None` is a key that means exempt."""
+
+_METHODS: Final = frozenset(
+    {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WS"}
+)
+_LONGEST_WAIT: Final = 86_400.0  # a day, in seconds
+_MARK: Final = "__recloser_key__"
+
+_Endpoint = TypeVar("_Endpoint")
+
+Request: TypeAlias = tuple[str | None, ...]
+"""All that decides on the route of a request: method, path, mount point, host."""
+
+
+def exempt(endpoint: _Endpoint) -> _Endpoint:
+    """Mark an endpoint, so that no breaker guards it.
+
+    Place it next to the function, below the decorator that registers the route.
+    """
+    return mark(endpoint, None)
+
+
+def keyed(key: str) -> Callable[[_Endpoint], _Endpoint]:
+    """Mark an endpoint, so that the middleware guards it under `key`.
+
+    Endpoints that depend on the same thing can so share one breaker.
+
+    Args:
+        key: The breaker's key, in place of method and route template.
+    """
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"key must be a non-empty str, got {key!r}")
+    return lambda endpoint: mark(endpoint, key)
+
+
+def mark(endpoint: _Endpoint, key: str | None) -> _Endpoint:
+    """Write the key of an endpoint onto it; `None` exempts it."""
+    # A bound method takes no attributes, its function does.
+    setattr(getattr(endpoint, "__func__", endpoint), _MARK, key)
+    return endpoint
+
+
+def marked_key(endpoint: object) -> Any:
+    """Read what `mark` wrote, or `MISSING`."""
+    return getattr(endpoint, _MARK, MISSING)
+
+
+def route_key(method: str, template: str) -> str:
+    """Name a route: HEAD shares GET's key, and methods nobody knows share one."""
+    if method == "HEAD":
+        method = "GET"
+    # A class-based endpoint answers any method, and a client may invent one per request.
+    return f"{method if method in _METHODS else 'OTHER'} {template}"
+
+
+class KeyCache:
+    """Keys of the requests seen lately, in bounded memory and without a lock.
+
+    Two dicts take turns: what is asked for moves to the newer one, and when that is full the
+    older one is dropped. So a flood of paths that are seen once pushes out other such paths, and
+    costs a busy one a second lookup at most. Threads that collide repeat a lookup, or keep an
+    entry for one turn longer; they never get a wrong key.
+
+    Args:
+        size: Requests per dict; twice that many are held at most. >= 1.
+        longest: Requests of more characters than this are not held, for it is clients who choose
+            path and host.
+    """
+
+    __slots__ = ("_longest", "_newer", "_older", "_size")
+
+    def __init__(self, size: int = 2048, longest: int = 512) -> None:
+        self._size = size
+        self._longest = longest
+        self._newer: dict[Request, str | None] = {}
+        self._older: dict[Request, str | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def get(self, request: Request) -> Any:
+        """Look a request up: its key, `None` if it is exempt, `MISSING` if it is not known."""
+        key = self._newer.get(request, MISSING)
+        if key is MISSING:
+            key = self._older.get(request, MISSING)
+            if key is not MISSING:
+                self._store(request, key)
+        return key
+
+    def put(self, request: Request, key: str | None) -> None:
+        """Remember the key of a request, unless it is too long to hold."""
+        if sum(len(part) for part in request if part) <= self._longest:
+            self._store(request, key)
+
+    def clear(self) -> None:
+        """Forget everything, because the routes changed."""
+        self._newer, self._older = {}, {}
+
+    def _store(self, request: Request, key: Any) -> None:
+        if len(self._newer) >= self._size:
+            self._older, self._newer = self._newer, {}
+        self._newer[request] = key
+
+
+def is_async(endpoint: Callable[..., Any]) -> bool:
+    """Whether calling an endpoint gives something to await."""
+    inner: Any = endpoint
+    while isinstance(inner, partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+        getattr(inner, "__call__", None)  # noqa: B004 - asked for its kind, not whether it is there
+    )
+
+
+def resolved_signature(endpoint: Callable[..., Any]) -> inspect.Signature:
+    """The signature of an endpoint with its annotations evaluated where they were written.
+
+    A wrapper lives in another module: what FastAPI finds in its `__globals__` does not resolve
+    the annotations that `from __future__ import annotations` left as text.
+    """
+    try:
+        return inspect.signature(endpoint, eval_str=True)
+    except (NameError, SyntaxError, TypeError):
+        return inspect.signature(endpoint)
+
+
+def note_refusal(request: MutableMapping[str, Any]) -> None:
+    """Keep a breaker further out from counting the answer to a call that was refused in here."""
+    request[REFUSED] = True
+    outer: Permit | None = request.get(PERMIT)
+    if outer is not None:
+        outer.ignore()
+
+
+def refusal_headers(retry_after: float) -> dict[str, str]:
+    """The headers of a refusal that must come back, in whole seconds, not before the probe."""
+    # Spread by a tenth, so that those refused together do not return together; a breaker that
+    # was opened by hand may name no end.
+    wait = min(retry_after * (1.0 + 0.1 * random.random()), _LONGEST_WAIT)
+    return {"Retry-After": str(max(1, math.ceil(wait))), "Cache-Control": "no-store"}
+
+
+def refusal_body(headers: dict[str, str]) -> str:
+    """A problem document (RFC 9457) to go with these headers; it names no key."""
+    seconds = int(headers["Retry-After"])
+    return json.dumps(
+        {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": f"This is temporarily unavailable. Try again in {seconds} s.",
+            "retry_after": seconds,
+        }
+    )

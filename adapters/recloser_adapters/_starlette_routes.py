@@ -1,0 +1,255 @@
+"""Which route will answer a request, before Starlette or FastAPI have routed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.routing import Host, Match, Mount
+from starlette.staticfiles import StaticFiles
+
+from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
+
+_DEEPEST_WRAPPING: Final = 64
+
+
+class RouteKeys:
+    """Resolve ASGI scopes to breaker keys: method and route template, such as `GET /items/{id}`.
+
+    Follows Mount, Host, included routers and FastAPI's router tree. A request that no route
+    answers (404, 405, a redirect to the other slash) gets `<unmatched>`; one for a static
+    files mount or for an endpoint marked by `exempt` gets `None`. What was once resolved is one
+    lookup in a bounded memory, however many routes there are; the rest goes by an index over the
+    literal beginnings of the paths, so only routes that can match are asked.
+
+    Args:
+        app: The application whose routes to read, middleware round it included. Where none are
+            found, they are taken from `scope["app"]`.
+        routes: The routes themselves, instead of `app`.
+        prefix: Goes before every template. An app that is mounted and has its own middleware
+            does not know where it hangs; give each its prefix when two share a registry.
+    """
+
+    def __init__(
+        self, app: Any = None, *, routes: Sequence[Any] | None = None, prefix: str = ""
+    ) -> None:
+        self._routes = find_routes(app) if routes is None else routes
+        self._prefix = prefix
+        self._cache = KeyCache()
+        self._index: RouteIndex | None = None
+        self._by_host = False
+
+    def __call__(self, scope: Mapping[str, Any]) -> str | None:
+        """Resolve a scope to its key, or to `None` when nothing shall guard it.
+
+        Raises:
+            LookupError: No routes were found, neither in the app nor in the scope.
+        """
+        index = self._index
+        if index is None or index.outdated:
+            index = self._read(scope)
+        host = _host(scope) if self._by_host else None
+        request = (scope.get("method"), scope["path"], scope.get("root_path"), host)
+        key = self._cache.get(request)
+        if key is MISSING:
+            key = self._search(index, scope, request)
+        return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
+
+    def clear(self) -> None:
+        """Forget every resolved request. Needed only when routes below the top level change."""
+        self._index = None
+        self._cache.clear()
+
+    def _read(self, scope: Mapping[str, Any]) -> RouteIndex:
+        if self._routes is None:
+            self._routes = find_routes(scope.get("app"))
+        if self._routes is None:
+            raise LookupError("no routes found in this app: pass routes=, or key=")
+        self._cache.clear()
+        self._index = index = RouteIndex(self._routes, self._prefix)
+        return index
+
+    def _search(
+        self, index: RouteIndex, scope: Mapping[str, Any], request: tuple[str | None, ...]
+    ) -> str | None:
+        search = Search()
+        # A copy: FastAPI's matching leaves notes in the scope it is given.
+        route = index.find(dict(scope), search)
+        if route is None:
+            # Not remembered: scanners ask for ever new paths, and routes may still be added.
+            return UNMATCHED
+        key: Any = marked_key(route.endpoint)
+        if key is MISSING:
+            key = route_key("WS" if scope["type"] == "websocket" else scope["method"], route.name)
+        if search.by_host and not self._by_host:
+            # From the next request on the host is a part of what is remembered.
+            self._by_host = True
+        elif search.repeatable:
+            self._cache.put(request, key)
+        return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
+
+
+@dataclass(slots=True)
+class Search:
+    """What a search looked at besides method and path."""
+
+    by_host: bool = False
+    repeatable: bool = True
+
+
+@dataclass(slots=True)
+class RouteEntry:
+    """One route in an index; `inside` holds what a Mount or Host leads to, once it was entered."""
+
+    order: int
+    route: Any
+    name: str
+    endpoint: object | None
+    routes: Sequence[Any] | None = None
+    inside: RouteIndex | None = None
+    foreign: bool = False
+
+
+@dataclass(slots=True)
+class _Node:
+    entries: list[RouteEntry] = field(default_factory=list[RouteEntry])
+    children: dict[str, _Node] = field(default_factory=dict[str, "_Node"])
+
+
+class RouteIndex:
+    """The routes of one router, found by the literal segments that their paths begin with.
+
+    Whether a route matches is asked of the route itself, and in the router's order; the index
+    only leaves out those that cannot.
+    """
+
+    __slots__ = ("_count", "_depth", "_prefix", "_root", "_routes")
+
+    def __init__(self, routes: Sequence[Any], prefix: str = "") -> None:
+        self._routes = routes
+        self._count = len(routes)
+        self._prefix = prefix
+        self._root = _Node()
+        self._depth = 0
+        for order, route in enumerate(_flat(routes)):
+            self._add(order, route)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether routes came or went since the index was made."""
+        return len(self._routes) != self._count
+
+    def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
+        """Find the route that will answer, as the router will: the first full match wins."""
+        for entry in self._candidates(_route_path(scope)):
+            if entry.foreign:
+                search.repeatable = False
+            elif isinstance(entry.route, Host):
+                search.by_host = True
+            match, child_scope = entry.route.matches(scope)
+            if match is Match.FULL:
+                if entry.routes is None:
+                    return entry
+                if entry.inside is None or entry.inside.outdated:
+                    entry.inside = RouteIndex(entry.routes, entry.name)
+                return entry.inside.find({**scope, **child_scope}, search)
+        return None
+
+    def _candidates(self, path: str) -> list[RouteEntry]:
+        node = self._root
+        found = list(node.entries)
+        # A `$` in a route's pattern lets a line feed follow.
+        segments = path.removesuffix("\n").split("/", self._depth + 1)
+        for segment in segments[1:]:
+            child = node.children.get(segment)
+            if child is None:
+                break
+            node = child
+            found += node.entries
+        found.sort(key=lambda entry: entry.order)
+        return found
+
+    def _add(self, order: int, route: Any) -> None:
+        path = getattr(route, "path", "")
+        node = self._root
+        # Only the matching of these two libraries is known to look at the path (and a Host's
+        # at the host) and at nothing else.
+        foreign = _library(route) not in ("starlette", "fastapi")
+        if not foreign:
+            segments = _literal_segments(path)
+            self._depth = max(self._depth, len(segments))
+            for segment in segments:
+                node = node.children.setdefault(segment, _Node())
+        node.entries.append(self._entry(order, route, path, foreign))
+
+    def _entry(self, order: int, route: Any, path: str, foreign: bool) -> RouteEntry:
+        if isinstance(route, Mount | Host):
+            # A mark on the mounted application speaks for all that is in it.
+            routes = None if marked_key(route.app) is not MISSING else find_routes(route.app)
+            format_ = (
+                route.path_format if isinstance(route, Mount) else f"{route.host_format}/{{path}}"
+            )
+            name = self._prefix + (format_ if routes is None else format_.removesuffix("/{path}"))
+            endpoint: object = _Static if isinstance(route.app, StaticFiles) else route.app
+            return RouteEntry(order, route, name, endpoint, routes, None, foreign)
+        template = getattr(route, "path_format", None) or path or f"<{type(route).__name__}>"
+        endpoint = getattr(route, "endpoint", None)
+        return RouteEntry(order, route, self._prefix + template, endpoint, None, None, foreign)
+
+
+class _Static:
+    """Stands for a mount of static files: exempt."""
+
+    __recloser_key__ = None
+
+
+def find_routes(app: Any) -> Sequence[Any] | None:
+    """Find the routes of an application inside the middleware that is wrapped round it."""
+    for _ in range(_DEEPEST_WRAPPING):
+        routes: Any = getattr(app, "routes", None)
+        if isinstance(routes, list | tuple):
+            return routes  # pyright: ignore[reportUnknownVariableType]  # whatever it holds
+        # A Router with middleware of its own hands on its bound method.
+        app = getattr(app, "app", None) or getattr(app, "__self__", None)
+        if app is None:
+            break
+    return None
+
+
+def _flat(routes: Sequence[Any]) -> Iterator[Any]:
+    for route in routes:
+        # FastAPI >= 0.137 keeps an included router as a node; its contexts know the full paths.
+        contexts = getattr(route, "effective_route_contexts", None)
+        if contexts is not None:
+            for context in contexts():
+                yield getattr(context, "starlette_route", None) or context
+        elif hasattr(route, "matches"):
+            yield route
+
+
+def _literal_segments(path: str) -> list[str]:
+    literal, brace, _ = path.partition("{")
+    if brace:
+        literal = literal.rpartition("/")[0]
+    return literal.split("/")[1:]
+
+
+def _library(route: Any) -> str:
+    """The library whose matching this route uses."""
+    return str(getattr(route.matches, "__module__", "")).partition(".")[0]
+
+
+def _route_path(scope: Mapping[str, Any]) -> str:
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    inside = path[len(root) :] if root and path.startswith(root) else path
+    # "/shop" is no prefix of "/shopping".
+    return inside if inside == "" or inside[0] == "/" else path
+
+
+def _host(scope: Mapping[str, Any]) -> str:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return str(value, "latin-1").lower()
+    return ""

@@ -1,0 +1,144 @@
+"""Deadlines on asyncio and trio: a call that is cut off was slow, and its breaker hears of it.
+
+Times are seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import anyio
+
+from recloser import Breaker, Permit
+
+__all__ = ["DeadlineMiddleware", "guard"]
+
+_Message: TypeAlias = MutableMapping[str, Any]
+_Scope: TypeAlias = MutableMapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[_Message]]
+_Send: TypeAlias = Callable[[_Message], Awaitable[None]]
+_App: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[Any]]
+
+_CAN_END = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
+_FAULT = "the deadline function of a DeadlineMiddleware failed: no deadline"
+_logger = logging.getLogger("recloser")
+_BODY = json.dumps(
+    {
+        "type": "about:blank",
+        "title": "Gateway Timeout",
+        "status": 504,
+        "detail": "This took too long and was given up.",
+    }
+).encode()
+_HEADERS = (
+    (b"content-type", b"application/problem+json"),
+    (b"content-length", str(len(_BODY)).encode()),
+    (b"cache-control", b"no-store"),
+)
+
+
+@asynccontextmanager
+async def guard(breaker: Breaker, *, deadline: float | None) -> AsyncGenerator[Permit]:
+    """Guard a block by a breaker, and cut it off at a deadline.
+
+    A block that is cut off counts as failed. One that is cancelled from outside does not, unless
+    it had already taken longer than is normal for this key.
+
+        async with guard(registry["payments"], deadline=2.0):
+            await charge(order)
+
+    Args:
+        breaker: Who decides, and learns how it went.
+        deadline: Seconds until the block is cancelled, > 0. `None` for never.
+
+    Yields:
+        The call's permit, for `mark()`, or for a verdict other than "no exception, no failure".
+
+    Raises:
+        BreakerOpenError: The breaker refused; the block was not entered.
+        TimeoutError: The block was cut off.
+        ValueError: The deadline is no number of seconds above 0.
+    """
+    _check(deadline)
+    with breaker.acquire() as permit, anyio.fail_after(deadline):
+        yield permit
+
+
+class DeadlineMiddleware:
+    """Cut ASGI handlers off at a deadline: 504 if nothing was sent yet, else the response breaks.
+
+    Place it inside the breaker's middleware, which then counts either as a failure. Only the
+    time until the last piece of the body counts, so background tasks run on. A response that is
+    cut off midway ends in a `TimeoutError`: the server closes the connection, and the client can
+    tell that something is missing. WebSockets and everything else pass untouched.
+
+    Code that runs in a worker thread (a plain `def` endpoint) cannot be interrupted: its
+    deadline shows only once the thread is done.
+
+    Args:
+        app: The ASGI application.
+        deadline: Seconds, > 0; or a function from the scope to seconds, or to `None` for no
+            deadline on this request, such as for endpoints that stream on purpose.
+
+    Raises:
+        ValueError: The deadline is no number of seconds above 0.
+    """
+
+    def __init__(self, app: _App, *, deadline: float | Callable[[_Scope], float | None]) -> None:
+        if not callable(deadline):
+            _check(deadline)
+        self.app = app
+        self._deadline = deadline
+        self._faulty = False
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> Any:
+        """Run the application for one connection."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        deadline = self._deadline_of(scope)
+        started = False
+        with anyio.move_on_after(deadline) as cut:
+
+            async def watched(message: _Message) -> None:
+                nonlocal started
+                started = True
+                await send(message)
+                if message["type"] in _CAN_END and not message.get("more_body"):
+                    # What the handler does from here on keeps nobody waiting.
+                    cut.deadline = math.inf
+
+            # uvicorn complains about an application that returns something; it shall see it.
+            return await self.app(scope, receive, watched)
+        if started:
+            raise TimeoutError(f"the response was not complete after {deadline:g} s")
+        await send({"type": "http.response.start", "status": 504, "headers": list(_HEADERS)})
+        body = b"" if scope["method"] == "HEAD" else _BODY
+        await send({"type": "http.response.body", "body": body})
+        return None
+
+    def _deadline_of(self, scope: _Scope) -> float | None:
+        if not callable(self._deadline):
+            return self._deadline
+        try:
+            deadline = self._deadline(scope)
+            _check(deadline)
+        except Exception:
+            # A fault in choosing a deadline must not fail the request. Said once, not per request.
+            _logger.log(logging.DEBUG if self._faulty else logging.ERROR, _FAULT, exc_info=True)
+            self._faulty = True
+            return None
+        return deadline
+
+
+def _check(deadline: float | None) -> None:
+    if deadline is None:
+        return
+    if isinstance(deadline, bool) or not isinstance(deadline, int | float):
+        raise TypeError(f"deadline must be a number of seconds above 0, not {deadline!r}")
+    if not 0.0 < deadline < math.inf:
+        raise ValueError(f"deadline must be a number of seconds above 0, not {deadline!r}")

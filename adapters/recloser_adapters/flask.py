@@ -1,0 +1,336 @@
+"""Breakers for Flask: one per rule, in one line.
+
+    Recloser(app)
+
+The key of a request is its method and rule, such as `GET /items/<int:id>`, blueprint prefixes
+included. Static files are exempt; requests that no rule answers share a key that never opens.
+Each worker process has breakers of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
+
+import click
+from flask import Flask, Response, current_app, has_request_context, json, request
+from flask.cli import AppGroup
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter, Rule
+
+from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
+from recloser.wsgi import BreakerMiddleware
+from recloser_adapters._flask_config import Settings
+from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark, note_refusal
+from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+__all__ = [
+    "UNMATCHED",
+    "Recloser",
+    "RecloserState",
+    "ViewRefusedError",
+    "exempt",
+    "keyed",
+    "protect",
+]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_NAME: Final = "recloser"
+
+
+@dataclass(frozen=True, slots=True)
+class RecloserState:
+    """What `app.extensions["recloser"]` holds.
+
+    Attributes:
+        registry: The application's breakers.
+        keys: How its requests are named.
+        enabled: Whether they are guarded at all.
+    """
+
+    registry: Registry
+    keys: RuleKeys
+    enabled: bool
+
+
+class Recloser:
+    """Guard every rule of a Flask application by a breaker of its own.
+
+    One object may serve several applications: each gets a registry of its own, unless one is
+    given, which they then share. What is given here wins over the application's config:
+    `RECLOSER_ENABLED`, `RECLOSER_MODE`, `RECLOSER_EXEMPT`, `RECLOSER_EXPOSE_DETAILS`,
+    `RECLOSER_MAX_KEYS`, and `RECLOSER_POLICY` (the fields of the default Policy, as a mapping)
+    and `RECLOSER_POLICIES` (key or pattern to such a mapping); the last three shape the registry,
+    so they say nothing where one is given.
+
+    Args:
+        app: The application; or call `init_app` later.
+        registry: Where the breakers live.
+        key: A function from the environ to a key, or to `None` to exempt the request. By default
+            method and rule.
+        exempt: What is not guarded: patterns such as `/internal/*`, or a function of the environ.
+        classify: Status to `Outcome`.
+        on_refuse: A WSGI application that answers refused requests.
+        mode: What the breakers may do.
+        expose_details: Whether a refusal names the key and the reason.
+        enabled: False leaves the application as it is.
+
+    Raises:
+        ValueError: A config value cannot be used; the message begins with its name.
+        RuntimeError: The application has this extension already.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        registry: Registry | None = None,
+        *,
+        key: Callable[[Any], str | None] | None = None,
+        exempt: Any = None,
+        classify: Callable[[int], Outcome] | None = None,
+        on_refuse: WSGIApplication | None = None,
+        mode: Mode | str | None = None,
+        expose_details: bool | None = None,
+        enabled: bool | None = None,
+    ) -> None:
+        self._registry = registry
+        self._key = key
+        self._exempt = exempt
+        self._classify = classify
+        self._on_refuse = on_refuse
+        self._mode = mode
+        self._expose_details = expose_details
+        self._enabled = enabled
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Install the breakers in front of an application, and `flask recloser`."""
+        if _NAME in app.extensions:
+            raise RuntimeError(f"{app!r} has its breakers already: init_app was called twice")
+        settings = Settings.of(app.config).overridden(
+            enabled=self._enabled,
+            mode=self._mode,
+            exempt=self._exempt,
+            expose_details=self._expose_details,
+        )
+        registry = self._registry if self._registry is not None else settings.registry()
+        keys = _flask_keys(app)
+        app.extensions[_NAME] = RecloserState(registry, keys, settings.enabled)
+        app.cli.add_command(_commands)
+        if settings.enabled:
+            app.wsgi_app = BreakerMiddleware(  # type: ignore[method-assign]  # as Flask's docs do
+                app.wsgi_app,
+                registry,
+                key=self._key or keys,
+                exempt=settings.exempt,
+                classify=self._classify,
+                on_refuse=self._on_refuse,
+                mode=settings.mode,
+                expose_details=settings.expose_details,
+            )
+
+    def protect(self, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+        """Guard one view by the breaker of `key` in its application's registry.
+
+        See the function `protect`.
+        """
+        return protect(None, key)
+
+    exempt = staticmethod(exempt)
+    keyed = staticmethod(keyed)
+
+
+def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Guard one view, `def` or `async def`, by the breaker of `key`.
+
+    Place it next to the function, below the decorator that registers the rule. The view has this
+    breaker instead of its rule's. A returned or raised status of 500 and above is a failure, 4xx
+    has no vote; a streamed body is watched to its end. Not seen: what `before_request` and
+    `after_request` functions and error handlers make of the call.
+
+    Args:
+        registry: Where the breaker lives; `None` for that of the current application.
+        key: Its key. Views that depend on the same thing may share it.
+    """
+
+    def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
+        @functools.wraps(view)
+        def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+            with _Verdict(_acquire(registry, key)) as verdict:
+                return verdict.watch(view(*args, **kwargs))
+
+        @functools.wraps(view)
+        async def guarded_async(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+            with _Verdict(_acquire(registry, key)) as verdict:
+                return verdict.watch(await cast("Any", view(*args, **kwargs)))
+
+        protected: Any = guarded_async if is_async(view) else guarded
+        return cast("Callable[_P, _R]", mark(protected, None))
+
+    return decorate
+
+
+def _acquire(registry: Registry | None, key: str) -> Permit:
+    if registry is None:
+        state: RecloserState = current_app.extensions[_NAME]
+        registry = state.registry
+    breaker = registry[key]
+    permit = breaker.try_acquire()
+    if permit is None:
+        if has_request_context():
+            note_refusal(request.environ)
+        raise ViewRefusedError(breaker.refusal())
+    return permit
+
+
+class _Verdict:
+    """Ends a permit by what a view raised or returned."""
+
+    __slots__ = ("_permit", "_streams")
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+        self._streams = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, HTTPException) and not isinstance(error, BreakerOpenError):
+            status = getattr(error.get_response(), "status_code", 500)
+            self._permit.end(Outcome.of_status(status), error=error)
+        elif error is not None or not self._streams:
+            self._permit.end_by_error(error)
+
+    def watch(self, result: Any) -> Response:
+        # Flask would do the same a moment later; only a response has a status.
+        response = current_app.make_response(result)
+        outcome = Outcome.of_status(response.status_code)
+        if outcome is Outcome.SUCCESS and response.is_streamed and not response.direct_passthrough:
+            self._streams = True
+            self._permit.mark()
+            response.response = cast("Any", _WatchedBody(response.response, self._permit))
+        else:
+            self._permit.end(outcome, error=f"HTTP {response.status_code}")
+        return response
+
+
+class _WatchedBody:
+    """A streamed body that ends a permit with its last piece, its error, or its `close()`."""
+
+    def __init__(self, body: Any, permit: Permit) -> None:
+        self._body = body
+        self._next = iter(body).__next__
+        self._permit = permit
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._next()
+        except StopIteration:
+            self._permit.success()
+            raise
+        except BaseException as error:
+            self._permit.end_by_error(error)
+            raise
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._permit.cancel()
+
+
+class _Static:
+    """Stands for a static endpoint: exempt."""
+
+    __recloser_key__ = None
+
+
+def _flask_keys(app: Flask) -> RuleKeys:
+    def bind(environ: WSGIEnvironment) -> MapAdapter:
+        # Not populated: the environ stays as it came.
+        wanted = app.request_class(environ, populate_request=False)
+        adapter = app.create_url_adapter(wanted)
+        assert adapter is not None
+        return adapter
+
+    def view(rule: Rule) -> object:
+        # Flask and its blueprints register their folder's files under this name.
+        if rule.endpoint.rpartition(".")[2] == "static" and "<path:filename>" in rule.rule:
+            return _Static
+        function = app.view_functions.get(rule.endpoint)
+        # A class-based view is marked on its class, too.
+        return (
+            function
+            if hasattr(function, "__recloser_key__")
+            else getattr(function, "view_class", function)
+        )
+
+    return RuleKeys(app.url_map, bind=bind, view=view)
+
+
+_commands = AppGroup(_NAME, help="Look at this application's circuit breakers.")
+
+
+@_commands.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def _status(as_json: bool) -> None:
+    """Show every rule, its key and its breaker, as this process knows them."""
+    state: RecloserState = current_app.extensions[_NAME]
+    rows = list(_rows(cast("Any", current_app)._get_current_object(), state))
+    if as_json:
+        report = {
+            "enabled": state.enabled,
+            "mode": state.registry.mode.value,
+            "process": os.getpid(),
+            "keys": rows,
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo(f"mode {state.registry.mode.value}, {'on' if state.enabled else 'off'}")
+    width = max((len(row["key"]) for row in rows), default=0)
+    for row in rows:
+        click.echo(f"{row['key']:<{width}}  {row['state']:<9}  {row['explanation']}")
+    click.echo("Each process has breakers of its own; this is the one that you just started.")
+
+
+def _rows(app: Flask, state: RecloserState) -> Iterator[dict[str, Any]]:
+    names: dict[str, bool] = {}
+    for rule in app.url_map.iter_rules():
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            key = state.keys.of_rule(rule, method)
+            names.setdefault(key or f"{method} {rule.rule}", key is not None)
+    names.update((breaker.key, True) for breaker in state.registry.breakers())
+    for name, guarded in sorted(names.items()):
+        # `in` first: looking at a key must not make a breaker.
+        if guarded and name in state.registry:
+            breaker = state.registry[name]
+            figures = breaker.metrics()
+            yield {
+                "key": name,
+                "state": breaker.state.value,
+                "calls": figures.calls,
+                "refused": figures.refused,
+                "explanation": breaker.explain(),
+            }
+        else:
+            said = "no calls yet" if guarded else "not guarded"
+            yield {
+                "key": name,
+                "state": "closed" if guarded else "exempt",
+                "calls": 0,
+                "refused": 0,
+                "explanation": said,
+            }

@@ -1,0 +1,259 @@
+"""Breakers for Starlette and FastAPI: one per route, in one line.
+
+    app.add_middleware(BreakerMiddleware)
+
+The key of a request is its method and route template, such as `GET /items/{id}`, known before
+the application has routed it. Requests that no route answers share a key that never opens.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, ParamSpec, Self, TypeVar, cast
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
+from recloser.asgi import DEFAULT_EXEMPT, PERMIT
+from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
+from recloser_adapters._routing import (
+    UNMATCHED,
+    exempt,
+    is_async,
+    keyed,
+    mark,
+    note_refusal,
+    refusal_body,
+    refusal_headers,
+    resolved_signature,
+)
+from recloser_adapters._starlette_routes import RouteKeys
+
+__all__ = [
+    "UNMATCHED",
+    "BreakerMiddleware",
+    "EndpointRefusedError",
+    "RouteKeys",
+    "dependency",
+    "exempt",
+    "keyed",
+    "protect",
+    "refuse",
+]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_TRY_AGAIN_LATER: Final = 1013  # WebSocket close code, IANA registry
+
+
+class BreakerMiddleware(_BreakerMiddleware):
+    """Guard every route of a Starlette or FastAPI application by a breaker of its own.
+
+    Works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
+    a Mount or a Router, and plainly as `app = BreakerMiddleware(app)`; the latter also sees what
+    the application's other middleware and its handler of last resort do.
+
+    Args:
+        app: The application.
+        registry: Where the breakers live; one of its own by default.
+        key: A function from the scope to a key, or to `None` to exempt the request. By default
+            `RouteKeys`: method and route template.
+        routes: Where to read the routes, should they not be found inside `app`.
+        exempt: What is not guarded: patterns, or a function of the scope. See
+            `recloser.asgi.BreakerMiddleware`, as for all the following.
+        classify: Status to `Outcome`.
+        on_refuse: An ASGI application that answers refused requests.
+        mode: What the breakers may do; by default the registry's mode.
+        expose_details: Whether a refusal names the key and the reason.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: Registry | None = None,
+        *,
+        key: Callable[[Any], str | None] | None = None,
+        routes: Sequence[BaseRoute] | None = None,
+        exempt: Any = DEFAULT_EXEMPT,
+        classify: Callable[[int], Outcome] | None = None,
+        on_refuse: ASGIApp | None = None,
+        mode: Mode | str | None = None,
+        expose_details: bool = False,
+    ) -> None:
+        super().__init__(
+            app,
+            registry,
+            key=RouteKeys(app, routes=routes) if key is None else key,
+            exempt=exempt,
+            classify=classify,
+            on_refuse=on_refuse,
+            mode=mode,
+            expose_details=expose_details,
+        )
+
+
+class EndpointRefusedError(BreakerOpenError, HTTPException):
+    """A breaker around an endpoint refused the call: also the framework's own 503.
+
+    A handler for `BreakerOpenError` is asked first, then one for 503 or `HTTPException`; without
+    either the framework's default answers.
+    """
+
+    def __init__(self, refusal: BreakerOpenError) -> None:
+        # Not through BreakerOpenError.__init__, whose super() is Starlette's constructor here.
+        self.key = refusal.key
+        self.state = refusal.state
+        self.reason = refusal.reason
+        self.retry_after = refusal.retry_after
+        HTTPException.__init__(
+            self, 503, "Temporarily unavailable", headers=refusal_headers(refusal.retry_after)
+        )
+
+
+def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Guard one endpoint, `def` or `async def`, by the breaker of `key`.
+
+    Place it next to the function, below the decorator that registers the route. It needs no
+    middleware; where there is one, the endpoint has this breaker instead of its route's. A
+    returned or raised status of 500 and above is a failure, 4xx has no vote; a streamed body is
+    watched to its end. Not seen: what middleware, dependencies and the framework's own handling
+    (validation, exception handlers) make of the call.
+
+    Args:
+        registry: Where the breaker lives.
+        key: Its key. Endpoints that depend on the same thing may share it.
+
+    Raises:
+        TypeError: What is decorated is a class: decorate its methods.
+    """
+
+    def decorate(endpoint: Callable[_P, _R]) -> Callable[_P, _R]:
+        if isinstance(endpoint, type) or not callable(endpoint):
+            raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
+
+        @functools.wraps(endpoint)
+        def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+            with _Verdict(_acquire(registry, key)) as verdict:
+                return verdict.watch(endpoint(*args, **kwargs))
+
+        @functools.wraps(endpoint)
+        async def guarded_async(*args: _P.args, **kwargs: _P.kwargs) -> Any:
+            with _Verdict(_acquire(registry, key)) as verdict:
+                result = cast("Awaitable[Any]", endpoint(*args, **kwargs))
+                return verdict.watch(await result)
+
+        protected: Any = guarded_async if is_async(endpoint) else guarded
+        protected.__signature__ = resolved_signature(endpoint)
+        return cast("Callable[_P, _R]", mark(protected, None))
+
+    return decorate
+
+
+def dependency(
+    registry: Registry, key: str | None = None
+) -> Callable[[HTTPConnection], AsyncGenerator[None]]:
+    """Make a FastAPI dependency that guards the routes it is declared on.
+
+        router = APIRouter(dependencies=[Depends(dependency(registry, "payments"))])
+
+    It refuses by `EndpointRefusedError`, and sees what the endpoint raises. It does not see the
+    status of a response that the endpoint *returns*: `JSONResponse(..., 503)` passes for a
+    success. Nor, on FastAPI before 0.118, a body that fails while it streams.
+
+    Args:
+        registry: Where the breaker lives.
+        key: Its key; by default that of the route. In that case it leaves requests alone that a
+            middleware guards already.
+    """
+    keys = RouteKeys()
+
+    async def guard(connection: HTTPConnection) -> AsyncGenerator[None]:
+        scope = connection.scope
+        name = key
+        if name is None and PERMIT not in scope:
+            try:
+                name = keys(scope)
+            except Exception as error:
+                registry.fault("key", error)
+        if name is None or name == UNMATCHED:
+            yield
+            return
+        try:
+            permit = _acquire(registry, name)
+        except EndpointRefusedError:
+            note_refusal(scope)
+            raise
+        with _Verdict(permit):
+            yield
+
+    return guard
+
+
+async def refuse(connection: HTTPConnection, error: Exception) -> Any:
+    """Answer a `BreakerOpenError` from anywhere below an endpoint by the middleware's 503.
+
+        app.add_exception_handler(BreakerOpenError, refuse)
+
+    So a request whose outbound call was refused tells its client when to come again, and is not
+    counted against its own route.
+    """
+    note_refusal(connection.scope)
+    if isinstance(connection, WebSocket):
+        await connection.close(code=_TRY_AGAIN_LATER)
+        return None
+    headers = refusal_headers(getattr(error, "retry_after", 0.0))
+    body = refusal_body(headers)
+    return Response(body, 503, headers, media_type="application/problem+json")
+
+
+def _acquire(registry: Registry, key: str) -> Permit:
+    breaker = registry[key]
+    permit = breaker.try_acquire()
+    if permit is None:
+        raise EndpointRefusedError(breaker.refusal())
+    return permit
+
+
+class _Verdict:
+    """Ends a permit by what an endpoint raised or returned."""
+
+    __slots__ = ("_permit", "_streams")
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+        self._streams = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, HTTPException) and not isinstance(error, BreakerOpenError):
+            self._permit.end(Outcome.of_status(error.status_code), error=error)
+        elif error is not None or not self._streams:
+            self._permit.end_by_error(error)
+
+    def watch(self, response: Any) -> Any:
+        if not isinstance(response, Response):
+            return response
+        outcome = Outcome.of_status(response.status_code)
+        body: AsyncIterator[Any] | None = getattr(response, "body_iterator", None)
+        if outcome is Outcome.SUCCESS and body is not None:
+            self._streams = True
+            self._permit.mark()
+            response.body_iterator = _watched(body, self._permit)  # type: ignore[attr-defined]
+        else:
+            self._permit.end(outcome, error=f"HTTP {response.status_code}")
+        return response
+
+
+async def _watched(body: AsyncIterator[Any], permit: Permit) -> AsyncGenerator[Any]:
+    # A body that nobody iterates is dropped with its permit, which cancels itself.
+    with permit:
+        async for chunk in body:
+            yield chunk

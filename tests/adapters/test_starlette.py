@@ -1,0 +1,795 @@
+"""Starlette: which key a request gets, before it is routed; decorators; and set-up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from recloser import BreakerOpenError, Policy, Registry, State
+from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser_adapters.starlette import (
+    UNMATCHED,
+    BreakerMiddleware,
+    EndpointRefusedError,
+    RouteKeys,
+    exempt,
+    keyed,
+    protect,
+    refuse,
+)
+
+
+async def page(request: Request) -> Response:
+    return PlainTextResponse("page")
+
+
+async def broken(request: Request) -> Response:
+    return PlainTextResponse("broken", 500)
+
+
+async def chat(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.close()
+
+
+class Item(HTTPEndpoint):
+    async def get(self, request: Request) -> Response:
+        return PlainTextResponse("item")
+
+
+async def raw_app(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("raw")(scope, receive, send)
+
+
+def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
+    headers = [(b"host", more.pop("host", "example.org").encode())]
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "root_path": "",
+        "headers": headers,
+        "query_string": b"",
+        **more,
+    }
+
+
+def routes(files: Path) -> list[BaseRoute]:
+    return [
+        Route("/", page),
+        Route("/users", page, methods=["GET", "POST"]),
+        Route("/users/me", page),
+        Route("/users/{name}", page),
+        Route("/users/{name}", page, methods=["DELETE"]),
+        Route("/items/{id:int}.json", page),
+        Route("/class/{id}", Item),
+        Route("/slash/", page),
+        Route("/files/{path:path}", page),
+        Mount("/assets", StaticFiles(directory=files)),
+        Mount("/raw", raw_app),
+        Mount("/wrapped", GZipMiddleware(Starlette(routes=[Route("/deep/{n:int}", page)]))),
+        Mount(
+            "/shops/{shop}",
+            routes=[
+                Route("/", page),
+                Route("/carts/{cart}", page),
+                Mount("/admin", Router([Route("/log", page)])),
+            ],
+        ),
+        Mount("", routes=[Route("/nameless/{x}", page)]),
+        Host("{tenant}.example.com", Router([Route("/", page), Route("/bills/{id}", page)])),
+        WebSocketRoute("/chat/{room}", chat),
+    ]
+
+
+CASES = [
+    ("GET", "/", "GET /"),
+    ("GET", "/users", "GET /users"),
+    ("POST", "/users", "POST /users"),
+    ("HEAD", "/users", "GET /users"),
+    ("GET", "/users/me", "GET /users/me"),
+    ("GET", "/users/ann", "GET /users/{name}"),
+    ("DELETE", "/users/me", "DELETE /users/{name}"),
+    ("GET", "/items/7.json", "GET /items/{id}.json"),
+    ("GET", "/items/x.json", UNMATCHED),
+    ("GET", "/class/7", "GET /class/{id}"),
+    ("BREW", "/class/7", "OTHER /class/{id}"),
+    ("STEEP", "/class/8", "OTHER /class/{id}"),
+    ("GET", "/slash/", "GET /slash/"),
+    ("GET", "/slash", UNMATCHED),
+    ("GET", "/users/", UNMATCHED),
+    ("PUT", "/users", UNMATCHED),
+    ("GET", "/no/such/page", UNMATCHED),
+    ("GET", "", UNMATCHED),
+    ("GET", "//users", UNMATCHED),
+    ("GET", "/users\n", "GET /users"),
+    ("GET", "/files/a/b/c.txt", "GET /files/{path}"),
+    ("GET", "/files/a//b", "GET /files/{path}"),
+    ("GET", "/assets/a.css", None),
+    ("GET", "/raw/any/thing", "GET /raw/{path}"),
+    ("GET", "/wrapped/deep/3", "GET /wrapped/deep/{n}"),
+    ("GET", "/wrapped/deep/x", UNMATCHED),
+    ("GET", "/shops/7/", "GET /shops/{shop}/"),
+    ("GET", "/shops/7/carts/8", "GET /shops/{shop}/carts/{cart}"),
+    ("GET", "/shops/7/admin/log", "GET /shops/{shop}/admin/log"),
+    ("GET", "/shops/7/nothing", UNMATCHED),
+    ("GET", "/nameless/1", "GET /nameless/{x}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "key"), CASES)
+def test_a_request_is_named_by_method_and_template(
+    method: str, path: str, key: str | None, tmp_path: Path
+) -> None:
+    keys = RouteKeys(Starlette(routes=routes(tmp_path)))
+
+    found = [keys(scope_of(path, method)) for _ in range(3)]
+
+    assert found == [key] * 3
+
+
+@pytest.mark.parametrize(("method", "path", "key"), CASES)
+def test_a_key_does_not_change_with_where_the_server_hangs_the_app(
+    method: str, path: str, key: str | None, tmp_path: Path
+) -> None:
+    keys = RouteKeys(Starlette(routes=routes(tmp_path)))
+
+    assert keys(scope_of(f"/behind/proxy{path}", method, root_path="/behind/proxy")) == key
+
+
+def test_a_prefix_that_is_no_whole_segment_is_not_cut_off() -> None:
+    keys = RouteKeys(Starlette(routes=[Route("/shopping", page)]))
+
+    assert keys(scope_of("/shopping", root_path="/shop")) == "GET /shopping"
+
+
+def test_hosts_are_told_apart_and_not_mixed_up_by_what_is_remembered(tmp_path: Path) -> None:
+    keys = RouteKeys(
+        Starlette(
+            routes=[
+                Host("api.example.com", Router([Route("/a", page), Route("/", page)])),
+                Host("{tenant}.example.com", Router([Route("/bills/{id}", page)])),
+                Route("/bills/{id}", page),
+            ]
+        )
+    )
+
+    for _ in range(3):
+        bills = [keys(scope_of("/bills/1", host=host)) for host in ("a.example.com", "localhost")]
+        assert bills == ["GET {tenant}.example.com/bills/{id}", "GET /bills/{id}"]
+        assert keys(scope_of("/a", host="api.example.com:8080")) == "GET api.example.com/a"
+        assert keys(scope_of("/a", host="localhost")) == UNMATCHED
+
+
+def test_a_websocket_is_named_by_its_template() -> None:
+    keys = RouteKeys(
+        Starlette(routes=[Route("/chat/{room}", page), WebSocketRoute("/chat/{room}", chat)])
+    )
+    handshake = {**scope_of("/chat/7"), "type": "websocket"}
+    del handshake["method"]
+
+    assert keys(handshake) == "WS /chat/{room}"
+    assert keys(scope_of("/chat/7")) == "GET /chat/{room}"
+
+
+SEGMENTS = st.sampled_from(["a", "b", "{x}", "{x:int}", "c{x}", "{x}.d", ""])
+WORDS = st.sampled_from(["a", "b", "7", "c7", "7.d", "", "zz"])
+
+
+@st.composite
+def route_tables(draw: st.DrawFn, depth: int = 2) -> list[tuple[str, str, Any]]:
+    """(kind, path, methods or inner table), with paths that overlap a lot."""
+    table: list[tuple[str, str, Any]] = []
+    for _ in range(draw(st.integers(1, 6))):
+        parts = draw(st.lists(SEGMENTS, min_size=1, max_size=3))
+        # A template may use a name only once.
+        path = "".join(f"/{part.replace('{x', f'{{x{i}')}" for i, part in enumerate(parts))
+        if depth and draw(st.integers(0, 3)) == 0:
+            table.append(
+                ("mount", path.replace("{x", f"{{m{depth}x"), draw(route_tables(depth - 1)))
+            )
+        else:
+            table.append(("route", path, draw(st.sampled_from([["GET"], ["POST"], None]))))
+    return table
+
+
+def build(table: list[tuple[str, str, Any]], prefix: str, answered: list[str]) -> list[BaseRoute]:
+    built: list[BaseRoute] = []
+    for kind, path, rest in table:
+        if kind == "mount":
+            name = path.rstrip("/")
+            built.append(Mount(path, routes=build(rest, prefix + name, answered)))
+            continue
+
+        def endpoint(request: Any, template: str) -> Response:
+            answered.append(template)
+            return PlainTextResponse()
+
+        template = prefix + path.replace(":int", "")
+        built.append(
+            Route(path, partial(endpoint, template=template.replace(":int", "")), methods=rest)
+        )
+    return built
+
+
+@given(
+    table=route_tables(),
+    paths=st.lists(st.lists(WORDS, min_size=1, max_size=5), min_size=1, max_size=8),
+    method=st.sampled_from(["GET", "HEAD", "POST"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_key_is_that_of_the_route_which_then_answers(
+    table: list[tuple[str, str, Any]], paths: list[list[str]], method: str
+) -> None:
+    """Starlette itself is the judge: whatever it routes to is what was predicted."""
+    answered: list[str] = []
+    app = Starlette(routes=build(table, "", answered))
+    keys = RouteKeys(app)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    async def ask() -> None:
+        for words in paths + paths:
+            path = "/" + "/".join(words)
+            answered.clear()
+            predicted = keys(scope_of(path, method))
+            await app(scope_of(path, method), receive, send)
+            label = "GET" if method == "HEAD" else method
+            expected = f"{label} {answered[0].replace(':int', '')}" if answered else UNMATCHED
+            assert predicted == expected, path
+
+    asyncio.run(ask())
+
+
+def test_resolving_leaves_the_scope_as_it_is(tmp_path: Path) -> None:
+    keys = RouteKeys(Starlette(routes=routes(tmp_path)))
+    scope = scope_of("/shops/7/carts/8")
+    before = dict(scope)
+
+    keys(scope)
+
+    assert scope == before
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The templates of the routes that are asked whether they match."""
+    seen: list[str] = []
+    matches = Route.matches
+
+    def counted(self: Route, scope: Any) -> Any:
+        seen.append(self.path)
+        return matches(self, scope)
+
+    counted.__module__ = matches.__module__
+    monkeypatch.setattr(Route, "matches", counted)
+    return seen
+
+
+def test_a_seen_path_asks_no_route_among_600(asked: list[str]) -> None:
+    keys = RouteKeys(routes=[Route(f"/api/v1/r{n}/{{id}}", page) for n in range(600)])
+    keys(scope_of("/api/v1/r599/1"))
+    asked.clear()
+
+    assert keys(scope_of("/api/v1/r599/1")) == "GET /api/v1/r599/{id}"
+    assert asked == []
+
+
+def test_an_unseen_path_asks_only_routes_that_can_match(asked: list[str]) -> None:
+    keys = RouteKeys(routes=[Route(f"/api/v1/r{n}/{{id}}", page) for n in range(600)])
+
+    keys(scope_of("/api/v1/r599/1"))
+    keys(scope_of("/api/v1/none/1"))
+
+    assert asked == ["/api/v1/r599/{id}"]
+
+
+def test_a_flood_of_paths_fills_no_memory_and_pushes_out_no_busy_path(asked: list[str]) -> None:
+    keys = RouteKeys(routes=[Route("/users/{name}", page), Route("/busy", page)])
+    for n in range(20_000):
+        keys(scope_of(f"/users/{n}"))
+        if n % 1000 == 0:
+            keys(scope_of("/busy"))
+
+    assert len(keys._cache) <= 2 * 2048
+    assert asked.count("/busy") == 1
+
+
+def test_a_very_long_path_is_resolved_and_not_kept() -> None:
+    keys = RouteKeys(routes=[Route("/users/{name}", page)])
+
+    assert keys(scope_of("/users/" + "x" * 100_000)) == "GET /users/{name}"
+    assert len(keys._cache) == 0
+
+
+def test_paths_that_no_route_answers_are_not_kept() -> None:
+    keys = RouteKeys(routes=[Route("/users", page)])
+    for n in range(100):
+        keys(scope_of(f"/wp-admin/{n}"))
+
+    assert len(keys._cache) == 0
+
+
+def test_a_route_that_was_added_later_is_found() -> None:
+    app = Starlette(routes=[Route("/old", page)])
+    keys = RouteKeys(app)
+    assert keys(scope_of("/new")) == UNMATCHED
+
+    app.router.routes.insert(0, Route("/{any}", page))
+
+    assert keys(scope_of("/new")) == keys(scope_of("/old")) == "GET /{any}"
+
+
+def test_a_route_that_matches_by_a_header_is_asked_each_time() -> None:
+    class Versioned(Route):
+        def matches(self, scope: Any) -> Any:
+            match, child = super().matches(scope)
+            wanted = (b"version", b"2") in scope["headers"]
+            return (match, child) if wanted else (Match.NONE, {})
+
+    keys = RouteKeys(
+        routes=[Versioned("/a", page, name="v2"), Mount("/", routes=[Route("/a", page)])]
+    )
+    second = scope_of("/a")
+    second["headers"].append((b"version", b"2"))
+
+    found = [keys(second), keys(scope_of("/a")), keys(second)]
+
+    assert found == ["GET /a", "GET /a", "GET /a"]
+    assert len(keys._cache) == 0
+
+
+def test_an_app_that_is_mounted_in_itself_is_resolved_all_the_same() -> None:
+    app = Starlette(routes=[Route("/leaf", page)])
+    app.mount("/again", app)
+
+    assert RouteKeys(app)(scope_of("/again/again/leaf")) == "GET /again/again/leaf"
+
+
+def test_two_mounted_apps_with_a_registry_in_common_are_told_apart_by_prefix() -> None:
+    inner = [Route("/{id}", page)]
+
+    keys = [RouteKeys(routes=inner, prefix=prefix)(scope_of("/7")) for prefix in ("/a", "/b")]
+
+    assert keys == ["GET /a/{id}", "GET /b/{id}"]
+
+
+# The middleware
+
+
+def registry_of(**policy: Any) -> Registry:
+    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
+
+
+def added(app: Starlette, registry: Registry) -> Any:
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    return app
+
+
+def added_outside_others(app: Starlette, registry: Registry) -> Any:
+    app.add_middleware(GZipMiddleware)
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    return app
+
+
+def wrapped(app: Starlette, registry: Registry) -> Any:
+    return BreakerMiddleware(app, registry)
+
+
+def wrapped_far_outside(app: Starlette, registry: Registry) -> Any:
+    return GZipMiddleware(BreakerMiddleware(GZipMiddleware(app), registry))
+
+
+def declared(app: Starlette, registry: Registry) -> Any:
+    return Starlette(
+        routes=app.routes, middleware=[Middleware(BreakerMiddleware, registry=registry)]
+    )
+
+
+PLACES = [added, added_outside_others, wrapped, wrapped_far_outside, declared]
+
+
+@pytest.fixture(params=PLACES, ids=lambda place: place.__name__)
+def place(request: pytest.FixtureRequest) -> Callable[[Starlette, Registry], Any]:
+    placed: Callable[[Starlette, Registry], Any] = request.param
+    return placed
+
+
+def test_a_route_that_fails_is_refused_and_its_neighbours_are_not(
+    place: Callable[[Starlette, Registry], Any],
+) -> None:
+    registry = registry_of()
+    app = place(Starlette(routes=[Route("/good/{id}", page), Route("/bad/{id}", broken)]), registry)
+    client = TestClient(app)
+
+    statuses = [client.get(f"/bad/{n}").status_code for n in range(40)]
+    refusal = client.get("/bad/one")
+
+    assert registry["GET /bad/{id}"].state is State.OPEN
+    assert statuses[0] == 500
+    assert statuses[-1] == refusal.status_code == 503
+    assert int(refusal.headers["retry-after"]) >= 1
+    assert client.get("/good/1").status_code == 200
+    assert sorted(breaker.key for breaker in registry.breakers()) == [
+        "GET /bad/{id}",
+        "GET /good/{id}",
+    ]
+
+
+def test_head_shares_the_breaker_of_get() -> None:
+    registry = registry_of()
+    client = TestClient(wrapped(Starlette(routes=[Route("/", page)]), registry))
+    open_breaker(registry["GET /"])
+
+    refusal = client.head("/")
+
+    assert refusal.status_code == 503
+    assert refusal.content == b""
+
+
+def test_requests_that_no_route_answers_open_nothing() -> None:
+    async def explode(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("failed at not finding", 500)
+
+    registry = registry_of()
+    app = Starlette(routes=[Route("/a", page)], exception_handlers={404: explode})
+    client = TestClient(wrapped(app, registry))
+
+    statuses = {client.get(f"/none/{n}").status_code for n in range(50)}
+
+    assert statuses == {500}
+    assert registry.breakers() == []
+
+
+def test_a_middleware_on_a_route_a_mount_and_a_router_knows_its_templates() -> None:
+    registry = registry_of()
+    mine = [Middleware(BreakerMiddleware, registry=registry)]
+    app = Starlette(
+        routes=[
+            Route("/route/{id}", page, middleware=mine),
+            Mount("/mount", routes=[Route("/m/{id}", page)], middleware=mine),
+            Mount("/router", Router([Route("/r/{id}", page)], middleware=mine)),
+        ]
+    )
+    client = TestClient(app)
+
+    for path in ("/route/1", "/mount/m/1", "/router/r/1"):
+        assert client.get(path).status_code == 200
+
+    keys = sorted(breaker.key for breaker in registry.breakers())
+    assert keys == ["GET /m/{id}", "GET /r/{id}", "GET /route/{id}"]
+
+
+def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope() -> None:
+    class Opaque:
+        def __init__(self, app: Any) -> None:
+            self.hidden = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self.hidden(scope, receive, send)
+
+    registry = registry_of()
+    app = Starlette(routes=[Route("/a/{id}", page)])
+    app.add_middleware(Opaque)
+    app.add_middleware(BreakerMiddleware, registry=registry)
+
+    TestClient(app).get("/a/1")
+
+    assert [breaker.key for breaker in registry.breakers()] == ["GET /a/{id}"]
+
+
+def test_an_app_without_routes_runs_unguarded_and_says_so() -> None:
+    registry = registry_of()
+    client = TestClient(BreakerMiddleware(raw_app, registry))
+
+    assert client.get("/").text == "raw"
+    assert registry.faults == 1
+
+
+def test_a_route_that_fails_to_match_is_the_apps_affair_and_a_counted_fault() -> None:
+    class Faulty(Route):
+        def matches(self, scope: Any) -> Any:
+            if faulty:
+                raise RuntimeError("cannot say")
+            return super().matches(scope)
+
+    faulty = True
+    registry = registry_of()
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["path"])
+        await raw_app(scope, receive, send)
+
+    guarded = BreakerMiddleware(app, registry, routes=[Faulty("/a", page)])
+
+    assert TestClient(guarded).get("/a").status_code == 200
+    assert (seen, registry.faults) == (["/a"], 1)
+
+
+def test_a_key_function_of_the_user_wins() -> None:
+    registry = registry_of()
+    app = BreakerMiddleware(
+        Starlette(routes=[Route("/", page)]), registry, key=lambda scope: "mine"
+    )
+
+    TestClient(app).get("/")
+
+    assert [breaker.key for breaker in registry.breakers()] == ["mine"]
+
+
+def test_a_refused_websocket_gets_its_denial() -> None:
+    registry = registry_of()
+    app = wrapped(Starlette(routes=[WebSocketRoute("/chat/{room}", chat)]), registry)
+    open_breaker(registry["WS /chat/{room}"])
+
+    with (
+        pytest.raises(WebSocketDisconnect) as denied,
+        TestClient(app).websocket_connect("/chat/1"),
+    ):
+        raise AssertionError("it was accepted")
+
+    assert getattr(denied.value, "status_code", 503) == 503
+
+
+# Marks
+
+
+def test_exempt_and_keyed_endpoints_are_so_in_whatever_form_they_come() -> None:
+    class Exempt(HTTPEndpoint):
+        pass
+
+    class Methods:
+        @exempt
+        async def hidden(self, request: Request) -> Response:
+            return await page(request)
+
+    async def plain(request: Request) -> Response:
+        return await page(request)
+
+    keys = RouteKeys(
+        routes=[
+            Route("/function", exempt(plain)),
+            Route("/class", exempt(Exempt)),
+            Route("/partial", exempt(partial(page))),
+            Route("/method", Methods().hidden),
+            Route("/keyed/{id}", keyed("payments")(partial(page))),
+            Mount("/mounted", exempt(Starlette(routes=[Route("/inside", page)]))),
+        ]
+    )
+
+    exempted = ["/function", "/class", "/partial", "/method", "/mounted/inside", "/mounted/none"]
+    assert [keys(scope_of(path)) for path in exempted] == [None] * len(exempted)
+    assert keys(scope_of("/keyed/1")) == "payments"
+
+
+@pytest.mark.parametrize("key", ["", 7, None])
+def test_a_key_that_is_no_name_is_an_error_at_once(key: Any) -> None:
+    with pytest.raises(ValueError, match="key must be a non-empty str"):
+        keyed(key)
+
+
+# Decorated endpoints
+
+
+def both_kinds(work: Callable[[], Any]) -> list[Callable[..., Any]]:
+    async def awaited(request: Request) -> Any:
+        return work()
+
+    def plain(request: Request) -> Any:
+        return work()
+
+    return [awaited, plain]
+
+
+@pytest.fixture(params=[0, 1], ids=["async", "sync"])
+def kind(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+def serve(endpoint: Callable[..., Any], registry: Registry, **more: Any) -> TestClient:
+    app = Starlette(routes=[Route("/{id}", protect(registry, "payments")(endpoint))], **more)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_a_protected_endpoint_that_fails_is_refused(kind: int) -> None:
+    def work() -> Response:
+        raise RuntimeError("out of order")
+
+    registry = registry_of()
+    client = serve(both_kinds(work)[kind], registry)
+
+    statuses = [client.get(f"/{n}").status_code for n in range(20)]
+    refusal = client.get("/last")
+
+    assert statuses[0] == 500
+    assert statuses[-1] == refusal.status_code == 503
+    assert int(refusal.headers["retry-after"]) >= 1
+    assert refusal.headers["cache-control"] == "no-store"
+    assert registry["payments"].metrics().failures < 20
+
+
+@pytest.mark.parametrize(
+    ("status", "raised", "count"),
+    [
+        (500, True, "failures"),
+        (503, False, "failures"),
+        (404, True, "ignored"),
+        (422, False, "ignored"),
+        (200, False, "successes"),
+    ],
+)
+def test_a_status_means_the_same_raised_or_returned(
+    kind: int, status: int, raised: bool, count: str
+) -> None:
+    def work() -> Response:
+        if raised:
+            raise HTTPException(status)
+        return PlainTextResponse("", status)
+
+    registry = registry_of()
+
+    assert serve(both_kinds(work)[kind], registry).get("/1").status_code == status
+
+    metrics = registry["payments"].metrics()
+    assert getattr(metrics, count) == metrics.calls == 1
+    assert metrics.in_flight == 0
+
+
+def test_a_stream_that_breaks_off_is_a_failure_and_one_that_ends_is_not(kind: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"begin "
+        if breaks:
+            raise RuntimeError("broke off")
+        yield b"end"
+
+    registry = registry_of()
+    client = serve(both_kinds(lambda: StreamingResponse(body()))[kind], registry)
+
+    breaks = False
+    assert client.get("/1").text == "begin end"
+    assert registry["payments"].metrics().successes == 1
+    breaks = True
+    client.get("/2")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.failures, metrics.in_flight) == (1, 0)
+
+
+def test_a_stream_that_nobody_reads_leaves_no_permit_behind(kind: int) -> None:
+    class Unread(StreamingResponse):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await PlainTextResponse("something else")(scope, receive, send)
+
+    registry = registry_of()
+    serve(both_kinds(lambda: Unread(iter([b"never"])))[kind], registry).get("/1")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.calls, metrics.in_flight) == (1, 0)
+    assert (metrics.successes, metrics.failures) == (0, 0)
+
+
+def test_a_protected_endpoint_counts_for_its_breaker_and_not_for_its_route() -> None:
+    registry = registry_of()
+    app = Starlette(routes=[Route("/{id}", protect(registry, "payments")(page))])
+    client = TestClient(BreakerMiddleware(app, registry))
+
+    client.get("/1")
+
+    assert [(each.key, each.metrics().calls) for each in registry] == [("payments", 1)]
+
+
+def test_a_handler_for_the_error_answers_in_place_of_the_frameworks() -> None:
+    async def handler(request: Request, error: Exception) -> Response:
+        assert isinstance(error, EndpointRefusedError)
+        return PlainTextResponse(f"{error.key} {error.state.value}", 418)
+
+    registry = registry_of()
+    client = serve(page, registry, exception_handlers={BreakerOpenError: handler})
+    open_breaker(registry["payments"])
+
+    answer = client.get("/1")
+
+    assert (answer.status_code, answer.text) == (418, "payments open")
+
+
+def test_a_class_is_not_protected_silently() -> None:
+    with pytest.raises(TypeError, match="decorate its methods"):
+        protect(registry_of(), "payments")(Item)
+
+
+def test_a_method_of_a_class_based_endpoint_is_protected() -> None:
+    registry = registry_of()
+
+    class Payments(HTTPEndpoint):
+        @protect(registry, "payments")
+        async def get(self, request: Request) -> Response:
+            return PlainTextResponse("paid")
+
+    client = TestClient(Starlette(routes=[Route("/", Payments)]))
+    assert client.get("/").text == "paid"
+    open_breaker(registry["payments"])
+
+    assert client.get("/").status_code == 503
+
+
+# An outbound breaker that is open below an endpoint
+
+
+def outbound(registry: Registry) -> Callable[..., Any]:
+    async def endpoint(request: Request) -> Response:
+        with registry["upstream"]:
+            return PlainTextResponse("never")
+
+    return endpoint
+
+
+def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for() -> None:
+    registry = registry_of()
+    app = Starlette(
+        routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
+    )
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    client = TestClient(app)
+    registry["upstream"].open("test", for_=20.0)
+
+    answers = [client.get("/") for _ in range(20)]
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert answers[-1].headers["content-type"] == "application/problem+json"
+    assert answers[-1].json()["status"] == 503
+    assert 20 <= int(answers[-1].headers["retry-after"]) <= 22
+    assert "upstream" not in answers[-1].text
+    metrics = registry["GET /"].metrics()
+    assert (metrics.failures, metrics.ignored) == (0, 20)
+
+
+def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later() -> None:
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        registry["upstream"].acquire()
+
+    registry = registry_of()
+    open_breaker(registry["upstream"])
+    app = Starlette(
+        routes=[WebSocketRoute("/", endpoint)], exception_handlers={BreakerOpenError: refuse}
+    )
+
+    with TestClient(app).websocket_connect("/") as websocket:
+        message = websocket.receive()
+
+    assert (message["type"], message["code"]) == ("websocket.close", 1013)
+
+
+def test_a_breaker_opened_without_end_names_a_finite_wait() -> None:
+    registry = registry_of()
+    app = Starlette(
+        routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
+    )
+    registry["upstream"].open("for good")
+
+    assert 1 <= int(TestClient(app).get("/").headers["retry-after"]) <= 86_400
