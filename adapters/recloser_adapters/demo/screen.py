@@ -132,7 +132,7 @@ def _keys(story: Story) -> Table:
     table.add_column("breaker", min_width=19)
     table.add_column("state", min_width=11)
     for name in ("good", "bad", "refused", "in flight", "median", "slow at"):
-        table.add_column(name, justify="right", min_width=7)
+        table.add_column(name, justify="right")
     known = {each["key"]: each for each in story.keys}
     for route in ROUTES:
         if route in known:
@@ -151,9 +151,13 @@ def _key_cells(key: Mapping[str, Any]) -> list[str | Text]:
         Text(f"{key['bad']:,}", "red" if key["bad"] else "dim"),
         Text(f"{key['refused']:,}", "cyan" if key["refused"] else "dim"),
         f"{key['in_flight']:,}",
-        f"{key['median'] * 1000:.0f} ms",
-        f"{key['slow_from'] * 1000:,.0f} ms",
+        _latency(key["median"]),
+        _latency(key["slow_from"]),
     ]
+
+
+def _latency(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10.0 else f"{seconds * 1000:.0f} ms"
 
 
 def _why(story: Story) -> Text:
