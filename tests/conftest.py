@@ -2,12 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
+import selectors
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from recloser.testing import ManualClock
 
 
 @pytest.fixture(scope="session")
 def repo_root() -> Path:
     """The checkout: tests of the README, the examples and the import rules read it."""
     return Path(__file__).resolve().parent.parent
+
+
+class _Leaping(selectors.DefaultSelector):
+    """Does not wait: it moves a manual clock on instead."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self._manual = clock
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            raise RuntimeError("everything waits, and nothing will ever happen")
+        if timeout > 0.0:
+            self._manual.advance(timeout)
+        return super().select(0)
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on a manual clock: when all wait, time leaps to the next timer."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(_Leaping(clock))
+        self._manual = clock
+
+    def time(self) -> float:
+        return self._manual()
+
+
+@pytest.fixture
+def run(clock: ManualClock) -> Callable[[Awaitable[Any]], Any]:
+    """Runs a coroutine to its end in the virtual time of the test's `clock`."""
+
+    async def finished(awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    def run(awaitable: Awaitable[Any]) -> Any:
+        loop = _VirtualLoop(clock)
+        try:
+            return loop.run_until_complete(finished(awaitable))
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+    return run

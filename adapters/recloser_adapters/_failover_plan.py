@@ -1,0 +1,219 @@
+"""Which provider of a failover a request goes to, and what the request looks like there.
+
+It knows no client library: requests and URLs are those of httpx or httpx2, which are alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recloser import Attempt, Failover
+
+ANY_PROVIDER = "http://failover"
+"""A base URL for clients of a failover transport: requests to it go to whichever provider can."""
+REPEATABLE = "recloser.repeatable"
+"""In the extensions of a request: True or False, whether it may be sent twice."""
+
+# RFC 9110 section 9.2.2.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+# To ask a model twice costs money, and changes nothing.
+_GENERATION = (
+    b"/chat/completions",
+    b"/completions",
+    b"/responses",
+    b"/messages",
+    b"/embeddings",
+    b"/moderations",
+)
+# What one provider must not learn of the account with another.
+_CREDENTIALS = frozenset(
+    {
+        "authorization",
+        "api-key",
+        "x-api-key",
+        "x-goog-api-key",
+        "cookie",
+        "openai-organization",
+        "openai-project",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LLMEndpoint:
+    """An OpenAI-compatible provider: where it is, who you are there, what it calls the models.
+
+    Credentials in the request itself (keys, cookies, organization) are taken out: they belong to
+    another provider.
+
+    Args:
+        base_url: What the paths of the API are appended to: `https://api.groq.com/openai/v1`.
+        api_key: The key there; not shown by `repr()`.
+        key_header: The header that carries it; in `Authorization` it is a bearer token.
+        models: Names of models as the caller knows them, to their names here. Others are sent as
+            they are.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    key_header: str = "Authorization"
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def credential(self) -> str:
+        """The value of the header that carries the key."""
+        bearer = self.key_header.lower() == "authorization"
+        return f"Bearer {self.api_key}" if bearer else self.api_key
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A provider's base URL, taken apart."""
+
+    url: Any
+    path: bytes
+    endpoint: LLMEndpoint | None
+
+    def tail_of(self, url: Any) -> bytes | None:
+        """What follows the base URL in `url`; None if it does not begin with it."""
+        here = self.url
+        if (url.scheme, url.host, url.port) != (here.scheme, here.host, here.port):
+            return None
+        raw = bytes(url.raw_path)
+        tail = raw[len(self.path) :]
+        return tail if raw.startswith(self.path) and tail[:1] in (b"/", b"?", b"") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a request before it is sent to anybody."""
+
+    request: Any
+    tail: bytes
+    repeatable: bool
+    timeouts: Mapping[str, float | None]
+
+
+class Planner:
+    """Looks at requests, and addresses them.
+
+    Args:
+        failover: The providers.
+        repeatable: Whether a request may be sent twice; None from it leaves the default.
+        url_class: The library's URL.
+        request_class: The library's request.
+        fixed_body: The class of a request body that can be sent again.
+
+    Raises:
+        TypeError: A target that is neither a base URL nor an `LLMEndpoint`.
+        ValueError: A base URL that is none.
+    """
+
+    def __init__(
+        self,
+        failover: Failover[Any],
+        repeatable: Callable[[Any], bool | None] | None,
+        *,
+        url_class: type[Any],
+        request_class: type[Any],
+        fixed_body: type[Any],
+    ) -> None:
+        if repeatable is not None and not callable(repeatable):
+            raise TypeError(f"repeatable must be a callable, not {type(repeatable).__name__}")
+        self._registry = failover.registry
+        self._repeatable = repeatable
+        self._url_class = url_class
+        self._request_class = request_class
+        self._fixed_body = fixed_body
+        self._addresses = {
+            each.key: self._address(each.key, each.target) for each in failover.providers
+        }
+        self._any = self._address("any provider", ANY_PROVIDER)
+        self._only_models = all(each.endpoint for each in self._addresses.values())
+
+    def _address(self, key: str, target: object) -> Address:
+        endpoint = target if isinstance(target, LLMEndpoint) else None
+        base = endpoint.base_url if endpoint is not None else target
+        if not isinstance(base, str):
+            raise TypeError(f"target of {key!r} must be a base URL or an LLMEndpoint, not {base!r}")
+        url = self._url_class(base)
+        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+            raise ValueError(f"base URL of {key!r} must be like https://host/path, not {base!r}")
+        return Address(url, bytes(url.raw_path).rstrip(b"/"), endpoint)
+
+    def plan(self, request: Any) -> Plan | None:
+        """Look at a request; None if it is for none of the providers.
+
+        Raises:
+            ValueError: It was declared repeatable, and its body can be sent only once.
+        """
+        url = request.url
+        tails = (each.tail_of(url) for each in (self._any, *self._addresses.values()))
+        tail = min((tail for tail in tails if tail is not None), key=len, default=None)
+        if tail is None:
+            return None
+        fixed = isinstance(request.stream, self._fixed_body)
+        declared = self._declared(request)
+        if declared and not fixed:
+            raise ValueError(
+                f"the body of {request.method} {url} can be sent only once, and the request was "
+                "declared repeatable: give it as bytes, or call request.read() first"
+            )
+        repeatable = fixed and self._by_default(request) if declared is None else declared
+        return Plan(request, tail, repeatable, request.extensions.get("timeout", {}))
+
+    def _declared(self, request: Any) -> bool | None:
+        said = request.extensions.get(REPEATABLE)
+        if said is None and self._repeatable is not None:
+            try:
+                said = self._repeatable(request)
+            except Exception as fault:
+                self._registry.fault("repeatable", fault)
+                return False
+        return None if said is None else bool(said)
+
+    def _by_default(self, request: Any) -> bool:
+        if request.method in _IDEMPOTENT or "idempotency-key" in request.headers:
+            return True
+        path: bytes = request.url.raw_path.partition(b"?")[0]
+        return self._only_models and request.method == "POST" and path.endswith(_GENERATION)
+
+    def addressed(self, plan: Plan, attempt: Attempt[Any]) -> Any:
+        """Make the request that goes to the provider of an attempt."""
+        request = plan.request
+        address = self._addresses[attempt.key]
+        url = address.url.copy_with(raw_path=(address.path + plan.tail) or b"/")
+        headers = request.headers.copy()
+        headers["Host"] = url.netloc.decode("ascii")
+        content: dict[str, Any] = {"stream": request.stream}
+        if (endpoint := address.endpoint) is not None:
+            for name in _CREDENTIALS & set(headers):
+                del headers[name]
+            headers[endpoint.key_header] = endpoint.credential()
+            body = self._renamed(request, endpoint.models)
+            if body is not None:
+                del headers["Content-Length"]
+                content = {"content": body}
+        limits: dict[str, float | None] = {"connect": attempt.connect_timeout}
+        limits |= {"pool": attempt.connect_timeout}
+        limits |= {"read": attempt.timeout, "write": attempt.timeout}
+        for phase, own in plan.timeouts.items():
+            limit = limits.get(phase)
+            limits[phase] = own if limit is None else limit if own is None else min(own, limit)
+        extensions = {**request.extensions, "timeout": limits}
+        return self._request_class(
+            request.method, url, headers=headers, extensions=extensions, **content
+        )
+
+    def _renamed(self, request: Any, models: Mapping[str, str]) -> bytes | None:
+        """The body with the provider's own name of the model; None if it stays as it is."""
+        if not models or not isinstance(request.stream, self._fixed_body):
+            return None
+        try:
+            document = json.loads(request.read())
+            name = models.get(document["model"])
+        except (ValueError, TypeError, KeyError):
+            return None
+        return None if name is None else json.dumps({**document, "model": name}).encode()
