@@ -35,13 +35,13 @@ class Attempt(Generic[T]):
     Attributes:
         provider: Who is tried.
         number: 1 for the first attempt of the call.
-        permit: The admission by its breaker; None for the least bad of several open ones.
+        permit: The admission by its breaker; without a vote for the least bad of several open ones.
     """
 
     __slots__ = ("_attempts", "_cut", "_limit", "_settled", "number", "permit", "provider")
 
     def __init__(
-        self, attempts: Attempts[T], provider: Provider[T], number: int, permit: Permit | None
+        self, attempts: Attempts[T], provider: Provider[T], number: int, permit: Permit
     ) -> None:
         self._attempts = attempts
         self._settled = False
@@ -99,7 +99,8 @@ class Attempt(Generic[T]):
             retry_after: Seconds for which the provider asked to be left alone.
             sent: Whether the request may have reached the provider.
         """
-        if self._settled or not self._attempts.line_up(self, _FATES[outcome], error, outcome, sent):
+        fate = _FATES[outcome] if sent else Fate.UNREACHABLE
+        if self._settled or not self._attempts.line_up(self, fate, error, outcome, sent):
             return False
         self._settled = True
         self._end(outcome, error, retry_after)
@@ -119,27 +120,39 @@ class Attempt(Generic[T]):
         self._settled = True
         if self._cut is not None:
             self._cut.reschedule(None)
-        if self.permit is not None:
-            self.permit.mark()
+        self.permit.mark()
         self._attempts.conclude(self, _FATES[outcome], None)
 
-    def end(self, error: BaseException | None = None) -> None:
+    def end(
+        self,
+        outcome: Outcome,
+        *,
+        error: BaseException | str | None = None,
+        retry_after: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        """End it here, with nobody else to take over; the arguments are those of `moves_on`."""
+        if not self._settled:
+            self._settled = True
+            fate = _FATES[outcome] if sent else Fate.UNREACHABLE
+            self._attempts.conclude(self, fate, error)
+        self._end(outcome, error, retry_after)
+
+    def end_by_error(self, error: BaseException | None) -> None:
         """After `commit`: the answer has ended, by itself or by an error."""
         if error is not None:
-            self._end(self._attempts.classify(self.key, error), error, retry_after_of(error))
-        elif self.permit is not None:
+            outcome = self._attempts.classify(self.key, error)
+            self._end(outcome, error, retry_after_of(error))
+        else:
             self.permit.success()
 
     def cancel(self) -> None:
         """After `commit`: the caller does not want the rest. No effect once it has ended."""
-        if self.permit is not None:
-            self.permit.cancel()
+        self.permit.cancel()
 
     def withdraw(self, error: Exception) -> NoReturn:
         """Raise a mistake of the caller's own: no vote, and nobody else is tried."""
-        self._settled = True
-        self._end(Outcome.IGNORED, error, None)
-        self._attempts.conclude(self, Fate.IGNORED, error)
+        self.end(Outcome.IGNORED, error=error)
         raise error
 
     def __enter__(self) -> Self:
@@ -182,12 +195,11 @@ class Attempt(Generic[T]):
         if error is None:
             if not self._settled:
                 self._settled = True
-                if self.permit is not None:
-                    self.permit.success()
+                self.permit.success()
                 self._attempts.conclude(self, Fate.SERVED, None)
             return False
         if self._settled:
-            self.end(error)
+            self.end_by_error(error)
             return False
         attempts = self._attempts
         outcome = attempts.classify(self.key, error)
@@ -224,8 +236,7 @@ class Attempt(Generic[T]):
     def _end(
         self, outcome: Outcome, error: BaseException | str | None, retry_after: float | None
     ) -> None:
-        if self.permit is not None:
-            self.permit.end(outcome, error=error, retry_after=retry_after)
+        self.permit.end(outcome, error=error, retry_after=retry_after)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number} at {self.key!r}>"

@@ -119,7 +119,7 @@ class Attempts(Generic[T]):
             self._place += 1
         return True
 
-    def conclude(self, attempt: Attempt[T], fate: Fate, error: BaseException | None) -> None:
+    def conclude(self, attempt: Attempt[T], fate: Fate, error: BaseException | str | None) -> None:
         """The call is over: say how it went."""
         key = attempt.key if fate is Fate.SERVED else None
         if self._rules.on_delivery is not None:
@@ -235,19 +235,24 @@ class Attempts(Generic[T]):
                 if refusal.reason is None or refusal.reason.rule not in _PAUSED
             ]
             if healthy_once:
-                self._number += 1
-                self._place = len(self._legs)
-                return Attempt(self, refusals[min(healthy_once)[1]][0], self._number, None)
+                return self._unvoting_attempt(refusals[min(healthy_once)[1]][0])
         if rules.on_delivery is not None:
             self._report(None)
         raise min((refusal for _, refusal in refusals), key=_retry_after)
 
+    def _unvoting_attempt(self, provider: Provider[T]) -> Attempt[T]:
+        policy = self._rules.registry[provider.key].policy
+        breaker = Breaker(provider.key, policy, clock=self._rules.clock, mode=Mode.DISABLED)
+        self._number += 1
+        self._place = len(self._legs)
+        return Attempt(self, provider, self._number, breaker.acquire())
+
     # Records
 
     def _leg(self, attempt: Attempt[T], fate: Fate, error: BaseException | str | None) -> Leg:
-        permit = attempt.permit
-        began = self._began if permit is None else permit.started
-        spent = 0.0 if fate is Fate.UNREACHABLE else max(self._rules.clock() - began, 0.0)
+        spent = 0.0
+        if fate is not Fate.UNREACHABLE:
+            spent = max(self._rules.clock() - attempt.permit.started, 0.0)
         return Leg(attempt.key, fate, spent, error)
 
     def _report(self, served_by: str | None) -> None:

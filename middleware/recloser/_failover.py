@@ -238,6 +238,11 @@ class Failover(Generic[T]):
         """
         return Attempts(self._rules, self._ordered(prefer), repeatable=repeatable)
 
+    @property
+    def registry(self) -> Registry:
+        """Where the breakers of its providers are."""
+        return self._rules.registry
+
     def _ordered(self, prefer: str | None) -> list[Provider[T]]:
         providers = list(self.providers)
         if self._weighted:

@@ -37,10 +37,10 @@ class Chunks(Iterator[C], Generic[C]):
         try:
             return next(self._source)
         except StopIteration:
-            self._attempt.end()
+            self._attempt.end_by_error(None)
             raise
         except BaseException as error:
-            self._attempt.end(error)
+            self._attempt.end_by_error(error)
             raise
 
     def close(self) -> None:
@@ -87,10 +87,10 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
         try:
             return await anext(self._source)
         except StopAsyncIteration:
-            self._attempt.end()
+            self._attempt.end_by_error(None)
             raise
         except BaseException as error:
-            self._attempt.end(error)
+            self._attempt.end_by_error(error)
             raise
 
     async def aclose(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random as random_module
-import selectors
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -25,33 +24,8 @@ from recloser import (
 )
 from recloser.testing import ManualClock, no_jitter, open_breaker
 
-R = TypeVar("R")
 Send = Callable[[Any], Any]
 Invoke = Callable[..., Any]
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on a manual clock: when all wait, time leaps to the next timer."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__(_Leaping(clock))
-        self._manual = clock
-
-    def time(self) -> float:
-        return self._manual()
-
-
-class _Leaping(selectors.DefaultSelector):
-    def __init__(self, clock: ManualClock) -> None:
-        super().__init__()
-        self._manual = clock
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
-            raise RuntimeError("everything waits, and nothing will ever happen")
-        if timeout > 0.0:
-            self._manual.advance(timeout)
-        return super().select(0)
 
 
 @pytest.fixture
@@ -62,24 +36,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 def registry(clock: ManualClock) -> Registry:
     return Registry(clock=clock, random=no_jitter)
-
-
-@pytest.fixture
-def run(clock: ManualClock) -> Callable[[Awaitable[R]], R]:
-    """Runs a coroutine in virtual time."""
-
-    async def finished(awaitable: Awaitable[R]) -> R:
-        return await awaitable
-
-    def run(awaitable: Awaitable[R]) -> R:
-        loop = VirtualLoop(clock)
-        try:
-            return loop.run_until_complete(finished(awaitable))
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-
-    return run
 
 
 @pytest.fixture(params=["call", "acall", "stream", "astream"])
