@@ -1,0 +1,412 @@
+"""FastAPI: its router tree, its signatures, its dependencies."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response, WebSocket
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.routing import Host, Mount, Route, Router
+
+from recloser import BreakerOpenError, Policy, Registry, State
+from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser_adapters.starlette import (
+    UNMATCHED,
+    BreakerMiddleware,
+    RouteKeys,
+    dependency,
+    exempt,
+    keyed,
+    protect,
+    refuse,
+)
+
+with warnings.catch_warnings():
+    # Which HTTP client it wants depends on its version, and it says so.
+    warnings.simplefilter("ignore")
+    from fastapi.testclient import TestClient
+
+
+class Order(BaseModel):
+    """A body, declared at module level like most."""
+
+    item: str
+    count: int = 1
+
+
+def registry_of(**policy: Any) -> Registry:
+    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
+
+
+def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "root_path": "",
+        "headers": [(b"host", more.pop("host", "example.org").encode())],
+        "query_string": b"",
+        **more,
+    }
+
+
+async def page() -> dict[str, str]:
+    return {"hello": "world"}
+
+
+async def plain(request: Request) -> Response:
+    return Response("plain")
+
+
+class Shouting(APIRoute):
+    """A route class of the user's, as people write them for logging."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handler = super().get_route_handler()
+
+        async def shouting(request: Request) -> Response:
+            response: Response = await handler(request)
+            return response
+
+        return shouting
+
+
+def tree() -> FastAPI:
+    """Routers in routers, and all else that may hang in them."""
+    leaf = APIRouter(prefix="/orders", route_class=Shouting)
+    leaf.add_api_route("/{order}", page, methods=["GET", "PUT"])
+    leaf.add_api_route("", page)
+    middle = APIRouter()
+    middle.include_router(leaf, prefix="/{shop}")
+    middle.add_api_route("/{shop}", page)
+    middle.routes.append(Route("/plain/{x}", plain))
+    middle.mount("/mounted", Router([Route("/m/{y}", plain)]))
+
+    @middle.websocket("/chat/{room}")
+    async def chat(websocket: WebSocket, room: str) -> None:
+        await websocket.accept()
+        await websocket.close()
+
+    app = FastAPI()
+    app.include_router(middle, prefix="/shops")
+    app.include_router(leaf)
+    app.add_api_route("/users/{name:path}", page)
+    sub = FastAPI()
+    sub.include_router(leaf)
+    app.mount("/v2", sub)
+    app.routes.append(Mount("/raw", Router([Route("/{z}", plain)])))
+    app.routes.append(Host("api.example.com", Router([Route("/{w}", plain)])))
+    return app
+
+
+CASES = [
+    ("GET", "/shops/7/orders/8", "GET /shops/{shop}/orders/{order}"),
+    ("PUT", "/shops/7/orders/8", "PUT /shops/{shop}/orders/{order}"),
+    ("GET", "/shops/7/orders", "GET /shops/{shop}/orders"),
+    ("GET", "/shops/7", "GET /shops/{shop}"),
+    ("GET", "/shops/plain/1", "GET /shops/plain/{x}"),
+    ("GET", "/orders/8", "GET /orders/{order}"),
+    ("GET", "/users/a/b", "GET /users/{name}"),
+    ("GET", "/v2/orders/1", "GET /v2/orders/{order}"),
+    ("GET", "/raw/1", "GET /raw/{z}"),
+    ("GET", "/shops", UNMATCHED),
+    ("DELETE", "/orders/8", UNMATCHED),
+    ("HEAD", "/orders/8", UNMATCHED),
+    ("GET", "/orders/", UNMATCHED),
+    ("GET", "/v2/none", UNMATCHED),
+    ("GET", "/none", UNMATCHED),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "key"), CASES)
+def test_a_request_is_named_by_its_full_template_through_the_router_tree(
+    method: str, path: str, key: str
+) -> None:
+    keys = RouteKeys(tree())
+
+    assert [keys(scope_of(path, method)) for _ in range(2)] == [key, key]
+
+
+def test_hosts_and_websockets_in_the_tree_are_named() -> None:
+    keys = RouteKeys(tree())
+    handshake = {**scope_of("/shops/chat/5"), "type": "websocket"}
+    del handshake["method"]
+
+    assert keys(handshake) == "WS /shops/chat/{room}"
+    assert keys(scope_of("/5", host="api.example.com")) == "GET api.example.com/{w}"
+
+
+@pytest.mark.parametrize(("method", "path", "key"), CASES)
+def test_fastapi_answers_as_was_predicted(method: str, path: str, key: str) -> None:
+    registry = registry_of()
+    app = tree()
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    client = TestClient(app, follow_redirects=False)
+
+    status = client.request(method, path).status_code
+
+    assert (status == 200) == (key != UNMATCHED)
+    assert [breaker.key for breaker in registry.breakers()] == [key] * (status == 200)
+
+
+def test_a_mount_in_an_included_router_is_named_where_fastapi_serves_it() -> None:
+    """Before 0.137, `include_router` left mounts out."""
+    path = "/shops/mounted/m/1"
+
+    served = TestClient(tree()).get(path).status_code == 200
+
+    expected = "GET /shops/mounted/m/{y}" if served else UNMATCHED
+    assert RouteKeys(tree())(scope_of(path)) == expected
+
+
+def test_resolving_leaves_no_notes_of_fastapis_in_the_scope() -> None:
+    scope = scope_of("/shops/7/orders/8")
+    before = dict(scope)
+
+    RouteKeys(tree())(scope)
+
+    assert scope == before
+
+
+def test_a_route_of_many_in_included_routers_is_found_by_its_beginning() -> None:
+    app = FastAPI()
+    for n in range(60):
+        router = APIRouter(prefix=f"/r{n}")
+        router.add_api_route("/{id}", page)
+        app.include_router(router, prefix="/api")
+    keys = RouteKeys(app)
+
+    assert keys(scope_of("/api/r59/1")) == "GET /api/r59/{id}"
+    assert keys(scope_of("/api/r60/1")) == UNMATCHED
+
+
+def test_marks_are_read_through_the_tree() -> None:
+    async def hidden() -> None: ...
+
+    async def paid() -> None: ...
+
+    router = APIRouter()
+    router.add_api_route("/hidden", exempt(hidden))
+    router.add_api_route("/paid/{id}", keyed("payments")(paid))
+    app = FastAPI()
+    app.include_router(router, prefix="/x")
+    keys = RouteKeys(app)
+
+    assert keys(scope_of("/x/hidden")) is None
+    assert keys(scope_of("/x/paid/1")) == "payments"
+
+
+def test_the_pages_of_the_documentation_are_exempt_by_default() -> None:
+    registry = registry_of()
+    app = FastAPI()
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    client = TestClient(app)
+
+    assert client.get("/openapi.json").status_code == 200
+    assert registry.breakers() == []
+
+
+# Decorated endpoints
+
+
+def endpoints(registry: Registry) -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/async/{number}")
+    @protect(registry, "payments")
+    async def create(
+        number: int,
+        order: Order,
+        tag: Annotated[str, Header()],
+        request: Request,
+        q: str | None = None,
+    ) -> Order:
+        return Order(item=f"{number} {order.item} {tag} {q} {request.method}", count=order.count)
+
+    @app.post("/sync/{number}")
+    @protect(registry, "payments")
+    def create_sync(
+        number: int,
+        order: Order,
+        tag: Annotated[str, Header()],
+        request: Request,
+        q: str | None = None,
+    ) -> Order:
+        return Order(item=f"{number} {order.item} {tag} {q} {request.method}", count=order.count)
+
+    return app
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_a_protected_endpoint_keeps_its_signature(kind: str) -> None:
+    """In this file annotations are text, and FastAPI must still find what they mean."""
+    registry = registry_of()
+    client = TestClient(endpoints(registry))
+
+    answer = client.post(
+        f"/{kind}/7?q=z", json={"item": "tea", "count": 3}, headers={"tag": "green"}
+    )
+    wrong = client.post(f"/{kind}/seven", json={"item": "tea"}, headers={"tag": "green"})
+
+    assert answer.json() == {"item": "7 tea green z POST", "count": 3}
+    assert wrong.status_code == 422
+    # What FastAPI refuses itself never reached the endpoint.
+    assert registry["payments"].metrics().calls == 1
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_a_protected_endpoint_is_documented_as_without_protection(kind: str) -> None:
+    documented = endpoints(registry_of()).openapi()["paths"][f"/{kind}/{{number}}"]["post"]
+
+    names = {parameter["name"] for parameter in documented["parameters"]}
+    assert names == {"number", "q", "tag"}
+    assert documented["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/Order"
+    }
+
+
+def test_a_refused_endpoint_answers_503_as_fastapi_does() -> None:
+    registry = registry_of()
+    client = TestClient(endpoints(registry))
+    open_breaker(registry["payments"])
+
+    refusal = client.post("/async/7", json={"item": "tea"}, headers={"tag": "green"})
+
+    assert refusal.status_code == 503
+    assert refusal.json() == {"detail": "Temporarily unavailable"}
+    assert int(refusal.headers["retry-after"]) >= 1
+
+
+def test_http_errors_of_a_protected_endpoint_count_by_their_status() -> None:
+    registry = registry_of()
+    app = FastAPI()
+
+    @app.get("/{status}")
+    @protect(registry, "payments")
+    async def answer(status: int) -> None:
+        raise HTTPException(status)
+
+    client = TestClient(app)
+    for status in (404, 409, 500, 502):
+        assert client.get(f"/{status}").status_code == status
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.ignored, metrics.failures) == (2, 2)
+
+
+def test_a_protected_stream_counts_at_its_end() -> None:
+    registry = registry_of()
+    app = FastAPI()
+    in_flight: list[int] = []
+
+    @app.get("/")
+    @protect(registry, "payments")
+    async def answer() -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"a"
+            in_flight.append(registry["payments"].metrics().in_flight)
+
+        return StreamingResponse(body())
+
+    assert TestClient(app).get("/").text == "a"
+    assert in_flight == [1]
+    assert registry["payments"].metrics().successes == 1
+
+
+# Dependencies
+
+
+def with_dependency(registry: Registry, key: str | None, outside: bool = False) -> TestClient:
+    router = APIRouter(dependencies=[Depends(dependency(registry, key))])
+
+    @router.get("/raise/{status}")
+    async def raising(status: int) -> None:
+        if status == 599:
+            raise RuntimeError("not an HTTP error")
+        raise HTTPException(status)
+
+    @router.get("/return/{status}")
+    async def returning(status: int) -> Response:
+        return JSONResponse({}, status)
+
+    app = FastAPI()
+    app.include_router(router, prefix="/x")
+    if outside:
+        app.add_middleware(BreakerMiddleware, registry=registry)
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_a_dependency_sees_what_an_endpoint_raises() -> None:
+    registry = registry_of()
+    client = with_dependency(registry, "payments")
+
+    statuses = [client.get(f"/x/raise/{status}").status_code for status in (404, 500, 503, 599)]
+
+    assert statuses == [404, 500, 503, 500]
+    metrics = registry["payments"].metrics()
+    assert (metrics.ignored, metrics.failures, metrics.in_flight) == (1, 3, 0)
+
+
+def test_a_dependency_does_not_see_what_an_endpoint_returns() -> None:
+    """Stated in its docstring; should FastAPI ever show it, say so there."""
+    registry = registry_of()
+
+    with_dependency(registry, "payments").get("/x/return/503")
+
+    assert registry["payments"].metrics().successes == 1
+
+
+def test_a_dependency_refuses_while_open_and_the_route_is_not_blamed() -> None:
+    registry = registry_of()
+    client = with_dependency(registry, "payments", outside=True)
+    open_breaker(registry["payments"])
+
+    refusals = [client.get("/x/return/200") for _ in range(20)]
+
+    assert {refusal.status_code for refusal in refusals} == {503}
+    assert "retry-after" in refusals[0].headers
+    assert registry["GET /x/return/{status}"].metrics().failures == 0
+    assert registry["GET /x/return/{status}"].state is State.CLOSED
+
+
+def test_a_dependency_without_a_key_takes_that_of_the_route() -> None:
+    registry = registry_of()
+
+    with_dependency(registry, None).get("/x/return/200")
+
+    assert [(each.key, each.metrics().calls) for each in registry] == [
+        ("GET /x/return/{status}", 1)
+    ]
+
+
+def test_a_dependency_without_a_key_leaves_guarded_requests_alone() -> None:
+    registry = registry_of()
+
+    with_dependency(registry, None, outside=True).get("/x/return/200")
+
+    assert [(each.key, each.metrics().calls) for each in registry] == [
+        ("GET /x/return/{status}", 1)
+    ]
+
+
+def test_the_handler_for_refused_outbound_calls_works_in_fastapi() -> None:
+    registry = registry_of()
+    app = FastAPI()
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    app.add_exception_handler(BreakerOpenError, refuse)
+
+    @app.get("/")
+    async def outbound() -> None:
+        registry["upstream"].acquire()
+
+    open_breaker(registry["upstream"])
+    answer = TestClient(app).get("/")
+
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert registry["GET /"].metrics().ignored == 1
