@@ -1,0 +1,92 @@
+"""Runs each test on each front end that it is about; async ones on asyncio and on trio."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from recloser import Policy, Registry
+from recloser.testing import ManualClock, no_jitter
+
+from . import frontends
+from .frontends import Frontend
+from .script import Script
+
+# What a test may ask for, by the name of its argument.
+GROUPS: dict[str, tuple[type[Frontend], ...]] = {
+    "frontend": frontends.ALL,
+    "http": frontends.HTTP,
+    "asgi": frontends.ASGI,
+    "wsgi": frontends.WSGI,
+    "task": tuple(kind for kind in frontends.ALL if kind.is_async),
+    "around_call": frontends.CALLS,
+    "around_application": (frontends.StarletteOutside,),
+    # A generator's work after its response is still in its body.
+    "works_afterwards": tuple(kind for kind in frontends.HTTP if kind is not frontends.WsgiLate),
+    # The validator complains of a server that forgets to close a body.
+    "forgetful": tuple(kind for kind in frontends.WSGI if kind is not frontends.WsgiValidated),
+}
+BACKENDS = ("asyncio", "trio")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, members in GROUPS.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(
+                ("kind", "anyio_backend"),
+                [
+                    pytest.param(
+                        kind,
+                        backend,
+                        id=f"{kind.__name__}-{backend}" if kind.is_async else kind.__name__,
+                        marks=_skip_without(frontends.NEEDS.get(kind)),
+                    )
+                    for kind in members
+                    for backend in (BACKENDS if kind.is_async else BACKENDS[:1])
+                ],
+            )
+
+
+def _skip_without(library: str | None) -> list[pytest.MarkDecorator]:
+    if library is None or find_spec(library) is not None:
+        return []
+    return [pytest.mark.skip(reason=f"{library} is not installed")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Asyncio, for a test that is about no front end; the others name theirs."""
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(start=1000.0)
+
+
+@pytest.fixture
+def script(clock: ManualClock) -> Script:
+    return Script(clock)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy()
+
+
+@pytest.fixture
+def registry(clock: ManualClock, policy: Policy) -> Registry:
+    return Registry(policy, clock=clock, random=no_jitter)
+
+
+@pytest.fixture
+def frontend(
+    kind: type[Frontend], script: Script, registry: Registry, clock: ManualClock
+) -> Frontend:
+    return kind(script, registry, clock)
+
+
+http = asgi = wsgi = task = around_call = around_application = works_afterwards = forgetful = (
+    frontend
+)

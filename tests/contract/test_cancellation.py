@@ -1,0 +1,92 @@
+"""Cancellation passes unchanged, is nobody's fault, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+
+from recloser import Policy, State
+from recloser.testing import ManualClock
+
+from .frontends import Asgi, AsyncCallFrontend, AsyncFrontend, Frontend
+from .script import Script
+from .test_verdict import votes
+
+pytestmark = pytest.mark.anyio
+
+
+async def cancelled_call(frontend: Frontend, script: Script) -> None:
+    """A call that is cancelled inside its handler."""
+    with anyio.CancelScope() as scope:
+        script.on_call = scope.cancel
+        await frontend.call()
+    script.on_call = None
+    assert scope.cancelled_caught
+
+
+def times(frontend: Frontend) -> int:
+    """Ten thousand where a call is cheap; a framework takes a hundred times as long."""
+    cheap = type(frontend) is Asgi or isinstance(frontend, AsyncCallFrontend)
+    return 10_000 if cheap else 300
+
+
+async def test_a_cancelled_call_is_no_vote(task: AsyncFrontend, script: Script) -> None:
+    await cancelled_call(task, script)
+
+    assert votes(task.breaker.metrics()) == {"cancelled": 1}
+
+
+async def test_any_number_of_cancelled_calls_opens_nothing(
+    task: AsyncFrontend, script: Script
+) -> None:
+    for _ in range(times(task)):
+        await cancelled_call(task, script)
+
+    assert task.breaker.state is State.CLOSED
+    assert votes(task.breaker.metrics()) == {"cancelled": times(task)}
+
+
+async def test_cancelled_probes_leak_nothing_and_decide_nothing(
+    task: AsyncFrontend, script: Script, clock: ManualClock
+) -> None:
+    task.breaker.open(for_=1.0)
+    clock.advance(2.0)
+
+    for _ in range(times(task)):
+        await cancelled_call(task, script)
+
+    assert task.breaker.state is State.HALF_OPEN
+    assert votes(task.breaker.metrics()) == {"cancelled": times(task)}
+    for _ in range(10):
+        assert (await task.call()).ok
+    assert task.breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("policy", [Policy(half_open_requests=5)])
+async def test_no_more_probes_than_the_window_get_through(
+    frontend: Frontend, script: Script, clock: ManualClock, policy: Policy
+) -> None:
+    frontend.breaker.half_open()
+
+    async with AsyncExitStack() as flights:
+        for _ in range(policy.half_open_requests):
+            await flights.enter_async_context(frontend.in_flight())
+        for _ in range(200):
+            assert (await frontend.call()).refused
+
+    assert script.calls == policy.half_open_requests
+
+
+async def test_a_cancelled_flight_gives_its_slot_back_at_once(
+    task: AsyncFrontend, script: Script, clock: ManualClock
+) -> None:
+    task.breaker.open(for_=1.0)
+    clock.advance(2.0)
+
+    async with task.in_flight() as flight:
+        assert (await task.call()).refused
+        flight.cancel()
+
+    assert (await task.call()).ok

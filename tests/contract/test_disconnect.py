@@ -1,0 +1,122 @@
+"""A client that leaves is nobody's fault, in whatever form the server says so."""
+
+from __future__ import annotations
+
+import pytest
+
+from recloser import Policy, State
+from recloser.testing import ManualClock
+
+from .asgi_client import Exchange, Leaving
+from .frontends import Asgi, Frontend
+from .script import Answer, Script
+from .test_verdict import votes
+
+pytestmark = pytest.mark.anyio
+
+# hypercorn speaks 2.1, uvicorn 2.3; from 2.4 on `send` raises.
+FORMS = [
+    pytest.param("2.1", Leaving.RECEIVE, id="receive-2.1"),
+    pytest.param("2.3", Leaving.RECEIVE, id="receive-2.3"),
+    pytest.param("2.3", Leaving.CANCEL, id="cancel-2.3"),
+    pytest.param("2.4", Leaving.OSERROR, id="oserror-2.4"),
+    pytest.param("2.5", Leaving.CANCEL, id="cancel-2.5"),
+]
+ENDLESS = (b"chunk",) * 10_000
+
+
+async def leave(asgi: Asgi, spec: str, leaving: Leaving, after: int) -> Answer:
+    return await Exchange(spec=spec, leaving=leaving, leaves_after=after).run(asgi.app)
+
+
+@pytest.mark.parametrize(("spec", "leaving"), FORMS)
+async def test_leaving_a_stream_is_no_vote(
+    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+) -> None:
+    script.chunks = ENDLESS
+    asgi.heeds_disconnect = True
+
+    await leave(asgi, spec, leaving, after=3)
+
+    assert votes(asgi.breaker.metrics()) == {"cancelled": 1}
+
+
+@pytest.mark.parametrize(
+    ("spec", "leaving"), [form for form in FORMS if form.values[1] is not Leaving.RECEIVE]
+)
+@pytest.mark.parametrize("after", [0, 1])
+async def test_leaving_before_the_body_is_no_vote(
+    asgi: Asgi, spec: str, leaving: Leaving, after: int
+) -> None:
+    await leave(asgi, spec, leaving, after)
+
+    # After the start, the last message may already have been handed on.
+    expected = ["cancelled", "successes"] if after else ["cancelled"]
+    assert votes(asgi.breaker.metrics()) in [{name: 1} for name in expected]
+
+
+@pytest.mark.parametrize(("spec", "leaving"), FORMS)
+async def test_any_number_of_clients_that_leave_open_nothing(
+    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+) -> None:
+    script.chunks = ENDLESS
+    asgi.heeds_disconnect = True
+
+    for _ in range(50):
+        await leave(asgi, spec, leaving, after=2)
+
+    assert asgi.breaker.state is State.CLOSED
+    assert votes(asgi.breaker.metrics()) == {"cancelled": 50}
+
+
+async def test_an_app_that_is_not_told_is_judged_by_what_it_did(asgi: Asgi, script: Script) -> None:
+    script.chunks = ENDLESS[:5]
+
+    await leave(asgi, "2.3", Leaving.SILENT, after=2)
+
+    assert votes(asgi.breaker.metrics()) == {"successes": 1}
+
+
+async def test_an_oserror_of_the_apps_own_is_a_failure(http: Frontend, script: Script) -> None:
+    script.raises = ConnectionRefusedError("the database is down")
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"failures": 1}
+
+
+async def test_an_oserror_of_the_apps_own_midway_is_a_failure(
+    http: Frontend, script: Script
+) -> None:
+    script.raises_midway = ConnectionResetError("the upstream is gone")
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"failures": 1}
+
+
+@pytest.mark.parametrize("policy", [Policy(slow_ceiling=2.0)])
+async def test_a_client_that_leaves_late_has_waited_and_that_counts(
+    asgi: Asgi, clock: ManualClock, policy: Policy
+) -> None:
+    for _ in range(6):
+        async with asgi.in_flight() as flight:
+            clock.advance(policy.slow_ceiling + 1.0)
+            flight.cancel()
+
+    assert asgi.breaker.state is State.OPEN
+
+
+async def test_a_probe_whose_client_leaves_gives_its_slot_back(
+    asgi: Asgi, script: Script, clock: ManualClock
+) -> None:
+    script.chunks = ENDLESS
+    asgi.heeds_disconnect = True
+    asgi.breaker.open(for_=1.0)
+    clock.advance(2.0)
+
+    await leave(asgi, "2.4", Leaving.OSERROR, after=3)
+
+    assert asgi.breaker.state is State.HALF_OPEN
+    script.chunks = (b"ok",)
+    assert (await asgi.call()).ok
