@@ -34,6 +34,7 @@ __all__ = [
     "BreakerOpenConnectionError",
     "Exchange",
     "by_host",
+    "nothing_sent",
     "wrap_session",
 ]
 
@@ -54,6 +55,12 @@ class BreakerOpenConnectionError(ClientBreakerOpenError, aiohttp.ClientConnectio
 def by_host(request: ClientRequest) -> str:
     """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
     return request.url.host_port_subcomponent or ""
+
+
+def nothing_sent(error: BaseException) -> bool:
+    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`."""
+    unsent = (BreakerOpenError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+    return isinstance(error, unsent)
 
 
 class BreakerMiddleware:

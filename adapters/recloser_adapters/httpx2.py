@@ -54,6 +54,7 @@ __all__ = [
     "FailoverTransport",
     "LLMEndpoint",
     "by_host",
+    "nothing_sent",
     "wrap_client",
 ]
 
@@ -189,6 +190,11 @@ class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], Asy
     unsent_errors = _UNSENT
     time_out_class = httpx2.ReadTimeout
     peeked = _AsyncPeeked
+
+
+def nothing_sent(error: BaseException) -> bool:
+    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`."""
+    return isinstance(error, (*_UNSENT, BreakerOpenError))
 
 
 def wrap_client(

@@ -37,6 +37,7 @@ __all__ = [
     "BreakerOpenConnectionError",
     "Exchange",
     "by_host",
+    "nothing_sent",
     "wrap_session",
 ]
 
@@ -50,6 +51,8 @@ _LOCAL = (
 # Errors of urllib3, by name: it is no dependency of ours. The pool ones mean that our own pool is
 # full or closed, the other one that the body does not decode.
 _LOCAL_NAMES = frozenset({"EmptyPoolError", "ClosedPoolError", "DecodeError"})
+# No connection, hence no request: no such name, no listener, no free connection in our own pool.
+_UNSENT_NAMES = frozenset({"NewConnectionError", "EmptyPoolError", "ClosedPoolError"})
 _WIRE = (requests.RequestException, OSError)
 _GAVE_UP = re.compile(r"too many ([0-9]{3}) error responses")
 
@@ -72,6 +75,23 @@ def by_host(request: requests.PreparedRequest) -> str:
     # A prepared URL has a lower-case host, and a path after it.
     host = rest.partition("/")[0].rpartition("@")[2]
     return host.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":"))
+
+
+def nothing_sent(error: BaseException) -> bool:
+    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`.
+
+    Where urllib3 retries within the adapter, what counts is its last attempt: do not let it retry
+    what may not be sent twice (it does not, by default).
+    """
+    if isinstance(
+        error, (BreakerOpenError, requests.ConnectTimeout, requests.exceptions.ProxyError)
+    ):
+        return True
+    if not isinstance(error, requests.ConnectionError):
+        return False
+    # It carries urllib3's MaxRetryError, and that the error of the last attempt.
+    reason = getattr(error.args[0] if error.args else None, "reason", error)
+    return any(kind.__name__ in _UNSENT_NAMES for kind in type(reason).__mro__)
 
 
 class BreakerAdapter(BaseAdapter):
