@@ -54,7 +54,7 @@ def test_the_wheel_has_licence_and_command(wheel: zipfile.ZipFile) -> None:
     [commands] = [name for name in wheel.namelist() if name.endswith("/entry_points.txt")]
 
     assert b"MIT License" in wheel.read(licence)
-    assert b"recloser = recloser_adapters.cli:main" in wheel.read(commands)
+    assert b"recloser = recloser_adapters.__main__:main" in wheel.read(commands)
 
 
 def test_the_core_depends_on_nothing(wheel: zipfile.ZipFile) -> None:
