@@ -144,6 +144,14 @@ def _guards(permit: Permit, breaker: Breaker) -> bool:
     return permit.breaker is breaker and not permit.ended
 
 
+def _mode(mode: Mode | str) -> Mode:
+    try:
+        return Mode(mode)
+    except ValueError:
+        known = ", ".join(each.value for each in Mode)
+        raise ValueError(f"mode must be one of {known}, not {mode!r}") from None
+
+
 def enabled() -> bool:
     """Whether the environment leaves us on: `RECLOSER_ENABLED=0` turns every middleware off."""
     return os.environ.get("RECLOSER_ENABLED", "1").strip().lower() not in _OFF
@@ -199,7 +207,7 @@ class Gate:
         for name, function in (("key", key), ("classify", classify)):
             if function is not None and not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
-        mode = Mode.ENFORCE if mode is None else Mode(mode)
+        mode = Mode.ENFORCE if mode is None else _mode(mode)
         self.registry = Registry(mode=mode) if registry is None else registry
         # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()

@@ -222,8 +222,8 @@ class BreakerMiddleware:
         start, end = "http.response.start", "http.response.body"
         if scope["type"] == "websocket":
             if "websocket.http.response" not in (scope.get("extensions") or ()):
-                await receive()
-                await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
+                if not _says_gone(await receive()):
+                    await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
             start, end = "websocket.http.response.start", "websocket.http.response.body"
         # A new list of headers each time: middleware further out may add to it.

@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[type[Frontend], ...]] = {
     "http": frontends.HTTP,
     "asgi": frontends.ASGI,
     "wsgi": frontends.WSGI,
-    "task": tuple(kind for kind in frontends.ALL if kind.is_async),
+    "cancellable": tuple(kind for kind in frontends.ALL if kind.is_async),
     "around_call": frontends.CALLS,
     "around_application": (frontends.StarletteOutside,),
     # A generator's work after its response is still in its body.
@@ -87,6 +87,6 @@ def frontend(
     return kind(script, registry, clock)
 
 
-http = asgi = wsgi = task = around_call = around_application = works_afterwards = forgetful = (
-    frontend
-)
+http = asgi = wsgi = cancellable = around_call = around_application = works_afterwards = (
+    forgetful
+) = frontend

@@ -32,36 +32,36 @@ def times(frontend: Frontend) -> int:
     return 10_000 if cheap else 300
 
 
-async def test_a_cancelled_call_is_no_vote(task: AsyncFrontend, script: Script) -> None:
-    await cancelled_call(task, script)
+async def test_a_cancelled_call_is_no_vote(cancellable: AsyncFrontend, script: Script) -> None:
+    await cancelled_call(cancellable, script)
 
-    assert votes(task.breaker.metrics()) == {"cancelled": 1}
+    assert votes(cancellable.breaker.metrics()) == {"cancelled": 1}
 
 
 async def test_any_number_of_cancelled_calls_opens_nothing(
-    task: AsyncFrontend, script: Script
+    cancellable: AsyncFrontend, script: Script
 ) -> None:
-    for _ in range(times(task)):
-        await cancelled_call(task, script)
+    for _ in range(times(cancellable)):
+        await cancelled_call(cancellable, script)
 
-    assert task.breaker.state is State.CLOSED
-    assert votes(task.breaker.metrics()) == {"cancelled": times(task)}
+    assert cancellable.breaker.state is State.CLOSED
+    assert votes(cancellable.breaker.metrics()) == {"cancelled": times(cancellable)}
 
 
 async def test_cancelled_probes_leak_nothing_and_decide_nothing(
-    task: AsyncFrontend, script: Script, clock: ManualClock
+    cancellable: AsyncFrontend, script: Script, clock: ManualClock
 ) -> None:
-    task.breaker.open(for_=1.0)
+    cancellable.breaker.open(for_=1.0)
     clock.advance(2.0)
 
-    for _ in range(times(task)):
-        await cancelled_call(task, script)
+    for _ in range(times(cancellable)):
+        await cancelled_call(cancellable, script)
 
-    assert task.breaker.state is State.HALF_OPEN
-    assert votes(task.breaker.metrics()) == {"cancelled": times(task)}
+    assert cancellable.breaker.state is State.HALF_OPEN
+    assert votes(cancellable.breaker.metrics()) == {"cancelled": times(cancellable)}
     for _ in range(10):
-        assert (await task.call()).ok
-    assert task.breaker.state is State.CLOSED
+        assert (await cancellable.call()).ok
+    assert cancellable.breaker.state is State.CLOSED
 
 
 @pytest.mark.parametrize("policy", [Policy(half_open_requests=5)])
@@ -80,13 +80,13 @@ async def test_no_more_probes_than_the_window_get_through(
 
 
 async def test_a_cancelled_flight_gives_its_slot_back_at_once(
-    task: AsyncFrontend, script: Script, clock: ManualClock
+    cancellable: AsyncFrontend, script: Script, clock: ManualClock
 ) -> None:
-    task.breaker.open(for_=1.0)
+    cancellable.breaker.open(for_=1.0)
     clock.advance(2.0)
 
-    async with task.in_flight() as flight:
-        assert (await task.call()).refused
+    async with cancellable.in_flight() as flight:
+        assert (await cancellable.call()).refused
         flight.cancel()
 
-    assert (await task.call()).ok
+    assert (await cancellable.call()).ok

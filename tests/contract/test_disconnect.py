@@ -99,7 +99,7 @@ async def test_an_oserror_of_the_apps_own_midway_is_a_failure(
 async def test_a_client_that_leaves_late_has_waited_and_that_counts(
     asgi: Asgi, clock: ManualClock, policy: Policy
 ) -> None:
-    for _ in range(6):
+    for _ in range(policy.min_failures):
         async with asgi.in_flight() as flight:
             clock.advance(policy.slow_ceiling + 1.0)
             flight.cancel()

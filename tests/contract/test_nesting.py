@@ -1,0 +1,135 @@
+"""Breakers inside breakers: a call counts once per breaker, and a refusal is nobody's failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import recloser.asgi
+import recloser.wsgi
+from recloser import Registry
+from recloser.testing import ManualClock
+
+from .frontends import ASGI, Asgi, Frontend
+from .script import Script
+from .test_verdict import OopsError, votes
+
+pytestmark = pytest.mark.anyio
+
+
+def wrapped(http: Frontend, registry: Registry, key: str) -> Any:
+    """Put one more middleware around a front end's app."""
+    module: Any = recloser.asgi if isinstance(http, ASGI) else recloser.wsgi
+    app = module.BreakerMiddleware(http.app, registry, key=lambda request: key)  # type: ignore[attr-defined]  # HTTP front ends have one
+    http.app = app  # type: ignore[attr-defined]  # as above
+    return app
+
+
+async def test_the_same_breaker_twice_counts_once(http: Frontend, script: Script) -> None:
+    wrapped(http, http.registry, http.key)
+
+    await http.call()
+    script.status = 500
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"successes": 1, "failures": 1}
+
+
+async def test_the_same_breaker_twice_needs_one_probe(
+    http: Frontend, script: Script, clock: ManualClock
+) -> None:
+    wrapped(http, http.registry, http.key)
+    http.breaker.open(for_=1.0)
+    clock.advance(2.0)
+
+    assert (await http.call()).ok
+
+
+async def test_two_keys_in_one_registry_are_two_breakers(http: Frontend, script: Script) -> None:
+    wrapped(http, http.registry, "tenant")
+    script.status = 500
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"failures": 1}
+    assert votes(http.registry["tenant"].metrics()) == {"failures": 1}
+
+
+async def test_two_registries_are_two_breakers(
+    http: Frontend, script: Script, clock: ManualClock
+) -> None:
+    other = Registry(clock=clock)
+    wrapped(http, other, http.key)
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"successes": 1}
+    assert votes(other[http.key].metrics()) == {"successes": 1}
+
+
+async def test_a_refusal_inside_is_no_failure_outside(http: Frontend, clock: ManualClock) -> None:
+    other = Registry(clock=clock)
+    wrapped(http, other, "outer")
+    http.breaker.open()
+
+    for _ in range(20):
+        assert (await http.call()).refused
+
+    assert votes(other["outer"].metrics()) == {"ignored": 20}
+
+
+async def test_a_refusal_by_on_refuse_is_no_failure_outside(
+    http: Frontend, clock: ManualClock
+) -> None:
+    async def asgi_answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def wsgi_answer(environ: Any, start_response: Any) -> Any:
+        start_response("500 Later", [("Content-Type", "text/plain")])
+        return []
+
+    http.configure(on_refuse=asgi_answer if isinstance(http, ASGI) else wsgi_answer)
+    other = Registry(clock=clock)
+    wrapped(http, other, "outer")
+    http.breaker.open()
+
+    assert (await http.call()).status == 500
+    assert votes(other["outer"].metrics()) == {"ignored": 1}
+
+
+async def test_a_copied_scope_does_not_hide_a_refusal(asgi: Asgi, clock: ManualClock) -> None:
+    inner = asgi.app
+
+    async def copying(scope: Any, receive: Any, send: Any) -> None:
+        await inner(dict(scope), receive, send)
+
+    asgi.app = copying
+    other = Registry(clock=clock)
+    wrapped(asgi, other, "outer")
+    asgi.breaker.open()
+
+    assert (await asgi.call()).refused
+    assert votes(other["outer"].metrics()) == {"ignored": 1}
+
+
+async def test_an_app_that_asks_another_twice_is_guarded_twice(asgi: Asgi, script: Script) -> None:
+    """A middleware that tries again does so with the scope that it has."""
+    inner = asgi.app
+
+    async def retrying(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await inner(scope, receive, send)
+        except OopsError:
+            script.raises = None
+            await inner(scope, receive, send)
+
+    if asgi.key != "app":
+        asgi.configure()
+        return
+    asgi.app = retrying
+    script.raises = OopsError()
+
+    assert (await asgi.call()).ok
+    assert votes(asgi.breaker.metrics()) == {"successes": 1, "failures": 1}
