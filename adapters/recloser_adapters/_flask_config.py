@@ -105,6 +105,7 @@ def _policies(value: Mapping[Any, Any]) -> dict[str, Policy]:
             policies[key] = _policy(each)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{key!r}: {error}") from error
+    Registry(policies=policies)
     return policies
 
 

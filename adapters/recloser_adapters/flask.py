@@ -302,7 +302,9 @@ def _status(as_json: bool) -> None:
     click.echo(f"mode {state.registry.mode.value}, {'on' if state.enabled else 'off'}")
     width = max((len(row["key"]) for row in rows), default=0)
     for row in rows:
-        click.echo(f"{row['key']:<{width}}  {row['state']:<9}  {row['explanation']}")
+        line = f"{row['key']:<{width}}  {row['state']:<9}  {row['explanation']}"
+        # A key may come from a client: it must neither break the line nor command the terminal.
+        click.echo("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line))
     click.echo("Each process has breakers of its own; this is the one that you just started.")
 
 

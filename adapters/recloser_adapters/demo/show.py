@@ -78,6 +78,8 @@ def run(*, seconds: float, serve: bool = False, as_json: bool = False) -> int:
     console.print("Starting an upstream, two web apps and their callers …", style="dim")
     story = Story()
     with stage(seconds) as it:
+        if not lively:
+            console.print("  ".join((*it.urls.values(), it.upstream)), soft_wrap=True)
         plain = PlainScreen(lambda line: console.print(line, markup=False, soft_wrap=True))
         with LiveScreen(console, seconds, it.urls) if lively else plain as screen:
             _watch(it.load, story, screen)

@@ -1,0 +1,593 @@
+"""Flask: set-up, configuration, keys through blueprints, decorators, the status command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask, Response, abort, current_app, jsonify, send_file
+from flask.views import MethodView
+
+from recloser import BreakerOpenError, Mode, Outcome, Policy, Registry, State
+from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser_adapters.flask import (
+    UNMATCHED,
+    Recloser,
+    RecloserState,
+    ViewRefusedError,
+    exempt,
+    keyed,
+    protect,
+)
+
+
+def registry_of(**policy: Any) -> Registry:
+    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
+
+
+def new_app(**config: Any) -> Flask:
+    app = Flask(__name__, static_folder=str(Path(__file__).parent), static_url_path="/files")
+    app.config.update(config)
+    return app
+
+
+def state_of(app: Flask) -> RecloserState:
+    state: RecloserState = app.extensions["recloser"]
+    return state
+
+
+def get(app: Flask, path: str, method: str = "GET", **more: Any) -> Any:
+    # A server reads each body to its end, and so do we.
+    return app.test_client().open(path, method=method, buffered=True, **more)
+
+
+def keys_of(registry: Registry) -> list[str]:
+    return sorted(breaker.key for breaker in registry)
+
+
+# Keys
+
+
+def site() -> Flask:
+    app = new_app()
+    inner = Blueprint("inner", __name__, url_prefix="/inner")
+    outer = Blueprint(
+        "outer", __name__, url_prefix="/outer", static_folder=".", static_url_path="/s"
+    )
+
+    @app.route("/")
+    @app.route("/items/<int:number>", methods=["GET", "DELETE"])
+    @inner.route("/<path:rest>")
+    @outer.get("/page")
+    def view(**arguments: Any) -> str:
+        return "here"
+
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer)
+    app.register_blueprint(inner, name="again", url_prefix="/again")
+    return app
+
+
+CASES = [
+    ("GET", "/", "GET /"),
+    ("HEAD", "/", "GET /"),
+    ("GET", "/items/7", "GET /items/<int:number>"),
+    ("DELETE", "/items/7", "DELETE /items/<int:number>"),
+    ("GET", "/outer/page", "GET /outer/page"),
+    ("GET", "/outer/inner/a/b", "GET /outer/inner/<path:rest>"),
+    ("GET", "/again/a", "GET /again/<path:rest>"),
+    ("GET", "/items/x", UNMATCHED),
+    ("PUT", "/items/7", UNMATCHED),
+    ("GET", "/none", UNMATCHED),
+    ("GET", "/files/conftest.py", None),
+    ("GET", "/outer/s/any.css", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "key"), CASES)
+def test_a_request_is_named_by_method_and_rule(method: str, path: str, key: str | None) -> None:
+    app = site()
+    registry = registry_of()
+    Recloser(app, registry)
+
+    answer = get(app, path, method)
+
+    assert (answer.status_code == 200) == (key != UNMATCHED) or key is None
+    assert keys_of(registry) == ([] if key in (None, UNMATCHED) else [key])
+
+
+def test_static_files_are_exempt_also_where_no_pattern_says_so() -> None:
+    app = site()
+    registry = registry_of()
+    Recloser(app, registry, exempt=[])
+
+    assert get(app, f"/files/{Path(__file__).name}").status_code == 200
+    assert keys_of(registry) == []
+
+
+def test_subdomains_and_hosts_are_told_apart() -> None:
+    app = Flask(__name__, subdomain_matching=True)
+    app.config["SERVER_NAME"] = "example.org"
+    app.add_url_rule("/", "root", lambda: "root")
+    app.add_url_rule("/", "sub", lambda tenant: tenant, subdomain="<tenant>")
+    by_host = Flask(__name__, host_matching=True, static_host="a.org")
+    by_host.add_url_rule("/", "a", lambda: "a", host="a.org")
+    by_host.add_url_rule("/", "b", lambda: "b", host="b.org")
+    registry = registry_of()
+    for each in (app, by_host):
+        Recloser(each, registry)
+
+    for base in ("http://example.org", "http://7.example.org"):
+        assert get(app, "/", base_url=base).status_code == 200
+    for base in ("http://a.org", "http://b.org"):
+        assert get(by_host, "/", base_url=base).status_code == 200
+
+    assert keys_of(registry) == ["GET /", "GET <tenant>/", "GET a.org/", "GET b.org/"]
+
+
+def test_resolving_leaves_the_environ_as_it_is() -> None:
+    app = site()
+    Recloser(app, registry_of())
+    with app.test_request_context("/items/7") as context:
+        environ = {
+            name: value
+            for name, value in context.request.environ.items()
+            if not name.startswith("werkzeug.")
+        }
+    before = dict(environ)
+
+    assert state_of(app).keys(environ) == "GET /items/<int:number>"
+    assert environ == before
+
+
+def test_rules_added_after_set_up_are_known() -> None:
+    app = new_app()
+    registry = registry_of()
+    Recloser(app, registry)
+    app.add_url_rule("/late/<x>", "late", lambda x: x)
+
+    get(app, "/late/1")
+
+    assert keys_of(registry) == ["GET /late/<x>"]
+
+
+# Set-up
+
+
+def failing(app: Flask) -> Flask:
+    @app.route("/bad/<int:number>")
+    def bad(number: int) -> str:
+        raise RuntimeError("out of order")
+
+    @app.route("/good")
+    def good() -> str:
+        return "good"
+
+    return app
+
+
+def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not() -> None:
+    app = failing(new_app())
+    registry = registry_of()
+    Recloser(app, registry)
+
+    statuses = [get(app, f"/bad/{n}").status_code for n in range(40)]
+    refusal = get(app, "/bad/41")
+
+    assert registry["GET /bad/<int:number>"].state is State.OPEN
+    assert (statuses[0], statuses[-1]) == (500, 503)
+    assert refusal.content_type == "application/problem+json"
+    assert int(refusal.headers["Retry-After"]) >= 1
+    assert get(app, "/good").status_code == 200
+
+
+def test_exceptions_that_propagate_count_once_and_pass() -> None:
+    app = failing(new_app(TESTING=True))
+    registry = registry_of()
+    Recloser(app, registry)
+
+    with pytest.raises(RuntimeError, match="out of order"):
+        get(app, "/bad/1")
+
+    assert registry["GET /bad/<int:number>"].metrics().failures == 1
+
+
+def test_one_object_serves_several_applications_each_with_its_own_breakers() -> None:
+    recloser = Recloser()
+    first, second = failing(new_app()), failing(new_app(RECLOSER_MODE="observe"))
+    for app in (first, second):
+        recloser.init_app(app)
+
+    get(first, "/good")
+
+    assert keys_of(state_of(first).registry) == ["GET /good"]
+    assert keys_of(state_of(second).registry) == []
+    assert state_of(first).registry.mode is Mode.ENFORCE
+    assert state_of(second).registry.mode is Mode.OBSERVE
+
+
+def test_a_given_registry_is_shared() -> None:
+    registry = registry_of()
+    recloser = Recloser(registry=registry)
+    for app in (failing(new_app()), failing(new_app())):
+        recloser.init_app(app)
+        get(app, "/good")
+
+    assert registry["GET /good"].metrics().calls == 2
+
+
+def test_an_application_is_set_up_once() -> None:
+    app = new_app()
+    Recloser(app)
+
+    with pytest.raises(RuntimeError, match="init_app was called twice"):
+        Recloser(app)
+
+
+def test_key_function_classifier_and_refusal_of_the_user_win() -> None:
+    def refused(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("429 Too Many Requests", [])
+        return [b"later"]
+
+    app = failing(new_app())
+    registry = registry_of()
+    Recloser(
+        app,
+        registry,
+        key=lambda environ: "mine",
+        classify=lambda status: Outcome.IGNORED,
+        on_refuse=refused,
+    )
+    get(app, "/bad/1")
+    assert registry["mine"].metrics().ignored == 1
+
+    open_breaker(registry["mine"])
+
+    assert get(app, "/good").status_code == 429
+
+
+# Configuration
+
+
+def test_the_configuration_is_read() -> None:
+    app = failing(
+        new_app(
+            RECLOSER_MODE="OBSERVE",
+            RECLOSER_EXEMPT=["/good"],
+            RECLOSER_EXPOSE_DETAILS="1",
+            RECLOSER_MAX_KEYS=7,
+            RECLOSER_POLICY={"open_for": 2.0},
+            RECLOSER_POLICIES={"GET /bad*": {"OPEN_FOR": 3.0}, "x": Policy(open_for=4.0)},
+        )
+    )
+    Recloser(app)
+    registry = state_of(app).registry
+
+    get(app, "/good")
+
+    assert keys_of(registry) == []
+    assert registry.mode is Mode.OBSERVE
+    waits = [registry[key].policy.open_for for key in ("GET /good", "GET /bad/1", "x")]
+    assert waits == [2.0, 3.0, 4.0]
+
+
+def test_what_is_given_wins_over_the_configuration() -> None:
+    app = failing(new_app(RECLOSER_MODE="observe", RECLOSER_EXEMPT=["/*"], RECLOSER_ENABLED="0"))
+    registry = registry_of()
+    Recloser(app, registry, mode="enforce", exempt=[], enabled=True, expose_details=True)
+    open_breaker(registry["GET /good"])
+
+    refusal = get(app, "/good")
+
+    assert refusal.status_code == 503
+    assert "GET /good" in refusal.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("off", [False, 0, "0", "false", "NO", "off"], ids=repr)
+def test_the_configuration_can_turn_it_off(off: Any) -> None:
+    app = failing(new_app(RECLOSER_ENABLED=off))
+    inside = app.wsgi_app
+    Recloser(app)
+
+    assert app.wsgi_app == inside
+    assert state_of(app).enabled is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECLOSER_ENABLED", "maybe"),
+        ("RECLOSER_MODE", "sometimes"),
+        ("RECLOSER_MODE", 7),
+        ("RECLOSER_EXEMPT", "/health"),
+        ("RECLOSER_EXEMPT", ["health"]),
+        ("RECLOSER_EXPOSE_DETAILS", None),
+        ("RECLOSER_MAX_KEYS", 0),
+        ("RECLOSER_MAX_KEYS", "many"),
+        ("RECLOSER_POLICY", {"open_for": -1}),
+        ("RECLOSER_POLICY", {"open_four": 1.0}),
+        ("RECLOSER_POLICY", 5),
+        ("RECLOSER_POLICIES", {"GET /": {"open_for": float("nan")}}),
+        ("RECLOSER_POLICIES", ["GET /"]),
+        ("RECLOSER_POLICIES", {7: {}}),
+    ],
+)
+def test_a_bad_value_is_an_error_that_begins_with_its_name(name: str, value: Any) -> None:
+    app = new_app(**{name: value})
+
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        Recloser(app)
+
+    assert "recloser" not in app.extensions
+
+
+def test_a_misspelt_name_is_an_error_that_suggests_the_right_one() -> None:
+    with pytest.raises(
+        ValueError, match=r"RECLOSER_EXEMT: unknown, did you mean RECLOSER_EXEMPT\?"
+    ):
+        Recloser(new_app(RECLOSER_EXEMT=[]))
+
+
+def test_the_environment_configures_it_as_flask_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_RECLOSER_ENABLED", "true")
+    monkeypatch.setenv("FLASK_RECLOSER_POLICY__open_for", "1.5")
+    app = new_app()
+    app.config.from_prefixed_env()
+    Recloser(app)
+
+    assert state_of(app).registry["any"].policy.open_for == 1.5
+
+
+# Marks and decorated views
+
+
+def test_exempt_and_keyed_views_are_so_in_whatever_form_they_come() -> None:
+    app = new_app()
+    registry = registry_of()
+    recloser = Recloser(app, registry)
+
+    @app.route("/exempt")
+    @recloser.exempt
+    def hidden() -> str:
+        return "hidden"
+
+    @exempt
+    class Hidden(MethodView):
+        def get(self) -> str:
+            return "hidden"
+
+    @app.route("/keyed/<x>")
+    @keyed("payments")
+    def paid(x: str) -> str:
+        return "paid"
+
+    app.add_url_rule("/class", view_func=Hidden.as_view("class"))
+    for path in ("/exempt", "/class", "/keyed/1"):
+        assert get(app, path).status_code == 200
+
+    assert keys_of(registry) == ["payments"]
+
+
+KINDS = ["sync"] + (["async"] if find_spec("asgiref") else [])
+
+
+def protected(registry: Registry, work: Callable[[], Any], kind: str, **config: Any) -> Flask:
+    app = new_app(**config)
+    recloser = Recloser(app, registry)
+
+    if kind == "async":
+
+        @app.route("/")
+        @recloser.protect("payments")
+        async def view() -> Any:
+            return work()
+    else:
+
+        @app.route("/")
+        @recloser.protect("payments")
+        def view() -> Any:
+            return work()
+
+    return app
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_protected_view_that_fails_is_refused(kind: str) -> None:
+    def work() -> str:
+        raise RuntimeError("out of order")
+
+    registry = registry_of()
+    app = protected(registry, work, kind)
+
+    statuses = [get(app, "/").status_code for _ in range(30)]
+    refusal = get(app, "/")
+
+    assert (statuses[0], statuses[-1]) == (500, 503)
+    assert refusal.content_type == "application/problem+json"
+    assert int(refusal.headers["Retry-After"]) >= 1
+    # The rule has no breaker beside it.
+    assert keys_of(registry) == ["payments"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [
+        ("text", "successes"),
+        ({"a": 1}, "successes"),
+        (("gone", 404), "ignored"),
+        (("down", 502, {"X-Why": "upstream"}), "failures"),
+        (404, "ignored"),
+        (503, "failures"),
+    ],
+)
+def test_a_status_means_the_same_raised_or_returned(kind: str, result: Any, count: str) -> None:
+    def work() -> Any:
+        if isinstance(result, int):
+            abort(result)
+        return result
+
+    registry = registry_of()
+    answer = get(protected(registry, work, kind), "/")
+
+    metrics = registry["payments"].metrics()
+    assert getattr(metrics, count) == metrics.calls == 1
+    assert metrics.in_flight == 0
+    if count == "failures":
+        assert answer.status_code >= 500
+
+
+def test_a_stream_counts_at_its_end_and_its_close_is_passed_on() -> None:
+    class Body:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"begin "
+            in_flight.append(registry["payments"].metrics().in_flight)
+            if breaks:
+                raise RuntimeError("broke off")
+            yield b"end"
+
+        def close(self) -> None:
+            Body.closed += 1
+
+    in_flight: list[int] = []
+    registry = registry_of()
+    app = protected(registry, lambda: Response(Body()), "sync")
+
+    breaks = False
+    assert get(app, "/").get_data(as_text=True) == "begin end"
+    assert (in_flight, Body.closed) == ([1], 1)
+    assert registry["payments"].metrics().successes == 1
+
+    breaks = True
+    with pytest.raises(RuntimeError, match="broke off"):
+        get(app, "/")
+    assert registry["payments"].metrics().failures == 1
+
+    app.test_client().get("/").close()
+    metrics = registry["payments"].metrics()
+    assert (Body.closed >= 2, metrics.calls, metrics.in_flight) == (True, 3, 0)
+    assert metrics.successes == 1
+
+
+def test_a_file_is_sent_as_without_protection() -> None:
+    registry = registry_of()
+    app = protected(registry, lambda: send_file(__file__), "sync")
+
+    assert get(app, "/").get_data() == Path(__file__).read_bytes()
+    assert registry["payments"].metrics().successes == 1
+
+
+def test_a_refusal_can_be_answered_by_the_application() -> None:
+    registry = registry_of()
+    app = protected(registry, lambda: "never", "sync")
+    open_breaker(registry["payments"])
+
+    @app.errorhandler(BreakerOpenError)
+    def refused(error: ViewRefusedError) -> tuple[Response, int]:
+        return jsonify(key=error.key), 418
+
+    answer = get(app, "/")
+
+    assert (answer.status_code, answer.json) == (418, {"key": "payments"})
+
+
+def test_a_refusal_of_another_breaker_in_a_view_is_not_blamed_on_the_view() -> None:
+    inner = registry_of()
+    open_breaker(inner["upstream"])
+
+    def work() -> str:
+        inner["upstream"].acquire()
+        return "never"
+
+    registry = registry_of()
+    app = protected(registry, work, "sync")
+
+    @app.errorhandler(BreakerOpenError)
+    def refused(error: BreakerOpenError) -> tuple[str, int]:
+        return "later", 503
+
+    assert get(app, "/").status_code == 503
+    assert registry["payments"].metrics().ignored == 1
+
+
+def test_a_view_with_a_registry_of_its_own_needs_no_extension() -> None:
+    registry = registry_of()
+    app = new_app()
+    app.add_url_rule("/", "home", protect(registry, "payments")(lambda: "here"))
+    assert get(app, "/").get_data() == b"here"
+    open_breaker(registry["payments"])
+
+    assert get(app, "/").status_code == 503
+
+
+def test_a_protected_method_of_a_class_based_view_works() -> None:
+    registry = registry_of()
+
+    class Payments(MethodView):
+        @protect(registry, "payments")
+        def get(self) -> str:
+            return current_app.name
+
+    app = new_app()
+    app.add_url_rule("/", view_func=Payments.as_view("payments"))
+    get(app, "/")
+
+    assert registry["payments"].metrics().successes == 1
+
+
+# The status command
+
+
+def test_the_status_command_shows_every_rule_and_its_breaker() -> None:
+    app = failing(new_app())
+    registry = registry_of()
+    recloser = Recloser(app, registry)
+    app.add_url_rule("/hidden", "hidden", recloser.exempt(lambda: "hidden"))
+    get(app, "/good")
+    open_breaker(registry["payments"])
+
+    result = app.test_cli_runner().invoke(args=["recloser", "status"])
+
+    assert result.exit_code == 0, result.output
+    lines = {line.split("  ")[0]: line for line in result.output.splitlines()}
+    assert "closed" in lines["GET /good"]
+    assert "no calls yet" in lines["GET /bad/<int:number>"]
+    assert "open" in lines["payments"]
+    assert "opened by a test" in lines["payments"]
+    assert "exempt" in lines["GET /hidden"]
+    # Looking must not make breakers.
+    assert keys_of(registry) == ["GET /good", "payments"]
+
+
+def test_the_status_command_prints_json_for_machines() -> None:
+    app = failing(new_app())
+    registry = registry_of()
+    Recloser(app, registry, mode="observe")
+    get(app, "/good")
+
+    result = app.test_cli_runner().invoke(args=["recloser", "status", "--json"])
+
+    report = json.loads(result.output)
+    assert report["enabled"] is True
+    by_key = {row["key"]: row for row in report["keys"]}
+    assert by_key["GET /good"]["calls"] == 1
+    assert by_key["GET /good"]["state"] == "closed"
+    assert by_key["GET /bad/<int:number>"]["calls"] == 0
+
+
+def test_a_key_cannot_forge_lines_of_the_status() -> None:
+    app = failing(new_app())
+    registry = registry_of()
+    Recloser(app, registry)
+    registry["evil\nGET /good  open\x1b[2J"].acquire().success()
+
+    result = app.test_cli_runner().invoke(args=["recloser", "status"])
+
+    assert "\x1b" not in result.output
+    assert not [line for line in result.output.splitlines() if line.startswith("GET /good  open")]
