@@ -50,7 +50,8 @@ def answer(method: str, path: str) -> tuple[int, str]:
             return 200, "".join(f"{each.key}: {each.explain()}\n" for each in registry.breakers())
         case "GET", ["about"]:
             return 200, "We sell things.\n"
-    return 404, "no such page\n"
+        case _:
+            return 404, "no such page\n"
 
 
 def key(scope: Scope) -> str | None:

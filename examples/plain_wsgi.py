@@ -49,7 +49,8 @@ def answer(method: str, path: str) -> tuple[str, str]:
             return "200 OK", "".join(lines)
         case "GET", ["about"]:
             return "200 OK", "We sell things.\n"
-    return "404 Not Found", "no such page\n"
+        case _:
+            return "404 Not Found", "no such page\n"
 
 
 def key(environ: WSGIEnvironment) -> str | None:

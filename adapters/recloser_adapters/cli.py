@@ -6,6 +6,7 @@ Exit status: 0 all went as it should, 1 it did not, 2 the command could not be r
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import click
 
@@ -50,6 +51,6 @@ def demo(*, seconds: float, serve: bool, as_json: bool) -> None:
     sys.exit(status)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     click.echo(f"recloser: {message}", err=True)
     sys.exit(2)

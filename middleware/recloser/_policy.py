@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 # Field -> lowest and highest value allowed, both included.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -126,7 +127,7 @@ def _check_number(name: str, value: object, low: float, high: float, *, whole: b
         raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
 
 
-def _check_errors(errors: object) -> None:
+def _check_errors(errors: Any) -> None:
     if not isinstance(errors, tuple) or not all(
         isinstance(error, type) and issubclass(error, BaseException) for error in errors
     ):

@@ -9,6 +9,7 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from recloser._retry_after import parse_retry_after
 
 NOW = 1_700_000_000.0
