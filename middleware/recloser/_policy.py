@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 # Field -> lowest and highest value allowed, both included.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -127,8 +126,10 @@ def _check_number(name: str, value: object, low: float, high: float, *, whole: b
         raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
 
 
-def _check_errors(errors: Any) -> None:
-    if not isinstance(errors, tuple) or not all(
-        isinstance(error, type) and issubclass(error, BaseException) for error in errors
-    ):
+def _check_errors(errors: tuple[object, ...]) -> None:
+    if not isinstance(errors, tuple) or not all(map(_is_error_class, errors)):
         raise TypeError(f"ignore_errors must be a tuple of exception classes, not {errors!r}")
+
+
+def _is_error_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
