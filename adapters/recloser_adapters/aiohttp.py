@@ -158,12 +158,22 @@ class BreakerMiddleware:
             return
         local = isinstance(error, Exception) and (
             isinstance(error, _LOCAL)
-            # Another middleware's error, or one of a body that the user's own code makes.
+            # Another middleware's error.
             or not isinstance(error, WIRE)
-            or (error.__cause__ is not None and not isinstance(error.__cause__, WIRE))
+            or _is_of_request_body(error)
             or (queued and isinstance(error, TimeoutError))
         )
         self.outbound.end_by_error(ticket, error, local=local)
+
+
+def _is_of_request_body(error: Exception) -> bool:
+    """Whether a body that the user's own code makes raised: aiohttp wraps what it did."""
+    cause = error.__cause__
+    return (
+        isinstance(error, aiohttp.ClientConnectionError)
+        and isinstance(cause, Exception)
+        and not isinstance(cause, WIRE)
+    )
 
 
 async def _wait_begins(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
