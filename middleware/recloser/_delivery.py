@@ -7,6 +7,8 @@ import math
 from dataclasses import KW_ONLY, dataclass
 from typing import Generic, TypeVar
 
+from recloser._errors import BreakerOpenError
+
 T = TypeVar("T")
 
 
@@ -77,10 +79,16 @@ class Leg:
 
     def __str__(self) -> str:
         spent = f" after {self.duration:.3g} s" if self.duration else ""
-        # The type alone: a message may hold secrets, and str() of a foreign error may raise.
-        name = self.error if isinstance(self.error, str) else type(self.error).__name__
-        why = f" ({name})" if self.error is not None else ""
+        why = f" ({_why(self.error)})" if self.error is not None else ""
         return f"{self.key!r} {self.fate.value}{spent}{why}"
+
+
+def _why(error: BaseException | str) -> str:
+    if isinstance(error, BreakerOpenError):
+        rule = error.reason.rule if error.reason is not None else error.state.value
+        return f"{rule}, {error.retry_after:.3g} s more"
+    # The type alone: a message may hold secrets, and str() of a foreign error may raise.
+    return error if isinstance(error, str) else type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -844,7 +844,7 @@ def test_a_record_says_who_served_and_why_the_others_did_not(
     registry: Registry, clock: ManualClock
 ) -> None:
     fleet = Fleet(registry, "a", "b", "c")
-    open_breaker(registry["a"])
+    registry["a"].open("test", for_=9.0)
 
     def send(attempt: Any) -> None:
         clock.advance(0.25)
@@ -859,7 +859,7 @@ def test_a_record_says_who_served_and_why_the_others_did_not(
     assert fates(delivery) == [("a", Fate.REFUSED), ("b", Fate.FAILED), ("c", Fate.SERVED)]
     assert isinstance(delivery.legs[0].error, BreakerOpenError)
     assert str(delivery) == (
-        "served by 'c' in 0.5 s; 'a' was refused (BreakerOpenError); "
+        "served by 'c' in 0.5 s; 'a' was refused (manual, 9 s more); "
         "'b' failed after 0.25 s (OSError)"
     )
 
