@@ -1,0 +1,223 @@
+"""What the demo concludes from what it saw, by made-up events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rich")
+pytest.importorskip("uvicorn")
+
+from rich.console import Console
+
+from recloser_adapters.demo.plain import PlainScreen, summary_lines
+from recloser_adapters.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
+from recloser_adapters.demo.screen import picture
+from recloser_adapters.demo.story import Story
+from recloser_adapters.demo.summary import summary
+from recloser_adapters.demo.verdict import judge
+
+URLS = {GUARDED: "http://127.0.0.1:1", BARE: "http://127.0.0.1:2"}
+
+
+def _phase(at: float, name: str) -> dict[str, Any]:
+    return {"event": "phase", "at": at, "phase": name}
+
+
+def _change(at: float, after: str, key: str = SICK) -> dict[str, Any]:
+    facts = {"key": key, "before": "closed", "after": after, "reason": f"so it is {after}"}
+    return {"event": "transition", "at": at, **facts}
+
+
+def _calls(at: float, *calls: tuple[str, str, float, float, str]) -> dict[str, Any]:
+    waiting = {GUARDED: 0, BARE: 3}
+    return {"event": "calls", "at": at, "calls": [list(call) for call in calls], "waiting": waiting}
+
+
+def _key(key: str, state: str) -> dict[str, Any]:
+    counts = {"successes": 40, "bad": 5, "refused": 7, "in_flight": 1}
+    latencies = {"median": 0.012, "slow_from": 0.05}
+    return {"key": key, "state": state, "explained": f"{state}, as seen", **counts, **latencies}
+
+
+def _good_show() -> list[dict[str, Any]]:
+    """Ten seconds well, ten hanging, ten well; a hundred calls a phase wasted without a breaker."""
+    neighbour = NEIGHBOURS[0]
+    return [
+        _phase(0.0, "healthy"),
+        _calls(9.0, (GUARDED, SICK, 8.9, 0.01, "good"), (BARE, SICK, 8.9, 0.01, "good")),
+        _phase(10.0, "hanging"),
+        _calls(10.5, *[(GUARDED, SICK, 10.1, 3.0, "failed")] * 7),
+        _change(10.2, "open"),
+        _calls(11.0, *[(GUARDED, SICK, 10.5, 0.002, "refused")] * 50),
+        _change(15.0, "half_open"),
+        _calls(18.1, (GUARDED, SICK, 15.0, 3.0, "failed")),
+        _change(15.1, "open"),
+        _calls(19.0, *[(BARE, SICK, 14.0, 3.0, "failed")] * 100),
+        _calls(
+            19.5, (GUARDED, neighbour, 19.0, 0.01, "good"), (BARE, neighbour, 16.0, 3.0, "failed")
+        ),
+        _phase(20.0, "healthy"),
+        _change(21.0, "half_open"),
+        _change(21.5, "closed"),
+        _calls(23.0, (BARE, SICK, 19.9, 3.0, "failed")),
+        {"event": "keys", "at": 29.0, "keys": [_key(SICK, "closed"), _key(neighbour, "closed")]},
+        {"event": "over", "at": 30.0},
+    ]
+
+
+def _told(events: list[dict[str, Any]]) -> Story:
+    story = Story()
+    for event in events:
+        story.fold(event)
+    return story
+
+
+def test_a_good_show_meets_every_expectation() -> None:
+    verdict = judge(_told(_good_show()))
+
+    assert verdict.failed == []
+    assert verdict.as_json()["ok"] is True
+
+
+def test_the_summary_counts_what_each_app_wasted_and_how_fast_it_recovered() -> None:
+    verdict = judge(_told(_good_show()))
+
+    (bout,) = verdict.bouts
+    assert bout.opened_after == pytest.approx(0.2)
+    assert (bout.wasted_before_opening, bout.wasted_on_probes, bout.refused) == (7, 1, 50)
+    assert bout.closed_after == pytest.approx(1.5)
+    assert bout.bare_wasted == 101
+    assert bout.bare_well_after == pytest.approx(2.9)
+    assert verdict.refusal_p50 == verdict.refusal_p99 == 0.002
+    assert verdict.neighbours_well == {GUARDED: 1.0, BARE: 0.0}
+    assert verdict.waited == pytest.approx({GUARDED: 24.0, BARE: 306.0})
+
+
+def test_an_answer_that_came_too_late_was_wasted() -> None:
+    events = _good_show()
+    events.insert(3, _calls(10.4, *[(GUARDED, SICK, 10.1, 0.3, "good")] * 3))
+
+    assert judge(_told(events)).bouts[0].wasted_before_opening == 10
+
+
+def _without(*gone: tuple[str, float]) -> Callable[[list[dict[str, Any]]], None]:
+    def spoil(events: list[dict[str, Any]]) -> None:
+        events[:] = [each for each in events if (each["event"], each["at"]) not in gone]
+
+    return spoil
+
+
+def _with(*more: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:
+    def spoil(events: list[dict[str, Any]]) -> None:
+        events[-1:-1] = more
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "promises"),
+    [
+        (_without(("transition", 10.2), ("transition", 15.1)), ["hanging: it opens"]),
+        (
+            _without(("transition", 21.5)),
+            ["hanging: it closes when that is over", "it is closed at the end"],
+        ),
+        (
+            _with(_calls(29.0, *[(GUARDED, SICK, 10.15, 3.0, "failed")] * 30)),
+            ["hanging: it wastes at most 25 calls by then"],
+        ),
+        (
+            _with(_calls(29.0, *[(GUARDED, SICK, 12.0, 0.9, "refused")] * 2)),
+            ["it refuses within 100 ms, 99 times of 100"],
+        ),
+        (
+            _with(_calls(29.0, (GUARDED, SICK, 5.0, 0.002, "refused"))),
+            ["it refuses nobody before the first illness"],
+        ),
+        (
+            _with(_calls(29.0, (GUARDED, NEIGHBOURS[1], 12.0, 0.002, "refused"))),
+            ["it leaves the other routes alone"],
+        ),
+        (
+            _with(_change(12.0, "open", NEIGHBOURS[0])),
+            ["it leaves the other routes alone"],
+        ),
+        (_with(_change(29.0, "open")), ["it is closed at the end"]),
+        (_without(("calls", 11.0)), ["it refuses within 100 ms, 99 times of 100"]),
+    ],
+)
+def test_what_went_wrong_is_named(
+    spoil: Callable[[list[dict[str, Any]]], None], promises: list[str]
+) -> None:
+    events = _good_show()
+    spoil(events)
+
+    verdict = judge(_told(events))
+
+    assert [each.promise for each in verdict.failed] == promises
+    assert verdict.as_json()["ok"] is False
+
+
+def test_plain_lines_say_what_happened_when_and_why() -> None:
+    lines: list[str] = []
+    screen = PlainScreen(lines.append)
+    story = Story()
+    for event in _good_show():
+        story.fold(event)
+        screen.draw(story)
+
+    text = "\n".join(lines)
+    assert " 10.00 s  the upstream is hanging: it takes calls and never answers" in text
+    assert f" 10.20 s  {SICK}  closed -> open: so it is open" in text
+    assert text.count("-> open") == 2
+    assert "no breaker 1 well, 0 wasted, 3 waiting" in text
+
+
+def test_plain_summary_marks_what_failed() -> None:
+    events = _good_show()
+    _with(_change(29.0, "open"))(events)
+
+    lines = summary_lines(judge(_told(events)))
+
+    assert "FAILED it is closed at the end: it is open" in lines
+    assert "ok     hanging: it opens: after 0.20 s" in lines
+
+
+@pytest.mark.parametrize("seen", range(1, len(_good_show()) + 1))
+def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(seen: int) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    story = _told(_good_show()[:seen])
+
+    console.print(picture(story, 45.0, URLS))
+
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 30
+    assert all(len(line) <= 80 for line in lines)
+    # Nothing was cut off to make it fit.
+    assert any(line.rstrip().endswith("slow at") for line in lines)
+    assert not any("…" in line for line in lines)
+
+
+def test_the_summary_on_a_terminal_says_what_it_said_and_what_it_cost() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    story = _told(_good_show())
+
+    console.print(summary(story, judge(story)))
+
+    text = console.export_text()
+    assert "10.2 s  ■ open    so it is open" in text
+    assert "calls wasted before that" in text
+    assert "Everything went as it should." in text
+
+
+def test_the_schedule_fits_the_seconds_and_ends_well() -> None:
+    phases = schedule(30.0)
+
+    assert sum(phase.seconds for phase in phases) == pytest.approx(30.0)
+    assert [phase.name for phase in phases if phase.bad] == ["hanging", "failing", "slow"]
+    assert not phases[0].bad
+    assert not phases[-1].bad

@@ -1,0 +1,69 @@
+"""`recloser demo` as a stranger starts it: real processes, judged by what they leave behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from .servers import DEADLINE, until
+
+pytestmark = pytest.mark.skipif(
+    any(find_spec(name) is None for name in ("click", "httpx", "rich", "starlette", "uvicorn")),
+    reason="needs the extra demo",
+)
+DEMO = [sys.executable, "-m", "recloser_adapters", "demo", "--seconds=30"]
+
+
+def _serves(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _ports(process: subprocess.Popen[str]) -> list[int]:
+    """Read the URLs of the three servers, which it prints once they serve."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", line)]
+        if ports:
+            assert len(ports) == 3
+            assert all(_serves(port) for port in ports)
+            return ports
+    raise AssertionError(f"it ended with {process.wait()} and served nothing")
+
+
+def test_the_demo_goes_as_it_should_and_says_so_in_json() -> None:
+    done = subprocess.run(
+        [*DEMO, "--json"], capture_output=True, text=True, timeout=30 + 2 * DEADLINE, check=False
+    )
+
+    summary = json.loads(done.stdout)
+    missed = [each for each in summary["expectations"] if not each["met"]]
+    assert (done.returncode, missed) == (0, []), done.stderr
+    assert [bout["phase"] for bout in summary["bouts"]] == ["hanging", "failing", "slow"]
+    assert all(bout["refused"] > 0 for bout in summary["bouts"])
+    assert summary["waited"]["guarded"] < summary["waited"]["bare"]
+    ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", done.stderr)]
+    assert len(ports) == 3
+    assert not any(_serves(port) for port in ports)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_running_however_the_demo_ends(how: signal.Signals) -> None:
+    with subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        ports = _ports(demo)
+
+        demo.send_signal(how)
+        status = demo.wait(DEADLINE)
+
+    assert status == (130 if how is signal.SIGINT else -how)
+    until(lambda: not any(_serves(port) for port in ports), "its processes end")
