@@ -308,26 +308,29 @@ def refusal_headers(refusal: BreakerOpenError) -> dict[str, str]:
 
     Without `x-should-retry: false` the OpenAI and Anthropic SDKs sleep and try again.
     """
-    headers = {
+    return {
         "content-type": "application/problem+json",
         "cache-control": "no-store",
         "x-should-retry": "false",
+        "retry-after": str(max(math.ceil(_bounded(refusal.retry_after)), 1)),
     }
-    if math.isfinite(refusal.retry_after):
-        headers["retry-after"] = str(max(math.ceil(refusal.retry_after), 1))
-    return headers
 
 
 def refusal_body(refusal: BreakerOpenError) -> bytes:
     """The problem document (RFC 9457) of a refusal. It stays in this process: it names the key."""
-    problem: dict[str, object] = {
-        "type": "about:blank",
-        "title": "Service Unavailable",
-        "status": 503,
-        "detail": str(refusal),
-        "breaker": refusal.key,
-        "state": refusal.state.value,
-    }
-    if math.isfinite(refusal.retry_after):
-        problem["retry_after"] = round(refusal.retry_after, 3)
-    return json.dumps(problem).encode()
+    return json.dumps(
+        {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": str(refusal),
+            "breaker": refusal.key,
+            "state": refusal.state.value,
+            "retry_after": round(_bounded(refusal.retry_after), 3),
+        }
+    ).encode()
+
+
+def _bounded(seconds: float) -> float:
+    # A day: "until somebody closes it by hand" is no number that a header could carry.
+    return min(seconds, 86_400.0)

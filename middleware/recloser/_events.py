@@ -49,6 +49,10 @@ class Reason:
     def __str__(self) -> str:
         return self.sentence
 
+    def __reduce__(self) -> tuple[type[Reason], tuple[str, str, dict[str, float]]]:
+        # A refusal may cross processes with its reason, and a mapping proxy cannot be pickled.
+        return Reason, (self.rule, self.sentence, dict(self.numbers))
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:

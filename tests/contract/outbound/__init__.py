@@ -1,0 +1,1 @@
+"""Each promise once, kept by every client."""

@@ -1,0 +1,327 @@
+"""The clients under test, all behind one face; the calls of a sync one block, which is no harm here.
+
+Adapters are imported where they are used: a row of the matrix has one client installed, not all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from typing import Any, Protocol
+
+from recloser import Registry
+
+LONG = 10.0  # seconds; for what is not expected to happen
+SHORT = 0.2  # seconds; for time-outs that are
+
+
+class Answer(Protocol):
+    """A response whose headers are there."""
+
+    status: int
+
+    async def read(self) -> bytes:
+        """Read the rest of the body, and end."""
+
+    async def piece(self) -> bytes:
+        """Read one piece of the body."""
+
+    async def close(self) -> None:
+        """Close it, read or not."""
+
+
+class Client:
+    """A client whose requests are guarded.
+
+    Attributes:
+        library: The module it comes from.
+        is_async: Whether its calls are awaited, and can be cancelled.
+        wire_error: What it raises for trouble on the wire.
+        refusal: What it raises when refused.
+        answers_refusals: Whether it can make up a response.
+        timeout: Its time-out, seconds.
+        client: The library's own object.
+    """
+
+    client: Any
+    library: str
+    is_async = False
+    answers_refusals = True
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        timeout: float = LONG,
+        proxy: str | None = None,
+        **settings: Any,
+    ) -> None:
+        self.timeout = timeout
+        self.proxy = proxy
+        self.adapter = import_module(f"recloser_adapters.{self.library}")
+        self.module = import_module(self.library)
+        self.settings = {"registry": registry, **settings}
+
+    @property
+    def wire_error(self) -> tuple[type[Exception], ...]:
+        """What it raises for trouble on the wire."""
+        raise NotImplementedError
+
+    @property
+    def refusal(self) -> type[Exception]:
+        """What it raises when refused."""
+        raise NotImplementedError
+
+    async def open(
+        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+    ) -> Any:
+        """Send a request; return when its headers are there."""
+        raise NotImplementedError
+
+    async def get(self, url: str, **options: Any) -> tuple[int, bytes]:
+        """Send a request and read its answer."""
+        answer = await self.open(url, **options)
+        try:
+            return answer.status, await answer.read()
+        finally:
+            await answer.close()
+
+    async def aclose(self) -> None:
+        """Close it."""
+
+
+class _HttpxAnswer:
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.status: int = response.status_code
+        self._pieces: Iterator[bytes] | None = None
+
+    async def read(self) -> bytes:
+        if self._pieces is not None:
+            return b"".join(self._pieces)
+        data: bytes = self.response.read()
+        return data
+
+    async def piece(self) -> bytes:
+        if self._pieces is None:
+            self._pieces = self.response.iter_raw()
+        return next(self._pieces, b"")
+
+    async def close(self) -> None:
+        self.response.close()
+
+
+class _Httpx(Client):
+    library = "httpx"
+
+    def __init__(self, registry: Registry, **settings: Any) -> None:
+        super().__init__(registry, **settings)
+        self.client = self.make(timeout=self.timeout, proxy=self.proxy, trust_env=False)
+        self.adapter.wrap_client(self.client, **self.settings)
+
+    def make(self, **settings: Any) -> Any:
+        return self.module.Client(**settings)
+
+    @property
+    def wire_error(self) -> tuple[type[Exception], ...]:
+        return (self.module.TransportError,)
+
+    @property
+    def refusal(self) -> type[Exception]:
+        kind: type[Exception] = self.adapter.BreakerOpenTransportError
+        return kind
+
+    async def open(
+        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+    ) -> Any:
+        request = self.client.build_request(method, url, content=body)
+        return _HttpxAnswer(self.client.send(request, stream=True, follow_redirects=redirects))
+
+    async def aclose(self) -> None:
+        self.client.close()
+
+
+class _AsyncHttpxAnswer:
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.status: int = response.status_code
+        self._pieces: AsyncIterator[bytes] | None = None
+
+    async def read(self) -> bytes:
+        if self._pieces is not None:
+            return b"".join([piece async for piece in self._pieces])
+        data: bytes = await self.response.aread()
+        return data
+
+    async def piece(self) -> bytes:
+        if self._pieces is None:
+            self._pieces = self.response.aiter_raw()
+        return await anext(self._pieces, b"")
+
+    async def close(self) -> None:
+        # What a generator of httpx leaves open, trio complains about.
+        if self._pieces is not None:
+            await self._pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await self.response.aclose()
+
+
+class _AsyncHttpx(_Httpx):
+    is_async = True
+
+    def make(self, **settings: Any) -> Any:
+        return self.module.AsyncClient(**settings)
+
+    async def open(
+        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+    ) -> Any:
+        request = self.client.build_request(method, url, content=body)
+        response = await self.client.send(request, stream=True, follow_redirects=redirects)
+        return _AsyncHttpxAnswer(response)
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+class _Httpx2(_Httpx):
+    library = "httpx2"
+
+
+class _AsyncHttpx2(_AsyncHttpx):
+    library = "httpx2"
+
+
+class _RequestsAnswer:
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.status: int = response.status_code
+        self._pieces: Iterator[bytes] | None = None
+
+    async def read(self) -> bytes:
+        if self._pieces is not None:
+            return b"".join(self._pieces)
+        data: bytes = self.response.content
+        return data
+
+    async def piece(self) -> bytes:
+        if self._pieces is None:
+            self._pieces = self.response.iter_content(10)
+        return next(self._pieces, b"")
+
+    async def close(self) -> None:
+        self.response.close()
+
+
+class _Requests(Client):
+    library = "requests"
+
+    def __init__(self, registry: Registry, **settings: Any) -> None:
+        super().__init__(registry, **settings)
+        self.client = self.module.Session()
+        self.client.trust_env = False
+        if self.proxy is not None:
+            self.client.proxies = {"http": self.proxy}
+        self.adapter.wrap_session(self.client, **self.settings)
+
+    @property
+    def wire_error(self) -> tuple[type[Exception], ...]:
+        return (self.module.RequestException,)
+
+    @property
+    def refusal(self) -> type[Exception]:
+        kind: type[Exception] = self.adapter.BreakerOpenConnectionError
+        return kind
+
+    async def open(
+        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+    ) -> Any:
+        return _RequestsAnswer(
+            self.client.request(
+                method, url, data=body, stream=True, timeout=self.timeout, allow_redirects=redirects
+            )
+        )
+
+    async def aclose(self) -> None:
+        self.client.close()
+
+
+class _AiohttpAnswer:
+    def __init__(self, response: Any) -> None:
+        self.response = response
+        self.status: int = response.status
+
+    async def read(self) -> bytes:
+        if self.response.content.total_bytes:
+            data: bytes = await self.response.content.read()
+        else:
+            data = await self.response.read()
+        return data
+
+    async def piece(self) -> bytes:
+        data: bytes = await self.response.content.readany()
+        return data
+
+    async def close(self) -> None:
+        self.response.close()
+
+
+class _Aiohttp(Client):
+    library = "aiohttp"
+    is_async = True
+    answers_refusals = False
+
+    def __init__(self, registry: Registry, **settings: Any) -> None:
+        super().__init__(registry, **settings)
+        self._session: Any = None
+
+    @property
+    def client(self) -> Any:
+        # A session wants a running loop.
+        if self._session is None:
+            limit = self.module.ClientTimeout(sock_connect=self.timeout, sock_read=self.timeout)
+            self._session = self.module.ClientSession(timeout=limit)
+            self.adapter.wrap_session(self._session, **self.settings)
+        return self._session
+
+    @property
+    def wire_error(self) -> tuple[type[Exception], ...]:
+        return (self.module.ClientError, TimeoutError)
+
+    @property
+    def refusal(self) -> type[Exception]:
+        kind: type[Exception] = self.adapter.BreakerOpenConnectionError
+        return kind
+
+    async def open(
+        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+    ) -> Any:
+        return _AiohttpAnswer(
+            await self.client.request(
+                method, url, data=body, allow_redirects=redirects, proxy=self.proxy
+            )
+        )
+
+    async def aclose(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+ALL: tuple[type[Client], ...] = (
+    _Httpx,
+    _AsyncHttpx,
+    _Httpx2,
+    _AsyncHttpx2,
+    _Requests,
+    _Aiohttp,
+)
+HTTPX: tuple[type[Client], ...] = ALL[:4]
+HAS_TRIO = (_AsyncHttpx, _AsyncHttpx2)
+
+
+@contextlib.asynccontextmanager
+async def closing(client: Client) -> AsyncIterator[Client]:
+    """Close a client at the end, whatever happened."""
+    try:
+        yield client
+    finally:
+        await client.aclose()
