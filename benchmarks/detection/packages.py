@@ -1,0 +1,182 @@
+"""Peers that are Python packages, driven through their own public calls on virtual time.
+
+The asynchronous ones await something that only the simulator completes: their coroutines are
+stepped by hand, so thousands of calls overlap without an event loop. A package that is not
+installed is left out, with a word.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from benchmarks.detection.simulator import Clock, Ending
+
+_EPOCH = 1.8e9  # virtual time zero on a wall clock, for those that read one
+
+
+class CallFailed(Exception):
+    """What the callee raises in a simulated call."""
+
+
+class _CallerErrored(Exception):
+    """A caller's own mistake, for the packages that can be told to exclude it."""
+
+
+class _ClientGone(BaseException):
+    """Stands in for asyncio.CancelledError: not an `Exception`, as in every Python since 3.8."""
+
+
+class _Answer:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _call() -> None:
+    await _Answer()
+
+
+def _started() -> Generator[None, None, None]:
+    yield
+
+
+class Stepped:
+    """A package's own wrapper around a call, stepped by hand.
+
+    Args:
+        clock: Virtual time.
+        begin: Starts one guarded call: a coroutine or generator that stops at its answer.
+        refusal: What it raises when it refuses.
+        is_open: Whether it refuses at present.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        begin: Callable[[], Coroutine[Any, Any, None] | Generator[Any, Any, None]],
+        refusal: type[BaseException],
+        is_open: Callable[[], bool],
+    ) -> None:
+        self.openings: list[float] = []
+        self._clock = clock
+        self._begin = begin
+        self._refusal = refusal
+        self._is_open = is_open
+        self._tripped = False
+        self._probing = False
+
+    def acquire(self) -> object | None:
+        try:
+            guarded = self._begin()
+            guarded.send(None)
+        except self._refusal:
+            return None
+        return guarded
+
+    def end(self, permit: Any, ending: Ending, took: float, wait: float) -> None:
+        try:
+            if ending in (Ending.FAILED, Ending.THROTTLED):
+                permit.throw(CallFailed())
+            elif ending is Ending.CANCELLED:
+                permit.throw(_ClientGone())
+            elif ending is Ending.CALLER_ERROR:
+                permit.throw(_CallerErrored())
+            else:
+                permit.send(None)
+        except (CallFailed, _CallerErrored, _ClientGone, StopIteration, self._refusal):
+            pass
+        is_open = self._is_open()
+        # Open again after a probe is the same opening.
+        if is_open and not self._tripped:
+            self.openings.append(self._clock.now)
+            self._tripped = True
+        elif not is_open and ending is Ending.OK:
+            self._tripped = False
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be imported here."""
+    return find_spec(package) is not None
+
+
+def pybreaker(clock: Clock, failures: int = 5, open_for: float = 60.0) -> Stepped:
+    """pybreaker, whose generator protocol is the one that lets calls overlap."""
+    package = import_module("pybreaker")
+
+    class WallClock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime.fromtimestamp(_EPOCH + clock.now, UTC)
+
+    package.datetime = WallClock
+    breaker = package.CircuitBreaker(
+        fail_max=failures,
+        reset_timeout=open_for,
+        exclude=[_CallerErrored],
+        throw_new_error_on_trip=False,
+    )
+    return Stepped(
+        clock,
+        lambda: breaker.call(_started),
+        package.CircuitBreakerError,
+        lambda: breaker.current_state == "open",
+    )
+
+
+def circuitbreaker(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
+    """circuitbreaker, through its decorator for coroutines."""
+    package = import_module("circuitbreaker")
+    package.monotonic = clock
+    breaker = package.CircuitBreaker(failures, open_for, CallFailed)
+    return Stepped(clock, breaker(_call), package.CircuitBreakerError, lambda: bool(breaker.opened))
+
+
+def interlock(clock: Clock, **settings: Any) -> Stepped:
+    """interlock, with its default or other settings."""
+    package = import_module("interlock")
+    name_space = types.SimpleNamespace(monotonic=clock)
+    breaker = package.CircuitBreaker(
+        name="service",
+        config=package.Config(**settings),
+        clock=name_space,
+        classifier=_CountsFailures(),
+    )
+    opened = package.State.OPEN
+    return Stepped(
+        clock,
+        lambda: breaker.call_async(_call),
+        package.CircuitOpenError,
+        lambda: breaker.state is opened,
+    )
+
+
+class _CountsFailures:
+    def is_failure(self, *, result: object, exception: BaseException | None) -> bool:
+        return isinstance(exception, CallFailed)
+
+
+def purgatory(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
+    """purgatory, through its asynchronous factory."""
+    package = import_module("purgatory")
+    model = import_module("purgatory.domain.model")
+    model.time = types.SimpleNamespace(time=clock)
+    factory = package.AsyncCircuitBreakerFactory(failures, open_for, exclude=[_CallerErrored])
+    breaker = _run(factory.get_breaker("service"))
+
+    async def guarded() -> None:
+        async with breaker:
+            await _call()
+
+    return Stepped(clock, guarded, model.OpenedState, lambda: breaker.context.state == "opened")
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it awaited something that nobody completes")
