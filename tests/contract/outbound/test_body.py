@@ -259,3 +259,28 @@ async def reached(gate: Gate) -> None:
         await anyio.lowlevel.checkpoint()
     # One more turn: what was sent before the gate is read.
     await anyio.sleep(0.01)
+
+
+async def test_a_long_body_is_not_slow_while_it_lasts(
+    client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock
+) -> None:
+    """Latency is the time to the headers, so a download or a token stream may take its time."""
+    for _ in range(breaker.policy.min_history + 5):
+        breaker.record(0.1, True)
+    gate = Gate()
+    upstream.answers("/long", head(200, EVENTS), chunk(b"data: 1\n\n"), gate, LAST)
+    upstream.answers("/", answer(200, b"ok"))
+
+    response = await client.open(f"{upstream.url}/long")
+    await response.piece()
+    clock.advance(50.0)
+    for _ in range(3):
+        await client.get(f"{upstream.url}/")
+    assert breaker.metrics().slow == 0
+    gate.open()
+    await response.read()
+    await response.close()
+
+    assert breaker.metrics().slow == 0
+    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().failures == 0
