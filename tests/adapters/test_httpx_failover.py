@@ -75,17 +75,20 @@ class World:
 
         return ahandle if self.asynchronous else handle
 
-    def request(self, method: str, url: str = "http://failover/x", **options: Any) -> Any:
-        """Send a request, and read the answer to its end."""
-        return self.stream(method, url, lambda response, body: body, **options)
-
-    def stream(self, method: str, url: str, read: Callable[..., Any], **options: Any) -> Any:
-        """Send a request; `read` sees the response before its body, and then the body."""
+    def request(
+        self,
+        method: str,
+        url: str = "http://failover/x",
+        at_headers: Callable[[Any], object] = lambda response: None,
+        **options: Any,
+    ) -> Any:
+        """Send a request, and read the answer to its end; `at_headers` sees it before."""
         transport = self.transport()
         if not self.asynchronous:
             with self.lib.Client(transport=transport) as client:
                 request = client.build_request(method, url, **options)
                 response = client.send(request, stream=True)
+                at_headers(response)
                 response.read()
                 return response
 
@@ -93,6 +96,7 @@ class World:
             async with self.lib.AsyncClient(transport=transport) as client:
                 request = client.build_request(method, url, **options)
                 response = await client.send(request, stream=True)
+                at_headers(response)
                 await response.aread()
                 return response
 
@@ -186,6 +190,14 @@ def test_a_request_to_any_of_the_base_urls_goes_to_whoever_can(world: World) -> 
     assert str(world.received["b"][1].url) == "https://b.example/"
 
 
+def test_of_base_urls_within_each_other_the_longer_counts(world: World) -> None:
+    world.targets = {"a": "https://x.example/api", "b": "https://x.example/api/v2"}
+
+    world.request("GET", "https://x.example/api/v2/users")
+
+    assert str(world.received["x"][0].url) == "https://x.example/api/users"
+
+
 @pytest.mark.parametrize("url", ["https://other.example/x", "https://a.example/apis/x"])
 def test_a_request_to_elsewhere_passes_as_it_is_and_unguarded(world: World, url: str) -> None:
     world.request("GET", url)
@@ -261,6 +273,15 @@ def test_what_may_have_been_sent_is_repeated_only_if_declared_safe(
     extensions = {world.adapter.REPEATABLE: False}
     with pytest.raises(getattr(world.lib, error)):
         world.request("GET", extensions=extensions)
+
+
+def test_a_record_tells_what_was_on_our_side_of_the_wire(world: World) -> None:
+    world.answers = {"a": world.raising("PoolTimeout"), "b": world.raising("PoolTimeout")}
+
+    with pytest.raises(world.lib.PoolTimeout):
+        world.request("POST")
+
+    assert world.fates() == [("a", Fate.UNREACHABLE), ("b", Fate.UNREACHABLE)]
 
 
 def test_a_rule_of_ones_own_says_what_may_be_repeated(world: World) -> None:
@@ -394,10 +415,12 @@ def test_limits_become_time_outs_never_above_the_clients_own(world: World) -> No
     world.request("GET", timeout=30.0)
     world.request("POST", timeout=30.0)
     world.request("GET", timeout=0.05)
+    world.request("GET", timeout=None)
 
     assert seen[0] == pytest.approx(dict.fromkeys(("connect", "read", "write", "pool"), limit))
     assert seen[1] == pytest.approx({"connect": limit, "pool": limit, "read": 30.0, "write": 30.0})
     assert set(seen[2].values()) == {0.05}
+    assert seen[3] == pytest.approx(seen[0])
 
 
 def test_the_body_is_read_under_the_clients_own_time_outs(world: World) -> None:
@@ -463,12 +486,37 @@ def test_a_stream_is_never_opened_again_after_its_first_chunk(world: World) -> N
 
 def test_a_stream_that_may_not_be_repeated_is_handed_over_at_its_headers(world: World) -> None:
     world.answers["a"] = world.events(world.lib.ReadError("cut"))
+    seen: list[int] = []
 
     with pytest.raises(world.lib.ReadError, match="cut"):
-        world.request("POST")
+        world.request("POST", at_headers=lambda response: seen.append(response.status_code))
 
+    assert seen == [200]
     assert world.counts == {"a": 1}
     assert world.in_flight() == 0
+
+
+def test_an_answer_that_is_given_up_is_closed(world: World) -> None:
+    class Body(world.lib.SyncByteStream, world.lib.AsyncByteStream):  # type: ignore[misc, name-defined]  # either library's
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"sorry"
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"sorry"
+
+        def close(self) -> None:
+            self.closed += 1
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    body = Body()
+    world.answers["a"] = lambda request: world.lib.Response(503, stream=body)
+
+    assert world.request("GET").text == "b"
+    assert body.closed == 1
 
 
 def test_an_empty_event_stream_is_an_answer(world: World) -> None:
@@ -560,6 +608,13 @@ def test_to_ask_a_model_again_is_safe(models: World, path: str) -> None:
     models.answers["a"] = models.status(503)
 
     assert models.request("POST", f"http://failover/{path}", json=CHAT).text == "b"
+
+
+def test_to_ask_a_model_again_is_safe_only_where_all_are_models(models: World) -> None:
+    models.targets["b"] = "https://b.example"
+    models.answers["a"] = models.status(503)
+
+    assert models.request("POST", "http://failover/chat/completions").status_code == 503
 
 
 def test_to_upload_again_is_not(models: World) -> None:

@@ -16,6 +16,7 @@ from recloser import (
     Delivery,
     Failover,
     Fate,
+    Mode,
     Outcome,
     Policy,
     Provider,
@@ -286,6 +287,73 @@ def test_a_caller_who_leaves_is_not_served_by_another(
     assert fleet.sent == {"a": 1}
     assert registry["a"].metrics().cancelled == 1
     assert fates(fleet.deliveries[-1]) == [("a", Fate.CANCELLED)]
+
+
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, KeyboardInterrupt])
+def test_no_rule_can_make_a_cancelled_call_go_elsewhere(
+    registry: Registry, kind: type[BaseException]
+) -> None:
+    fleet = Fleet(
+        registry,
+        "a",
+        "b",
+        classify=lambda error: Outcome.FAILURE,
+        nothing_sent=lambda error: True,
+    )
+    fleet.faults["a"] = kind()
+
+    with pytest.raises(kind):
+        fleet.failover.call(fleet.send, repeatable=True)
+
+    assert fleet.sent == {"a": 1}
+    assert registry["a"].metrics().failures == 0
+    assert fates(fleet.deliveries[-1]) == [("a", Fate.CANCELLED)]
+
+
+class SdkError(Exception):
+    """Shaped like the errors of the OpenAI and Anthropic SDKs."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status_code = status
+
+
+class AiohttpError(Exception):
+    """Shaped like aiohttp's: the status and the headers are its own."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__(status)
+        self.status = status
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+class ResponseError(Exception):
+    """Shaped like httpx's: only the response has a status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.response = type("Response", (), {"status_code": status, "headers": {}})()
+
+
+@pytest.mark.parametrize("shape", [SdkError, AiohttpError, ResponseError])
+def test_the_status_is_found_whatever_the_client(registry: Registry, shape: Any) -> None:
+    fleet = Fleet(registry, "a", "b")
+    for status in (400, 500):
+        fleet.faults["a"] = shape(status)
+        with pytest.raises(shape):
+            fleet.failover.call(fleet.send)
+
+    assert registry["a"].metrics().ignored == 1
+    assert registry["a"].metrics().failures == 1
+
+
+def test_retry_after_is_found_on_the_error_itself(registry: Registry) -> None:
+    fleet = Fleet(registry, "a", "b")
+    fleet.faults["a"] = AiohttpError(429, retry_after="7")
+
+    fleet.failover.call(fleet.send, repeatable=True)
+
+    assert registry["a"].retry_after == 7.0
 
 
 def test_errors_that_the_policy_ignores_are_ignored(clock: ManualClock, invoke: Invoke) -> None:
@@ -571,6 +639,12 @@ def test_before_anything_is_known_each_provider_gets_an_equal_part_of_the_budget
     assert limits(fleet.failover, repeatable=True) == [(10.0, 10.0), (15.0, 15.0), (30.0, 30.0)]
 
 
+def test_only_who_may_still_be_tried_gets_a_part(registry: Registry) -> None:
+    fleet = Fleet(registry, "a", "b", "c", time_budget=30.0, max_attempts=2)
+
+    assert limits(fleet.failover, repeatable=True) == [(15.0, 15.0), (30.0, 30.0)]
+
+
 def test_what_is_normal_limits_a_repeatable_attempt_and_any_connection(
     registry: Registry, clock: ManualClock
 ) -> None:
@@ -610,6 +684,19 @@ def test_a_tight_budget_does_not_cut_a_normal_call(registry: Registry, clock: Ma
     fleet = Fleet(registry, "a", "b", "c", time_budget=slow * 1.5)
 
     assert limits(fleet.failover, repeatable=True)[0][0] == pytest.approx(slow)
+
+
+def test_after_scraps_the_next_still_has_its_turn(
+    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+) -> None:
+    for key in "abc":
+        warm(registry, clock, key, latency=1.0)
+    fleet = Fleet(registry, "a", "b", "c", time_budget=registry["a"].slow_threshold * 1.5)
+
+    async def send(attempt: Any) -> str:
+        return "answer of c" if attempt.key == "c" else await hang()
+
+    assert run(fleet.failover.acall(send, repeatable=True)) == "answer of c"
 
 
 def test_an_attempt_that_got_only_the_scraps_of_the_budget_does_not_vote(
@@ -670,6 +757,28 @@ def test_a_provider_that_was_never_called_is_probed_after_probe_wait_too(
 
     assert invoke(fleet.failover, fleet.send) == "answer of b"
     clock.advance(20.0)
+    assert invoke(fleet.failover, fleet.send) == "answer of a"
+
+
+def test_if_all_want_a_probe_the_first_gets_it(
+    registry: Registry, clock: ManualClock, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    trip(registry, "a")
+    trip(registry, "b")
+    clock.advance(5.0)
+
+    assert invoke(fleet.failover, fleet.send) == "answer of a"
+
+
+def test_nothing_is_held_back_from_a_breaker_that_only_observes(
+    registry: Registry, clock: ManualClock, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    trip(registry, "a")
+    clock.advance(5.0)
+    registry["a"].mode = Mode.OBSERVE
+
     assert invoke(fleet.failover, fleet.send) == "answer of a"
 
 
@@ -764,6 +873,60 @@ def test_an_async_stream_is_timed_until_its_first_chunk_only(
     assert registry["b"].metrics().successes == 1
 
 
+def test_the_latency_of_a_stream_is_its_first_chunk(registry: Registry, clock: ManualClock) -> None:
+    def opened(attempt: Any) -> Iterator[int]:
+        for number in range(3):
+            clock.advance(0.25 if number == 0 else 50.0)
+            yield number
+
+    for _ in range(10):
+        assert list(Fleet(registry, "a").failover.stream(opened)) == [0, 1, 2]
+
+    assert registry["a"].metrics().mean == pytest.approx(0.25)
+    assert registry["a"].state is State.CLOSED
+
+
+def test_a_source_that_fails_is_closed_and_its_own_error_is_the_one(registry: Registry) -> None:
+    class Source:
+        closed = 0
+
+        def __iter__(self) -> Source:
+            return self
+
+        def __next__(self) -> str:
+            raise OSError("cut")
+
+        def close(self) -> None:
+            self.closed += 1
+            raise RuntimeError("and it does not even close")
+
+    source = Source()
+
+    with pytest.raises(OSError, match="cut"):
+        Fleet(registry, "a").failover.stream(lambda attempt: source)
+    assert source.closed == 1
+
+
+def test_a_closed_stream_gives_no_more(
+    registry: Registry, run: Callable[[Awaitable[Any]], Any]
+) -> None:
+    fleet = Fleet(registry, "a")
+    chunks = fleet.failover.stream(lambda attempt: (number for number in range(3)))
+    chunks.close()
+    assert list(chunks) == []
+
+    async def numbers(attempt: Any) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    async def closed() -> list[int]:
+        opened = await fleet.failover.astream(numbers)
+        await opened.aclose()
+        return [number async for number in opened]
+
+    assert run(closed()) == []
+
+
 def test_a_coroutine_may_open_an_async_stream(
     registry: Registry, run: Callable[[Awaitable[Any]], Any]
 ) -> None:
@@ -835,6 +998,53 @@ def test_a_stream_that_is_dropped_leaks_no_permit(registry: Registry) -> None:
     del chunks
 
     assert registry["a"].metrics().in_flight == 0
+
+
+# By hand
+
+
+def test_after_commit_nothing_is_cut_off_and_nobody_else_is_tried(
+    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+) -> None:
+    warm(registry, clock, "a")
+    fleet = Fleet(registry, "a", "b")
+
+    async def by_hand() -> None:
+        for attempt in fleet.failover.attempts(repeatable=True):
+            fleet.sent[attempt.key] += 1
+            async with attempt:
+                attempt.commit()
+                await asyncio.sleep(30.0)
+                raise OSError("after the first byte")
+
+    with pytest.raises(OSError, match="after the first byte"):
+        run(by_hand())
+
+    assert fleet.sent == {"a": 1}
+    assert registry["a"].metrics().failures == 1
+    assert fates(fleet.deliveries[-1]) == [("a", Fate.SERVED)]
+
+
+def test_an_answer_that_is_read_may_be_given_up(registry: Registry) -> None:
+    fleet = Fleet(registry, "a", "b")
+    statuses = {"a": 503, "b": 200}
+
+    def fetch(*, repeatable: bool) -> int:
+        for attempt in fleet.failover.attempts(repeatable=repeatable):
+            with attempt:
+                status = statuses[attempt.key]
+                outcome = Outcome.of_upstream_status(status)
+                if attempt.moves_on(outcome, error=f"HTTP {status}"):
+                    continue
+                attempt.end(outcome)
+                return status
+        raise AssertionError
+
+    assert fetch(repeatable=True) == 200
+    assert str(fleet.deliveries[-1]).endswith("; 'a' failed (HTTP 503)")
+    assert fetch(repeatable=False) == 503
+    assert registry["a"].metrics().failures == 2
+    assert [delivery.served_by for delivery in fleet.deliveries] == ["b", None]
 
 
 # Records
