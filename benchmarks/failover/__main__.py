@@ -1,0 +1,111 @@
+"""Runs 2,000 requests against each kind of sick primary, and prints what users noticed of it.
+
+    python -m benchmarks.failover            # about seven minutes
+    python -m benchmarks.failover --quick    # a tenth of the requests
+
+Each run first warms up with 400 requests against healthy providers. `added` is the median latency
+after the first 15 requests, less that of the same client straight to the healthy provider in the
+same minute. `twice` counts requests that any providers received more than once in total.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import statistics
+from dataclasses import dataclass
+
+from benchmarks.failover.clients import MAKERS, Load, Sent, failover
+from benchmarks.failover.provider import Providers
+
+SETTLED = 15
+WARM_UP = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A kind of sickness, a kind of request and a rate."""
+
+    mode: str
+    repeatable: bool
+    rate: float
+
+
+RUNS = [
+    Run("hang", True, 100.0),
+    Run("hang", False, 50.0),
+    Run("fail", True, 100.0),
+    Run("fail", False, 100.0),
+    Run("refuse", True, 100.0),
+    Run("refuse", False, 100.0),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.failover")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
+    count = 200 if parser.parse_args().quick else 2000
+    print(
+        f"{'client':19}{'primary':9}{'requests':12}{'rate':>5}{'succeed':>10}{'lost':>6}"
+        f"{'twice':>7}{'added':>10}{'slowest':>10}{'tried':>7}"
+    )
+    with Providers() as providers:
+        for client in MAKERS:
+            for run in RUNS:
+                print(line(client, run, measure(client, run, providers, count), count), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What users noticed, and what the providers counted."""
+
+    sent: list[Sent]
+    twice: int
+    tried: int
+    bare: float
+
+
+def measure(client: str, run: Run, providers: Providers, count: int) -> Result:
+    """Send the load of a run, with the primary sick from its first request on."""
+    for name in providers.urls:
+        providers.set_mode(name, "ok")
+    urls = dict(providers.urls)
+    if run.mode == "refuse":
+        # A port on which nobody listens.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            urls["primary"] = f"http://127.0.0.1:{free.getsockname()[1]}"
+    straight = MAKERS[client](urls["backup"])
+    bare = straight.send(Load(count // 4, run.rate, run.repeatable, "bare"))
+    straight.close()
+
+    users = MAKERS[client](failover(urls))
+    users.send(Load(WARM_UP, 4 * run.rate, run.repeatable, "warm"))
+    for name in providers.urls:
+        sick = name == "primary" and run.mode != "refuse"
+        providers.set_mode(name, run.mode if sick else "ok")
+    sent = users.send(Load(count, run.rate, run.repeatable, "user"))
+    users.close()
+
+    received = providers.received("primary") + providers.received("backup")
+    return Result(
+        sent,
+        sum(times > 1 for times in received.values()),
+        providers.received("primary").total(),
+        statistics.median(each.seconds for each in bare[SETTLED:]),
+    )
+
+
+def line(client: str, run: Run, result: Result, count: int) -> str:
+    """One line of the table."""
+    lost = sum(not each.succeeded for each in result.sent)
+    added = statistics.median(each.seconds for each in result.sent[SETTLED:]) - result.bare
+    slowest = max(each.seconds for each in result.sent if each.succeeded)
+    kind = "repeatable" if run.repeatable else "once"
+    return (
+        f"{client:19}{run.mode:9}{kind:12}{run.rate:5.0f}{1 - lost / count:10.2%}{lost:6}"
+        f"{result.twice:7}{added * 1000:7.2f} ms{slowest * 1000:7.0f} ms{result.tried:7}"
+    )
+
+
+if __name__ == "__main__":
+    main()

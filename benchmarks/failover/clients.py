@@ -1,0 +1,152 @@
+"""Users: send requests at a steady rate through one client or another, and time each.
+
+An open loop: a request starts when it is due, whether or not earlier ones have been answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import requests
+from requests.adapters import HTTPAdapter
+
+from recloser import Attempt, Failover, Policy, Provider, Registry
+from recloser_adapters.httpx import ANY_PROVIDER, REPEATABLE, AsyncFailoverTransport
+from recloser_adapters.requests import nothing_sent
+
+# Beyond that a user has gone. It also is a bound on a run.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One user's request: what it was called, whether it succeeded, and how long it took."""
+
+    name: str
+    succeeded: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many requests at such a rate (per second), declared repeatable or not."""
+
+    count: int
+    rate: float
+    repeatable: bool
+    prefix: str
+
+    def due(self) -> Iterator[tuple[str, float]]:
+        """Name and time of each request, in seconds from the start; Poisson, always the same."""
+        chance = random.Random(self.prefix)
+        at = 0.0
+        for number in range(self.count):
+            yield f"{self.prefix}-{number}", at
+            at += chance.expovariate(self.rate)
+
+
+def failover(urls: dict[str, str]) -> Failover[str]:
+    """Two providers, with a registry of their own."""
+    providers = [Provider(name, url) for name, url in urls.items()]
+    policy = Policy(slow_ceiling=5.0)
+    return Failover(Registry(policy), providers, time_budget=PATIENCE, nothing_sent=nothing_sent)
+
+
+class AsyncUsers:
+    """One event loop with an httpx client, over a failover transport or straight to one URL."""
+
+    def __init__(self, target: Failover[str] | str) -> None:
+        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+        transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(limits=limits)
+        self._base = target if isinstance(target, str) else ANY_PROVIDER
+        if not isinstance(target, str):
+            transport = AsyncFailoverTransport(transport, target)
+        self._client = httpx.AsyncClient(transport=transport, timeout=PATIENCE)
+        self._runner = asyncio.Runner()
+
+    def send(self, load: Load) -> list[Sent]:
+        """Send a load."""
+        return self._runner.run(self._send(load))
+
+    async def _send(self, load: Load) -> list[Sent]:
+        began = time.perf_counter()
+        tasks: list[asyncio.Task[Sent]] = []
+        for name, at in load.due():
+            await asyncio.sleep(max(0.0, began + at - time.perf_counter()))
+            tasks.append(asyncio.create_task(self._one(name, load.repeatable)))
+        return await asyncio.gather(*tasks)
+
+    async def _one(self, name: str, repeatable: bool) -> Sent:
+        extensions = {REPEATABLE: repeatable}
+        headers = {"x-id": name}
+        began = time.perf_counter()
+        try:
+            answer = await self._client.post(
+                f"{self._base}/", headers=headers, extensions=extensions
+            )
+            succeeded = answer.status_code == 200
+        except Exception:
+            succeeded = False
+        return Sent(name, succeeded, time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Close client and loop."""
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
+class ThreadUsers:
+    """Threads with one requests session, over a failover or straight to one URL."""
+
+    def __init__(self, target: Failover[str] | str) -> None:
+        self._target = target
+        self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(pool_connections=2, pool_maxsize=64))
+        self._pool = ThreadPoolExecutor(64)
+
+    def send(self, load: Load) -> list[Sent]:
+        """Send a load."""
+        began = time.perf_counter()
+        results: list[Future[Sent]] = []
+        for name, at in load.due():
+            time.sleep(max(0.0, began + at - time.perf_counter()))
+            results.append(self._pool.submit(self._one, name, load.repeatable))
+        return [result.result() for result in results]
+
+    def _one(self, name: str, repeatable: bool) -> Sent:
+        began = time.perf_counter()
+        try:
+            if isinstance(self._target, str):
+                self._post(self._target, name, (PATIENCE, PATIENCE))
+            else:
+
+                def send(attempt: Attempt[str]) -> None:
+                    limits = (attempt.connect_timeout, attempt.timeout)
+                    self._post(attempt.target, name, limits)
+
+                self._target.call(send, repeatable=repeatable)
+            succeeded = True
+        except Exception:
+            succeeded = False
+        return Sent(name, succeeded, time.perf_counter() - began)
+
+    def _post(self, url: str, name: str, timeout: tuple[float, float]) -> None:
+        self._session.post(url, headers={"x-id": name}, timeout=timeout).raise_for_status()
+
+    def close(self) -> None:
+        """Close session and threads."""
+        self._pool.shutdown()
+        self._session.close()
+
+
+Users = AsyncUsers | ThreadUsers
+MAKERS: dict[str, Callable[[Failover[str] | str], Users]] = {
+    "httpx, asyncio": AsyncUsers,
+    "requests, threads": ThreadUsers,
+}

@@ -1,0 +1,113 @@
+"""Two fake providers in a process of their own: they do as told, and count what they receive.
+
+`Providers` starts them. A request names itself in `x-id`; every answer takes `LATENCY`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import subprocess
+import sys
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+NAMES = ("primary", "backup")
+LATENCY = 0.005
+
+
+class Provider:
+    """One provider: its mode, and how often it received each request."""
+
+    def __init__(self) -> None:
+        self.mode = "ok"
+        self.received: Counter[str] = Counter()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._answer(reader, writer):
+                pass
+        writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        request, *lines = head.rstrip().split("\r\n")
+        headers = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
+        await reader.readexactly(int(headers.get("content-length", "0")))
+        path = request.split(" ")[1]
+        if path.startswith("/mode/"):
+            self.mode = path.removeprefix("/mode/")
+            self.received.clear()
+            return await self._send(writer, 200, b"{}")
+        if path == "/received":
+            return await self._send(writer, 200, json.dumps(self.received).encode())
+        self.received[headers["x-id"]] += 1
+        if self.mode == "hang":
+            # Until the client has had enough.
+            await reader.read(1)
+            return False
+        if self.mode == "fail":
+            return await self._send(writer, 500, b"{}")
+        await asyncio.sleep(LATENCY)
+        return await self._send(writer, 200, b"{}")
+
+    async def _send(self, writer: asyncio.StreamWriter, status: int, body: bytes) -> bool:
+        writer.write(b"HTTP/1.1 %d x\r\ncontent-length: %d\r\n\r\n%s" % (status, len(body), body))
+        await writer.drain()
+        return True
+
+
+class Providers:
+    """Both providers, running; a context manager."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.ports: dict[str, int] = json.loads(self._process.stdout.readline())
+        self.urls = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
+
+    def set_mode(self, name: str, mode: str) -> None:
+        """Tell a provider how to behave from now on; it forgets what it received."""
+        self._get(name, f"/mode/{mode}")
+
+    def received(self, name: str) -> Counter[str]:
+        """How often a provider received each request since its mode was set."""
+        return Counter(self._get(name, "/received"))
+
+    def _get(self, name: str, path: str) -> dict[str, int]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[name], timeout=10)
+        connection.request("GET", path)
+        answer: dict[str, int] = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+
+async def main() -> None:
+    servers = [await asyncio.start_server(Provider().serve, "127.0.0.1", 0) for _ in NAMES]
+    ports = [server.sockets[0].getsockname()[1] for server in servers]
+    print(json.dumps(dict(zip(NAMES, ports, strict=True))), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())
