@@ -3,7 +3,7 @@
     python -m benchmarks.failover            # about seven minutes
     python -m benchmarks.failover --quick    # a tenth of the requests
 
-Each run first warms up with 400 requests against healthy providers. `added` is the median latency
+Each run first warms up with 200 requests against healthy providers. `added` is the median latency
 after the first 15 requests, less that of the same client straight to the healthy provider in the
 same minute. `twice` counts requests that any providers received more than once in total.
 """
@@ -19,7 +19,7 @@ from benchmarks.failover.clients import MAKERS, Load, Sent, failover
 from benchmarks.failover.provider import Providers
 
 SETTLED = 15
-WARM_UP = 400
+WARM_UP = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def measure(client: str, run: Run, providers: Providers, count: int) -> Result:
     straight.close()
 
     users = MAKERS[client](failover(urls))
-    users.send(Load(WARM_UP, 4 * run.rate, run.repeatable, "warm"))
+    users.send(Load(WARM_UP, run.rate, run.repeatable, "warm"))
     for name in providers.urls:
         sick = name == "primary" and run.mode != "refuse"
         providers.set_mode(name, run.mode if sick else "ok")
