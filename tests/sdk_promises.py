@@ -311,7 +311,7 @@ class Promises:
         first, *_ = sdk.events()
         upstream.answers(sdk.path, head(200, EVENTS), chunk(first), hang_up)
 
-        with pytest.raises(Exception, match="peer closed|Connection error"):
+        with pytest.raises(Exception, match=r"peer closed|Connection error"):
             sdk.ask(stream=True)
 
         assert breaker.metrics().failures == 1
