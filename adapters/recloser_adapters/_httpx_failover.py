@@ -92,7 +92,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         what = f"HTTP {status}" if status >= 400 else "error event in the stream"
         if outcome in _ANSWERED_BADLY and hearing.attempt.moves_on(outcome, error=what):
             return False
-        hearing.attempt.commit(outcome)
+        hearing.hand_over()
         return True
 
     def gives_up(self, plan: Plan, error: Exception, hearing: _Hearing) -> bool:
@@ -106,18 +106,36 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         return False
 
 
+class _Ticket(Reported):
+    """The ticket of one attempt."""
+
+    handed_over = False
+
+    def end_by_error(self, error: BaseException | None) -> None:
+        """End it with what the call raised."""
+        # Who is cancelled before the caller has anything may have been cut off by the attempt's own
+        # time limit. Only the attempt knows; it ends the permit.
+        if self.handed_over or error is None or isinstance(error, Exception):
+            super().end_by_error(error)
+
+
 class _Hearing:
     """One attempt, and what its answer has said so far."""
 
     def __init__(self, attempt: Attempt[Any], failover: Failover[Any]) -> None:
         self.attempt = attempt
         self._ends: list[Exchange] = []
-        self.ticket = Reported(attempt.permit, failover.registry, self._ends.append)
+        self.ticket = _Ticket(attempt.permit, failover.registry, self._ends.append)
 
     @property
     def outcome(self) -> Outcome | None:
         """How the call ended; None if only its body will tell."""
         return self._ends[0].outcome if self._ends else None
+
+    def hand_over(self) -> None:
+        """The answer goes to the caller, and its body ends the call."""
+        self.ticket.handed_over = True
+        self.attempt.commit(self.outcome or Outcome.SUCCESS)
 
 
 class SyncFailover(

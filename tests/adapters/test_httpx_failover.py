@@ -6,7 +6,9 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
+from random import Random
 from typing import Any
 
 import pytest
@@ -39,7 +41,7 @@ class World:
         self.asynchronous = asynchronous
         self.registry = registry
         self.clock = clock
-        self._run = run
+        self.run = run
         self.targets: dict[str, Any] = {"a": "https://a.example/api", "b": "https://b.example"}
         self.answers: dict[str, Callable[[Any], Any]] = {}
         self.received: dict[str, list[Any]] = {}
@@ -100,7 +102,7 @@ class World:
                 await response.aread()
                 return response
 
-        return self._run(sent())
+        return self.run(sent())
 
     def status(self, code: int, **headers: str) -> Callable[[Any], Any]:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -299,6 +301,44 @@ def test_a_fault_in_that_rule_means_no(world: World) -> None:
 
     assert world.request("GET").status_code == 500
     assert world.registry.faults == 1
+
+
+def test_of_thousands_of_requests_none_is_sent_twice(world: World) -> None:
+    """Whatever goes wrong, and however often; what was never sent may be tried again."""
+    chance = Random(7)
+    received: Counter[str] = Counter()
+    wire = world.lib
+
+    def answer(request: Any) -> Any:
+        drawn = chance.random()
+        if drawn < 0.05:
+            raise wire.ConnectError("not sent")
+        received[request.headers["x-id"]] += 1
+        if drawn < 0.10:
+            raise wire.ReadError("sent")
+        return wire.Response(503 if drawn < 0.15 else 200)
+
+    world.answers = {"a": answer, "b": answer}
+    transport = world.transport()
+    requests = [
+        wire.Request("POST", "http://failover/x", headers={"x-id": str(number)}, content=b"x")
+        for number in range(2500)
+    ]
+    if world.asynchronous:
+
+        async def send_all() -> None:
+            for request in requests:
+                with suppress(wire.TransportError):
+                    await transport.handle_async_request(request)
+
+        world.run(send_all())
+    else:
+        for request in requests:
+            with suppress(wire.TransportError):
+                transport.handle_request(request)
+
+    assert max(received.values()) == 1
+    assert len(received) > 1000
 
 
 def test_a_wrong_request_is_not_tried_elsewhere(world: World) -> None:
