@@ -68,12 +68,16 @@ def starlette_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     return section
 
 
+def _item(item: str) -> str:
+    return "ok"
+
+
 def flask_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     """Time a request to a Flask app of one route, without and with its breaker."""
 
     def app(registry: Registry | None) -> flask.Flask:
         made = flask.Flask("benchmark")
-        made.add_url_rule("/items/<item>", view_func=lambda item: "ok", endpoint="item")
+        made.add_url_rule("/items/<item>", view_func=_item)
         if registry is not None:
             recloser_flask.Recloser(made, registry=registry)
         return made

@@ -33,9 +33,9 @@ class Section:
 
     title: str
     columns: Sequence[str]
-    rows: list[Sequence[str | float]] = field(default_factory=list)
-    goals: list[Goal] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    rows: list[Sequence[str | float]] = field(default_factory=list[Sequence[str | float]])
+    goals: list[Goal] = field(default_factory=list[Goal])
+    notes: list[str] = field(default_factory=list[str])
 
 
 def timed(title: str, timings: Timings, *, over: str) -> Section:

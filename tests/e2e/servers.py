@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ ONE_AT_A_TIME = {"gunicorn-sync"}
 ASGI = {"uvicorn", "hypercorn", "granian"}
 
 
-def params(names: Iterator[str] | set[str] | Mapping[str, Any]) -> list[Any]:
+def params(names: Collection[str]) -> list[Any]:
     """Return the servers as test parameters; those not installed are skipped, and seen to be."""
     return [
         pytest.param(
@@ -53,7 +53,7 @@ def params(names: Iterator[str] | set[str] | Mapping[str, Any]) -> list[Any]:
             ),
         )
         for name in COMMANDS
-        if name in set(names)
+        if name in names
     ]
 
 
@@ -137,7 +137,7 @@ def ask(
 
 
 @contextlib.contextmanager
-def running(name: str, steering: Path) -> Iterator[Server]:
+def running(name: str, steering: Path) -> Generator[Server, None, None]:
     """Run a server until the block ends.
 
     Another process may take the port between its being found and its being bound: then the server
@@ -156,7 +156,9 @@ def running(name: str, steering: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _process(name: str, port: int, steering: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(
+    name: str, port: int, steering: Path
+) -> Generator[subprocess.Popen[bytes], None, None]:
     arguments = [argument.format(port=port) for argument in COMMANDS[name]]
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     with (steering / "said").open("ab") as said:

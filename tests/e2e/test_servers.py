@@ -185,7 +185,7 @@ def test_a_worker_that_takes_one_call_at_a_time_refuses_after_five_slow_ones(
     """It cannot notice a hang in flight: nobody asks for admission meanwhile."""
     server.learn("slow")
 
-    statuses = []
+    statuses: list[bytes] = []
     for _ in range(5):
         server.steer("slow", "hanging")
         with contextlib.closing(server.begin("/work/slow")) as client:
