@@ -28,6 +28,7 @@ _GENERATION = (
     b"/embeddings",
     b"/moderations",
 )
+_URLS = 256  # URLs kept; ids in paths must not fill the memory
 # What one provider must not learn of the account with another.
 _CREDENTIALS = frozenset(
     {
@@ -72,6 +73,7 @@ class LLMEndpoint:
 class Address:
     """A provider's base URL, taken apart."""
 
+    key: str
     url: Any
     path: bytes
     endpoint: LLMEndpoint | None
@@ -131,6 +133,7 @@ class Planner:
             each.key: self._address(each.key, each.target) for each in failover.providers
         }
         self._any = self._address("any provider", ANY_PROVIDER)
+        self._urls: dict[tuple[str, bytes], Any] = {}
         self._only_models = all(each.endpoint for each in self._addresses.values())
 
     def _address(self, key: str, target: object) -> Address:
@@ -141,7 +144,7 @@ class Planner:
         url = self._url_class(base)
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"base URL of {key!r} must be like https://host/path, not {base!r}")
-        return Address(url, bytes(url.raw_path).rstrip(b"/"), endpoint)
+        return Address(key, url, bytes(url.raw_path).rstrip(b"/"), endpoint)
 
     def plan(self, request: Any) -> Plan | None:
         """Look at a request; None if it is for none of the providers.
@@ -184,7 +187,7 @@ class Planner:
         """Make the request that goes to the provider of an attempt."""
         request = plan.request
         address = self._addresses[attempt.key]
-        url = address.url.copy_with(raw_path=(address.path + plan.tail) or b"/")
+        url = self._url(address, plan.tail)
         headers = request.headers.copy()
         headers["Host"] = url.netloc.decode("ascii")
         content: dict[str, Any] = {"stream": request.stream}
@@ -206,6 +209,16 @@ class Planner:
         return self._request_class(
             request.method, url, headers=headers, extensions=extensions, **content
         )
+
+    def _url(self, address: Address, tail: bytes) -> Any:
+        # To make a URL costs as much as all else here, and most clients ask for few.
+        url = self._urls.get((address.key, tail))
+        if url is None:
+            if len(self._urls) >= _URLS:
+                self._urls.clear()
+            url = address.url.copy_with(raw_path=(address.path + tail) or b"/")
+            self._urls[address.key, tail] = url
+        return url
 
     def _renamed(self, request: Any, models: Mapping[str, str]) -> bytes | None:
         """The body with the provider's own name of the model; None if it stays as it is."""
