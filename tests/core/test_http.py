@@ -1,0 +1,171 @@
+"""What the two middleware share, without either: exemptions, answers to refused requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recloser import Breaker, Policy
+from recloser._http import DEFAULT_EXEMPT, Exemptions, enabled
+from recloser._refusal import Refusals, accepts_json
+from recloser.testing import ManualClock
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/health/live", "/metrics", "/static/js/app.js", "/openapi.json"]
+)
+def test_probes_metrics_and_files_are_exempt_by_default(path: str) -> None:
+    assert "GET" in Exemptions(DEFAULT_EXEMPT).methods(path)
+
+
+@pytest.mark.parametrize("path", ["/", "/healthy", "/items/static/x", "/staticx", "/metricsx"])
+def test_nothing_else_is(path: str) -> None:
+    methods = Exemptions(DEFAULT_EXEMPT).methods(path)
+
+    assert "GET" not in methods
+    assert "OPTIONS" in methods
+
+
+def test_a_pattern_may_name_a_method() -> None:
+    exemptions = Exemptions(["POST /hooks/*", "get /feed"])
+
+    assert "POST" in exemptions.methods("/hooks/a/b")
+    assert "GET" not in exemptions.methods("/hooks/a/b")
+    assert {"GET", "HEAD"} == exemptions.methods("/feed")
+
+
+def test_patterns_for_one_path_add_up() -> None:
+    exemptions = Exemptions(["POST /a", "PUT /*", "/b"])
+
+    assert exemptions.methods("/a") == {"POST", "PUT"}
+    assert "GET" in exemptions.methods("/b")
+    assert "PUT" in exemptions.methods("/b")
+
+
+def test_a_path_under_a_mount_is_exempt_with_and_without_it() -> None:
+    assert "GET" in Exemptions(["/healthz"]).methods("/sub/healthz", "/sub")
+    assert "GET" in Exemptions(["/sub/healthz"]).methods("/sub/healthz", "/sub")
+
+
+def test_no_patterns_exempt_nothing() -> None:
+    assert not Exemptions(()).methods("/healthz")
+
+
+def test_what_clients_ask_for_is_remembered_within_bounds() -> None:
+    exemptions = Exemptions(DEFAULT_EXEMPT)
+
+    for number in range(10_000):
+        exemptions.methods(f"/{number}")
+    exemptions.methods("/" + "x" * 100_000)
+
+    assert len(exemptions.remembered) <= 2048
+    assert max(len(path or "") for path in exemptions.remembered) <= 256
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", True),
+        ("*/*", True),
+        ("application/json", True),
+        ("application/problem+json", True),
+        ("APPLICATION/JSON ; q=0.5", True),
+        ("application/*", True),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("text/html", False),
+        ("text/*, image/png", False),
+        ("application/jsonp", False),
+        ("*/*;q=0", False),
+        ("*/*;q=0.000", False),
+        ("*/*;q=0.001", True),
+        ("application/*;q=0, */*", False),
+        ("*/*, application/json;q=0, application/problem+json;q=0", False),
+        ("*/*;q=0, application/json", True),
+        ("application/json;profile=a;q=0", False),
+        (";;;,,,q=", False),
+    ],
+)
+def test_the_most_precise_range_decides_about_json(accept: str, expected: bool) -> None:
+    assert accepts_json(accept) is expected
+
+
+def opened(wait: float | None) -> Breaker:
+    breaker = Breaker("key", Policy(max_open_for=30.0), clock=ManualClock(start=5.0))
+    breaker.open(for_=wait)
+    return breaker
+
+
+def retry_after(wait: float | None) -> int:
+    refusal = Refusals(expose_details=False).of(opened(wait), None)
+    return int(dict(refusal.headers)["Retry-After"])
+
+
+@pytest.mark.parametrize(
+    ("wait", "lowest", "highest"),
+    [(0.0, 1, 1), (0.2, 1, 1), (9.0, 9, 10), (None, 30, 33), (1e12, 86_400, 86_400)],
+)
+def test_retry_after_never_comes_early_and_is_bounded(
+    wait: float | None, lowest: int, highest: int
+) -> None:
+    seen = {retry_after(wait) for _ in range(50)}
+
+    assert lowest <= min(seen)
+    assert max(seen) <= highest
+
+
+def test_an_answer_is_built_once_for_each_second() -> None:
+    refusals = Refusals(expose_details=False)
+    breaker = opened(0.5)
+
+    assert refusals.of(breaker, None) is refusals.of(breaker, "*/*")
+
+
+def test_answers_kept_are_bounded() -> None:
+    refusals = Refusals(expose_details=False)
+
+    for wait in range(1, 3000):
+        refusals.of(opened(float(wait)), None)
+
+    assert len(refusals._as_json) <= 1024
+
+
+def test_headers_are_the_same_for_asgi_and_wsgi() -> None:
+    refusal = Refusals(expose_details=True).of(opened(3.0), None)
+
+    as_wsgi = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
+    assert as_wsgi == list(refusal.raw_headers)
+
+
+@pytest.mark.parametrize("accept", [None, "text/plain"])
+def test_a_hostile_key_forges_neither_header_nor_line(accept: str | None) -> None:
+    breaker = Breaker("GET /\r\nSet-Cookie: a=b\x00\x1b[2J\u2028\ud800")
+    breaker.open("also\r\nhere")
+
+    refusal = Refusals(expose_details=True).of(breaker, accept)
+
+    assert {name for name, _ in refusal.headers} == {
+        "Content-Type",
+        "Content-Length",
+        "Retry-After",
+        "Cache-Control",
+    }
+    assert all(value.isprintable() for _, value in refusal.headers)
+    assert refusal.body.isascii()
+    if accept is None:
+        assert json.loads(refusal.body)["key"] == breaker.key
+        assert refusal.body.decode().isprintable()
+    else:
+        assert all(line.isprintable() for line in refusal.body.decode().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0", False), ("false", False), (" No ", False), ("OFF", False), ("1", True), ("", True)],
+)
+def test_the_environment_switches_it_off(
+    value: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECLOSER_ENABLED", value)
+
+    assert enabled() is expected
