@@ -110,7 +110,7 @@ def history(effort: Effort, tick: Callable[[], None]) -> Section:
     names = timings.names
     section.goals.append(
         Goal(
-            "history of 100,000, to 1,000", timings.median(names[2]) / timings.median(names[1]), 1.1
+            "history of 100,000, to 1,000", timings.median(names[2]) / timings.median(names[1]), 1.2
         )
     )
     return section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -187,15 +188,19 @@ def test_plain_summary_marks_what_failed() -> None:
     assert "ok     hanging: it opens: after 0.20 s" in lines
 
 
+@pytest.mark.parametrize("height", [24, 30])
 @pytest.mark.parametrize("seen", range(1, len(_good_show()) + 1))
-def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(seen: int) -> None:
+def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(
+    seen: int, height: int
+) -> None:
     console = Console(width=80, record=True, file=StringIO())
     story = _told(_good_show()[:seen])
+    story.changes = [replace(each, reason="every call was bad " * 5) for each in story.changes]
 
-    console.print(picture(story, 45.0, URLS))
+    console.print(picture(story, 45.0, URLS, height))
 
     lines = console.export_text().splitlines()
-    assert len(lines) <= 30
+    assert len(lines) <= height
     assert all(len(line) <= 80 for line in lines)
     # Nothing was cut off to make it fit.
     assert any(line.rstrip().endswith("slow at") for line in lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from rich import box
@@ -32,7 +32,9 @@ STATES = {
 }
 PHASE_STYLES = {"healthy": "green", "hanging": "red", "failing": "red", "slow": "yellow"}
 BAR = 25  # columns for RATE calls a second
-CHANGES_SHOWN = 5
+# Lines of the picture but for its transitions, and columns that those have for their reason.
+OTHER_LINES = 22
+REASON = 58
 TIMELINE = 63  # columns
 
 
@@ -63,11 +65,16 @@ class LiveScreen:
         if story.now < self._drawn + 1 / REDRAW_PER_SECOND:
             return
         self._drawn = story.now
-        self._live.update(picture(story, self._seconds, self._urls), refresh=True)
+        self._live.update(self._picture(story), refresh=True)
+
+    def _picture(self, story: Story) -> RenderableType:
+        return picture(story, self._seconds, self._urls, self._live.console.height)
 
 
-def picture(story: Story, seconds: float, urls: Mapping[str, str]) -> RenderableType:
-    """Return what is known now, as one picture for a terminal of 80 columns."""
+def picture(
+    story: Story, seconds: float, urls: Mapping[str, str], height: int = 30
+) -> RenderableType:
+    """Return what is known now, as one picture for a terminal of 80 columns and so many lines."""
     return Padding(
         Group(
             _title(urls),
@@ -82,7 +89,7 @@ def picture(story: Story, seconds: float, urls: Mapping[str, str]) -> Renderable
             Text(),
             _apps(story),
             Text(),
-            changes(story.changes[-CHANGES_SHOWN:]),
+            changes(_latest(story.changes, height - OTHER_LINES)),
         ),
         (1, 1),
     )
@@ -196,6 +203,17 @@ def _bar(well: int, wasted: int, refused: int) -> Text:
         bar.append("█" * round(BAR * number / RATE), style)
     bar.truncate(BAR + 2)
     return bar
+
+
+def _latest(some: Sequence[Change], lines: int) -> Sequence[Change]:
+    """Return the last transitions that so many lines have room for, one at least."""
+    shown = 0
+    for change in reversed(some):
+        lines -= 1 + len(change.reason) // REASON
+        if shown and lines < 0:
+            break
+        shown += 1
+    return some[len(some) - shown :]
 
 
 def changes(some: Iterable[Change]) -> Table:
