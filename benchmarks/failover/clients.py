@@ -55,7 +55,14 @@ def failover(urls: dict[str, str]) -> Failover[str]:
     """Two providers, with a registry of their own."""
     providers = [Provider(name, url) for name, url in urls.items()]
     policy = Policy(slow_ceiling=5.0)
-    return Failover(Registry(policy), providers, time_budget=PATIENCE, nothing_sent=nothing_sent)
+    return Failover(
+        Registry(policy),
+        providers,
+        time_budget=PATIENCE,
+        # On a loaded machine the healthy one is slow at times, and slow beats none.
+        when_all_open="least_bad",
+        nothing_sent=nothing_sent,
+    )
 
 
 class AsyncUsers:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, Self, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from recloser._attempt import Attempt
 from recloser._breaker import Breaker
@@ -17,6 +18,9 @@ from recloser._events import Mode, State
 from recloser._outcome import Outcome
 from recloser._registry import Registry
 from recloser._upstream import classify_error
+
+if TYPE_CHECKING:
+    from recloser._permit import Permit
 
 T = TypeVar("T")
 
@@ -28,7 +32,7 @@ _SHORTEST = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one `Failover` was told; see there. `admitted_at` is when each key last got a call."""
+    """What one `Failover` was told; see there. And when each key last got a call, and served one."""
 
     registry: Registry
     clock: Callable[[], float]
@@ -41,6 +45,7 @@ class Rules:
     nothing_sent: Callable[[BaseException], bool]
     on_delivery: Callable[[Delivery], object] | None
     admitted_at: dict[str, float] = field(default_factory=dict[str, float])
+    served_at: dict[str, float] = field(default_factory=dict[str, float])
 
 
 class Attempts(Generic[T]):
@@ -85,9 +90,10 @@ class Attempts(Generic[T]):
         if attempt is None:
             if self._number:
                 raise StopIteration
-            attempt = self._admit()
+            attempt = self._admit() or self._least_bad()
             if attempt is None:
-                return self._when_all_refuse()
+                self._report(None)
+                raise min((breaker.refusal() for _, breaker in self._refused), key=_retry_after)
         return attempt
 
     # What an attempt asks
@@ -111,7 +117,7 @@ class Attempts(Generic[T]):
         ):
             return False
         place = self._place
-        self._next = self._admit()
+        self._next = self._admit() or self._least_bad()
         if self._next is None:
             return False
         if rules.on_delivery is not None:
@@ -121,10 +127,13 @@ class Attempts(Generic[T]):
 
     def conclude(self, attempt: Attempt[T], fate: Fate, error: BaseException | str | None) -> None:
         """The call is over: say how it went."""
-        key = attempt.key if fate is Fate.SERVED else None
+        served_by = None
+        if fate is Fate.SERVED:
+            served_by = attempt.key
+            self._rules.served_at[served_by] = attempt.permit.started
         if self._rules.on_delivery is not None:
             self._legs.insert(self._place, self._leg(attempt, fate, error))
-            self._report(key)
+            self._report(served_by)
 
     def classify(self, key: str, error: BaseException) -> Outcome:
         """Ask the user's classifier; a fault of it is counted, and the default serves."""
@@ -178,8 +187,12 @@ class Attempts(Generic[T]):
     # Admission
 
     def _takers(self) -> int:
-        registry = self._rules.registry
-        breakers = (registry[provider.key] for provider in self._untried)
+        """How many others could take the call over now."""
+        rules = self._rules
+        breakers = [rules.registry[provider.key] for provider in self._untried]
+        if rules.least_bad:
+            breakers += [breaker for _, breaker in self._refused]
+            return sum(not _paused(breaker) for breaker in breakers)
         return sum(
             breaker.state is State.CLOSED or breaker.retry_after == 0.0 for breaker in breakers
         )
@@ -195,9 +208,7 @@ class Attempts(Generic[T]):
             permit = breaker.try_acquire()
             if permit is not None:
                 rules.admitted_at[key] = permit.started
-                self._number += 1
-                self._place = len(self._legs)
-                return Attempt(self, provider, self._number, permit)
+                return self._attempt(provider, permit)
             self._refused.append((provider, breaker))
             if rules.on_delivery is not None:
                 self._legs.append(Leg(key, Fate.REFUSED, error=breaker.refusal()))
@@ -225,27 +236,27 @@ class Attempts(Generic[T]):
             self._legs.append(Leg(key, Fate.HELD_BACK))
         return True
 
-    def _when_all_refuse(self) -> Attempt[T]:
+    def _least_bad(self) -> Attempt[T] | None:
+        """Of those who refuse, whoever gave the latest good answer; its breaker is not told."""
         rules = self._rules
-        refusals = [(provider, breaker.refusal()) for provider, breaker in self._refused]
-        if rules.least_bad:
-            healthy_once = [
-                (refusal.retry_after, index)
-                for index, (_, refusal) in enumerate(refusals)
-                if refusal.reason is None or refusal.reason.rule not in _PAUSED
-            ]
-            if healthy_once:
-                return self._unvoting_attempt(refusals[min(healthy_once)[1]][0])
-        if rules.on_delivery is not None:
-            self._report(None)
-        raise min((refusal for _, refusal in refusals), key=_retry_after)
+        if not rules.least_bad:
+            return None
+        well_at = rules.served_at
+        candidates = [
+            (well_at.get(provider.key, -inf), -breaker.retry_after, -index)
+            for index, (provider, breaker) in enumerate(self._refused)
+            if not _paused(breaker)
+        ]
+        if not candidates:
+            return None
+        provider, breaker = self._refused.pop(-max(candidates)[2])
+        voteless = Breaker(provider.key, breaker.policy, clock=rules.clock, mode=Mode.DISABLED)
+        return self._attempt(provider, voteless.acquire())
 
-    def _unvoting_attempt(self, provider: Provider[T]) -> Attempt[T]:
-        policy = self._rules.registry[provider.key].policy
-        breaker = Breaker(provider.key, policy, clock=self._rules.clock, mode=Mode.DISABLED)
+    def _attempt(self, provider: Provider[T], permit: Permit) -> Attempt[T]:
         self._number += 1
         self._place = len(self._legs)
-        return Attempt(self, provider, self._number, breaker.acquire())
+        return Attempt(self, provider, self._number, permit)
 
     # Records
 
@@ -264,6 +275,14 @@ class Attempts(Generic[T]):
             rules.on_delivery(Delivery(served_by, tuple(self._legs), duration))
         except Exception as fault:
             rules.registry.fault("on_delivery", fault)
+
+
+def _paused(breaker: Breaker) -> bool:
+    """Whether it is open for another reason than its health."""
+    if breaker.state is State.CLOSED:
+        return False
+    reason = breaker.refusal().reason
+    return reason is not None and reason.rule in _PAUSED
 
 
 def _retry_after(refusal: BreakerOpenError) -> float:

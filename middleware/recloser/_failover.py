@@ -42,7 +42,7 @@ class Failover(Generic[T]):
     may not be repeated is not cut short, and does not serve as the first probe of an open
     provider while another one can take it.
 
-    Safe to share between threads and tasks. It keeps no state but its breakers'.
+    Safe to share between threads and tasks.
 
     Args:
         registry: Where the breakers of the providers' keys are.
@@ -55,9 +55,10 @@ class Failover(Generic[T]):
             another provider could serve, 1-1000; never above `Policy.slow_ceiling`.
         probe_wait: Seconds without a call to an open provider after which even a call that may not
             be repeated is its first probe, 0-86400.
-        when_all_open: `refuse` with the earliest time to try again, or send the call to the
-            `least_bad`: the one that may be probed soonest. A provider that asked for a pause, or
-            was opened by hand, is left alone even so. Such a call has no vote.
+        when_all_open: When nobody else admits the call: `refuse` with the earliest time to try again,
+            or go to the `least_bad`, whoever gave the latest good answer, and by the usual rules
+            to the next. These calls have no vote. A provider that asked for a pause, or was
+            opened by hand, is left alone even so. Choose it where a slow answer beats none.
         classify: What an exception says of the provider. Only `FAILURE` and `THROTTLED` are worth
             another provider. The default reads HTTP statuses, and `Retry-After` with them.
         nothing_sent: Whether an exception proves that the request was never sent.
@@ -78,7 +79,7 @@ class Failover(Generic[T]):
         max_attempts: int = 3,
         time_budget: float = 60.0,
         patience: float = 2.0,
-        probe_wait: float = 30.0,
+        probe_wait: float = 60.0,
         when_all_open: WhenAllOpen = "refuse",
         classify: Callable[[BaseException], Outcome] = classify_error,
         nothing_sent: Callable[[BaseException], bool] = nothing_sent,

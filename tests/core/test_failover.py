@@ -487,25 +487,69 @@ def trip(registry: Registry, key: str) -> None:
     assert registry[key].state is State.OPEN
 
 
-def test_the_least_bad_is_the_one_to_be_probed_soonest_and_its_call_has_no_vote(
+def test_the_least_bad_is_who_gave_the_latest_good_answer_and_its_call_has_no_vote(
     registry: Registry, clock: ManualClock, invoke: Invoke
 ) -> None:
     fleet = Fleet(registry, "a", "b", "c", when_all_open="least_bad")
+    for key in "cab":
+        clock.advance(1.0)
+        invoke(fleet.failover, fleet.send, prefer=key)
+    for key in "bca":
+        trip(registry, key)
+    before = registry["b"].metrics()
+
+    assert invoke(fleet.failover, fleet.send) == "answer of b"
+
+    after = registry["b"].metrics()
+    assert registry["b"].state is State.OPEN
+    assert (after.successes, after.failures) == (before.successes, before.failures)
+    assert fates(fleet.deliveries[-1])[-1] == ("b", Fate.SERVED)
+
+
+def test_among_those_who_never_answered_it_is_who_may_be_probed_soonest(
+    registry: Registry, clock: ManualClock, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b", when_all_open="least_bad")
     trip(registry, "b")
     clock.advance(0.1)
     trip(registry, "a")
-    before = registry["b"].metrics()
-
-    assert invoke(fleet.failover, fleet.send) == "answer of c"
-    registry["c"].open("by hand", for_=0.01)
 
     assert invoke(fleet.failover, fleet.send) == "answer of b"
-    assert registry["b"].state is State.OPEN
-    assert registry["b"].metrics().successes == before.successes
-    fleet.faults["b"] = OSError("sick indeed")
-    with pytest.raises(OSError, match="sick indeed"):
-        invoke(fleet.failover, fleet.send, repeatable=True)
-    assert registry["b"].metrics().failures == before.failures
+
+
+@pytest.mark.parametrize(("repeatable", "served_by"), [(True, "b"), (False, None)])
+def test_after_the_least_bad_comes_the_next_where_that_is_safe(
+    registry: Registry, invoke: Invoke, repeatable: bool, served_by: str | None
+) -> None:
+    fleet = Fleet(registry, "a", "b", when_all_open="least_bad")
+    trip(registry, "a")
+    trip(registry, "b")
+    fleet.faults["a"] = OSError("sick indeed")
+
+    if served_by is None:
+        with pytest.raises(OSError, match="sick indeed"):
+            invoke(fleet.failover, fleet.send, repeatable=repeatable)
+    else:
+        assert invoke(fleet.failover, fleet.send, repeatable=repeatable) == "answer of b"
+    assert fleet.deliveries[-1].served_by == served_by
+
+
+def test_the_least_bad_also_takes_over_from_one_that_was_admitted(
+    registry: Registry, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b", when_all_open="least_bad")
+    trip(registry, "b")
+    fleet.faults["a"] = OSError("new here")
+
+    assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of b"
+
+
+def test_while_a_least_bad_is_left_nobody_gets_all_the_time(registry: Registry) -> None:
+    fleet = Fleet(registry, "a", "b", "c", when_all_open="least_bad", time_budget=30.0)
+    trip(registry, "b")
+    registry["c"].acquire().throttled(5.0)
+
+    assert limits(fleet.failover, repeatable=True) == [(15.0, 15.0), (30.0, 30.0)]
 
 
 def test_who_asked_for_a_pause_is_never_the_least_bad(registry: Registry, invoke: Invoke) -> None:
