@@ -33,14 +33,18 @@ class Caller:
             asyncio.IncompleteReadError: The server hung up.
         """
         async with asyncio.timeout(self._timeout):
-            connection = self._idle.pop() if self._idle else await self._connect()
-            async with connection:
+            async with await self._connection() as connection:
                 status = await connection.get(path, self._host)
             # Only after a whole answer; the block has closed it otherwise.
             self._idle.append(connection)
         return status
 
-    async def _connect(self) -> _Connection:
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            # Servers close what was idle for long.
+            if not connection.ended:
+                return connection
         return _Connection(*await asyncio.open_connection(self._host, self._port))
 
 
@@ -50,6 +54,10 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+
+    @property
+    def ended(self) -> bool:
+        return self._reader.at_eof()
 
     async def get(self, path: str, host: str) -> int:
         self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("ascii"))

@@ -140,5 +140,7 @@ def serve(app: Any) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)
     tell({"port": listener.getsockname()[1]})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
-    server.run(sockets=[listener])
+    # Idle connections are kept for longer than a show: closing one just as the client uses it
+    # would be a failure of no interest here.
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_keep_alive=120)
+    uvicorn.Server(config).run(sockets=[listener])
