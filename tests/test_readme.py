@@ -138,6 +138,22 @@ def _check_failover(names: dict[str, Any]) -> None:
     assert names["answer"] == "https://a.example says yes"
 
 
+def _check_llm_client(names: dict[str, Any]) -> None:
+    httpx = names["httpx"]
+    sent: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        sent.append(request)
+        return httpx.Response(503 if request.url.host == "api.openai.com" else 200)
+
+    names["transport"].wrapped = httpx.MockTransport(answer)
+
+    assert names["client"].post("/chat/completions", json={"model": "big"}).status_code == 200
+    assert str(sent[1].url) == "https://api.groq.com/openai/v1/chat/completions"
+    assert sent[1].headers["authorization"] == "Bearer gsk-2"
+    assert sent[1].content == b'{"model": "llama-3.3-70b"}'
+
+
 def _check_configuration(names: dict[str, Any]) -> None:
     registry = names["registry"]
 
@@ -156,6 +172,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Any function": _check_function,
     "Outbound calls": _check_client,
     "Several providers": _check_failover,
+    "Several LLM providers": _check_llm_client,
     "Configure": _check_configuration,
 }
 

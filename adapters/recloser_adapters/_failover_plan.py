@@ -227,6 +227,6 @@ class Planner:
         try:
             document = json.loads(request.read())
             name = models.get(document["model"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return None if name is None else json.dumps({**document, "model": name}).encode()
