@@ -12,7 +12,7 @@ from recloser._upstream import retry_after_of
 
 if TYPE_CHECKING:
     from recloser._attempts import Attempts
-    from recloser._breaker import Permit
+    from recloser._permit import Permit
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class Attempt(Generic[T]):
         Nothing is sent before it is there, so it is short for every call that could go elsewhere.
         """
         if not self._limit:
-            self._limit = self._attempts.limit_of(self.key)
+            self._limit = self._attempts.limit_of(self)
         return self._limit
 
     def moves_on(

@@ -168,14 +168,17 @@ class Attempts(Generic[T]):
         """Seconds above which the provider's breaker calls a call slow."""
         return self._rules.registry[key].slow_threshold
 
-    def limit_of(self, key: str) -> float:
+    def limit_of(self, attempt: Attempt[T]) -> float:
         """Seconds for one attempt: what is normal for the provider, with patience."""
         rules = self._rules
         left = self.time_left()
-        tries = min(self._takers(), rules.max_attempts - self._number) + 1
-        if tries == 1:
-            return left
-        breaker = rules.registry[key]
+        breaker = rules.registry[attempt.key]
+        voteless = attempt.permit.breaker is not breaker
+        others = self._candidates() if voteless else self._takers()
+        tries = min(others, rules.max_attempts - self._number) + 1
+        if tries == 1 or voteless:
+            # Of open providers, none is worth cutting another off at what used to be normal.
+            return left / tries
         slow = breaker.slow_threshold
         limit = min(slow * rules.patience, max(slow, breaker.policy.slow_ceiling))
         if limit < left:
@@ -187,12 +190,9 @@ class Attempts(Generic[T]):
     # Admission
 
     def _takers(self) -> int:
-        """How many others could take the call over now."""
-        rules = self._rules
-        breakers = [rules.registry[provider.key] for provider in self._untried]
-        if rules.least_bad:
-            breakers += [breaker for _, breaker in self._refused]
-            return sum(not _paused(breaker) for breaker in breakers)
+        """How many others would be admitted now."""
+        registry = self._rules.registry
+        breakers = (registry[provider.key] for provider in self._untried)
         return sum(
             breaker.state is State.CLOSED or breaker.retry_after == 0.0 for breaker in breakers
         )
@@ -235,6 +235,9 @@ class Attempts(Generic[T]):
         if rules.on_delivery is not None:
             self._legs.append(Leg(key, Fate.HELD_BACK))
         return True
+
+    def _candidates(self) -> int:
+        return sum(not _paused(breaker) for _, breaker in self._refused)
 
     def _least_bad(self) -> Attempt[T] | None:
         """Of those who refuse, whoever gave the latest good answer; its breaker is not told."""

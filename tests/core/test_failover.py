@@ -544,8 +544,20 @@ def test_the_least_bad_also_takes_over_from_one_that_was_admitted(
     assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of b"
 
 
-def test_while_a_least_bad_is_left_nobody_gets_all_the_time(registry: Registry) -> None:
+def test_who_is_well_is_not_cut_off_for_one_that_is_not(
+    registry: Registry, clock: ManualClock
+) -> None:
+    warm(registry, clock, "a")
+    fleet = Fleet(registry, "a", "b", when_all_open="least_bad", time_budget=30.0)
+    trip(registry, "b")
+
+    assert limits(fleet.failover, repeatable=True) == [(30.0, 30.0), (30.0, 30.0)]
+
+
+def test_the_least_bad_share_the_time_there_is(registry: Registry, clock: ManualClock) -> None:
+    warm(registry, clock, "a")
     fleet = Fleet(registry, "a", "b", "c", when_all_open="least_bad", time_budget=30.0)
+    trip(registry, "a")
     trip(registry, "b")
     registry["c"].acquire().throttled(5.0)
 
