@@ -67,7 +67,10 @@ class Providers:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self.ports: dict[str, int] = json.loads(self._process.stdout.readline())
@@ -97,7 +100,6 @@ class Providers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._process.terminate()
         self._process.communicate()
 
 
@@ -105,7 +107,8 @@ async def main() -> None:
     servers = [await asyncio.start_server(Provider().serve, "127.0.0.1", 0) for _ in NAMES]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     print(json.dumps(dict(zip(NAMES, ports, strict=True))), flush=True)
-    await asyncio.Event().wait()
+    # Ends with whoever started it, however that ends.
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
