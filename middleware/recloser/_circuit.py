@@ -5,8 +5,8 @@ It is handed the time and owns no clock, no lock and no thread; `Breaker` adds t
     CLOSED    -> OPEN       the evidence is enough, or the callee asked to be left alone
     OPEN      -> HALF_OPEN  at the next call asked for once it is time to look again
     HALF_OPEN -> OPEN       too many probes were bad
-    HALF_OPEN -> CLOSED     enough probes were good, and as many at a time as there used to be
-    OPEN, HALF_OPEN -> CLOSED   slow answers for so long that they are the new normal
+    HALF_OPEN -> CLOSED     enough probes were good, and as many at a time as there used to be;
+                            or slow answers for so long that they are the new normal
     any       -> any        by hand
 
 Each change begins a generation. A call admitted in an earlier one has no vote any more.
@@ -39,9 +39,10 @@ _RATE_CALLS = 8
 class Circuit:
     """States, permits given out, evidence and baseline of one key.
 
-    A permit is a token, a positive int; 0 means refused. Where a token is found tells what vote
-    its call has: in `_in_flight` one on the state CLOSED, in `_outage.probes` one on the recovery,
-    in `_older` none (its generation is over, or it was overdue and has voted).
+    A permit is a token, a positive int; 0 means refused. Where a token is found tells whether its
+    call has a vote: in `_in_flight` it has (half-open, it is a probe), in `_answering` too, but its
+    latency is settled; in `_older` it has none, because its generation is over or because it was
+    overdue and has voted. A token that is in none of them has ended.
 
     Attributes:
         state: What is done with the next call.
@@ -49,12 +50,14 @@ class Circuit:
         reason: Why the last change of state was made.
         look_at: When the next probe may pass, while open; seconds.
         events: Transitions not yet taken by the breaker, oldest first.
-        dropped: Tokens of permits that were garbage-collected unended; taken back at the next
-            call. Appended to without the lock: a finalizer may run while its thread holds it.
+        dropped: Tokens of permits that nobody can end any more; taken back at the next call.
+            Appended to without the lock: a finalizer may run while its thread holds it.
+        marked: When calls began to answer: token to seconds. Written without the lock, too.
         held: Latencies of good calls held back from the baseline while something is suspicious.
     """
 
     __slots__ = (
+        "_answering",
         "_asked_before",
         "_check_at",
         "_concurrency",
@@ -63,6 +66,7 @@ class Circuit:
         "_last_failure",
         "_older",
         "_outage",
+        "_outdated",
         "_policy",
         "_random",
         "_rate",
@@ -82,6 +86,7 @@ class Circuit:
         "latency_squares",
         "latency_sum",
         "look_at",
+        "marked",
         "reason",
         "refused",
         "slow",
@@ -106,9 +111,12 @@ class Circuit:
         self.events: list[Transition] = []
         self._serial = 0
         self._in_flight: dict[int, float] = {}
+        self._answering: dict[int, float] = {}
         self._older: dict[int, float] = {}
+        self._outdated = 0  # the last token of earlier generations
         self._outage: Outage | None = None
         self.dropped: list[int] = []
+        self.marked: dict[int, float] = {}
         self.held: list[float] = []
         self._check_at = 0.0
         self._last_failure = ""
@@ -139,94 +147,92 @@ class Circuit:
                 if self.state is not _CLOSED:
                     self.refused += 1
                     return 0
-            self._serial = token = self._serial + 1
-            self._in_flight[token] = now
-            return token
-        if now < self.look_at and self.state is _OPEN:
+        elif (now < self.look_at and self.state is _OPEN) or not self._admits_probe(now):
             self.refused += 1
             return 0
-        return self._admit_probe(now)
+        self._serial = token = self._serial + 1
+        self._in_flight[token] = now
+        return token
 
-    def _admit_probe(self, now: float) -> int:
-        outage = self._outage
-        if outage is None:
-            raise RuntimeError("not closed, yet there is no outage")
+    def _admits_probe(self, now: float) -> bool:
         if self.state is _OPEN:
+            outage = self._present_outage()
             outage.look(1)
             self._change(_HALF_OPEN, now, _reasons.look_again(now - outage.began))
-        self._expire_leases(now, outage)
-        return self._next_probe(now, outage)
-
-    def _next_probe(self, now: float, outage: Outage) -> int:
-        if self.state is _HALF_OPEN and len(outage.probes) < outage.window:
-            self._serial = token = self._serial + 1
-            outage.probes[token] = now
-            return token
-        if self.state is _CLOSED:  # an expired lease was the last that a new normal needed
-            self._serial = token = self._serial + 1
-            self._in_flight[token] = now
-            return token
-        self.refused += 1
-        return 0
+        self._count_overdue(now)
+        if self.state is _HALF_OPEN:
+            return len(self._in_flight) < self._present_outage().window
+        # A lease that ran out may have been the last sign of a new normal.
+        return self.state is _CLOSED
 
     def _count_overdue(self, now: float) -> None:
-        """Count calls in flight past the slow threshold as bad now, once; not when they end."""
+        """Count calls in flight past the slow threshold as bad now, once; not when they end.
+
+        This is what makes a probe a lease: overdue, it was bad and its slot is free again.
+        """
         if self._rate_since == inf:
             self._rate_since = now
         threshold = self.baseline.threshold
+        generation = self.generation
         while self._in_flight:
             token, started = next(iter(self._in_flight.items()))
             if started + threshold > now:
                 self._check_at = started + threshold
                 return
-            self._older[token] = self._in_flight.pop(token)
-            if not self._stalls.excuses(started, now):
-                self._vote_bad(now, slow=True)
-                if self.state is not _CLOSED:
-                    return
+            del self._in_flight[token]
+            self._judge_overdue(token, started, now)
+            if self.generation != generation:
+                return
         # A call that starts from now on is overdue no sooner than this.
         self._check_at = now + threshold
 
-    def _expire_leases(self, now: float, outage: Outage) -> None:
-        """Take back the slots of probes that hang: they were bad."""
-        threshold = self.baseline.threshold
-        while outage.probes and self.state is _HALF_OPEN:
-            token, started = next(iter(outage.probes.items()))
-            if started + threshold > now:
-                return
-            self._older[token] = outage.probes.pop(token)
+    def _judge_overdue(self, token: int, started: float, now: float) -> None:
+        marked = self.marked.get(token, inf)
+        if marked - started > self.baseline.threshold:
+            self._older[token] = started
             if not self._stalls.excuses(started, now):
-                self._vote_bad_probe(now, outage, slow=True)
+                self._vote_bad(now, slow=True)
+        elif self.state is _CLOSED:
+            # It has begun to answer in time and is only long: the verdict comes at its end.
+            self._answering[token] = started
+        else:
+            # As a probe that has to do: an answer without end would never let us close.
+            self._older[token] = started
+            self._vote_good_probe(now)
 
     def wait(self, now: float) -> float:
-        """Seconds until a call may be admitted, >= 0."""
+        """Seconds until a call may be admitted, >= 0; infinite when only a hand changes that."""
         if self.state is _OPEN:
-            return max(self.look_at - now, 0.0)
+            return max(0.0, self.look_at - now)
         outage = self._outage
-        if outage is None or self.state is _CLOSED or len(outage.probes) < outage.window:
+        if outage is None or self.state is _CLOSED or len(self._in_flight) < outage.window:
             return 0.0
-        return max(next(iter(outage.probes.values())) + self.baseline.threshold - now, 0.0)
+        # A probe takes as long as its lease at most, and usually a small part of that.
+        lease = next(iter(self._in_flight.values())) + self.baseline.threshold - now
+        return max(0.0, min(lease, self._policy.open_for))
 
     def is_probe(self, token: int) -> bool:
         """Whether a call decides about a recovery."""
-        return self._outage is not None and token in self._outage.probes
+        return self.state is not _CLOSED and token in self._in_flight
 
     # The end of a call
 
     def succeed(self, token: int, latency: float, now: float) -> None:
         """A call answered after `latency` seconds."""
+        started = self._in_flight.pop(token, None)
+        if started is None:
+            started = self._answering.pop(token, None)
+            if started is None:
+                self._succeed_late(token, latency, now)
+                return
         self.successes = successes = self.successes + 1
         self.latency_sum += latency
         self.latency_squares += latency * latency
-        started = self._in_flight.pop(token, None)
         evidence = self.evidence
-        if started is None:
-            self._succeed_otherwise(token, latency, now)
-        elif latency > self.baseline.threshold:
-            self.slow += 1
-            self.held.append(latency)
-            if not self._stalls.excuses(started, now):
-                self._vote_bad(now, slow=True)
+        if latency > self.baseline.threshold:
+            self._succeed_slowly(started, latency, now)
+        elif self.state is not _CLOSED:
+            self._vote_good_probe(now)
         elif evidence.surprise == 0.0:
             evidence.after_good += 1
             self.baseline.learn(latency)
@@ -237,123 +243,157 @@ class Circuit:
         if successes >= self._refresh_at:
             self._refresh(now)
 
-    def _succeed_otherwise(self, token: int, latency: float, now: float) -> None:
-        outage = self._outage
-        slow = latency > self.baseline.threshold
-        self.slow += slow
-        if outage is not None and (started := outage.probes.pop(token, None)) is not None:
-            if not slow:
-                self._vote_good_probe(now, outage)
-            elif not self._stalls.excuses(started, now):
-                outage.returned.append(latency)
-                self._vote_bad_probe(now, outage, slow=True)
-        elif self._older.pop(token, None) is None or (outage and token <= outage.last_token):
+    def _succeed_slowly(self, started: float, latency: float, now: float) -> None:
+        self.slow += 1
+        if self._stalls.excuses(started, now):
             return
-        elif outage is not None and self.state is not _CLOSED:
-            # A probe that lost its lease, but came back: slow, not dead.
-            outage.returned.append(latency)
-            self._accept_new_normal(now, outage)
-        elif self.evidence.surprise > 0.0:
-            # Its vote was cast when it was overdue; how long it took is still to be learned.
+        if self.state is _CLOSED:
             self.held.append(latency)
         else:
-            self.baseline.learn(latency)
+            self._present_outage().came_back(latency)
+        self._vote_bad(now, slow=True)
+
+    def _succeed_late(self, token: int, latency: float, now: float) -> None:
+        """A call without a vote succeeded; how long it took may still be worth knowing."""
+        started = self._older.pop(token, None)
+        if started is None:
+            return
+        self.successes += 1
+        self._count_latency(latency)
+        slow = latency > self.baseline.threshold
+        self.slow += slow
+        if self._stalls.excuses(started, now):
+            return
+        if self.state is _CLOSED:
+            if token <= self._outdated:
+                return
+            # Its vote was cast when it was overdue.
+            if self.evidence.surprise > 0.0:
+                self.held.append(latency)
+            else:
+                self.baseline.learn(latency)
+        elif slow and token > self._present_outage().last_token:
+            # A probe that lost its lease, but came back: slow, not dead.
+            self._present_outage().came_back(latency)
+            if self.state is _HALF_OPEN:
+                self._accept_new_normal(now)
 
     def fail(self, token: int, latency: float, now: float, what: str, hold: float) -> None:
         """A call failed for the reason `what`, and asked to be left alone for `hold` seconds."""
+        votes = self._take(token)
+        if not votes and self._older.pop(token, None) is None:
+            return
         self.failures += 1
-        self.latency_sum += latency
-        self.latency_squares += latency * latency
+        self._count_latency(latency)
         self._last_failure = what
         if hold > 0.0:
             self.look_at = max(self.look_at, now + hold)
-        outage = self._outage
-        if self._in_flight.pop(token, None) is not None:
+        if votes:
             self._vote_bad(now, slow=False)
-        elif outage is not None and outage.probes.pop(token, None) is not None:
-            self._vote_bad_probe(now, outage, slow=False)
-        elif self._older.pop(token, None) is not None and outage is not None:
+        elif self._outage is not None:
             # It hung, and then failed: not slow, sick.
-            outage.slow_only = False
+            self._outage.note_failure()
 
     def end_without_vote(self, token: int, outcome: Outcome, latency: float, now: float) -> None:
         """A call ended in a way that says nothing, unless it was cancelled when already slow."""
-        if outcome is _CANCELLED:
-            self.cancelled += 1
-        else:
+        started = self._in_flight.get(token)
+        if not self._take(token) and self._older.pop(token, None) is None:
+            return
+        if outcome is not _CANCELLED:
             self.ignored += 1
-        slow = outcome is _CANCELLED and latency > self.baseline.threshold
-        outage = self._outage
-        started = self._in_flight.pop(token, None)
-        if started is not None:
-            if slow and not self._stalls.excuses(started, now):
-                self._vote_bad(now, slow=True)
-        elif outage is not None and (started := outage.probes.pop(token, None)) is not None:
-            if slow and not self._stalls.excuses(started, now):
-                self._vote_bad_probe(now, outage, slow=True)
-        else:
-            self._older.pop(token, None)
+            return
+        self.cancelled += 1
+        if started is None or latency <= self.baseline.threshold:
+            return
+        if not self._stalls.excuses(started, now):
+            self._vote_bad(now, slow=True)
 
     def throttle(self, token: int, now: float, wait: float, rule: str) -> None:
         """The callee asked to be left alone for `wait` seconds; its health is not in question."""
+        if not self._take(token) and self._older.pop(token, None) is None:
+            return
         self.throttled += 1
-        self._in_flight.pop(token, None)
-        self._older.pop(token, None)
-        if self._outage is not None:
-            self._outage.probes.pop(token, None)
         if wait <= 0.0:
             return
-        until = now + wait
-        if self.state is not _OPEN:
-            if self.state is _CLOSED:
-                self._begin_outage(now, slow_only=False)
-            self._open(now, max(self.look_at, until), _reasons.told_to_wait(wait, rule))
-        else:
-            # A longer wait is never shortened.
-            self.look_at = max(self.look_at, until)
+        # A longer wait is never shortened.
+        self.look_at = max(self.look_at, now + wait)
+        if self.state is _OPEN:
+            return
+        if self.state is _CLOSED:
+            self._begin_outage(now)
+        self._open(now, self.look_at, _reasons.told_to_wait(wait, rule))
+
+    def _take(self, token: int) -> bool:
+        """Take back the permit of a call that has a vote; tell whether it had one."""
+        if self._in_flight.pop(token, None) is not None:
+            return True
+        return self._answering.pop(token, None) is not None
+
+    def _count_latency(self, latency: float) -> None:
+        self.latency_sum += latency
+        self.latency_squares += latency * latency
 
     def take_back_dropped(self, now: float) -> None:
         """Cancel the permits that nobody can end any more."""
         while self.dropped:
-            self.end_without_vote(self.dropped.pop(), _CANCELLED, 0.0, now)
+            token = self.dropped.pop()
+            self.marked.pop(token, None)
+            self.end_without_vote(token, _CANCELLED, 0.0, now)
+
+    def forget_calls(self) -> None:
+        """Give up all permits: after a fork their calls go on in the parent."""
+        for tokens in (self._in_flight, self._answering, self._older, self.marked, self.dropped):
+            tokens.clear()
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
         self._serial = token = self._serial + 1
-        if self.state is _CLOSED:
+        if self.state is not _OPEN:
             self._in_flight[token] = now
-        elif self.state is _HALF_OPEN and self._outage is not None:
-            self._outage.probes[token] = now
+            if success:
+                self.succeed(token, latency, now)
+            else:
+                self.fail(token, latency, now, "", 0.0)
+            return
+        self._count_latency(latency)
         if success:
-            self.succeed(token, latency, now)
+            self.successes += 1
         else:
-            self.fail(token, latency, now, "", 0.0)
+            self.failures += 1
 
     # Votes
 
     def _vote_bad(self, now: float, *, slow: bool) -> None:
+        if self.state is not _CLOSED:
+            self._vote_bad_probe(now, slow=slow)
+            return
         evidence = self.evidence
         if evidence.vote_bad(now, slow=slow):
             reason = _reasons.tripped(evidence, self.baseline, self._policy, self._last_failure)
-            self._begin_outage(now, slow_only=evidence.slow == evidence.bad)
+            outage = self._begin_outage(now, run=round(evidence.bad))
+            if evidence.slow == evidence.bad:
+                outage.slow_since = now
             self._open(now, max(self.look_at, now + self._jittered(self._policy.open_for)), reason)
 
-    def _vote_good_probe(self, now: float, outage: Outage) -> None:
+    def _vote_good_probe(self, now: float) -> None:
+        outage = self._present_outage()
         if outage.vote_good(self._concurrency):
             if outage.was_momentary(now):
-                self.evidence.learn_run(round(self.evidence.bad))
+                self.evidence.learn_run(outage.run)
             self._close(now, _reasons.recovered(outage.good, outage.bad, now - outage.began))
 
-    def _vote_bad_probe(self, now: float, outage: Outage, *, slow: bool) -> None:
-        lost = outage.vote_bad(slow=slow)
-        if not self._accept_new_normal(now, outage) and lost:
+    def _vote_bad_probe(self, now: float, *, slow: bool) -> None:
+        outage = self._present_outage()
+        lost = outage.vote_bad(now, slow=slow)
+        if not self._accept_new_normal(now) and lost:
             what = "slow" if slow else self._last_failure or "failed"
             reason = _reasons.probe_failed(outage.good, outage.bad, what, now - outage.began)
             self._measure_rate(now)
             wait = self._jittered(outage.time_to_next_look(now, self._rate))
             self._open(now, max(self.look_at, now + wait), reason)
 
-    def _accept_new_normal(self, now: float, outage: Outage) -> bool:
+    def _accept_new_normal(self, now: float) -> bool:
+        outage = self._present_outage()
         median = outage.new_normal(now)
         if median is None:
             return False
@@ -395,13 +435,19 @@ class Circuit:
             self._asked_before = self.asked
 
     def _jittered(self, wait: float) -> float:
-        return wait * (1.0 + self._policy.jitter * (2.0 * self._random() - 1.0))
+        # Whatever the source of chance answers, a wait stays near what it was.
+        chance = min(max(0.0, self._random()), 1.0)
+        return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
 
     # Changes of state
 
-    def _begin_outage(self, now: float, *, slow_only: bool) -> Outage:
-        outage = Outage(self._policy, now, self._serial, slow_only=slow_only)
-        self._outage = outage
+    def _present_outage(self) -> Outage:
+        if self._outage is None:
+            raise RuntimeError("not closed, yet there is no outage")
+        return self._outage
+
+    def _begin_outage(self, now: float, run: int = 0) -> Outage:
+        self._outage = outage = Outage(self._policy, now, self._serial, run)
         self.held.clear()  # an outage is never learned
         return outage
 
@@ -413,18 +459,15 @@ class Circuit:
         self.evidence.clear()
         self.held.clear()
         self.look_at = 0.0
-        self._check_at = 0.0
-        if self._outage is not None:
-            self._outage.last_token = self._serial  # its probes have no say from now on
         self._change(_CLOSED, now, reason)
 
     def _change(self, state: State, now: float, reason: Reason) -> None:
         # What was admitted before describes a service that no longer exists.
-        self._older.update(self._in_flight)
-        self._in_flight.clear()
-        if self._outage is not None:
-            self._older.update(self._outage.probes)
-            self._outage.probes.clear()
+        for calls in (self._in_flight, self._answering):
+            self._older.update(calls)
+            calls.clear()
+        self._outdated = self._serial
+        self._check_at = 0.0
         self.generation += 1
         before, self.state, self.reason = self.state, state, reason
         if before is not state:
@@ -434,16 +477,17 @@ class Circuit:
 
     def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
         """Open until `until` seconds, whatever the evidence."""
-        if self.state is _CLOSED:
-            self._begin_outage(now, slow_only=False)
+        # A new outage: what is known of one that went on says nothing about this.
+        self._begin_outage(now)
         self._open(now, until, reason)
 
     def half_open_by_hand(self, now: float, reason: Reason) -> None:
         """Let `half_open_requests` probes through at once: someone vouches for the callee."""
-        outage = self._outage
-        if outage is None or self.state is _CLOSED:
-            outage = self._begin_outage(now, slow_only=False)
-        outage.look(self._policy.half_open_requests)
+        if self._outage is None or self.state is _CLOSED:
+            self._begin_outage(now)
+        self._present_outage().look(self._policy.half_open_requests)
+        # Whatever it was to wait for, even for a hand, does not bind the looks after this one.
+        self.look_at = now
         self._change(_HALF_OPEN, now, reason)
 
     def reset(self, now: float, reason: Reason) -> None:
@@ -451,8 +495,11 @@ class Circuit:
         self._close(now, reason)
         self.baseline.reset()
         self.evidence = Evidence(self._policy)
+        self._outage = None
         self._last_failure = ""
         self._refresh_at = self.successes + self._policy.min_history
+        self._concurrency = 1
+        self._rate = 0.0
 
     # What others may see
 
@@ -464,8 +511,8 @@ class Circuit:
     @property
     def in_flight(self) -> int:
         """Permits given out and not ended."""
-        probes = len(self._outage.probes) if self._outage is not None else 0
-        return len(self._in_flight) + len(self._older) + probes - len(self.dropped)
+        given_out = len(self._in_flight) + len(self._answering) + len(self._older)
+        return max(given_out - len(self.dropped), 0)
 
     @property
     def probes(self) -> tuple[int, int, int]:

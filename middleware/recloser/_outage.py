@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, inf, sqrt
 
 from recloser._policy import Policy
 
+# Slow answers remembered: a median of so many is as good as one of all.
+_REMEMBERED = 64
 # An outage that was over at the first look, within seconds, was a run of bad calls.
 _MOMENTARY = 5.0
 
@@ -18,14 +20,15 @@ class Outage:
 
     Attributes:
         began: When the breaker opened, in seconds.
-        last_token: The last permit given out before it.
-        slow_only: Whether every bad call and probe so far was slow, and none failed.
+        last_token: The last permit given out that was no probe.
+        run: Bad calls in the run that opened it; 0 if that was not what did.
         first_look: Whether no round of probes was lost yet.
-        probes: Probes in flight: token to start, oldest first.
+        slow_since: Since when nothing but latency has been wrong, in seconds; infinite while more
+            is, or nothing is known.
         window: Probes let through at a time.
         good: Good probes of this round.
         bad: Bad probes of this round.
-        returned: Latencies of slow probes that did come back, in seconds.
+        returned: Latencies of slow probes that did come back since then, in seconds.
     """
 
     __slots__ = (
@@ -36,21 +39,21 @@ class Outage:
         "first_look",
         "good",
         "last_token",
-        "probes",
         "returned",
-        "slow_only",
+        "run",
+        "slow_since",
         "window",
     )
 
-    def __init__(self, policy: Policy, began: float, last_token: int, *, slow_only: bool) -> None:
+    def __init__(self, policy: Policy, began: float, last_token: int, run: int) -> None:
         self._policy = policy
         self.began = began
         self.last_token = last_token
-        self.slow_only = slow_only
+        self.run = run
         self.first_look = True
+        self.slow_since = inf
         self._slow_probes = 0
         self.returned: list[float] = []
-        self.probes: dict[int, float] = {}
         self.look(1)
 
     def look(self, window: int) -> None:
@@ -69,17 +72,31 @@ class Outage:
         self.window += 1
         return self.good >= self._needed() and self.window > concurrency
 
-    def vote_bad(self, *, slow: bool) -> bool:
+    def vote_bad(self, now: float, *, slow: bool) -> bool:
         """Count a bad probe; tell whether the outage goes on."""
         self.bad += 1
         if slow:
             self._slow_probes += 1
+            self.slow_since = min(self.slow_since, now)
         else:
-            self.slow_only = False
+            self.note_failure()
         tolerated = max(self._policy.half_open_requests, self.good + self.bad) - self._needed()
         lost = self.bad > tolerated or (self.good == 0 and self.window == 1)
         self.first_look = self.first_look and not lost
         return lost
+
+    def note_failure(self) -> None:
+        """Something failed: it is not only slow."""
+        self.slow_since = inf
+        self._slow_probes = 0
+        self.returned.clear()
+
+    def came_back(self, latency: float) -> None:
+        """Note that a slow probe came back after `latency` seconds."""
+        self.returned.append(latency)
+        if len(self.returned) > _REMEMBERED:
+            del self.returned[: _REMEMBERED // 2]
+            self._slow_probes //= 2
 
     def _needed(self) -> int:
         policy = self._policy
@@ -89,7 +106,7 @@ class Outage:
 
     def was_momentary(self, now: float) -> bool:
         """Whether it was over before it could be told from a run of bad calls."""
-        return self.first_look and now - self.began < _MOMENTARY
+        return self.run > 0 and self.first_look and now - self.began < _MOMENTARY
 
     def new_normal(self, now: float) -> float | None:
         """The median latency (s) to accept as the new normal, None while there is no such thing.
@@ -100,8 +117,7 @@ class Outage:
         policy = self._policy
         returned = self.returned
         if (
-            not self.slow_only
-            or now - self.began < policy.latency_patience
+            now - self.slow_since < policy.latency_patience
             or len(returned) < policy.min_failures
             # The last one may still be on its way.
             or len(returned) < policy.success_rate_threshold * (self._slow_probes - 1)
