@@ -1,13 +1,14 @@
 """Adaptive circuit breakers: they learn what is normal, open when it clearly is not."""
 
 from recloser._attempt import Attempt
-from recloser._breaker import Breaker, Permit
+from recloser._breaker import Breaker
 from recloser._delivery import Delivery, Fate, Leg, Provider
 from recloser._errors import BreakerOpenError, RecloserError
 from recloser._events import Listener, Mode, Reason, State, Transition
 from recloser._failover import Failover
 from recloser._metrics import Metrics
 from recloser._outcome import Outcome
+from recloser._permit import Permit
 from recloser._policy import Policy
 from recloser._registry import Registry
 from recloser._retry_after import parse_retry_after

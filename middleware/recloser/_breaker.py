@@ -1,24 +1,27 @@
-"""Breaker: a clock and a lock around a circuit. Permit: one admitted call."""
+"""Breaker: a clock and a lock around a circuit."""
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from math import inf
 from random import random as default_random
-from threading import Lock
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from threading import RLock
+from types import CoroutineType, TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from recloser import _reasons
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
-from recloser._guard import guarded
+from recloser._guard import IS_LAZY, awaited, guarded
 from recloser._hub import Hub
 from recloser._metrics import Metrics, explain, measure
 from recloser._outcome import Outcome
+from recloser._permit import LONGEST, NO_TOKEN, Permit
 from recloser._policy import Policy
 
 P = ParamSpec("P")
@@ -27,164 +30,9 @@ T = TypeVar("T")
 # The permits of the `with breaker:` blocks around the code that runs now, innermost first. The
 # breaker is shared, so the permit must be found by context, not on the breaker.
 _entered: ContextVar[Permit | None] = ContextVar("recloser_entered", default=None)
-_NO_TOKEN = 0
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _OBSERVE, _DISABLED = Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED
-_IGNORED = Outcome.IGNORED
-_OPEN = State.OPEN
-
-
-class Permit:
-    """The right to one call, and the duty to say how it ended.
-
-    Exactly one of `success`, `failure`, `throttled`, `ignore` and `cancel` ends it, on any
-    thread; a second one does nothing. A permit that is dropped unended is cancelled. As a context
-    manager, sync or async, it classifies what the block raised.
-
-    Attributes:
-        breaker: The breaker that gave it.
-        started: When, in seconds of the breaker's clock.
-    """
-
-    __slots__ = ("_marked", "_outer", "_token", "breaker", "started")
-
-    breaker: Breaker
-    started: float
-    _token: int
-    _marked: float
-    _outer: Permit | None
-
-    # Made by Breaker.try_acquire() through __new__ and plain stores: an __init__ would cost each
-    # call one more frame.
-
-    def success(self) -> None:
-        """The callee answered."""
-        token, self._token = self._token, _NO_TOKEN
-        if not token:
-            return
-        breaker = self.breaker
-        now = breaker._clock()
-        latency = (self._marked or now) - self.started
-        if not 0.0 <= latency < inf:
-            breaker._end(token, self, _IGNORED, None, None, "")
-            return
-        circuit = breaker._circuit
-        try:
-            breaker._lock.acquire()
-            try:
-                circuit.succeed(token, latency, now)
-            finally:
-                breaker._lock.release()
-        except Exception as error:
-            breaker._hub.fault("bookkeeping", error)
-        if circuit.events:
-            breaker._deliver()
-
-    def failure(
-        self, error: BaseException | str | None = None, *, retry_after: float | None = None
-    ) -> None:
-        """The callee failed.
-
-        Args:
-            error: What to name in the reason, should this open the breaker: `HTTP 502`.
-            retry_after: Seconds for which it asked to be left alone, if it did. It stays open at
-                least that long, should it open.
-        """
-        self._end(Outcome.FAILURE, error, retry_after, "retry_after")
-
-    def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
-        """The callee said "later": leave it alone until then, with no vote on its health.
-
-        Args:
-            retry_after: Seconds, capped by `Policy.max_retry_after`; None or <= 0 only counts.
-            quota: Money or quota is used up, which will not heal soon: without `retry_after`
-                leave it alone for `Policy.quota_open_for`.
-        """
-        self._end(Outcome.THROTTLED, None, retry_after, "quota" if quota else "retry_after")
-
-    def ignore(self) -> None:
-        """The call says nothing of the callee: the caller's own fault."""
-        self._end(Outcome.IGNORED, None, None, "")
-
-    def cancel(self) -> None:
-        """The caller went away: no vote, unless the call had already been slow."""
-        self._end(Outcome.CANCELLED, None, None, "")
-
-    def end(
-        self,
-        outcome: Outcome,
-        *,
-        error: BaseException | str | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        """End it with an outcome; the general form of the five above."""
-        if outcome is Outcome.SUCCESS:
-            self.success()
-        else:
-            self._end(outcome, error, retry_after, "retry_after")
-
-    def end_by_error(self, error: BaseException | None) -> None:
-        """End it with what the call raised, None if nothing, as the breaker classifies it."""
-        if error is None:
-            self.success()
-        elif self._token:
-            self._end(self.breaker._classify(error), error, None, "")
-
-    def _end(
-        self,
-        outcome: Outcome,
-        error: BaseException | str | None,
-        retry_after: float | None,
-        rule: str,
-    ) -> None:
-        token, self._token = self._token, _NO_TOKEN
-        if token:
-            self.breaker._end(token, self, outcome, error, retry_after, rule)
-
-    def mark(self) -> None:
-        """Take the latency here (the first byte); the verdict still comes at the end."""
-        self._marked = self.breaker._clock()
-
-    @property
-    def ended(self) -> bool:
-        """Whether the call has ended, or never had a vote (mode observe or disabled)."""
-        return self._token == _NO_TOKEN
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether the call decides about a recovery."""
-        return self.breaker._circuit.is_probe(self._token)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end_by_error(error)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end_by_error(error)
-
-    def __del__(self) -> None:
-        # No lock here: the collector may run while this very thread holds it.
-        if self._token:
-            self.breaker._circuit.dropped.append(self._token)
-
-    def __repr__(self) -> str:
-        state = "ended" if self.ended else "probe" if self.is_probe else "in flight"
-        return f"<Permit {self.breaker.key!r} {state}>"
+_CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 
 class Breaker:
@@ -207,8 +55,10 @@ class Breaker:
 
     __slots__ = (
         "__weakref__",
+        "_blocks",
         "_circuit",
         "_clock",
+        "_deciding",
         "_delivering",
         "_hub",
         "_lock",
@@ -239,12 +89,21 @@ class Breaker:
         self._hub = _hub if _hub is not None else Hub()
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self.mode = mode
+        # The permits of all `with breaker:` blocks that are entered.
+        self._blocks: dict[Permit, bool] = {}
+        # Whether this lock is held to change the circuit.
+        self._deciding = False
         self._delivering = False
-        self._new_lock()
+        self._lock = RLock()
+        if _hub is None:
+            loose_breakers.add(self)
 
-    def _new_lock(self) -> None:
-        # acquire() and release() by name: half the price of `with lock` on every call's path.
-        self._lock = Lock()
+    def after_fork(self) -> None:
+        """Start anew in a child process: nobody else here holds the lock, or ends a call."""
+        self._lock = RLock()
+        self._deciding = False
+        self._delivering = False
+        self._circuit.forget_calls()
 
     def __copy__(self) -> Self:
         """A copy is the same breaker: there is one state per key."""
@@ -261,29 +120,41 @@ class Breaker:
         Returns:
             The permit, or None if the call is refused: see `refusal()`.
         """
-        now = self._clock()
         mode = self._mode
-        token = _NO_TOKEN
-        if mode is not _DISABLED:
-            circuit = self._circuit
-            try:
-                self._lock.acquire()
+        now = 0.0
+        token = NO_TOKEN
+        circuit = self._circuit
+        try:
+            now = self._clock()
+            if mode is not _DISABLED:
+                # acquire() and release() by name cost half of what `with` does, and acquire()
+                # inside the try loses the lock to no signal handler that raises.
                 try:
-                    token = circuit.admit(now)
+                    self._lock.acquire()
+                    if self._deciding:
+                        # Inside of a decision of this very thread: a finalizer, run by the
+                        # collector, or a signal handler calls. It must neither wait nor decide.
+                        mode = _OBSERVE
+                    else:
+                        self._deciding = True
+                        try:
+                            token = circuit.admit(now)
+                        finally:
+                            self._deciding = False
                 finally:
                     self._lock.release()
-            except Exception as error:
-                # A fault of ours never refuses a call.
-                self._hub.fault("admission", error)
-                mode = _OBSERVE
-            if circuit.events:
-                self._deliver()
-            if not token and mode is _ENFORCE:
-                return None
+        except Exception as error:
+            # A fault of ours never refuses a call.
+            self._hub.fault("admission", error)
+            mode = _OBSERVE
+        if circuit.events:
+            self._deliver()
+        if not token and mode is _ENFORCE:
+            return None
         permit = _new_permit(Permit)
         permit.breaker = self
         permit.started = now
-        permit._marked = 0.0
+        permit._marked = None
         permit._token = token
         return permit
 
@@ -300,70 +171,60 @@ class Breaker:
 
     def refusal(self) -> BreakerOpenError:
         """The error of a call refused now."""
+        now = self._clock()
         circuit = self._circuit
-        return BreakerOpenError(self.key, circuit.state, circuit.reason, self.retry_after)
+        with self._lock:
+            state, reason, wait = circuit.state, circuit.reason, circuit.wait(now)
+        if state is _CLOSED:  # by another call, a moment ago
+            state = _HALF_OPEN
+        return BreakerOpenError(self.key, state, reason, self._finite(wait))
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a call may be admitted; 0.0 when one would be now."""
+        """Seconds until a call may be admitted; 0.0 when one would be now.
+
+        `Policy.max_open_for` when it was opened by hand until told otherwise.
+        """
+        if self._mode is not _ENFORCE:
+            return 0.0
         now = self._clock()
         circuit = self._circuit
-        if circuit.state is _OPEN:  # every refusal asks: one number needs no lock
-            return max(circuit.look_at - now, 0.0)
-        self._lock.acquire()
-        try:
+        if circuit.state is _OPEN:  # one number needs no lock
+            return self._finite(max(0.0, circuit.look_at - now))
+        with self._lock:
             return circuit.wait(now)
-        finally:
-            self._lock.release()
+
+    def _finite(self, wait: float) -> float:
+        return wait if wait < inf else self.policy.max_open_for
 
     # The end of a call
 
-    def _end(
-        self,
-        token: int,
-        permit: Permit,
-        outcome: Outcome,
-        error: BaseException | str | None,
-        retry_after: float | None,
-        rule: str,
-    ) -> None:
-        now = self._clock()
-        waited = now - permit.started
-        if not 0.0 <= waited < inf:
-            self._hub.strange_latencies += 1
-            now, waited = permit.started, 0.0
-        wait = self._capped(retry_after, rule)
-        what = _name(error) if outcome is Outcome.FAILURE else ""
-        circuit = self._circuit
-        try:
-            self._lock.acquire()
-            try:
-                if outcome is Outcome.FAILURE:
-                    circuit.fail(token, waited, now, what, wait)
-                elif outcome is Outcome.THROTTLED:
-                    circuit.throttle(token, now, wait, rule)
-                else:
-                    circuit.end_without_vote(token, outcome, waited, now)
-            finally:
-                self._lock.release()
-        except Exception as fault:
-            self._hub.fault("bookkeeping", fault)
-        if circuit.events:
-            self._deliver()
+    def _lose(self, token: int, error: Exception) -> None:
+        """A fault of ours at the end of a call: its permit comes back all the same."""
+        self._hub.fault("bookkeeping", error)
+        self._circuit.dropped.append(token)
 
     def _capped(self, retry_after: float | None, rule: str) -> float:
         """The wait that an upstream may impose, in seconds; 0.0 for none."""
         policy = self.policy
         if retry_after is None:
             return policy.quota_open_for if rule == "quota" else 0.0
-        if not retry_after > 0.0:  # NaN and negative: as if nothing was said
+        try:
+            wait = float(retry_after)
+        except (TypeError, ValueError, OverflowError) as error:
+            self._hub.fault("retry_after", error)
             return 0.0
-        return min(retry_after, policy.max_retry_after)
+        # NaN and negative: as if nothing was said.
+        return min(wait, policy.max_retry_after) if wait > 0.0 else 0.0
 
     def _classify(self, error: BaseException) -> Outcome:
-        if isinstance(error, self.policy.ignore_errors):
-            return Outcome.IGNORED
-        return Outcome.of_error(error)
+        try:
+            if isinstance(error, self.policy.ignore_errors):
+                return Outcome.IGNORED
+            return Outcome.of_error(error)
+        except Exception as fault:  # a metaclass of the user, or a group nested without end
+            self._hub.fault("classifier", fault)
+            return Outcome.FAILURE
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
@@ -374,13 +235,17 @@ class Breaker:
             latency: Seconds, >= 0; a negative, infinite or NaN one is ignored and counted.
             success: Whether the callee answered.
         """
-        if self._mode is Mode.DISABLED:
+        if self._mode is _DISABLED:
             return
-        if not 0.0 <= latency < inf:
+        try:
+            latency = float(latency)
+        except (TypeError, ValueError, OverflowError):
+            latency = -1.0
+        if not 0.0 <= latency < LONGEST:
             self._hub.strange_latencies += 1
             return
         now = self._clock()
-        self._decide(lambda circuit: circuit.record(latency, success, now))
+        self._decide(lambda circuit: circuit.record(latency, bool(success), now))
 
     # Whole calls
 
@@ -390,7 +255,19 @@ class Breaker:
         Raises:
             BreakerOpenError: The call is refused.
         """
-        return guarded(self, function)(*args, **kwargs)
+        code = getattr(function, "__code__", None)
+        if code is None or code.co_flags & IS_LAZY:
+            return guarded(self, function)(*args, **kwargs)
+        permit = self.acquire()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            permit.end_by_error(error)
+            raise
+        if type(result) is CoroutineType:
+            return cast("T", awaited(permit, cast("Any", result)))
+        permit.success()
+        return result
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Guard a function, coroutine function, generator or async generator function."""
@@ -400,6 +277,7 @@ class Breaker:
         permit = self.acquire()
         permit._outer = _entered.get()
         _entered.set(permit)
+        self._blocks[permit] = True
         return permit
 
     def __exit__(
@@ -408,11 +286,30 @@ class Breaker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = _entered.get()
+        permit = self._leave_block()
         if permit is not None:
-            _entered.set(permit._outer)
-            permit._outer = None
             permit.end_by_error(error)
+
+    def _leave_block(self) -> Permit | None:
+        """Find the permit of the block that ends: the innermost of this breaker around here."""
+        blocks = self._blocks
+        inner, permit = None, _entered.get()
+        while permit is not None:
+            if permit.breaker is self and blocks.pop(permit, False):
+                # Blocks in generators need not end in the order in which they began.
+                if inner is None:
+                    _entered.set(permit._outer)
+                else:
+                    inner._outer = permit._outer
+                permit._outer = None
+                return permit
+            inner, permit = permit, permit._outer
+        # It was entered in a context that is gone: a generator that a thread pool runs step by
+        # step has one per step. One permit of this breaker is as good as another.
+        for permit in tuple(blocks):
+            if blocks.pop(permit, False):
+                return permit
+        return None
 
     async def __aenter__(self) -> Permit:
         return self.__enter__()
@@ -456,11 +353,8 @@ class Breaker:
         self._decide(lambda circuit: circuit.reset(now, _reasons.by_hand("reset", "")))
 
     def _decide(self, change: Callable[[Circuit], None]) -> None:
-        self._lock.acquire()
-        try:
+        with self._lock:
             change(self._circuit)
-        finally:
-            self._lock.release()
         if self._circuit.events:
             self._deliver()
 
@@ -483,28 +377,19 @@ class Breaker:
     def metrics(self) -> Metrics:
         """Counts and latencies, all of one moment."""
         now = self._clock()
-        self._lock.acquire()
-        try:
+        with self._lock:
             return measure(self.key, self._mode, self._circuit, now)
-        finally:
-            self._lock.release()
 
     def explain(self) -> str:
         """Say in one plain sentence what it does now, and which numbers decided."""
         now = self._clock()
-        self._lock.acquire()
-        try:
+        with self._lock:
             return explain(self._mode, self._circuit, self.policy, now)
-        finally:
-            self._lock.release()
 
     def z_score(self, latency: float) -> float:
         """How many standard deviations of log latency a latency (s) lies above the median."""
-        self._lock.acquire()
-        try:
+        with self._lock:
             return self._circuit.baseline.z_score(latency)
-        finally:
-            self._lock.release()
 
     @property
     def slow_threshold(self) -> float:
@@ -527,27 +412,28 @@ class Breaker:
         """
         circuit = self._circuit
         while True:
-            self._lock.acquire()
-            try:
+            with self._lock:
                 if self._delivering or not circuit.events:
                     return
                 self._delivering = True
-                events, circuit.events = circuit.events, []
-            finally:
-                self._lock.release()
+                # One at a time: what a listener raises past us loses none of the others.
+                transition = circuit.events.pop(0)
             try:
-                self._hub.deliver(events)
+                self._hub.deliver(transition)
             finally:
                 self._delivering = False
 
 
+# Breakers that no registry knows (any more), for what follows a fork.
+loose_breakers: weakref.WeakSet[Breaker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for breaker in list(loose_breakers):
+        breaker.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 _new_permit = object.__new__
-
-
-def _name(error: BaseException | str | None) -> str:
-    """Name a failure in a reason: type and message, never the traceback and its frames."""
-    if isinstance(error, BaseException):
-        message = str(error)
-        name = type(error).__name__
-        return f"{name}: {message!r}"[:120] if message else name
-    return repr(error)[1:-1][:120] if error else ""

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
     from recloser._breaker import Breaker
+    from recloser._permit import Permit
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+"""Flags of code whose call only begins it."""
 
 
 def guarded(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a function so that each call of it is one call to the breaker.
 
-    The call of a generator begins with its first item and ends with its last.
+    The call of a generator begins when its first item is asked for and ends with its last; its
+    latency is that of the first, because the pace of the others is the consumer's too.
 
     Raises:
-        TypeError: `function` cannot be called, or is a class: guard one of its methods.
+        TypeError: `function` cannot be called, or is a class (guard one of its methods) or a
+            static or class method (guard the function within).
     """
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"a breaker guards a function, not {function!r}")
+    if isinstance(function, staticmethod):
+        raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
     target = function
     while isinstance(target, functools.partial):
         target = target.func
@@ -50,10 +59,18 @@ def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
         except BaseException as error:
             permit.end_by_error(error)
             raise
+        if type(result) is CoroutineType:  # a plain function around a coroutine function
+            return cast("T", awaited(permit, cast("Any", result)))
         permit.success()
         return result
 
     return call
+
+
+async def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine, and end its permit with it."""
+    with permit:
+        return await coroutine
 
 
 def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]:
@@ -76,8 +93,25 @@ def _generator(
     breaker: Breaker, function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with breaker.acquire():
-            return (yield from function(*args, **kwargs))
+        with breaker.acquire() as permit:
+            inner = function(*args, **kwargs)
+            # `yield from` would not tell when the first item is there.
+            try:
+                item = next(inner)
+                permit.mark()
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        item = inner.throw(error)
+                    else:
+                        item = next(inner) if sent is None else inner.send(sent)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                inner.close()
 
     return call
 
@@ -86,24 +120,23 @@ def _async_generator(
     breaker: Breaker, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with breaker.acquire():
+        with breaker.acquire() as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:
-                step = inner.__anext__()
+                item = await anext(inner)
+                permit.mark()
                 while True:
-                    try:
-                        item = await step
-                    except StopAsyncIteration:
-                        return
                     try:
                         sent = yield item
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        step = inner.athrow(error)
+                        item = await inner.athrow(error)
                     else:
-                        step = inner.__anext__() if sent is None else inner.asend(sent)
+                        item = await (anext(inner) if sent is None else inner.asend(sent))
+            except StopAsyncIteration:
+                return
             finally:
                 await inner.aclose()
 

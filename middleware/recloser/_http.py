@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
 from typing import Any
 
-from recloser._breaker import Breaker, Permit
+from recloser._breaker import Breaker
 from recloser._events import Mode
 from recloser._outcome import Outcome
+from recloser._permit import Permit
 from recloser._registry import Registry
 
 PERMIT = "recloser.permit"
@@ -171,6 +172,9 @@ class Gate:
         path: Where a request has its path.
         root: Where a request says at which path the app is mounted, if `path` includes that.
 
+    Attributes:
+        plain: Whether a status below 400 is a success, without asking anyone.
+
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: A pattern can never match, or the mode is unknown.
@@ -187,6 +191,7 @@ class Gate:
         "_path",
         "_remembered",
         "_root",
+        "plain",
         "registry",
     )
 
@@ -214,6 +219,7 @@ class Gate:
         self._enforces = mode is Mode.ENFORCE
         self._key = key
         self._classify = classify
+        self.plain = classify is None
         self._exempt = exempt if callable(exempt) else None
         self._exemptions = Exemptions(() if callable(exempt) else exempt)
         self._remembered = self._exemptions.remembered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from recloser._events import Listener, State, Transition
 from recloser._stall import StallWatch
@@ -42,22 +42,29 @@ class Hub:
 
         return unsubscribe
 
-    def deliver(self, transitions: Iterable[Transition]) -> None:
-        """Log transitions and hand them to every listener; contain what those raise."""
-        for transition in transitions:
-            opened = transition.before is State.CLOSED and transition.after is State.OPEN
-            level = logging.WARNING if opened else logging.INFO
+    def deliver(self, transition: Transition) -> None:
+        """Log a transition and hand it to every listener; contain what those raise."""
+        opened = transition.before is State.CLOSED and transition.after is State.OPEN
+        level = logging.WARNING if opened else logging.INFO
+        try:
             _log.log(level, "%s", transition, extra={"recloser_key": transition.key})
-            for listener in self._listeners:
-                try:
-                    listener.on_transition(transition)
-                except Exception as error:
-                    self.fault("listener", error)
+        except Exception as error:  # a handler of the user
+            self.fault("logging", error)
+        for listener in self._listeners:
+            try:
+                listener.on_transition(transition)
+            except Exception as error:
+                self.fault("listener", error)
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault that must not reach the call; log it, once a minute per place."""
         self.faults += 1
         now = time.monotonic()
-        if now - self._logged_at.get(where, -_LOG_EVERY) >= _LOG_EVERY:
-            self._logged_at[where] = now
+        if now - self._logged_at.get(where, -_LOG_EVERY) < _LOG_EVERY:
+            return
+        self._logged_at[where] = now
+        # Nothing is left to tell what a handler of the user raises; it is one more fault.
+        try:
             _log.warning("fault in %s, the call was admitted: %r", where, error, exc_info=error)
+        except Exception:
+            self.faults += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import cast
 
 from recloser._errors import BreakerOpenError
 
@@ -32,7 +33,8 @@ class Outcome(enum.Enum):
         if isinstance(error, BreakerOpenError):
             return Outcome.IGNORED
         if isinstance(error, BaseExceptionGroup):
-            leaves = {Outcome.of_error(leaf) for leaf in error.exceptions}
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            leaves = {Outcome.of_error(leaf) for leaf in group.exceptions}
             for worst in (Outcome.FAILURE, Outcome.CANCELLED):
                 if worst in leaves:
                     return worst

@@ -206,7 +206,7 @@ def _after_fork() -> None:
     for registry in list(_registries):
         registry._lock = Lock()
         for breaker in registry.breakers():
-            breaker._new_lock()
+            breaker.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from recloser._breaker import Breaker, Permit
+from recloser._breaker import Breaker
 from recloser._events import Mode
 from recloser._http import (
     DEFAULT_EXEMPT,
@@ -33,6 +33,7 @@ from recloser._http import (
     Gate,
     KeyFunction,
 )
+from recloser._permit import Permit
 from recloser._refusal import Refusals
 from recloser._registry import Registry
 
@@ -44,14 +45,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_TRAILERS = "http.response.trailers"
 # Messages that can be the last of a response, and what in them says that more is to come.
-_CAN_END: Mapping[str, str] = {
+_SAYS_MORE: Mapping[str, str] = {
     "http.response.body": "more_body",
     "http.response.zerocopysend": "more_body",
     "http.response.pathsend": "more_body",
-    "http.response.trailers": "more_trailers",
+    _TRAILERS: "more_trailers",
 }
-_TRAILERS = "http.response.trailers"
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 
 
@@ -112,9 +113,7 @@ class BreakerMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
         kind = scope.get("type")
-        if kind != "http":
-            if kind == "websocket":
-                return await self._serve_websocket(scope, receive, send)
+        if kind != "http" and kind != "websocket":
             return await self.app(scope, receive, send)
         gate = self._gate
         permit = gate.admit(scope)
@@ -122,95 +121,25 @@ class BreakerMiddleware:
             return await self.app(scope, receive, send)
         if isinstance(permit, Breaker):
             return await self._refuse(permit, scope, receive, send)
-        # Closures, here, and not an object with methods: half the price.
-        judge = gate.judge
-        status: int | None = None
-        trailers = ended = False
-
-        def watched_send(message: Message) -> Awaitable[None]:
-            nonlocal status, trailers, ended
-            if ended:
-                return send(message)
-            try:
-                kind = message["type"]
-                if kind == "http.response.start":
-                    permit.mark()
-                    status = message["status"]
-                    trailers = message.get("trailers", False)
-                elif (
-                    kind in _CAN_END
-                    and not message.get(_CAN_END[kind])
-                    and status is not None
-                    and (not trailers or kind == _TRAILERS)
-                ):
-                    ended = True
-                    judge(scope, permit, status)
-                    return send(message)
-            except Exception as error:
-                # A message that cannot be read is for the server to refuse.
-                gate.registry.fault("message", error)
-            return _until_lost(send(message), permit)
-
-        async def watched_receive() -> Message:
-            message = await receive()
-            if not ended and _says_gone(message):
-                permit.cancel()
-            return message
-
+        exchange = _new(_Exchange if kind == "http" else _Handshake)
+        # Plain stores: an __init__ would cost each request one more frame.
+        exchange._gate = gate
+        exchange._permit = permit
+        exchange._receive = receive
+        exchange._scope = scope
+        exchange._send = send
+        exchange._status = None
+        exchange._trailers = exchange.ended = False
         try:
             # An illegal app returns a value; the server is to see it.
-            return await self.app(scope, watched_receive, watched_send)
+            return await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
             permit.end_by_error(error)
             raise
         finally:
-            if not ended:
+            if not exchange.ended:
                 # The client had left, or the app broke the protocol.
                 permit.cancel()
-
-    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gate = self._gate
-        permit = gate.admit(scope)
-        if permit is None:
-            return await self.app(scope, receive, send)
-        if isinstance(permit, Breaker):
-            return await self._refuse(permit, scope, receive, send)
-        status: int | None = None
-
-        def watched_send(message: Message) -> Awaitable[None]:
-            nonlocal status
-            try:
-                kind = message["type"]
-                if kind == "websocket.accept":
-                    permit.success()
-                elif kind == "websocket.close":
-                    permit.ignore()
-                elif kind == "websocket.http.response.start":
-                    permit.mark()
-                    status = message["status"]
-                elif (
-                    kind == "websocket.http.response.body"
-                    and status is not None
-                    and not message.get("more_body")
-                ):
-                    gate.judge(scope, permit, status)
-            except Exception as error:
-                gate.registry.fault("message", error)
-            return send(message) if permit.ended else _until_lost(send(message), permit)
-
-        async def watched_receive() -> Message:
-            message = await receive()
-            if not permit.ended and _says_gone(message):
-                permit.cancel()
-            return message
-
-        try:
-            return await self.app(scope, watched_receive, watched_send)
-        except BaseException as error:
-            permit.end_by_error(error)
-            raise
-        finally:
-            permit.cancel()
 
     async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
         self._gate.note_refusal(scope)
@@ -250,6 +179,89 @@ class BreakerMiddleware:
                 # Half an answer is out; only the server can end it.
                 raise
         return sent
+
+
+_new = object.__new__
+
+
+class _Exchange:
+    """One HTTP request and its response: watched, and passed on as they are."""
+
+    __slots__ = ("_gate", "_permit", "_receive", "_scope", "_send", "_status", "_trailers", "ended")
+
+    _gate: Gate
+    _permit: Permit
+    _receive: Receive
+    _scope: Scope
+    _send: Send
+    _status: int | None
+    _trailers: bool
+    ended: bool
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if not self.ended and _says_gone(message):
+            self._permit.cancel()
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        # No coroutine of its own where it need not be: one for each message would cost more than
+        # all that is done here.
+        if self.ended:
+            return self._send(message)
+        try:
+            kind = message["type"]
+            if kind == "http.response.start":
+                self._permit.mark()
+                self._status = message["status"]
+                self._trailers = message.get("trailers", False)
+            elif (
+                kind in _SAYS_MORE
+                and not message.get(_SAYS_MORE[kind])
+                and self._status is not None
+                and (not self._trailers or kind == _TRAILERS)
+            ):
+                self.ended = True
+                if self._status < 400 and self._gate.plain:
+                    self._permit.success()
+                else:
+                    self._gate.judge(self._scope, self._permit, self._status)
+                return self._send(message)
+        except Exception as error:
+            # A message that cannot be read is for the server to refuse.
+            self._gate.registry.fault("message", error)
+        return _until_lost(self._send(message), self._permit)
+
+
+class _Handshake(_Exchange):
+    """The opening of a WebSocket."""
+
+    __slots__ = ()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if self.ended:
+            return self._send(message)
+        try:
+            kind = message["type"]
+            if kind == "websocket.accept":
+                self.ended = True
+                self._permit.success()
+            elif kind == "websocket.close":
+                self.ended = True
+                self._permit.ignore()
+            elif kind == "websocket.http.response.start":
+                self._permit.mark()
+                self._status = message["status"]
+            elif (
+                kind == "websocket.http.response.body"
+                and not message.get("more_body")
+                and self._status is not None
+            ):
+                self.ended = True
+                self._gate.judge(self._scope, self._permit, self._status)
+        except Exception as error:
+            self._gate.registry.fault("message", error)
+        return _until_lost(self._send(message), self._permit)
 
 
 def _says_gone(message: Message) -> bool:

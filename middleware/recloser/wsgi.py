@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, cast
 
-from recloser._breaker import Breaker, Permit
+from recloser._breaker import Breaker
 from recloser._events import Mode
 from recloser._http import (
     DEFAULT_EXEMPT,
@@ -34,6 +34,7 @@ from recloser._http import (
     Gate,
     KeyFunction,
 )
+from recloser._permit import Permit
 from recloser._refusal import Refusals
 from recloser._registry import Registry
 

@@ -1,0 +1,242 @@
+"""Permit: the right to one call, and the duty to say how it ended."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from recloser._outcome import Outcome
+
+if TYPE_CHECKING:
+    from recloser._breaker import Breaker
+
+NO_TOKEN = 0
+"""The token of a permit that has ended, or never had a vote."""
+LONGEST = 1e9
+"""Seconds from which a latency is none: nobody waits 31 years, and its square is still finite."""
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
+_SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
+_IGNORED, _CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
+
+
+class Permit:
+    """The right to one call, and the duty to say how it ended.
+
+    Exactly one of `success`, `failure`, `throttled`, `ignore` and `cancel` ends it, on any
+    thread; a second one does nothing, and none of them raises. A permit that is dropped unended
+    is cancelled. As a context manager, sync or async, it classifies what the block raised.
+
+    Attributes:
+        breaker: The breaker that gave it.
+        started: When, in seconds of the breaker's clock.
+    """
+
+    __slots__ = ("_marked", "_outer", "_token", "breaker", "started")
+
+    breaker: Breaker
+    started: float
+    _token: int
+    _marked: float | None
+    _outer: Permit | None
+
+    # Made by Breaker.try_acquire() through __new__ and plain stores: an __init__ would cost each
+    # call one more frame.
+
+    def success(self) -> None:
+        """The callee answered."""
+        token, self._token = self._token, NO_TOKEN
+        if not token:
+            return
+        breaker = self.breaker
+        circuit = breaker._circuit
+        try:
+            now = breaker._clock()
+            marked = self._marked
+            if marked is None:
+                latency = now - self.started
+            else:
+                latency = marked - self.started
+                circuit.marked.pop(token, None)
+            if not 0.0 <= latency < LONGEST:
+                self._token = token
+                self._end(_IGNORED, None, None, "")
+                return
+            # Breaker.try_acquire() tells how the lock is handled.
+            try:
+                breaker._lock.acquire()
+                if breaker._deciding:
+                    circuit.dropped.append(token)
+                    return
+                breaker._deciding = True
+                try:
+                    circuit.succeed(token, latency, now)
+                finally:
+                    breaker._deciding = False
+            finally:
+                breaker._lock.release()
+        except Exception as error:
+            breaker._lose(token, error)
+        if circuit.events:
+            breaker._deliver()
+
+    def failure(
+        self, error: BaseException | str | None = None, *, retry_after: float | None = None
+    ) -> None:
+        """The callee failed.
+
+        Args:
+            error: What to name in the reason, should this open the breaker: `HTTP 502`.
+            retry_after: Seconds for which it asked to be left alone, if it did. It stays open at
+                least that long, should it open.
+        """
+        self._end(_FAILURE, error, retry_after, "retry_after")
+
+    def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
+        """The callee said "later": leave it alone until then, with no vote on its health.
+
+        Args:
+            retry_after: Seconds, capped by `Policy.max_retry_after`; None or <= 0 only counts.
+            quota: Money or quota is used up, which will not heal soon: without `retry_after`
+                leave it alone for `Policy.quota_open_for`.
+        """
+        self._end(_THROTTLED, None, retry_after, "quota" if quota else "retry_after")
+
+    def ignore(self) -> None:
+        """The call says nothing of the callee: the caller's own fault."""
+        self._end(_IGNORED, None, None, "")
+
+    def cancel(self) -> None:
+        """The caller went away: no vote, unless the call had already been slow."""
+        self._end(_CANCELLED, None, None, "")
+
+    def end(
+        self,
+        outcome: Outcome,
+        *,
+        error: BaseException | str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        """End it with an outcome; the general form of the five above."""
+        if outcome is _SUCCESS:
+            self.success()
+        else:
+            self._end(outcome, error, retry_after, "retry_after")
+
+    def end_by_error(self, error: BaseException | None) -> None:
+        """End it with what the call raised, None if nothing, as the breaker classifies it."""
+        if error is None:
+            self.success()
+        elif self._token:
+            self._end(self.breaker._classify(error), error, None, "")
+
+    def _end(
+        self,
+        outcome: Outcome,
+        error: BaseException | str | None,
+        retry_after: float | None,
+        rule: str,
+    ) -> None:
+        """End it in any way but a success."""
+        token, self._token = self._token, NO_TOKEN
+        if not token:
+            return
+        breaker = self.breaker
+        circuit = breaker._circuit
+        try:
+            now = breaker._clock()
+            marked = self._marked
+            latency = (now if marked is None else marked) - self.started
+            circuit.marked.pop(token, None)
+            if not 0.0 <= latency < LONGEST:
+                breaker._hub.strange_latencies += 1
+                now, latency = self.started, 0.0
+            wait = breaker._capped(retry_after, rule)
+            what = _name(error) if outcome is _FAILURE else ""
+            try:
+                breaker._lock.acquire()
+                if breaker._deciding:
+                    circuit.dropped.append(token)
+                    return
+                breaker._deciding = True
+                try:
+                    if outcome is _FAILURE:
+                        circuit.fail(token, latency, now, what, wait)
+                    elif outcome is _THROTTLED:
+                        circuit.throttle(token, now, wait, rule)
+                    else:
+                        circuit.end_without_vote(token, outcome, latency, now)
+                finally:
+                    breaker._deciding = False
+            finally:
+                breaker._lock.release()
+        except Exception as fault:
+            breaker._lose(token, fault)
+        if circuit.events:
+            breaker._deliver()
+
+    def mark(self) -> None:
+        """Take the latency here (the first byte); the verdict still comes at the end.
+
+        From here on the call is not overdue, however long the answer is.
+        """
+        try:
+            self._marked = now = self.breaker._clock()
+        except Exception as error:
+            self.breaker._hub.fault("clock", error)
+            return
+        if self._token:
+            self.breaker._circuit.marked[self._token] = now
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call has ended, or never had a vote (mode observe or disabled)."""
+        return self._token == NO_TOKEN
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the call decides about a recovery."""
+        return self.breaker._circuit.is_probe(self._token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end_by_error(error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end_by_error(error)
+
+    def __del__(self) -> None:
+        # No lock here: the collector may run while this very thread holds it.
+        if self._token:
+            self.breaker._circuit.dropped.append(self._token)
+
+    def __repr__(self) -> str:
+        state = "ended" if self.ended else "probe" if self.is_probe else "in flight"
+        return f"<Permit {self.breaker.key!r} {state}>"
+
+
+def _name(error: BaseException | str | None) -> str:
+    """Name a failure in a reason: type and message, never the traceback and its frames."""
+    name = type(error).__name__ if isinstance(error, BaseException) else ""
+    try:
+        message = str(error or "")[:120]
+    except Exception:  # the user's own __str__
+        return name
+    # repr() keeps control characters of a message out of logs.
+    if not name:
+        return repr(message)[1:-1]
+    return f"{name}: {message!r}" if message else name
