@@ -1,0 +1,1 @@
+"""Other projects' own tests, run through us: `python -m tests.foreign starlette`."""
