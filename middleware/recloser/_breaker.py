@@ -89,8 +89,8 @@ class Breaker:
         self._hub = _hub if _hub is not None else Hub()
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self.mode = mode
-        # The permits of all `with breaker:` blocks that are entered.
-        self._blocks: dict[Permit, bool] = {}
+        # The permits of all `with breaker:` blocks that are entered, once there are any.
+        self._blocks: dict[Permit, bool] | None = None
         # Whether this lock is held to change the circuit.
         self._deciding = False
         self._delivering = False
@@ -277,7 +277,12 @@ class Breaker:
         permit = self.acquire()
         permit._outer = _entered.get()
         _entered.set(permit)
-        self._blocks[permit] = True
+        blocks = self._blocks
+        if blocks is None:
+            with self._lock:  # once
+                if (blocks := self._blocks) is None:
+                    self._blocks = blocks = {}
+        blocks[permit] = True
         return permit
 
     def __exit__(
@@ -293,6 +298,8 @@ class Breaker:
     def _leave_block(self) -> Permit | None:
         """Find the permit of the block that ends: the innermost of this breaker around here."""
         blocks = self._blocks
+        if blocks is None:
+            return None
         inner, permit = None, _entered.get()
         while permit is not None:
             if permit.breaker is self and blocks.pop(permit, False):
@@ -377,8 +384,14 @@ class Breaker:
     def metrics(self) -> Metrics:
         """Counts and latencies, all of one moment."""
         now = self._clock()
+        circuit = self._circuit
         with self._lock:
-            return measure(self.key, self._mode, self._circuit, now)
+            circuit.take_back_dropped(now)
+            wait = self._finite(circuit.wait(now)) if self._mode is _ENFORCE else 0.0
+            metrics = measure(self.key, self._mode, circuit, wait)
+        if circuit.events:
+            self._deliver()
+        return metrics
 
     def explain(self) -> str:
         """Say in one plain sentence what it does now, and which numbers decided."""

@@ -32,6 +32,8 @@ _CANCELLED = Outcome.CANCELLED
 # Good calls between two looks at threshold, weights and rate: a history of a thousand changes
 # little in so few, and the look costs as much as ten calls.
 _REFRESH_EVERY = 128
+# What keys without long answers have in common instead of a table each; nothing is ever put in.
+_NO_CALLS: dict[int, float] = {}
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
 
@@ -111,12 +113,12 @@ class Circuit:
         self.events: list[Transition] = []
         self._serial = 0
         self._in_flight: dict[int, float] = {}
-        self._answering: dict[int, float] = {}
+        self._answering = _NO_CALLS
         self._older: dict[int, float] = {}
         self._outdated = 0  # the last token of earlier generations
         self._outage: Outage | None = None
         self.dropped: list[int] = []
-        self.marked: dict[int, float] = {}
+        self.marked = _NO_CALLS
         self.held: list[float] = []
         self._check_at = 0.0
         self._last_failure = ""
@@ -194,6 +196,8 @@ class Circuit:
                 self._vote_bad(now, slow=True)
         elif self.state is _CLOSED:
             # It has begun to answer in time and is only long: the verdict comes at its end.
+            if self._answering is _NO_CALLS:
+                self._answering = {}
             self._answering[token] = started
         else:
             # As a probe that has to do: an answer without end would never let us close.
@@ -322,6 +326,12 @@ class Circuit:
         if self.state is _CLOSED:
             self._begin_outage(now)
         self._open(now, self.look_at, _reasons.told_to_wait(wait, rule))
+
+    def mark(self, token: int, now: float) -> None:
+        """A call begins to answer; may be called without the lock."""
+        if self.marked is _NO_CALLS:
+            self.marked = {}
+        self.marked[token] = now
 
     def _take(self, token: int) -> bool:
         """Take back the permit of a call that has a vote; tell whether it had one."""

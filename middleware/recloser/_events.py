@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 
@@ -44,7 +43,8 @@ class Reason:
 
     rule: str
     sentence: str
-    numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # A plain dict, for what is pickled, copied or made JSON: a BreakerOpenError carries it.
+    numbers: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def __str__(self) -> str:
         return self.sentence

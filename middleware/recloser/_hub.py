@@ -34,7 +34,13 @@ class Hub:
         self.strange_latencies: int = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send transitions to a listener; call the result to stop."""
+        """Send transitions to a listener; call the result to stop.
+
+        Raises:
+            TypeError: It has no method `on_transition`.
+        """
+        if not callable(getattr(listener, "on_transition", None)):
+            raise TypeError(f"a listener has a method on_transition, not so {listener!r}")
         self._listeners = (*self._listeners, listener)
 
         def unsubscribe() -> None:

@@ -75,7 +75,7 @@ class Metrics:
     retry_after: float
 
 
-def measure(key: str, mode: Mode, circuit: Circuit, now: float) -> Metrics:
+def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metrics:
     """Read the figures off a circuit; the caller holds the lock."""
     count = circuit.successes + circuit.failures
     mean = circuit.latency_sum / count if count else 0.0
@@ -109,7 +109,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, now: float) -> Metrics:
         surprise=circuit.evidence.surprise,
         enough=circuit.evidence.enough,
         generation=circuit.generation,
-        retry_after=circuit.wait(now),
+        retry_after=retry_after,
     )
 
 

@@ -185,7 +185,7 @@ class Permit:
             self.breaker._hub.fault("clock", error)
             return
         if self._token:
-            self.breaker._circuit.marked[self._token] = now
+            self.breaker._circuit.mark(self._token, now)
 
     @property
     def ended(self) -> bool:

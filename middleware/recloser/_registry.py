@@ -8,10 +8,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from random import random as default_random
-from threading import Lock
+from threading import RLock
 from types import MappingProxyType
 
-from recloser._breaker import Breaker
+from recloser._breaker import Breaker, loose_breakers
 from recloser._events import Listener, Mode, State
 from recloser._hub import Hub
 from recloser._policy import Policy
@@ -19,15 +19,17 @@ from recloser._stall import StallWatch
 
 OVERFLOW_KEY = "<overflow>"
 """The key that is shared when `max_keys` breakers exist and none may be evicted."""
+# Breakers looked at to find one to evict: Redis samples 5 of millions, and 10 are nearly exact.
+_SAMPLE = 16
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
 
 class Registry:
     """The breakers of one process, made on first use.
 
-    At most `max_keys` exist. A further key evicts the one that was not used for longest (by
-    second chance, so nearly), but never one that is open, half-open or has calls in flight; when
-    all are, the new key gets the breaker of `OVERFLOW_KEY`. Both are counted.
+    At most `max_keys` exist. A further key evicts one that was little used of late, but never one
+    that is open, half-open or has calls in flight. When none of those it looks at may go, the new
+    key gets the breaker of `OVERFLOW_KEY`, which exists besides. Both are counted.
 
     Args:
         policy: The policy of every key that `policies` does not name.
@@ -79,7 +81,8 @@ class Registry:
         self._breakers: dict[str, Breaker] = {}
         # Calls asked for of each key when eviction last came by.
         self._seen: dict[str, int] = {}
-        self._lock = Lock()
+        # Reentrant: a finalizer, run by the collector inside of it, may ask for a breaker.
+        self._lock = RLock()
         self.evicted: int = 0
         self.overflowed: int = 0
         _registries.add(self)
@@ -100,11 +103,14 @@ class Registry:
             breaker = self._breakers.get(key)
             if breaker is not None:
                 return breaker
-            if len(self._breakers) >= self._max_keys and not self._evict_one():
+            while len(self._breakers) >= self._max_keys:
+                if self._evict_one():
+                    continue
                 self.overflowed += 1
                 if (shared := self._breakers.get(OVERFLOW_KEY)) is not None:
                     return shared
                 key = OVERFLOW_KEY
+                break
             breaker = Breaker(
                 key,
                 self.policy_for(key),
@@ -113,23 +119,32 @@ class Registry:
                 mode=self._mode,
                 _hub=self._hub,
             )
-            self._breakers[key] = breaker
-            return breaker
+            return self._breakers.setdefault(key, breaker)
 
     def _evict_one(self) -> bool:
-        """Drop the first breaker in line that is idle; those in use go to the end of the line."""
-        # Twice round: after the first turn every idle key has been seen.
-        for _ in range(2 * len(self._breakers)):
+        """Drop the least used of the first breakers in line; the others go to the end of it."""
+        spare, spare_uses = None, 0
+        for _ in range(min(_SAMPLE, len(self._breakers))):
             key, breaker = next(iter(self._breakers.items()))
             circuit = breaker._circuit
-            busy = circuit.state is not State.CLOSED or circuit.in_flight
-            if not busy and self._seen.get(key) == circuit.asked:
-                del self._breakers[key], self._seen[key]
-                self.evicted += 1
-                return True
-            self._breakers[key] = self._breakers.pop(key)
-            self._seen[key] = circuit.asked
-        return False
+            asked = circuit.asked
+            uses = asked - self._seen.get(key, 0)
+            idle = circuit.state is State.CLOSED and not circuit.in_flight
+            if idle and (spare is None or uses < spare_uses):
+                spare, spare_uses = key, uses
+                if uses == 0:
+                    break
+            if self._breakers.pop(key, None) is not None:
+                self._breakers[key] = breaker
+            self._seen[key] = asked
+        evicted = self._breakers.pop(spare, None) if spare is not None else None
+        if spare is None or evicted is None:
+            return False
+        self._seen.pop(spare, None)
+        # Somebody may hold on to it, a decorated function for one.
+        loose_breakers.add(evicted)
+        self.evicted += 1
+        return True
 
     def policy_for(self, key: str) -> Policy:
         """The policy that a key gets: its own, else of the first pattern it fits, else the default."""
@@ -143,7 +158,8 @@ class Registry:
 
     def breakers(self) -> list[Breaker]:
         """All breakers there are, in no particular order."""
-        return list(self._breakers.values())
+        with self._lock:  # or one that is on its way to the end of the line would be missed
+            return list(self._breakers.values())
 
     def __iter__(self) -> Iterator[Breaker]:
         return iter(self.breakers())
@@ -204,7 +220,7 @@ _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 def _after_fork() -> None:
     # Another thread of the parent may have held a lock; nobody in this process would release it.
     for registry in list(_registries):
-        registry._lock = Lock()
+        registry._lock = RLock()
         for breaker in registry.breakers():
             breaker.after_fork()
 
