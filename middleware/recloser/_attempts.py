@@ -281,9 +281,7 @@ class Attempts(Generic[T]):
 
 
 def _paused(breaker: Breaker) -> bool:
-    """Whether it is open for another reason than its health."""
-    if breaker.state is State.CLOSED:
-        return False
+    """Whether a breaker that refuses does so for another reason than its health."""
     reason = breaker.refusal().reason
     return reason is not None and reason.rule in _PAUSED
 

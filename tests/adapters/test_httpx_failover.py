@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 from collections import Counter
@@ -17,6 +18,7 @@ from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Regis
 from recloser.testing import ManualClock, no_jitter, open_breaker
 
 LIBRARIES = [name for name in ("httpx", "httpx2") if find_spec(name)]
+HANG = b"hang"
 Run = Callable[[Awaitable[Any]], Any]
 
 
@@ -127,6 +129,8 @@ class World:
 
         async def apieces() -> AsyncIterator[bytes]:
             for chunk in pieces():
+                if chunk == HANG:
+                    await asyncio.get_running_loop().create_future()
                 yield chunk
 
         def answer(request: Any) -> Any:
@@ -138,8 +142,6 @@ class World:
     def hang(self, request: Any) -> Any:
         """Answer nothing: the client's read time-out, or the cut on asyncio, ends it."""
         if self.asynchronous:
-            import asyncio
-
             return asyncio.get_running_loop().create_future()
         self.clock.advance(request.extensions["timeout"]["read"])
         raise self.lib.ReadTimeout("test")
@@ -168,6 +170,13 @@ def world(
     return World(library, asynchronous=kind == "async", registry=registry, clock=clock, run=run)
 
 
+@pytest.fixture(params=LIBRARIES)
+def async_world(
+    request: pytest.FixtureRequest, registry: Registry, clock: ManualClock, run: Run
+) -> World:
+    return World(request.param, asynchronous=True, registry=registry, clock=clock, run=run)
+
+
 # Where a request goes
 
 
@@ -190,6 +199,23 @@ def test_a_request_to_any_of_the_base_urls_goes_to_whoever_can(world: World) -> 
     assert str(world.received["b"][0].url) == "https://b.example/v1?x=1"
     world.request("GET", "https://a.example:443/api")
     assert str(world.received["b"][1].url) == "https://b.example/"
+
+
+def test_a_transport_tells_paths_apart_and_forgets_old_ones(world: World, run: Run) -> None:
+    transport = world.transport()
+
+    async def asend(path: str) -> None:
+        await transport.handle_async_request(world.lib.Request("GET", f"http://failover{path}"))
+
+    for number in range(600):
+        path = f"/users/{number}"
+        if world.asynchronous:
+            run(asend(path))
+        else:
+            transport.handle_request(world.lib.Request("GET", f"http://failover{path}"))
+        assert str(world.received["a"][-1].url) == f"https://a.example/api{path}"
+
+    assert len(transport.planner._urls) <= 256
 
 
 def test_of_base_urls_within_each_other_the_longer_counts(world: World) -> None:
@@ -557,6 +583,46 @@ def test_an_answer_that_is_given_up_is_closed(world: World) -> None:
 
     assert world.request("GET").text == "b"
     assert body.closed == 1
+
+
+def test_a_stream_that_hangs_before_its_first_chunk_is_blamed_even_before_slow_is_known(
+    world: World,
+) -> None:
+    """A sync client's read time-out raises there; on asyncio the attempt is cut off."""
+    silent = HANG if world.asynchronous else world.lib.ReadTimeout("test")
+    world.answers["a"] = world.events(silent)
+
+    assert world.request("GET").text == "b"
+    assert world.registry["a"].metrics().failures == 1
+    assert world.in_flight() == 0
+
+
+def test_whoever_leaves_in_the_middle_of_a_stream_ends_the_call_there(
+    async_world: World, run: Run
+) -> None:
+    world = async_world
+    world.answers["a"] = world.events(b"data: 1\n\n", HANG)
+    transport = world.transport()
+
+    async def leave() -> Any:
+        response = await transport.handle_async_request(world.lib.Request("GET", "http://failover"))
+
+        async def read() -> None:
+            async for _ in response.stream:
+                pass
+
+        task = asyncio.create_task(read())
+        await asyncio.sleep(1.0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return response
+
+    response = run(leave())
+
+    assert world.in_flight() == 0
+    assert world.registry["a"].metrics().failures == 0
+    del response
 
 
 def test_an_empty_event_stream_is_an_answer(world: World) -> None:

@@ -506,6 +506,19 @@ def test_the_least_bad_is_who_gave_the_latest_good_answer_and_its_call_has_no_vo
     assert fates(fleet.deliveries[-1])[-1] == ("b", Fate.SERVED)
 
 
+def test_nobody_who_is_open_is_called_unless_that_was_asked_for(
+    registry: Registry, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    trip(registry, "a")
+    trip(registry, "b")
+
+    with pytest.raises(BreakerOpenError):
+        invoke(fleet.failover, fleet.send, repeatable=True)
+
+    assert not fleet.sent
+
+
 def test_among_those_who_never_answered_it_is_who_may_be_probed_soonest(
     registry: Registry, clock: ManualClock, invoke: Invoke
 ) -> None:
@@ -730,6 +743,19 @@ def test_what_is_normal_limits_a_repeatable_attempt_and_any_connection(
 
     assert repeatable == [pytest.approx((3 * slow, 3 * slow)), (30.0, 30.0)]
     assert single == [pytest.approx((30.0, 3 * slow)), (30.0, 30.0)]
+
+
+def test_a_client_is_never_given_a_time_out_of_nothing(
+    registry: Registry, clock: ManualClock
+) -> None:
+    """To some of them that means no limit at all."""
+
+    def send(attempt: Any) -> tuple[float, float]:
+        clock.advance(1000.0)
+        return attempt.timeout, attempt.connect_timeout
+
+    for repeatable in (True, False):
+        assert min(Fleet(registry, "a").failover.call(send, repeatable=repeatable)) > 0.0
 
 
 def test_the_last_who_can_serve_gets_all_the_time_there_is(
@@ -1096,6 +1122,21 @@ def test_after_commit_nothing_is_cut_off_and_nobody_else_is_tried(
     assert fleet.sent == {"a": 1}
     assert registry["a"].metrics().failures == 1
     assert fates(fleet.deliveries[-1]) == [("a", Fate.SERVED)]
+
+
+def test_what_was_committed_stays_so(registry: Registry) -> None:
+    fleet = Fleet(registry, "a", "b")
+
+    for attempt in fleet.failover.attempts(repeatable=True):
+        with attempt:
+            attempt.commit()
+            attempt.commit()
+            assert not attempt.moves_on(Outcome.FAILURE)
+            attempt.end(Outcome.FAILURE)
+
+    assert len(fleet.deliveries) == 1
+    assert registry["a"].metrics().failures == 1
+    assert registry["b"].metrics().calls == 0
 
 
 def test_an_answer_that_is_read_may_be_given_up(registry: Registry) -> None:
