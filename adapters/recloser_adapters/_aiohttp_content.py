@@ -30,8 +30,7 @@ def watch_content(response: aiohttp.ClientResponse, watch: BodyWatch) -> None:
         if content.is_eof():
             # A small body comes with its headers: nothing is left to see.
             return
-    # The annotation of `content` asks for a StreamReader; this is one to all but the annotation.
-    vars(response)["content"] = WatchedContent(content, watch)
+    response.content = WatchedContent(content, watch)  # type: ignore[assignment]  # one to isinstance
 
 
 class WatchedContent:

@@ -7,6 +7,7 @@ it sees them through protocols, and each adapter completes its classes with its 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
@@ -30,6 +31,11 @@ REFUSED = "recloser.refused"
 """In the extensions of a response that we made up: an outer breaker must not count it."""
 
 OnRefuse = Literal["raise", "response"]
+
+# Names as they came, names in lower case, and values, all as bytes, in all versions of both
+# libraries. `headers.get()` decodes each of them, and would be the dearest step of a guarded call.
+# (Not by vars(): an object that was asked for its dictionary is slower ever after.)
+_raw_items: Callable[[object], Any] = attrgetter("_list")
 
 
 class URL(Protocol):
@@ -274,8 +280,8 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
     def handle_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
         ticket = self.outbound.admit(request)
-        if ticket is None:
-            return self.refused(request, self.outbound.refusal(request))
+        if isinstance(ticket, BreakerOpenError):
+            return self.refused(request, ticket)
         try:
             response = self.wrapped.handle_request(request)
         except BaseException as error:
@@ -307,8 +313,8 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
         ticket = self.outbound.admit(request)
-        if ticket is None:
-            return self.refused(request, self.outbound.refusal(request))
+        if isinstance(ticket, BreakerOpenError):
+            return self.refused(request, ticket)
         try:
             response = await self.wrapped.handle_async_request(request)
         except BaseException as error:
@@ -335,16 +341,12 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
 
 
 def _is_event_stream(headers: Mapping[str, str]) -> bool:
-    """Whether the headers announce server-sent events.
-
-    `headers.get()` decodes every header, and would be the dearest step of a guarded call: `_list`
-    holds lower-cased names and values as bytes in all versions of both libraries.
-    """
+    """Whether the headers announce server-sent events."""
     try:
-        for _, name, value in headers.__dict__["_list"]:
+        for _, name, value in _raw_items(headers):
             if name == b"content-type":
                 return bool(value[:17].lower() == b"text/event-stream")
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (AttributeError, TypeError, ValueError):
         return is_event_stream(headers.get("content-type", ""))
     return False
 

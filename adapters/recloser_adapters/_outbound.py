@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Generic, Literal, Self, TypeVar
 
 from recloser import (
-    Breaker,
     BreakerOpenError,
     Outcome,
     Permit,
@@ -194,12 +193,6 @@ class Outbound(Generic[RequestT, ResponseT]):
         self._key_of = self._ask if self._key_function is not by_host else by_host
         self._on_end = on_end
 
-    def breaker(self, request: RequestT) -> Breaker | None:
-        """The breaker of a request; None if it is not guarded."""
-        # Without a host the client will say what is wrong with the URL.
-        key = self._key or self._key_of(request)
-        return self.registry[key] if key else None
-
     def _ask(self, request: RequestT) -> str | None:
         try:
             key = self._key_function(request)
@@ -210,24 +203,24 @@ class Outbound(Generic[RequestT, ResponseT]):
             self.registry.fault("key function", error)
             return self._by_host(request)
 
-    def admit(self, request: RequestT) -> Ticket | None:
-        """Ask for admission; None means refused."""
+    def admit(self, request: RequestT) -> Ticket | BreakerOpenError:
+        """Ask for admission; a refusal comes as the error that it is, unraised."""
         try:
             key = self._key or self._key_of(request)
-            permit: Ticket | None = self.registry[key].try_acquire() if key else _UNGUARDED
+            # Without a host the client will say what is wrong with the URL.
+            if not key:
+                return _UNGUARDED
+            breaker = self.registry[key]
+            permit = breaker.try_acquire()
+            if permit is None:
+                return breaker.refusal()
         except Exception as error:
             # Only a decision to refuse may refuse.
             self.registry.fault("outbound admission", error)
             return _UNGUARDED
-        if self._on_end is not None and isinstance(permit, Permit):
-            return Reported(permit, self.registry, self._on_end)
-        return permit
-
-    def refusal(self, request: RequestT) -> BreakerOpenError:
-        """The error of a request that was refused just now."""
-        breaker = self.breaker(request)
-        assert breaker is not None
-        return breaker.refusal()
+        if self._on_end is None:
+            return permit
+        return Reported(permit, self.registry, self._on_end)
 
     def substitute(self, request: RequestT, refusal: BreakerOpenError) -> ResponseT | None:
         """Ask a callable `on_refuse` for a response; None if there is none to be had."""

@@ -121,8 +121,8 @@ class BreakerMiddleware:
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request if its breaker admits it."""
         ticket = self.outbound.admit(request)
-        if ticket is None:
-            return self._refused(request)
+        if isinstance(ticket, BreakerOpenError):
+            return self._refused(request, ticket)
         queued = [False]
         token = _queued.set(queued)
         try:
@@ -135,8 +135,7 @@ class BreakerMiddleware:
         self._watch(ticket, response)
         return response
 
-    def _refused(self, request: ClientRequest) -> ClientResponse:
-        refusal = self.outbound.refusal(request)
+    def _refused(self, request: ClientRequest, refusal: BreakerOpenError) -> ClientResponse:
         response = self.outbound.substitute(request, refusal)
         if response is not None:
             return response

@@ -140,15 +140,15 @@ class BreakerAdapter(BaseAdapter):
     ) -> requests.Response:
         """Send a request if its breaker admits it."""
         ticket = self.outbound.admit(request)
-        if ticket is None:
-            return self._refused(request)
+        if isinstance(ticket, BreakerOpenError):
+            return self._refused(request, ticket)
         try:
             response = self.wrapped.send(request, stream, timeout, verify, cert, proxies)
         except BaseException as error:
             self._end_by_error(ticket, request, error)
             raise
         # Authentication sends its second request through this attribute.
-        vars(response)["connection"] = self
+        response.connection = self  # type: ignore[assignment]  # any adapter will do
         self._watch(ticket, response)
         return response
 
@@ -162,8 +162,9 @@ class BreakerAdapter(BaseAdapter):
             raise AttributeError(name)
         return getattr(self.wrapped, name)
 
-    def _refused(self, request: requests.PreparedRequest) -> requests.Response:
-        refusal = self.outbound.refusal(request)
+    def _refused(
+        self, request: requests.PreparedRequest, refusal: BreakerOpenError
+    ) -> requests.Response:
         response = self.outbound.substitute(request, refusal)
         if response is not None:
             return response
@@ -180,7 +181,7 @@ class BreakerAdapter(BaseAdapter):
         response.request = request
         response.headers.update(refusal_headers(refusal))
         response.raw = io.BytesIO(refusal_body(refusal))
-        vars(response)["connection"] = self
+        response.connection = self  # type: ignore[assignment]  # any adapter will do
         return response
 
     def _watch(self, ticket: Ticket, response: requests.Response) -> None:

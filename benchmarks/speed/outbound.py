@@ -1,0 +1,267 @@
+"""A guarded outbound call, next to interlock-cb's, and what it adds to a request over loopback.
+
+Each client sends through a stand-in for the network, so that what is timed is the client and its
+guard: the answer is 200 with seven headers and a body in one piece, which is read to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import io
+import multiprocessing
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from typing import Any
+
+import httpx
+import httpx2
+import requests
+from requests.adapters import HTTPAdapter
+
+from recloser_adapters.httpx import AsyncBreakerTransport, BreakerTransport
+from recloser_adapters.httpx2 import BreakerTransport as BreakerTransport2
+from recloser_adapters.requests import BreakerAdapter
+
+from .report import Goal, Section, timed
+from .rounds import Candidate, Effort, Timings, awaited, measure, plain
+
+URL = "http://127.0.0.1:8000/v1/answer"
+BODY = b"x" * 100
+HEADERS = [
+    (b"Server", b"nginx"),
+    (b"Date", b"Tue, 24 Nov 2026 08:00:00 GMT"),
+    (b"Content-Type", b"application/json"),
+    (b"Content-Length", b"100"),
+    (b"Connection", b"keep-alive"),
+    (b"Cache-Control", b"no-cache"),
+    (b"X-Request-Id", b"abcdef"),
+]
+BARE, OURS, THEIRS = "bare", "recloser", "interlock-cb"
+# The goals of the project: a third of what interlock-cb adds, a twentieth of a real request.
+LIMIT_TO_INTERLOCK = 1 / 3
+LIMIT_OF_LOOPBACK = 0.05
+
+PAIRS = 20  # rounds over loopback for each round elsewhere
+WARM_UP = 200  # requests before the first that counts
+
+Tick = Callable[[], None]
+
+
+def outbound_calls(effort: Effort, tick: Tick) -> list[Section]:
+    """Time a call of each client: bare, guarded by us, and by interlock-cb if it is installed."""
+    with asyncio.Runner() as runner:
+        return [
+            _section(
+                "httpx, a transport",
+                {
+                    BARE: _Wire(),
+                    OURS: BreakerTransport(_Wire()),
+                    THEIRS: _interlock("httpx", _Wire()),
+                },
+                lambda transport: plain(_sending(transport, httpx.Request("GET", URL))),
+                effort,
+                tick,
+            ),
+            _section(
+                "httpx2, a transport",
+                {
+                    BARE: _Wire2(),
+                    OURS: BreakerTransport2(_Wire2()),
+                    THEIRS: _interlock("httpx2", _Wire2()),
+                },
+                lambda transport: plain(_sending(transport, httpx2.Request("GET", URL))),
+                effort,
+                tick,
+            ),
+            _section(
+                "httpx, an async transport",
+                {
+                    BARE: _AsyncWire(),
+                    OURS: AsyncBreakerTransport(_AsyncWire()),
+                    THEIRS: _interlock("httpx", _AsyncWire(), "AsyncCircuitBreakerTransport"),
+                },
+                lambda transport: awaited(runner, _sending_async(transport)),
+                effort,
+                tick,
+            ),
+            _section(
+                "requests, an adapter",
+                {BARE: _Adapter(), OURS: BreakerAdapter(_Adapter()), THEIRS: _interlock_adapter()},
+                lambda adapter: plain(_requesting(adapter)),
+                effort,
+                tick,
+            ),
+        ]
+
+
+def loopback(effort: Effort, tick: Tick) -> Section:
+    """Time a request of a whole httpx client over a real connection, bare and guarded."""
+    # One request a batch: over many, the moods of the kernel are larger than what is measured.
+    pairs = Effort(effort.rounds * PAIRS, effort.keep * PAIRS, batch_ns=1)
+    with _server() as url, ExitStack() as stack:
+        # One connection for all: two of them can differ by more than what is measured.
+        wire = stack.enter_context(httpx.HTTPTransport())
+
+        def asking(transport: httpx.BaseTransport) -> Callable[[], object]:
+            client = httpx.Client(transport=transport, trust_env=False)
+            for _ in range(WARM_UP):
+                client.get(url)
+            return lambda: client.get(url)
+
+        guards = {BARE: wire, OURS: BreakerTransport(wire), THEIRS: _interlock("httpx", wire)}
+        candidates = [
+            Candidate(name, plain(asking(guard))) for name, guard in guards.items() if guard
+        ]
+        timings = measure(candidates, pairs, _every(PAIRS, tick))
+    section = timed("httpx, a request over loopback", timings, over=BARE)
+    share = timings.added(OURS, BARE) / timings.median(BARE)
+    section.goals.append(
+        Goal("a guarded request over loopback, added share", share, LIMIT_OF_LOOPBACK, "")
+    )
+    section.notes.append("CPU time of the client's thread: what waiting costs is not counted.")
+    return section
+
+
+def _every(rounds: int, tick: Tick) -> Tick:
+    """Call `tick` once in so many rounds."""
+    taken = count(1)
+
+    def sometimes() -> None:
+        if next(taken) % rounds == 0:
+            tick()
+
+    return sometimes
+
+
+def _section(
+    title: str,
+    guards: Mapping[str, Any],
+    batch: Callable[[Any], Any],
+    effort: Effort,
+    tick: Tick,
+) -> Section:
+    candidates = [Candidate(name, batch(guard)) for name, guard in guards.items() if guard]
+    timings: Timings = measure(candidates, effort, tick)
+    section = timed(title, timings, over=BARE)
+    if THEIRS in timings.names:
+        ratio = timings.added(OURS, BARE) / timings.added(THEIRS, BARE)
+        section.goals.append(
+            Goal(f"{title}, to interlock-cb's added cost", ratio, LIMIT_TO_INTERLOCK)
+        )
+    return section
+
+
+def _sending(transport: Any, request: Any) -> Callable[[], object]:
+    return lambda: transport.handle_request(request).read()
+
+
+def _sending_async(transport: Any) -> Callable[[], Awaitable[object]]:
+    request = httpx.Request("GET", URL)
+
+    async def send() -> None:
+        await (await transport.handle_async_request(request)).aread()
+
+    return send
+
+
+def _requesting(adapter: Any) -> Callable[[], object]:
+    request = requests.Request("GET", URL).prepare()
+    return lambda: adapter.send(request).content
+
+
+class _Stream(httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield BODY
+
+
+class _Wire(httpx.BaseTransport):
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers=HEADERS, stream=_Stream())
+
+
+class _Stream2(httpx2.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield BODY
+
+
+class _Wire2(httpx2.BaseTransport):
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers=HEADERS, stream=_Stream2())
+
+
+class _AsyncStream(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield BODY
+
+
+class _AsyncWire(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers=HEADERS, stream=_AsyncStream())
+
+
+class _Raw(io.BytesIO):
+    def stream(self, amount: int, decode_content: bool) -> Iterator[bytes]:
+        yield self.read()
+
+
+class _Adapter(HTTPAdapter):
+    """Makes a response as requests does, out of nothing."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
+        response = requests.Response()
+        response.status_code = 200
+        response.headers.update({name.decode(): value.decode() for name, value in HEADERS})
+        response.raw = _Raw(BODY)
+        response.url = URL
+        response.request = request
+        return response
+
+
+def _interlock(module: str, inner: object, name: str = "CircuitBreakerTransport") -> Any:
+    try:
+        return getattr(importlib.import_module(f"interlock.integrations.{module}"), name)(inner)
+    except ModuleNotFoundError:
+        return None
+
+
+def _interlock_adapter() -> Any:
+    try:
+        theirs = importlib.import_module("interlock.integrations.requests")
+    except ModuleNotFoundError:
+        return None
+    # Theirs sends by super(): the stand-in goes between it and the real adapter.
+    return type("Guarded", (theirs.CircuitBreakerAdapter, _Adapter), {})()
+
+
+@contextmanager
+def _server() -> Generator[str]:
+    """A server that answers as fast as can be, in a process of its own: no lock is shared."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = multiprocessing.get_context("fork").Process(
+        target=_serve, args=(listener,), daemon=True
+    )
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    finally:
+        server.terminate()
+        server.join()
+        listener.close()
+
+
+def _serve(listener: socket.socket) -> None:
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in HEADERS)
+    reply = b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + BODY
+
+    def answer(wire: socket.socket) -> None:
+        with wire:
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while wire.recv(65536):
+                wire.sendall(reply)
+
+    while True:
+        threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
