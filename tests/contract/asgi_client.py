@@ -13,7 +13,7 @@ from .script import Answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-App = Callable[[Any, Any, Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
 class Leaving(enum.Enum):

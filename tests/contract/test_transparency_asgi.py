@@ -40,7 +40,7 @@ TYPES = [
     None,
     7,
 ]
-messages = st.one_of(
+messages: st.SearchStrategy[Any] = st.one_of(
     st.fixed_dictionaries(
         {"type": st.sampled_from(TYPES)},
         optional={

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from recloser import BreakerOpenError, Metrics, Outcome, State
@@ -190,15 +192,15 @@ async def test_a_classifier_decides(http: Frontend, script: Script) -> None:
 
 
 async def test_a_handler_may_give_its_own_verdict(http: Frontend, script: Script) -> None:
-    permits = []
+    requests: list[Any] = []
     key = http.key
 
-    def remember(request: object) -> str:
-        permits.append(request)
+    def remember(request: Any) -> str:
+        requests.append(request)
         return key
 
     http.configure(key=remember)
-    script.on_call = lambda: permits[0]["recloser.permit"].failure("stale data served")
+    script.on_call = lambda: requests[0]["recloser.permit"].failure("stale data served")
 
     answer = await http.call()
 

@@ -17,7 +17,7 @@ from .test_verdict import OopsError, votes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 
-DENIAL = {"websocket.http.response": {}}
+DENIAL: dict[str, dict[str, str]] = {"websocket.http.response": {}}
 
 
 class Handshake:
