@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
@@ -11,6 +10,8 @@ from recloser._outcome import Outcome
 from recloser._upstream import retry_after_of
 
 if TYPE_CHECKING:
+    import asyncio
+
     from recloser._attempts import Attempts
     from recloser._permit import Permit
 
@@ -167,6 +168,9 @@ class Attempt(Generic[T]):
         return self._exit(error)
 
     async def __aenter__(self) -> Self:
+        # Here, because it would be two thirds of what importing recloser costs a WSGI app.
+        import asyncio
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from recloser._events import Listener, State, Transition
 from recloser._stall import StallWatch
 
-_log = logging.getLogger("recloser")
-_log.addHandler(logging.NullHandler())
+if TYPE_CHECKING:
+    import logging
+
 _LOG_EVERY = 60.0  # seconds between two log lines about the same kind of fault
+
+
+@cache
+def _log() -> logging.Logger:
+    # Imported when there is something to say: it is a third of what importing recloser costs.
+    import logging
+
+    logger = logging.getLogger("recloser")
+    logger.addHandler(logging.NullHandler())
+    return logger
 
 
 class Hub:
@@ -51,9 +63,9 @@ class Hub:
     def deliver(self, transition: Transition) -> None:
         """Log a transition and hand it to every listener; contain what those raise."""
         opened = transition.before is State.CLOSED and transition.after is State.OPEN
-        level = logging.WARNING if opened else logging.INFO
         try:
-            _log.log(level, "%s", transition, extra={"recloser_key": transition.key})
+            log = _log().warning if opened else _log().info
+            log("%s", transition, extra={"recloser_key": transition.key})
         except Exception as error:  # a handler of the user
             self.fault("logging", error)
         for listener in self._listeners:
@@ -71,6 +83,6 @@ class Hub:
         self._logged_at[where] = now
         # Nothing is left to tell what a handler of the user raises; it is one more fault.
         try:
-            _log.warning("fault in %s, the call was admitted: %r", where, error, exc_info=error)
+            _log().warning("fault in %s, the call was admitted: %r", where, error, exc_info=error)
         except Exception:
             self.faults += 1

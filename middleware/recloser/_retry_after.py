@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
 # float() takes "nan" and "1e999". Ten digits are three centuries.
@@ -58,6 +57,9 @@ def _number(text: str) -> float | None:
 def _seconds_until(text: str, now_wall: float | None) -> float | None:
     if not _DATE.fullmatch(text):
         return None
+    # Here, because few upstreams send dates and the module is slow to import.
+    from email.utils import parsedate_to_datetime
+
     try:
         # An asctime date names no zone, and would be taken for local time.
         date = parsedate_to_datetime(text if text.endswith("GMT") else f"{text} GMT").timestamp()

@@ -6,7 +6,6 @@ exception or on the response it carries, and the operating system's own errors.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from typing import cast
 
@@ -35,7 +34,13 @@ def nothing_sent(error: BaseException) -> bool:
     Only the error itself is read, never its cause: a client that tried twice may have sent the
     second time. Clients with errors of their own (httpx, requests, aiohttp) need their own rule.
     """
-    return isinstance(error, (ConnectionRefusedError, socket.gaierror, BreakerOpenError))
+    if isinstance(error, (ConnectionRefusedError, BreakerOpenError)):
+        return True
+    # Here, because it would be a third of what importing recloser costs. What raised such an error
+    # has imported it.
+    import socket
+
+    return isinstance(error, socket.gaierror)
 
 
 def retry_after_of(error: BaseException) -> float | None:
