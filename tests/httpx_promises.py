@@ -5,6 +5,7 @@ One class, which `tests/adapters/test_httpx.py` and `test_httpx2.py` run with th
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -60,6 +61,43 @@ class HttpxPromises:
         assert told == ["entered", "left"]
         adapter.BreakerTransport(Telling()).close()
         assert told == ["entered", "left", "closed"]
+
+    @pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+    def test_closing_a_body_closes_the_one_within(
+        self, lib: Any, adapter: Any, content_type: str
+    ) -> None:
+        told: list[str] = []
+
+        class Telling(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc]  # by name only
+            def __iter__(self) -> Iterator[bytes]:
+                yield b"data: 1\n\n"
+
+            def close(self) -> None:
+                told.append("closed")
+
+            async def aclose(self) -> None:
+                told.append("closed async")
+
+        def respond(request: Any) -> Any:
+            return lib.Response(200, headers={"content-type": content_type}, stream=Telling())
+
+        async def arespond(request: Any) -> Any:
+            return respond(request)
+
+        async def close_async() -> None:
+            transport = adapter.AsyncBreakerTransport(lib.MockTransport(arespond))
+            async with (
+                lib.AsyncClient(transport=transport) as client,
+                client.stream("GET", "http://x/"),
+            ):
+                pass
+
+        transport = adapter.BreakerTransport(_Raw(lib, respond))
+        with lib.Client(transport=transport) as client, client.stream("GET", "http://x/"):
+            pass
+        asyncio.run(close_async())
+
+        assert told == ["closed", "closed async"]
 
     def test_a_response_made_in_memory_ends_at_once(
         self, lib: Any, adapter: Any, registry: Registry

@@ -76,14 +76,12 @@ class AsyncBody:
                 yield chunk
         except GeneratorExit:
             self._ticket.success()
+            await _finish(chunks)
             raise
         except BaseException as error:
             self._ticket.end_by_error(error)
+            await _finish(chunks)
             raise
-        finally:
-            # Left to the garbage collector, it would be closed on another task, or never.
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
         self._ticket.success()
 
     async def aclose(self) -> None:
@@ -108,16 +106,24 @@ class AsyncWatchedBody:
                 yield chunk
         except GeneratorExit:
             watch.closed()
+            await _finish(chunks)
             raise
         except BaseException as error:
             watch.failed(error)
+            await _finish(chunks)
             raise
-        finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
         watch.eof()
 
     async def aclose(self) -> None:
         """Close it: the call ends here, if it had not ended before."""
         self._watch.closed()
         await self._stream.aclose()
+
+
+async def _finish(chunks: AsyncIterator[bytes]) -> None:
+    """Close a generator that was not exhausted.
+
+    Left to the garbage collector, it would be closed on another task, or never.
+    """
+    if isinstance(chunks, AsyncGenerator):
+        await chunks.aclose()

@@ -282,7 +282,9 @@ class Outbound(Generic[RequestT, ResponseT]):
             status: Its status.
             headers: Its headers.
         """
-        outcome = self.overruled(response, Outcome.of_upstream_status(status))
+        outcome = Outcome.of_upstream_status(status)
+        if self.classify is not None:
+            outcome = self.overruled(response, outcome)
         if outcome is Outcome.SUCCESS:
             if status == 101:
                 # What follows is another protocol, with no end to wait for.

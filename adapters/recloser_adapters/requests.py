@@ -54,6 +54,7 @@ _LOCAL_NAMES = frozenset({"EmptyPoolError", "ClosedPoolError", "DecodeError"})
 # No connection, hence no request: no such name, no listener, no free connection in our own pool.
 _UNSENT_NAMES = frozenset({"NewConnectionError", "EmptyPoolError", "ClosedPoolError"})
 _WIRE = (requests.RequestException, OSError)
+_USUAL_PORT = {"http": ":80", "https": ":443"}
 _GAVE_UP = re.compile(r"too many ([0-9]{3}) error responses")
 
 
@@ -74,7 +75,7 @@ def by_host(request: requests.PreparedRequest) -> str:
     scheme, _, rest = (request.url or "").partition("://")
     # A prepared URL has a lower-case host, and a path after it.
     host = rest.partition("/")[0].rpartition("@")[2]
-    return host.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":"))
+    return host.removesuffix(_USUAL_PORT.get(scheme, ":"))
 
 
 def nothing_sent(error: BaseException) -> bool:
@@ -223,14 +224,12 @@ def _is_local(error: BaseException) -> bool:
 class _WatchedRaw:
     """urllib3's response, telling a watch what becomes of the body; all else goes through."""
 
-    __slots__ = ("_kind", "_raw", "_watch")
+    __slots__ = ("_raw", "_watch")
 
-    _kind: type[Any]
     _raw: Any
     _watch: BodyWatch
 
     def __init__(self, raw: object, watch: BodyWatch) -> None:
-        object.__setattr__(self, "_kind", type(raw))
         object.__setattr__(self, "_raw", raw)
         object.__setattr__(self, "_watch", watch)
 
@@ -243,7 +242,8 @@ class _WatchedRaw:
     @property
     def __class__(self) -> type[Any]:
         # For isinstance(): it is what it wraps.
-        return self._kind
+        kind: type[Any] = self._raw.__class__
+        return kind
 
     @__class__.setter
     def __class__(self, kind: type) -> None:

@@ -213,6 +213,29 @@ def test_a_raw_response_still_is_what_it_was(session: requests.Session, upstream
     plain.close()
 
 
+def test_closing_a_body_closes_its_connection(
+    session: requests.Session, upstream: Upstream
+) -> None:
+    upstream.answers("/", head(), chunk(b"x"), Gate(), LAST)
+
+    response = session.get(upstream.url, stream=True)
+    raw: Any = response.raw
+    response.close()
+
+    assert raw.closed
+
+
+def test_a_body_read_to_its_end_gives_its_connection_back(
+    session: requests.Session, upstream: Upstream
+) -> None:
+    upstream.answers("/", answer(200, b"x"))
+
+    for _ in range(3):
+        session.get(upstream.url)
+
+    assert upstream.connections == 1
+
+
 def test_a_guarded_adapter_passes_everything_on() -> None:
     seen: list[Any] = []
 
