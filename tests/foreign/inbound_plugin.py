@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests/foreign:middleware:adapters pytest -p inbound_plugin
 
-It replaces the place where a test client takes an application (`CLIENTS`) or where a framework
-builds one (`BUILDERS`). What is not installed is left out. No breaker may open, since these tests
+It replaces the place where a test client takes an application (`ASGI_CLIENTS`, `WSGI_CLIENTS`) or
+where a framework's own answers (`BUILDERS`, Flask, uvicorn). What is not installed is left out. No breaker may open, since these tests
 make things fail on purpose and none is about breakers. The session fails if nothing was guarded, if
 a permit is left at its end, or if something of ours was at fault.
 
@@ -11,6 +11,8 @@ The environment decides on the rest:
 
 - `RECLOSER_PLACE`: `outside` (the default) guards what a client calls, `inside` what stands where
   `add_middleware` puts it.
+- `RECLOSER_ASGI`, `RECLOSER_WSGI`: more test clients, each `module:class:argument`, separated by
+  blanks.
 - `RECLOSER_CONTROL`: a deliberate mistake, to prove that the tests, or the count of permits, would
   notice one: see `MISTAKES`.
 """
@@ -46,6 +48,11 @@ WSGI_CLIENTS: list[Place] = [
     ("webtest.app", "TestApp", "app"),
     ("httpx", "WSGITransport", "app"),
     ("httpx2", "WSGITransport", "app"),
+]
+
+# Frameworks whose applications are called by many clients: module, class, ASGI or WSGI method.
+BUILDERS: list[Place] = [
+    ("quart", "Quart", "asgi_app"),
 ]
 
 LEFT: list[Permit] = []
@@ -226,6 +233,44 @@ def _guard_flask() -> None:
     Flask.wsgi_app = wsgi_app  # type: ignore[method-assign]  # that is the point
 
 
+def _replace_method(place: Place) -> None:
+    module_name, class_name, method = place
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError):
+        return
+    original = getattr(kind, method)
+
+    @functools.wraps(original)
+    async def guarded(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+        return await guarded_asgi(functools.partial(original, self))(scope, receive, send)
+
+    setattr(kind, method, guarded)
+
+
+def _guard_uvicorn() -> None:
+    """Guard what uvicorn has loaded, whatever its interface."""
+    try:
+        from uvicorn.config import Config
+    except ImportError:
+        return
+    load: Callable[[Any], None] = Config.load
+
+    @functools.wraps(load)
+    def loaded(self: Any) -> None:
+        load(self)
+        self.loaded_app = guarded_asgi(self.loaded_app)
+
+    Config.load = loaded  # type: ignore[method-assign,unused-ignore]  # that is the point
+
+
+def _more(variable: str) -> list[Place]:
+    named = [tuple(each.split(":")) for each in os.environ.get(variable, "").split()]
+    if wrong := [each for each in named if len(each) != 3]:
+        raise pytest.UsageError(f"{variable}: not module:class:argument: {wrong}")
+    return [(module, kind, argument) for module, kind, argument in named]
+
+
 def _not_twice(app: Any) -> Any:
     """A Flask application guards itself already, and its client asks it for more than calls."""
     flask = importlib.util.find_spec("flask") and importlib.import_module("flask")
@@ -264,11 +309,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if PLACE == "inside":
         _guard_starlette_inside()
         return
-    for place in ASGI_CLIENTS:
+    for place in ASGI_CLIENTS + _more("RECLOSER_ASGI"):
         _replace_argument(place, guarded_asgi)
-    for place in WSGI_CLIENTS:
+    for place in WSGI_CLIENTS + _more("RECLOSER_WSGI"):
         _replace_argument(place, _not_twice)
+    for place in BUILDERS:
+        _replace_method(place)
     _guard_flask()
+    _guard_uvicorn()
 
 
 # What must hold at the end
