@@ -89,8 +89,6 @@ def _run(python: Path, place: Path, name: str, mistake: str | None, further: lis
     path = [str(HERE), str(ROOT / "middleware"), str(ROOT / "adapters")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     if name != "guarded":  # the run that counts for the totals of tox
-        if mistake != "":
-        # Only the guarded run counts for the totals of tox.
         environment.pop("PYTEST_ADDOPTS", None)
     command = [str(python), "-m", "pytest", "-q", *SELECTION, *further]
     if mistake is not None:
