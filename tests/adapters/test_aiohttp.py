@@ -112,6 +112,33 @@ async def test_waiting_for_the_pool_with_success_is_a_success(
     assert breaker.metrics().successes == 2
 
 
+async def test_a_host_that_hangs_after_the_wait_for_the_pool_is_a_failure(
+    upstream: Upstream, registry: Registry, breaker: Breaker
+) -> None:
+    gate = Gate()
+    upstream.answers("/", head(), gate, LAST)
+    upstream.answers("/", Gate())
+    timeout = aiohttp.ClientTimeout(sock_read=SHORT)
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=1), timeout=timeout
+    ) as session:
+        wrap_session(session, registry)
+        async with anyio.create_task_group() as group, session.get(upstream.url) as first:
+            group.start_soon(hang, session, upstream.url)
+            while breaker.metrics().in_flight < 2:
+                await anyio.lowlevel.checkpoint()
+            gate.open()
+            await first.read()
+
+    assert (breaker.metrics().successes, breaker.metrics().failures) == (1, 1)
+
+
+async def hang(session: aiohttp.ClientSession, url: str) -> None:
+    """A request that is not answered in time."""
+    with pytest.raises(TimeoutError):
+        await session.get(url)
+
+
 @pytest.mark.parametrize("steps", [[], [head(), chunk(b"x")]], ids=["headers", "body"])
 async def test_the_time_limit_of_the_whole_is_a_failure(
     upstream: Upstream, registry: Registry, breaker: Breaker, steps: list[bytes]
@@ -260,7 +287,7 @@ async def test_a_cut_that_nobody_reads_is_a_failure_when_it_is_closed(
         gate.open()
         # exception() is what closing asks for, so it must not be asked here.
         while response.content._exception is None:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
     assert breaker.metrics().failures == 1
 

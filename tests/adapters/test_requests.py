@@ -225,6 +225,18 @@ def test_closing_a_body_closes_its_connection(
     assert raw.closed
 
 
+def test_closing_a_raw_body_ends_the_call(
+    session: requests.Session, upstream: Upstream, breaker: Breaker
+) -> None:
+    upstream.answers("/", head(), chunk(b"x"), Gate(), LAST)
+
+    response = session.get(upstream.url, stream=True)
+    response.raw.close()
+
+    assert (breaker.metrics().in_flight, breaker.metrics().successes) == (0, 1)
+    response.close()
+
+
 def test_a_body_read_to_its_end_gives_its_connection_back(
     session: requests.Session, upstream: Upstream
 ) -> None:

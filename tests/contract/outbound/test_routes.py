@@ -46,15 +46,15 @@ async def test_a_proxy_is_still_used_and_the_key_is_the_host_behind_it(
 
 
 async def test_a_client_guarded_twice_counts_once(
-    client: Client, upstream: Upstream, breaker: Breaker, adapter: Any
+    client: Client, upstream: Upstream, registry: Registry, adapter: Any
 ) -> None:
     upstream.answers("/", answer(200, b"ok"))
     guard_again = getattr(adapter, "wrap_client", None) or adapter.wrap_session
-    guard_again(client.client, Registry())
+    guard_again(client.client, registry)
 
     assert await client.get(f"{upstream.url}/") == (200, b"ok")
 
-    assert votes(breaker.metrics()) == {"successes": 1}
+    assert votes(registry[upstream.host].metrics()) == {"successes": 1}
 
 
 async def test_something_else_than_a_client_is_no_client(client: Client, adapter: Any) -> None:
