@@ -36,6 +36,7 @@ __all__ = [
     "BreakerAdapter",
     "BreakerOpenConnectionError",
     "Exchange",
+    "RefusedResponse",
     "by_host",
     "nothing_sent",
     "wrap_session",
