@@ -9,9 +9,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from . import calls, footprint, frames, frameworks, peers, report, routes, scaling, web
+from . import calls, footprint, frames, frameworks, outbound, peers, report, routes, scaling, web
 from .rounds import QUICK, THOROUGH, Effort
 
 Tick = Callable[[], None]
@@ -77,6 +78,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         "keys": (lambda tick: scaling.keys(effort, tick), rounds),
         "history": (lambda tick: scaling.history(effort, tick), rounds),
         "frames": (lambda tick: frames.frames(), 1),
+        **{name: (partial(section, effort), rounds) for name, section in outbound.SECTIONS.items()},
     }
 
 

@@ -14,20 +14,26 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import httpx
 import httpx2
 import requests
+import yarl
+from multidict import CIMultiDict
 from requests.adapters import HTTPAdapter
 
+from recloser_adapters.aiohttp import BreakerMiddleware
 from recloser_adapters.httpx import AsyncBreakerTransport, BreakerTransport
 from recloser_adapters.httpx2 import BreakerTransport as BreakerTransport2
 from recloser_adapters.requests import BreakerAdapter
 
 from .report import Goal, Section, timed
-from .rounds import Candidate, Effort, Timings, awaited, measure, plain
+from .rounds import Batch, Candidate, Effort, Timings, awaited, measure, plain
 
 URL = "http://127.0.0.1:8000/v1/answer"
 BODY = b"x" * 100
@@ -51,51 +57,56 @@ WARM_UP = 200  # requests before the first that counts
 Tick = Callable[[], None]
 
 
-def outbound_calls(effort: Effort, tick: Tick) -> list[Section]:
-    """Time a call of each client: bare, guarded by us, and by interlock-cb if it is installed."""
+def httpx_calls(effort: Effort, tick: Tick) -> Section:
+    """Time a sync httpx transport."""
+    guards = {
+        BARE: _Wire(),
+        OURS: BreakerTransport(_Wire()),
+        THEIRS: _interlock("httpx", _Wire()),
+    }
+    request = httpx.Request("GET", URL)
+    return _section("httpx, a transport", guards, partial(_sending, request), effort, tick)
+
+
+def httpx2_calls(effort: Effort, tick: Tick) -> Section:
+    """Time a sync httpx2 transport."""
+    guards = {
+        BARE: _Wire2(),
+        OURS: BreakerTransport2(_Wire2()),
+        THEIRS: _interlock("httpx2", _Wire2()),
+    }
+    request = httpx2.Request("GET", URL)
+    return _section("httpx2, a transport", guards, partial(_sending, request), effort, tick)
+
+
+def async_httpx_calls(effort: Effort, tick: Tick) -> Section:
+    """Time an async httpx transport."""
+    guards = {
+        BARE: _AsyncWire(),
+        OURS: AsyncBreakerTransport(_AsyncWire()),
+        THEIRS: _interlock("httpx", _AsyncWire(), "AsyncCircuitBreakerTransport"),
+    }
     with asyncio.Runner() as runner:
-        return [
-            _section(
-                "httpx, a transport",
-                {
-                    BARE: _Wire(),
-                    OURS: BreakerTransport(_Wire()),
-                    THEIRS: _interlock("httpx", _Wire()),
-                },
-                lambda transport: plain(_sending(transport, httpx.Request("GET", URL))),
-                effort,
-                tick,
-            ),
-            _section(
-                "httpx2, a transport",
-                {
-                    BARE: _Wire2(),
-                    OURS: BreakerTransport2(_Wire2()),
-                    THEIRS: _interlock("httpx2", _Wire2()),
-                },
-                lambda transport: plain(_sending(transport, httpx2.Request("GET", URL))),
-                effort,
-                tick,
-            ),
-            _section(
-                "httpx, an async transport",
-                {
-                    BARE: _AsyncWire(),
-                    OURS: AsyncBreakerTransport(_AsyncWire()),
-                    THEIRS: _interlock("httpx", _AsyncWire(), "AsyncCircuitBreakerTransport"),
-                },
-                lambda transport: awaited(runner, _sending_async(transport)),
-                effort,
-                tick,
-            ),
-            _section(
-                "requests, an adapter",
-                {BARE: _Adapter(), OURS: BreakerAdapter(_Adapter()), THEIRS: _interlock_adapter()},
-                lambda adapter: plain(_requesting(adapter)),
-                effort,
-                tick,
-            ),
-        ]
+        sending = partial(_sending_async, runner)
+        return _section("httpx, an async transport", guards, sending, effort, tick)
+
+
+def requests_calls(effort: Effort, tick: Tick) -> Section:
+    """Time a requests adapter."""
+    guards = {BARE: _Adapter(), OURS: BreakerAdapter(_Adapter()), THEIRS: _interlock_adapter()}
+    return _section("requests, an adapter", guards, _requesting, effort, tick)
+
+
+def aiohttp_calls(effort: Effort, tick: Tick) -> Section:
+    """Time an aiohttp middleware; the small body came with the headers."""
+    guards = {
+        BARE: _unguarded,
+        OURS: BreakerMiddleware(),
+        THEIRS: _interlock_class("aiohttp", "CircuitBreakerMiddleware"),
+    }
+    with asyncio.Runner() as runner:
+        asking = partial(_asking, runner)
+        return _section("aiohttp, a middleware", guards, asking, effort, tick)
 
 
 def loopback(effort: Effort, tick: Tick) -> Section:
@@ -140,7 +151,7 @@ def _every(rounds: int, tick: Tick) -> Tick:
 def _section(
     title: str,
     guards: Mapping[str, Any],
-    batch: Callable[[Any], Any],
+    batch: Callable[[Any], Batch],
     effort: Effort,
     tick: Tick,
 ) -> Section:
@@ -155,22 +166,36 @@ def _section(
     return section
 
 
-def _sending(transport: Any, request: Any) -> Callable[[], object]:
-    return lambda: transport.handle_request(request).read()
+def _sending(request: Any, transport: Any) -> Batch:
+    return plain(lambda: transport.handle_request(request).read())
 
 
-def _sending_async(transport: Any) -> Callable[[], Awaitable[object]]:
+def _sending_async(runner: asyncio.Runner, transport: Any) -> Batch:
     request = httpx.Request("GET", URL)
 
     async def send() -> None:
         await (await transport.handle_async_request(request)).aread()
 
-    return send
+    return awaited(runner, send)
 
 
-def _requesting(adapter: Any) -> Callable[[], object]:
+def _requesting(adapter: Any) -> Batch:
     request = requests.Request("GET", URL).prepare()
-    return lambda: adapter.send(request).content
+    return plain(lambda: adapter.send(request).content)
+
+
+def _asking(runner: asyncio.Runner, middleware: Any) -> Batch:
+    request = SimpleNamespace(url=yarl.URL(URL))
+    headers = CIMultiDict((name.decode(), value.decode()) for name, value in HEADERS)
+
+    async def handler(request: Any) -> Any:
+        return SimpleNamespace(status=200, headers=headers, content=aiohttp.streams.EMPTY_PAYLOAD)
+
+    return awaited(runner, lambda: middleware(request, handler))
+
+
+async def _unguarded(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
+    return await handler(request)
 
 
 class _Stream(httpx.SyncByteStream):
@@ -222,10 +247,15 @@ class _Adapter(HTTPAdapter):
 
 
 def _interlock(module: str, inner: object, name: str = "CircuitBreakerTransport") -> Any:
+    return _interlock_class(module, name, inner)
+
+
+def _interlock_class(module: str, name: str, *arguments: object) -> Any:
     try:
-        return getattr(importlib.import_module(f"interlock.integrations.{module}"), name)(inner)
+        theirs = importlib.import_module(f"interlock.integrations.{module}")
     except ModuleNotFoundError:
         return None
+    return getattr(theirs, name)(*arguments)
 
 
 def _interlock_adapter() -> Any:
@@ -265,3 +295,14 @@ def _serve(listener: socket.socket) -> None:
 
     while True:
         threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+
+SECTIONS: dict[str, Callable[[Effort, Tick], Section]] = {
+    "httpx": httpx_calls,
+    "httpx-async": async_httpx_calls,
+    "httpx2": httpx2_calls,
+    "requests": requests_calls,
+    "aiohttp": aiohttp_calls,
+    "loopback": loopback,
+}
+"""What can be measured here, by name; each takes the usual number of rounds."""
