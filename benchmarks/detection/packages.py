@@ -12,18 +12,18 @@ from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.detection.simulator import Clock, Ending
 
 _EPOCH = 1.8e9  # virtual time zero on a wall clock, for those that read one
 
 
-class CallFailed(Exception):
+class CallFailedError(Exception):
     """What the callee raises in a simulated call."""
 
 
-class _CallerErrored(Exception):
+class _CallerError(Exception):
     """A caller's own mistake, for the packages that can be told to exclude it."""
 
 
@@ -80,14 +80,14 @@ class Stepped:
     def end(self, permit: Any, ending: Ending, took: float, wait: float) -> None:
         try:
             if ending in (Ending.FAILED, Ending.THROTTLED):
-                permit.throw(CallFailed())
+                permit.throw(CallFailedError())
             elif ending is Ending.CANCELLED:
                 permit.throw(_ClientGone())
             elif ending is Ending.CALLER_ERROR:
-                permit.throw(_CallerErrored())
+                permit.throw(_CallerError())
             else:
                 permit.send(None)
-        except (CallFailed, _CallerErrored, _ClientGone, StopIteration, self._refusal):
+        except (CallFailedError, _CallerError, _ClientGone, StopIteration, self._refusal):
             pass
         is_open = self._is_open()
         # Open again after a probe is the same opening.
@@ -105,18 +105,18 @@ def installed(package: str) -> bool:
 
 def pybreaker(clock: Clock, failures: int = 5, open_for: float = 60.0) -> Stepped:
     """pybreaker, whose generator protocol is the one that lets calls overlap."""
-    package = import_module("pybreaker")
+    package: Any = import_module("pybreaker")
 
     class WallClock(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return datetime.fromtimestamp(_EPOCH + clock.now, UTC)
+        def now(cls, tz: object = None) -> Self:
+            return cls.fromtimestamp(_EPOCH + clock.now, UTC)
 
     package.datetime = WallClock
     breaker = package.CircuitBreaker(
         fail_max=failures,
         reset_timeout=open_for,
-        exclude=[_CallerErrored],
+        exclude=[_CallerError],
         throw_new_error_on_trip=False,
     )
     return Stepped(
@@ -129,15 +129,15 @@ def pybreaker(clock: Clock, failures: int = 5, open_for: float = 60.0) -> Steppe
 
 def circuitbreaker(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
     """circuitbreaker, through its decorator for coroutines."""
-    package = import_module("circuitbreaker")
+    package: Any = import_module("circuitbreaker")
     package.monotonic = clock
-    breaker = package.CircuitBreaker(failures, open_for, CallFailed)
+    breaker = package.CircuitBreaker(failures, open_for, CallFailedError)
     return Stepped(clock, breaker(_call), package.CircuitBreakerError, lambda: bool(breaker.opened))
 
 
 def interlock(clock: Clock, **settings: Any) -> Stepped:
     """interlock, with its default or other settings."""
-    package = import_module("interlock")
+    package: Any = import_module("interlock")
     name_space = types.SimpleNamespace(monotonic=clock)
     breaker = package.CircuitBreaker(
         name="service",
@@ -156,15 +156,15 @@ def interlock(clock: Clock, **settings: Any) -> Stepped:
 
 class _CountsFailures:
     def is_failure(self, *, result: object, exception: BaseException | None) -> bool:
-        return isinstance(exception, CallFailed)
+        return isinstance(exception, CallFailedError)
 
 
 def purgatory(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
     """purgatory, through its asynchronous factory."""
-    package = import_module("purgatory")
-    model = import_module("purgatory.domain.model")
+    package: Any = import_module("purgatory")
+    model: Any = import_module("purgatory.domain.model")
     model.time = types.SimpleNamespace(time=clock)
-    factory = package.AsyncCircuitBreakerFactory(failures, open_for, exclude=[_CallerErrored])
+    factory = package.AsyncCircuitBreakerFactory(failures, open_for, exclude=[_CallerError])
     breaker = _run(factory.get_breaker("service"))
 
     async def guarded() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil, cos, pi
 from random import Random
+from typing import Any
 
 from benchmarks.detection import services as s
 from benchmarks.detection.services import MEDIAN, Service
@@ -219,7 +220,7 @@ def _sick() -> list[Scenario]:
     def sick(name: str, story: Story, repeats: int = 3) -> Scenario:
         return Scenario(name, "fault", story, repeats)
 
-    quick = {"rate": 2000.0, "length": 20.0, "before": 30.0, "between": 20.0}
+    quick: Any = {"rate": 2000.0, "length": 20.0, "before": 30.0, "between": 20.0}
     return [
         sick("fast failures", _faults(down)),
         sick("fast failures, 2 % errors before", _faults(down, well=s.healthy(base, 0.02))),

@@ -13,6 +13,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from statistics import median
@@ -51,7 +52,7 @@ class Series:
     def sampled(self) -> bool:
         """Whether its rows are regular samples of many requests rather than requests."""
         starts = self.world.starts
-        gaps = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(starts)]
         return bool(gaps) and median(gaps) >= _SAMPLED
 
 

@@ -48,9 +48,9 @@ class Attempt(Generic[T]):
         self._settled = False
         self._cut: asyncio.Timeout | None = None
         self._limit = 0.0
-        self.provider = provider
-        self.number = number
-        self.permit = permit
+        self.provider: Provider[T] = provider
+        self.number: int = number
+        self.permit: Permit = permit
 
     @property
     def key(self) -> str:

@@ -80,7 +80,7 @@ class Attempts(Generic[T]):
         self._number = 0
         # Where in the record the attempt that runs belongs: before those looked at after it.
         self._place = 0
-        self.repeatable = repeatable
+        self.repeatable: bool = repeatable
 
     def __iter__(self) -> Self:
         return self

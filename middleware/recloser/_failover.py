@@ -99,7 +99,7 @@ class Failover(Generic[T]):
         _check_hooks(classify=classify, nothing_sent=nothing_sent, random=random)
         if on_delivery is not None:
             _check_hooks(on_delivery=on_delivery)
-        self.providers = _checked(providers)
+        self.providers: tuple[Provider[T], ...] = _checked(providers)
         if order == "weighted" and not any(each.weight for each in self.providers):
             raise ValueError("weight must be above 0 for at least one provider")
         self._weighted = order == "weighted"
