@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Any, cast
+from types import GeneratorType
+from typing import TYPE_CHECKING, cast
 
 from recloser._breaker import Breaker
 from recloser._events import Mode
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_EXEMPT", "PERMIT", "REFUSAL", "REFUSED", "UNMATCHED", "BreakerMiddleware"]
 
+_FILE_WRAPPER = "wsgi.file_wrapper"
 # Bodies that are whole when the app returns. They pass as they are, so that a server can still
 # ask for their length. (A str or bytes is a mistake of the app that the server is to see.)
 _WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
@@ -113,24 +115,39 @@ class BreakerMiddleware:
             return self._refuse(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
-        status: list[Any] = []
+        said: list[str] = []
 
-        def noted_start(*args: Any, **kwargs: Any) -> Callable[[bytes], object]:
-            write = start_response(*args, **kwargs)
+        def noted_start(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
+        ) -> Callable[[bytes], object]:
+            if exc_info is None:
+                write = start_response(status, headers)
+            else:
+                write = start_response(status, headers, exc_info)
             # Only now: it raises when a second status comes too late to be sent.
-            status[:] = args[:1] or (kwargs.get("status"),)
+            said[:] = (status,)
             return write
 
         try:
-            body = self.app(environ, cast("StartResponse", noted_start))
+            body = self.app(environ, noted_start)
         except BaseException as error:
             permit.end_by_error(error)
             raise
-        if type(body) in _WHOLE or _is_file(body, environ):
-            _end(self._gate, environ, permit, status)
+        kind = type(body)
+        if kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ)):
+            _end(self._gate, environ, permit, said)
             return body
-        kind = _SizedBody if hasattr(type(body), "__len__") else _Body
-        return kind(body, self._gate, environ, permit, status)
+        is_sized = kind is not GeneratorType and hasattr(kind, "__len__")
+        watched = _new(_SizedBody if is_sized else _Body)
+        # Plain stores: an __init__ would cost each request one more frame.
+        watched._body = body
+        watched._environ = environ
+        watched._gate = self._gate
+        watched._next = None
+        watched._permit = permit
+        watched._said = said
+        watched._ended = watched._marked = False
+        return watched
 
     def _refuse(
         self, breaker: Breaker, environ: WSGIEnvironment, start_response: StartResponse
@@ -152,48 +169,59 @@ class BreakerMiddleware:
             # It may have called start_response already; what is then wanted is its error, which
             # the server raises again should bytes be out.
             start_response(status, headers, failure)
+            failure = None  # it refers to this frame
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
+
+
+_new = object.__new__
 
 
 class _Body:
     """A body that tells when it ends: by exhaustion, an error, `close()` or garbage collection."""
 
-    __slots__ = ("_body", "_environ", "_gate", "_marked", "_next", "_permit", "_status")
+    __slots__ = (
+        "_body",
+        "_ended",
+        "_environ",
+        "_gate",
+        "_marked",
+        "_next",
+        "_permit",
+        "_said",
+    )
 
-    def __init__(
-        self,
-        body: Iterable[bytes],
-        gate: Gate,
-        environ: WSGIEnvironment,
-        permit: Permit,
-        status: list[Any],
-    ) -> None:
-        self._body = body
-        self._gate = gate
-        self._environ = environ
-        self._permit = permit
-        self._status = status
-        self._marked = False
-        self._next: Callable[[], bytes] | None = None
+    _body: Iterable[bytes]
+    _ended: bool
+    _environ: WSGIEnvironment
+    _gate: Gate
+    _marked: bool
+    _next: Callable[[], bytes] | None
+    _permit: Permit
+    _said: list[str]
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             # Not before the server asks for it: this is the app's code too.
             self._next = iter(self._body).__next__
         except BaseException as error:
+            self._ended = True
             self._permit.end_by_error(error)
             raise
         return self
 
     def __next__(self) -> bytes:
-        if self._next is None:
-            iter(self)
+        advance = self._next
+        if advance is None:
+            return next(iter(self))
         try:
-            chunk = cast("Callable[[], bytes]", self._next)()
+            chunk = advance()
         except StopIteration:
-            _end(self._gate, self._environ, self._permit, self._status)
+            if not self._ended:
+                self._ended = True
+                _end(self._gate, self._environ, self._permit, self._said)
             raise
         except BaseException as error:
+            self._ended = True
             self._permit.end_by_error(error)
             raise
         if chunk and not self._marked:
@@ -203,14 +231,17 @@ class _Body:
 
     def close(self) -> None:
         """Pass it on; before the end of the body it means that the client has left."""
-        self._permit.cancel()
+        if not self._ended:
+            self._ended = True
+            self._permit.cancel()
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
 
     def __del__(self) -> None:
         # The environ, which holds the permit too, often lives longer than the body.
-        self._permit.cancel()
+        if not self._ended:
+            self._permit.cancel()
 
 
 class _SizedBody(_Body):
@@ -222,18 +253,32 @@ class _SizedBody(_Body):
         return len(cast("Sized", self._body))
 
 
-def _end(gate: Gate, environ: WSGIEnvironment, permit: Permit, status: list[Any]) -> None:
+# Status lines and their codes: an app has a few of them, and reading one takes longer than finding
+# it. Bounded all the same.
+_codes: dict[str, int] = {}
+_MAX_CODES = 256
+
+
+def _end(gate: Gate, environ: WSGIEnvironment, permit: Permit, said: list[str]) -> None:
     try:
-        code = int(status[0][:3])
+        status = said[0]
+        code = _codes.get(status)
+        if code is None:
+            code = int(status[:3])
+            if len(_codes) < _MAX_CODES:
+                _codes[status] = code
     except Exception:
         # No status, or none that is one: the app broke the protocol, and the server will say so.
         permit.cancel()
         return
-    gate.judge(environ, permit, code)
+    if code < 400 and gate.plain:
+        permit.success()
+    else:
+        gate.judge(environ, permit, code)
 
 
 def _is_file(body: object, environ: WSGIEnvironment) -> bool:
-    wrapper = environ.get("wsgi.file_wrapper")
+    wrapper = environ.get(_FILE_WRAPPER)
     return isinstance(wrapper, type) and isinstance(body, wrapper)
 
 

@@ -133,3 +133,20 @@ async def test_an_app_that_asks_another_twice_is_guarded_twice(asgi: Asgi, scrip
 
     assert (await asgi.call()).ok
     assert votes(asgi.breaker.metrics()) == {"successes": 1, "failures": 1}
+
+
+async def test_a_request_marked_as_refused_is_no_failure(http: Frontend, script: Script) -> None:
+    """By a decorator or an error handler, which have no permit to tell."""
+    requests: list[Any] = []
+    key = http.key
+
+    def remember(request: Any) -> str:
+        requests.append(request)
+        return key
+
+    http.configure(key=remember)
+    script.status = 503
+    script.on_call = lambda: requests[-1].update({"recloser.refused": True})
+
+    assert (await http.call()).status == 503
+    assert votes(http.breaker.metrics()) == {"ignored": 1}
