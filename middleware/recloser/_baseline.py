@@ -12,14 +12,18 @@ from recloser._policy import Policy
 # one sigma, and both stay put when a few per cent of the calls are wild.
 _MEDIAN = 0.5
 _ONE_SIGMA = 0.8413
+# How many calls a shifted distribution weighs: the next hundred can take it back.
+_ASSUMED = 50.0
 
 
 class Baseline:
     """Latencies of good calls in two generations, and the slow threshold drawn from them.
 
     The threshold T is a z-score on log latency: T = m * exp(z * s) with m = q50 and
-    s = ln(q84 / q50), kept within the policy's floors and ceiling. Location and scale are
+    s = ln(q84 / q50), kept within the policy's floors and ceilings. Location and scale are
     quantiles, because a mean and a standard deviation are moved by the outliers that they judge.
+    Where latency is so wide that T flies off, T stays at `max_latency_ratio` medians and more
+    calls are slow; how many is learned (see `Evidence`), so that this alone is no alarm.
 
     Attributes:
         threshold: A latency above this is slow; seconds.
@@ -27,13 +31,23 @@ class Baseline:
         sigma: Scale of the log latency; 0.0 while nothing is known.
     """
 
-    __slots__ = ("_current", "_policy", "_previous", "learn", "median", "sigma", "threshold")
+    __slots__ = (
+        "_current",
+        "_policy",
+        "_previous",
+        "_since",
+        "learn",
+        "median",
+        "sigma",
+        "threshold",
+    )
 
     learn: Callable[[float], None]
     """Take in the latency of one good call, in seconds, >= 0."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._since = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -52,14 +66,23 @@ class Baseline:
     @property
     def count(self) -> int:
         """Latencies remembered."""
-        return self._current.total + (self._previous.total if self._previous else 0)
+        return round(self._current.total + (self._previous.total if self._previous else 0))
+
+    def shift(self, ratio: float, now: float) -> None:
+        """Take the same distribution to be `ratio` times slower, until more is known."""
+        shifted = self.history()
+        shifted.shift(ratio)
+        self._previous = None
+        self._begin_generation()
+        self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
+        self.refresh(now)
 
     def _begin_generation(self) -> None:
         self._current = ExponentialHistogram()
         # Bound once per generation: a method of our own would cost every call one more frame.
         self.learn = self._current.add
 
-    def refresh(self) -> None:
+    def refresh(self, now: float) -> None:
         """Draw the threshold anew, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
@@ -67,12 +90,18 @@ class Baseline:
             return
         self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
         z = policy.failure_threshold_z_score
-        self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z)
-        slow = self.median * exp(min(z * self.sigma, 700.0))
+        self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
+        ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
+        slow = self.median * ratio
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
-        if self._current.total >= policy.history_size:
+        if self._current.total < policy.history_size:
+            return
+        # A busy key makes a generation in half a second; it must not forget what is normal while
+        # a slow-down creeps in.
+        if now - self._since >= policy.history_span:
             self._previous = self._current
             self._begin_generation()
+            self._since = now
 
     def history(self) -> ExponentialHistogram:
         """Both generations in one new histogram."""
@@ -82,9 +111,9 @@ class Baseline:
         merged.merge(self._current)
         return merged
 
-    def share_slow(self) -> float:
-        """Share of the remembered calls that the threshold would call slow, 0.0-1.0."""
-        return self.history().share_above(self.threshold) if self.known else 0.0
+    def share_above(self, latency: float) -> float:
+        """Share of the remembered calls that took longer than a latency in seconds, 0.0-1.0."""
+        return self.history().share_above(latency)
 
     def z_score(self, latency: float) -> float:
         """How many standard deviations of log latency above the median; 0.0 while unknown."""

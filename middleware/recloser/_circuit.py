@@ -20,7 +20,7 @@ from math import inf
 from recloser import _reasons
 from recloser._baseline import Baseline
 from recloser._events import Reason, State, Transition
-from recloser._evidence import Evidence
+from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._outage import Outage
 from recloser._outcome import Outcome
 from recloser._policy import Policy
@@ -32,10 +32,18 @@ _CANCELLED = Outcome.CANCELLED
 # Good calls between two looks at threshold, weights and rate: a history of a thousand changes
 # little in so few, and the look costs as much as ten calls.
 _REFRESH_EVERY = 128
-# What keys without long answers have in common instead of a table each; nothing is ever put in.
-_NO_CALLS: dict[int, float] = {}
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
+# What keys without long answers have in common instead of a table each; nothing is ever put in.
+_NO_CALLS: dict[int, float] = {}
+# Silence is long from this many usual gaps between two calls on.
+_LONG_SILENCE = 10.0
+# Very slow is slower than this many thresholds. 1.5 and 3 told real faults from everyday slowness
+# less well.
+_VERY_SLOW_RATIO = 2.0
+# A latency that was accepted hovers at the threshold: this many more slow calls than were seen
+# when it was accepted are still no news. Without the margin a lasting 3.5x step flapped.
+_HOVERING = 0.15
 
 
 class Circuit:
@@ -43,8 +51,8 @@ class Circuit:
 
     A permit is a token, a positive int; 0 means refused. Where a token is found tells whether its
     call has a vote: in `_in_flight` it has (half-open, it is a probe), in `_answering` too, but its
-    latency is settled; in `_older` it has none, because its generation is over or because it was
-    overdue and has voted. A token that is in none of them has ended.
+    latency is settled; in `_overdue` it has voted, but whether it comes back is still to be seen;
+    in `_older` it has none, because its generation is over. A token in none of them has ended.
 
     Attributes:
         state: What is done with the next call.
@@ -68,7 +76,7 @@ class Circuit:
         "_last_failure",
         "_older",
         "_outage",
-        "_outdated",
+        "_overdue",
         "_policy",
         "_random",
         "_rate",
@@ -115,7 +123,7 @@ class Circuit:
         self._in_flight: dict[int, float] = {}
         self._answering = _NO_CALLS
         self._older: dict[int, float] = {}
-        self._outdated = 0  # the last token of earlier generations
+        self._overdue: dict[int, float] = {}
         self._outage: Outage | None = None
         self.dropped: list[int] = []
         self.marked = _NO_CALLS
@@ -161,6 +169,8 @@ class Circuit:
             outage = self._present_outage()
             outage.look(1)
             self._change(_HALF_OPEN, now, _reasons.look_again(now - outage.began))
+            if self._accept_new_normal(now):
+                return True
         self._count_overdue(now)
         if self.state is _HALF_OPEN:
             return len(self._in_flight) < self._present_outage().window
@@ -191,9 +201,9 @@ class Circuit:
     def _judge_overdue(self, token: int, started: float, now: float) -> None:
         marked = self.marked.get(token, inf)
         if marked - started > self.baseline.threshold:
-            self._older[token] = started
+            self._overdue[token] = started
             if not self._stalls.excuses(started, now):
-                self._vote_bad(now, slow=True)
+                self._vote_slow(token, now, OVERDUE)
         elif self.state is _CLOSED:
             # It has begun to answer in time and is only long: the verdict comes at its end.
             if self._answering is _NO_CALLS:
@@ -234,11 +244,15 @@ class Circuit:
         self.latency_squares += latency * latency
         evidence = self.evidence
         if latency > self.baseline.threshold:
-            self._succeed_slowly(started, latency, now)
+            self._succeed_slowly(token, started, latency, now)
         elif self.state is not _CLOSED:
+            self._present_outage().answered(latency, now)
             self._vote_good_probe(now)
-        elif evidence.surprise == 0.0:
-            evidence.after_good += 1
+        elif evidence.idle:
+            evidence.quiet += 1
+            self.baseline.learn(latency)
+        elif token < evidence.since:
+            # It began before the suspicion did, so it says nothing about it.
             self.baseline.learn(latency)
         else:
             self.held.append(latency)
@@ -247,45 +261,56 @@ class Circuit:
         if successes >= self._refresh_at:
             self._refresh(now)
 
-    def _succeed_slowly(self, started: float, latency: float, now: float) -> None:
+    def _succeed_slowly(self, token: int, started: float, latency: float, now: float) -> None:
         self.slow += 1
         if self._stalls.excuses(started, now):
             return
         if self.state is _CLOSED:
             self.held.append(latency)
         else:
-            self._present_outage().came_back(latency)
-        self._vote_bad(now, slow=True)
+            self._present_outage().answered(latency, now)
+        self._vote_slow(token, now, self._how_slow(latency))
+
+    def _how_slow(self, latency: float) -> int:
+        return VERY_SLOW if latency > _VERY_SLOW_RATIO * self.baseline.threshold else SLOW_ONLY
 
     def _succeed_late(self, token: int, latency: float, now: float) -> None:
         """A call without a vote succeeded; how long it took may still be worth knowing."""
-        started = self._older.pop(token, None)
+        started = self._overdue.pop(token, None)
+        voted = started is not None
         if started is None:
-            return
+            started = self._older.pop(token, None)
+            if started is None:
+                return
         self.successes += 1
         self._count_latency(latency)
-        slow = latency > self.baseline.threshold
-        self.slow += slow
+        self.slow += latency > self.baseline.threshold
         if self._stalls.excuses(started, now):
             return
-        if self.state is _CLOSED:
-            if token <= self._outdated:
-                return
-            # Its vote was cast when it was overdue.
-            if self.evidence.surprise > 0.0:
-                self.held.append(latency)
-            else:
-                self.baseline.learn(latency)
-        elif slow and token > self._present_outage().last_token:
-            # A probe that lost its lease, but came back: slow, not dead.
-            self._present_outage().came_back(latency)
-            if self.state is _HALF_OPEN:
-                self._accept_new_normal(now)
+        if self.state is not _CLOSED:
+            # Slow, not dead: what was overdue, or in flight when it opened, came back.
+            if token >= self._present_outage().first_token:
+                self._present_outage().answered(latency, now)
+                if self.state is _HALF_OPEN:
+                    self._accept_new_normal(now)
+        elif voted:
+            self._learn_overdue(token, latency, now)
+
+    def _learn_overdue(self, token: int, latency: float, now: float) -> None:
+        # Its vote was cast when it was overdue; how slow it was in the end is news.
+        evidence = self.evidence
+        held = not evidence.idle and token >= evidence.since
+        if held:
+            self.held.append(latency)
+        else:
+            self.baseline.learn(latency)
+        if evidence.came_back(self._how_slow(latency), held=held):
+            self._trip(now)
 
     def fail(self, token: int, latency: float, now: float, what: str, hold: float) -> None:
         """A call failed for the reason `what`, and asked to be left alone for `hold` seconds."""
         votes = self._take(token)
-        if not votes and self._older.pop(token, None) is None:
+        if not votes and not self._forget(token):
             return
         self.failures += 1
         self._count_latency(latency)
@@ -293,28 +318,38 @@ class Circuit:
         if hold > 0.0:
             self.look_at = max(self.look_at, now + hold)
         if votes:
-            self._vote_bad(now, slow=False)
-        elif self._outage is not None:
+            self._vote_failed(token, now)
+        else:
             # It hung, and then failed: not slow, sick.
-            self._outage.note_failure()
+            self._note_lost(token, now)
+
+    def _note_lost(self, token: int, now: float) -> None:
+        outage = self._outage
+        if outage is not None and self.state is not _CLOSED and token >= outage.first_token:
+            outage.answered(inf, now)
 
     def end_without_vote(self, token: int, outcome: Outcome, latency: float, now: float) -> None:
         """A call ended in a way that says nothing, unless it was cancelled when already slow."""
         started = self._in_flight.get(token)
-        if not self._take(token) and self._older.pop(token, None) is None:
+        voted = token in self._overdue
+        if not self._take(token) and not self._forget(token):
             return
         if outcome is not _CANCELLED:
             self.ignored += 1
             return
         self.cancelled += 1
-        if started is None or latency <= self.baseline.threshold:
-            return
-        if not self._stalls.excuses(started, now):
-            self._vote_bad(now, slow=True)
+        if voted:
+            self._note_lost(token, now)
+        elif (
+            started is not None
+            and latency > self.baseline.threshold
+            and not self._stalls.excuses(started, now)
+        ):
+            self._vote_slow(token, now, OVERDUE)
 
     def throttle(self, token: int, now: float, wait: float, rule: str) -> None:
         """The callee asked to be left alone for `wait` seconds; its health is not in question."""
-        if not self._take(token) and self._older.pop(token, None) is None:
+        if not self._take(token) and not self._forget(token):
             return
         self.throttled += 1
         if wait <= 0.0:
@@ -339,6 +374,12 @@ class Circuit:
             return True
         return self._answering.pop(token, None) is not None
 
+    def _forget(self, token: int) -> bool:
+        """Take back the permit of a call that has no vote; tell whether it had not ended."""
+        if self._overdue.pop(token, None) is not None:
+            return True
+        return self._older.pop(token, None) is not None
+
     def _count_latency(self, latency: float) -> None:
         self.latency_sum += latency
         self.latency_squares += latency * latency
@@ -352,8 +393,9 @@ class Circuit:
 
     def forget_calls(self) -> None:
         """Give up all permits: after a fork their calls go on in the parent."""
-        for tokens in (self._in_flight, self._answering, self._older, self.marked, self.dropped):
-            tokens.clear()
+        for calls in (self._in_flight, self._answering, self._overdue, self._older, self.marked):
+            calls.clear()
+        self.dropped.clear()
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
@@ -373,30 +415,45 @@ class Circuit:
 
     # Votes
 
-    def _vote_bad(self, now: float, *, slow: bool) -> None:
+    def _vote_failed(self, token: int, now: float) -> None:
         if self.state is not _CLOSED:
-            self._vote_bad_probe(now, slow=slow)
-            return
+            self._present_outage().answered(inf, now)
+            self._vote_bad_probe(now, self._last_failure or "failed")
+        elif self._suspects(token) and self.evidence.vote_failed(now):
+            self._trip(now)
+
+    def _vote_slow(self, token: int, now: float, how: int) -> None:
+        if self.state is not _CLOSED:
+            self._vote_bad_probe(now, "slow")
+        elif self._suspects(token) and self.evidence.vote_slow(now, how):
+            self._trip(now)
+
+    def _suspects(self, token: int) -> bool:
+        """Whether a bad call has a say: it begins a suspicion, or began after the one there is."""
         evidence = self.evidence
-        if evidence.vote_bad(now, slow=slow):
-            reason = _reasons.tripped(evidence, self.baseline, self._policy, self._last_failure)
-            outage = self._begin_outage(now, run=round(evidence.bad))
-            if evidence.slow == evidence.bad:
-                outage.slow_since = now
-            self._open(now, max(self.look_at, now + self._jittered(self._policy.open_for)), reason)
+        if evidence.idle:
+            evidence.since = token
+        return token >= evidence.since
+
+    def _trip(self, now: float) -> None:
+        evidence = self.evidence
+        reason = _reasons.tripped(evidence, self.baseline, self._policy, self._last_failure)
+        outage = self._begin_outage(now, run=evidence.bad)
+        outage.answers.extend([*self.held, *[inf] * (evidence.bad - evidence.slow)])
+        self.held.clear()  # an outage is never learned
+        self._open(now, max(self.look_at, now + self._jittered(self._policy.open_for)), reason)
 
     def _vote_good_probe(self, now: float) -> None:
         outage = self._present_outage()
-        if outage.vote_good(self._concurrency):
+        if outage.vote_good(self._concurrency, self.evidence.normal_bad_rate):
             if outage.was_momentary(now):
-                self.evidence.learn_run(outage.run)
+                self.evidence.learn_run(now)
             self._close(now, _reasons.recovered(outage.good, outage.bad, now - outage.began))
 
-    def _vote_bad_probe(self, now: float, *, slow: bool) -> None:
+    def _vote_bad_probe(self, now: float, what: str) -> None:
         outage = self._present_outage()
-        lost = outage.vote_bad(now, slow=slow)
+        lost = outage.vote_bad(self.evidence.normal_bad_rate)
         if not self._accept_new_normal(now) and lost:
-            what = "slow" if slow else self._last_failure or "failed"
             reason = _reasons.probe_failed(outage.good, outage.bad, what, now - outage.began)
             self._measure_rate(now)
             wait = self._jittered(outage.time_to_next_look(now, self._rate))
@@ -404,17 +461,25 @@ class Circuit:
 
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
-        median = outage.new_normal(now)
-        if median is None:
-            return False
         before = self.baseline.median
-        self.baseline.reset()
-        for latency in outage.returned:
-            self.baseline.learn(latency)
+        level = outage.new_normal(now, before, len(self._overdue))
+        if level is None:
+            return False
+        if outage.is_severe(level, before):
+            self.baseline.shift(level / before, now)
+        else:
+            # The baseline follows by itself; until then slow calls are normal.
+            self._expect_slow(outage.share_above, now, _HOVERING)
         self._refresh_at = self.successes + 1
-        patience = self._policy.latency_patience
-        self._close(now, _reasons.new_normal(median, before, patience))
+        self._close(now, _reasons.new_normal(level, before, now - outage.began))
         return True
+
+    def _expect_slow(
+        self, share_above: Callable[[float], float], now: float, margin: float = 0.0
+    ) -> None:
+        threshold = self.baseline.threshold
+        slow = min(share_above(threshold) + margin, 1.0)
+        self.evidence.expect_slow(slow, share_above(_VERY_SLOW_RATIO * threshold), now)
 
     def _learn_held(self) -> None:
         for latency in self.held:
@@ -427,11 +492,11 @@ class Circuit:
         # At 30, 60, 120 ... calls, and then at even distances.
         self._refresh_at = self.successes + min(self.successes, _REFRESH_EVERY)
         known = self.baseline.known
-        self.baseline.refresh()
+        self.baseline.refresh(now)
         if self.baseline.known and not known:
-            self.evidence.expect_slow(self.baseline.count, self.baseline.share_slow())
+            self._expect_slow(self.baseline.share_above, now)
         else:
-            self.evidence.refresh()
+            self.evidence.refresh(now)
         self._check_at = 0.0  # the threshold may have come down
         self._concurrency = max(len(self._in_flight), round(0.8 * self._concurrency), 1)
         self._measure_rate(now)
@@ -442,6 +507,9 @@ class Circuit:
         if calls >= _RATE_CALLS and now > self._rate_since:
             self._rate = calls / (now - self._rate_since)
             self._rate_since = now
+            self.evidence.half_life = max(
+                self._policy.evidence_half_life, _LONG_SILENCE / self._rate
+            )
             self._asked_before = self.asked
 
     def _jittered(self, wait: float) -> float:
@@ -457,8 +525,7 @@ class Circuit:
         return self._outage
 
     def _begin_outage(self, now: float, run: int = 0) -> Outage:
-        self._outage = outage = Outage(self._policy, now, self._serial, run)
-        self.held.clear()  # an outage is never learned
+        self._outage = outage = Outage(self._policy, now, self.evidence.since, run)
         return outage
 
     def _open(self, now: float, until: float, reason: Reason) -> None:
@@ -469,6 +536,8 @@ class Circuit:
         self.evidence.clear()
         self.held.clear()
         self.look_at = 0.0
+        self._older.update(self._overdue)
+        self._overdue.clear()
         self._change(_CLOSED, now, reason)
 
     def _change(self, state: State, now: float, reason: Reason) -> None:
@@ -476,7 +545,6 @@ class Circuit:
         for calls in (self._in_flight, self._answering):
             self._older.update(calls)
             calls.clear()
-        self._outdated = self._serial
         self._check_at = 0.0
         self.generation += 1
         before, self.state, self.reason = self.state, state, reason
@@ -521,7 +589,8 @@ class Circuit:
     @property
     def in_flight(self) -> int:
         """Permits given out and not ended."""
-        given_out = len(self._in_flight) + len(self._answering) + len(self._older)
+        calls = self._in_flight, self._answering, self._overdue, self._older
+        given_out = sum(map(len, calls))
         return max(given_out - len(self.dropped), 0)
 
     @property

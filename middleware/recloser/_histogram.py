@@ -35,7 +35,7 @@ class ExponentialHistogram:
 
     def __init__(self) -> None:
         # A dense list that covers just the buckets seen: latencies of one key span few octaves.
-        self._counts: list[int] = []
+        self._counts: list[float] = []
         self._first = 0
 
     def add(self, latency: float) -> None:
@@ -50,11 +50,11 @@ class ExponentialHistogram:
             self._add_outside(min(index, _LAST))
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         """Latencies counted."""
         return sum(self._counts)
 
-    def _add_outside(self, index: int, count: int = 1) -> None:
+    def _add_outside(self, index: int, count: float = 1) -> None:
         counts = self._counts
         if not counts:
             self._first = index
@@ -66,8 +66,8 @@ class ExponentialHistogram:
             counts.extend([0] * missing)
         counts[index - self._first] += count
 
-    def merge(self, other: ExponentialHistogram) -> None:
-        """Add all counts of another histogram to this one."""
+    def merge(self, other: ExponentialHistogram, weight: float = 1.0) -> None:
+        """Add all counts of another histogram to this one, each `weight` times."""
         if not other._counts:
             return
         # Zero counts at both ends make room; the loop then needs no bounds.
@@ -75,7 +75,13 @@ class ExponentialHistogram:
         self._add_outside(other._first + len(other._counts) - 1, 0)
         counts = self._counts
         for offset, count in enumerate(other._counts, other._first - self._first):
-            counts[offset] += count
+            counts[offset] += weight * count
+
+    def shift(self, ratio: float) -> None:
+        """Multiply every latency counted so far by a ratio > 0, to a bucket's precision."""
+        if self._counts:
+            lowest, highest = -self._first, _LAST - self._first - len(self._counts) + 1
+            self._first += min(max(round(log2(ratio) * BUCKETS_PER_OCTAVE), lowest), highest)
 
     def quantiles(self, *shares: float) -> tuple[float, ...]:
         """Latencies below which these shares of the counts lie, interpolated within a bucket.
@@ -90,7 +96,7 @@ class ExponentialHistogram:
         if not total:
             return (0.0,) * len(shares)
         found: list[float] = []
-        below = 0
+        below = 0.0
         wanted = iter(shares)
         rank = next(wanted, None)
         for offset, count in enumerate(self._counts):

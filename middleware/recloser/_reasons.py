@@ -21,7 +21,8 @@ def slower_than(baseline: Baseline, policy: Policy) -> str:
         return f"slower than the ceiling of {seconds(policy.slow_ceiling)}"
     return (
         f"slower than {seconds(baseline.threshold)} = "
-        f"{baseline.z_score(baseline.threshold):.2g} sigma over a median of "
+        f"{baseline.z_score(baseline.threshold):.2g} sigma or "
+        f"{baseline.threshold / baseline.median:.2g} times over a median of "
         f"{seconds(baseline.median)}"
     )
 

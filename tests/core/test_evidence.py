@@ -1,0 +1,181 @@
+"""Evidence: how surprising bad calls are, and how often chance alone opens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from math import exp, log
+from random import Random
+
+import pytest
+
+from recloser import Breaker, Policy, State
+from recloser._evidence import Evidence
+from recloser.testing import ManualClock, no_jitter
+
+INDEPENDENT = (0.05, 0.05)
+IN_RUNS = (0.02, 0.7)
+
+
+def chain(p01: float, p11: float, seed: int) -> Iterator[bool]:
+    """Whether calls are bad: a chain of two states."""
+    chance, bad = Random(seed), False
+    while True:
+        bad = chance.random() < (p11 if bad else p01)
+        yield bad
+
+
+def recover(breaker: Breaker) -> None:
+    breaker.half_open()
+    for _ in range(20):
+        breaker.record(0.01, success=True)
+    assert breaker.state is State.CLOSED
+
+
+def taught(p01: float, p11: float, policy: Policy, calls: int = 20_000) -> Breaker:
+    """A breaker that knows a chain, and is at rest."""
+    breaker = Breaker("k", policy, clock=ManualClock(), random=no_jitter)
+    for bad in islice(chain(p01, p11, seed=7), calls):
+        breaker.record(0.01, success=not bad)
+        if breaker.state is State.OPEN:
+            recover(breaker)
+    for _ in range(200):
+        if breaker.metrics().surprise == 0.0:
+            return breaker
+        breaker.record(0.01, success=True)
+    raise AssertionError("two hundred good calls did not put it at rest")
+
+
+def step(evidence: Evidence, *votes: bool) -> float:
+    """What the last of some votes (bad or not) adds, far from both ends."""
+    evidence.clear()
+    for bad in votes:
+        evidence.surprise = before = 10.0
+        if bad:
+            evidence.vote_failed(0.0)
+        else:
+            evidence.vote_good(0.0)
+    return evidence.surprise - before
+
+
+@pytest.mark.parametrize("normal", [INDEPENDENT, IN_RUNS])
+def test_under_normal_the_likelihood_ratio_is_a_martingale(normal: tuple[float, float]) -> None:
+    """E[exp(step)] <= 1, after a good and after a bad call; the rest is for slow calls, of which
+    there are none here, and for what is not known exactly."""
+    p01, p11 = normal
+    policy = Policy(false_trip_interval=1e15, history_size=1_000_000, min_failures=10_000)
+    evidence = taught(p01, p11, policy)._circuit.evidence
+
+    after_good = (1 - p01) * exp(step(evidence, False, False)) + p01 * exp(
+        step(evidence, False, True)
+    )
+    after_bad = (1 - p11) * exp(step(evidence, True, False)) + p11 * exp(step(evidence, True, True))
+
+    assert 0.3 < after_good < 1.05
+    # A depth is no more than a summary of the calls before: here it stands for two states.
+    assert 0.3 < after_bad < 1.5
+
+
+@pytest.mark.parametrize("normal", [(0.02, 0.02), (0.2, 0.2), (0.05, 0.5), IN_RUNS])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_chance_opens_no_more_often_than_asked(normal: tuple[float, float], seed: int) -> None:
+    interval, calls = 2_000, 60_000
+    clock = ManualClock()
+    breaker = Breaker("k", Policy(false_trip_interval=interval), clock=clock, random=no_jitter)
+
+    openings = 0
+    for bad in islice(chain(*normal, seed=seed), calls):
+        clock.advance(0.02)
+        breaker.record(0.01, success=not bad)
+        if breaker.state is State.OPEN:
+            openings += 1
+            clock.advance(100.0)
+            recover(breaker)
+
+    assert openings <= 1.5 * calls / interval
+
+
+@pytest.mark.parametrize(("normal", "most"), [((0.01, 0.01), 6), ((0.1, 0.1), 12), (IN_RUNS, 60)])
+def test_an_outage_is_noticed_in_a_number_of_calls_that_fits_what_is_normal(
+    normal: tuple[float, float], most: int
+) -> None:
+    breaker = taught(*normal, Policy())
+
+    needed = 0
+    while breaker.state is State.CLOSED:
+        breaker.record(0.01, success=False)
+        needed += 1
+
+    assert 5 <= needed <= most
+
+
+def test_one_failure_of_a_key_that_never_failed_opens_nothing() -> None:
+    breaker = taught(0.0, 0.0, Policy(min_failures=1))
+
+    breaker.record(0.01, success=False)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_it_never_opens_on_fewer_bad_calls_than_min_failures() -> None:
+    breaker = taught(0.0, 0.0, Policy(min_failures=9, false_trip_interval=100.0))
+
+    for _ in range(8):
+        breaker.record(0.01, success=False)
+        assert breaker.state is State.CLOSED
+    breaker.record(0.01, success=False)
+
+    assert breaker.state is State.OPEN
+
+
+def test_a_share_of_bad_calls_below_the_rate_threshold_never_opens() -> None:
+    breaker = taught(0.0, 0.0, Policy(failure_rate_threshold=0.5))
+
+    for index in range(3_000):
+        breaker.record(0.01, success=index % 3 != 0)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_evidence_of_long_ago_has_faded() -> None:
+    clock = ManualClock()
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+    for _ in range(4):
+        breaker.record(0.01, success=False)
+    before = breaker.metrics().surprise
+
+    clock.advance(10 * Policy().evidence_half_life)
+    breaker.record(0.01, success=False)
+
+    assert 0.0 < breaker.metrics().surprise < before
+    assert breaker.state is State.CLOSED
+
+
+def test_rare_calls_that_all_fail_do_open() -> None:
+    """A call every ten seconds is no silence."""
+    clock = ManualClock()
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+
+    for _ in range(10):
+        clock.advance(10.0)
+        breaker.record(0.01, success=False)
+
+    assert breaker.state is State.OPEN
+
+
+def test_what_comes_to_nothing_is_learned_as_normal() -> None:
+    breaker = taught(0.0, 0.0, Policy(), calls=200)
+    before = breaker.metrics().normal_bad_rate
+
+    for _ in range(30):
+        for _ in range(2):
+            breaker.record(0.01, success=False)
+        for _ in range(18):
+            breaker.record(0.01, success=True)
+
+    assert breaker.metrics().surprise == 0.0
+    assert before < 0.05 < breaker.metrics().normal_bad_rate < 0.15
+
+
+def test_enough_is_the_logarithm_of_the_interval() -> None:
+    assert Evidence(Policy(false_trip_interval=1e6)).enough == pytest.approx(log(1e6))
