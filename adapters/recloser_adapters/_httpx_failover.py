@@ -67,7 +67,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
             sse_errors=sse_errors,
         )
         self.failover: Failover[Any] = failover
-        self.planner = Planner(
+        self.planner: Planner = Planner(
             failover,
             repeatable,
             url_class=self.url_class,
@@ -123,9 +123,9 @@ class _Hearing:
     """One attempt, and what its answer has said so far."""
 
     def __init__(self, attempt: Attempt[Any], failover: Failover[Any]) -> None:
-        self.attempt = attempt
+        self.attempt: Attempt[Any] = attempt
         self._ends: list[Exchange] = []
-        self.ticket = _Ticket(attempt.permit, failover.registry, self._ends.append)
+        self.ticket: _Ticket = _Ticket(attempt.permit, failover.registry, self._ends.append)
 
     @property
     def outcome(self) -> Outcome | None:

@@ -183,10 +183,10 @@ class Outbound(Generic[RequestT, ResponseT]):
         for name, hook in (("classify", classify), ("on_end", on_end)):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be a callable, not {hook!r}")
-        self.registry = registry if registry is not None else Registry()
+        self.registry: Registry = registry if registry is not None else Registry()
         self.on_refuse = on_refuse
         self.classify = classify
-        self.sse_errors = bool(sse_errors)
+        self.sse_errors: bool = bool(sse_errors)
         self._by_host = by_host
         self._key = key if isinstance(key, str) else ""
         self._key_function = key if not isinstance(key, str) else by_host

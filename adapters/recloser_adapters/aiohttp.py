@@ -114,7 +114,7 @@ class BreakerMiddleware:
             sse_errors=sse_errors,
             on_end=on_end,
         )
-        self.trace_config = aiohttp.TraceConfig()
+        self.trace_config: aiohttp.TraceConfig = aiohttp.TraceConfig()
         self.trace_config.on_connection_queued_start.append(_wait_begins)
         self.trace_config.on_connection_queued_end.append(_wait_ends)
 

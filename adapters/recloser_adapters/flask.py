@@ -42,6 +42,7 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_Endpoint = TypeVar("_Endpoint")
 _NAME: Final = "recloser"
 
 
@@ -144,8 +145,15 @@ class Recloser:
         """
         return protect(None, key)
 
-    exempt = staticmethod(exempt)
-    keyed = staticmethod(keyed)
+    @staticmethod
+    def exempt(endpoint: _Endpoint) -> _Endpoint:
+        """Mark a view, so that no breaker guards it. See the function `exempt`."""
+        return exempt(endpoint)
+
+    @staticmethod
+    def keyed(key: str) -> Callable[[_Endpoint], _Endpoint]:
+        """Mark a view, so that it is guarded under `key`. See the function `keyed`."""
+        return keyed(key)
 
 
 def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:

@@ -23,7 +23,7 @@ retry, and each attempt that it makes is a call:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import httpx
 
@@ -113,13 +113,13 @@ class _AsyncWatchedBody(AsyncWatchedBody, httpx.AsyncByteStream):
 class BreakerTransport(SyncTransport[httpx.Request, httpx.Response], httpx.BaseTransport):
     """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors = _LOCAL
-    transport_errors = _WIRE
-    fixed_body = httpx.ByteStream
-    body = _SyncBody
-    watched_body = _SyncWatchedBody
-    refusal_class = BreakerOpenTransportError
-    response_class = httpx.Response
+    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
+    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
+    fixed_body: ClassVar[type] = httpx.ByteStream
+    body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
+    watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _SyncWatchedBody
+    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
+    response_class: ClassVar[Callable[..., Any]] = httpx.Response
 
 
 class AsyncBreakerTransport(
@@ -127,13 +127,13 @@ class AsyncBreakerTransport(
 ):
     """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors = _LOCAL
-    transport_errors = _WIRE
-    fixed_body = httpx.ByteStream
-    body = _AsyncBody
-    watched_body = _AsyncWatchedBody
-    refusal_class = BreakerOpenTransportError
-    response_class = httpx.Response
+    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
+    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
+    fixed_body: ClassVar[type] = httpx.ByteStream
+    body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
+    watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _AsyncWatchedBody
+    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
+    response_class: ClassVar[Callable[..., Any]] = httpx.Response
 
 
 class _SyncPeeked(SyncPeeked, httpx.SyncByteStream):
@@ -180,11 +180,11 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
         ValueError: A base URL that is none.
     """
 
-    url_class = httpx.URL
-    request_class = httpx.Request
-    unsent_errors = _UNSENT
-    time_out_class = httpx.ReadTimeout
-    peeked = _SyncPeeked
+    url_class: ClassVar[type[Any]] = httpx.URL
+    request_class: ClassVar[type[Any]] = httpx.Request
+    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
+    time_out_class: ClassVar[type[Any]] = httpx.ReadTimeout
+    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _SyncPeeked
 
 
 class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], AsyncBreakerTransport):
@@ -193,11 +193,11 @@ class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], Async
     On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
     """
 
-    url_class = httpx.URL
-    request_class = httpx.Request
-    unsent_errors = _UNSENT
-    time_out_class = httpx.ReadTimeout
-    peeked = _AsyncPeeked
+    url_class: ClassVar[type[Any]] = httpx.URL
+    request_class: ClassVar[type[Any]] = httpx.Request
+    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
+    time_out_class: ClassVar[type[Any]] = httpx.ReadTimeout
+    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _AsyncPeeked
 
 
 def nothing_sent(error: BaseException) -> bool:

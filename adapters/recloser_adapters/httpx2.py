@@ -23,7 +23,7 @@ retry, and each attempt that it makes is a call:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import httpx2
 
@@ -113,13 +113,13 @@ class _AsyncWatchedBody(AsyncWatchedBody, httpx2.AsyncByteStream):
 class BreakerTransport(SyncTransport[httpx2.Request, httpx2.Response], httpx2.BaseTransport):
     """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors = _LOCAL
-    transport_errors = _WIRE
-    fixed_body = httpx2.ByteStream
-    body = _SyncBody
-    watched_body = _SyncWatchedBody
-    refusal_class = BreakerOpenTransportError
-    response_class = httpx2.Response
+    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
+    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
+    fixed_body: ClassVar[type] = httpx2.ByteStream
+    body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
+    watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _SyncWatchedBody
+    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
+    response_class: ClassVar[Callable[..., Any]] = httpx2.Response
 
 
 class AsyncBreakerTransport(
@@ -127,13 +127,13 @@ class AsyncBreakerTransport(
 ):
     """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors = _LOCAL
-    transport_errors = _WIRE
-    fixed_body = httpx2.ByteStream
-    body = _AsyncBody
-    watched_body = _AsyncWatchedBody
-    refusal_class = BreakerOpenTransportError
-    response_class = httpx2.Response
+    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
+    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
+    fixed_body: ClassVar[type] = httpx2.ByteStream
+    body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
+    watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _AsyncWatchedBody
+    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
+    response_class: ClassVar[Callable[..., Any]] = httpx2.Response
 
 
 class _SyncPeeked(SyncPeeked, httpx2.SyncByteStream):
@@ -180,11 +180,11 @@ class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTr
         ValueError: A base URL that is none.
     """
 
-    url_class = httpx2.URL
-    request_class = httpx2.Request
-    unsent_errors = _UNSENT
-    time_out_class = httpx2.ReadTimeout
-    peeked = _SyncPeeked
+    url_class: ClassVar[type[Any]] = httpx2.URL
+    request_class: ClassVar[type[Any]] = httpx2.Request
+    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
+    time_out_class: ClassVar[type[Any]] = httpx2.ReadTimeout
+    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _SyncPeeked
 
 
 class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], AsyncBreakerTransport):
@@ -193,11 +193,11 @@ class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], Asy
     On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
     """
 
-    url_class = httpx2.URL
-    request_class = httpx2.Request
-    unsent_errors = _UNSENT
-    time_out_class = httpx2.ReadTimeout
-    peeked = _AsyncPeeked
+    url_class: ClassVar[type[Any]] = httpx2.URL
+    request_class: ClassVar[type[Any]] = httpx2.Request
+    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
+    time_out_class: ClassVar[type[Any]] = httpx2.ReadTimeout
+    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _AsyncPeeked
 
 
 def nothing_sent(error: BaseException) -> bool:

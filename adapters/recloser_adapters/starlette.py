@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
-from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
+from recloser import BreakerOpenError, Mode, Outcome, Permit, Reason, Registry, State
 from recloser.asgi import DEFAULT_EXEMPT, PERMIT
 from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
@@ -107,10 +107,10 @@ class EndpointRefusedError(BreakerOpenError, HTTPException):
 
     def __init__(self, refusal: BreakerOpenError) -> None:
         # Not through BreakerOpenError.__init__, whose super() is Starlette's constructor here.
-        self.key = refusal.key
-        self.state = refusal.state
-        self.reason = refusal.reason
-        self.retry_after = refusal.retry_after
+        self.key: str = refusal.key
+        self.state: State = refusal.state
+        self.reason: Reason | None = refusal.reason
+        self.retry_after: float = refusal.retry_after
         HTTPException.__init__(
             self, 503, "Temporarily unavailable", headers=refusal_headers(refusal.retry_after)
         )

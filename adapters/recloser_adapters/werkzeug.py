@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
 
-from recloser import BreakerOpenError, Mode, Outcome, Registry
+from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
 from recloser.wsgi import DEFAULT_EXEMPT
 from recloser.wsgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
@@ -173,9 +173,9 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
     def __init__(self, refusal: BreakerOpenError) -> None:
         # Not through BreakerOpenError.__init__, whose super() is Werkzeug's constructor here.
         ServiceUnavailable.__init__(self, "Temporarily unavailable")
-        self.key = refusal.key
-        self.state = refusal.state
-        self.reason = refusal.reason
+        self.key: str = refusal.key
+        self.state: State = refusal.state
+        self.reason: Reason | None = refusal.reason
         self.retry_after = refusal.retry_after
         self._headers = refusal_headers(refusal.retry_after)
 
