@@ -277,37 +277,47 @@ def _not_twice(app: Any) -> Any:
     return app if flask and isinstance(app, flask.Flask) else guarded_wsgi(app)
 
 
-def _guard_starlette_inside() -> None:
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
+class _Inside:
+    """Stands where `add_middleware` puts it."""
 
-    build: Callable[[Any], Any] = Starlette.build_middleware_stack
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self._guarded = guarded_asgi(app)
 
-    class Guard:
-        def __init__(self, app: Any) -> None:
-            self.app = app
-            self._guarded = guarded_asgi(app)
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
+        awaitable: Awaitable[Any] = self._guarded(scope, receive, send)
+        return awaitable
 
-        def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
-            awaitable: Awaitable[Any] = self._guarded(scope, receive, send)
-            return awaitable
 
+def _guard_inside(module_name: str, class_name: str) -> None:
+    try:
+        kind = getattr(importlib.import_module(module_name), class_name)
+    except ImportError:
+        return
+    if "build_middleware_stack" not in vars(kind):
+        return
+    build: Callable[[Any], Any] = kind.build_middleware_stack
+
+    @functools.wraps(build)
     def build_middleware_stack(self: Any) -> Any:
+        from starlette.middleware import Middleware
+
         own = self.user_middleware
-        self.user_middleware = [Middleware(Guard), *own]
+        self.user_middleware = [Middleware(_Inside), *own]
         try:
             return build(self)
         finally:
             self.user_middleware = own
 
-    Starlette.build_middleware_stack = build_middleware_stack  # type: ignore[method-assign]  # that is the point
+    kind.build_middleware_stack = build_middleware_stack
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if CONTROL and CONTROL not in MISTAKES:
         raise pytest.UsageError(f"RECLOSER_CONTROL: no mistake is called {CONTROL!r}")
     if PLACE == "inside":
-        _guard_starlette_inside()
+        _guard_inside("starlette.applications", "Starlette")
+        _guard_inside("fastapi.applications", "FastAPI")
         return
     for place in ASGI_CLIENTS + _more("RECLOSER_ASGI"):
         _replace_argument(place, guarded_asgi)
