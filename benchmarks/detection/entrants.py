@@ -24,14 +24,17 @@ class Recloser:
         registry = Registry(policy, clock=clock, random=Random(seed).random)
         registry.subscribe(self)
         self.openings: list[float] = []
+        self.alarms: list[float] = []
         self.transitions: list[Transition] = []
         self.breaker = registry["service"]
         self.acquire: Callable[[], Permit | None] = self.breaker.try_acquire
 
     def on_transition(self, transition: Transition) -> None:
         self.transitions.append(transition)
-        if transition.before is State.CLOSED and transition.after is State.OPEN:
-            self.openings.append(transition.at)
+        if transition.after is State.OPEN:
+            self.alarms.append(transition.at)
+            if transition.before is State.CLOSED:
+                self.openings.append(transition.at)
 
     def end(self, permit: Any, ending: Ending, took: float, wait: float) -> None:
         if ending is Ending.OK:

@@ -62,12 +62,13 @@ class Stepped:
         is_open: Callable[[], bool],
     ) -> None:
         self.openings: list[float] = []
+        self.alarms: list[float] = []
         self._clock = clock
         self._begin = begin
         self._refusal = refusal
         self._is_open = is_open
         self._tripped = False
-        self._probing = False
+        self._was_open = False
 
     def acquire(self) -> object | None:
         try:
@@ -75,6 +76,7 @@ class Stepped:
             guarded.send(None)
         except self._refusal:
             return None
+        self._was_open = False
         return guarded
 
     def end(self, permit: Any, ending: Ending, took: float, wait: float) -> None:
@@ -90,6 +92,9 @@ class Stepped:
         except (CallFailedError, _CallerError, _ClientGone, StopIteration, self._refusal):
             pass
         is_open = self._is_open()
+        if is_open and not self._was_open:
+            self.alarms.append(self._clock.now)
+        self._was_open = is_open
         # Open again after a probe is the same opening.
         if is_open and not self._tripped:
             self.openings.append(self._clock.now)

@@ -20,6 +20,7 @@ class _Timer:
 
     def __init__(self, clock: Clock, open_for: float, permits: int) -> None:
         self.openings: list[float] = []
+        self.alarms: list[float] = []
         self._clock = clock
         self._open_for = open_for
         self._permits = permits
@@ -44,6 +45,7 @@ class _Timer:
     def _open(self) -> None:
         if self._state == "closed":
             self.openings.append(self._clock.now)
+        self.alarms.append(self._clock.now)
         self._state, self._until = "open", self._clock.now + self._open_for
 
     def _return_permit(self) -> None:
@@ -78,7 +80,7 @@ class Ejection:
     """Envoy's outlier detection for one host: 5 in a row, 30 s times the ejections, no probe."""
 
     def __init__(self, clock: Clock) -> None:
-        self.openings: list[float] = []
+        self.openings = self.alarms = list[float]()
         self._clock = clock
         self._streak = 0
         self._until = 0.0
@@ -226,7 +228,7 @@ class Throttle:
     """
 
     def __init__(self, clock: Clock, random: Random) -> None:
-        self.openings: list[float] = []
+        self.openings = self.alarms = list[float]()
         self._clock = clock
         self._random = random.random
         # [number, asked for, accepted, failed]: 40 buckets of a quarter second.
@@ -289,6 +291,7 @@ class Expression:
         self, clock: Clock, *, errors: float = 0.3, slow: float = 0.0, minimum: int = 1
     ) -> None:
         self.openings: list[float] = []
+        self.alarms: list[float] = []
         self._clock = clock
         self._errors, self._slow, self._minimum = errors, slow, minimum
         self._results: deque[tuple[float, bool]] = deque()
@@ -344,6 +347,7 @@ class Expression:
         if self._tripped(now):
             if self._state == "standby":
                 self.openings.append(now)
+            self.alarms.append(now)
             self._state, self._until = "tripped", now + 10.0
             self._results.clear()
             self._tooks.clear()
@@ -358,7 +362,7 @@ class RawZScore:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.openings: list[float] = []
+        self.openings = self.alarms = list[float]()
         self._clock = clock
         self._tooks: deque[float] = deque()
         self._sum = self._squares = 0.0
@@ -388,7 +392,7 @@ class Never:
     """No breaker at all: what happens when nothing is refused."""
 
     def __init__(self) -> None:
-        self.openings: list[float] = []
+        self.openings = self.alarms = list[float]()
 
     def acquire(self) -> object | None:
         return self

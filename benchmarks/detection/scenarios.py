@@ -18,7 +18,10 @@ from benchmarks.detection.simulator import Ending, Fault, World
 
 @dataclass(slots=True)
 class Phase:
-    """Some seconds of one service at one rate of calls per second."""
+    """Some seconds of one service at one rate of calls per second.
+
+    `fault` names what is wrong, if anything; "step" is a new normal and not a fault.
+    """
 
     seconds: float
     rate: float | Callable[[float], float]
@@ -51,7 +54,9 @@ class Scenario:
         world, now, end = World(MEDIAN), 0.0, 0.0
         for phase in self.story(random):
             start, end = end, end + phase.seconds
-            if phase.fault:
+            if phase.fault == "step":
+                world.changed = start
+            elif phase.fault:
                 world.faults.append(Fault(start, end, phase.fault))
             now = start
             while True:
@@ -101,7 +106,7 @@ def _faults(
 def _step(factor: float) -> Story:
     def story(random: Random) -> Iterator[Phase]:
         yield Phase(_around(random, 300.0), 50.0, s.healthy(s.lognormal()))
-        yield Phase(1200.0, 50.0, s.healthy(s.scaled(s.lognormal(), factor)))
+        yield Phase(1200.0, 50.0, s.healthy(s.scaled(s.lognormal(), factor)), "step")
 
     return story
 
@@ -239,7 +244,7 @@ def _sick() -> list[Scenario]:
         sick("cold start in an outage", _cold_start, 6),
         sick("recovery that limps", _limping),
         sick("429 with Retry-After", _faults(s.sometimes(well, 1.0, throttled), length=30.0)),
-        sick("down for 30 min", _faults(down, length=1800.0, times=1), 4),
+        sick("down for 30 min", _faults(down, length=1800.0, times=1), 8),
         sick(
             "down for 8 h, 1/s",
             _faults(down, rate=1.0, length=28_800.0, before=3600.0, between=3600.0, times=1),

@@ -8,6 +8,10 @@ from statistics import fmean, median
 
 from benchmarks.detection.simulator import Run, World
 
+# Calls after which a key has shown what is normal for it.
+LEARNED = 20_000
+# After so many seconds a new normal should have been accepted: the default `latency_patience`.
+PATIENCE = 120.0
 # Openings this long after a fault began or ended are still the fault's doing: calls of the fault
 # end late, and a recovery may be taken back once.
 _AFTERMATH = 5.0
@@ -32,6 +36,9 @@ class Score:
     good_refused_after: int = 0
     healthy_calls: int = 0
     false_openings: int = 0
+    learned_calls: int = 0
+    learned_false_openings: int = 0
+    refused_after_patience: int = 0
     openings: int = 0
     faults: int = 0
     noticed: int = 0
@@ -99,9 +106,18 @@ def score(world: World, run: Run) -> Score:
     for number, (start, end) in enumerate(spans):
         following = spans[number + 1][0] if number + 1 < len(spans) else float("inf")
         _score_fault(result, world, run, start, end, following)
-    result.false_openings = sum(
-        not any(start <= at <= end + _AFTERMATH for start, end in spans) for at in run.openings
-    )
+    false = [
+        at
+        for at in run.openings
+        if not any(start <= at <= end + _AFTERMATH for start, end in spans)
+    ]
+    result.false_openings = len(false)
+    if not spans and len(world) > LEARNED:
+        result.learned_calls = len(world) - LEARNED
+        result.learned_false_openings = sum(at >= world.starts[LEARNED] for at in false)
+    if world.changed is not None:
+        late = bisect_right(world.starts, world.changed + PATIENCE)
+        result.refused_after_patience = run.admitted.count(0, late)
     return result
 
 

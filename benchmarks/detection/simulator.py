@@ -43,16 +43,14 @@ class Contender(Protocol):
 
     openings: list[float]
     """When it went from letting calls through to refusing them; seconds."""
+    alarms: list[float]
+    """The same, and when a probe was found bad; seconds."""
 
     def acquire(self) -> object | None:
         """Admit a call (anything but None, handed back to `end`) or refuse it (None)."""
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         """Take in how an admitted call ended, how long it took, and what Retry-After it bore."""
-
-
-Entrant = Callable[[Clock, float, int], Contender]
-"""Makes a contender from a clock, the median latency that a tuner would know, and a seed."""
 
 
 @dataclass(slots=True)
@@ -76,6 +74,7 @@ class World:
         bad: 1 for a call that a fault makes fail or be slow.
         faults: When the service was sick, ascending.
         waits: Index of a throttled call -> the Retry-After it is told; seconds.
+        changed: When a new, slower normal began, if one does; seconds.
     """
 
     median: float
@@ -85,6 +84,7 @@ class World:
     bad: bytearray = field(default_factory=bytearray)
     faults: list[Fault] = field(default_factory=list)
     waits: dict[int, float] = field(default_factory=dict)
+    changed: float | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -104,10 +104,12 @@ class Run:
     Attributes:
         admitted: 1 for each call that was let through.
         openings: When it opened; seconds.
+        alarms: The same, and when a probe was found bad; seconds.
     """
 
     admitted: bytearray
     openings: list[float]
+    alarms: list[float]
 
 
 def simulate(
@@ -146,4 +148,4 @@ def simulate(
             admitted[index] = 1
             heappush(in_flight, (start + tooks[index], index, permit))
     finish(float("inf"))
-    return Run(admitted, list(contender.openings))
+    return Run(admitted, list(contender.openings), list(contender.alarms))

@@ -173,7 +173,7 @@ class TraceScore:
         healthy_refused: Those of them that were refused.
         false_openings: Openings outside all labels.
         raised: Labels in which the median rose at least `RAISED`-fold.
-        noticed: Those of them in which it opened.
+        noticed: Those of them in which it opened, or found a probe bad.
         missed: Names and starts of the others.
     """
 
@@ -209,7 +209,7 @@ def _score(series: Series, run: Run) -> TraceScore:
             continue
         result.raised += 1
         # Being open since long before is no notice: a breaker that never closes would have it all.
-        if any(fault.start <= at <= fault.end for at in run.openings):
+        if any(fault.start <= at <= fault.end for at in run.alarms):
             result.noticed += 1
         else:
             result.missed.append(f"{series.name} {fault.start:.0f} {fault.kind} x{raised:.1f}")

@@ -1,0 +1,131 @@
+"""The bound: how soon could anyone notice, and how often does chance alone open?
+
+No rule that opens by chance once in N healthy calls notices, in the worst case, in fewer than
+ln(N) / KL calls on average (Lorden 1971), KL being what one call of the outage tells against
+normal, in nats. Normal is independent failures at rate p0, or a chain of the same rate whose
+failures come in runs; an outage fails each call with probability p1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log
+from random import Random
+from statistics import fmean
+
+from benchmarks.detection.progress import progress
+from benchmarks.detection.simulator import Clock
+from recloser import Breaker, Policy, State
+
+RATES = (0.001, 0.02, 0.1, 0.2)
+STAY = 0.5  # in a run: probability that a failure is followed by one
+_GAP = 0.02  # seconds between calls
+_LEARNING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Mean calls to detection next to the bound."""
+
+    p0: float
+    runs: bool
+    p1: float
+    calls: float
+    bound: float
+
+    @property
+    def ratio(self) -> float:
+        return self.calls / self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Mean healthy calls between false openings, next to the interval asked for."""
+
+    p0: float
+    runs: bool
+    asked: float
+    calls: int
+    openings: int
+
+    @property
+    def ratio(self) -> float:
+        """Measured over asked; of the calls there were when nothing opened."""
+        return self.calls / max(self.openings, 1) / self.asked
+
+
+def _kl(p: float, q: float) -> float:
+    terms = ((p, q), (1.0 - p, 1.0 - q))
+    return sum(a * log(a / b) if b else inf for a, b in terms if a)
+
+
+class _Key:
+    """One key that lives through normal times and outages."""
+
+    def __init__(self, p0: float, *, runs: bool, interval: float, seed: int) -> None:
+        self.p11 = STAY if runs else p0
+        self.p01 = p0 * (1.0 - self.p11) / (1.0 - p0)
+        self._random = Random(seed).random
+        self._clock = Clock()
+        policy = Policy(false_trip_interval=interval)
+        self.breaker = Breaker("key", policy, clock=self._clock, random=Random(seed).random)
+        self._failed = False
+        self.openings = 0
+
+    def live(self, calls: int) -> None:
+        for _ in range(calls):
+            self._clock.now += _GAP
+            self._failed = self._random() < (self.p11 if self._failed else self.p01)
+            self.breaker.record(0.1, not self._failed)
+            if self.breaker.state is not State.CLOSED:
+                self.openings += 1
+                self._recover()
+
+    def suffer(self, p1: float) -> int:
+        """An outage: how many calls until it is noticed."""
+        calls = 0
+        while self.breaker.state is State.CLOSED and calls < 10_000:
+            calls += 1
+            self._clock.now += _GAP
+            self.breaker.record(0.1, self._random() >= p1)
+        self._recover()
+        return calls
+
+    def _recover(self) -> None:
+        # Long enough not to be taken for a run of everyday failures.
+        self._clock.now += 30.0
+        self.breaker.half_open()
+        while self.breaker.state is not State.CLOSED:
+            self.breaker.record(0.1, True)
+        self._failed = False
+
+
+def delays(trials: int) -> list[Delay]:
+    """Measure detection under the default policy."""
+    found: list[Delay] = []
+    cases = [(p0, runs) for p0 in RATES for runs in (False, True)]
+    for p0, runs in progress(cases, len(cases), "bound"):
+        key = _Key(p0, runs=runs, interval=Policy().false_trip_interval, seed=1)
+        key.live(_LEARNING)
+        for p1 in (1.0, 0.6):
+            calls: list[int] = []
+            for _ in range(trials):
+                calls.append(key.suffer(p1))
+                key.live(200)
+            told = (1.0 - p1) * _kl(p1, key.p01) + p1 * _kl(p1, key.p11)
+            bound = log(Policy().false_trip_interval) / told
+            found.append(Delay(p0, runs, p1, fmean(calls), bound))
+    return found
+
+
+def intervals(calls: int) -> list[Interval]:
+    """Measure false openings of keys that have shown what is normal for them."""
+    found: list[Interval] = []
+    cases = [(asked, p0, runs) for asked in (1e3, 1e4) for p0 in RATES for runs in (False, True)]
+    for asked, p0, runs in progress(cases, len(cases), "interval"):
+        key = _Key(p0, runs=runs, interval=asked, seed=2)
+        key.live(_LEARNING)
+        key.openings = 0
+        key.live(calls)
+        found.append(Interval(p0, runs, asked, calls, key.openings))
+    return found

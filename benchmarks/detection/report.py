@@ -1,0 +1,242 @@
+"""The tables, as Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+
+from benchmarks.detection import goals as aims
+from benchmarks.detection.bound import Delay, Interval
+from benchmarks.detection.goals import OURS, Goal
+from benchmarks.detection.runner import Scores, TraceScores
+from benchmarks.detection.scenarios import Scenario
+from benchmarks.detection.scores import Score
+from benchmarks.detection.traces import TraceScore
+
+_INTRODUCTION = """\
+# How good is it at noticing?
+
+Written by `python -m benchmarks.detection{arguments}`; the same command reproduces it.
+
+Every breaker is played the same calls, whose fate is settled beforehand. A call is *bad* by its
+own fate: a fault makes it fail, or answer later than 3.5 times the healthy median. Everyday
+failures of a healthy service are nobody's harm, since every breaker lets them through.
+*Harm* = (bad calls let through + good calls refused) / all calls. Lengths and starts of faults
+are random, so that no fixed timer fits by luck. Python packages are driven themselves; the others
+are small models of them. *Tuned* ones were told the median latency of the very service they
+guard; recloser runs with its defaults in every row.
+"""
+
+
+@dataclass(slots=True)
+class Results:
+    """All that a benchmark measured."""
+
+    arguments: str
+    stories: list[Scenario]
+    settings: dict[str, str]
+    missing: list[str]
+    scores: Scores
+    delays: list[Delay] = field(default_factory=list)
+    intervals: list[Interval] = field(default_factory=list)
+    traces: TraceScores | None = None
+
+    def goals(self) -> list[Goal]:
+        """The rows of the goals' table."""
+        return aims.goals(self.scores, self.settings, self.delays, self.intervals, self.traces)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table whose columns line up as plain text, too."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def markdown(results: Results) -> str:
+    """The whole report."""
+    parts = [_INTRODUCTION.format(arguments=results.arguments)]
+    if results.missing:
+        parts.append(f"Not installed, so left out: {', '.join(results.missing)}.\n")
+    parts += ["## Goals\n", _goals(results.goals())]
+    parts += ["\n## All together\n", _together(results)]
+    parts += ["\n## Harm by scenario, in %\n", _by_scenario(results)]
+    parts += ["\n## recloser by scenario\n", _details(results)]
+    if results.delays:
+        parts += ["\n## The bound\n", _delays(results.delays), "", _intervals(results.intervals)]
+    if results.traces:
+        parts += ["\n## Real traces\n", _traces(results.traces, results.settings)]
+    return "\n".join(parts) + "\n"
+
+
+def _goals(rows: list[Goal]) -> str:
+    return table(
+        ["figure", "goal", "measured", ""],
+        [[g.figure, g.wanted, g.measured, "ok" if g.met else "**missed**"] for g in rows],
+    )
+
+
+def _group(results: Results, groups: tuple[str, ...], name: str) -> Score:
+    total = Score()
+    for story in results.stories:
+        if story.group in groups and (story.name, name) in results.scores:
+            total.add(results.scores[story.name, name])
+    return total
+
+
+def _together(results: Results) -> str:
+    rows: list[list[str]] = []
+    for name in sorted(results.settings, key=lambda name: aims.harm(results.scores, name)):
+        calm = _group(results, ("independent",), name)
+        runs = _group(results, ("runs",), name)
+        sick = _group(results, ("fault",), name)
+        rows.append(
+            [
+                name,
+                results.settings[name],
+                f"{aims.harm(results.scores, name):,.1f}",
+                f"{calm.false_per_million:,.1f}",
+                f"{100 * calm.refused:.2f} %",
+                f"{100 * runs.refused:.2f} %",
+                f"{100 * sick.let_through:.1f} %",
+                f"{100 * sick.refused:.2f} %",
+                f"{sick.noticed} of {sick.faults}",
+            ]
+        )
+    head = ["", "settings", "harm, sum", "false openings per million", "healthy: good refused"]
+    head += ["runs: good refused", "faults: bad let through", "good refused", "noticed"]
+    return table(head, rows)
+
+
+def _best(results: Results, settings: str) -> str | None:
+    names = [name for name, kind in results.settings.items() if kind == settings]
+    return min(names, key=lambda name: aims.harm(results.scores, name)) if names else None
+
+
+def _by_scenario(results: Results) -> str:
+    names = [OURS, _best(results, "default"), _best(results, "tuned"), "no breaker"]
+    shown = [name for name in names if name in results.settings]
+    rows: list[list[str]] = []
+    for story in results.stories:
+        row = [story.name, story.group]
+        for name in shown:
+            score = results.scores.get((story.name, name))
+            row.append(f"{100 * score.harm:.2f}" if score else "")
+        rows.append(row)
+    rows.append(["sum", ""] + [f"{aims.harm(results.scores, name):.1f}" for name in shown])
+    return table(["scenario", "group", *shown], rows)
+
+
+def _mean(values: list[int] | list[float], digits: int = 0) -> str:
+    return f"{fmean(values):,.{digits}f}" if values else ""
+
+
+def _details(results: Results) -> str:
+    rows: list[list[str]] = []
+    for story in results.stories:
+        score = results.scores.get((story.name, OURS))
+        if score is None:
+            continue
+        rows.append(
+            [
+                story.name,
+                f"{score.calls:,}",
+                str(score.false_openings),
+                f"{100 * score.refused:.3f} %",
+                _mean(score.wasted),
+                f"{100 * score.let_through:.1f} %" if score.bad else "",
+                _mean(score.harmed),
+                _mean(score.delays, 2),
+                _mean(score.recoveries, 2),
+            ]
+        )
+    head = ["scenario", "calls", "false openings", "good refused", "wasted", "bad let through"]
+    head += ["harmed per fault", "noticed after s", "recovered after s"]
+    return table(head, rows)
+
+
+def _kind(*, runs: bool) -> str:
+    return "in runs" if runs else "independent"
+
+
+def _delays(delays: list[Delay]) -> str:
+    rows = [
+        [
+            f"{d.p0:.1%}",
+            _kind(runs=d.runs),
+            f"{d.p1:.0%}",
+            f"{d.calls:.1f}",
+            f"{d.bound:.1f}",
+            f"{d.ratio:.2f}",
+        ]
+        for d in delays
+    ]
+    head = ["failures before", "", "failures in the outage", "calls to detection"]
+    return table([*head, "ln(interval) / KL", "ratio"], rows)
+
+
+def _intervals(intervals: list[Interval]) -> str:
+    rows = [
+        [
+            f"{i.asked:,.0f}",
+            f"{i.p0:.1%}",
+            _kind(runs=i.runs),
+            f"{i.calls / i.openings:,.0f}" if i.openings else f"> {i.calls:,}",
+            f"{'' if i.openings else '> '}{i.ratio:.1f}",
+        ]
+        for i in intervals
+    ]
+    return table(["interval asked for", "failures", "", "measured", "ratio"], rows)
+
+
+def _traces(traces: TraceScores, settings: dict[str, str]) -> str:
+    rows: list[list[str]] = []
+    for name in settings:
+        for sampled, what in ((False, "per request"), (True, "sampled means")):
+            total = TraceScore()
+            for (_, entrant), (is_sampled, score) in traces.items():
+                if entrant == name and is_sampled is sampled:
+                    total.add(score)
+            if total.healthy:
+                rows.append(
+                    [
+                        name,
+                        what,
+                        f"{total.noticed} of {total.raised}",
+                        f"{100 * total.healthy_refused / total.healthy:.3f} %",
+                        f"{1e6 * total.false_openings / total.healthy:,.0f}",
+                    ]
+                )
+    missed = [
+        missed
+        for (_, name), (sampled, score) in traces.items()
+        if name == OURS and not sampled
+        for missed in score.missed
+    ]
+    head = ["", "series", "threefold faults noticed", "good refused outside labels"]
+    text = table([*head, "openings outside labels per million"], rows)
+    return text + (f"\n\nMissed per request: {', '.join(missed)}." if missed else "")
+
+
+def as_json(results: Results) -> str:
+    """Everything, for programs."""
+    content: dict[str, object] = {
+        "command": f"python -m benchmarks.detection{results.arguments}",
+        "not_installed": results.missing,
+        "goals": [asdict(goal) for goal in results.goals()],
+        "scores": [
+            {"scenario": story, "entrant": name, **score.summary()}
+            for (story, name), score in sorted(results.scores.items())
+        ],
+        "delays": [{**asdict(delay), "ratio": delay.ratio} for delay in results.delays],
+        "intervals": [{**asdict(one), "ratio": one.ratio} for one in results.intervals],
+        "traces": [
+            {"series": series, "entrant": name, "sampled": sampled, **asdict(score)}
+            for (series, name), (sampled, score) in sorted((results.traces or {}).items())
+        ],
+    }
+    return json.dumps(content, indent=1) + "\n"
