@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -221,3 +222,40 @@ def test_a_status_that_is_none_is_no_vote(registry: Registry) -> None:
     serve(recloser.wsgi.BreakerMiddleware(app, registry))
 
     assert votes(registry["app"].metrics()) == {"cancelled": 1}
+
+
+def test_closing_a_body_early_ends_its_call_at_once(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        yield b"one"
+        yield b"two"
+
+    guarded: Any = recloser.wsgi.BreakerMiddleware(app, registry)
+    body = guarded({}, lambda status, headers: None)
+    assert next(iter(body)) == b"one"
+    body.close()
+
+    assert votes(registry["app"].metrics()) == {"cancelled": 1}
+    del body
+
+
+def test_a_status_that_the_server_did_not_take_does_not_count(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        yield b"one"
+        try:
+            try:
+                raise OopsError("midway")
+            except OopsError:
+                start_response("500 Oops", [], sys.exc_info())
+        except OopsError:
+            yield b"never mind"
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        if exc_info:
+            raise exc_info[1]
+
+    guarded: Any = recloser.wsgi.BreakerMiddleware(app, registry)
+
+    assert [*guarded({}, start_response)] == [b"one", b"never mind"]
+    assert votes(registry["app"].metrics()) == {"successes": 1}

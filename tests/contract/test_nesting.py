@@ -79,6 +79,20 @@ async def test_a_refusal_inside_is_no_failure_outside(http: Frontend, clock: Man
     assert votes(other["outer"].metrics()) == {"ignored": 20}
 
 
+async def test_a_refusal_inside_is_no_failure_at_any_level_outside(
+    http: Frontend, clock: ManualClock
+) -> None:
+    other = Registry(clock=clock)
+    for key in ("near", "far"):
+        wrapped(http, other, key)
+    http.breaker.open()
+
+    assert (await http.call()).refused
+
+    assert votes(other["near"].metrics()) == {"ignored": 1}
+    assert votes(other["far"].metrics()) == {"ignored": 1}
+
+
 async def test_a_refusal_by_on_refuse_is_no_failure_outside(
     http: Frontend, clock: ManualClock
 ) -> None:
