@@ -50,7 +50,9 @@ class RouteKeys:
         if index is None or index.outdated:
             index = self._read(scope)
         host = _host(scope) if self._by_host else None
-        request = (scope.get("method"), scope["path"], scope.get("root_path"), host)
+        # A WebSocket may carry a method, too: HTTP/2 opens it with CONNECT.
+        kind = scope["method"] if scope["type"] == "http" else scope["type"]
+        request = (kind, scope["path"], scope.get("root_path"), host)
         key = self._cache.get(request)
         if key is MISSING:
             key = self._search(index, scope, request)

@@ -475,6 +475,19 @@ def test_a_stream_counts_at_its_end_and_its_close_is_passed_on() -> None:
     assert metrics.successes == 1
 
 
+def test_a_stream_is_as_slow_as_its_headers() -> None:
+    def body() -> Iterator[bytes]:
+        clock.advance(100.0)
+        yield b"late"
+
+    clock = ManualClock()
+    registry = Registry(clock=clock)
+    get(protected(registry, lambda: Response(body()), "sync"), "/")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.successes, metrics.mean) == (1, 0.0)
+
+
 def test_a_file_is_sent_as_without_protection() -> None:
     registry = registry_of()
     app = protected(registry, lambda: send_file(__file__), "sync")

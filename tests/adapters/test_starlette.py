@@ -180,15 +180,19 @@ def test_hosts_are_told_apart_and_not_mixed_up_by_what_is_remembered(tmp_path: P
         assert keys(scope_of("/a", host="localhost")) == UNMATCHED
 
 
-def test_a_websocket_is_named_by_its_template() -> None:
+@pytest.mark.parametrize("method", [None, "GET"])
+def test_a_websocket_is_named_by_its_template(method: str | None) -> None:
+    """HTTP/2 opens one with a method, and a server may pass it on."""
     keys = RouteKeys(
-        Starlette(routes=[Route("/chat/{room}", page), WebSocketRoute("/chat/{room}", chat)])
+        routes=[Route("/chat/{room}", page), WebSocketRoute("/chat/{room}", chat)],
     )
-    handshake = {**scope_of("/chat/7"), "type": "websocket"}
-    del handshake["method"]
+    handshake = {**scope_of("/chat/7"), "type": "websocket", "method": method}
+    if method is None:
+        del handshake["method"]
 
-    assert keys(handshake) == "WS /chat/{room}"
-    assert keys(scope_of("/chat/7")) == "GET /chat/{room}"
+    for _ in range(2):
+        assert keys(handshake) == "WS /chat/{room}"
+        assert keys(scope_of("/chat/7")) == "GET /chat/{room}"
 
 
 SEGMENTS = st.sampled_from(["a", "b", "{x}", "{x:int}", "c{x}", "{x}.d", ""])
@@ -272,6 +276,18 @@ def test_resolving_leaves_the_scope_as_it_is(tmp_path: Path) -> None:
     keys(scope)
 
     assert scope == before
+
+
+def test_a_route_that_takes_notes_in_the_scope_takes_them_in_a_copy() -> None:
+    class Noting(Route):
+        def matches(self, scope: Any) -> Any:
+            scope["noted"] = True
+            return super().matches(scope)
+
+    scope = scope_of("/a")
+
+    assert RouteKeys(routes=[Noting("/a", page)])(scope) == "GET /a"
+    assert "noted" not in scope
 
 
 @pytest.fixture
@@ -680,6 +696,19 @@ def test_a_stream_that_breaks_off_is_a_failure_and_one_that_ends_is_not(kind: in
     assert (metrics.failures, metrics.in_flight) == (1, 0)
 
 
+def test_a_stream_is_as_slow_as_its_headers(kind: int) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        clock.advance(100.0)
+        yield b"late"
+
+    clock = ManualClock()
+    registry = Registry(clock=clock)
+    serve(both_kinds(lambda: StreamingResponse(body()))[kind], registry).get("/1")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.successes, metrics.mean) == (1, 0.0)
+
+
 def test_a_stream_that_nobody_reads_leaves_no_permit_behind(kind: int) -> None:
     class Unread(StreamingResponse):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -785,11 +814,11 @@ def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later() -
     assert (message["type"], message["code"]) == ("websocket.close", 1013)
 
 
-def test_a_breaker_opened_without_end_names_a_finite_wait() -> None:
+def test_a_breaker_opened_for_years_names_a_day() -> None:
     registry = registry_of()
     app = Starlette(
         routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
     )
-    registry["upstream"].open("for good")
+    registry["upstream"].open("for years", for_=1e9)
 
     assert 1 <= int(TestClient(app).get("/").headers["retry-after"]) <= 86_400
