@@ -1,0 +1,82 @@
+"""The client adapters as type checkers see them. Never executed."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import aiohttp
+import httpx
+import httpx2
+import requests
+from requests.adapters import HTTPAdapter
+
+import recloser
+from recloser import BreakerOpenError, Outcome, Registry
+from recloser_adapters import aiohttp as for_aiohttp
+from recloser_adapters import httpx as for_httpx
+from recloser_adapters import httpx2 as for_httpx2
+from recloser_adapters import requests as for_requests
+
+registry = Registry()
+
+
+class OwnClient(httpx.Client):
+    """A client of the user's own: wrapping must not widen it."""
+
+
+def by_path(request: httpx.Request) -> str | None:
+    return request.url.path or None
+
+
+def instead(request: httpx.Request, refusal: BreakerOpenError) -> httpx.Response:
+    return httpx.Response(200, text=refusal.key)
+
+
+def verdict(seen: httpx.Response | BaseException) -> Outcome | None:
+    return Outcome.IGNORED if isinstance(seen, httpx.ReadTimeout) else None
+
+
+def report(exchange: for_httpx.Exchange) -> None:
+    assert_type(exchange.latency, float | None)
+
+
+def clients() -> None:
+    assert_type(for_httpx.wrap_client(OwnClient(), registry), OwnClient)
+    assert_type(for_httpx.wrap_client(httpx.AsyncClient(), key="openai"), httpx.AsyncClient)
+    assert_type(for_httpx2.wrap_client(httpx2.Client(), on_refuse="response"), httpx2.Client)
+    assert_type(for_requests.wrap_session(requests.Session(), registry), requests.Session)
+    for_httpx.wrap_client(
+        httpx.Client(),
+        registry,
+        key=by_path,
+        on_refuse=instead,
+        classify=verdict,
+        sse_errors=True,
+        on_end=report,
+    )
+
+
+def transports() -> None:
+    httpx.Client(transport=for_httpx.BreakerTransport(httpx.HTTPTransport(), registry))
+    httpx.AsyncClient(transport=for_httpx.AsyncBreakerTransport(httpx.AsyncHTTPTransport()))
+    httpx2.Client(transport=for_httpx2.BreakerTransport(httpx2.HTTPTransport(), key="k"))
+    session = requests.Session()
+    session.mount("https://", for_requests.BreakerAdapter(HTTPAdapter()))
+
+
+async def session() -> None:
+    guard = for_aiohttp.BreakerMiddleware(registry, key=lambda request: request.url.host)
+    async with aiohttp.ClientSession(
+        middlewares=[guard], trace_configs=[guard.trace_config]
+    ) as client:
+        assert_type(for_aiohttp.wrap_session(client), aiohttp.ClientSession)
+
+
+def refused() -> None:
+    try:
+        httpx.get("https://api.example.org")
+    except for_httpx.BreakerOpenTransportError as refusal:
+        assert_type(refusal.retry_after, float)
+        as_transport_error: httpx.TransportError = refusal
+        as_refusal: recloser.BreakerOpenError = refusal
+        print(as_transport_error, as_refusal)
