@@ -1,0 +1,317 @@
+"""The state machine, driven at random by rules: what holds after every step, whatever happens.
+
+Everything goes through the public Breaker. The invariants are numbered as in the comments: they are
+those that any breaker owes, from "no more probes than the window" to "a healthy callee gets its
+traffic back".
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from math import isfinite
+from random import Random
+from typing import Any
+
+from hypothesis import settings, target
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from recloser import Breaker, Permit, Policy, Registry, State, Transition
+from recloser.testing import ManualClock, RecordingListener, no_jitter
+
+POLICY = Policy(
+    min_failures=2,
+    false_trip_interval=100.0,
+    half_open_requests=4,
+    success_rate_threshold=0.7,
+    min_history=10,
+    slow_ceiling=5.0,
+    max_open_for=10.0,
+    latency_patience=30.0,
+    max_retry_after=20.0,
+    quota_open_for=30.0,
+)
+LONGEST_WAIT = 30.0
+BY_HAND = {"manual", "reset"}
+LEGAL = {
+    (State.CLOSED, State.OPEN): {"failures", "slow", "bad_calls", "retry_after", "quota", "manual"},
+    (State.OPEN, State.HALF_OPEN): {"look_again", "manual"},
+    (State.HALF_OPEN, State.OPEN): {"probe_failed", "retry_after", "quota", "manual"},
+    (State.HALF_OPEN, State.CLOSED): {"recovered", "new_normal", "reset"},
+    (State.OPEN, State.CLOSED): {"reset"},
+    (State.CLOSED, State.HALF_OPEN): {"manual"},
+}
+seen: Counter[str] = Counter()
+
+
+class Raising:
+    """A listener with a bug of its own."""
+
+    def on_transition(self, transition: Transition) -> None:
+        raise RuntimeError(str(transition))
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = ManualClock(1_000.0)
+        self.listener = RecordingListener()
+        registry = Registry(POLICY, clock=self.clock, random=no_jitter)
+        registry.subscribe(Raising())
+        registry.subscribe(self.listener)
+        self.breaker: Breaker = registry["k"]
+        self.live: list[Permit] = []
+        self.ended: list[Permit] = []
+        self.admitted = 0
+        self.refused = 0
+        self.recorded = 0
+        self.checked = 0
+        self.open_until = 0.0
+
+    @initialize(calls=st.sampled_from([0, 40]))
+    def has_a_past(self, calls: int) -> None:
+        for _ in range(calls):
+            self.clock.advance(0.1)
+            self.breaker.record(0.1, success=True)
+        self.recorded = calls
+
+    # What callers do
+
+    @rule(calls=st.integers(1, 6))
+    def ask(self, calls: int) -> None:
+        for _ in range(calls):
+            before, wait = self.breaker.state, self.breaker.retry_after
+            permit = self.breaker.try_acquire()
+            if permit is not None:
+                self.admitted += 1
+                self.live.append(permit)
+                # I7: not one call passes an open breaker before its time.
+                assert before is not State.OPEN or wait == 0.0
+            else:
+                self.refused += 1
+                # I13: whoever is refused learns how long to wait, within bounds.
+                assert 0.0 <= self.breaker.refusal().retry_after <= LONGEST_WAIT
+
+    def take(self, data: st.DataObject) -> Permit:
+        permit = self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+        self.ended.append(permit)
+        return permit
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), how=st.sampled_from(["success", "failure", "ignore", "cancel"]))
+    def end(self, data: st.DataObject, how: str) -> None:
+        getattr(self.take(data), how)()
+
+    @precondition(lambda self: self.live)
+    @rule(good=st.booleans())
+    def end_all(self, good: bool) -> None:
+        for permit in self.live:
+            if good:
+                permit.success()
+            else:
+                permit.failure(OSError("down"))
+        self.ended.extend(self.live)
+        self.live.clear()
+
+    @rule(calls=st.integers(1, 9))
+    def serve(self, calls: int) -> None:
+        for _ in range(calls):
+            self.ask(1)
+            self.clock.advance(0.01)
+            if self.live:
+                self.ended.append(self.live[-1])
+                self.live.pop().success()
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), wait=st.sampled_from([None, -1.0, 0.5, 5.0, 1e9, float("nan")]))
+    def throttle(self, data: st.DataObject, wait: float | None) -> None:
+        wanted = self.clock.now + self.breaker.retry_after
+        open_before = self.breaker.state is State.OPEN
+        self.take(data).throttled(wait)
+        # A longer wait is never shortened.
+        if open_before:
+            assert self.clock.now + self.breaker.retry_after >= wanted - 1e-9
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def fail_and_ask_for_time(self, data: st.DataObject) -> None:
+        self.take(data).failure("HTTP 503", retry_after=3.0)
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def begin_to_answer(self, data: st.DataObject) -> None:
+        self.live[data.draw(st.integers(0, len(self.live) - 1))].mark()
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        self.live.pop(data.draw(st.integers(0, len(self.live) - 1)))
+        gc.collect(0)
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data(), how=st.sampled_from(["success", "failure", "throttled", "cancel"]))
+    def end_again(self, data: st.DataObject, how: str) -> None:
+        before = self.breaker.metrics()
+        permit = self.ended[data.draw(st.integers(0, len(self.ended) - 1))]
+
+        getattr(permit, how)()
+
+        assert self.breaker.metrics() == before
+
+    @rule(good=st.booleans(), latency=st.sampled_from([0.01, 0.1, 4.0, 60.0, float("nan"), -1.0]))
+    def record(self, good: bool, latency: float) -> None:
+        self.recorded += latency > 0.0
+        self.breaker.record(latency, success=good)
+
+    # What time and operators do
+
+    @rule(seconds=st.sampled_from([0.0, 0.05, 0.5, 2.0, 7.0, 40.0, 86_400.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule()
+    def jump_back(self) -> None:
+        self.clock.advance(-0.25)
+
+    @rule(for_=st.sampled_from([None, 0.0, 3.0]))
+    def open(self, for_: float | None) -> None:
+        self.breaker.open("maintenance", for_=for_)
+        assert self.breaker.state is State.OPEN
+
+    @rule()
+    def half_open(self) -> None:
+        self.breaker.half_open()
+        assert self.breaker.state is State.HALF_OPEN
+
+    @rule()
+    def reset(self) -> None:
+        self.breaker.reset()
+        assert self.breaker.state is State.CLOSED
+
+    # What holds after each step
+
+    @invariant()
+    def no_more_probes_than_the_window(self) -> None:
+        """I1."""
+        _, _, window = self.breaker._circuit.probes
+        assert sum(permit.is_probe for permit in self.live) <= window
+
+    @invariant()
+    def every_permit_is_accounted_for(self) -> None:
+        """I2, I10: issued = ended + live, and the totals are those of the history."""
+        metrics = self.breaker.metrics()
+        assert metrics.in_flight == len(self.live)
+        assert metrics.calls == self.admitted + self.refused + self.recorded
+        assert metrics.refused == self.refused
+        outcomes = metrics.successes + metrics.failures + metrics.throttled
+        outcomes += metrics.ignored + metrics.cancelled
+        assert outcomes == self.admitted + self.recorded - len(self.live)
+
+    @invariant()
+    def every_figure_is_a_figure(self) -> None:
+        """I11, I15: finite, never negative, and of one moment."""
+        metrics = self.breaker.metrics()
+        for name in type(metrics).__slots__:
+            value: Any = getattr(metrics, name)
+            if isinstance(value, int | float):
+                assert isfinite(value), name
+                assert value >= 0, name
+        assert metrics.state is self.breaker.state
+        assert metrics.surprise <= metrics.enough
+        assert self.breaker.explain()
+
+    @invariant()
+    def changes_form_a_chain_of_legal_edges(self) -> None:
+        """I3, I5, I6, I8, I14."""
+        transitions = self.listener.transitions
+        previous = transitions[self.checked - 1] if self.checked else None
+        for transition in transitions[self.checked :]:
+            seen[f"{transition.before.value}-{transition.after.value}"] += 1
+            seen[transition.reason.rule] += 1
+            if previous is not None:
+                assert transition.before is previous.after
+                assert transition.generation > previous.generation
+            rules = LEGAL[transition.before, transition.after]
+            assert transition.reason.rule in rules, transition
+            self.check_numbers(transition)
+            previous = transition
+        self.checked = len(transitions)
+        if previous is not None:
+            assert previous.after is self.breaker.state
+
+    def check_numbers(self, transition: Transition) -> None:
+        reason, numbers = transition.reason, transition.reason.numbers
+        assert reason.sentence
+        if reason.rule in ("failures", "slow", "bad_calls"):
+            assert numbers["bad"] >= POLICY.min_failures
+            assert numbers["bad"] >= POLICY.failure_rate_threshold * numbers["calls"] - 1e-9
+            assert numbers["surprise"] >= numbers["enough"]
+        elif reason.rule == "recovered":
+            probes = max(POLICY.half_open_requests, numbers["good"] + numbers["bad"])
+            # A share of bad calls that is normal is not expected of the probes either: half at most.
+            assert numbers["good"] >= 0.5 * POLICY.success_rate_threshold * probes
+
+    def teardown(self) -> None:
+        """I9: whatever happened, a healthy callee and some traffic close it again."""
+        reached = [each for each in self.listener.transitions if each.after is State.HALF_OPEN]
+        target(float(len(reached)))
+        for permit in self.live:
+            permit.success()
+        self.live.clear()
+        if self.breaker.explain().startswith("open until told otherwise"):
+            self.breaker.half_open()
+        for _ in range(100):
+            if self.breaker.state is State.CLOSED:
+                self.changes_form_a_chain_of_legal_edges()
+                return
+            self.clock.advance(LONGEST_WAIT)
+            self.serve(1)
+        raise AssertionError(self.breaker.explain())
+
+
+def test_invariants_hold_and_every_edge_is_reached() -> None:
+    seen.clear()
+
+    run_state_machine_as_test(
+        BreakerMachine, settings=settings(max_examples=80, stateful_step_count=40, deadline=None)
+    )
+
+    edges = {f"{before.value}-{after.value}" for before, after in LEGAL}
+    assert edges <= set(seen), "the run was hollow: not every edge was reached"
+    assert {"failures", "retry_after", "look_again", "probe_failed", "recovered"} <= set(seen)
+    assert seen["open-half_open"] >= 20
+
+
+def events_of(seed: int) -> list[str]:
+    """A run in which a callee comes and goes, as the log would tell it."""
+    chance = Random(seed)
+    clock, listener = ManualClock(), RecordingListener()
+    registry = Registry(clock=clock, random=chance.random)
+    registry.subscribe(listener)
+    for index in range(3_000):
+        clock.advance(0.1)
+        permit = registry["k"].try_acquire()
+        if permit is None:
+            continue
+        clock.advance(chance.expovariate(20.0))
+        if index // 500 % 2 and chance.random() < 0.9:
+            permit.failure()
+        else:
+            permit.success()
+    return [f"{each.at!r} {each} {dict(each.reason.numbers)}" for each in listener.transitions]
+
+
+def test_two_runs_from_one_seed_are_alike() -> None:
+    """I18."""
+    first = events_of(5)
+
+    assert len(first) > 6
+    assert events_of(5) == first

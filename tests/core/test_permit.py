@@ -1,0 +1,644 @@
+"""Permit: one call, one verdict, and a slot that always comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Generator
+from contextlib import suppress
+from itertools import pairwise
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from recloser import Breaker, Outcome, Permit, Policy, Registry, State
+from recloser.testing import ManualClock, no_jitter, open_breaker
+
+WAYS = ["success", "failure", "throttled", "ignore", "cancel"]
+
+
+def counts(breaker: Breaker) -> dict[str, int]:
+    metrics = breaker.metrics()
+    return {
+        "success": metrics.successes,
+        "failure": metrics.failures,
+        "throttled": metrics.throttled,
+        "ignore": metrics.ignored,
+        "cancel": metrics.cancelled,
+    }
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(100.0)
+
+
+@pytest.fixture
+def breaker(clock: ManualClock) -> Breaker:
+    return Breaker("k", clock=clock, random=no_jitter)
+
+
+def learned(breaker: Breaker, clock: ManualClock, calls: int = 100) -> None:
+    """Let it learn that 0.1 s is normal; its slow threshold is then at least twice that."""
+    for _ in range(calls):
+        permit = breaker.acquire()
+        clock.advance(0.1)
+        permit.success()
+    assert 0.2 <= breaker.slow_threshold < 1.0
+
+
+@pytest.mark.parametrize("first", WAYS)
+@pytest.mark.parametrize("second", WAYS)
+def test_only_the_first_end_counts(breaker: Breaker, first: str, second: str) -> None:
+    permit = breaker.acquire()
+
+    getattr(permit, first)()
+    getattr(permit, second)()
+
+    assert permit.ended
+    assert counts(breaker) == {way: int(way == first) for way in WAYS}
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_general_form_ends_it_too(breaker: Breaker, outcome: Outcome) -> None:
+    permit = breaker.acquire()
+
+    permit.end(outcome, error="HTTP 500", retry_after=None)
+
+    assert permit.ended
+    assert breaker.metrics().in_flight == 0
+    assert sum(counts(breaker).values()) == 1
+
+
+def test_two_ends_at_once_count_once(breaker: Breaker) -> None:
+    """Two threads may both have read the token before either took it."""
+    permit = breaker.acquire()
+    token = permit._token
+
+    permit.success()
+    permit._token = token
+    permit.failure()
+
+    assert counts(breaker)["success"] == 1
+    assert counts(breaker)["failure"] == 0
+
+
+def test_a_dropped_permit_is_cancelled(breaker: Breaker) -> None:
+    breaker.acquire()
+
+    assert breaker.metrics().in_flight == 0
+    assert counts(breaker)["cancel"] == 1
+
+
+def test_a_permit_in_a_reference_cycle_is_taken_back_by_the_collector(breaker: Breaker) -> None:
+    loop: list[Any] = [breaker.acquire()]
+    loop.append(loop)
+    assert breaker.metrics().in_flight == 1
+
+    del loop
+    gc.collect()
+
+    assert breaker.metrics().in_flight == 0
+
+
+@pytest.mark.parametrize("is_reentrant_for", ["success", "failure", "cancel"])
+def test_a_finalizer_that_ends_a_permit_cannot_deadlock(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch, is_reentrant_for: str
+) -> None:
+    """The collector may run at any point of a decision, on the thread that holds the lock."""
+    outer, inner = breaker.acquire(), breaker.acquire()
+    circuit = breaker._circuit
+    admit = type(circuit).admit
+
+    def collecting(self: Any, now: float) -> int:
+        getattr(inner, is_reentrant_for)()
+        assert breaker.try_acquire() is not None
+        breaker.metrics()
+        return admit(self, now)
+
+    monkeypatch.setattr(type(circuit), "admit", collecting)
+    breaker.acquire().success()
+    monkeypatch.undo()
+    outer.success()
+
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_guarded_generator_in_a_cycle_is_collected_within_a_decision(breaker: Breaker) -> None:
+    @breaker
+    def items() -> Generator[int, None, None]:
+        yield from range(3)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(200):
+            cycle: list[Any] = [items()]
+            next(cycle[0])
+            cycle.append(cycle)
+            del cycle
+            breaker.acquire().success()
+    finally:
+        gc.set_threshold(*threshold)
+        gc.collect()
+
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_signal_handler_that_raises_leaves_the_lock_free(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(breaker._circuit), "admit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        breaker.acquire()
+    monkeypatch.undo()
+
+    assert breaker._lock.acquire(blocking=False)
+    breaker._lock.release()
+    breaker.acquire().success()
+    assert counts(breaker)["success"] == 1
+
+
+def test_late_results_of_an_older_generation_change_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    late = [breaker.acquire() for _ in range(20)]
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+    until = breaker.metrics()
+
+    for permit in late[:10]:
+        permit.success()
+    for permit in late[10:]:
+        permit.failure()
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.metrics().generation == until.generation
+    assert probe.is_probe
+
+
+def test_late_failures_do_not_open_a_recovered_breaker(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    late = [breaker.acquire() for _ in range(20)]
+    breaker.open()
+    breaker.half_open()
+    for _ in range(20):
+        breaker.record(0.1, success=True)
+    assert breaker.state is State.CLOSED
+
+    for permit in late:
+        permit.failure()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().surprise == 0.0
+
+
+def test_late_results_teach_nothing_after_a_reset(breaker: Breaker, clock: ManualClock) -> None:
+    late = [breaker.acquire() for _ in range(50)]
+    clock.advance(20.0)
+    breaker.reset()
+
+    for permit in late:
+        permit.success()
+
+    assert breaker.metrics().p50 == 0.0
+
+
+def test_failures_that_land_after_opening_do_not_move_the_next_look(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    permits = [breaker.acquire() for _ in range(30)]
+    while breaker.state is State.CLOSED:
+        permits.pop(0).failure()
+    look_in = breaker.retry_after
+
+    clock.advance(0.1)
+    for permit in permits:
+        permit.failure()
+
+    assert breaker.retry_after == pytest.approx(look_in - 0.1)
+
+
+def test_calls_that_hang_open_it_before_they_end(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    hanging: list[Permit] = []
+
+    for _ in range(100):
+        permit = breaker.try_acquire()
+        if permit is None:
+            break
+        hanging.append(permit)
+        clock.advance(0.05)
+
+    assert breaker.state is State.OPEN
+    assert len(hanging) < 40
+
+
+def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    hanging = breaker.acquire()
+    clock.advance(2.0)
+    breaker.acquire().ignore()
+    surprise = breaker.metrics().surprise
+
+    hanging.failure(TimeoutError())
+
+    assert surprise > 0.0
+    assert breaker.metrics().surprise == surprise
+
+
+# Probes
+
+
+def test_of_200_callers_at_half_open_only_the_window_passes(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    async def caller() -> Permit | None:
+        permit = breaker.try_acquire()
+        await asyncio.sleep(0)
+        return permit
+
+    async def all_at_once() -> list[Permit | None]:
+        return await asyncio.gather(*(caller() for _ in range(200)))
+
+    breaker.open(for_=5.0)
+    clock.advance(5.0)
+
+    admitted = [permit for permit in asyncio.run(all_at_once()) if permit is not None]
+
+    assert len(admitted) == 1
+    assert admitted[0].is_probe
+    assert breaker.metrics().refused == 199
+
+
+def test_the_window_widens_with_each_good_probe_and_only_by_little(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=5.0)
+    clock.advance(5.0)
+    widths: list[int] = []
+
+    for _ in range(8):
+        permits: list[Permit] = []
+        while (permit := breaker.try_acquire()) is not None:
+            permits.append(permit)
+        widths.append(len(permits))
+        permits[0].success()
+        for permit in permits[1:]:
+            permit.cancel()
+
+    assert breaker.state is State.CLOSED
+    assert widths[0] == 1
+    assert all(0 < next_one - one <= 4 for one, next_one in pairwise(widths))
+
+
+def test_a_hung_probe_never_wedges_it(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    hung = breaker.acquire()
+    assert breaker.try_acquire() is None
+
+    for _ in range(100):
+        clock.advance(breaker.retry_after + 0.001)
+        if (permit := breaker.try_acquire()) is not None:
+            clock.advance(0.1)
+            permit.success()
+        if breaker.state is State.CLOSED:
+            break
+
+    assert breaker.state is State.CLOSED
+    assert not hung.ended
+
+
+def test_the_lease_of_a_probe_ends_at_the_slow_threshold(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+
+    clock.advance(breaker.slow_threshold * 0.99)
+    assert breaker.try_acquire() is None
+    assert probe.is_probe
+    clock.advance(breaker.slow_threshold * 0.02)
+    breaker.try_acquire()
+
+    assert not probe.is_probe
+    assert breaker.state is State.OPEN
+
+
+@pytest.mark.parametrize("how", ["cancel", "ignore", "throttled", "drop"])
+def test_a_probe_without_a_verdict_gives_its_slot_back(
+    breaker: Breaker, clock: ManualClock, how: str
+) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    for _ in range(10_000 if how == "cancel" else 100):
+        permit = breaker.try_acquire()
+        assert permit is not None
+        assert permit.is_probe
+        if how != "drop":
+            getattr(permit, how)()
+        del permit
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_failed_probe_opens_again_at_once(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    breaker.acquire().failure()
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after > 0.0
+
+
+def test_a_cancelled_call_that_was_slow_already_is_a_slow_call(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+
+    for _ in range(30):
+        permit = breaker.try_acquire()
+        if permit is None:
+            break
+        clock.advance(3.0)
+        permit.cancel()
+
+    assert breaker.state is State.OPEN
+
+
+def test_prompt_cancellations_say_nothing(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+
+    for _ in range(1000):
+        permit = breaker.acquire()
+        clock.advance(0.05)
+        permit.cancel()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().surprise == 0.0
+
+
+# Long answers
+
+
+def test_a_marked_call_is_judged_by_its_first_byte(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(50):
+        permit = breaker.acquire()
+        clock.advance(0.1)
+        permit.mark()
+        clock.advance(10.0)
+        permit.success()
+
+    assert breaker.metrics().mean == pytest.approx(0.1)
+
+
+def test_a_mark_at_time_zero_is_a_mark() -> None:
+    clock = ManualClock()
+    breaker = Breaker("k", clock=clock)
+    permit = breaker.acquire()
+
+    permit.mark()
+    clock.advance(9.0)
+    permit.success()
+
+    assert breaker.metrics().mean == 0.0
+
+
+def test_streams_that_began_in_time_are_never_overdue(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    streams: list[Permit] = []
+
+    for _ in range(200):
+        streams.append(breaker.acquire())
+        clock.advance(0.1)
+        streams[-1].mark()
+        clock.advance(0.5)
+    for stream in streams[::2]:
+        stream.cancel()
+    for stream in streams[1::2]:
+        stream.success()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_stream_that_breaks_in_the_end_has_failed(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    streams = [breaker.acquire() for _ in range(30)]
+    clock.advance(0.1)
+    for stream in streams:
+        stream.mark()
+    clock.advance(5.0)
+    breaker.acquire().success()
+
+    for stream in streams:
+        stream.failure(ConnectionResetError())
+
+    assert breaker.state is State.OPEN
+
+
+def test_probes_that_answer_without_end_close_it_all_the_same(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    streams: list[Permit] = []
+
+    for _ in range(500):
+        if breaker.state is State.CLOSED:
+            break
+        if (stream := breaker.try_acquire()) is not None:
+            streams.append(stream)
+            stream.mark()
+        clock.advance(0.1)
+
+    assert breaker.state is State.CLOSED
+
+
+# Waits
+
+
+def test_an_upstream_that_asks_to_be_left_alone_is(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.acquire().throttled(30.0)
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after == pytest.approx(30.0)
+    assert breaker.metrics().failures == 0
+    clock.advance(29.9)
+    assert breaker.try_acquire() is None
+    clock.advance(0.2)
+    assert breaker.try_acquire() is not None
+
+
+def test_a_longer_wait_is_never_shortened(breaker: Breaker) -> None:
+    first, second, third = (breaker.acquire() for _ in range(3))
+
+    first.throttled(30.0)
+    second.throttled(5.0)
+    assert breaker.retry_after == pytest.approx(30.0)
+    third.throttled(40.0)
+
+    assert breaker.retry_after == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize("wait", [None, 0.0, -5.0, nan, -inf, "soon", object()])
+def test_a_wait_that_is_none_only_counts(breaker: Breaker, wait: Any) -> None:
+    breaker.acquire().throttled(wait)
+
+    assert breaker.state is State.CLOSED
+    assert counts(breaker)["throttled"] == 1
+
+
+@pytest.mark.parametrize("wait", [1e9, inf, 86_400])
+def test_a_wait_is_capped(breaker: Breaker, wait: float) -> None:
+    breaker.acquire().throttled(wait)
+
+    assert breaker.retry_after == pytest.approx(Policy().max_retry_after)
+
+
+def test_a_used_up_quota_waits_long_unless_told_how_long(breaker: Breaker) -> None:
+    first, second = breaker.acquire(), breaker.acquire()
+
+    first.throttled(20.0, quota=True)
+    assert breaker.retry_after == pytest.approx(20.0)
+    second.throttled(quota=True)
+
+    assert breaker.retry_after == pytest.approx(Policy().quota_open_for)
+
+
+def test_a_failure_with_a_wait_holds_it_open_that_long(breaker: Breaker) -> None:
+    permits = [breaker.acquire() for _ in range(20)]
+    permits.pop(0).failure("HTTP 503", retry_after=60.0)
+    assert breaker.state is State.CLOSED
+
+    while breaker.state is State.CLOSED:
+        permits.pop(0).failure("HTTP 503")
+
+    assert breaker.retry_after == pytest.approx(60.0)
+
+
+# Blocks, and what they raise
+
+
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize(
+    ("error", "way"),
+    [(None, "success"), (ConnectionResetError(), "failure"), (KeyboardInterrupt(), "cancel")],
+)
+def test_a_permit_is_a_block(
+    breaker: Breaker, awaits: bool, error: BaseException | None, way: str
+) -> None:
+    async def asynchronously() -> None:
+        async with breaker.acquire():
+            if error is not None:
+                raise error
+
+    def run() -> None:
+        if awaits:
+            coroutine = asynchronously()
+            try:
+                coroutine.send(None)
+            except StopIteration:
+                return
+        with breaker.acquire():
+            if error is not None:
+                raise error
+
+    if error is None:
+        run()
+    else:
+        with pytest.raises(type(error)) as caught:
+            run()
+        assert caught.value is error
+
+    assert counts(breaker)[way] == 1
+
+
+def test_a_permit_ended_within_its_block_is_left_alone(breaker: Breaker) -> None:
+    with suppress(ConnectionResetError), breaker.acquire() as permit:
+        permit.ignore()
+        raise ConnectionResetError
+
+    assert counts(breaker) == {way: int(way == "ignore") for way in WAYS}
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_error_that_cannot_be_printed_stays_the_callers_own(breaker: Breaker) -> None:
+    with pytest.raises(UnprintableError), breaker.acquire():
+        raise UnprintableError
+
+    assert counts(breaker)["failure"] == 1
+
+
+class BrokenClock:
+    broken = False
+
+    def __call__(self) -> float:
+        if self.broken:
+            raise OSError("no clock")
+        return 1.0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_clock_that_raises_reaches_no_caller(way: str) -> None:
+    clock = BrokenClock()
+    registry = Registry(clock=clock)
+    before = registry["k"].acquire()
+    clock.broken = True
+
+    getattr(before, way)()
+    during = registry["k"].try_acquire()
+
+    assert during is not None
+    getattr(during, way)()
+    assert registry.faults >= 2
+    clock.broken = False
+    assert registry["k"].metrics().in_flight == 0
+
+
+@pytest.mark.parametrize("jump", [-3600.0, nan, inf, 1e300])
+def test_a_clock_that_jumps_yields_no_latency(jump: float) -> None:
+    clock = ManualClock(10_000.0)
+    registry = Registry(clock=clock)
+    breaker = registry["k"]
+    permit = breaker.acquire()
+
+    clock.now = 10_000.0 + jump
+    permit.success()
+    clock.now = 10_001.0
+
+    assert registry.strange_latencies == 1
+    assert breaker.metrics().count == 0
+    assert breaker.metrics().ignored == 1
+    assert breaker.try_acquire() is not None
+
+
+def test_what_a_permit_is_shows_in_its_repr(breaker: Breaker) -> None:
+    permit = breaker.acquire()
+    assert repr(permit) == "<Permit 'k' in flight>"
+    permit.success()
+    assert repr(permit) == "<Permit 'k' ended>"
+    open_breaker(breaker)
+    breaker.half_open()
+
+    assert repr(breaker.acquire()) == "<Permit 'k' probe>"

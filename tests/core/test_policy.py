@@ -1,0 +1,130 @@
+"""Policy: a mistake is refused at construction, by name."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import FrozenInstanceError, fields, replace
+from decimal import Decimal
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from recloser import Policy
+
+NUMBERS = [field for field in fields(Policy) if field.type in ("int", "float")]
+COUNTS = [field.name for field in NUMBERS if field.type == "int"]
+TIMES_AND_RATES = [field.name for field in NUMBERS if field.type == "float"]
+ALL = COUNTS + TIMES_AND_RATES
+
+
+def refused(error: type[Exception], name: str, value: object) -> str:
+    settings: dict[str, Any] = {name: value}
+    with pytest.raises(error) as caught:
+        Policy(**settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("value", [-1, 10**18])
+def test_a_value_out_of_range_is_refused_by_field_range_and_value(name: str, value: int) -> None:
+    message = refused(ValueError, name, value)
+
+    assert message.startswith(f"{name} must be ")
+    assert " from " in message
+    assert " to " in message
+    assert repr(value) in message
+
+
+@pytest.mark.parametrize("name", TIMES_AND_RATES)
+@pytest.mark.parametrize("value", [nan, inf, -inf])
+def test_what_is_not_finite_is_refused(name: str, value: float) -> None:
+    message = refused(ValueError, name, value)
+
+    assert message.startswith(f"{name} must be ")
+    assert repr(value) in message
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [2.0, nan, inf])
+def test_a_count_is_a_whole_number(name: str, value: float) -> None:
+    message = refused(TypeError, name, value)
+
+    assert message.startswith(f"{name} must be a whole number")
+    assert repr(value) in message
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("value", ["5", None, True, Decimal(5), [5], 5j])
+def test_a_value_of_another_type_is_refused(name: str, value: object) -> None:
+    message = refused(TypeError, name, value)
+
+    assert message.startswith(f"{name} must be ")
+    assert repr(value) in message
+
+
+@pytest.mark.parametrize("name", ["open_fro", "failure_treshold_z_score", "min_calls"])
+def test_a_misspelt_field_is_refused_by_name(name: str) -> None:
+    assert name in refused(TypeError, name, 1)
+
+
+def test_settings_are_given_by_name() -> None:
+    positional: tuple[Any, ...] = (2.5,)
+
+    with pytest.raises(TypeError):
+        Policy(*positional)
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        ({"slow_floor": 10.0}, {"slow_ceiling": 5.0}),
+        ({"open_for": 10.0}, {"max_open_for": 5.0}),
+        ({"min_history": 100}, {"history_size": 50}),
+    ],
+)
+def test_contradictory_fields_are_refused_with_both_values(
+    smaller: dict[str, Any], larger: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="must be at most") as caught:
+        Policy(**smaller, **larger)
+
+    for name, value in (smaller | larger).items():
+        assert name in str(caught.value)
+        assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "errors", [ValueError, [ValueError], ("ValueError",), (ValueError(),), (int,), None]
+)
+def test_only_classes_of_exceptions_can_be_ignored(errors: Any) -> None:
+    message = refused(TypeError, "ignore_errors", errors)
+
+    assert message.startswith("ignore_errors must be ")
+    assert repr(errors) in message
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    policy = Policy()
+
+    with pytest.raises(FrozenInstanceError):
+        policy.open_for = 5.0  # type: ignore[misc]  # that is the point
+
+
+def test_a_changed_copy_is_checked_too() -> None:
+    assert replace(Policy(), open_for=2.0) == Policy(open_for=2.0)
+    with pytest.raises(ValueError, match="open_for"):
+        replace(Policy(), open_for=-1.0)
+
+
+def test_a_policy_can_be_hashed_and_pickled() -> None:
+    policy = Policy(open_for=2.0, ignore_errors=(KeyError,))
+
+    assert {policy: 1}[Policy(open_for=2.0, ignore_errors=(KeyError,))] == 1
+    assert pickle.loads(pickle.dumps(policy)) == policy
+
+
+def test_every_field_is_checked_and_documented() -> None:
+    assert set(ALL) | {"ignore_errors"} == {field.name for field in fields(Policy)}
+    for field in fields(Policy):
+        assert f"        {field.name}: " in (Policy.__doc__ or "")

@@ -1,0 +1,271 @@
+"""Registry: one breaker per key, of the right policy, in bounded number."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from recloser import Breaker, Mode, Permit, Policy, Registry, State
+from recloser.testing import ManualClock, RecordingListener, open_breaker
+
+OVERFLOW = "<overflow>"
+
+
+def test_a_key_has_one_breaker_for_good() -> None:
+    registry = Registry()
+
+    breaker = registry["GET /users/{id}"]
+
+    assert registry["GET /users/{id}"] is breaker
+    assert breaker.key == "GET /users/{id}"
+    assert "GET /users/{id}" in registry
+    assert list(registry) == registry.breakers() == [breaker]
+    assert len(registry) == 1
+
+
+@pytest.mark.parametrize("key", [None, 1, b"k", ("k",), ["k"]])
+def test_a_key_is_a_str(key: Any) -> None:
+    with pytest.raises(TypeError):
+        Registry()[key]
+
+
+def test_a_key_gets_its_own_policy_else_that_of_the_first_pattern_it_fits() -> None:
+    default, exact, search, get = (Policy(open_for=float(number)) for number in range(1, 5))
+    registry = Registry(
+        default,
+        policies={"GET /search*": search, "GET *": get, "GET /search/me": exact, "[::1]:80": exact},
+    )
+
+    assert registry["GET /search/me"].policy is exact
+    assert registry["GET /search/you"].policy is search
+    assert registry["GET /users"].policy is get
+    assert registry["POST /users"].policy is default
+    assert registry["[::1]:80"].policy is exact
+    assert registry["get /users"].policy is default
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "name"),
+    [
+        ({"policy": "strict"}, TypeError, "policy"),
+        ({"policies": {"k": 5}}, TypeError, "policies"),
+        ({"policies": {5: Policy()}}, TypeError, "policies"),
+        ({"max_keys": 0}, ValueError, "max_keys"),
+        ({"max_keys": -5}, ValueError, "max_keys"),
+        ({"max_keys": 2.0}, TypeError, "max_keys"),
+        ({"max_keys": True}, TypeError, "max_keys"),
+        ({"mode": "enforced"}, ValueError, "enforced"),
+        ({"max_key": 5}, TypeError, "max_key"),
+    ],
+)
+def test_a_mistake_is_refused_by_name(
+    settings: dict[str, Any], error: type[Exception], name: str
+) -> None:
+    with pytest.raises(error, match=name):
+        Registry(**settings)
+
+
+def test_a_million_keys_leave_no_more_than_max_keys() -> None:
+    registry = Registry(max_keys=100)
+    # A million takes half a minute; what counts is that nothing grows from here on.
+    number = 20_000
+    for index in range(number // 2):
+        registry[f"GET /{index}"]
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+
+    for index in range(number // 2, number):
+        registry[f"GET /{index}"]
+    gc.collect()
+
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(registry) == len(registry.breakers()) == 100
+    assert registry.evicted == number - 100
+    assert registry.overflowed == 0
+    assert after - before < 500_000
+
+
+def test_a_fresh_key_takes_no_more_than_1500_bytes() -> None:
+    registry = Registry(max_keys=3_000)
+    keys = [f"GET /{index}" for index in range(2_000)]
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+
+    for key in keys:
+        registry[key]
+    gc.collect()
+
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(keys) <= 1_500
+
+
+@pytest.mark.parametrize("max_keys", [1, 2, 20, 100])
+def test_open_and_busy_breakers_are_never_evicted(max_keys: int) -> None:
+    clock = ManualClock()
+    registry = Registry(max_keys=max_keys, clock=clock)
+    kept: list[Breaker] = []
+    permits: list[Permit] = []
+    for index in range(max_keys):
+        breaker = registry[f"kept {index}"]
+        if index % 3 == 0:
+            breaker.open(for_=5.0)
+        elif index % 3 == 1:
+            breaker.half_open()
+        else:
+            permits.append(breaker.acquire())
+        kept.append(breaker)
+
+    for index in range(1_000):
+        registry[f"GET /{index}"].acquire().success()
+
+    assert all(registry[breaker.key] is breaker for breaker in kept)
+    assert registry.evicted == 0
+    assert registry.overflowed == 1_000
+    # The shared one is there besides.
+    assert len(registry) == max_keys + 1
+    assert registry[OVERFLOW].metrics().successes == 1_000
+
+
+def test_room_is_made_again_once_there_is_some() -> None:
+    registry = Registry(max_keys=2)
+    permits = [registry[key].acquire() for key in "ab"]
+    assert registry["c"].key == OVERFLOW
+
+    for permit in permits:
+        permit.success()
+
+    assert registry["d"].key == "d"
+    assert len(registry) == 3  # the shared one stays
+    assert registry["d"] is registry["d"]
+
+
+def test_a_permit_that_was_dropped_does_not_keep_its_breaker() -> None:
+    registry = Registry(max_keys=1)
+    registry["a"].acquire()
+
+    assert registry["b"].key == "b"
+
+
+def test_a_scan_of_random_keys_does_not_drive_out_the_busy_ones() -> None:
+    registry = Registry(max_keys=300)
+    busy: list[Breaker] = []
+    for index in range(20):
+        busy.append(registry[f"busy {index}"])
+        registry[f"GET /early/{index}"].acquire().success()
+
+    for index in range(5_000):
+        registry[f"GET /{index}"].acquire().success()
+        if index % 10 == 0:
+            for breaker in busy:
+                breaker.acquire().success()
+
+    assert all(registry[breaker.key] is breaker for breaker in busy)
+
+
+def test_making_a_key_is_quick_also_when_nothing_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O(1) in the number of keys: or a scan during an outage would be an outage of its own."""
+    looked_at = 0
+    registry = Registry(max_keys=500)
+    for index in range(500):
+        open_breaker(registry[f"down {index}"])
+    circuit = type(registry["down 0"]._circuit)
+    asked = circuit.asked
+
+    def counted(self: Any) -> int:
+        nonlocal looked_at
+        looked_at += 1
+        return int(asked.__get__(self))
+
+    monkeypatch.setattr(circuit, "asked", property(counted))
+    for index in range(100):
+        registry[f"GET /{index}"]
+
+    assert looked_at <= 100 * 20
+
+
+def test_a_finalizer_may_ask_for_a_breaker_while_one_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry(max_keys=3)
+    policy_for = Registry.policy_for
+
+    def collecting(self: Registry, key: str) -> Policy:
+        if key != "inner":
+            self["inner"].acquire().success()
+        return policy_for(self, key)
+
+    monkeypatch.setattr(Registry, "policy_for", collecting)
+    for key in "abcdef":
+        assert registry[key] is registry[key]
+
+    assert len(registry) <= 4
+
+
+def test_the_mode_of_all_breakers_can_be_changed_at_once() -> None:
+    registry = Registry(mode="observe")
+    old = registry["old"]
+    assert old.mode is Mode.OBSERVE
+
+    registry.mode = Mode.ENFORCE
+    assert old.mode is registry["new"].mode is Mode.ENFORCE
+    with pytest.raises(ValueError, match="of"):
+        registry.mode = "of"
+
+    assert registry.mode is Mode.ENFORCE
+
+
+def test_faults_are_counted_and_logged_once_a_minute_per_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry()
+
+    for index in range(100):
+        registry.fault("key function", KeyError(index))
+        registry.fault("classifier", ValueError(index))
+
+    assert registry.faults == 200
+    assert len(caplog.records) == 2
+
+
+class UnprintableError(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_counting_a_fault_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    import logging
+
+    class Broken(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise OSError("disk full")
+
+    registry = Registry(clock=ManualClock())
+    listener = RecordingListener()
+    registry.subscribe(listener)
+    handler = Broken()
+    logging.getLogger("recloser").addHandler(handler)
+    try:
+        registry.fault("key function", UnprintableError())
+        registry["k"].open()
+    finally:
+        logging.getLogger("recloser").removeHandler(handler)
+
+    assert registry.faults >= 2
+    assert registry["k"].state is State.OPEN
+    assert len(listener.transitions) == 1
+
+
+def test_what_it_holds_shows_in_its_repr() -> None:
+    registry = Registry(max_keys=10)
+    open_breaker(registry["a"])
+    registry["b"]
+
+    assert repr(registry) == "<Registry 2 of 10 keys, 1 not closed>"
