@@ -103,14 +103,12 @@ class Registry:
             breaker = self._breakers.get(key)
             if breaker is not None:
                 return breaker
-            while len(self._breakers) >= self._max_keys:
-                if self._evict_one():
-                    continue
+            shared = OVERFLOW_KEY in self._breakers
+            if len(self._breakers) - shared >= self._max_keys and not self._evict_one():
                 self.overflowed += 1
-                if (shared := self._breakers.get(OVERFLOW_KEY)) is not None:
-                    return shared
+                if shared:
+                    return self._breakers[OVERFLOW_KEY]
                 key = OVERFLOW_KEY
-                break
             breaker = Breaker(
                 key,
                 self.policy_for(key),
@@ -123,16 +121,17 @@ class Registry:
 
     def _evict_one(self) -> bool:
         """Drop the least used of the first breakers in line; the others go to the end of it."""
-        spare, spare_uses = None, 0
+        spare: str | None = None
+        fewest = (0, 0)
         for _ in range(min(_SAMPLE, len(self._breakers))):
             key, breaker = next(iter(self._breakers.items()))
             circuit = breaker._circuit
             asked = circuit.asked
-            uses = asked - self._seen.get(key, 0)
+            uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
             idle = circuit.state is State.CLOSED and not circuit.in_flight
-            if idle and (spare is None or uses < spare_uses):
-                spare, spare_uses = key, uses
-                if uses == 0:
+            if idle and key != OVERFLOW_KEY and (spare is None or uses < fewest):
+                spare, fewest = key, uses
+                if not uses[0]:
                     break
             if self._breakers.pop(key, None) is not None:
                 self._breakers[key] = breaker
