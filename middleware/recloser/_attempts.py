@@ -173,14 +173,17 @@ class Attempts(Generic[T]):
         rules = self._rules
         left = self.time_left()
         breaker = rules.registry[attempt.key]
-        voteless = attempt.permit.breaker is not breaker
-        others = self._candidates() if voteless else self._takers()
-        tries = min(others, rules.max_attempts - self._number) + 1
-        if tries == 1 or voteless:
+        spare = rules.max_attempts - self._number
+        if attempt.permit.breaker is not breaker:
             # Of open providers, none is worth cutting another off at what used to be normal.
-            return left / tries
+            return left / (min(self._candidates(), spare) + 1)
         slow = breaker.slow_threshold
         limit = min(slow * rules.patience, max(slow, breaker.policy.slow_ceiling))
+        tries = min(self._takers(), spare) + 1
+        if tries == 1:
+            # Who is well is not cut off for one that is not. A probe is, once that one may be asked.
+            probes = spare > 0 and breaker.state is not State.CLOSED
+            return min(left, max(limit, self._wait())) if probes else left
         if limit < left:
             return limit
         # Nothing learned yet, or little time: leave each of the others an equal part.
@@ -237,7 +240,15 @@ class Attempts(Generic[T]):
         return True
 
     def _candidates(self) -> int:
-        return sum(not _paused(breaker) for _, breaker in self._refused)
+        """How many that have refused could be called even so."""
+        return sum(not _paused(breaker) for _, breaker in self._refused) * self._rules.least_bad
+
+    def _wait(self) -> float:
+        """Seconds until another could take over; infinite if none will."""
+        if self._candidates():
+            return 0.0
+        registry = self._rules.registry
+        return min((registry[each.key].retry_after for each in self._untried), default=inf)
 
     def _least_bad(self) -> Attempt[T] | None:
         """Of those who refuse, whoever gave the latest good answer; its breaker is not told."""

@@ -567,6 +567,39 @@ def test_who_is_well_is_not_cut_off_for_one_that_is_not(
     assert limits(fleet.failover, repeatable=True) == [(30.0, 30.0), (30.0, 30.0)]
 
 
+def test_a_probe_is_cut_off_once_another_may_be_asked(
+    registry: Registry, clock: ManualClock
+) -> None:
+    warm(registry, clock, "a")
+    slow = registry["a"].slow_threshold
+    trip(registry, "a")
+    clock.advance(5.0)
+    registry["b"].open("test", for_=4.0)
+
+    fleet = Fleet(registry, "a", "b", time_budget=30.0)
+    assert limits(fleet.failover, repeatable=True) == [(4.0, 4.0)]
+
+    clock.advance(60.0)
+    trip(registry, "b")
+    fleet = Fleet(registry, "b", "a", time_budget=30.0, when_all_open="least_bad")
+    assert limits(fleet.failover, repeatable=True)[0] == pytest.approx((2 * slow, 2 * slow))
+
+
+def test_a_probe_that_nobody_can_take_over_gets_all_the_time(
+    registry: Registry, clock: ManualClock
+) -> None:
+    trip(registry, "a")
+    clock.advance(5.0)
+    open_breaker(registry["b"])
+
+    fleet = Fleet(registry, "a", "b", time_budget=30.0)
+    assert limits(fleet.failover, repeatable=True) == [(30.0, 30.0)]
+    clock.advance(60.0)
+    registry["b"].open("test", for_=4.0)
+    fleet = Fleet(registry, "a", "b", time_budget=30.0, max_attempts=1)
+    assert limits(fleet.failover, repeatable=True) == [(30.0, 30.0)]
+
+
 def test_the_least_bad_share_the_time_there_is(registry: Registry, clock: ManualClock) -> None:
     warm(registry, clock, "a")
     fleet = Fleet(registry, "a", "b", "c", when_all_open="least_bad", time_budget=30.0)
