@@ -144,12 +144,23 @@ class BreakerMiddleware:
         )
 
     def _watch(self, ticket: Ticket, response: ClientResponse) -> None:
+        outbound = self.outbound
         try:
-            watch = self.outbound.judge(ticket, response, response.status, response.headers)
+            if (
+                response.status < 400
+                and response.content.is_eof()
+                and outbound.classify is None
+                and not outbound.sse_errors
+            ):
+                # A small body came with its headers: there is nothing left to watch.
+                ticket.mark()
+                ticket.success()
+                return
+            watch = outbound.judge(ticket, response, response.status, response.headers)
             if watch is not None:
                 watch_content(response, watch)
         except Exception as fault:
-            self.outbound.registry.fault("outbound verdict", fault)
+            outbound.registry.fault("outbound verdict", fault)
 
     def _end_by_error(self, ticket: Ticket, error: BaseException, *, queued: bool) -> None:
         if isinstance(error, aiohttp.ClientHttpProxyError):
