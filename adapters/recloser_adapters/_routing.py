@@ -33,8 +33,8 @@ __all__ = [
     "route_key",
 ]
 
-MISSING: Final = object()
-"""What `KeyCache.get` answers for a request it does not know; `None` is a key that means exempt."""
+MISSING: Final[Any] = object()
+"""What `KeyCache.recall` answers for a request it does not know; `None` is a key that means exempt."""
 
 _METHODS: Final = frozenset(
     {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WS"}
@@ -101,26 +101,27 @@ class KeyCache:
         size: Requests per dict; twice that many are held at most. >= 1.
         longest: Requests of more characters than this are not held, for it is clients who choose
             path and host.
+
+    Attributes:
+        newer: Where to look first, directly: a call more would cost as much as the rest.
     """
 
-    __slots__ = ("_longest", "_newer", "_older", "_size")
+    __slots__ = ("_longest", "_older", "_size", "newer")
 
     def __init__(self, size: int = 2048, longest: int = 512) -> None:
         self._size = size
         self._longest = longest
-        self._newer: dict[Request, str | None] = {}
-        self._older: dict[Request, str | None] = {}
+        self.newer: dict[Request, Any] = {}
+        self._older: dict[Request, Any] = {}
 
     def __len__(self) -> int:
-        return len(self._newer) + len(self._older)
+        return len(self.newer) + len(self._older)
 
-    def get(self, request: Request) -> Any:
-        """Look a request up: its key, `None` if it is exempt, `MISSING` if it is not known."""
-        key = self._newer.get(request, MISSING)
-        if key is MISSING:
-            key = self._older.get(request, MISSING)
-            if key is not MISSING:
-                self._store(request, key)
+    def recall(self, request: Request) -> Any:
+        """Look up what is not in `newer`: a key, `None` if exempt, `MISSING` if not known."""
+        key = self._older.get(request, MISSING)
+        if key is not MISSING:
+            self._store(request, key)
         return key
 
     def put(self, request: Request, key: str | None) -> None:
@@ -130,12 +131,12 @@ class KeyCache:
 
     def clear(self) -> None:
         """Forget everything, because the routes changed."""
-        self._newer, self._older = {}, {}
+        self.newer, self._older = {}, {}
 
     def _store(self, request: Request, key: Any) -> None:
-        if len(self._newer) >= self._size:
-            self._older, self._newer = self._newer, {}
-        self._newer[request] = key
+        if len(self.newer) >= self._size:
+            self._older, self.newer = self.newer, {}
+        self.newer[request] = key
 
 
 def is_async(endpoint: Callable[..., Any]) -> bool:

@@ -47,15 +47,17 @@ class RouteKeys:
             LookupError: No routes were found, neither in the app nor in the scope.
         """
         index = self._index
-        if index is None or index.outdated:
+        if index is None or len(index.routes) != index.count:
             index = self._read(scope)
         host = _host(scope) if self._by_host else None
         # A WebSocket may carry a method, too: HTTP/2 opens it with CONNECT.
         kind = scope["method"] if scope["type"] == "http" else scope["type"]
         request = (kind, scope["path"], scope.get("root_path"), host)
-        key = self._cache.get(request)
+        key = self._cache.newer.get(request, MISSING)
         if key is MISSING:
-            key = self._search(index, scope, request)
+            key = self._cache.recall(request)
+            if key is MISSING:
+                key = self._search(index, scope, request)
         return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
 
     def clear(self) -> None:
@@ -126,11 +128,11 @@ class RouteIndex:
     only leaves out those that cannot.
     """
 
-    __slots__ = ("_count", "_depth", "_prefix", "_root", "_routes")
+    __slots__ = ("_depth", "_prefix", "_root", "count", "routes")
 
     def __init__(self, routes: Sequence[Any], prefix: str = "") -> None:
-        self._routes = routes
-        self._count = len(routes)
+        self.routes = routes
+        self.count = len(routes)
         self._prefix = prefix
         self._root = _Node()
         self._depth = 0
@@ -140,7 +142,7 @@ class RouteIndex:
     @property
     def outdated(self) -> bool:
         """Whether routes came or went since the index was made."""
-        return len(self._routes) != self._count
+        return len(self.routes) != self.count
 
     def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         """Find the route that will answer, as the router will: the first full match wins."""

@@ -81,12 +81,14 @@ class RuleKeys:
             environ.get("PATH_INFO"),
             environ.get("HTTP_HOST"),
         )
-        key = self._cache.get(request)
+        key = self._cache.newer.get(request, MISSING)
         if key is MISSING:
-            key = self._search(environ)
-            if key != UNMATCHED:
-                # Scanners ask for ever new paths, and rules may still be added.
-                self._cache.put(request, key)
+            key = self._cache.recall(request)
+            if key is MISSING:
+                key = self._search(environ)
+                if key != UNMATCHED:
+                    # Scanners ask for ever new paths, and rules may still be added.
+                    self._cache.put(request, key)
         return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
 
     def clear(self) -> None:
