@@ -143,12 +143,17 @@ class Breaker:
                             self._deciding = False
                 finally:
                     self._lock.release()
+            if circuit.events:
+                self._deliver()
         except Exception as error:
             # A fault of ours never refuses a call.
             self._hub.fault("admission", error)
             mode = _OBSERVE
-        if circuit.events:
-            self._deliver()
+        except BaseException:
+            # A signal handler or a listener wants out: nobody will end this call.
+            if token:
+                circuit.dropped.append(token)
+            raise
         if not token and mode is _ENFORCE:
             return None
         permit = _new_permit(Permit)
@@ -256,7 +261,8 @@ class Breaker:
             BreakerOpenError: The call is refused.
         """
         code = getattr(function, "__code__", None)
-        if code is None or code.co_flags & IS_LAZY:
+        is_class = isinstance(function, type)
+        if not is_class and (code is None or code.co_flags & IS_LAZY):
             return guarded(self, function)(*args, **kwargs)
         permit = self.acquire()
         try:

@@ -83,6 +83,20 @@ class Hub:
         self._logged_at[where] = now
         # Nothing is left to tell what a handler of the user raises; it is one more fault.
         try:
-            _log().warning("fault in %s, the call was admitted: %r", where, error, exc_info=error)
+            trace = error if _is_printable(error) else None
+            message = "fault in %s, no call was refused for it: %r"
+            _log().warning(message, where, error, exc_info=trace)
         except Exception:
             self.faults += 1
+
+
+def _is_printable(error: BaseException) -> bool:
+    """Whether a traceback that ends in this error keeps to its own lines of the log."""
+    chain: BaseException | None = error
+    for _ in range(20):
+        if chain is None:
+            return True
+        if not str(chain).isprintable():
+            return False
+        chain = chain.__cause__ or chain.__context__
+    return False

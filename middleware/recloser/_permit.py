@@ -74,10 +74,10 @@ class Permit:
                     breaker._deciding = False
             finally:
                 breaker._lock.release()
+            if circuit.events:
+                breaker._deliver()
         except Exception as error:
             breaker._lose(token, error)
-        if circuit.events:
-            breaker._deliver()
 
     def failure(
         self, error: BaseException | str | None = None, *, retry_after: float | None = None
@@ -169,10 +169,10 @@ class Permit:
                     breaker._deciding = False
             finally:
                 breaker._lock.release()
+            if circuit.events:
+                breaker._deliver()
         except Exception as fault:
             breaker._lose(token, fault)
-        if circuit.events:
-            breaker._deliver()
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end.
@@ -231,12 +231,12 @@ class Permit:
 
 def _name(error: BaseException | str | None) -> str:
     """Name a failure in a reason: type and message, never the traceback and its frames."""
-    name = type(error).__name__ if isinstance(error, BaseException) else ""
+    # repr() keeps control characters of a message, or of a class made from one, out of logs.
+    name = repr(type(error).__name__)[1:-1] if isinstance(error, BaseException) else ""
     try:
         message = str(error or "")[:120]
     except Exception:  # the user's own __str__
         return name
-    # repr() keeps control characters of a message out of logs.
     if not name:
         return repr(message)[1:-1]
     return f"{name}: {message!r}" if message else name
