@@ -21,11 +21,12 @@ from recloser._guard import IS_LAZY, awaited, guarded
 from recloser._hub import Hub
 from recloser._metrics import Metrics, explain, measure
 from recloser._outcome import Outcome
-from recloser._permit import LONGEST, NO_TOKEN, Permit
+from recloser._permit import LONGEST, NO_TOKEN, LoosePermit, Permit
 from recloser._policy import Policy
 
 P = ParamSpec("P")
 T = TypeVar("T")
+AnyPermit = TypeVar("AnyPermit", bound=Permit)
 
 # The permits of the `with breaker:` blocks around the code that runs now, innermost first. The
 # breaker is shared, so the permit must be found by context, not on the breaker.
@@ -120,6 +121,10 @@ class Breaker:
         Returns:
             The permit, or None if the call is refused: see `refusal()`.
         """
+        return self._admit(LoosePermit)
+
+    def _admit(self, kind: type[AnyPermit]) -> AnyPermit | None:
+        """Give out a permit of some kind, or None: the call is refused."""
         mode = self._mode
         now = 0.0
         token = NO_TOKEN
@@ -156,12 +161,27 @@ class Breaker:
             raise
         if not token and mode is _ENFORCE:
             return None
-        permit = _new_permit(Permit)
+        permit = _new_permit(kind)
         permit.breaker = self
         permit.started = now
         permit._marked = None
         permit._token = token
         return permit
+
+    def _refuses(self) -> bool:
+        """Refuse a call, and count that, if it is sure that it would be: a matter of one number.
+
+        Without the lock, so that threads that refuse at one moment may count as one.
+        """
+        circuit = self._circuit
+        if (
+            circuit.state is not _OPEN
+            or self._mode is not _ENFORCE
+            or self._clock() >= circuit.look_at
+        ):
+            return False
+        circuit.refused += 1
+        return True
 
     def acquire(self) -> Permit:
         """Ask for admission of one call.
@@ -169,7 +189,7 @@ class Breaker:
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
-        permit = self.try_acquire()
+        permit = self._admit(LoosePermit)
         if permit is None:
             raise self.refusal()
         return permit

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
 from typing import Any
 
-from recloser._breaker import Breaker
+from recloser._breaker import AnyPermit, Breaker
 from recloser._events import Mode
 from recloser._outcome import Outcome
 from recloser._permit import Permit
@@ -181,6 +181,7 @@ class Gate:
     """
 
     __slots__ = (
+        "_breakers",
         "_classify",
         "_enforces",
         "_exempt",
@@ -217,6 +218,7 @@ class Gate:
         # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
+        self._breakers = self.registry._breakers
         self._key = key
         self._classify = classify
         self.plain = classify is None
@@ -227,8 +229,8 @@ class Gate:
         self._path = path
         self._root = root
 
-    def admit(self, request: Request) -> Permit | Breaker | None:
-        """Ask for admission of a request.
+    def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Breaker | None:
+        """Ask for admission of a request by a permit of some kind.
 
         Returns:
             The permit to end, or the breaker that refuses, or None for a request to let alone.
@@ -245,20 +247,25 @@ class Gate:
                     return None
             elif self._exempt(request):
                 return None
-            if self._key is None:
-                breaker = self.registry[APP]
-            else:
+            key = APP
+            if self._key is not None:
                 where = "key"
-                key = self._key(request)
-                if key is None or key == UNMATCHED:
+                found = self._key(request)
+                if found is None or found == UNMATCHED:
                     return None
-                breaker = self.registry[key]
+                key = found
+            # One frame less than registry[key], for a key that is known.
+            breaker = self._breakers.get(key) or self.registry[key]
             where = "admission"
-            if PERMIT in request and _guards(request[PERMIT], breaker):
+            around = request.get(PERMIT)
+            if around is not None and _guards(around, breaker):
                 return None  # the same call, seen a second time
-            permit = breaker.try_acquire()
+            if self._enforces and breaker._refuses():
+                return breaker
+            permit = breaker._admit(kind)
             if permit is None:
                 return breaker if self._enforces else None
+            permit._outer = around
             request[PERMIT] = permit
         except Exception as error:
             self.registry.fault(where, error)
@@ -281,7 +288,7 @@ class Gate:
             outcome = self._ask(classify, status)
         if outcome is Outcome.FAILURE:
             if request.get(REFUSED):
-                # Another of us answered: the handler was not even asked.
+                # Another breaker answered: the handler was not even asked.
                 permit.ignore()
             else:
                 permit.failure(f"HTTP {status}")
@@ -300,8 +307,13 @@ class Gate:
 
     @staticmethod
     def note_refusal(request: Request) -> None:
-        """Mark a request as refused by us, so that no breaker further out counts the answer."""
+        """Mark a request as refused by us, and end the calls of the breakers around us.
+
+        Their handler was not even asked, so the answer says nothing. They are told directly:
+        something between us may have copied the request.
+        """
         request[REFUSED] = True
-        if PERMIT in request:
-            # Told directly as well: something between us may have copied the request.
-            request[PERMIT].ignore()
+        permit: Permit | None = request.get(PERMIT)
+        while permit is not None:
+            permit.ignore()
+            permit = permit._outer

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from itertools import cycle
+from math import ceil
 from random import random
 from typing import Any
 
@@ -16,8 +16,10 @@ from recloser._breaker import Breaker
 # back together. Never less: they would come before the probe.
 _JITTER = 0.1
 # Upper bound of a Retry-After, in seconds: a day, for breakers opened by hand for very long.
-_LONGEST_WAIT = 86_400
-# Answers kept for each form: one per second of waiting.
+_LONGEST_WAIT = 86_400.0
+# Answers drawn at a time, to be given in turn.
+_SPREAD = 8
+# Answers kept: one per second of waiting, and one per breaker.
 _MAX_KEPT = 1024
 
 
@@ -52,87 +54,64 @@ class Refusal:
 
 
 class Refusals:
-    """Builds responses to refused requests, and keeps them: one per whole second of waiting."""
+    """Answers refused requests, and keeps each answer for as long as it holds.
 
-    __slots__ = ("_as_json", "_as_text", "_expose_details")
+    Always with `application/problem+json`: a client that would rather have something else is not
+    worth reading the headers of every refused request (RFC 9110 section 12.5.1 leaves it to us).
+    """
+
+    __slots__ = ("_built", "_expose_details", "_kept")
 
     def __init__(self, *, expose_details: bool) -> None:
         self._expose_details = expose_details
-        self._as_json: dict[int, Refusal] = {}
-        self._as_text: dict[int, Refusal] = {}
+        self._built: dict[int, Refusal] = {}
+        # By breaker: answers to give in turn, until when (s), and for which time to look again.
+        self._kept: dict[Breaker, tuple[float, float, Iterator[Refusal]]] = {}
 
-    def of(self, breaker: Breaker, accept: str | None) -> Refusal:
-        """The response to a request that `breaker` refused.
+    def of(self, breaker: Breaker, now: float) -> Refusal:
+        """The response to a request that `breaker` refused at `now` seconds of its clock."""
+        kept = self._kept.get(breaker)
+        if kept is None or now >= kept[0] or kept[1] != breaker._circuit.look_at:
+            kept = self._prepare(breaker, now)
+        return next(kept[2])
 
-        Args:
-            breaker: Which one.
-            accept: The value of the Accept header, None without one.
-        """
-        wait = breaker.retry_after
-        if wait == inf:
-            # Opened by hand until further notice: nobody knows when to come again.
-            wait = breaker.policy.max_open_for
-        seconds = ceil(wait * (1.0 + _JITTER * random())) if wait < _LONGEST_WAIT else _LONGEST_WAIT
-        if seconds < 1:
-            seconds = 1
-        as_json = accept is None or accept == "*/*" or accepts_json(accept)
-        if self._expose_details:
-            return self._detailed(breaker, seconds, as_json)
-        built = self._as_json if as_json else self._as_text
-        refusal = built.get(seconds)
+    def _prepare(self, breaker: Breaker, now: float) -> tuple[float, float, Iterator[Refusal]]:
+        look_at = breaker._circuit.look_at
+        wait = min(breaker.retry_after, _LONGEST_WAIT)
+        answers = [self._after(breaker, wait * (1.0 + _JITTER * random())) for _ in range(_SPREAD)]
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        # Until another second has passed, or it is time to look again.
+        kept = now + min(wait, 1.0), look_at, cycle(answers)
+        self._kept[breaker] = kept
+        return kept
+
+    def _after(self, breaker: Breaker, wait: float) -> Refusal:
+        seconds = max(ceil(min(wait, _LONGEST_WAIT)), 1)
+        return self._detailed(breaker, seconds) if self._expose_details else self._plain(seconds)
+
+    def _plain(self, seconds: int) -> Refusal:
+        refusal = self._built.get(seconds)
         if refusal is None:
-            refusal = _build(seconds, as_json, {})
-            if len(built) < _MAX_KEPT:
-                built[seconds] = refusal
+            refusal = _build(seconds, {})
+            if len(self._built) < _MAX_KEPT:
+                self._built[seconds] = refusal
         return refusal
 
     @staticmethod
-    def _detailed(breaker: Breaker, seconds: int, as_json: bool) -> Refusal:
+    def _detailed(breaker: Breaker, seconds: int) -> Refusal:
         error = breaker.refusal()
         reason = None if error.reason is None else str(error.reason)
-        details = {"key": error.key, "state": error.state.value, "reason": reason}
-        return _build(seconds, as_json, details)
+        return _build(seconds, {"key": error.key, "state": error.state.value, "reason": reason})
 
 
-def _build(seconds: int, as_json: bool, details: Mapping[str, str | None]) -> Refusal:
-    detail = f"This is temporarily unavailable. Try again in {seconds} s."
-    if not as_json:
-        # ascii() of a value keeps control characters out: a key may come from a client.
-        lines = [detail, *(f"{name}: {value!a}" for name, value in details.items())]
-        return Refusal.build("\n".join(lines) + "\n", "text/plain; charset=utf-8", seconds)
+def _build(seconds: int, details: Mapping[str, str | None]) -> Refusal:
     problem: dict[str, Any] = {
         "type": "about:blank",
         "title": "Service Unavailable",
         "status": 503,
-        "detail": detail,
+        "detail": f"This is temporarily unavailable. Try again in {seconds} s.",
         "retry_after": seconds,
         **details,
     }
     return Refusal.build(json.dumps(problem), "application/problem+json", seconds)
-
-
-def accepts_json(accept: str) -> bool:
-    """Whether a client that sent this Accept header takes a JSON answer (RFC 9110 12.5.1)."""
-    decided: dict[str, tuple[int, bool]] = {}
-    for part in accept.lower().split(","):
-        media, _, parameters = part.partition(";")
-        covered = _JSON_RANGES.get(media.strip())
-        if covered is None:
-            continue
-        precision, types = covered
-        wanted = _UNWANTED.search(parameters) is None
-        for each in types:
-            # The most precise range that covers a type decides about it.
-            if each not in decided or precision > decided[each][0]:
-                decided[each] = precision, wanted
-    return not accept.strip() or any(wanted for _, wanted in decided.values())
-
-
-_JSON = ("application/problem+json", "application/json")
-_JSON_RANGES: Mapping[str, tuple[int, tuple[str, ...]]] = {
-    "*/*": (0, _JSON),
-    "application/*": (1, _JSON),
-    "application/problem+json": (2, _JSON[:1]),
-    "application/json": (2, _JSON[1:]),
-}
-_UNWANTED = re.compile(r"(?:^|;)\s*q\s*=\s*0(?:\.0*)?\s*(?:;|$)")

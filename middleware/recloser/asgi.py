@@ -56,6 +56,10 @@ _SAYS_MORE: Mapping[str, str] = {
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 
 
+_START, _BODY = "http.response.start", "http.response.body"
+_NEVER_LOSES = frozenset({"2.0", "2.1", "2.2", "2.3"})
+
+
 class BreakerMiddleware:
     """Guards an ASGI app: answers 503 at once while a breaker is open.
 
@@ -116,49 +120,60 @@ class BreakerMiddleware:
         if kind != "http" and kind != "websocket":
             return await self.app(scope, receive, send)
         gate = self._gate
-        permit = gate.admit(scope)
-        if permit is None:
+        exchange = gate.admit(scope, _Exchange if kind == "http" else _Handshake)
+        if exchange is None:
             return await self.app(scope, receive, send)
-        if isinstance(permit, Breaker):
-            return await self._refuse(permit, scope, receive, send)
-        exchange = _new(_Exchange if kind == "http" else _Handshake)
+        if isinstance(exchange, Breaker):
+            if self._on_refuse is not None or kind == "websocket":
+                return await self._refuse(exchange, scope, receive, send)
+            # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
+            gate.note_refusal(scope)
+            refusal = self._refusals.of(exchange, exchange._clock())
+            # A new list of headers each time: middleware further out may add to it.
+            start = {"type": _START, "status": 503, "headers": [*refusal.raw_headers]}
+            await send(start)
+            body = b"" if scope.get("method") == "HEAD" else refusal.body
+            return await send({"type": _BODY, "body": body})
         # Plain stores: an __init__ would cost each request one more frame.
-        exchange._gate = gate
-        exchange._permit = permit
-        exchange._receive = receive
-        exchange._scope = scope
-        exchange._send = send
-        exchange._status = None
-        exchange._trailers = exchange.ended = False
+        exchange.gate = gate
+        exchange.pass_receive = receive
+        exchange.pass_send = send
+        exchange.scope = scope
+        exchange.status = None
+        exchange.trailers = exchange.answered = False
+        exchange.may_lose = _may_lose_client(scope)
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            permit.end_by_error(error)
+            exchange.end_by_error(error)
             raise
         finally:
-            if not exchange.ended:
+            if not exchange.answered:
                 # The client had left, or the app broke the protocol.
-                permit.cancel()
+                exchange.cancel()
+            # Servers keep the scope where their send() is: a cycle, if we stayed in it.
+            scope.pop(PERMIT, None)
 
     async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a WebSocket, or by an app of the user."""
         self._gate.note_refusal(scope)
         if self._on_refuse is not None:
             scope[REFUSAL] = breaker.refusal()
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
                 return
-        refusal = self._refusals.of(breaker, _accept(scope))
-        start, end = "http.response.start", "http.response.body"
+        refusal = self._refusals.of(breaker, breaker._clock())
+        prefix = ""
         if scope["type"] == "websocket":
             if "websocket.http.response" not in (scope.get("extensions") or ()):
                 if not _says_gone(await receive()):
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
-            start, end = "websocket.http.response.start", "websocket.http.response.body"
-        # A new list of headers each time: middleware further out may add to it.
-        await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
+            prefix = "websocket."
+        start = {"type": prefix + _START, "status": 503, "headers": [*refusal.raw_headers]}
+        await send(start)
         body = b"" if scope.get("method") == "HEAD" else refusal.body
-        await send({"type": end, "body": body})
+        await send({"type": prefix + _BODY, "body": body})
 
     async def _refused_by_app(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -181,56 +196,67 @@ class BreakerMiddleware:
         return sent
 
 
-_new = object.__new__
+class _Exchange(Permit):
+    """One HTTP request and its response: watched, and passed on as they are.
 
+    It is the permit of its call as well: one object less for each request.
+    """
 
-class _Exchange:
-    """One HTTP request and its response: watched, and passed on as they are."""
+    __slots__ = (
+        "answered",
+        "gate",
+        "may_lose",
+        "pass_receive",
+        "pass_send",
+        "scope",
+        "status",
+        "trailers",
+    )
 
-    __slots__ = ("_gate", "_permit", "_receive", "_scope", "_send", "_status", "_trailers", "ended")
-
-    _gate: Gate
-    _permit: Permit
-    _receive: Receive
-    _scope: Scope
-    _send: Send
-    _status: int | None
-    _trailers: bool
-    ended: bool
+    gate: Gate
+    pass_receive: Receive
+    pass_send: Send
+    scope: Scope
+    status: int | None
+    trailers: bool
+    answered: bool
+    may_lose: bool
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        if not self.ended and _says_gone(message):
-            self._permit.cancel()
+        message = await self.pass_receive()
+        if not self.answered and _says_gone(message):
+            self.cancel()
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own where it need not be: one for each message would cost more than
         # all that is done here.
-        if self.ended:
-            return self._send(message)
+        if self.answered:
+            return self.pass_send(message)
         try:
             kind = message["type"]
             if kind == "http.response.start":
-                self._permit.mark()
-                self._status = message["status"]
-                self._trailers = message.get("trailers", False)
+                self.mark()
+                self.status = message["status"]
+                self.trailers = message.get("trailers", False)
             elif (
                 kind in _SAYS_MORE
                 and not message.get(_SAYS_MORE[kind])
-                and self._status is not None
-                and (not self._trailers or kind == _TRAILERS)
+                and self.status is not None
+                and (not self.trailers or kind == _TRAILERS)
             ):
-                self.ended = True
-                if self._status < 400 and self._gate.plain:
-                    self._permit.success()
+                self.answered = True
+                if self.status < 400 and self.gate.plain:
+                    self.success()
                 else:
-                    self._gate.judge(self._scope, self._permit, self._status)
-                return self._send(message)
+                    self.gate.judge(self.scope, self, self.status)
+                return self.pass_send(message)
         except Exception as error:
             # A message that cannot be read is for the server to refuse.
-            self._gate.registry.fault("message", error)
-        return _until_lost(self._send(message), self._permit)
+            self.gate.registry.fault("message", error)
+        if self.may_lose:
+            return _until_lost(self.pass_send(message), self)
+        return self.pass_send(message)
 
 
 class _Handshake(_Exchange):
@@ -239,29 +265,35 @@ class _Handshake(_Exchange):
     __slots__ = ()
 
     def send(self, message: Message) -> Awaitable[None]:
-        if self.ended:
-            return self._send(message)
+        if self.answered:
+            return self.pass_send(message)
         try:
             kind = message["type"]
             if kind == "websocket.accept":
-                self.ended = True
-                self._permit.success()
+                self.answered = True
+                self.success()
             elif kind == "websocket.close":
-                self.ended = True
-                self._permit.ignore()
+                self.answered = True
+                self.ignore()
             elif kind == "websocket.http.response.start":
-                self._permit.mark()
-                self._status = message["status"]
+                self.mark()
+                self.status = message["status"]
             elif (
                 kind == "websocket.http.response.body"
                 and not message.get("more_body")
-                and self._status is not None
+                and self.status is not None
             ):
-                self.ended = True
-                self._gate.judge(self._scope, self._permit, self._status)
+                self.answered = True
+                self.gate.judge(self.scope, self, self.status)
         except Exception as error:
-            self._gate.registry.fault("message", error)
-        return _until_lost(self._send(message), self._permit)
+            self.gate.registry.fault("message", error)
+        return _until_lost(self.pass_send(message), self)
+
+
+def _may_lose_client(scope: Scope) -> bool:
+    """Whether `send` may raise an `OSError` once the client has left: since ASGI HTTP spec 2.4."""
+    asgi = scope.get("asgi")
+    return asgi is None or asgi.get("spec_version") not in _NEVER_LOSES
 
 
 def _says_gone(message: Message) -> bool:
@@ -278,15 +310,3 @@ async def _until_lost(sending: Awaitable[None], permit: Permit) -> None:
     except OSError:
         permit.cancel()
         raise
-
-
-def _accept(scope: Scope) -> str | None:
-    """The value of the Accept header."""
-    found: bytes | None = None
-    try:
-        for name, value in scope["headers"]:
-            if name == b"accept":
-                found = value if found is None else found + b"," + value
-        return None if found is None else found.decode("latin-1")
-    except Exception:
-        return None  # not the headers of a request; the default form will do

@@ -35,7 +35,7 @@ from recloser._http import (
     Gate,
     KeyFunction,
 )
-from recloser._permit import Permit
+from recloser._permit import LoosePermit, Permit
 from recloser._refusal import Refusals
 from recloser._registry import Registry
 
@@ -108,7 +108,7 @@ class BreakerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ)
+        permit = self._gate.admit(environ, LoosePermit)
         if permit is None:
             return self.app(environ, start_response)
         if isinstance(permit, Breaker):
@@ -161,7 +161,7 @@ class BreakerMiddleware:
             except Exception as error:
                 self.registry.fault("on_refuse", error)
                 failure = sys.exc_info()
-        refusal = self._refusals.of(breaker, environ.get("HTTP_ACCEPT"))
+        refusal = self._refusals.of(breaker, breaker._clock())
         status, headers = "503 Service Unavailable", list(refusal.headers)
         if failure is None:
             start_response(status, headers)

@@ -8,7 +8,7 @@ import pytest
 
 from recloser import Breaker, Policy
 from recloser._http import DEFAULT_EXEMPT, Exemptions, enabled
-from recloser._refusal import Refusals, accepts_json
+from recloser._refusal import Refusals
 from recloser.testing import ManualClock
 
 
@@ -63,33 +63,6 @@ def test_what_clients_ask_for_is_remembered_within_bounds() -> None:
     assert max(len(path or "") for path in exemptions.remembered) <= 256
 
 
-@pytest.mark.parametrize(
-    ("accept", "expected"),
-    [
-        ("", True),
-        ("*/*", True),
-        ("application/json", True),
-        ("application/problem+json", True),
-        ("APPLICATION/JSON ; q=0.5", True),
-        ("application/*", True),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
-        ("text/html", False),
-        ("text/*, image/png", False),
-        ("application/jsonp", False),
-        ("*/*;q=0", False),
-        ("*/*;q=0.000", False),
-        ("*/*;q=0.001", True),
-        ("application/*;q=0, */*", False),
-        ("*/*, application/json;q=0, application/problem+json;q=0", False),
-        ("*/*;q=0, application/json", True),
-        ("application/json;profile=a;q=0", False),
-        (";;;,,,q=", False),
-    ],
-)
-def test_the_most_precise_range_decides_about_json(accept: str, expected: bool) -> None:
-    assert accepts_json(accept) is expected
-
-
 def opened(wait: float | None) -> Breaker:
     breaker = Breaker("key", Policy(max_open_for=30.0), clock=ManualClock(start=5.0))
     breaker.open(for_=wait)
@@ -97,7 +70,7 @@ def opened(wait: float | None) -> Breaker:
 
 
 def retry_after(wait: float | None) -> int:
-    refusal = Refusals(expose_details=False).of(opened(wait), None)
+    refusal = Refusals(expose_details=False).of(opened(wait), 5.0)
     return int(dict(refusal.headers)["Retry-After"])
 
 
@@ -118,31 +91,62 @@ def test_an_answer_is_built_once_for_each_second() -> None:
     refusals = Refusals(expose_details=False)
     breaker = opened(0.5)
 
-    assert refusals.of(breaker, None) is refusals.of(breaker, "*/*")
+    assert refusals.of(breaker, 5.0) is refusals.of(breaker, 5.1)
+    assert refusals.of(breaker, 5.0) is refusals.of(opened(0.4), 5.0)
+
+
+def test_answers_of_one_second_are_spread() -> None:
+    refusals, breaker = Refusals(expose_details=False), opened(60.0)
+
+    assert len({refusals.of(breaker, 5.0) for _ in range(8)}) > 1
+
+
+def test_an_answer_holds_no_longer_than_its_seconds() -> None:
+    clock = ManualClock()
+    breaker = Breaker("key", clock=clock)
+    breaker.open(for_=60.0)
+    refusals = Refusals(expose_details=False)
+
+    for _ in range(600):
+        told = int(dict(refusals.of(breaker, clock()).headers)["Retry-After"])
+        assert breaker.retry_after <= told <= 1.1 * (breaker.retry_after + 1.0) + 1.0
+        clock.advance(0.1)
+
+
+def test_a_longer_wait_is_told_at_once() -> None:
+    clock = ManualClock()
+    breaker = Breaker("key", clock=clock)
+    breaker.open(for_=0.9)
+    refusals = Refusals(expose_details=False)
+    refusals.of(breaker, clock())
+
+    breaker.open(for_=50.0)
+
+    assert int(dict(refusals.of(breaker, clock()).headers)["Retry-After"]) >= 50
 
 
 def test_answers_kept_are_bounded() -> None:
     refusals = Refusals(expose_details=False)
 
     for wait in range(1, 3000):
-        refusals.of(opened(float(wait)), None)
+        refusals.of(opened(float(wait)), 5.0)
 
-    assert len(refusals._as_json) <= 1024
+    assert len(refusals._built) <= 1024
+    assert len(refusals._kept) <= 1024
 
 
 def test_headers_are_the_same_for_asgi_and_wsgi() -> None:
-    refusal = Refusals(expose_details=True).of(opened(3.0), None)
+    refusal = Refusals(expose_details=True).of(opened(3.0), 5.0)
 
     as_wsgi = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
     assert as_wsgi == list(refusal.raw_headers)
 
 
-@pytest.mark.parametrize("accept", [None, "text/plain"])
-def test_a_hostile_key_forges_neither_header_nor_line(accept: str | None) -> None:
+def test_a_hostile_key_forges_neither_header_nor_line() -> None:
     breaker = Breaker("GET /\r\nSet-Cookie: a=b\x00\x1b[2J\u2028\ud800")
     breaker.open("also\r\nhere")
 
-    refusal = Refusals(expose_details=True).of(breaker, accept)
+    refusal = Refusals(expose_details=True).of(breaker, breaker._clock())
 
     assert {name for name, _ in refusal.headers} == {
         "Content-Type",
@@ -152,11 +156,8 @@ def test_a_hostile_key_forges_neither_header_nor_line(accept: str | None) -> Non
     }
     assert all(value.isprintable() for _, value in refusal.headers)
     assert refusal.body.isascii()
-    if accept is None:
-        assert json.loads(refusal.body)["key"] == breaker.key
-        assert refusal.body.decode().isprintable()
-    else:
-        assert all(line.isprintable() for line in refusal.body.decode().splitlines())
+    assert json.loads(refusal.body)["key"] == breaker.key
+    assert refusal.body.decode().isprintable()
 
 
 @pytest.mark.parametrize(
