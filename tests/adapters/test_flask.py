@@ -372,7 +372,8 @@ def test_exempt_and_keyed_views_are_so_in_whatever_form_they_come() -> None:
     assert keys_of(registry) == ["payments"]
 
 
-KINDS = ["sync"] + (["async"] if find_spec("asgiref") else [])
+NO_ASYNC = pytest.mark.skipif(not find_spec("asgiref"), reason="Flask needs asgiref for it")
+KINDS = ["sync", pytest.param("async", marks=NO_ASYNC)]
 
 
 def protected(registry: Registry, work: Callable[[], Any], kind: str, **config: Any) -> Flask:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+HANGS = "hangs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +216,7 @@ class Workshop:
                 timeout=120 if run.mistake else 600,
             )
         except subprocess.TimeoutExpired:
-            result = Result(passed=0, failed=1, summary="hangs", exit_status=1)
+            result = Result(passed=0, failed=1, summary=HANGS, exit_status=1)
         else:
             result = _read(done.stdout, done.returncode)
             if done.returncode and not run.mistake:
@@ -253,6 +254,8 @@ def judge(results: dict[Run, Result]) -> int:
     for run, result in results.items():
         if run.mistake and not result.exit_status:
             wrong.append(f"{run}: nobody noticed")
+        elif run.mistake and not result.passed and result.summary != HANGS:
+            wrong.append(f"{run}: the tests did not run")
         elif not run.mistake and (result.exit_status or not result.passed):
             wrong.append(f"{run}: fails")
         elif plain and not run.mistake and result.passed != plain.passed:
