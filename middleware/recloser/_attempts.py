@@ -181,9 +181,10 @@ class Attempts(Generic[T]):
         limit = min(slow * rules.patience, max(slow, breaker.policy.slow_ceiling))
         tries = min(self._takers(), spare) + 1
         if tries == 1:
-            # Who is well is not cut off for one that is not. A probe is, once that one may be asked.
+            # Who is well is not cut off for one that is not. A probe is, once one may be asked that
+            # was well more recently.
             probes = spare > 0 and breaker.state is not State.CLOSED
-            return min(left, max(limit, self._wait())) if probes else left
+            return min(left, max(limit, self._wait(attempt.key))) if probes else left
         if limit < left:
             return limit
         # Nothing learned yet, or little time: leave each of the others an equal part.
@@ -193,12 +194,9 @@ class Attempts(Generic[T]):
     # Admission
 
     def _takers(self) -> int:
-        """How many others would be admitted now."""
+        """How many others are well."""
         registry = self._rules.registry
-        breakers = (registry[provider.key] for provider in self._untried)
-        return sum(
-            breaker.state is State.CLOSED or breaker.retry_after == 0.0 for breaker in breakers
-        )
+        return sum(registry[each.key].state is State.CLOSED for each in self._untried)
 
     def _admit(self) -> Attempt[T] | None:
         rules = self._rules
@@ -243,12 +241,19 @@ class Attempts(Generic[T]):
         """How many that have refused could be called even so."""
         return sum(not _paused(breaker) for _, breaker in self._refused) * self._rules.least_bad
 
-    def _wait(self) -> float:
-        """Seconds until another could take over; infinite if none will."""
-        if self._candidates():
-            return 0.0
-        registry = self._rules.registry
-        return min((registry[each.key].retry_after for each in self._untried), default=inf)
+    def _wait(self, key: str) -> float:
+        """Seconds until one could take over that was well after `key` was; infinite if none will."""
+        rules = self._rules
+        since = rules.served_at.get(key, -inf)
+        others = [(provider, rules.registry[provider.key]) for provider in self._untried]
+        if rules.least_bad:
+            others += self._refused
+        waits = [
+            0.0 if rules.least_bad and not _paused(breaker) else breaker.retry_after
+            for provider, breaker in others
+            if rules.served_at.get(provider.key, -inf) > since
+        ]
+        return min(waits, default=inf)
 
     def _least_bad(self) -> Attempt[T] | None:
         """Of those who refuse, whoever gave the latest good answer; its breaker is not told."""

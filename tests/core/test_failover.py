@@ -567,22 +567,46 @@ def test_who_is_well_is_not_cut_off_for_one_that_is_not(
     assert limits(fleet.failover, repeatable=True) == [(30.0, 30.0), (30.0, 30.0)]
 
 
-def test_a_probe_is_cut_off_once_another_may_be_asked(
+def test_a_probe_is_cut_off_once_one_may_be_asked_that_was_well_more_recently(
     registry: Registry, clock: ManualClock
 ) -> None:
     warm(registry, clock, "a")
     slow = registry["a"].slow_threshold
+    fleet = Fleet(registry, "a", "b", time_budget=30.0)
+    fleet.failover.call(fleet.send, prefer="b")
     trip(registry, "a")
     clock.advance(5.0)
     registry["b"].open("test", for_=4.0)
 
-    fleet = Fleet(registry, "a", "b", time_budget=30.0)
     assert limits(fleet.failover, repeatable=True) == [(4.0, 4.0)]
 
+
+def test_or_at_once_if_that_one_is_taken_for_the_least_bad(
+    registry: Registry, clock: ManualClock
+) -> None:
+    warm(registry, clock, "a")
+    slow = registry["a"].slow_threshold
+    fleet = Fleet(registry, "b", "a", time_budget=30.0, when_all_open="least_bad")
+    fleet.failover.call(fleet.send)
+    trip(registry, "a")
     clock.advance(60.0)
     trip(registry, "b")
-    fleet = Fleet(registry, "b", "a", time_budget=30.0, when_all_open="least_bad")
+
     assert limits(fleet.failover, repeatable=True)[0] == pytest.approx((2 * slow, 2 * slow))
+
+
+def test_a_probe_is_not_cut_off_for_one_that_was_not(
+    registry: Registry, clock: ManualClock
+) -> None:
+    """A slow machine made the healthy one open, and the other is down."""
+    warm(registry, clock, "b")
+    fleet = Fleet(registry, "a", "b", time_budget=30.0, when_all_open="least_bad")
+    fleet.failover.call(fleet.send, prefer="b")
+    trip(registry, "b")
+    clock.advance(5.0)
+    trip(registry, "a")
+
+    assert limits(fleet.failover, repeatable=True)[0] == (30.0, 30.0)
 
 
 def test_a_probe_that_nobody_can_take_over_gets_all_the_time(
