@@ -45,6 +45,12 @@ def harm(scores: Scores, entrant: str) -> float:
     return sum(100.0 * score.harm for (_, name), score in scores.items() if name == entrant)
 
 
+def unavoidable(scores: Scores) -> float:
+    """What an all-knowing breaker would harm, summed over all scenarios, in percentage points."""
+    ours = (score for (_, name), score in scores.items() if name == OURS)
+    return sum(100.0 * score.unavoidable / score.calls for score in ours)
+
+
 def goals(
     scores: Scores,
     settings: dict[str, str],
@@ -186,13 +192,20 @@ def _harm(scores: Scores, settings: dict[str, str]) -> list[Goal]:
         return []
     best = min(peers, key=peers.__getitem__)
     none = peers[best] / ours
+    floor = unavoidable(scores)
     return [
         Goal(
             "harm summed over all scenarios: the best peer's over ours",
             ">= 5",
             f"{none:.1f} ({peers[best]:.1f} of {best}, {ours:.1f} of {OURS})",
             none >= 5.0,
-        )
+        ),
+        Goal(
+            "... of what an all-knowing breaker would not harm",
+            "(for comparison)",
+            f"{(peers[best] - floor) / max(ours - floor, 1e-9):.1f} ({floor:.1f} is unavoidable)",
+            True,
+        ),
     ]
 
 

@@ -119,16 +119,20 @@ def _best(results: Results, settings: str) -> str | None:
 
 def _by_scenario(results: Results) -> str:
     names = [OURS, _best(results, "default"), _best(results, "tuned"), "no breaker"]
-    shown = [name for name in names if name in results.settings]
+    shown = [name for name in names if name and name in results.settings]
     rows: list[list[str]] = []
     for story in results.stories:
         row = [story.name, story.group]
         for name in shown:
             score = results.scores.get((story.name, name))
             row.append(f"{100 * score.harm:.2f}" if score else "")
+        ours = results.scores.get((story.name, OURS))
+        row.append(f"{100 * ours.unavoidable / ours.calls:.2f}" if ours else "")
         rows.append(row)
-    rows.append(["sum", ""] + [f"{aims.harm(results.scores, name):.1f}" for name in shown])
-    return table(["scenario", "group", *shown], rows)
+    sums = [aims.harm(results.scores, name) for name in shown]
+    sums.append(aims.unavoidable(results.scores))
+    rows.append(["sum", "", *(f"{value:.1f}" for value in sums)])
+    return table(["scenario", "group", *shown, "unavoidable"], rows)
 
 
 def _mean(values: list[int] | list[float], digits: int = 0) -> str:

@@ -163,7 +163,7 @@ def _bursts(random: Random) -> Iterator[Phase]:
     """Ten mornings after idle nights; the first second finds cold caches."""
     latency = s.lognormal()
     for _ in range(10):
-        yield Phase(1.0, 50.0, s.healthy(s.scaled(latency, 3.0)))
+        yield Phase(1.0, 50.0, s.healthy(s.scaled(latency, 2.0)))
         yield Phase(_around(random, 60.0), 50.0, s.healthy(latency))
         yield Phase(_around(random, 36_000.0), 1e-6, s.healthy(latency))
 

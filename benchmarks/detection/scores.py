@@ -23,7 +23,9 @@ class Score:
 
     A call is *bad* by its own fate: a fault makes it fail or be slow. Everyday failures of a
     healthy service are not counted as bad, since every breaker lets them through alike; they
-    are in `everyday`.
+    are in `everyday`. What is `unavoidable` would be harmed even by a breaker that knows all, and
+    admits or refuses all calls of each second: the good among many bad ones or the other way
+    round.
     """
 
     runs: int = 0
@@ -31,6 +33,7 @@ class Score:
     good: int = 0
     bad: int = 0
     everyday: int = 0
+    unavoidable: int = 0
     bad_admitted: int = 0
     good_refused: int = 0
     good_refused_after: int = 0
@@ -101,6 +104,7 @@ def score(world: World, run: Run) -> Score:
         else:
             result.good_refused += not admitted
             result.everyday += ending == 1
+    result.unavoidable = _unavoidable(world)
     result.healthy_calls = result.calls
     spans = [(fault.start, fault.end) for fault in world.faults]
     for number, (start, end) in enumerate(spans):
@@ -119,6 +123,13 @@ def score(world: World, run: Run) -> Score:
         late = bisect_right(world.starts, world.changed + PATIENCE)
         result.refused_after_patience = run.admitted.count(0, late)
     return result
+
+
+def _unavoidable(world: World) -> int:
+    seconds: dict[int, list[int]] = {}
+    for start, bad in zip(world.starts, world.bad, strict=True):
+        seconds.setdefault(int(start), [0, 0])[bad] += 1
+    return sum(min(counts) for counts in seconds.values())
 
 
 def _score_fault(

@@ -462,7 +462,7 @@ class Circuit:
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
         before = self.baseline.median
-        level = outage.new_normal(now, before, len(self._overdue))
+        level = outage.new_normal(now, before, len(self._overdue), self._rate)
         if level is None:
             return False
         if outage.is_severe(level, before):
@@ -481,6 +481,25 @@ class Circuit:
         slow = min(share_above(threshold) + margin, 1.0)
         self.evidence.expect_slow(slow, share_above(_VERY_SLOW_RATIO * threshold), now)
 
+    def _expect_first_slow(self, now: float) -> None:
+        """The first threshold is known: how many calls would have been slow so far?
+
+        Those in flight belong to them. Of the first calls to end the fast ones are far too many.
+        """
+        baseline = self.baseline
+        overdue = [
+            token
+            for token, started in self._in_flight.items()
+            if started + baseline.threshold <= now
+        ]
+        for token in overdue:
+            self._overdue[token] = self._in_flight.pop(token)
+        total = baseline.count + len(overdue)
+        self._expect_slow(
+            lambda latency: (baseline.share_above(latency) * baseline.count + len(overdue)) / total,
+            now,
+        )
+
     def _learn_held(self) -> None:
         for latency in self.held:
             self.baseline.learn(latency)
@@ -494,7 +513,7 @@ class Circuit:
         known = self.baseline.known
         self.baseline.refresh(now)
         if self.baseline.known and not known:
-            self._expect_slow(self.baseline.share_above, now)
+            self._expect_first_slow(now)
         else:
             self.evidence.refresh(now)
         self._check_at = 0.0  # the threshold may have come down

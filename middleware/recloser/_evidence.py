@@ -23,13 +23,20 @@ GOOD, SLOW, FAILED = range(3)
 # How slow a slow call was: only its end tells. In flight past the threshold it is merely overdue.
 OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 
-# Depths of a run that are told apart.
-_DEPTHS = 5
+# Depths of a run that are told apart: a bad call goes one deeper, a good one comes up by one, so
+# that a few good ones among the bad do not hide a run. What comes next is learned by the depth
+# and by whether the last call was good: row 0 is outside of any run, then come the rows after a
+# bad call, then those after a good one.
+_DEEPEST = 4
 # How many calls the prior weighs: 50 forget it within a minute of modest traffic. In a run it is
 # what was learned one call less deep, and it weighs less, since runs are few: a key whose bad
 # calls come in runs must be able to show it.
 _PRIOR_CALLS = 50.0
-_PRIOR_RUNS = 8.0
+_PRIOR_RUNS = 14.0
+# Standard errors by which what was learned errs on the side of "that is normal". At 1 an outage
+# in which 60 % fail took a third more calls to notice, at 0 keys opened twice as often while
+# they still learned how long their runs are.
+_CAUTION = 0.5
 # Nothing is learned to be better than this: a key that never failed would trip on one failure
 # (smartcb#3).
 _FLOOR = 0.005
@@ -38,8 +45,8 @@ _FLOOR = 0.005
 _PRIOR_VERY_SLOW = 0.25
 # What an outage is expected to be before its first call: pseudo-counts of good and of all calls,
 # and of each kind of bad ones (Krichevsky and Trofimov 1981 take 0.5).
-_OUTAGE_GOOD = 0.25
-_OUTAGE_CALLS = 2.25
+_OUTAGE_GOOD = 0.6
+_OUTAGE_CALLS = 2.6
 _ALIKE = 0.25
 # Generations of the latency history after which half of what was learned here is forgotten. Runs
 # are rare: to know how long they get takes many more calls than to know a median.
@@ -63,7 +70,6 @@ class Evidence:
         calls: Calls since suspicion began.
         bad: Bad ones of them.
         slow: Those of the bad that were slow and did not fail.
-        normal_bad_rate: Share of bad calls that is normal for this key, 0.0-1.0.
     """
 
     __slots__ = (
@@ -74,15 +80,14 @@ class Evidence:
         "_faded_at",
         "_held",
         "_held_ends",
-        "_logs",
-        "_logs_of_ends",
         "_policy",
+        "_row",
+        "_shares",
         "bad",
         "calls",
         "enough",
         "half_life",
         "idle",
-        "normal_bad_rate",
         "quiet",
         "since",
         "slow",
@@ -94,21 +99,21 @@ class Evidence:
         self.enough = log(policy.false_trip_interval)
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
-        # Calls learned of: a row for each depth of a run, its columns good, slow and failed.
-        self._counts = [[0.0] * 3 for _ in range(_DEPTHS)]
+        # Calls learned of, by row and kind, but for those in `quiet`.
+        self._counts: dict[tuple[int, int], float] = {}
+        # Shares of slow and of failed calls by row, and of how many calls that was learned; drawn
+        # from the counts when a vote wants them, until the next refresh.
+        self._shares: dict[int, tuple[float, float, float]] = {}
         # Slow calls learned of whose end was seen: those slow only, and those very slow.
         self._ends = [0.0, 0.0]
-        self._logs: list[tuple[float, ...]] = []
-        self._logs_of_ends = (0.0, 0.0)
         self._at = 0.0
         self._faded_at = 0.0
         self.since = 0
         self.clear()
-        self.refresh(0.0)
 
     def clear(self) -> None:
         """Drop the suspicion and all that was held back under it."""
-        self._depth = 0
+        self._depth = self._row = 0
         self._end_suspicion()
 
     def _end_suspicion(self) -> None:
@@ -120,7 +125,7 @@ class Evidence:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        self._held = [[0] * 3 for _ in range(_DEPTHS)]
+        self._held: dict[tuple[int, int], int] = {}
         self._held_ends = [0, 0]
 
     @property
@@ -130,45 +135,57 @@ class Evidence:
 
     # What is normal
 
+    @property
+    def normal_bad_rate(self) -> float:
+        """Share of bad calls that is normal for this key, 0.0-1.0."""
+        bad = sum(count for (_, kind), count in self._counts.items() if kind != GOOD)
+        prior = _PRIOR_CALLS * self._policy.normal_bad_rate
+        return (bad + prior) / (self._learned() + _PRIOR_CALLS)
+
+    def _learned(self) -> float:
+        return self.quiet + sum(self._counts.values())
+
     def refresh(self, now: float) -> None:
-        """Draw the odds of the next calls from what was learned; fade what is old."""
-        policy, counts = self._policy, self._counts
-        counts[0][GOOD] = self.quiet
-        learned = sum(map(sum, counts))
-        old = now - self._faded_at >= policy.history_span
-        if old and learned > _MEMORY * policy.history_size:
+        """Let the next calls be judged by what was learned by now; fade what is old."""
+        self._shares.clear()
+        policy = self._policy
+        if now - self._faded_at < policy.history_span:
+            return
+        if self._learned() > _MEMORY * policy.history_size:
             self._faded_at = now
-            for row in (*counts, self._ends):
-                row[:] = [0.5 * count for count in row]
-            self.quiet = counts[0][GOOD]
-            learned *= 0.5
-        prior = policy.normal_bad_rate
-        bad = learned - sum(row[GOOD] for row in counts)
-        self.normal_bad_rate = (bad + _PRIOR_CALLS * prior) / (learned + _PRIOR_CALLS)
-        slow = failed = 0.5 * prior
-        weight = _PRIOR_CALLS
-        self._logs.clear()
-        for row in counts:
-            total = sum(row) + weight
-            slow = max((row[SLOW] + weight * slow) / total, _FLOOR)
-            failed = max((row[FAILED] + weight * failed) / total, _FLOOR)
-            weight = _PRIOR_RUNS
-            self._logs.append(_log_odds(slow, failed, total))
-        total = sum(self._ends) + _PRIOR_RUNS
-        very = _cautious((self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / total, total)
-        self._logs_of_ends = log(1.0 - very), log(very)
+            self.quiet *= 0.5
+            self._counts = {place: 0.5 * count for place, count in self._counts.items()}
+            self._ends = [0.5 * count for count in self._ends]
+
+    def _share(self, row: int) -> tuple[float, float, float]:
+        """Shares of slow and of failed calls in a row, and of how many calls that was learned."""
+        known = self._shares.get(row)
+        if known is not None:
+            return known
+        counts = self._counts
+        if row == 0:
+            slow = failed = 0.5 * self._policy.normal_bad_rate
+            total = weight = _PRIOR_CALLS
+            total += self.quiet
+        else:
+            slow, failed, _ = self._share(0 if row == 1 + _DEEPEST else row - 1)
+            total = weight = _PRIOR_RUNS
+        slow_calls, failed_calls = counts.get((row, SLOW), 0.0), counts.get((row, FAILED), 0.0)
+        total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
+        slow = max((slow_calls + weight * slow) / total, _FLOOR)
+        failed = max((failed_calls + weight * failed) / total, _FLOOR)
+        self._shares[row] = known = slow, failed, total
+        return known
 
     def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
         """Take shares of the calls for slow and very slow: a new threshold says so."""
-        counts = self._counts
-        counts[0][GOOD] = self.quiet
-        total = sum(map(sum, counts)) or 1.0
-        failed = sum(row[FAILED] for row in counts) / total
-        slow = max(sum(row[SLOW] for row in counts) / total, slow)
-        good = max(1.0 - failed - slow, 0.0)
-        self._counts = [[0.0] * 3 for _ in range(_DEPTHS)]
-        self._counts[0] = [_EXPECTED * share for share in (good, slow, failed)]
-        self.quiet = self._counts[0][GOOD]
+        total = self._learned() or 1.0
+        shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
+        for (_, kind), count in self._counts.items():
+            shares[kind] += count / total
+        failed, slow = shares[FAILED], max(shares[SLOW], slow)
+        self.quiet = _EXPECTED * max(1.0 - failed - slow, 0.0)
+        self._counts = {(0, SLOW): _EXPECTED * slow, (0, FAILED): _EXPECTED * failed}
         self._ends = [_EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow]
         self.refresh(now)
 
@@ -178,10 +195,10 @@ class Evidence:
         self.refresh(now)
 
     def _learn_held(self) -> None:
-        for row, held in zip(self._counts, self._held, strict=True):
-            for kind in (GOOD, SLOW, FAILED):
-                row[kind] += held[kind]
-        self.quiet += self._held[0][GOOD]
+        counts = self._counts
+        self.quiet += self._held.pop((0, GOOD), 0)
+        for place, count in self._held.items():
+            counts[place] = counts.get(place, 0.0) + count
         for how in (0, 1):
             self._ends[how] += self._held_ends[how]
         self._drop_held()
@@ -245,40 +262,44 @@ class Evidence:
         if silence > self.half_life:
             self.surprise *= 0.5 ** (silence / self.half_life)
         self._at = now
-        depth = self._depth
+        row = self._row
         good = (self.calls - self.bad + _OUTAGE_GOOD) / (self.calls + _OUTAGE_CALLS)
         odds = good = min(good, 1.0 - self._policy.failure_rate_threshold)
         if kind == GOOD:
-            self._depth = max(depth - 1, 0)
+            self._depth = depth = max(self._depth - 1, 0)
+            self._row = depth + _DEEPEST if depth else 0
         else:
             alike = self.slow if kind == SLOW else self.bad - self.slow
             odds = (1.0 - good) * (alike + _ALIKE) / (self.bad + 2.0 * _ALIKE)
             self.bad += 1
             self.slow += kind == SLOW
-            self._depth = min(depth + 1, _DEPTHS - 1)
+            self._depth = self._row = min(self._depth + 1, _DEEPEST)
             self.idle = False
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
-        self._add(log(odds) - self._logs[depth][kind] if odds > 0.0 else -self.enough)
-        self._held[depth][kind] += 1
+        self._add(log(odds / self._normal_odds(row, kind)) if odds > 0.0 else -self.enough)
+        self._held[row, kind] = self._held.get((row, kind), 0) + 1
+
+    def _normal_odds(self, row: int, kind: int) -> float:
+        slow, failed, calls = self._share(row)
+        slow, failed = _cautious(slow, calls), _cautious(failed, calls)
+        scale = min(1.0, 0.99 / (slow + failed))
+        if kind == GOOD:
+            return 1.0 - scale * (slow + failed)
+        return scale * (slow if kind == SLOW else failed)
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE
         odds = alike / (sum(self._held_ends) + 2.0 * _ALIKE)
-        self._add(log(odds) - self._logs_of_ends[how - SLOW_ONLY])
+        calls = sum(self._ends) + _PRIOR_RUNS
+        very = _cautious((self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls, calls)
+        self._add(log(odds / (very if how == VERY_SLOW else 1.0 - very)))
         self._held_ends[how - SLOW_ONLY] += 1
 
     def _add(self, weight: float) -> None:
         self.surprise = min(max(self.surprise + weight, 0.0), self.enough)
 
 
-def _log_odds(slow: float, failed: float, calls: float) -> tuple[float, ...]:
-    slow, failed = _cautious(slow, calls), _cautious(failed, calls)
-    scale = min(1.0, 0.99 / (slow + failed))
-    return log(1.0 - scale * (slow + failed)), log(scale * slow), log(scale * failed)
-
-
 def _cautious(share: float, calls: float) -> float:
-    # Err on the side of "that is normal" by one standard error: it matters while little is known
-    # and fades by itself.
-    return min(share + sqrt(share * (1.0 - share) / calls), 0.99)
+    # It matters while little is known and fades by itself.
+    return min(share + _CAUTION * sqrt(share * (1.0 - share) / calls), 0.99)

@@ -120,7 +120,7 @@ class Outage:
     def _is_stale(self, now: float) -> bool:
         return now - self._answered_at > self._policy.max_open_for
 
-    def new_normal(self, now: float, median: float, missing: int) -> float | None:
+    def new_normal(self, now: float, median: float, missing: int, rate: float) -> float | None:
         """The latency (s) to accept as the new normal, None while there is no such thing.
 
         Only if latency is all that is wrong, and if the calls do come back: late answers to
@@ -130,6 +130,7 @@ class Outage:
             now: Seconds.
             median: The typical latency before; seconds.
             missing: Overdue calls that have not come back.
+            rate: Calls asked for per second.
         """
         policy = self._policy
         answers = self.answers[-_ANSWERS:]
@@ -141,7 +142,9 @@ class Outage:
             return None
         level = came_back[len(came_back) // 2]
         severity = min(max(level / median - _MILD, 0.0) / (_SEVERE - _MILD), 1.0)
-        if level > policy.slow_ceiling or now - self.began < policy.latency_patience * severity**3:
+        # Not at the first look after the patience is over, but at the last one before.
+        age = now - self.began + self.time_to_next_look(now, rate)
+        if level > policy.slow_ceiling or age < policy.latency_patience * severity**3:
             return None
         # On a quiet key patience alone would be a handful of probes.
         enough = severity < 1.0 or self._answers_since >= _ANSWERS
