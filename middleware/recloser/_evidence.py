@@ -56,6 +56,11 @@ _EXPECTED = 100.0
 # Calls below the rate threshold after which suspicion is taken for normal, if not for good.
 _PATIENCE_CALLS = 64
 
+# Ends of slow calls: those slow only, and those very slow. A tuple, which fresh keys share.
+_NO_ENDS = (0.0, 0.0)
+# What is held back while nothing is suspicious, shared by all keys; nothing is ever put in.
+_NONE_HELD: dict[tuple[int, int], int] = {}
+
 
 class Evidence:
     """What the calls of one key say for an outage and against normal.
@@ -104,8 +109,8 @@ class Evidence:
         # Shares of slow and of failed calls by row, and of how many calls that was learned; drawn
         # from the counts when a vote wants them, until the next refresh.
         self._shares: dict[int, tuple[float, float, float]] = {}
-        # Slow calls learned of whose end was seen: those slow only, and those very slow.
-        self._ends = [0.0, 0.0]
+        # Slow calls learned of whose end was seen.
+        self._ends = _NO_ENDS
         self._at = 0.0
         self._faded_at = 0.0
         self.since = 0
@@ -125,8 +130,8 @@ class Evidence:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        self._held: dict[tuple[int, int], int] = {}
-        self._held_ends = [0, 0]
+        self._held = _NONE_HELD
+        self._held_ends = _NO_ENDS
 
     @property
     def bad_rate(self) -> float:
@@ -155,7 +160,8 @@ class Evidence:
             self._faded_at = now
             self.quiet *= 0.5
             self._counts = {place: 0.5 * count for place, count in self._counts.items()}
-            self._ends = [0.5 * count for count in self._ends]
+            slow_only, very_slow = self._ends
+            self._ends = 0.5 * slow_only, 0.5 * very_slow
 
     def _share(self, row: int) -> tuple[float, float, float]:
         """Shares of slow and of failed calls in a row, and of how many calls that was learned."""
@@ -186,7 +192,7 @@ class Evidence:
         failed, slow = shares[FAILED], max(shares[SLOW], slow)
         self.quiet = _EXPECTED * max(1.0 - failed - slow, 0.0)
         self._counts = {(0, SLOW): _EXPECTED * slow, (0, FAILED): _EXPECTED * failed}
-        self._ends = [_EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow]
+        self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
         self.refresh(now)
 
     def learn_run(self, now: float) -> None:
@@ -199,8 +205,8 @@ class Evidence:
         self.quiet += self._held.pop((0, GOOD), 0)
         for place, count in self._held.items():
             counts[place] = counts.get(place, 0.0) + count
-        for how in (0, 1):
-            self._ends[how] += self._held_ends[how]
+        (slow_only, very_slow), held = self._ends, self._held_ends
+        self._ends = slow_only + held[0], very_slow + held[1]
         self._drop_held()
 
     # Votes
@@ -225,7 +231,7 @@ class Evidence:
             held: Whether it belongs to the present suspicion.
         """
         if not held:
-            self._ends[how - SLOW_ONLY] += 1
+            self._ends = _one_more(self._ends, how)
             return False
         self._count_end(how)
         return self.is_enough
@@ -278,6 +284,8 @@ class Evidence:
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
         self._add(log(odds / self._normal_odds(row, kind)) if odds > 0.0 else -self.enough)
+        if self._held is _NONE_HELD:
+            self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
     def _normal_odds(self, row: int, kind: int) -> float:
@@ -294,10 +302,15 @@ class Evidence:
         calls = sum(self._ends) + _PRIOR_RUNS
         very = _cautious((self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls, calls)
         self._add(log(odds / (very if how == VERY_SLOW else 1.0 - very)))
-        self._held_ends[how - SLOW_ONLY] += 1
+        self._held_ends = _one_more(self._held_ends, how)
 
     def _add(self, weight: float) -> None:
         self.surprise = min(max(self.surprise + weight, 0.0), self.enough)
+
+
+def _one_more(ends: tuple[float, float], how: int) -> tuple[float, float]:
+    slow_only, very_slow = ends
+    return (slow_only + 1.0, very_slow) if how == SLOW_ONLY else (slow_only, very_slow + 1.0)
 
 
 def _cautious(share: float, calls: float) -> float:
