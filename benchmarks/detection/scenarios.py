@@ -244,7 +244,7 @@ def _sick() -> list[Scenario]:
         sick("cold start in an outage", _cold_start, 6),
         sick("recovery that limps", _limping),
         sick("429 with Retry-After", _faults(s.sometimes(well, 1.0, throttled), length=30.0)),
-        sick("down for 30 min", _faults(down, length=1800.0, times=1), 8),
+        sick("down for 30 min", _faults(down, length=1800.0, times=1), 4),
         sick(
             "down for 8 h, 1/s",
             _faults(down, rate=1.0, length=28_800.0, before=3600.0, between=3600.0, times=1),

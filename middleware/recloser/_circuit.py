@@ -123,7 +123,7 @@ class Circuit:
         self._in_flight: dict[int, float] = {}
         self._answering = _NO_CALLS
         self._older: dict[int, float] = {}
-        self._overdue: dict[int, float] = {}
+        self._overdue = _NO_CALLS
         self._outage: Outage | None = None
         self.dropped: list[int] = []
         self.marked = _NO_CALLS
@@ -198,10 +198,15 @@ class Circuit:
         # A call that starts from now on is overdue no sooner than this.
         self._check_at = now + threshold
 
+    def _note_overdue(self, token: int, started: float) -> None:
+        if self._overdue is _NO_CALLS:
+            self._overdue = {}
+        self._overdue[token] = started
+
     def _judge_overdue(self, token: int, started: float, now: float) -> None:
         marked = self.marked.get(token, inf)
         if marked - started > self.baseline.threshold:
-            self._overdue[token] = started
+            self._note_overdue(token, started)
             if not self._stalls.excuses(started, now):
                 self._vote_slow(token, now, OVERDUE)
         elif self.state is _CLOSED:
@@ -493,7 +498,7 @@ class Circuit:
             if started + baseline.threshold <= now
         ]
         for token in overdue:
-            self._overdue[token] = self._in_flight.pop(token)
+            self._note_overdue(token, self._in_flight.pop(token))
         total = baseline.count + len(overdue)
         self._expect_slow(
             lambda latency: (baseline.share_above(latency) * baseline.count + len(overdue)) / total,
