@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.routing import Host, Match, Mount
+from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.staticfiles import StaticFiles
 
 from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
@@ -104,15 +105,27 @@ class Search:
 
 @dataclass(slots=True)
 class RouteEntry:
-    """One route in an index; `inside` holds what a Mount or Host leads to, once it was entered."""
+    """One route in an index.
+
+    Attributes:
+        order: Its place in the router.
+        route: The route.
+        matches: Asks it for a match, as the library does it.
+        overridden: Whether the route's own way to match is the user's.
+        name: Host and template.
+        endpoint: What may carry a mark.
+        routes: What a Mount or Host leads to, None for other routes.
+        inside: The index of `routes`, once it was entered.
+    """
 
     order: int
     route: Any
+    matches: Any
+    overridden: bool
     name: str
     endpoint: object | None
     routes: Sequence[Any] | None = None
     inside: RouteIndex | None = None
-    foreign: bool = False
 
 
 @dataclass(slots=True)
@@ -124,11 +137,12 @@ class _Node:
 class RouteIndex:
     """The routes of one router, found by the literal segments that their paths begin with.
 
-    Whether a route matches is asked of the route itself, and in the router's order; the index
-    only leaves out those that cannot.
+    Whether a route matches is asked of the library's own matching, in the router's order; the
+    index only leaves out those that cannot. A user's matching is code that would notice being
+    asked twice per request, so it is asked only where the library's finds nothing.
     """
 
-    __slots__ = ("_depth", "_prefix", "_root", "count", "routes")
+    __slots__ = ("_depth", "_overridden", "_prefix", "_root", "count", "routes")
 
     def __init__(self, routes: Sequence[Any], prefix: str = "") -> None:
         self.routes = routes
@@ -136,6 +150,7 @@ class RouteIndex:
         self._prefix = prefix
         self._root = _Node()
         self._depth = 0
+        self._overridden: list[RouteEntry] = []
         for order, route in enumerate(_flat(routes)):
             self._add(order, route)
 
@@ -147,18 +162,26 @@ class RouteIndex:
     def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         """Find the route that will answer, as the router will: the first full match wins."""
         for entry in self._candidates(_route_path(scope)):
-            if entry.foreign:
-                search.repeatable = False
-            elif isinstance(entry.route, Host):
+            if isinstance(entry.route, Host):
                 search.by_host = True
+            match, child_scope = entry.matches(scope)
+            if match is Match.FULL:
+                return self._enter(entry, {**scope, **child_scope}, search)
+        for entry in self._overridden:
+            # It may look at anything.
+            search.repeatable = False
             match, child_scope = entry.route.matches(scope)
             if match is Match.FULL:
-                if entry.routes is None:
-                    return entry
-                if entry.inside is None or entry.inside.outdated:
-                    entry.inside = RouteIndex(entry.routes, entry.name)
-                return entry.inside.find({**scope, **child_scope}, search)
+                return self._enter(entry, {**scope, **child_scope}, search)
         return None
+
+    @staticmethod
+    def _enter(entry: RouteEntry, scope: dict[str, Any], search: Search) -> RouteEntry | None:
+        if entry.routes is None:
+            return entry
+        if entry.inside is None or entry.inside.outdated:
+            entry.inside = RouteIndex(entry.routes, entry.name)
+        return entry.inside.find(scope, search)
 
     def _candidates(self, path: str) -> list[RouteEntry]:
         node = self._root
@@ -175,19 +198,20 @@ class RouteIndex:
         return found
 
     def _add(self, order: int, route: Any) -> None:
-        path = getattr(route, "path", "")
+        matches, overridden = _matching(route)
+        entry = self._entry(order, route, matches, overridden)
+        if overridden:
+            self._overridden.append(entry)
+        if matches is None:
+            return
+        segments = _literal_segments(route)
+        self._depth = max(self._depth, len(segments))
         node = self._root
-        # Only the matching of these two libraries is known to look at the path (and a Host's
-        # at the host) and at nothing else.
-        foreign = _library(route) not in ("starlette", "fastapi")
-        if not foreign:
-            segments = _literal_segments(path)
-            self._depth = max(self._depth, len(segments))
-            for segment in segments:
-                node = node.children.setdefault(segment, _Node())
-        node.entries.append(self._entry(order, route, path, foreign))
+        for segment in segments:
+            node = node.children.setdefault(segment, _Node())
+        node.entries.append(entry)
 
-    def _entry(self, order: int, route: Any, path: str, foreign: bool) -> RouteEntry:
+    def _entry(self, order: int, route: Any, matches: Any, overridden: bool) -> RouteEntry:
         if isinstance(route, Mount | Host):
             # A mark on the mounted application speaks for all that is in it.
             routes = None if marked_key(route.app) is not MISSING else find_routes(route.app)
@@ -196,10 +220,10 @@ class RouteIndex:
             )
             name = self._prefix + (format_ if routes is None else format_.removesuffix("/{path}"))
             endpoint: object = _Static if isinstance(route.app, StaticFiles) else route.app
-            return RouteEntry(order, route, name, endpoint, routes, None, foreign)
-        template = getattr(route, "path_format", None) or path or f"<{type(route).__name__}>"
-        endpoint = getattr(route, "endpoint", None)
-        return RouteEntry(order, route, self._prefix + template, endpoint, None, None, foreign)
+            return RouteEntry(order, route, matches, overridden, name, endpoint, routes)
+        path = getattr(route, "path_format", None) or getattr(route, "path", None)
+        name = self._prefix + (path or f"<{type(route).__name__}>")
+        return RouteEntry(order, route, matches, overridden, name, getattr(route, "endpoint", None))
 
 
 class _Static:
@@ -232,16 +256,34 @@ def _flat(routes: Sequence[Any]) -> Iterator[Any]:
             yield route
 
 
-def _literal_segments(path: str) -> list[str]:
+def _matching(route: Any) -> tuple[Any, bool]:
+    """The library's way to match a route, None if it has none; and whether it is overridden."""
+    overridden = False
+    for kind in type(route).__mro__:
+        matches = vars(kind).get("matches")
+        if matches is None:
+            continue
+        if kind is not BaseRoute and matches.__module__.startswith(("starlette.", "fastapi.")):
+            return matches.__get__(route), overridden
+        overridden = True
+    return None, overridden
+
+
+def _literal_segments(route: Any) -> list[str]:
+    """The whole segments that every path of a route begins with."""
+    path: str = getattr(route, "path", "")
     literal, brace, _ = path.partition("{")
     if brace:
         literal = literal.rpartition("/")[0]
+    pattern = getattr(route, "path_regex", None)
+    # People replace the pattern, to be lax about case for one.
+    if (
+        pattern is None
+        or pattern.flags & re.IGNORECASE
+        or not pattern.pattern.startswith("^" + re.escape(literal))
+    ):
+        return []
     return literal.split("/")[1:]
-
-
-def _library(route: Any) -> str:
-    """The library whose matching this route uses."""
-    return str(getattr(route.matches, "__module__", "")).partition(".")[0]
 
 
 def _route_path(scope: Mapping[str, Any]) -> str:
