@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recloser import Registry
-from recloser.asgi import PERMIT, BreakerMiddleware
+from recloser.asgi import BreakerMiddleware
 from recloser.testing import ManualClock
 
 Steps = list[tuple[str, Any]]
@@ -157,7 +157,6 @@ def play(
         transcript.append(("raised", error))
     else:
         raise AssertionError("nothing waits here")
-    scope.pop(PERMIT, None)
     assert scope == before
     # Every play has a scope of its own, at an address of its own.
     return [step if step[0] != "scope" else ("scope", None) for step in transcript], scope
