@@ -259,3 +259,14 @@ def test_a_status_that_the_server_did_not_take_does_not_count(registry: Registry
 
     assert [*guarded({}, start_response)] == [b"one", b"never mind"]
     assert votes(registry["app"].metrics()) == {"successes": 1}
+
+
+def test_a_body_that_cannot_be_iterated_is_a_failure(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+
+    guarded: Any = recloser.wsgi.BreakerMiddleware(app, registry)
+    with pytest.raises(TypeError, match="NoneType"):
+        serve(guarded)
+
+    assert votes(registry["app"].metrics()) == {"failures": 1}
