@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from recloser import Breaker, Policy, State
-from recloser._evidence import Evidence
+from recloser._evidence import FAILED, GOOD, OVERDUE, SLOW, Evidence
 from recloser.testing import ManualClock, no_jitter
 
 INDEPENDENT = (0.05, 0.05)
@@ -58,6 +58,15 @@ def step(evidence: Evidence, *votes: bool) -> float:
     return evidence.surprise - before
 
 
+def cast(evidence: Evidence, vote: str) -> None:
+    if vote == "g":
+        evidence.vote_good(0.0)
+    elif vote == "s":
+        evidence.vote_slow(0.0, OVERDUE)
+    else:
+        evidence.vote_failed(0.0)
+
+
 @pytest.mark.parametrize("normal", [INDEPENDENT, IN_RUNS])
 def test_under_normal_the_likelihood_ratio_is_a_martingale(normal: tuple[float, float]) -> None:
     """E[exp(step)] <= 1, after a good and after a bad call; the rest is for slow calls, of which
@@ -74,6 +83,29 @@ def test_under_normal_the_likelihood_ratio_is_a_martingale(normal: tuple[float, 
     assert 0.3 < after_good < 1.05
     # A depth is no more than a summary of the calls before: here it stands for two states.
     assert 0.3 < after_bad < 1.5
+
+
+@pytest.mark.parametrize("normal", [INDEPENDENT, IN_RUNS, (0.0, 0.0)])
+@pytest.mark.parametrize("before", ["", "f", "s", "ffff", "ffg", "fsgsgg", "gggf", "ssssssss"])
+def test_by_what_it_takes_for_normal_the_ratio_has_mean_one(
+    normal: tuple[float, float], before: str
+) -> None:
+    """In closed form, in every row and whatever came before: where Lorden's bound comes from."""
+    evidence = taught(*normal, Policy(false_trip_interval=1e15), 5_000)._circuit.evidence
+
+    mean = total = 0.0
+    for letter, kind in (("g", GOOD), ("s", SLOW), ("f", FAILED)):
+        evidence.clear()
+        for vote in before:
+            cast(evidence, vote)
+        odds = evidence._normal_odds(evidence._row, kind)
+        evidence.surprise = 10.0
+        cast(evidence, letter)
+        total += odds
+        mean += odds * exp(evidence.surprise - 10.0)
+
+    assert total == pytest.approx(1.0)
+    assert mean == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("normal", [(0.02, 0.02), (0.2, 0.2), (0.05, 0.5), IN_RUNS])
