@@ -571,7 +571,6 @@ def test_a_probe_is_cut_off_once_one_may_be_asked_that_was_well_more_recently(
     registry: Registry, clock: ManualClock
 ) -> None:
     warm(registry, clock, "a")
-    slow = registry["a"].slow_threshold
     fleet = Fleet(registry, "a", "b", time_budget=30.0)
     fleet.failover.call(fleet.send, prefer="b")
     trip(registry, "a")
