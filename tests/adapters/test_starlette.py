@@ -355,11 +355,25 @@ def test_paths_that_no_route_answers_are_not_kept() -> None:
 def test_a_route_that_was_added_later_is_found() -> None:
     app = Starlette(routes=[Route("/old", page)])
     keys = RouteKeys(app)
-    assert keys(scope_of("/new")) == UNMATCHED
+    assert [keys(scope_of(path)) for path in ("/new", "/old")] == [UNMATCHED, "GET /old"]
 
     app.router.routes.insert(0, Route("/{any}", page))
 
     assert keys(scope_of("/new")) == keys(scope_of("/old")) == "GET /{any}"
+
+
+def test_a_route_that_was_added_to_a_mounted_app_later_is_found() -> None:
+    inner = Starlette(routes=[Route("/old", page)])
+    keys = RouteKeys(Starlette(routes=[Mount("/in", inner)]))
+    assert [keys(scope_of(f"/in/{path}")) for path in ("new", "old")] == [UNMATCHED, "GET /in/old"]
+
+    inner.router.routes.append(Route("/new", page))
+    assert keys(scope_of("/in/new")) == "GET /in/new"
+
+    # Below the top level only an earlier route for a path that was seen needs this.
+    inner.router.routes.insert(0, Route("/{any}", page))
+    keys.clear()
+    assert keys(scope_of("/in/old")) == "GET /in/{any}"
 
 
 def test_a_users_own_matching_is_not_asked_where_the_librarys_tells() -> None:
