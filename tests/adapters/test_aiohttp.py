@@ -193,7 +193,9 @@ async def _read_any(content: aiohttp.StreamReader) -> bytes:
 
 
 async def _read_exactly(content: aiohttp.StreamReader) -> bytes:
-    return await content.readexactly(len(BODY))
+    data = await content.readexactly(len(BODY))
+    await content.wait_eof()  # the last chunk, which is empty, may come later
+    return data
 
 
 async def _read_lines(content: aiohttp.StreamReader) -> bytes:
