@@ -128,6 +128,40 @@ async def test_a_copied_scope_does_not_hide_a_refusal(asgi: Asgi, clock: ManualC
     assert votes(other["outer"].metrics()) == {"ignored": 1}
 
 
+async def test_no_copy_at_any_level_hides_a_refusal(asgi: Asgi, clock: ManualClock) -> None:
+    other = Registry(clock=clock)
+
+    def copying(inner: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await inner(dict(scope), receive, send)
+
+        return app
+
+    for key in ("near", "far"):
+        asgi.app = copying(asgi.app)
+        wrapped(asgi, other, key)
+    asgi.breaker.open()
+
+    assert (await asgi.call()).refused
+    assert votes(other["near"].metrics()) == {"ignored": 1}
+    assert votes(other["far"].metrics()) == {"ignored": 1}
+
+
+async def test_a_refused_request_says_so_to_whoever_is_further_out(http: Frontend) -> None:
+    requests: list[Any] = []
+    key = http.key
+
+    def remember(request: Any) -> str:
+        requests.append(request)
+        return key
+
+    http.configure(key=remember)
+    http.breaker.open()
+
+    assert (await http.call()).refused
+    assert requests[0]["recloser.refused"] is True
+
+
 async def test_an_app_that_asks_another_twice_is_guarded_twice(asgi: Asgi, script: Script) -> None:
     """A middleware that tries again does so with the scope that it has."""
     inner = asgi.app
