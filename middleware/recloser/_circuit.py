@@ -29,9 +29,10 @@ from recloser._stall import StallWatch
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _CANCELLED = Outcome.CANCELLED
-# Good calls between two looks at threshold, weights and rate: a history of a thousand changes
-# little in so few, and the look costs as much as ten calls.
-_REFRESH_EVERY = 128
+# Good calls, and seconds, between two looks at threshold, weights and rate, whichever is first: a
+# look costs as much as some twenty calls.
+_REFRESH_EVERY = 1024
+_REFRESH_WITHIN = 10.0
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
@@ -82,6 +83,7 @@ class Circuit:
         "_rate",
         "_rate_since",
         "_refresh_at",
+        "_refresh_due",
         "_serial",
         "_stalls",
         "baseline",
@@ -131,6 +133,7 @@ class Circuit:
         self._check_at = 0.0
         self._last_failure = ""
         self._refresh_at = policy.min_history
+        self._refresh_due = inf
         self._concurrency = 1
         self._rate = 0.0
         self._rate_since = inf
@@ -184,6 +187,8 @@ class Circuit:
         """
         if self._rate_since == inf:
             self._rate_since = now
+        if now >= self._refresh_due:
+            self._refresh(now)
         threshold = self.baseline.threshold
         generation = self.generation
         while self._in_flight:
@@ -513,8 +518,9 @@ class Circuit:
     # Now and then
 
     def _refresh(self, now: float) -> None:
-        # At 30, 60, 120 ... calls, and then at even distances.
+        # At 30, 60, 120 ... calls, and then at even distances; or after some seconds.
         self._refresh_at = self.successes + min(self.successes, _REFRESH_EVERY)
+        self._refresh_due = now + _REFRESH_WITHIN
         known = self.baseline.known
         self.baseline.refresh(now)
         if self.baseline.known and not known:
