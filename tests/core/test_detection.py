@@ -1,0 +1,430 @@
+"""What detection promises, on the benchmark's own scenarios; and that the benchmark is sound."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from statistics import fmean
+
+import pytest
+
+from recloser import Breaker, Policy, State
+from recloser.testing import ManualClock, no_jitter
+
+# The benchmarks are no part of the wheel that tox tests.
+ROOT = Path(__file__).parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+pytest.importorskip("benchmarks.detection")
+
+from benchmarks.detection import packages, peers, traces
+from benchmarks.detection.__main__ import main
+from benchmarks.detection.bound import delays, intervals
+from benchmarks.detection.entrants import Recloser
+from benchmarks.detection.report import table
+from benchmarks.detection.scenarios import scenarios
+from benchmarks.detection.scores import Score, score
+from benchmarks.detection.simulator import Clock, Contender, Ending, simulate
+
+STORIES = {story.name: story for story in scenarios()}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, logger="recloser")
+
+
+def played(name: str, make: Callable[[Clock], Contender] | None = None, seed: int = 1) -> Score:
+    clock, world = Clock(), STORIES[name].world(seed)
+    contender = make(clock) if make else Recloser(clock, Policy(), seed)
+    return score(world, simulate(world, contender, clock))
+
+
+# The benchmark itself
+
+
+class Counting(peers.Never):
+    """Refuses every third call and counts what it sees."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.asked = self.ended = 0
+        self.took: list[float] = []
+        self._clock = clock
+
+    def acquire(self) -> object | None:
+        self.asked += 1
+        return self._clock.now if self.asked % 3 else None
+
+    def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
+        self.ended += 1
+        assert isinstance(permit, float)
+        self.took.append(self._clock.now - permit - took)
+
+
+def test_a_breaker_that_never_opens_harms_exactly_the_bad_calls() -> None:
+    result = played("60 % fail", lambda clock: peers.Never())
+
+    assert result.bad_admitted == result.bad > 0
+    assert result.good_refused == 0
+    assert result.harm == result.bad / result.calls
+    assert result.noticed == 0
+
+
+def test_every_call_is_asked_for_once_and_every_admitted_one_ends_when_it_should() -> None:
+    clock, world = Clock(), STORIES["hang until a 30 s time-out"].world(1)
+    contender = Counting(clock)
+
+    run = simulate(world, contender, clock)
+
+    assert contender.asked == len(world) == len(run.admitted)
+    assert contender.ended == sum(run.admitted) == len(world) - len(world) // 3
+    assert max(map(abs, contender.took)) < 1e-6
+
+
+def test_a_world_depends_on_its_seed_alone() -> None:
+    story = STORIES["one-second blips"]
+
+    assert story.world(1).starts == story.world(1).starts
+    assert story.world(1).starts != story.world(2).starts
+
+
+def test_calls_of_a_world_come_in_order_and_bad_ones_only_in_faults() -> None:
+    for name in ("recovery that limps", "429 with Retry-After", "3x slower", "down, 0.1/s"):
+        world = STORIES[name].world(1)
+        assert all(a <= b for a, b in zip(world.starts, world.starts[1:], strict=False))
+        spans = [(fault.start, fault.end) for fault in world.faults]
+        bad = [at for at, is_bad in zip(world.starts, world.bad, strict=True) if is_bad]
+        assert all(any(start <= at <= end for start, end in spans) for at in bad[::50])
+        assert bad
+
+
+@pytest.mark.parametrize("package", ["circuitbreaker", "purgatory"])
+def test_a_package_driven_on_virtual_time_does_what_its_model_does(package: str) -> None:
+    if not packages.installed(package):
+        pytest.skip(f"{package} is not installed")
+
+    driven = played("fast failures", getattr(packages, package))
+
+    assert driven.wasted == played("fast failures", peers.Consecutive).wasted
+
+
+def test_columns_of_a_table_line_up() -> None:
+    lines = table(["a", "long head"], [["1", "2"], ["three", "4"]]).splitlines()
+
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_command_reports_writes_and_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--quick", "--only", "cold start", "--processes", "1"]
+    arguments += ["--markdown", str(tmp_path / "r.md"), "--json", str(tmp_path / "r.json")]
+
+    assert main([*arguments, "--pictures", str(tmp_path)]) == 0
+
+    assert "cold start in an outage" in capsys.readouterr().out
+    assert (tmp_path / "r.md").read_text().startswith("# How good")
+    assert '"harm"' in (tmp_path / "r.json").read_text()
+    assert "<svg" in (tmp_path / "cold-start-in-an-outage.svg").read_text()
+
+
+# Traces
+
+
+def trace(directory: Path, text: str, name: str = "a.csv") -> Path:
+    (directory / name).write_text(text)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("t_seconds,ok\n0,1\n", "row 1: no column latency_ms"),
+        ("", "row 1: no column t_seconds, latency_ms, ok"),
+        ("t_seconds,latency_ms,ok\n", "row 2: no rows"),
+        ("t_seconds,latency_ms,ok\n0,1,1\n1,x,1\n", "row 3: not three numbers"),
+        ("t_seconds,latency_ms,ok\n0,1,1\n1,2\n", "row 3: not three numbers"),
+        ("t_seconds,latency_ms,ok\n0,nan,1\n", "row 2: wants a finite"),
+        ("t_seconds,latency_ms,ok\ninf,1,1\n", "row 2: wants a finite"),
+        ("t_seconds,latency_ms,ok\n0,-1,1\n", "row 2: wants a finite"),
+        ("t_seconds,latency_ms,ok\n0,1,2\n", "row 2: wants a finite"),
+        ("t_seconds,latency_ms,ok\n5,1,1\n4,1,1\n", "row 3: time 4 comes after 5"),
+    ],
+)
+def test_a_bad_trace_is_one_line_that_names_file_and_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, complaint: str
+) -> None:
+    assert main(["--only", "cold start", "--traces", str(trace(tmp_path, text))]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"a.csv: {complaint}" in line
+
+
+def test_labels_and_compressed_files_are_checked_too(tmp_path: Path) -> None:
+    trace(tmp_path, "t_seconds,latency_ms,ok\n0,1,1\n")
+    (tmp_path / "labels.json").write_text('{"a": [[1, 2]]}')
+    with pytest.raises(traces.TraceError, match=r"labels\.json"):
+        list(traces.load(tmp_path))
+
+    (tmp_path / "labels.json").unlink()
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"t_seconds,latency_ms,ok\n0,1,1\n")[:-9])
+    with pytest.raises(traces.TraceError, match=r"b\.csv\.gz: cannot be read"):
+        list(traces.load(tmp_path))
+
+    with pytest.raises(traces.TraceError, match=r"no .* file"):
+        list(traces.load(tmp_path / "nowhere"))
+
+
+def test_a_trace_tells_how_far_a_label_raised_the_median(tmp_path: Path) -> None:
+    rows = [f"{second},{400 if 100 <= second <= 120 else 100},1" for second in range(200)]
+    trace(tmp_path, "t_seconds,latency_ms,ok\n" + "\n".join(rows) + "\n")
+    (tmp_path / "labels.json").write_text('{"a": [[100, 120, "fault:delay"], [150, 151, "few"]]}')
+
+    (series,) = traces.load(tmp_path)
+
+    assert series.raised == [4.0, 0.0]
+    assert not series.sampled
+
+
+# What was won
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("fast failures", 7),
+        ("hang until a 30 s time-out", 50 * 0.3 + 8),
+        ("hang, client cancels at 10 s", 50 * 0.3 + 8),
+        ("cold start in an outage", 8),
+        ("429 with Retry-After", 4),
+    ],
+)
+def test_an_outage_wastes_few_calls_before_it_is_noticed(name: str, most: float) -> None:
+    result = played(name)
+
+    assert result.noticed == result.faults
+    assert fmean(result.wasted) <= most
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lognormal",
+        "Pareto",
+        "exponential",
+        "20 % of calls 20x slower",
+        "30 % of calls 20x slower",
+        "20 % errors",
+        "4xx storm",
+        "clients disconnect",
+        "lognormal, 0.1/s",
+        "bursts after idle nights",
+        "1.3x slower for good",
+    ],
+)
+def test_a_healthy_service_is_left_alone(name: str) -> None:
+    assert played(name).openings == 0
+
+
+@pytest.mark.parametrize("kind", ["errors", "slow"])
+@pytest.mark.parametrize("chain", ["2 % stay 0.5", "5 % stay 0.7", "1 % stay 0.8"])
+def test_runs_of_everyday_trouble_are_learned(kind: str, chain: str) -> None:
+    result = played(f"{kind}: {chain}")
+
+    assert result.refused <= 0.005
+    assert result.learned_false_openings <= 6
+
+
+@pytest.mark.parametrize("factor", ["2.5", "3", "3.5"])
+def test_a_service_that_hovers_at_its_threshold_does_not_flap(factor: str) -> None:
+    result = played(f"{factor}x slower for good")
+
+    assert result.openings <= 6
+    assert result.refused <= 0.005
+
+
+def test_a_slower_service_is_accepted_after_the_patience() -> None:
+    assert played("6x slower for good").refused_after_patience == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("fast failures", 110), ("down, 1/s", 30), ("one-second blips", 60), ("10x slower", 150)],
+)
+def test_one_outage_harms_few_calls_all_in_all(name: str, most: float) -> None:
+    assert fmean(played(name).harmed) <= most
+
+
+def test_detection_is_near_the_theoretical_bound() -> None:
+    for delay in delays(40):
+        if not delay.runs and delay.p0 in (0.02, 0.1):
+            assert delay.ratio <= 1.8, delay
+
+
+def test_chance_opens_no_more_often_than_asked() -> None:
+    for interval in intervals(20_000):
+        assert interval.ratio >= 0.7, interval
+
+
+# Hygiene: what other breakers learned the hard way
+
+
+def healthy(breaker: Breaker, clock: ManualClock, calls: int = 2_000, seed: int = 1) -> None:
+    chance = Random(seed)
+    for _ in range(calls):
+        permit = breaker.acquire()
+        took = 0.1 * chance.lognormvariate(0.0, 0.4)
+        clock.advance(took)
+        permit.success()
+        clock.advance(0.01)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def breaker(clock: ManualClock) -> Breaker:
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+    healthy(breaker, clock)
+    assert breaker.state is State.CLOSED
+    return breaker
+
+
+def fail_until_open(breaker: Breaker, clock: ManualClock) -> int:
+    calls = 0
+    while breaker.state is State.CLOSED:
+        permit = breaker.acquire()
+        clock.advance(0.02)
+        permit.failure()
+        calls += 1
+        assert calls < 100
+    return calls
+
+
+def recover(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(1_000):
+        if breaker.state is State.CLOSED:
+            return
+        permit = breaker.try_acquire()
+        clock.advance(0.1)
+        if permit is not None:
+            permit.success()
+    raise AssertionError("it did not recover")
+
+
+def test_its_own_refusals_are_no_failures(breaker: Breaker, clock: ManualClock) -> None:
+    """go-zero#5551: refusals fed the ratio, and it never recovered."""
+    fail_until_open(breaker, clock)
+    failures = breaker.metrics().failures
+
+    for _ in range(5_000):
+        assert breaker.try_acquire() is None
+    clock.advance(breaker.retry_after)
+    recover(breaker, clock)
+
+    assert breaker.metrics().failures == failures
+    assert breaker.metrics().refused >= 5_000
+    healthy(breaker, clock, 200)
+    assert breaker.state is State.CLOSED
+
+
+def test_an_outage_is_never_learned(breaker: Breaker, clock: ManualClock) -> None:
+    """envoy#38338: the baseline took in the outage, which made the next one harder to see."""
+    before = breaker.metrics()
+    needed = []
+
+    for _ in range(5):
+        needed.append(fail_until_open(breaker, clock))
+        clock.advance(60.0)
+        recover(breaker, clock)
+        healthy(breaker, clock, 300)
+
+    after = breaker.metrics()
+    assert after.slow_threshold == pytest.approx(before.slow_threshold, rel=0.1)
+    assert after.normal_bad_rate <= before.normal_bad_rate + 0.005
+    assert max(needed) <= needed[0] + 1
+
+
+def test_idle_nights_teach_nothing(breaker: Breaker, clock: ManualClock) -> None:
+    """Semian fed an empty window to its smoother: quiet hours taught that 0 % is normal."""
+    before = breaker.metrics()
+
+    for _ in range(30):
+        clock.advance(36_000.0)
+        assert breaker.state is State.CLOSED
+
+    after = breaker.metrics()
+    assert after.slow_threshold == before.slow_threshold
+    assert after.normal_bad_rate == before.normal_bad_rate
+    healthy(breaker, clock, 200)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_late_result_does_not_move_a_newer_generation(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Polly lets the first result decide, even of a call made before it opened."""
+    late = [breaker.acquire() for _ in range(20)]
+    fail_until_open(breaker, clock)
+
+    for permit in late[:10]:
+        permit.success()
+    assert breaker.state is State.OPEN
+    clock.advance(breaker.retry_after)
+    probe = breaker.acquire()
+    for permit in late[10:]:
+        permit.failure()
+
+    assert probe.is_probe
+    assert breaker.metrics().state is State.HALF_OPEN
+
+
+def test_there_is_a_floor_under_what_is_learned(breaker: Breaker, clock: ManualClock) -> None:
+    """smartcb#3: where 0 % was learned, one error tripped."""
+    healthy(breaker, clock, 20_000, seed=2)
+
+    for _ in range(4):
+        permit = breaker.acquire()
+        clock.advance(0.02)
+        permit.failure()
+
+    assert breaker.state is State.CLOSED
+
+
+def test_fast_failures_do_not_make_a_sick_service_look_fast(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """linkerd2#4537: fast errors pulled the latency baseline down."""
+    before = breaker.metrics().slow_threshold
+
+    for index in range(2_000):
+        permit = breaker.acquire()
+        if index % 4:
+            clock.advance(0.1)
+            permit.success()
+        else:
+            clock.advance(0.001)
+            permit.failure()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().slow_threshold > 0.5 * before
+
+
+def test_a_lost_probe_does_not_hold_it_half_open(breaker: Breaker, clock: ManualClock) -> None:
+    """The most reported bug of all: resilience4j#935, Polly#1979, opossum#276, Sentinel#1638."""
+    fail_until_open(breaker, clock)
+    clock.advance(breaker.retry_after)
+    lost = breaker.acquire()
+
+    clock.advance(3600.0)
+    recover(breaker, clock)
+
+    assert not lost.ended
+    assert breaker.state is State.CLOSED
