@@ -128,7 +128,8 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
         return f"open {until}: {circuit.reason}"
     if circuit.state is State.HALF_OPEN:
         good, bad, window = circuit.probes
-        needed = ceil(policy.success_rate_threshold * policy.half_open_requests)
+        share = policy.success_rate_threshold * (1.0 - circuit.evidence.normal_bad_rate)
+        needed = ceil(round(share * policy.half_open_requests, 9))
         return (
             f"half-open: {good} good and {bad} bad probes of {needed} good ones, {window} at a time"
         )
