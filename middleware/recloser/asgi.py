@@ -34,6 +34,7 @@ from recloser._http import (
     KeyFunction,
 )
 from recloser._permit import Permit
+from recloser._pulse import Pulse
 from recloser._refusal import Refusals
 from recloser._registry import Registry
 
@@ -54,9 +55,8 @@ _SAYS_MORE: Mapping[str, str] = {
     _TRAILERS: "more_trailers",
 }
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
-
-
 _START, _BODY = "http.response.start", "http.response.body"
+# Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = frozenset({"2.0", "2.1", "2.2", "2.3"})
 
 
@@ -113,6 +113,7 @@ class BreakerMiddleware:
         self.registry: Registry = self._gate.registry
         self._refusals = Refusals(expose_details=expose_details)
         self._on_refuse = on_refuse
+        self._pulse = Pulse(self.registry.stalls, self.registry.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
@@ -134,6 +135,10 @@ class BreakerMiddleware:
             await send(start)
             body = b"" if scope.get("method") == "HEAD" else refusal.body
             return await send({"type": _BODY, "body": body})
+        pulse = self._pulse
+        pulse.is_wanted = True
+        if exchange.started > pulse.lives_until:
+            pulse.start()
         # Plain stores: an __init__ would cost each request one more frame.
         exchange.gate = gate
         exchange.pass_receive = receive
