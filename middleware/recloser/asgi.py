@@ -57,7 +57,7 @@ _SAYS_MORE: Mapping[str, str] = {
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 _START, _BODY = "http.response.start", "http.response.body"
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
-_NEVER_LOSES = frozenset({"2.0", "2.1", "2.2", "2.3"})
+_NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
 class BreakerMiddleware:
@@ -146,7 +146,9 @@ class BreakerMiddleware:
         exchange.scope = scope
         exchange.status = None
         exchange.trailers = exchange.answered = False
-        exchange.may_lose = _may_lose_client(scope)
+        asgi = scope.get("asgi")
+        # Whether `send` may raise an OSError once the client has left.
+        exchange.may_lose = type(asgi) is not dict or asgi.get("spec_version") not in _NEVER_LOSES
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange.receive, exchange.send)
@@ -293,12 +295,6 @@ class _Handshake(_Exchange):
         except Exception as error:
             self.gate.registry.fault("message", error)
         return _until_lost(self.pass_send(message), self)
-
-
-def _may_lose_client(scope: Scope) -> bool:
-    """Whether `send` may raise an `OSError` once the client has left: since ASGI HTTP spec 2.4."""
-    asgi = scope.get("asgi")
-    return asgi is None or asgi.get("spec_version") not in _NEVER_LOSES
 
 
 def _says_gone(message: Message) -> bool:
