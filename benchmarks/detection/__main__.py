@@ -40,10 +40,15 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw an SVG per scenario")
+    parser.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="draws of each scenario; default: 3"
+    )
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
     arguments = parser.parse_args(argv)
     if arguments.processes < 1:
         parser.error(f"--processes must be 1 or more, not {arguments.processes}")
+    if arguments.repeats < 1:
+        parser.error(f"--repeats must be 1 or more, not {arguments.repeats}")
     return arguments
 
 
@@ -56,6 +61,7 @@ def _stories(arguments: argparse.Namespace) -> list[Scenario]:
 
 def _shown(arguments: argparse.Namespace) -> str:
     words = [" --quick"] if arguments.quick else []
+    words += [f" --repeats {arguments.repeats}"] if arguments.repeats != 3 else []
     words += [f" --only '{arguments.only}'"] if arguments.only else []
     words += [" --traces DIR"] if arguments.traces else []
     return "".join(words)
@@ -83,11 +89,11 @@ def main(argv: list[str] | None = None) -> int:
     except TraceError as error:
         print(error, file=sys.stderr)
         return 2
-    repeats = 1 if arguments.quick else 100
+    repeats = 1 if arguments.quick else arguments.repeats
     results.scores = runner.play(stories, names, repeats=repeats, processes=processes)
     if not arguments.only:
         results.delays = bound.delays(20 if arguments.quick else 200)
-        results.intervals = bound.intervals(20_000 if arguments.quick else 500_000)
+        results.intervals = bound.intervals(20_000 if arguments.quick else 200_000)
     report = markdown(results)
     print(report)
     if arguments.markdown:

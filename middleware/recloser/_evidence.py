@@ -55,6 +55,9 @@ _MEMORY = 10
 _EXPECTED = 100.0
 # Calls below the rate threshold after which suspicion is taken for normal, if not for good.
 _PATIENCE_CALLS = 64
+# An outage proves itself in a few dozen calls. What has not after so many is how things are: a
+# service that hovers at its threshold opened after a thousand.
+_DECIDED = 256
 
 # Ends of slow calls: those slow only, and those very slow. A tuple, which fresh keys share.
 _NO_ENDS = (0.0, 0.0)
@@ -241,7 +244,8 @@ class Evidence:
         self._count(GOOD, now)
         patient = self.surprise > 0.0
         if patient and (
-            self.calls < _PATIENCE_CALLS or self.bad_rate >= self._policy.failure_rate_threshold
+            self.calls < _PATIENCE_CALLS
+            or (self.calls < _DECIDED and self.bad_rate >= self._policy.failure_rate_threshold)
         ):
             return False
         # Back to normal; or worse than it was, but not bad enough to refuse calls: so be it.
