@@ -12,9 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from recloser.asgi import BreakerMiddleware
-
 from recloser import Breaker, Registry
+from recloser.asgi import BreakerMiddleware
 
 from .report import Section
 from .web import SCOPE, receive, send, two_messages
