@@ -146,7 +146,7 @@ class BreakerMiddleware:
         exchange.scope = scope
         exchange.status = None
         exchange.trailers = exchange.answered = False
-        asgi = scope.get("asgi")
+        asgi: dict[str, object] | None = scope.get("asgi")
         # Whether `send` may raise an OSError once the client has left.
         exchange.may_lose = type(asgi) is not dict or asgi.get("spec_version") not in _NEVER_LOSES
         try:
