@@ -9,17 +9,10 @@ import pytest
 from recloser import BreakerOpenError, Mode, State
 from recloser.testing import ManualClock
 
-from .frontends import AsyncFrontend, Frontend
+from .frontends import Frontend
 from .script import Answer, Script
 
 pytestmark = pytest.mark.anyio
-
-
-def accepting(http: Frontend, accept: str) -> dict[str, object]:
-    """How to send an Accept header through this front end's client."""
-    if isinstance(http, AsyncFrontend):
-        return {"headers": ((b"accept", accept.encode()),)}
-    return {"accept": accept}
 
 
 async def test_the_handler_is_not_called(frontend: Frontend, script: Script) -> None:
