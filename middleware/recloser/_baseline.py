@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._histogram import ExponentialHistogram
@@ -36,14 +36,10 @@ class Baseline:
         "_policy",
         "_previous",
         "_since",
-        "learn",
         "median",
         "sigma",
         "threshold",
     )
-
-    learn: Callable[[float], None]
-    """Take in the latency of one good call, in seconds, >= 0."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -53,7 +49,7 @@ class Baseline:
     def reset(self) -> None:
         """Forget everything: until `min_history` calls are known only the ceiling is slow."""
         self._previous: ExponentialHistogram | None = None
-        self._begin_generation()
+        self._current = ExponentialHistogram()
         self.median = 0.0
         self.sigma = 0.0
         self.threshold = self._policy.slow_ceiling
@@ -73,14 +69,13 @@ class Baseline:
         shifted = self.history()
         shifted.shift(ratio)
         self._previous = None
-        self._begin_generation()
+        self._current = ExponentialHistogram()
         self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
         self.refresh(now)
 
-    def _begin_generation(self) -> None:
-        self._current = ExponentialHistogram()
-        # Bound once per generation: a method of our own would cost every call one more frame.
-        self.learn = self._current.add
+    def learn(self, latencies: Iterable[float]) -> None:
+        """Take in the latencies of good calls, in seconds, >= 0."""
+        self._current.add(latencies)
 
     def refresh(self, now: float) -> None:
         """Draw the threshold anew, and start a new generation when the current one is full."""
@@ -100,7 +95,7 @@ class Baseline:
         # a slow-down creeps in.
         if now - self._since >= policy.history_span:
             self._previous = self._current
-            self._begin_generation()
+            self._current = ExponentialHistogram()
             self._since = now
 
     def history(self) -> ExponentialHistogram:

@@ -11,9 +11,10 @@ from math import inf
 from random import random as default_random
 from threading import RLock
 from types import CoroutineType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast
 
 from recloser import _reasons
+from recloser._calls import next_token
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
@@ -26,6 +27,7 @@ from recloser._policy import Policy
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 AnyPermit = TypeVar("AnyPermit", bound=Permit)
 
 # The permits of the `with breaker:` blocks around the code that runs now, innermost first. The
@@ -34,6 +36,10 @@ _entered: ContextVar[Permit | None] = ContextVar("recloser_entered", default=Non
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _OBSERVE, _DISABLED = Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
+
+
+class WithinDecisionError(Exception):
+    """A thread asks for a decision while it is at one: it was interrupted."""
 
 
 class Breaker:
@@ -57,6 +63,7 @@ class Breaker:
     __slots__ = (
         "__weakref__",
         "_blocks",
+        "_calls",
         "_circuit",
         "_clock",
         "_deciding",
@@ -89,6 +96,7 @@ class Breaker:
         self._clock = clock
         self._hub = _hub if _hub is not None else Hub()
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
+        self._calls = self._circuit.calls
         self.mode = mode
         # The permits of all `with breaker:` blocks that are entered, once there are any.
         self._blocks: dict[Permit, bool] | None = None
@@ -125,42 +133,26 @@ class Breaker:
 
     def _admit(self, kind: type[AnyPermit]) -> AnyPermit | None:
         """Give out a permit of some kind, or None: the call is refused."""
-        mode = self._mode
+        calls = self._calls
+        in_flight = calls.in_flight  # before `check_at`: see `Calls`
+        token = next_token()
         now = 0.0
-        token = NO_TOKEN
-        circuit = self._circuit
         try:
             now = self._clock()
-            if mode is not _DISABLED:
-                # acquire() and release() by name cost half of what `with` does, and acquire()
-                # inside the try loses the lock to no signal handler that raises.
-                try:
-                    self._lock.acquire()
-                    if self._deciding:
-                        # Inside of a decision of this very thread: a finalizer, run by the
-                        # collector, or a signal handler calls. It must neither wait nor decide.
-                        mode = _OBSERVE
-                    else:
-                        self._deciding = True
-                        try:
-                            token = circuit.admit(now)
-                        finally:
-                            self._deciding = False
-                finally:
-                    self._lock.release()
-            if circuit.events:
-                self._deliver()
-        except Exception as error:
-            # A fault of ours never refuses a call.
+            if now < calls.check_at:
+                in_flight[token] = now
+            elif (passes := self._decide_admission(token, now)) is None:
+                return None
+            elif not passes:
+                token = NO_TOKEN
+        except BaseException as error:
+            # Nobody will end this call: a fault of ours lets it pass without a vote, and a signal
+            # handler or a listener may want out.
+            calls.dropped.append(token)
+            if not isinstance(error, Exception):
+                raise
             self._hub.fault("admission", error)
-            mode = _OBSERVE
-        except BaseException:
-            # A signal handler or a listener wants out: nobody will end this call.
-            if token:
-                circuit.dropped.append(token)
-            raise
-        if not token and mode is _ENFORCE:
-            return None
+            token = NO_TOKEN
         permit = _new_permit(kind)
         permit.breaker = self
         permit.started = now
@@ -168,20 +160,45 @@ class Breaker:
         permit._token = token
         return permit
 
-    def _refuses(self) -> bool:
-        """Refuse a call, and count that, if it is sure that it would be: a matter of one number.
+    def _decide_admission(self, token: int, now: float) -> bool | None:
+        """Whether a call has a vote, or None: it is refused."""
+        mode = self._mode
+        if mode is _DISABLED:
+            return False
+        circuit = self._circuit
+        if circuit.state is _OPEN and now < circuit.look_at and mode is _ENFORCE:
+            # One number decides, so without the lock: threads that refuse at one moment may count
+            # as one.
+            circuit.refused += 1
+            return None
+        try:
+            admitted = self._decide(now, circuit.admit, token, now)
+        except WithinDecisionError:
+            return False
+        return admitted or (None if mode is _ENFORCE else False)
 
-        Without the lock, so that threads that refuse at one moment may count as one.
+    def _decide(self, now: float, decide: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Have the circuit decide under the lock, and hand out the events that this made.
+
+        Raises:
+            WithinDecisionError: This very thread is at a decision, and was interrupted by a
+                finalizer or a signal handler.
         """
         circuit = self._circuit
-        if (
-            circuit.state is not _OPEN
-            or self._mode is not _ENFORCE
-            or self._clock() >= circuit.look_at
-        ):
-            return False
-        circuit.refused += 1
-        return True
+        with self._lock:
+            if self._deciding:
+                raise WithinDecisionError
+            self._deciding = True
+            try:
+                circuit.catch_up(now)
+                decided = decide(*arguments)
+            finally:
+                self._deciding = False
+                if self._mode is not _DISABLED:
+                    circuit.settle()
+        if circuit.events:
+            self._deliver()
+        return decided
 
     def acquire(self) -> Permit:
         """Ask for admission of one call.
@@ -210,9 +227,9 @@ class Breaker:
 
         `Policy.max_open_for` when it was opened by hand until told otherwise.
         """
-        if self._mode is not _ENFORCE:
-            return 0.0
-        now = self._clock()
+        return self._wait(self._clock()) if self._mode is _ENFORCE else 0.0
+
+    def _wait(self, now: float) -> float:
         circuit = self._circuit
         if circuit.state is _OPEN:  # one number needs no lock
             return self._finite(max(0.0, circuit.look_at - now))
@@ -225,9 +242,10 @@ class Breaker:
     # The end of a call
 
     def _lose(self, token: int, error: Exception) -> None:
-        """A fault of ours at the end of a call: its permit comes back all the same."""
-        self._hub.fault("bookkeeping", error)
-        self._circuit.dropped.append(token)
+        """The end of a call could not be told: its permit comes back all the same."""
+        if not isinstance(error, WithinDecisionError):
+            self._hub.fault("bookkeeping", error)
+        self._calls.dropped.append(token)
 
     def _capped(self, retry_after: float | None, rule: str) -> float:
         """The wait that an upstream may impose, in seconds; 0.0 for none."""
@@ -270,7 +288,7 @@ class Breaker:
             self._hub.strange_latencies += 1
             return
         now = self._clock()
-        self._decide(lambda circuit: circuit.record(latency, bool(success), now))
+        self._decide(now, self._circuit.record, latency, bool(success), now)
 
     # Whole calls
 
@@ -371,25 +389,26 @@ class Breaker:
             raise ValueError(f"for_ must be seconds from 0, or None, not {for_!r}")
         now = self._clock()
         until = now + (inf if for_ is None else for_)
-        self._decide(
-            lambda circuit: circuit.open_by_hand(now, until, _reasons.by_hand("manual", reason))
+        self._insist(
+            now, self._circuit.open_by_hand, now, until, _reasons.by_hand("manual", reason)
         )
 
     def half_open(self) -> None:
         """Let `Policy.half_open_requests` probes through at once: you vouch for the callee."""
         now = self._clock()
-        self._decide(lambda circuit: circuit.half_open_by_hand(now, _reasons.by_hand("manual", "")))
+        self._insist(now, self._circuit.half_open_by_hand, now, _reasons.by_hand("manual", ""))
 
     def reset(self) -> None:
         """Close, and forget all that was learned."""
         now = self._clock()
-        self._decide(lambda circuit: circuit.reset(now, _reasons.by_hand("reset", "")))
+        self._insist(now, self._circuit.reset, now, _reasons.by_hand("reset", ""))
 
-    def _decide(self, change: Callable[[Circuit], None]) -> None:
-        with self._lock:
-            change(self._circuit)
-        if self._circuit.events:
-            self._deliver()
+    def _insist(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Decide, even within a decision: a signal handler may look, and an order is an order."""
+        try:
+            return self._decide(now, action, *arguments)
+        except WithinDecisionError:
+            return action(*arguments)
 
     # What others may see
 
@@ -406,24 +425,21 @@ class Breaker:
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
         self._mode = Mode(mode)
+        self._calls.close()
 
     def metrics(self) -> Metrics:
         """Counts and latencies, all of one moment."""
         now = self._clock()
-        circuit = self._circuit
-        with self._lock:
-            circuit.take_back_dropped(now)
-            wait = self._finite(circuit.wait(now)) if self._mode is _ENFORCE else 0.0
-            metrics = measure(self.key, self._mode, circuit, wait)
-        if circuit.events:
-            self._deliver()
-        return metrics
+        return self._insist(now, self._measure, now)
+
+    def _measure(self, now: float) -> Metrics:
+        wait = self._wait(now) if self._mode is _ENFORCE else 0.0
+        return measure(self.key, self._mode, self._circuit, wait)
 
     def explain(self) -> str:
         """Say in one plain sentence what it does now, and which numbers decided."""
         now = self._clock()
-        with self._lock:
-            return explain(self._mode, self._circuit, self.policy, now)
+        return self._insist(now, explain, self._mode, self._circuit, self.policy, now)
 
     def z_score(self, latency: float) -> float:
         """How many standard deviations of log latency a latency (s) lies above the median."""
@@ -456,7 +472,8 @@ class Breaker:
                     return
                 self._delivering = True
                 # One at a time: what a listener raises past us loses none of the others.
-                transition = circuit.events.pop(0)
+                transition, *later = circuit.events
+                circuit.events = tuple(later)
             try:
                 self._hub.deliver(transition)
             finally:

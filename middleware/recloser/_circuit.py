@@ -10,6 +10,9 @@ It is handed the time and owns no clock, no lock and no thread; `Breaker` adds t
     any       -> any        by hand
 
 Each change begins a generation. A call admitted in an earlier one has no vote any more.
+
+Calls that come and go while there is nothing to decide do so without it (see `Calls`). Whoever
+asks for a decision calls `catch_up` before it and `settle` after it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from math import inf
 
 from recloser import _reasons
 from recloser._baseline import Baseline
+from recloser._calls import Calls, next_token
 from recloser._events import Reason, State, Transition
 from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._outage import Outage
@@ -35,8 +39,8 @@ _REFRESH_EVERY = 1024
 _REFRESH_WITHIN = 10.0
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
-# What keys without long answers have in common instead of a table each; nothing is ever put in.
-_NO_CALLS: dict[int, float] = {}
+# Successes that may end without a decision before the next one catches up with them.
+_MOST_RECENT = 64
 # Silence is long from this many usual gaps between two calls on.
 _LONG_SILENCE = 10.0
 # Very slow is slower than this many thresholds. 1.5 and 3 told real faults from everyday slowness
@@ -48,47 +52,35 @@ _HOVERING = 0.15
 
 
 class Circuit:
-    """States, permits given out, evidence and baseline of one key.
-
-    A permit is a token, a positive int; 0 means refused. Where a token is found tells whether its
-    call has a vote: in `_in_flight` it has (half-open, it is a probe), in `_answering` too, but its
-    latency is settled; in `_overdue` it has voted, but whether it comes back is still to be seen;
-    in `_older` it has none, because its generation is over. A token in none of them has ended.
+    """States, evidence and baseline of one key.
 
     Attributes:
+        calls: The permits given out, and what ended without a decision.
         state: What is done with the next call.
         generation: Changes of state so far.
         reason: Why the last change of state was made.
         look_at: When the next probe may pass, while open; seconds.
         events: Transitions not yet taken by the breaker, oldest first.
-        dropped: Tokens of permits that nobody can end any more; taken back at the next call.
-            Appended to without the lock: a finalizer may run while its thread holds it.
-        marked: When calls began to answer: token to seconds. Written without the lock, too.
         held: Latencies of good calls held back from the baseline while something is suspicious.
     """
 
     __slots__ = (
-        "_answering",
         "_asked_before",
         "_check_at",
         "_concurrency",
-        "_in_flight",
         "_key",
         "_last_failure",
-        "_older",
         "_outage",
-        "_overdue",
         "_policy",
         "_random",
         "_rate",
         "_rate_since",
         "_refresh_at",
         "_refresh_due",
-        "_serial",
         "_stalls",
         "baseline",
+        "calls",
         "cancelled",
-        "dropped",
         "events",
         "evidence",
         "failures",
@@ -98,7 +90,6 @@ class Circuit:
         "latency_squares",
         "latency_sum",
         "look_at",
-        "marked",
         "reason",
         "refused",
         "slow",
@@ -114,23 +105,17 @@ class Circuit:
         self._policy = policy
         self._random = random
         self._stalls = stalls
+        self.calls = Calls()
         self.baseline = Baseline(policy)
         self.evidence = Evidence(policy)
         self.state = _CLOSED
         self.generation = 0
         self.reason: Reason | None = None
         self.look_at = 0.0
-        self.events: list[Transition] = []
-        self._serial = 0
-        self._in_flight: dict[int, float] = {}
-        self._answering = _NO_CALLS
-        self._older: dict[int, float] = {}
-        self._overdue = _NO_CALLS
+        self.events: tuple[Transition, ...] = ()
         self._outage: Outage | None = None
-        self.dropped: list[int] = []
-        self.marked = _NO_CALLS
         self.held: list[float] = []
-        self._check_at = 0.0
+        self._check_at = -inf
         self._last_failure = ""
         self._refresh_at = policy.min_history
         self._refresh_due = inf
@@ -148,24 +133,49 @@ class Circuit:
         self.latency_sum = 0.0
         self.latency_squares = 0.0
 
+    # Before and after each decision
+
+    def catch_up(self, now: float) -> None:
+        """Take in what happened without a decision until `now` seconds."""
+        calls = self.calls
+        while calls.dropped:
+            token = calls.dropped.pop()
+            calls.marked.pop(token, None)
+            self.end_without_vote(token, _CANCELLED, 0.0, now)
+        if not calls.recent:
+            return
+        latencies = calls.catch_up()
+        self.successes += len(latencies)
+        self.latency_sum += sum(latencies)
+        self.latency_squares += sum(latency * latency for latency in latencies)
+        self.evidence.quiet += len(latencies)
+        self.baseline.learn(latencies)
+        if self.successes >= self._refresh_at:
+            self._refresh(now)
+
+    def settle(self) -> None:
+        """Say which of the next calls need no decision."""
+        calls = self.calls
+        if self.state is _CLOSED:
+            calls.check_at = self._check_at
+            calls.good_until = self.baseline.threshold if self.evidence.idle else -inf
+            # The last one before a look is counted by a decision, which then looks.
+            calls.room = min(self._refresh_at - self.successes, _MOST_RECENT) - 1
+
     # Admission
 
-    def admit(self, now: float) -> int:
-        """Give out a permit for a call at `now` seconds, or refuse with 0."""
-        if self.dropped:
-            self.take_back_dropped(now)
+    def admit(self, token: int, now: float) -> bool:
+        """Admit a call at `now` seconds, or refuse it."""
         if self.state is _CLOSED:
-            if now >= self._check_at:
-                self._count_overdue(now)
-                if self.state is not _CLOSED:
-                    self.refused += 1
-                    return 0
-        elif (now < self.look_at and self.state is _OPEN) or not self._admits_probe(now):
+            self._count_overdue(now)
+            admitted = self.state is _CLOSED
+        else:
+            admitted = (now >= self.look_at or self.state is _HALF_OPEN) and self._admits_probe(now)
+        if admitted:
+            self.calls.in_flight[token] = now
+        else:
             self.refused += 1
-            return 0
-        self._serial = token = self._serial + 1
-        self._in_flight[token] = now
-        return token
+        return admitted
 
     def _admits_probe(self, now: float) -> bool:
         if self.state is _OPEN:
@@ -176,7 +186,7 @@ class Circuit:
                 return True
         self._count_overdue(now)
         if self.state is _HALF_OPEN:
-            return len(self._in_flight) < self._present_outage().window
+            return len(self.calls.in_flight) < self._present_outage().window
         # A lease that ran out may have been the last sign of a new normal.
         return self.state is _CLOSED
 
@@ -189,69 +199,60 @@ class Circuit:
             self._rate_since = now
         if now >= self._refresh_due:
             self._refresh(now)
-        threshold = self.baseline.threshold
-        generation = self.generation
-        while self._in_flight:
-            token, started = next(iter(self._in_flight.items()))
+        calls, threshold, generation = self.calls, self.baseline.threshold, self.generation
+        while (oldest := calls.oldest()) is not None:
+            token, started = oldest
             if started + threshold > now:
                 self._check_at = started + threshold
                 return
-            del self._in_flight[token]
+            if calls.in_flight.pop(token, None) is None:
+                continue  # it ended meanwhile
             self._judge_overdue(token, started, now)
             if self.generation != generation:
                 return
         # A call that starts from now on is overdue no sooner than this.
         self._check_at = now + threshold
 
-    def _note_overdue(self, token: int, started: float) -> None:
-        if self._overdue is _NO_CALLS:
-            self._overdue = {}
-        self._overdue[token] = started
-
     def _judge_overdue(self, token: int, started: float, now: float) -> None:
-        marked = self.marked.get(token, inf)
+        marked = self.calls.marked.get(token, inf)
         if marked - started > self.baseline.threshold:
-            self._note_overdue(token, started)
+            self.calls.note_overdue(token, started)
             if not self._stalls.excuses(started, now):
                 self._vote_slow(token, now, OVERDUE)
         elif self.state is _CLOSED:
-            # It has begun to answer in time and is only long: the verdict comes at its end.
-            if self._answering is _NO_CALLS:
-                self._answering = {}
-            self._answering[token] = started
+            # The verdict comes at its end.
+            self.calls.note_answering(token, started)
         else:
             # As a probe that has to do: an answer without end would never let us close.
-            self._older[token] = started
+            self.calls.note_older(token, started)
             self._vote_good_probe(now)
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be admitted, >= 0; infinite when only a hand changes that."""
         if self.state is _OPEN:
             return max(0.0, self.look_at - now)
-        outage = self._outage
-        if outage is None or self.state is _CLOSED or len(self._in_flight) < outage.window:
+        outage, oldest = self._outage, self.calls.oldest()
+        if outage is None or self.state is _CLOSED or oldest is None:
+            return 0.0
+        if len(self.calls.in_flight) < outage.window:
             return 0.0
         # A probe takes as long as its lease at most, and usually a small part of that.
-        lease = next(iter(self._in_flight.values())) + self.baseline.threshold - now
+        lease = oldest[1] + self.baseline.threshold - now
         return max(0.0, min(lease, self._policy.open_for))
 
     def is_probe(self, token: int) -> bool:
         """Whether a call decides about a recovery."""
-        return self.state is not _CLOSED and token in self._in_flight
+        return self.state is not _CLOSED and token in self.calls.in_flight
 
     # The end of a call
 
     def succeed(self, token: int, latency: float, now: float) -> None:
         """A call answered after `latency` seconds."""
-        started = self._in_flight.pop(token, None)
+        started = self.calls.take(token)
         if started is None:
-            started = self._answering.pop(token, None)
-            if started is None:
-                self._succeed_late(token, latency, now)
-                return
-        self.successes = successes = self.successes + 1
-        self.latency_sum += latency
-        self.latency_squares += latency * latency
+            self._succeed_late(token, latency, now)
+            return
+        self._count_success(latency)
         evidence = self.evidence
         if latency > self.baseline.threshold:
             self._succeed_slowly(token, started, latency, now)
@@ -260,15 +261,15 @@ class Circuit:
             self._vote_good_probe(now)
         elif evidence.idle:
             evidence.quiet += 1
-            self.baseline.learn(latency)
+            self.baseline.learn((latency,))
         elif token < evidence.since:
             # It began before the suspicion did, so it says nothing about it.
-            self.baseline.learn(latency)
+            self.baseline.learn((latency,))
         else:
             self.held.append(latency)
             if evidence.vote_good(now):
                 self._learn_held()
-        if successes >= self._refresh_at:
+        if self.successes >= self._refresh_at:
             self._refresh(now)
 
     def _succeed_slowly(self, token: int, started: float, latency: float, now: float) -> None:
@@ -286,14 +287,13 @@ class Circuit:
 
     def _succeed_late(self, token: int, latency: float, now: float) -> None:
         """A call without a vote succeeded; how long it took may still be worth knowing."""
-        started = self._overdue.pop(token, None)
+        started = self.calls.take_overdue(token)
         voted = started is not None
         if started is None:
-            started = self._older.pop(token, None)
+            started = self.calls.take_older(token)
             if started is None:
                 return
-        self.successes += 1
-        self._count_latency(latency)
+        self._count_success(latency)
         self.slow += latency > self.baseline.threshold
         if self._stalls.excuses(started, now):
             return
@@ -313,14 +313,14 @@ class Circuit:
         if held:
             self.held.append(latency)
         else:
-            self.baseline.learn(latency)
+            self.baseline.learn((latency,))
         if evidence.came_back(self._how_slow(latency), held=held):
             self._trip(now)
 
     def fail(self, token: int, latency: float, now: float, what: str, hold: float) -> None:
         """A call failed for the reason `what`, and asked to be left alone for `hold` seconds."""
-        votes = self._take(token)
-        if not votes and not self._forget(token):
+        votes = self.calls.take(token) is not None
+        if not votes and not self._take_late(token):
             return
         self.failures += 1
         self._count_latency(latency)
@@ -340,18 +340,21 @@ class Circuit:
 
     def end_without_vote(self, token: int, outcome: Outcome, latency: float, now: float) -> None:
         """A call ended in a way that says nothing, unless it was cancelled when already slow."""
-        started = self._in_flight.get(token)
-        voted = token in self._overdue
-        if not self._take(token) and not self._forget(token):
+        calls = self.calls
+        is_long = token in calls.answering
+        started = calls.take(token)
+        hung = started is None and calls.take_overdue(token) is not None
+        if started is None and not hung and calls.take_older(token) is None:
             return
         if outcome is not _CANCELLED:
             self.ignored += 1
             return
         self.cancelled += 1
-        if voted:
+        if hung:
             self._note_lost(token, now)
         elif (
             started is not None
+            and not is_long
             and latency > self.baseline.threshold
             and not self._stalls.excuses(started, now)
         ):
@@ -359,59 +362,40 @@ class Circuit:
 
     def throttle(self, token: int, now: float, wait: float, rule: str) -> None:
         """The callee asked to be left alone for `wait` seconds; its health is not in question."""
-        if not self._take(token) and not self._forget(token):
+        if self.calls.take(token) is None and not self._take_late(token):
             return
         self.throttled += 1
-        if wait <= 0.0:
-            return
-        # A longer wait is never shortened.
-        self.look_at = max(self.look_at, now + wait)
-        if self.state is _OPEN:
-            return
-        if self.state is _CLOSED:
-            self._begin_outage(now)
-        self._open(now, self.look_at, _reasons.told_to_wait(wait, rule))
+        if wait > 0.0:
+            # A longer wait is never shortened.
+            self.look_at = max(self.look_at, now + wait)
+            if self.state is not _OPEN:
+                if self.state is _CLOSED:
+                    self._begin_outage(now)
+                self._open(now, self.look_at, _reasons.told_to_wait(wait, rule))
 
-    def mark(self, token: int, now: float) -> None:
-        """A call begins to answer; may be called without the lock."""
-        if self.marked is _NO_CALLS:
-            self.marked = {}
-        self.marked[token] = now
+    def _take_late(self, token: int) -> bool:
+        """End a call that has no vote any more; tell whether there was one."""
+        calls = self.calls
+        return calls.take_overdue(token) is not None or calls.take_older(token) is not None
 
-    def _take(self, token: int) -> bool:
-        """Take back the permit of a call that has a vote; tell whether it had one."""
-        if self._in_flight.pop(token, None) is not None:
-            return True
-        return self._answering.pop(token, None) is not None
-
-    def _forget(self, token: int) -> bool:
-        """Take back the permit of a call that has no vote; tell whether it had not ended."""
-        if self._overdue.pop(token, None) is not None:
-            return True
-        return self._older.pop(token, None) is not None
+    def _count_success(self, latency: float) -> None:
+        self.successes += 1
+        self._count_latency(latency)
 
     def _count_latency(self, latency: float) -> None:
         self.latency_sum += latency
         self.latency_squares += latency * latency
 
-    def take_back_dropped(self, now: float) -> None:
-        """Cancel the permits that nobody can end any more."""
-        while self.dropped:
-            token = self.dropped.pop()
-            self.marked.pop(token, None)
-            self.end_without_vote(token, _CANCELLED, 0.0, now)
-
     def forget_calls(self) -> None:
         """Give up all permits: after a fork their calls go on in the parent."""
-        for calls in (self._in_flight, self._answering, self._overdue, self._older, self.marked):
-            calls.clear()
-        self.dropped.clear()
+        self.cancelled += len(self.calls)
+        self.calls.clear()
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
-        self._serial = token = self._serial + 1
         if self.state is not _OPEN:
-            self._in_flight[token] = now
+            token = next_token()
+            self.calls.in_flight[token] = now
             if success:
                 self.succeed(token, latency, now)
             else:
@@ -472,7 +456,7 @@ class Circuit:
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
         before = self.baseline.median
-        level = outage.new_normal(now, before, len(self._overdue), self._rate)
+        level = outage.new_normal(now, before, len(self.calls.overdue), self._rate)
         if level is None:
             return False
         if outage.is_severe(level, before):
@@ -496,23 +480,20 @@ class Circuit:
 
         Those in flight belong to them. Of the first calls to end the fast ones are far too many.
         """
-        baseline = self.baseline
-        overdue = [
-            token
-            for token, started in self._in_flight.items()
-            if started + baseline.threshold <= now
-        ]
-        for token in overdue:
-            self._note_overdue(token, self._in_flight.pop(token))
-        total = baseline.count + len(overdue)
+        baseline, calls = self.baseline, self.calls
+        overdue = 0
+        for token, started in calls.in_flight.copy().items():
+            if started + baseline.threshold <= now and calls.in_flight.pop(token, None) is not None:
+                calls.note_overdue(token, started)
+                overdue += 1
+        total = baseline.count + overdue
         self._expect_slow(
-            lambda latency: (baseline.share_above(latency) * baseline.count + len(overdue)) / total,
+            lambda latency: (baseline.share_above(latency) * baseline.count + overdue) / total,
             now,
         )
 
     def _learn_held(self) -> None:
-        for latency in self.held:
-            self.baseline.learn(latency)
+        self.baseline.learn(self.held)
         self.held.clear()
 
     # Now and then
@@ -527,8 +508,8 @@ class Circuit:
             self._expect_first_slow(now)
         else:
             self.evidence.refresh(now)
-        self._check_at = 0.0  # the threshold may have come down
-        self._concurrency = max(len(self._in_flight), round(0.8 * self._concurrency), 1)
+        self._check_at = -inf  # the threshold may have come down
+        self._concurrency = max(len(self.calls.in_flight), round(0.8 * self._concurrency), 1)
         self._measure_rate(now)
 
     def _measure_rate(self, now: float) -> None:
@@ -566,20 +547,17 @@ class Circuit:
         self.evidence.clear()
         self.held.clear()
         self.look_at = 0.0
-        self._older.update(self._overdue)
-        self._overdue.clear()
+        self.calls.give_up_overdue()
         self._change(_CLOSED, now, reason)
 
     def _change(self, state: State, now: float, reason: Reason) -> None:
         # What was admitted before describes a service that no longer exists.
-        for calls in (self._in_flight, self._answering):
-            self._older.update(calls)
-            calls.clear()
-        self._check_at = 0.0
+        self.calls.end_generation()
+        self._check_at = -inf
         self.generation += 1
         before, self.state, self.reason = self.state, state, reason
         if before is not state:
-            self.events.append(Transition(self._key, before, state, reason, self.generation, now))
+            self.events += (Transition(self._key, before, state, reason, self.generation, now),)
 
     # By hand
 
@@ -614,14 +592,8 @@ class Circuit:
     @property
     def asked(self) -> int:
         """Calls asked for, refused ones included."""
-        return self._serial + self.refused
-
-    @property
-    def in_flight(self) -> int:
-        """Permits given out and not ended."""
-        calls = self._in_flight, self._answering, self._overdue, self._older
-        given_out = sum(map(len, calls))
-        return max(given_out - len(self.dropped), 0)
+        ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
+        return ended + len(self.calls.recent) + len(self.calls) + self.refused
 
     @property
     def probes(self) -> tuple[int, int, int]:

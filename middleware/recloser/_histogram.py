@@ -7,6 +7,7 @@ scale 3. https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentia
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import exp2, log2
 
 BUCKETS_PER_OCTAVE = 8
@@ -38,16 +39,17 @@ class ExponentialHistogram:
         self._counts: list[float] = []
         self._first = 0
 
-    def add(self, latency: float) -> None:
-        """Count one latency, in seconds, >= 0. Extremes count in the outermost bucket."""
-        # _index(), written out: this runs once per call.
-        index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT) if latency > _SHORTEST else 0
-        offset = index - self._first
+    def add(self, latencies: Iterable[float]) -> None:
+        """Count latencies, in seconds, >= 0. Extremes count in the outermost bucket."""
         counts = self._counts
-        if 0 <= offset < len(counts):
-            counts[offset] += 1
-        else:
-            self._add_outside(min(index, _LAST))
+        for latency in latencies:
+            # _index(), written out: this runs once per call.
+            index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT) if latency > _SHORTEST else 0
+            offset = index - self._first
+            if 0 <= offset < len(counts):
+                counts[offset] += 1
+            else:
+                self._add_outside(min(index, _LAST))
 
     @property
     def total(self) -> float:

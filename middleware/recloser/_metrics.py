@@ -81,8 +81,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
     mean = circuit.latency_sum / count if count else 0.0
     variance = circuit.latency_squares / count - mean * mean if count else 0.0
     history = circuit.baseline.history()
-    for latency in circuit.held:
-        history.add(latency)
+    history.add(circuit.held)
     p50, p90, p99 = history.quantiles(0.5, 0.9, 0.99)
     return Metrics(
         key=key,
@@ -96,7 +95,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         ignored=circuit.ignored,
         cancelled=circuit.cancelled,
         refused=circuit.refused,
-        in_flight=circuit.in_flight,
+        in_flight=len(circuit.calls),
         count=count,
         mean=mean,
         standard_deviation=sqrt(max(variance, 0.0)),

@@ -48,36 +48,25 @@ class Permit:
         if not token:
             return
         breaker = self.breaker
-        circuit = breaker._circuit
+        calls = breaker._calls
         try:
-            now = breaker._clock()
             marked = self._marked
             if marked is None:
-                latency = now - self.started
+                latency = breaker._clock() - self.started
             else:
                 latency = marked - self.started
-                circuit.marked.pop(token, None)
-            if not 0.0 <= latency < LONGEST:
-                self._token = token
-                self._end(_IGNORED, None, None, "")
-                return
-            # Breaker.try_acquire() tells how the lock is handled.
-            try:
-                breaker._lock.acquire()
-                if breaker._deciding:
-                    circuit.dropped.append(token)
-                    return
-                breaker._deciding = True
-                try:
-                    circuit.succeed(token, latency, now)
-                finally:
-                    breaker._deciding = False
-            finally:
-                breaker._lock.release()
-            if circuit.events:
-                breaker._deliver()
-        except Exception as error:
-            breaker._lose(token, error)
+                calls.marked.pop(token, None)
+            # Most calls end here, without the lock: see `Calls`.
+            if (
+                0.0 <= latency <= calls.good_until
+                and len(calls.recent) < calls.room
+                and calls.in_flight.pop(token, None) is not None
+            ):
+                calls.recent.append(latency)
+            else:
+                self._report(token, _SUCCESS)
+        except Exception as fault:
+            breaker._lose(token, fault)
 
     def failure(
         self, error: BaseException | str | None = None, *, retry_after: float | None = None
@@ -89,7 +78,7 @@ class Permit:
             retry_after: Seconds for which it asked to be left alone, if it did. It stays open at
                 least that long, should it open.
         """
-        self._end(_FAILURE, error, retry_after, "retry_after")
+        self._end(_FAILURE, error, retry_after)
 
     def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
         """The callee said "later": leave it alone until then, with no vote on its health.
@@ -103,11 +92,11 @@ class Permit:
 
     def ignore(self) -> None:
         """The call says nothing of the callee: the caller's own fault."""
-        self._end(_IGNORED, None, None, "")
+        self._end(_IGNORED)
 
     def cancel(self) -> None:
         """The caller went away: no vote, unless the call had already been slow."""
-        self._end(_CANCELLED, None, None, "")
+        self._end(_CANCELLED)
 
     def end(
         self,
@@ -120,59 +109,60 @@ class Permit:
         if outcome is _SUCCESS:
             self.success()
         else:
-            self._end(outcome, error, retry_after, "retry_after")
+            self._end(outcome, error, retry_after)
 
     def end_by_error(self, error: BaseException | None) -> None:
         """End it with what the call raised, None if nothing, as the breaker classifies it."""
         if error is None:
             self.success()
         elif self._token:
-            self._end(self.breaker._classify(error), error, None, "")
+            self._end(self.breaker._classify(error), error)
 
     def _end(
         self,
         outcome: Outcome,
-        error: BaseException | str | None,
-        retry_after: float | None,
-        rule: str,
+        error: BaseException | str | None = None,
+        retry_after: float | None = None,
+        rule: str = "retry_after",
     ) -> None:
-        """End it in any way but a success."""
         token, self._token = self._token, NO_TOKEN
         if not token:
             return
+        try:
+            self._report(token, outcome, error, retry_after, rule)
+        except Exception as fault:
+            self.breaker._lose(token, fault)
+
+    def _report(
+        self,
+        token: int,
+        outcome: Outcome,
+        error: BaseException | str | None = None,
+        retry_after: float | None = None,
+        rule: str = "retry_after",
+    ) -> None:
+        """Have the circuit decide what an end means."""
         breaker = self.breaker
         circuit = breaker._circuit
-        try:
-            now = breaker._clock()
-            marked = self._marked
-            latency = (now if marked is None else marked) - self.started
-            circuit.marked.pop(token, None)
-            if not 0.0 <= latency < LONGEST:
-                breaker._hub.strange_latencies += 1
-                now, latency = self.started, 0.0
+        now = breaker._clock()
+        marked = self._marked
+        latency = (now if marked is None else marked) - self.started
+        circuit.calls.marked.pop(token, None)
+        if not 0.0 <= latency < LONGEST:
+            breaker._hub.strange_latencies += 1
+            now, latency = self.started, 0.0
+            if outcome is _SUCCESS:
+                outcome = _IGNORED
+        if outcome is _SUCCESS:
+            breaker._decide(now, circuit.succeed, token, latency, now)
+        elif outcome is _FAILURE:
             wait = breaker._capped(retry_after, rule)
-            what = _name(error) if outcome is _FAILURE else ""
-            try:
-                breaker._lock.acquire()
-                if breaker._deciding:
-                    circuit.dropped.append(token)
-                    return
-                breaker._deciding = True
-                try:
-                    if outcome is _FAILURE:
-                        circuit.fail(token, latency, now, what, wait)
-                    elif outcome is _THROTTLED:
-                        circuit.throttle(token, now, wait, rule)
-                    else:
-                        circuit.end_without_vote(token, outcome, latency, now)
-                finally:
-                    breaker._deciding = False
-            finally:
-                breaker._lock.release()
-            if circuit.events:
-                breaker._deliver()
-        except Exception as fault:
-            breaker._lose(token, fault)
+            breaker._decide(now, circuit.fail, token, latency, now, _name(error), wait)
+        elif outcome is _THROTTLED:
+            wait = breaker._capped(retry_after, rule)
+            breaker._decide(now, circuit.throttle, token, now, wait, rule)
+        else:
+            breaker._decide(now, circuit.end_without_vote, token, outcome, latency, now)
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end.
@@ -185,7 +175,7 @@ class Permit:
             self.breaker._hub.fault("clock", error)
             return
         if self._token:
-            self.breaker._circuit.mark(self._token, now)
+            self.breaker._calls.marked[self._token] = now
 
     @property
     def ended(self) -> bool:
@@ -236,7 +226,7 @@ class LoosePermit(Permit):
     def __del__(self) -> None:
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
-            self.breaker._circuit.dropped.append(self._token)
+            self.breaker._calls.dropped.append(self._token)
 
 
 def _name(error: BaseException | str | None) -> str:

@@ -128,7 +128,7 @@ class Registry:
             circuit = breaker._circuit
             asked = circuit.asked
             uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
-            idle = circuit.state is State.CLOSED and not circuit.in_flight
+            idle = circuit.state is State.CLOSED and not circuit.calls
             if idle and key != OVERFLOW_KEY and (spare is None or uses < fewest):
                 spare, fewest = key, uses
                 if not uses[0]:

@@ -19,7 +19,7 @@ BUCKET = 2 ** (1 / 8)
 def baseline_of(latencies: Iterable[float], policy: Policy | None = None) -> Baseline:
     baseline = Baseline(policy if policy is not None else Policy())
     for latency in latencies:
-        baseline.learn(latency)
+        baseline.learn((latency,))
     baseline.refresh(0.0)
     return baseline
 
@@ -83,7 +83,7 @@ def test_the_threshold_is_finite_and_within_bounds_whatever_is_learned(
 def test_what_was_long_ago_is_forgotten() -> None:
     baseline = Baseline(Policy(history_size=100, history_span=0.0))
     for latency in [0.1] * 100 + [1.0] * 200:
-        baseline.learn(latency)
+        baseline.learn((latency,))
         baseline.refresh(0.0)
 
     assert baseline.median == pytest.approx(1.0, rel=0.1)

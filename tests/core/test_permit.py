@@ -104,18 +104,19 @@ def test_a_permit_in_a_reference_cycle_is_taken_back_by_the_collector(breaker: B
 
 @pytest.mark.parametrize("is_reentrant_for", ["success", "failure", "cancel"])
 def test_a_finalizer_that_ends_a_permit_cannot_deadlock(
-    breaker: Breaker, monkeypatch: pytest.MonkeyPatch, is_reentrant_for: str
+    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, is_reentrant_for: str
 ) -> None:
     """The collector may run at any point of a decision, on the thread that holds the lock."""
     outer, inner = breaker.acquire(), breaker.acquire()
     circuit = breaker._circuit
     admit = type(circuit).admit
+    clock.advance(breaker.slow_threshold)  # or there is nothing to decide
 
-    def collecting(self: Any, now: float) -> int:
+    def collecting(self: Any, token: int, now: float) -> bool:
         getattr(inner, is_reentrant_for)()
         assert breaker.try_acquire() is not None
         breaker.metrics()
-        return admit(self, now)
+        return admit(self, token, now)
 
     monkeypatch.setattr(type(circuit), "admit", collecting)
     breaker.acquire().success()
