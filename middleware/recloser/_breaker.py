@@ -6,14 +6,13 @@ import os
 import time
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 from math import inf
 from random import random as default_random
 from threading import RLock
 from types import CoroutineType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final
 
-from recloser import _reasons
+from recloser import _blocks, _reasons
 from recloser._calls import next_token
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
@@ -21,7 +20,6 @@ from recloser._events import Mode, State
 from recloser._guard import IS_LAZY, awaited, guarded
 from recloser._hub import Hub
 from recloser._metrics import Metrics, explain, measure
-from recloser._outcome import Outcome
 from recloser._permit import LONGEST, NO_TOKEN, LoosePermit, Permit
 from recloser._policy import Policy
 
@@ -30,9 +28,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 AnyPermit = TypeVar("AnyPermit", bound=Permit)
 
-# The permits of the `with breaker:` blocks around the code that runs now, innermost first. The
-# breaker is shared, so the permit must be found by context, not on the breaker.
-_entered: ContextVar[Permit | None] = ContextVar("recloser_entered", default=None)
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _OBSERVE, _DISABLED = Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -42,6 +37,7 @@ class WithinDecisionError(Exception):
     """A thread asks for a decision while it is at one: it was interrupted."""
 
 
+@final
 class Breaker:
     """The breaker of one key: guards calls, as a block, a decorator, or in two steps.
 
@@ -62,7 +58,6 @@ class Breaker:
 
     __slots__ = (
         "__weakref__",
-        "_blocks",
         "_calls",
         "_circuit",
         "_clock",
@@ -98,8 +93,6 @@ class Breaker:
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self._calls = self._circuit.calls
         self.mode = mode
-        # The permits of all `with breaker:` blocks that are entered, once there are any.
-        self._blocks: dict[Permit, bool] | None = None
         # Whether this lock is held to change the circuit.
         self._deciding = False
         self._delivering = False
@@ -133,31 +126,32 @@ class Breaker:
 
     def _admit(self, kind: type[AnyPermit]) -> AnyPermit | None:
         """Give out a permit of some kind, or None: the call is refused."""
+        permit = kind()
+        permit.breaker = self
+        permit.started = 0.0
+        permit._marked = None
+        permit._token = NO_TOKEN
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
         token = next_token()
-        now = 0.0
         try:
-            now = self._clock()
+            permit.started = now = self._clock()
             if now < calls.check_at:
                 in_flight[token] = now
-            elif (passes := self._decide_admission(token, now)) is None:
-                return None
-            elif not passes:
-                token = NO_TOKEN
+                permit._token = token
+            else:
+                has_vote = self._decide_admission(token, now)
+                if has_vote is None:
+                    return None
+                if has_vote:
+                    permit._token = token
         except BaseException as error:
-            # Nobody will end this call: a fault of ours lets it pass without a vote, and a signal
-            # handler or a listener may want out.
+            # Nobody will end this call, should it have been admitted: a signal handler or a
+            # listener wants out. A fault of ours lets it pass without a vote.
             calls.dropped.append(token)
             if not isinstance(error, Exception):
                 raise
             self._hub.fault("admission", error)
-            token = NO_TOKEN
-        permit = _new_permit(kind)
-        permit.breaker = self
-        permit.started = now
-        permit._marked = None
-        permit._token = token
         return permit
 
     def _decide_admission(self, token: int, now: float) -> bool | None:
@@ -171,6 +165,9 @@ class Breaker:
             # as one.
             circuit.refused += 1
             return None
+        keep_up = self._hub.stalls.keep_up
+        if keep_up is not None:
+            keep_up(now)
         try:
             admitted = self._decide(now, circuit.admit, token, now)
         except WithinDecisionError:
@@ -195,7 +192,7 @@ class Breaker:
             finally:
                 self._deciding = False
                 if self._mode is not _DISABLED:
-                    circuit.settle()
+                    circuit.settle(now)
         if circuit.events:
             self._deliver()
         return decided
@@ -239,35 +236,11 @@ class Breaker:
     def _finite(self, wait: float) -> float:
         return wait if wait < inf else self.policy.max_open_for
 
-    # The end of a call
-
     def _lose(self, token: int, error: Exception) -> None:
         """The end of a call could not be told: its permit comes back all the same."""
         if not isinstance(error, WithinDecisionError):
             self._hub.fault("bookkeeping", error)
         self._calls.dropped.append(token)
-
-    def _capped(self, retry_after: float | None, rule: str) -> float:
-        """The wait that an upstream may impose, in seconds; 0.0 for none."""
-        policy = self.policy
-        if retry_after is None:
-            return policy.quota_open_for if rule == "quota" else 0.0
-        try:
-            wait = float(retry_after)
-        except (TypeError, ValueError, OverflowError) as error:
-            self._hub.fault("retry_after", error)
-            return 0.0
-        # NaN and negative: as if nothing was said.
-        return min(wait, policy.max_retry_after) if wait > 0.0 else 0.0
-
-    def _classify(self, error: BaseException) -> Outcome:
-        try:
-            if isinstance(error, self.policy.ignore_errors):
-                return Outcome.IGNORED
-            return Outcome.of_error(error)
-        except Exception as fault:  # a metaclass of the user, or a group nested without end
-            self._hub.fault("classifier", fault)
-            return Outcome.FAILURE
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
@@ -319,14 +292,7 @@ class Breaker:
 
     def __enter__(self) -> Permit:
         permit = self.acquire()
-        permit._outer = _entered.get()
-        _entered.set(permit)
-        blocks = self._blocks
-        if blocks is None:
-            with self._lock:  # once
-                if (blocks := self._blocks) is None:
-                    self._blocks = blocks = {}
-        blocks[permit] = True
+        _blocks.enter(permit)
         return permit
 
     def __exit__(
@@ -335,32 +301,9 @@ class Breaker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = self._leave_block()
+        permit = _blocks.leave(self)
         if permit is not None:
             permit.end_by_error(error)
-
-    def _leave_block(self) -> Permit | None:
-        """Find the permit of the block that ends: the innermost of this breaker around here."""
-        blocks = self._blocks
-        if blocks is None:
-            return None
-        inner, permit = None, _entered.get()
-        while permit is not None:
-            if permit.breaker is self and blocks.pop(permit, False):
-                # Blocks in generators need not end in the order in which they began.
-                if inner is None:
-                    _entered.set(permit._outer)
-                else:
-                    inner._outer = permit._outer
-                permit._outer = None
-                return permit
-            inner, permit = permit, permit._outer
-        # It was entered in a context that is gone: a generator that a thread pool runs step by
-        # step has one per step. One permit of this breaker is as good as another.
-        for permit in tuple(blocks):
-            if blocks.pop(permit, False):
-                return permit
-        return None
 
     async def __aenter__(self) -> Permit:
         return self.__enter__()
@@ -491,5 +434,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-_new_permit = object.__new__

@@ -40,7 +40,6 @@ class Calls:
         in_flight: Calls with a vote, oldest first.
         marked: When calls began to answer: token to seconds.
         recent: Latencies of the successes that ended without a decision, in seconds.
-        room: So many in `recent` are to be caught up with.
         dropped: Tokens that nobody can end any more; a finalizer leaves them here.
         answering: Calls with a vote that are past the slow threshold but began to answer in time.
         overdue: Calls that were counted as slow in flight.
@@ -57,7 +56,6 @@ class Calls:
         "older",
         "overdue",
         "recent",
-        "room",
     )
 
     def __init__(self) -> None:
@@ -66,7 +64,6 @@ class Calls:
         self.in_flight: dict[int, float] = {}
         self.marked: dict[int, float] = {}
         self.recent: list[float] = []
-        self.room = 1
         self.dropped: list[int] = []
         self.answering = _NO_CALLS
         self.overdue = _NO_CALLS

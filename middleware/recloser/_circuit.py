@@ -18,7 +18,8 @@ asks for a decision calls `catch_up` before it and `settle` after it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
+from operator import mul
 
 from recloser import _reasons
 from recloser._baseline import Baseline
@@ -39,8 +40,11 @@ _REFRESH_EVERY = 1024
 _REFRESH_WITHIN = 10.0
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
-# Successes that may end without a decision before the next one catches up with them.
-_MOST_RECENT = 64
+# Seconds after which the next call is a decision, so that what ended without one is taken in.
+_CATCH_UP_WITHIN = 0.02
+# Latencies of those that the baseline learns. A key with more of them is busy, and these tell as
+# much as all.
+_LEARNED = 64
 # Silence is long from this many usual gaps between two calls on.
 _LONG_SILENCE = 10.0
 # Very slow is slower than this many thresholds. 1.5 and 3 told real faults from everyday slowness
@@ -147,27 +151,26 @@ class Circuit:
         latencies = calls.catch_up()
         self.successes += len(latencies)
         self.latency_sum += sum(latencies)
-        self.latency_squares += sum(latency * latency for latency in latencies)
+        self.latency_squares += sum(map(mul, latencies, latencies))
         self.evidence.quiet += len(latencies)
-        self.baseline.learn(latencies)
+        self.baseline.learn(latencies[:: ceil(len(latencies) / _LEARNED)])
         if self.successes >= self._refresh_at:
             self._refresh(now)
 
-    def settle(self) -> None:
+    def settle(self, now: float) -> None:
         """Say which of the next calls need no decision."""
         calls = self.calls
         if self.state is _CLOSED:
-            calls.check_at = self._check_at
+            calls.check_at = min(self._check_at, now + _CATCH_UP_WITHIN)
             calls.good_until = self.baseline.threshold if self.evidence.idle else -inf
-            # The last one before a look is counted by a decision, which then looks.
-            calls.room = min(self._refresh_at - self.successes, _MOST_RECENT) - 1
 
     # Admission
 
     def admit(self, token: int, now: float) -> bool:
         """Admit a call at `now` seconds, or refuse it."""
         if self.state is _CLOSED:
-            self._count_overdue(now)
+            if now >= self._check_at:
+                self._count_overdue(now)
             admitted = self.state is _CLOSED
         else:
             admitted = (now >= self.look_at or self.state is _HALF_OPEN) and self._admits_probe(now)

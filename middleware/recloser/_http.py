@@ -57,7 +57,8 @@ Exempt = Iterable[str] | Callable[[Any], bool]
 Classify = Callable[[int], Outcome]
 
 # Paths come from clients: what is remembered about them is bounded, and dropped as a whole.
-_MAX_REMEMBERED = 2048
+_MAX_PATHS = 2048
+_MAX_METHODS = 16
 _MAX_LENGTH = 256
 _OFF = frozenset({"0", "false", "no", "off"})
 
@@ -87,10 +88,10 @@ class Exemptions:
         ValueError: A pattern could never match: a path begins with `/` or `*`.
 
     Attributes:
-        remembered: What was found for recent paths.
+        guarded: Method to recent paths that are not exempt for it.
     """
 
-    __slots__ = ("_rules", "remembered")
+    __slots__ = ("_exempt", "_rules", "guarded")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         if isinstance(patterns, (str, bytes)):
@@ -102,7 +103,8 @@ class Exemptions:
         self._rules = [
             (methods, re.compile("|".join(globs)).match) for methods, globs in by_methods.items()
         ]
-        self.remembered: dict[str | None, frozenset[str]] = {}
+        self.guarded: dict[str | None, set[str]] = {}
+        self._exempt: dict[str | None, set[str]] = {}
 
     @staticmethod
     def _parse(pattern: str) -> tuple[frozenset[str], str]:
@@ -118,26 +120,34 @@ class Exemptions:
         method = method.upper()
         return frozenset({method, "HEAD"} if method == "GET" else {method}), glob
 
-    def methods(self, path: str, root: str = "") -> frozenset[str]:
-        """Find the methods that are exempt on a path, and remember them.
+    def exempts(self, method: str | None, path: str, root: str = "") -> bool:
+        """Whether a request is exempt; what is found is remembered.
 
         Args:
+            method: None for what has none, a WebSocket.
             path: The path, with or without `root`.
             root: Where the app is mounted.
         """
-        found = self._find(path, root)
-        if len(path) <= _MAX_LENGTH:
-            if len(self.remembered) >= _MAX_REMEMBERED:
-                self.remembered.clear()
-            self.remembered[path] = found
-        return found
-
-    def _find(self, path: str, root: str) -> frozenset[str]:
+        if path in self._exempt.get(method, _NONE):
+            return True
         paths = {path, path.removeprefix(root)}
-        exempt = [methods for methods, match in self._rules if any(match(path) for path in paths)]
-        if not exempt:
-            return _NONE
-        return _EVERY if _EVERY in exempt else _NONE.union(*exempt)
+        exempt = any(
+            any(match(path) for path in paths)
+            for methods, match in self._rules
+            if method in methods
+        )
+        if len(path) <= _MAX_LENGTH and len(method or "") <= _MAX_LENGTH:
+            self._remember(self._exempt if exempt else self.guarded, method, path)
+        return exempt
+
+    @staticmethod
+    def _remember(known: dict[str | None, set[str]], method: str | None, path: str) -> None:
+        if method not in known and len(known) >= _MAX_METHODS:
+            known.clear()
+        paths = known.setdefault(method, set())
+        if len(paths) >= _MAX_PATHS:
+            paths.clear()
+        paths.add(path)
 
 
 def _guards(permit: Permit, breaker: Breaker) -> bool:
@@ -186,11 +196,11 @@ class Gate:
         "_enforces",
         "_exempt",
         "_exemptions",
+        "_guarded",
         "_key",
         "_method",
         "_off",
         "_path",
-        "_remembered",
         "_root",
         "plain",
         "registry",
@@ -224,7 +234,7 @@ class Gate:
         self.plain = classify is None
         self._exempt = exempt if callable(exempt) else None
         self._exemptions = Exemptions(() if callable(exempt) else exempt)
-        self._remembered = self._exemptions.remembered
+        self._guarded = self._exemptions.guarded
         self._method = method
         self._path = path
         self._root = root
@@ -235,27 +245,22 @@ class Gate:
         Returns:
             The permit to end, or the breaker that refuses, or None for a request to let alone.
         """
-        if self._off:
-            return None
         where = "exempt"
         try:
-            if self._exempt is None:
-                exempt = self._remembered.get(request.get(self._path))
-                if exempt is None:
-                    exempt = self._look_up(request)
-                if exempt and request.get(self._method) in exempt:
-                    return None
-            elif self._exempt(request):
+            try:
+                is_guarded = request[self._path] in self._guarded[request[self._method]]
+            except KeyError:
+                is_guarded = False
+            if not is_guarded and self._is_exempt(request):
                 return None
-            key = APP
-            if self._key is not None:
-                where = "key"
-                found = self._key(request)
-                if found is None or found == UNMATCHED:
-                    return None
-                key = found
-            # One frame less than registry[key], for a key that is known.
-            breaker = self._breakers.get(key) or self.registry[key]
+            where = "key"
+            key = APP if self._key is None else self._key(request)
+            if key is None or key == UNMATCHED:
+                return None
+            try:
+                breaker = self._breakers[key]
+            except KeyError:
+                breaker = self.registry[key]
             where = "admission"
             around = request.get(PERMIT)
             if around is not None and _guards(around, breaker):
@@ -270,20 +275,20 @@ class Gate:
             return None
         return permit
 
-    def _look_up(self, request: Request) -> frozenset[str]:
+    def _is_exempt(self, request: Request) -> bool:
+        if self._off:
+            return True
+        if self._exempt is not None:
+            return self._exempt(request)
         root = request.get(self._root) if self._root else None
-        return self._exemptions.methods(request.get(self._path) or "/", root or "")
+        return self._exemptions.exempts(
+            request.get(self._method), request.get(self._path) or "/", root or ""
+        )
 
     def judge(self, request: Request, permit: Permit, status: int) -> None:
         """End a call by the status it was answered with."""
         classify = self._classify
-        if classify is None:
-            if status < 400:
-                permit.success()
-                return
-            outcome = Outcome.of_status(status)
-        else:
-            outcome = self._ask(classify, status)
+        outcome = Outcome.of_status(status) if classify is None else self._ask(classify, status)
         if outcome is Outcome.FAILURE:
             if request.get(REFUSED):
                 # Another breaker answered: the handler was not even asked.

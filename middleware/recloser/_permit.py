@@ -51,20 +51,21 @@ class Permit:
         calls = breaker._calls
         try:
             marked = self._marked
-            if marked is None:
-                latency = breaker._clock() - self.started
-            else:
-                latency = marked - self.started
-                calls.marked.pop(token, None)
-            # Most calls end here, without the lock: see `Calls`.
-            if (
-                0.0 <= latency <= calls.good_until
-                and len(calls.recent) < calls.room
-                and calls.in_flight.pop(token, None) is not None
-            ):
+            latency = (breaker._clock() if marked is None else marked) - self.started
+            if 0.0 <= latency <= calls.good_until:
+                # Most calls end here, without the lock: see `Calls`.
+                if marked is not None:
+                    del calls.marked[token]
+                del calls.in_flight[token]
                 calls.recent.append(latency)
-            else:
-                self._report(token, _SUCCESS)
+                return
+        except KeyError:
+            pass  # its generation is over, or somebody else ended it
+        except Exception as fault:
+            breaker._lose(token, fault)
+            return
+        try:
+            self._report(token, _SUCCESS)
         except Exception as fault:
             breaker._lose(token, fault)
 
@@ -116,7 +117,7 @@ class Permit:
         if error is None:
             self.success()
         elif self._token:
-            self._end(self.breaker._classify(error), error)
+            self._end(_classify(self.breaker, error), error)
 
     def _end(
         self,
@@ -156,10 +157,10 @@ class Permit:
         if outcome is _SUCCESS:
             breaker._decide(now, circuit.succeed, token, latency, now)
         elif outcome is _FAILURE:
-            wait = breaker._capped(retry_after, rule)
+            wait = _capped(breaker, retry_after, rule)
             breaker._decide(now, circuit.fail, token, latency, now, _name(error), wait)
         elif outcome is _THROTTLED:
-            wait = breaker._capped(retry_after, rule)
+            wait = _capped(breaker, retry_after, rule)
             breaker._decide(now, circuit.throttle, token, now, wait, rule)
         else:
             breaker._decide(now, circuit.end_without_vote, token, outcome, latency, now)
@@ -227,6 +228,30 @@ class LoosePermit(Permit):
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
             self.breaker._calls.dropped.append(self._token)
+
+
+def _classify(breaker: Breaker, error: BaseException) -> Outcome:
+    try:
+        if isinstance(error, breaker.policy.ignore_errors):
+            return _IGNORED
+        return Outcome.of_error(error)
+    except Exception as fault:  # a metaclass of the user, or a group nested without end
+        breaker._hub.fault("classifier", fault)
+        return _FAILURE
+
+
+def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:
+    """The wait that an upstream may impose, in seconds; 0.0 for none."""
+    policy = breaker.policy
+    if retry_after is None:
+        return policy.quota_open_for if rule == "quota" else 0.0
+    try:
+        wait = float(retry_after)
+    except (TypeError, ValueError, OverflowError) as error:
+        breaker._hub.fault("retry_after", error)
+        return 0.0
+    # NaN and negative: as if nothing was said.
+    return min(wait, policy.max_retry_after) if wait > 0.0 else 0.0
 
 
 def _name(error: BaseException | str | None) -> str:

@@ -7,52 +7,57 @@ import time
 from collections.abc import Callable
 from math import inf
 
+from recloser._calls import next_token
 from recloser._stall import BEAT_EVERY, StallWatch
 
-# A loop that has not beaten for so long was closed: the next request starts another pulse.
+# A loop that has not beaten for so long was closed, or there is none: it is time to look again.
 _GIVEN_UP_AFTER = 1.0
 
 
-class Pulse:
-    """Beats a watch from the asyncio loop that serves requests, for as long as they come.
+def keep_pulse(watch: StallWatch, clock: Callable[[], float]) -> None:
+    """Have a watch beaten from the asyncio loop that serves requests, for as long as they come.
 
-    Under trio, and where the clock is not the system's (in tests, time moves in leaps that are no
-    stalls), it does nothing.
+    Not where the clock is not the system's: in tests, time moves in leaps that are no stalls.
+    """
+    if watch.keep_up is None and (clock is time.perf_counter or clock is time.monotonic):
+        watch.keep_up = Pulse(watch, clock).keep_up
+
+
+class Pulse:
+    """Beats a watch from an asyncio loop until no more calls come; under trio it does nothing.
 
     After a stall, asyncio runs the timers that are due before it resumes a single task: the watch
     knows of a stall before any call that spans it can end.
-
-    Attributes:
-        lives_until: A request that began after this, in seconds, is to call `start`.
-        is_wanted: Set by each request; the pulse stops a beat after the last one.
     """
 
-    __slots__ = ("_clock", "_watch", "is_wanted", "lives_until")
+    __slots__ = ("_clock", "_look_at", "_token", "_watch")
 
     def __init__(self, watch: StallWatch, clock: Callable[[], float]) -> None:
         self._watch = watch
         self._clock = clock
-        self.is_wanted = False
-        is_real = clock is time.perf_counter or clock is time.monotonic
-        self.lives_until = -inf if is_real else inf
+        self._token = 0
+        self._look_at = -inf
 
-    def start(self) -> None:
-        """Begin to beat from the running loop."""
+    def keep_up(self, now: float) -> None:
+        """Begin to beat from the loop of this thread, if that is not being done."""
+        if now <= self._look_at:
+            return
+        self._look_at = now + _GIVEN_UP_AFTER
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.lives_until = inf
             return
         self._watch.stop()
         self._beat(loop)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._clock()
-        if not self.is_wanted:
+        # Tokens tell whether there was a call since: the pulse stops a beat after the last one.
+        before, self._token = self._token, next_token()
+        if self._token == before + 1:
             self._watch.stop()
-            self.lives_until = -inf
+            self._look_at = -inf
             return
-        self.is_wanted = False
         self._watch.beat(now)
-        self.lives_until = now + _GIVEN_UP_AFTER
+        self._look_at = now + _GIVEN_UP_AFTER
         loop.call_later(BEAT_EVERY, self._beat, loop)

@@ -7,6 +7,7 @@ that spans it look slow, all at once. Something that runs at short intervals bea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 BEAT_EVERY = 0.1
@@ -19,11 +20,16 @@ class StallWatch:
     """Beats, and the end of the last gap between them. Without beats it never sees a stall.
 
     Safe to beat from one thread and to ask from others: each store is a single one.
+
+    Attributes:
+        keep_up: Called now and then while calls come, with the time in seconds: what beats this
+            watch may stop without them.
     """
 
-    __slots__ = ("_beat_at", "_ended_at")
+    __slots__ = ("_beat_at", "_ended_at", "keep_up")
 
     def __init__(self) -> None:
+        self.keep_up: Callable[[float], None] | None = None
         self._beat_at = inf
         self._ended_at = -inf
 

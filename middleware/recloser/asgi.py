@@ -34,8 +34,8 @@ from recloser._http import (
     KeyFunction,
 )
 from recloser._permit import Permit
-from recloser._pulse import Pulse
-from recloser._refusal import Refusals
+from recloser._pulse import keep_pulse
+from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
 __all__ = ["DEFAULT_EXEMPT", "PERMIT", "REFUSAL", "REFUSED", "UNMATCHED", "BreakerMiddleware"]
@@ -46,16 +46,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_TRAILERS = "http.response.trailers"
+_START, _BODY = "http.response.start", "http.response.body"
+_DENIAL_START, _DENIAL_BODY = "websocket.http.response.start", "websocket.http.response.body"
 # Messages that can be the last of a response, and what in them says that more is to come.
-_SAYS_MORE: Mapping[str, str] = {
-    "http.response.body": "more_body",
+_LAST: Mapping[str, str] = {
+    _BODY: "more_body",
     "http.response.zerocopysend": "more_body",
     "http.response.pathsend": "more_body",
-    _TRAILERS: "more_trailers",
 }
+_LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
+_LAST_OF_DENIAL: Mapping[str, str] = {_DENIAL_BODY: "more_body"}
+_NONE_YET: Mapping[str, str] = {}
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
-_START, _BODY = "http.response.start", "http.response.body"
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
@@ -113,42 +115,33 @@ class BreakerMiddleware:
         self.registry: Registry = self._gate.registry
         self._refusals = Refusals(expose_details=expose_details)
         self._on_refuse = on_refuse
-        self._pulse = Pulse(self.registry.stalls, self.registry.clock)
+        keep_pulse(self.registry.stalls, self.registry.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
         kind = scope.get("type")
-        if kind != "http" and kind != "websocket":
-            return await self.app(scope, receive, send)
-        gate = self._gate
-        exchange = gate.admit(scope, _Exchange if kind == "http" else _Handshake)
+        if kind == "http":
+            exchange = self._gate.admit(scope, _Exchange)
+        elif kind == "websocket":
+            exchange = self._gate.admit(scope, _Handshake)
+        else:
+            exchange = None
         if exchange is None:
             return await self.app(scope, receive, send)
-        if isinstance(exchange, Breaker):
+        if type(exchange) is Breaker:
             if self._on_refuse is not None or kind == "websocket":
                 return await self._refuse(exchange, scope, receive, send)
             # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
-            gate.note_refusal(scope)
-            refusal = self._refusals.of(exchange, exchange._clock())
-            # A new list of headers each time: middleware further out may add to it.
-            start = {"type": _START, "status": 503, "headers": [*refusal.raw_headers]}
+            self._gate.note_refusal(scope)
+            start, body = _answer(self._refusals.of(exchange, exchange._clock()), scope)
             await send(start)
-            body = b"" if scope.get("method") == "HEAD" else refusal.body
-            return await send({"type": _BODY, "body": body})
-        pulse = self._pulse
-        pulse.is_wanted = True
-        if exchange.started > pulse.lives_until:
-            pulse.start()
+            return await send(body)
         # Plain stores: an __init__ would cost each request one more frame.
-        exchange.gate = gate
+        exchange.gate = self._gate
         exchange.pass_receive = receive
         exchange.pass_send = send
         exchange.scope = scope
-        exchange.status = None
-        exchange.trailers = exchange.answered = False
-        asgi: dict[str, object] | None = scope.get("asgi")
-        # Whether `send` may raise an OSError once the client has left.
-        exchange.may_lose = type(asgi) is not dict or asgi.get("spec_version") not in _NEVER_LOSES
+        exchange.last = _NONE_YET
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange.receive, exchange.send)
@@ -156,11 +149,12 @@ class BreakerMiddleware:
             exchange.end_by_error(error)
             raise
         finally:
-            if not exchange.answered:
+            if exchange._token:
                 # The client had left, or the app broke the protocol.
                 exchange.cancel()
             # Servers keep the scope where their send() is: a cycle, if we stayed in it.
-            scope.pop(PERMIT, None)
+            if PERMIT in scope:
+                del scope[PERMIT]
 
     async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a WebSocket, or by an app of the user."""
@@ -170,17 +164,15 @@ class BreakerMiddleware:
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
                 return
         refusal = self._refusals.of(breaker, breaker._clock())
-        prefix = ""
+        messages = _answer(refusal, scope)
         if scope["type"] == "websocket":
             if "websocket.http.response" not in (scope.get("extensions") or ()):
                 if not _says_gone(await receive()):
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
-            prefix = "websocket."
-        start = {"type": prefix + _START, "status": 503, "headers": [*refusal.raw_headers]}
-        await send(start)
-        body = b"" if scope.get("method") == "HEAD" else refusal.body
-        await send({"type": prefix + _BODY, "body": body})
+            messages = _answer(refusal, scope, _DENIAL_START, _DENIAL_BODY)
+        for message in messages:
+            await send(message)
 
     async def _refused_by_app(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -204,66 +196,59 @@ class BreakerMiddleware:
 
 
 class _Exchange(Permit):
-    """One HTTP request and its response: watched, and passed on as they are.
+    """One HTTP request and its response: watched until the call has ended, and passed on.
 
     It is the permit of its call as well: one object less for each request.
     """
 
-    __slots__ = (
-        "answered",
-        "gate",
-        "may_lose",
-        "pass_receive",
-        "pass_send",
-        "scope",
-        "status",
-        "trailers",
-    )
+    __slots__ = ("gate", "last", "pass_receive", "pass_send", "scope", "status")
 
     gate: Gate
     pass_receive: Receive
     pass_send: Send
     scope: Scope
-    status: int | None
-    trailers: bool
-    answered: bool
-    may_lose: bool
+    status: int
+    last: Mapping[str, str]
 
     async def receive(self) -> Message:
         message = await self.pass_receive()
-        if not self.answered and _says_gone(message):
+        if self._token and _says_gone(message):
             self.cancel()
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own where it need not be: one for each message would cost more than
         # all that is done here.
-        if self.answered:
+        if not self._token:
             return self.pass_send(message)
         try:
             kind = message["type"]
-            if kind == "http.response.start":
-                self.mark()
+            if kind == _START:
+                # mark(), written out: this runs once per request.
+                breaker = self.breaker
+                self._marked = breaker._calls.marked[self._token] = breaker._clock()
                 self.status = message["status"]
-                self.trailers = message.get("trailers", False)
-            elif (
-                kind in _SAYS_MORE
-                and not message.get(_SAYS_MORE[kind])
-                and self.status is not None
-                and (not self.trailers or kind == _TRAILERS)
-            ):
-                self.answered = True
-                if self.status < 400 and self.gate.plain:
-                    self.success()
-                else:
-                    self.gate.judge(self.scope, self, self.status)
-                return self.pass_send(message)
+                self.last = _LAST
+                if message.get("trailers"):
+                    self.last = _LAST_IF_ANNOUNCED
+            else:
+                more = self.last.get(kind)
+                if more is not None and not message.get(more):
+                    if self.status < 400 and self.gate.plain:
+                        self.success()
+                    else:
+                        self.gate.judge(self.scope, self, self.status)
+                    return self.pass_send(message)
         except Exception as error:
             # A message that cannot be read is for the server to refuse.
             self.gate.registry.fault("message", error)
-        if self.may_lose:
-            return _until_lost(self.pass_send(message), self)
-        return self.pass_send(message)
+        try:
+            never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
+        except (KeyError, TypeError):
+            never_loses = False  # the server does not say
+        if never_loses:
+            return self.pass_send(message)
+        return _until_lost(self.pass_send(message), self)
 
 
 class _Handshake(_Exchange):
@@ -272,29 +257,33 @@ class _Handshake(_Exchange):
     __slots__ = ()
 
     def send(self, message: Message) -> Awaitable[None]:
-        if self.answered:
+        if not self._token:
             return self.pass_send(message)
         try:
             kind = message["type"]
             if kind == "websocket.accept":
-                self.answered = True
                 self.success()
             elif kind == "websocket.close":
-                self.answered = True
                 self.ignore()
-            elif kind == "websocket.http.response.start":
+            elif kind == _DENIAL_START:
                 self.mark()
                 self.status = message["status"]
-            elif (
-                kind == "websocket.http.response.body"
-                and not message.get("more_body")
-                and self.status is not None
-            ):
-                self.answered = True
+                self.last = _LAST_OF_DENIAL
+            elif kind in self.last and not message.get("more_body"):
                 self.gate.judge(self.scope, self, self.status)
         except Exception as error:
             self.gate.registry.fault("message", error)
         return _until_lost(self.pass_send(message), self)
+
+
+def _answer(
+    refusal: Refusal, scope: Scope, start: str = _START, body: str = _BODY
+) -> tuple[Message, Message]:
+    # A new list of headers each time: middleware further out may add to it.
+    return (
+        {"type": start, "status": 503, "headers": [*refusal.raw_headers]},
+        {"type": body, "body": b"" if scope.get("method") == "HEAD" else refusal.body},
+    )
 
 
 def _says_gone(message: Message) -> bool:

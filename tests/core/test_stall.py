@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from math import inf
 from typing import Any
 
 import pytest
 
 from recloser import Registry, State
-from recloser._pulse import Pulse
+from recloser._calls import next_token
+from recloser._pulse import keep_pulse
 from recloser._stall import StallWatch
 from recloser.testing import ManualClock, no_jitter
 
@@ -88,22 +88,25 @@ def test_the_same_without_a_stall_does(clock: ManualClock) -> None:
 
 
 @pytest.fixture
-def pulse(watch: StallWatch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Pulse:
+def keep_up(
+    watch: StallWatch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], None]:
     monkeypatch.setattr(time, "perf_counter", clock)
-    return Pulse(watch, clock)
+    keep_pulse(watch, clock)
+    assert watch.keep_up is not None
+    return watch.keep_up
 
 
 Run = Callable[[Awaitable[Any]], Any]
 
 
-def test_requests_keep_the_pulse_up_and_a_blocked_loop_shows(
-    pulse: Pulse, watch: StallWatch, clock: ManualClock, run: Run
+def test_calls_keep_the_pulse_up_and_a_blocked_loop_shows(
+    keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock, run: Run
 ) -> None:
     async def serve() -> None:
         for number in range(30):
-            pulse.is_wanted = True
-            if clock() > pulse.lives_until:
-                pulse.start()
+            next_token()  # a call
+            keep_up(clock())
             if number == 20:
                 clock.advance(5.0)  # a handler that blocks the loop
             await asyncio.sleep(0.05)
@@ -115,26 +118,51 @@ def test_requests_keep_the_pulse_up_and_a_blocked_loop_shows(
     assert not watch.excuses(started=clock() - 0.2, now=clock())
 
 
-def test_the_pulse_stops_when_requests_do(
-    pulse: Pulse, watch: StallWatch, clock: ManualClock, run: Run
+def test_the_pulse_stops_when_calls_do(
+    keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock, run: Run
 ) -> None:
     async def serve_one() -> None:
-        pulse.is_wanted = True
-        pulse.start()
+        next_token()
+        keep_up(clock())
         await asyncio.sleep(10.0)
+        watch.beat(clock())
 
     run(serve_one())
 
-    assert pulse.lives_until == -inf
-    watch.beat(clock())
     assert not watch.excuses(started=0.0, now=clock())
 
 
+def test_a_breaker_keeps_the_pulse_of_its_registry_up(clock: ManualClock) -> None:
+    registry = Registry(clock=clock)
+    asked: list[float] = []
+    registry.stalls.keep_up = asked.append
+
+    for _ in range(100):
+        clock.advance(0.01)
+        registry["key"].acquire().success()
+
+    assert 20 <= len(asked) <= 100
+
+
 def test_manual_time_has_no_pulse(watch: StallWatch) -> None:
-    assert Pulse(watch, ManualClock()).lives_until == inf
+    keep_pulse(watch, ManualClock())
+
+    assert watch.keep_up is None
 
 
-def test_where_no_asyncio_loop_runs_there_is_none(pulse: Pulse) -> None:
-    pulse.start()
+def test_where_no_asyncio_loop_runs_it_is_looked_for_once_a_second(
+    keep_up: Callable[[float], None], clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
 
-    assert pulse.lives_until == inf
+    def no_loop() -> None:
+        looks.append(clock())
+        raise RuntimeError
+
+    monkeypatch.setattr(asyncio, "get_running_loop", no_loop)
+
+    for _ in range(100):
+        keep_up(clock())
+        clock.advance(0.1)
+
+    assert 9 <= len(looks) <= 11
