@@ -126,32 +126,33 @@ class Breaker:
 
     def _admit(self, kind: type[AnyPermit]) -> AnyPermit | None:
         """Give out a permit of some kind, or None: the call is refused."""
-        permit = kind()
-        permit.breaker = self
-        permit.started = 0.0
-        permit._marked = None
-        permit._token = NO_TOKEN
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
         token = next_token()
+        now = 0.0
         try:
-            permit.started = now = self._clock()
-            if now < calls.check_at:
-                in_flight[token] = now
-                permit._token = token
-            else:
-                has_vote = self._decide_admission(token, now)
-                if has_vote is None:
+            try:
+                now = self._clock()
+                if now < calls.check_at:
+                    in_flight[token] = now
+                elif (has_vote := self._decide_admission(token, now)) is None:
                     return None
-                if has_vote:
-                    permit._token = token
-        except BaseException as error:
-            # Nobody will end this call, should it have been admitted: a signal handler or a
-            # listener wants out. A fault of ours lets it pass without a vote.
+                elif not has_vote:
+                    token = NO_TOKEN
+            except Exception as error:
+                # A fault of ours never refuses a call.
+                self._hub.fault("admission", error)
+                calls.dropped.append(token)
+                token = NO_TOKEN
+            permit = kind()
+            permit.breaker = self
+            permit.started = now
+            permit._marked = None
+            permit._token = token
+        except BaseException:
+            # A signal handler or a listener wants out: nobody will end this call.
             calls.dropped.append(token)
-            if not isinstance(error, Exception):
-                raise
-            self._hub.fault("admission", error)
+            raise
         return permit
 
     def _decide_admission(self, token: int, now: float) -> bool | None:
