@@ -13,7 +13,6 @@ from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final
 
 from recloser import _blocks, _reasons
-from recloser._calls import next_token
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
@@ -128,7 +127,7 @@ class Breaker:
         """Give out a permit of some kind, or None: the call is refused."""
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
-        token = next_token()
+        token = next(calls.tokens)
         now = 0.0
         try:
             try:

@@ -17,8 +17,6 @@ from __future__ import annotations
 from itertools import count
 from math import inf
 
-next_token = count(1).__next__
-"""Makes a token, unique in this process: the later call has the higher one."""
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
@@ -35,6 +33,7 @@ class Calls:
     ended: taking it out is what ends a call, and of two threads that try one gets it.
 
     Attributes:
+        tokens: The tokens still to be given out, ascending from 1.
         check_at: Calls that begin before this, in seconds, are admitted without a decision.
         good_until: Successes up to this latency, in seconds, end without a decision.
         in_flight: Calls with a vote, oldest first.
@@ -56,9 +55,11 @@ class Calls:
         "older",
         "overdue",
         "recent",
+        "tokens",
     )
 
     def __init__(self) -> None:
+        self.tokens = count(1)
         self.check_at = _NEVER
         self.good_until = _NEVER
         self.in_flight: dict[int, float] = {}

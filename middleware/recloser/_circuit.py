@@ -23,7 +23,7 @@ from operator import mul
 
 from recloser import _reasons
 from recloser._baseline import Baseline
-from recloser._calls import Calls, next_token
+from recloser._calls import Calls
 from recloser._events import Reason, State, Transition
 from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._outage import Outage
@@ -118,7 +118,7 @@ class Circuit:
         self.look_at = 0.0
         self.events: tuple[Transition, ...] = ()
         self._outage: Outage | None = None
-        self.held: list[float] = []
+        self.held: tuple[float, ...] = ()
         self._check_at = -inf
         self._last_failure = ""
         self._refresh_at = policy.min_history
@@ -269,7 +269,7 @@ class Circuit:
             # It began before the suspicion did, so it says nothing about it.
             self.baseline.learn((latency,))
         else:
-            self.held.append(latency)
+            self.held += (latency,)
             if evidence.vote_good(now):
                 self._learn_held()
         if self.successes >= self._refresh_at:
@@ -280,7 +280,7 @@ class Circuit:
         if self._stalls.excuses(started, now):
             return
         if self.state is _CLOSED:
-            self.held.append(latency)
+            self.held += (latency,)
         else:
             self._present_outage().answered(latency, now)
         self._vote_slow(token, now, self._how_slow(latency))
@@ -314,7 +314,7 @@ class Circuit:
         evidence = self.evidence
         held = not evidence.idle and token >= evidence.since
         if held:
-            self.held.append(latency)
+            self.held += (latency,)
         else:
             self.baseline.learn((latency,))
         if evidence.came_back(self._how_slow(latency), held=held):
@@ -397,7 +397,7 @@ class Circuit:
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
         if self.state is not _OPEN:
-            token = next_token()
+            token = next(self.calls.tokens)
             self.calls.in_flight[token] = now
             if success:
                 self.succeed(token, latency, now)
@@ -437,7 +437,7 @@ class Circuit:
         reason = _reasons.tripped(evidence, self.baseline, self._policy, self._last_failure)
         outage = self._begin_outage(now, run=evidence.bad)
         outage.answers.extend([*self.held, *[inf] * (evidence.bad - evidence.slow)])
-        self.held.clear()  # an outage is never learned
+        self.held = ()  # an outage is never learned
         self._open(now, max(self.look_at, now + self._jittered(self._policy.open_for)), reason)
 
     def _vote_good_probe(self, now: float) -> None:
@@ -497,7 +497,7 @@ class Circuit:
 
     def _learn_held(self) -> None:
         self.baseline.learn(self.held)
-        self.held.clear()
+        self.held = ()
 
     # Now and then
 
@@ -548,7 +548,7 @@ class Circuit:
 
     def _close(self, now: float, reason: Reason) -> None:
         self.evidence.clear()
-        self.held.clear()
+        self.held = ()
         self.look_at = 0.0
         self.calls.give_up_overdue()
         self._change(_CLOSED, now, reason)

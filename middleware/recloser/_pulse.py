@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from recloser._calls import next_token
 from recloser._stall import BEAT_EVERY, StallWatch
 
-# A loop that has not beaten for so long was closed, or there is none: it is time to look again.
+# Seconds: a loop that has not beaten for so long was closed, or there is none. Time to look again.
 _GIVEN_UP_AFTER = 1.0
 
 
@@ -24,22 +23,23 @@ def keep_pulse(watch: StallWatch, clock: Callable[[], float]) -> None:
 
 
 class Pulse:
-    """Beats a watch from an asyncio loop until no more calls come; under trio it does nothing.
+    """Beats a watch from an asyncio loop while calls come; under trio it does nothing.
 
     After a stall, asyncio runs the timers that are due before it resumes a single task: the watch
     knows of a stall before any call that spans it can end.
     """
 
-    __slots__ = ("_clock", "_look_at", "_token", "_watch")
+    __slots__ = ("_clock", "_is_wanted", "_look_at", "_watch")
 
     def __init__(self, watch: StallWatch, clock: Callable[[], float]) -> None:
         self._watch = watch
         self._clock = clock
-        self._token = 0
+        self._is_wanted = False
         self._look_at = -inf
 
     def keep_up(self, now: float) -> None:
-        """Begin to beat from the loop of this thread, if that is not being done."""
+        """Note a call, and begin to beat from the loop of this thread if that is not being done."""
+        self._is_wanted = True
         if now <= self._look_at:
             return
         self._look_at = now + _GIVEN_UP_AFTER
@@ -52,12 +52,11 @@ class Pulse:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._clock()
-        # Tokens tell whether there was a call since: the pulse stops a beat after the last one.
-        before, self._token = self._token, next_token()
-        if self._token == before + 1:
+        if not self._is_wanted:
             self._watch.stop()
             self._look_at = -inf
             return
+        self._is_wanted = False
         self._watch.beat(now)
         self._look_at = now + _GIVEN_UP_AFTER
         loop.call_later(BEAT_EVERY, self._beat, loop)

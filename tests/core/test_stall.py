@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from recloser import Registry, State
-from recloser._calls import next_token
 from recloser._pulse import keep_pulse
 from recloser._stall import StallWatch
 from recloser.testing import ManualClock, no_jitter
@@ -105,7 +104,6 @@ def test_calls_keep_the_pulse_up_and_a_blocked_loop_shows(
 ) -> None:
     async def serve() -> None:
         for number in range(30):
-            next_token()  # a call
             keep_up(clock())
             if number == 20:
                 clock.advance(5.0)  # a handler that blocks the loop
@@ -122,7 +120,6 @@ def test_the_pulse_stops_when_calls_do(
     keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock, run: Run
 ) -> None:
     async def serve_one() -> None:
-        next_token()
         keep_up(clock())
         await asyncio.sleep(10.0)
         watch.beat(clock())
