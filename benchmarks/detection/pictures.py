@@ -12,7 +12,7 @@ from benchmarks.detection.scenarios import Scenario
 from benchmarks.detection.simulator import Clock, Ending, Run, World, simulate
 from recloser import Policy, State
 
-_WIDTH, _LEFT, _RIGHT = 960, 70, 20
+_WIDTH, _HEIGHT, _LEFT, _RIGHT = 960, 486, 70, 20
 _BINS = 240
 _DOTS = 1500
 _COLOURS = {State.CLOSED: "#3a9d5d", State.HALF_OPEN: "#e0a72e", State.OPEN: "#c8433a"}
@@ -40,9 +40,9 @@ def draw(scenario: Scenario, directory: Path) -> Path:
     ]
     file = directory / f"{_file_name(scenario.name)}.svg"
     file.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} 470" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         'font-family="sans-serif" font-size="12">'
-        f'<rect width="{_WIDTH}" height="470" fill="#fff"/>'
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>'
         f'<text x="{_LEFT}" y="20" font-size="15">{escape(scenario.name)}</text>'
         + "".join(parts)
         + "</svg>\n",
@@ -129,7 +129,11 @@ def _axis(span: float) -> list[str]:
         for at in range(0, int(span) + 1, step)
     ]
     legend = (
-        "seconds. State: green closed, amber half-open, red open. Calls: green good, red bad, "
-        "amber good but refused, grey bad and refused. Line: slow threshold."
+        "seconds. State: green closed, amber half-open, red open. Line: slow threshold.",
+        "Calls: green good, red bad, amber good but refused, grey bad and refused.",
     )
-    return [*parts, f'<text x="{_LEFT}" y="458" fill="#555">{legend}</text>']
+    lines = [
+        f'<text x="{_LEFT}" y="{y}" fill="#555">{line}</text>'
+        for y, line in zip((458, 474), legend, strict=True)
+    ]
+    return [*parts, *lines]
