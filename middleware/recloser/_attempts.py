@@ -6,9 +6,8 @@ Nothing here waits or sends. One `Attempts` follows one call; sync and async cal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
 from recloser._attempt import Attempt
 from recloser._breaker import Breaker
@@ -30,8 +29,7 @@ _PAUSED = frozenset({"retry_after", "quota", "manual"})
 _SHORTEST = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(NamedTuple):
     """What one `Failover` was told; see there. And when each key last got a call, and served one."""
 
     registry: Registry
@@ -44,8 +42,8 @@ class Rules:
     classify: Callable[[BaseException], Outcome]
     nothing_sent: Callable[[BaseException], bool]
     on_delivery: Callable[[Delivery], object] | None
-    admitted_at: dict[str, float] = field(default_factory=dict[str, float])
-    served_at: dict[str, float] = field(default_factory=dict[str, float])
+    admitted_at: dict[str, float]
+    served_at: dict[str, float]
 
 
 class Attempts(Generic[T]):

@@ -115,6 +115,8 @@ class Failover(Generic[T]):
             classify=classify,
             nothing_sent=nothing_sent,
             on_delivery=on_delivery,
+            admitted_at={},
+            served_at={},
         )
 
     def call(

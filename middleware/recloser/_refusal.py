@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import cycle
 from math import ceil
 from random import random
-from typing import Any
+from typing import Any, NamedTuple
 
 from recloser._breaker import Breaker
 
@@ -23,8 +22,7 @@ _SPREAD = 8
 _MAX_KEPT = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The response to a refused request, in the forms that ASGI and WSGI want.
 
     Attributes:

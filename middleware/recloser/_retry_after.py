@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping
 
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
-# float() takes "nan" and "1e999". Ten digits are three centuries.
-_NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,9})?", re.ASCII)
+# float() takes "nan" and "1e999". Ten digits are three centuries. Compiled by `re` on first use:
+# most programs never meet such a header.
+_NUMBER = r"[0-9]{1,10}(?:\.[0-9]{1,9})?"
 # The three forms of RFC 9110 section 5.6.7: IMF-fixdate, RFC 850 and asctime.
-_DATE = re.compile(
+_DATE = (
     r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
     r"|[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}",
-    re.ASCII,
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}"
 )
 
 
@@ -51,11 +51,11 @@ def _value(headers: Mapping[str, str], name: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text) else None
+    return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def _seconds_until(text: str, now_wall: float | None) -> float | None:
-    if not _DATE.fullmatch(text):
+    if not re.fullmatch(_DATE, text):
         return None
     # Here, because few upstreams send dates and the module is slow to import.
     from email.utils import parsedate_to_datetime
