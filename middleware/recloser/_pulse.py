@@ -6,8 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from math import inf
+from typing import TYPE_CHECKING
 
 from recloser._stall import BEAT_EVERY, StallWatch
+
+if TYPE_CHECKING:
+    import asyncio
 
 # Seconds: a loop that has not beaten for so long was closed, or there is none. Time to look again.
 _GIVEN_UP_AFTER = 1.0
@@ -43,6 +47,11 @@ class Pulse:
         if now <= self._look_at:
             return
         self._look_at = now + _GIVEN_UP_AFTER
+        # Not imported: that is more than all the rest of what importing recloser.asgi costs, and a
+        # server that runs a loop of it has done so.
+        asyncio = sys.modules.get("asyncio")
+        if asyncio is None:
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
