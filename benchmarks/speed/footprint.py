@@ -60,7 +60,13 @@ def _bytes_per_key(keys: int, *, calls: int) -> float:
 
 def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
     """Time whole interpreters, with and without `import recloser`, taking turns."""
-    statements = ["pass", "import recloser", "import recloser.asgi", "import recloser.wsgi"]
+    statements = [
+        "pass",
+        "import recloser",
+        "from recloser import Failover",
+        "import recloser.asgi",
+        "import recloser.wsgi",
+    ]
     rounds: list[dict[str, float]] = []
     with TemporaryDirectory() as compiled:
         # As installed: compiled once, whatever this environment says about writing bytecode.

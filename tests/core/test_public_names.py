@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -64,6 +66,29 @@ def test_a_star_import_gives_the_public_names() -> None:
     exec("from recloser import *", namespace)
 
     assert set(recloser.__all__) <= set(namespace)
+
+
+def test_the_failover_is_imported_on_first_use() -> None:
+    """In a fresh interpreter: another test may have used it in this one."""
+    script = (
+        "import sys, recloser\n"
+        "later = {'recloser._attempts', 'recloser._delivery', 'recloser._failover'}\n"
+        "assert not later & sys.modules.keys()\n"
+        "assert set(recloser.__all__) <= set(dir(recloser))\n"
+        "assert not later & sys.modules.keys()\n"
+        "from recloser import Failover, Provider\n"
+        "assert later <= sys.modules.keys()\n"
+        "assert recloser.Failover is Failover is sys.modules['recloser._failover'].Failover\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'recloser' has no attribute 'Fallover'"):
+        recloser.Fallover  # type: ignore[attr-defined]  # noqa: B018
+    with pytest.raises(ImportError, match="Fallover"):
+        exec("from recloser import Fallover")
 
 
 def test_the_distribution_is_installed_and_has_a_version() -> None:
