@@ -17,7 +17,16 @@ import httpx
 
 from recloser_adapters.demo.caller import Caller
 from recloser_adapters.demo.children import end_with_parent, tell
-from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, RATE, STATUS_PATH, TURN, schedule
+from recloser_adapters.demo.plan import (
+    ARMS,
+    BARE,
+    GUARDED,
+    PATIENCE,
+    RATE,
+    STATUS_PATH,
+    TURN,
+    schedule,
+)
 
 FLUSH_EVERY = 0.1  # seconds
 LOOK_EVERY = 0.2
@@ -34,6 +43,7 @@ class Load:
         self._guarded = httpx.AsyncClient(base_url=urls[GUARDED])
         self._upstream = httpx.AsyncClient(base_url=upstream)
         self._ended: list[tuple[str, str, float, float, str]] = []
+        self._unanswered: set[tuple[str, str, float]] = set()
         self._waiting = dict.fromkeys(urls, 0)
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = time.perf_counter()
@@ -56,7 +66,15 @@ class Load:
             await asyncio.sleep(phase.seconds)
         # The last answers and transitions first: "over" is the last word of the schedule.
         await asyncio.sleep(2 * LOOK_EVERY)
-        tell({"event": "over", "at": self._now()})
+        now = self._now()
+        # Those who wait still have waited in vain: an app that is choked gives no answers to count.
+        self._ended += [
+            (arm, route, sent, now - sent, "waiting")
+            for arm, route, sent in self._unanswered
+            if now - sent > PATIENCE
+        ]
+        self._tell_calls()
+        tell({"event": "over", "at": now})
         await self._follow_by_hand()
 
     async def _follow_by_hand(self) -> None:
@@ -84,19 +102,24 @@ class Load:
         path = route.removeprefix("GET ").replace("{order}", str(number)).replace("{item}", "7")
         self._waiting[arm] += 1
         sent = self._now()
+        self._unanswered.add((arm, route, sent))
         try:
             outcome = _outcome(await self._callers[arm].get(path))
         except (OSError, asyncio.IncompleteReadError):
             outcome = "lost"
         finally:
             self._waiting[arm] -= 1
+            self._unanswered.discard((arm, route, sent))
         self._ended.append((arm, route, sent, self._now() - sent, outcome))
 
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            ended, self._ended = self._ended, []
-            tell({"event": "calls", "at": self._now(), "calls": ended, "waiting": self._waiting})
+            self._tell_calls()
+
+    def _tell_calls(self) -> None:
+        ended, self._ended = self._ended, []
+        tell({"event": "calls", "at": self._now(), "calls": ended, "waiting": self._waiting})
 
     async def _look(self) -> None:
         known = 0
