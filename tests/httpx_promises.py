@@ -186,8 +186,12 @@ class HttpxPromises:
         self, lib: Any, adapter: Any, registry: Registry
     ) -> None:
         transport = adapter.BreakerTransport(lib.HTTPTransport(retries=1), registry, key="k")
-        with lib.Client(transport=transport) as client, pytest.raises(lib.ConnectError):
-            client.get(f"http://127.0.0.1:{closed_port()}/")
+        with (
+            closed_port() as port,
+            lib.Client(transport=transport) as client,
+            pytest.raises(lib.ConnectError),
+        ):
+            client.get(f"http://127.0.0.1:{port}/")
 
         assert registry["k"].metrics().failures == 1
 

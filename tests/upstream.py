@@ -220,8 +220,14 @@ def unreachable() -> Iterator[int]:
         yield port
 
 
-def closed_port() -> int:
-    """A port that nobody listens at: to connect to it is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens at: to connect to it is refused.
+
+    It stays taken: else another process could listen there by now, or a client be given it for
+    its own end of the connection, and reach itself.
+    """
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        yield port

@@ -156,5 +156,6 @@ def test_a_connection_that_ends_without_an_answer_may_have_been_heard(
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_connection_that_is_refused_was_not(ask: Ask, backup: Upstream, method: str) -> None:
-    assert ask(method, url=f"http://127.0.0.1:{closed_port()}", content=b"body") == "backup"
+    with closed_port() as port:
+        assert ask(method, url=f"http://127.0.0.1:{port}", content=b"body") == "backup"
     assert backup.seen[0].body == b"body"

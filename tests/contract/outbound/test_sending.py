@@ -85,9 +85,7 @@ async def test_a_reason_names_the_status(
 
 
 async def test_a_host_that_refuses_to_connect_fails(client: Client, registry: Registry) -> None:
-    port = closed_port()
-
-    with pytest.raises(client.wire_error):
+    with closed_port() as port, pytest.raises(client.wire_error):
         await client.get(f"http://127.0.0.1:{port}/")
 
     assert votes(registry[f"127.0.0.1:{port}"].metrics()) == {"failures": 1}

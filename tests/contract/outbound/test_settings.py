@@ -186,13 +186,12 @@ async def test_classify_overrules_the_verdict_on_a_response(
 async def test_classify_overrules_the_verdict_on_an_error(
     connect: Connect, client: Client, registry: Registry
 ) -> None:
-    url = f"http://127.0.0.1:{closed_port()}/"
     guarded: Client = connect(
         key="k", classify=lambda seen: Outcome.IGNORED if isinstance(seen, Exception) else None
     )
 
-    with pytest.raises(client.wire_error):
-        await guarded.get(url)
+    with closed_port() as port, pytest.raises(client.wire_error):
+        await guarded.get(f"http://127.0.0.1:{port}/")
 
     assert votes(registry["k"].metrics()) == {"ignored": 1}
 
@@ -225,8 +224,8 @@ async def test_errors_that_the_policy_ignores_are_no_vote(
     registry = Registry(Policy(ignore_errors=(*client.wire_error, OSError)), clock=clock)
     guarded: Client = connect(registry=registry, key="k")
 
-    with pytest.raises(client.wire_error):
-        await guarded.get(f"http://127.0.0.1:{closed_port()}/")
+    with closed_port() as port, pytest.raises(client.wire_error):
+        await guarded.get(f"http://127.0.0.1:{port}/")
 
     assert votes(registry["k"].metrics()) == {"ignored": 1}
 
