@@ -14,6 +14,7 @@ from recloser import Registry
 
 LONG = 10.0  # seconds; for what is not expected to happen
 SHORT = 0.2  # seconds; for time-outs that are
+ENOUGH = 0.6  # seconds; for those that something comes before, on a loaded machine too
 
 
 class Answer(Protocol):

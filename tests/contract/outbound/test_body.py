@@ -12,7 +12,7 @@ from tests.upstream import LAST, Gate, Step, Upstream, answer, chunk, cut, hang_
 from recloser import Breaker, Metrics
 from recloser.testing import ManualClock
 
-from .clients import SHORT, Client
+from .clients import ENOUGH, Client
 from .conftest import Connect
 
 pytestmark = [
@@ -182,7 +182,7 @@ async def test_a_body_that_stalls_until_the_time_out_is_a_failure(
     connect: Connect, client: Client, upstream: Upstream, breaker: Breaker
 ) -> None:
     upstream.answers("/", head(), chunk(b"x"), Gate(), LAST)
-    hasty: Client = connect(timeout=SHORT)
+    hasty: Client = connect(timeout=ENOUGH)
 
     answer = await hasty.open(f"{upstream.url}/")
     await answer.piece()
