@@ -242,7 +242,7 @@ def build(table: list[tuple[str, str, Any]], prefix: str, answered: list[str]) -
     paths=st.lists(st.lists(WORDS, min_size=1, max_size=5), min_size=1, max_size=8),
     method=st.sampled_from(["GET", "HEAD", "POST"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_key_is_that_of_the_route_which_then_answers(
     table: list[tuple[str, str, Any]], paths: list[list[str]], method: str
 ) -> None:

@@ -143,7 +143,7 @@ def test_hosts_and_subdomains_are_told_apart() -> None:
     words=st.lists(st.sampled_from(["items", "7", "x", "dir", "sub", "", "all"]), max_size=4),
     method=st.sampled_from(["GET", "POST", "DELETE", "HEAD"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_key_is_that_of_the_rule_which_then_answers(words: list[str], method: str) -> None:
     app = App(rules()[:7])
     path = "/" + "/".join(words)

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recloser import Registry
@@ -162,7 +162,7 @@ def play(
     return [step if step[0] != "scope" else ("scope", None) for step in transcript], scope
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600)
 @given(kind=st.sampled_from(["http", "websocket"]), steps=steps, heard=heard, mood=moods)
 @example(kind="http", steps=[("return", "something")], heard=[], mood={})
 @example(

@@ -282,7 +282,7 @@ def test_invariants_hold_and_every_edge_is_reached() -> None:
 
     run_state_machine_as_test(
         BreakerMachine,
-        settings=settings(max_examples=80, stateful_step_count=40, deadline=None, derandomize=True),
+        settings=settings(max_examples=80, stateful_step_count=40, derandomize=True),
     )
 
     edges = {f"{before.value}-{after.value}" for before, after in LEGAL}
