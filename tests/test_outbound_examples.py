@@ -6,17 +6,14 @@ import http.client
 import importlib.util
 import json
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from tests.serving import EXAMPLES, serving
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 DEADLINE = 60.0
 # What has to be installed for an example to run.
 NEEDED = {
@@ -126,30 +123,14 @@ class Server:
 
 
 @contextmanager
-def serving(example: str) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / f"{example}.py"), "serve", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        server = Server(port)
-        deadline = time.monotonic() + DEADLINE
-        while not server.answers():
-            assert process.poll() is None, f"{example} ended with status {process.returncode}"
-            assert time.monotonic() < deadline, f"{example} does not answer"
-            time.sleep(0.02)
-        yield server
-    finally:
-        process.terminate()
-        process.wait(DEADLINE)
+def running(example: str) -> Iterator[Server]:
+    with serving(example, "serve", answers=lambda port: Server(port).answers()) as port:
+        yield Server(port)
 
 
 @needs("llm_failover")
 def test_the_llm_route_serves() -> None:
-    with serving("llm_failover") as server:
+    with running("llm_failover") as server:
         status, headers, text = server.ask("POST", "/chat")
         assert (status, headers["x-served-by"]) == (200, "north")
         assert text == "north (big) says hello "
@@ -163,7 +144,7 @@ def test_the_llm_route_serves() -> None:
 
 @needs("payments_flask")
 def test_the_payment_view_serves() -> None:
-    with serving("payments_flask") as server:
+    with running("payments_flask") as server:
         assert json.loads(server.ask("POST", "/pay/1")[2]) == {"charges": "1", "host": "east"}
 
         server.ask("PUT", "/hosts/east/fail")
@@ -174,7 +155,7 @@ def test_the_payment_view_serves() -> None:
 
 @needs("fanout_aiohttp")
 def test_the_page_serves() -> None:
-    with serving("fanout_aiohttp") as server:
+    with running("fanout_aiohttp") as server:
         assert json.loads(server.ask("GET", "/page")[2])["reviews"] == "the reviews"
 
         server.ask("PUT", "/services/reviews/fail")
