@@ -6,12 +6,15 @@ import asyncio
 import selectors
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from recloser.testing import ManualClock
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 # No test is judged by the clock on the wall.
 settings.register_profile(
@@ -50,6 +53,17 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._manual()
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """Do it here and now: a thread takes real time, in which the loop would see nothing to do."""
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 @pytest.fixture
