@@ -13,7 +13,7 @@ from math import isfinite
 from random import Random
 from typing import Any
 
-from hypothesis import settings, target
+from hypothesis import seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -50,6 +50,8 @@ LEGAL = {
     (State.CLOSED, State.HALF_OPEN): {"manual"},
 }
 seen: Counter[str] = Counter()
+# Of three rounds about one misses an edge or a rule.
+ROUNDS = 12
 
 
 class Raising:
@@ -278,16 +280,22 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 def test_invariants_hold_and_every_edge_is_reached() -> None:
+    edges = {f"{before.value}-{after.value}" for before, after in LEGAL}
+    rules = {"failures", "retry_after", "look_again", "probe_failed", "recovered"}
     seen.clear()
 
-    run_state_machine_as_test(
-        BreakerMachine,
-        settings=settings(max_examples=80, stateful_step_count=40, derandomize=True),
-    )
+    # What Hypothesis draws depends on all modules that are loaded, since it borrows constants from
+    # them. So one round may be hollow, and in any row of the matrix another one.
+    for number in range(ROUNDS):
+        run_state_machine_as_test(
+            seed(number)(BreakerMachine),
+            settings=settings(max_examples=80, stateful_step_count=40, database=None),
+        )
+        missing = (edges | rules) - set(seen)
+        if not missing and seen["open-half_open"] >= 20:
+            break
 
-    edges = {f"{before.value}-{after.value}" for before, after in LEGAL}
-    assert edges <= set(seen), "the run was hollow: not every edge was reached"
-    assert {"failures", "retry_after", "look_again", "probe_failed", "recovered"} <= set(seen)
+    assert not missing, "the rounds were hollow"
     assert seen["open-half_open"] >= 20
 
 
