@@ -244,6 +244,7 @@ class HttpxPromises:
             ("https://api.example.org:8443/", "api.example.org:8443"),
             ("https://user:secret@API.example.org/", "api.example.org"),
             ("http://[::1]:8080/", "[::1]:8080"),
+            ("https://bücher.example/", "xn--bcher-kva.example"),
             ("http://[::1]/", "[::1]"),
             ("/nowhere", ""),
         ],

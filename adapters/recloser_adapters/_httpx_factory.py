@@ -94,10 +94,13 @@ AnswerT = TypeVar("AnswerT", covariant=True)
 def by_host(request: Request) -> str:
     """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
     url = request.url
-    host = url.host
+    # What its `host` and `port` read from, in all versions of both libraries, at a third of the
+    # price. Here an international name is always as it is sent: `xn--...`.
+    parts: URL = getattr(url, "_uri_reference", url)
+    host = parts.host
+    port = parts.port
     if ":" in host:
         host = f"[{host}]"
-    port = url.port
     return host if port is None else f"{host}:{port}"
 
 

@@ -403,6 +403,7 @@ def test_a_refusal_cannot_be_a_response_here() -> None:
         ("https://api.example.org:8443/", "api.example.org:8443"),
         ("https://user:secret@API.example.org/", "api.example.org"),
         ("http://[::1]:8080/", "[::1]:8080"),
+        ("https://bücher.example/", "xn--bcher-kva.example"),
     ],
 )
 async def test_the_key_by_host_is_the_host_and_a_port_that_is_unusual(url: str, key: str) -> None:

@@ -304,6 +304,7 @@ def test_a_refusal_within_is_not_counted_by_a_guard_around(registry: Registry) -
         ("https://api.example.org:8443/?q=http://x:1/", "api.example.org:8443"),
         ("https://user:se@cret@API.example.org/", "api.example.org"),
         ("http://[::1]:8080/", "[::1]:8080"),
+        ("https://bücher.example/", "xn--bcher-kva.example"),
         ("http://api.example.org?q=a@b", "api.example.org"),
     ],
 )
