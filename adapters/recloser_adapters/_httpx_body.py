@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Any
+from types import CoroutineType
+from typing import Any, Self
 
-from recloser_adapters._outbound_body import BodyWatch, Ticket
+from recloser import LoosePermit
+from recloser_adapters._outbound_body import BodyWatch
 
 
-class SyncBody:
+class SyncBody(LoosePermit):
     """A response body that ends its call: by its end, its close or its failure.
 
-    Closed early it is a success, as `BodyWatch` has it: this is the same, at half the price.
+    Closed early it is a success, as `BodyWatch` has it: this is the same, at half the price. It is
+    the permit of its call as well: one object less for each.
     """
 
-    def __init__(self, stream: Any, ticket: Ticket) -> None:
-        self._stream = stream
-        self._ticket = ticket
+    __slots__ = ("stream",)
+
+    stream: Any
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            yield from self.stream
         except GeneratorExit:
-            self._ticket.success()
+            self.success()
             raise
         except BaseException as error:
-            self._ticket.end_by_error(error)
+            self.end_by_error(error)
             raise
-        self._ticket.success()
+        self.success()
 
     def close(self) -> None:
         """Close it: the call ends here, if it had not ended before."""
-        self._ticket.success()
-        self._stream.close()
+        self.success()
+        self.stream.close()
 
 
 class SyncWatchedBody:
@@ -62,32 +65,38 @@ class SyncWatchedBody:
         self._stream.close()
 
 
-class AsyncBody:
-    """A response body that ends its call: by its end, its close or its failure."""
+class AsyncBody(LoosePermit):
+    """A response body that ends its call: by its end, its close or its failure.
 
-    def __init__(self, stream: Any, ticket: Ticket) -> None:
-        self._stream = stream
-        self._ticket = ticket
+    It is its own iterator. An async generator is entered into a list of its event loop, which
+    would cost a short body as much as all else that is done to its call.
+    """
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        chunks = self._stream.__aiter__()
+    __slots__ = ("_chunks", "stream")
+
+    stream: Any
+    _chunks: AsyncIterator[bytes]
+
+    def __aiter__(self) -> Self:
+        self._chunks = self.stream.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            async for chunk in chunks:
-                yield chunk
-        except GeneratorExit:
-            self._ticket.success()
-            await _finish(chunks)
-            raise
+            # One step of a loop: half the price of catching a StopAsyncIteration.
+            async for chunk in self._chunks:
+                return chunk
         except BaseException as error:
-            self._ticket.end_by_error(error)
-            await _finish(chunks)
+            self.end_by_error(error)
             raise
-        self._ticket.success()
+        self.success()
+        raise StopAsyncIteration
 
-    async def aclose(self) -> None:
+    def aclose(self) -> CoroutineType[Any, Any, None]:
         """Close it: the call ends here, if it had not ended before."""
-        self._ticket.success()
-        await self._stream.aclose()
+        self.success()
+        closing: CoroutineType[Any, Any, None] = self.stream.aclose()
+        return closing
 
 
 class AsyncWatchedBody:

@@ -171,7 +171,8 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         local_errors: What a transport raises for the caller's own mistakes and for a full pool.
         transport_errors: What a transport raises for all that happens on the wire.
         fixed_body: The class of a request body that runs no code of the user's.
-        body: What replaces the stream of a response whose headers said all is well.
+        body: The permit of a call, which replaces the stream of a response whose headers said that
+            all is well.
         watched_body: What replaces it where the body has a say, too.
         refusal_class: The refusal as an error of the library.
         response_class: The library's response.
@@ -239,15 +240,16 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         outbound = self.outbound
         try:
             if (
-                response.status_code < 400
-                and response.status_code != 101
+                isinstance(ticket, self.body)
+                and 200 <= response.status_code < 400
                 and outbound.classify is None
                 and not response.is_closed
                 and not _is_event_stream(response.headers)
             ):
                 # The usual answer, without the detour.
                 ticket.mark()
-                response.stream = self.body(response.stream, ticket)
+                ticket.stream = response.stream
+                response.stream = ticket
             elif REFUSED in response.extensions:
                 ticket.ignore()
             else:
@@ -282,7 +284,7 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
 
     def handle_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request)
+        ticket = self.outbound.admit(request, self.body)
         if isinstance(ticket, BreakerOpenError):
             return self.refused(request, ticket)
         try:
@@ -315,7 +317,7 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
 
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request)
+        ticket = self.outbound.admit(request, self.body)
         if isinstance(ticket, BreakerOpenError):
             return self.refused(request, ticket)
         try:

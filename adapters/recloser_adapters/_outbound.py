@@ -33,6 +33,7 @@ from recloser_adapters._outbound_body import (
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+AnyPermit = TypeVar("AnyPermit", bound=Permit)
 
 
 class ClientBreakerOpenError(BreakerOpenError):
@@ -203,15 +204,22 @@ class Outbound(Generic[RequestT, ResponseT]):
             self.registry.fault("key function", error)
             return self._by_host(request)
 
-    def admit(self, request: RequestT) -> Ticket | BreakerOpenError:
-        """Ask for admission; a refusal comes as the error that it is, unraised."""
+    def admit(
+        self, request: RequestT, kind: type[AnyPermit]
+    ) -> AnyPermit | Ticket | BreakerOpenError:
+        """Ask for admission by a permit of some kind.
+
+        Returns:
+            That permit, or another ticket where nobody guards the call or somebody wants to hear
+            of its end; a refusal comes as the error that it is, unraised.
+        """
         try:
             key = self._key or self._key_of(request)
             # Without a host the client will say what is wrong with the URL.
             if not key:
                 return _UNGUARDED
             breaker = self.registry[key]
-            permit = breaker.try_acquire()
+            permit = breaker._admit(kind)
             if permit is None:
                 return breaker.refusal()
         except Exception as error:

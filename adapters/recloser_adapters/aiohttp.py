@@ -24,7 +24,7 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from recloser import BreakerOpenError, Outcome, Registry
+from recloser import BreakerOpenError, LoosePermit, Outcome, Registry
 from recloser_adapters._aiohttp_content import WIRE, watch_content
 from recloser_adapters._outbound import ClientBreakerOpenError, Exchange, Outbound
 from recloser_adapters._outbound_body import Ticket
@@ -120,7 +120,7 @@ class BreakerMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request)
+        ticket = self.outbound.admit(request, LoosePermit)
         if isinstance(ticket, BreakerOpenError):
             return self._refused(request, ticket)
         queued = [False]

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import requests
 from requests.adapters import BaseAdapter
 
-from recloser import BreakerOpenError, Outcome, Registry
+from recloser import BreakerOpenError, LoosePermit, Outcome, Registry
 from recloser_adapters._outbound import (
     ClientBreakerOpenError,
     Exchange,
@@ -141,7 +141,7 @@ class BreakerAdapter(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request)
+        ticket = self.outbound.admit(request, LoosePermit)
         if isinstance(ticket, BreakerOpenError):
             return self._refused(request, ticket)
         try:

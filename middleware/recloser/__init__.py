@@ -7,7 +7,7 @@ from recloser._errors import BreakerOpenError, RecloserError
 from recloser._events import Listener, Mode, Reason, State, Transition
 from recloser._metrics import Metrics
 from recloser._outcome import Outcome
-from recloser._permit import Permit
+from recloser._permit import LoosePermit, Permit
 from recloser._policy import Policy
 from recloser._registry import Registry
 from recloser._retry_after import parse_retry_after
@@ -21,6 +21,7 @@ __all__ = [
     "Fate",
     "Leg",
     "Listener",
+    "LoosePermit",
     "Metrics",
     "Mode",
     "Outcome",

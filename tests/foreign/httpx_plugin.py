@@ -66,26 +66,26 @@ def _guard_async(kind: Any) -> None:
 
 def _make_a_mistake(control: str) -> None:
     async def not_closed(self: Any) -> None:
-        self._ticket.success()
+        self.success()
 
     def altered(self: Any) -> Iterator[bytes]:
-        yield from self._stream
+        yield from self.stream
         yield b"!"
 
     async def altered_async(self: Any) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
+        async for chunk in self.stream:
             yield chunk
         yield b"!"
 
     def silent(self: Any) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            yield from self.stream
         except Exception:
             return
 
     async def silent_async(self: Any) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream:
+            async for chunk in self.stream:
                 yield chunk
         except Exception:
             return
@@ -93,7 +93,7 @@ def _make_a_mistake(control: str) -> None:
     replaced: dict[str, dict[tuple[type, str], Any]] = {
         "": {},
         "unclosed": {
-            (SyncBody, "close"): lambda self: self._ticket.success(),
+            (SyncBody, "close"): lambda self: self.success(),
             (AsyncBody, "aclose"): not_closed,
         },
         "altered": {(SyncBody, "__iter__"): altered, (AsyncBody, "__aiter__"): altered_async},
