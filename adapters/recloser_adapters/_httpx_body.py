@@ -6,15 +6,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from types import CoroutineType
 from typing import Any, Self
 
-from recloser import LoosePermit
-from recloser_adapters._outbound_body import BodyWatch
+from recloser_adapters._outbound_body import BodyWatch, Call
 
 
-class SyncBody(LoosePermit):
+class SyncBody(Call):
     """A response body that ends its call: by its end, its close or its failure.
 
-    Closed early it is a success, as `BodyWatch` has it: this is the same, at half the price. It is
-    the permit of its call as well: one object less for each.
+    It is the permit of its call as well: one object less for each.
     """
 
     __slots__ = ("stream",)
@@ -48,9 +46,7 @@ class SyncWatchedBody:
     def __iter__(self) -> Iterator[bytes]:
         watch = self._watch
         try:
-            for chunk in self._stream:
-                watch.chunk(chunk)
-                yield chunk
+            yield from watch.heard(self._stream)
         except GeneratorExit:
             watch.closed()
             raise
@@ -65,7 +61,7 @@ class SyncWatchedBody:
         self._stream.close()
 
 
-class AsyncBody(LoosePermit):
+class AsyncBody(Call):
     """A response body that ends its call: by its end, its close or its failure.
 
     It is its own iterator. An async generator is entered into a list of its event loop, which

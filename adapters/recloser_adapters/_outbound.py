@@ -24,16 +24,19 @@ from recloser import (
 )
 from recloser_adapters._outbound_body import (
     BodyWatch,
+    Call,
+    OwnWatch,
     QuotaWatch,
+    StreamWatch,
     Ticket,
     Unguarded,
     end,
-    watch_success,
+    is_event_stream,
 )
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
-AnyPermit = TypeVar("AnyPermit", bound=Permit)
+CallT = TypeVar("CallT", bound=Call)
 
 
 class ClientBreakerOpenError(BreakerOpenError):
@@ -70,9 +73,11 @@ class Exchange:
 
 
 _UNGUARDED: Ticket = Unguarded()
+# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+_SUCCESS = Outcome.SUCCESS
 
 
-class Reported:
+class Reported(OwnWatch):
     """A permit that tells, once, how its call ended."""
 
     def __init__(
@@ -204,9 +209,7 @@ class Outbound(Generic[RequestT, ResponseT]):
             self.registry.fault("key function", error)
             return self._by_host(request)
 
-    def admit(
-        self, request: RequestT, kind: type[AnyPermit]
-    ) -> AnyPermit | Ticket | BreakerOpenError:
+    def admit(self, request: RequestT, kind: type[CallT]) -> CallT | Ticket | BreakerOpenError:
         """Ask for admission by a permit of some kind.
 
         Returns:
@@ -290,15 +293,19 @@ class Outbound(Generic[RequestT, ResponseT]):
             status: Its status.
             headers: Its headers.
         """
-        outcome = Outcome.of_upstream_status(status)
+        outcome = _SUCCESS if status < 400 else Outcome.of_upstream_status(status)
         if self.classify is not None:
             outcome = self.overruled(response, outcome)
-        if outcome is Outcome.SUCCESS:
+        if outcome is _SUCCESS:
             if status == 101:
                 # What follows is another protocol, with no end to wait for.
                 ticket.success()
                 return None
-            return watch_success(ticket, headers, sse_errors=self.sse_errors)
+            if is_event_stream(headers.get("content-type", "")):
+                readable = headers.get("content-encoding", "identity") == "identity"
+                return StreamWatch(ticket, sse_errors=self.sse_errors and readable)
+            ticket.mark()
+            return ticket
         retry_after = parse_retry_after(headers)
         if outcome is Outcome.THROTTLED and retry_after is None:
             return QuotaWatch(ticket, headers.get("content-encoding", ""))

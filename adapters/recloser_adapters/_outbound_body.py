@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from recloser import Outcome
+from recloser import LoosePermit, Outcome
 
 # OpenAI and Anthropic say with these that money is used up: no wait of seconds will heal it.
 _QUOTA = re.compile(
@@ -23,8 +23,36 @@ _ERROR_EVENT = re.compile(rb'[\r\n](?:event: ?error[\r\n]|data: ?\{ ?"error" ?: 
 _LONGEST_EVENT = 24  # bytes of the longest match, so that one split over two chunks is seen
 
 
-class Ticket(Protocol):
-    """What an adapter does with a permit; `Permit` is one."""
+class BodyWatch(Protocol):
+    """What an adapter tells of a body."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether the verdict depends on what the body says."""
+        ...
+
+    def begun(self) -> None:
+        """The first piece of the body came."""
+
+    def chunk(self, data: bytes) -> None:
+        """A piece of the body came."""
+
+    def heard(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """The pieces of the body, each of which is a `chunk` before it is passed on."""
+        ...
+
+    def eof(self) -> None:
+        """The body is complete."""
+
+    def closed(self) -> None:
+        """The caller closed it, at whatever point."""
+
+    def failed(self, error: BaseException, *, local: bool = False) -> None:
+        """Reading it raised; `local` if that was no fault of the callee."""
+
+
+class Ticket(BodyWatch, Protocol):
+    """What an adapter does with a permit, and what watches the body of a good answer."""
 
     def mark(self) -> None:
         """Take the latency here."""
@@ -50,7 +78,50 @@ class Ticket(Protocol):
         """End it with what the call raised."""
 
 
-class Unguarded:
+class OwnWatch:
+    """The half of a ticket that watches the body.
+
+    A caller who closes early has had its answer: that is a success, and the usual end of an
+    OpenAI stream, which nobody reads beyond `[DONE]`.
+    """
+
+    __slots__ = ()
+
+    reads: bool = False
+
+    def begun(self) -> None:
+        """The first piece of the body came."""
+
+    def chunk(self, data: bytes) -> None:
+        """A piece of the body came."""
+
+    def heard(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """There is nothing to hear."""
+        return chunks
+
+    def eof(self: Ticket) -> None:
+        """The body is complete."""
+        self.success()
+
+    def closed(self: Ticket) -> None:
+        """The caller closed it, at whatever point."""
+        self.success()
+
+    def failed(self: Ticket, error: BaseException, *, local: bool = False) -> None:
+        """Reading it raised; `local` if that was no fault of the callee."""
+        if local:
+            self.ignore()
+        else:
+            self.end_by_error(error)
+
+
+class Call(OwnWatch, LoosePermit):
+    """The permit of a call that ends with its body: one object for both."""
+
+    __slots__ = ()
+
+
+class Unguarded(OwnWatch):
     """The ticket of a call that no breaker guards: nothing happens."""
 
     def mark(self, *args: object, **kwargs: object) -> None:
@@ -76,60 +147,27 @@ def end(
             ticket.cancel()
 
 
-def watch_success(ticket: Ticket, headers: Mapping[str, str], *, sse_errors: bool) -> BodyWatch:
-    """What watches the body of a good answer, whose headers came now."""
-    if is_event_stream(headers.get("content-type", "")):
-        readable = headers.get("content-encoding", "identity") == "identity"
-        return StreamWatch(ticket, sse_errors=sse_errors and readable)
-    ticket.mark()
-    return BodyWatch(ticket)
-
-
 def is_event_stream(content_type: str) -> bool:
     """Whether a content type is that of server-sent events."""
     return content_type[:17].lower() == "text/event-stream"
 
 
-class BodyWatch:
-    """Ends a call with its body: at its end, or when it is closed, fails or is cancelled.
-
-    A caller who closes early has had its answer: that is a success, and the usual end of an
-    OpenAI stream, which nobody reads beyond `[DONE]`.
-    """
+class _Listener:
+    """A watch that hears what the body says."""
 
     __slots__ = ("_ticket",)
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
 
-    @property
-    def reads(self) -> bool:
-        """Whether the verdict depends on what the body says."""
-        return False
-
-    def begun(self) -> None:
-        """The first piece of the body came."""
-
-    def chunk(self, data: bytes) -> None:
-        """A piece of the body came."""
-
-    def eof(self) -> None:
-        """The body is complete."""
-        self._ticket.success()
-
-    def closed(self) -> None:
-        """The caller closed it, at whatever point."""
-        self._ticket.success()
-
-    def failed(self, error: BaseException, *, local: bool = False) -> None:
-        """Reading it raised; `local` if that was no fault of the callee."""
-        if local:
-            self._ticket.ignore()
-        else:
-            self._ticket.end_by_error(error)
+    def heard(self: BodyWatch, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The pieces of the body, each of which is a `chunk` before it is passed on."""
+        for chunk in chunks:
+            self.chunk(chunk)
+            yield chunk
 
 
-class StreamWatch(BodyWatch):
+class StreamWatch(_Listener):
     """An event stream: latency is its first chunk, and an error event is a failure if asked for.
 
     The headers of a stream say that somebody listens; only the first chunk is an answer.
@@ -166,6 +204,10 @@ class StreamWatch(BodyWatch):
         else:
             self._tail = seen[-_LONGEST_EVENT:]
 
+    def eof(self) -> None:
+        """The body is complete."""
+        self._ticket.success()
+
     def closed(self) -> None:
         """Closed before anything came, it was given up; afterwards it had served."""
         if self._begun:
@@ -173,8 +215,12 @@ class StreamWatch(BodyWatch):
         else:
             self._ticket.cancel()
 
+    def failed(self, error: BaseException, *, local: bool = False) -> None:
+        """Reading it raised."""
+        self._ticket.failed(error, local=local)
 
-class QuotaWatch(BodyWatch):
+
+class QuotaWatch(_Listener):
     """A 429 without Retry-After: its body tells an exhausted quota from a brief limit."""
 
     __slots__ = ("_encoding", "_seen")
@@ -188,6 +234,9 @@ class QuotaWatch(BodyWatch):
     def reads(self) -> bool:
         """It always looks for the code."""
         return True
+
+    def begun(self) -> None:
+        """A 429 has its latency from its headers."""
 
     def chunk(self, data: bytes) -> None:
         """Keep the beginning of the body."""

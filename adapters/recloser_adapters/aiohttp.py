@@ -24,10 +24,10 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from recloser import BreakerOpenError, LoosePermit, Outcome, Registry
+from recloser import BreakerOpenError, Outcome, Registry
 from recloser_adapters._aiohttp_content import WIRE, watch_content
 from recloser_adapters._outbound import ClientBreakerOpenError, Exchange, Outbound
-from recloser_adapters._outbound_body import Ticket
+from recloser_adapters._outbound_body import Call, Ticket
 
 __all__ = [
     "BreakerMiddleware",
@@ -120,7 +120,7 @@ class BreakerMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request, LoosePermit)
+        ticket = self.outbound.admit(request, Call)
         if isinstance(ticket, BreakerOpenError):
             return self._refused(request, ticket)
         queued = [False]

@@ -22,7 +22,7 @@ from typing import Any, Literal, Self
 import requests
 from requests.adapters import BaseAdapter
 
-from recloser import BreakerOpenError, LoosePermit, Outcome, Registry
+from recloser import BreakerOpenError, Outcome, Registry
 from recloser_adapters._outbound import (
     ClientBreakerOpenError,
     Exchange,
@@ -30,7 +30,7 @@ from recloser_adapters._outbound import (
     refusal_body,
     refusal_headers,
 )
-from recloser_adapters._outbound_body import BodyWatch, Ticket
+from recloser_adapters._outbound_body import BodyWatch, Call, Ticket
 
 __all__ = [
     "BreakerAdapter",
@@ -141,7 +141,7 @@ class BreakerAdapter(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request, LoosePermit)
+        ticket = self.outbound.admit(request, Call)
         if isinstance(ticket, BreakerOpenError):
             return self._refused(request, ticket)
         try:
@@ -193,7 +193,10 @@ class BreakerAdapter(BaseAdapter):
             outbound = self.outbound
             watch = outbound.judge(ticket, response, response.status_code, response.headers)
             if watch is not None:
-                response.raw = _WatchedRaw(response.raw, watch)
+                watched = _new(_WatchedRaw)
+                _set_raw(watched, response.raw)
+                _set_watch(watched, watch)
+                response.raw = watched
         except Exception as fault:
             self.outbound.registry.fault("outbound verdict", fault)
 
@@ -230,10 +233,6 @@ class _WatchedRaw:
     _raw: Any
     _watch: BodyWatch
 
-    def __init__(self, raw: object, watch: BodyWatch) -> None:
-        object.__setattr__(self, "_raw", raw)
-        object.__setattr__(self, "_watch", watch)
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
 
@@ -254,9 +253,7 @@ class _WatchedRaw:
         """Yield the body in pieces; this is how requests reads it."""
         watch = self._watch
         try:
-            for chunk in self._raw.stream(*args, **kwargs):
-                watch.chunk(chunk)
-                yield chunk
+            yield from watch.heard(self._raw.stream(*args, **kwargs))
         except GeneratorExit:
             watch.closed()
             raise
@@ -304,11 +301,9 @@ class _WatchedRaw:
             self._watch.eof()
 
     def __iter__(self) -> Iterator[bytes]:
-        chunks = iter(self._raw)
+        chunks = self._watch.heard(iter(self._raw))
         try:
-            for chunk in chunks:
-                self._watch.chunk(chunk)
-                yield chunk
+            yield from chunks
         except GeneratorExit:
             self._watch.closed()
             raise
@@ -332,6 +327,12 @@ class _WatchedRaw:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+# Past its own `__setattr__`, and an `__init__` would double the price.
+_new = object.__new__
+_set_raw: Callable[[_WatchedRaw, object], None] = vars(_WatchedRaw)["_raw"].__set__
+_set_watch: Callable[[_WatchedRaw, BodyWatch], None] = vars(_WatchedRaw)["_watch"].__set__
 
 
 def wrap_session(
