@@ -9,15 +9,24 @@ from typing import Any, Self
 from recloser_adapters._outbound_body import BodyWatch, Call
 
 
-class SyncBody(Call):
+class Body(Call):
     """A response body that ends its call: by its end, its close or its failure.
 
     It is the permit of its call as well: one object less for each.
+
+    Attributes:
+        stream: The body that it passes on; given to it once the headers are there.
     """
 
     __slots__ = ("stream",)
 
     stream: Any
+
+
+class SyncBody(Body):
+    """The sync half."""
+
+    __slots__ = ()
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -61,16 +70,15 @@ class SyncWatchedBody:
         self._stream.close()
 
 
-class AsyncBody(Call):
-    """A response body that ends its call: by its end, its close or its failure.
+class AsyncBody(Body):
+    """The async half.
 
     It is its own iterator. An async generator is entered into a list of its event loop, which
-    would cost a short body as much as all else that is done to its call.
+    costs a short body more than all that is done here.
     """
 
-    __slots__ = ("_chunks", "stream")
+    __slots__ = ("_chunks",)
 
-    stream: Any
     _chunks: AsyncIterator[bytes]
 
     def __aiter__(self) -> Self:

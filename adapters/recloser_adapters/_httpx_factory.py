@@ -7,15 +7,13 @@ it sees them through protocols, and each adapter completes its classes with its 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from recloser import BreakerOpenError, Outcome, Registry
 from recloser_adapters._httpx_body import (
-    AsyncBody,
     AsyncWatchedBody,
-    SyncBody,
+    Body,
     SyncWatchedBody,
 )
 from recloser_adapters._outbound import (
@@ -31,11 +29,6 @@ REFUSED = "recloser.refused"
 """In the extensions of a response that we made up: an outer breaker must not count it."""
 
 OnRefuse = Literal["raise", "response"]
-
-# Names as they came, names in lower case, and values, all as bytes, in all versions of both
-# libraries. `headers.get()` decodes each of them, and would be the dearest step of a guarded call.
-# (Not by vars(): an object that was asked for its dictionary is slower ever after.)
-_raw_items: Callable[[object], Any] = attrgetter("_list")
 
 
 class URL(Protocol):
@@ -184,7 +177,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
     local_errors: ClassVar[tuple[type[BaseException], ...]]
     transport_errors: ClassVar[tuple[type[BaseException], ...]]
     fixed_body: ClassVar[type]
-    body: ClassVar[type[SyncBody | AsyncBody]]
+    body: ClassVar[type[Body]]
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]]
     refusal_class: ClassVar[type[ClientBreakerOpenError]]
     response_class: ClassVar[Callable[..., Any]]
@@ -240,7 +233,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         outbound = self.outbound
         try:
             if (
-                isinstance(ticket, self.body)
+                isinstance(ticket, Body)
                 and 200 <= response.status_code < 400
                 and outbound.classify is None
                 and not response.is_closed
@@ -345,10 +338,12 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         await self.wrapped.__aexit__(exc_type, exc_value, traceback)
 
 
-def _is_event_stream(headers: Mapping[str, str]) -> bool:
+def _is_event_stream(headers: Any) -> bool:
     """Whether the headers announce server-sent events."""
     try:
-        for _, name, value in _raw_items(headers):
+        # Names as they came, names in lower case, and values, all as bytes, in all versions of both
+        # libraries. `headers.get()` decodes each of them, and would be the dearest step of a call.
+        for _, name, value in headers._list:
             if name == b"content-type":
                 return bool(value[:17].lower() == b"text/event-stream")
     except (AttributeError, TypeError, ValueError):

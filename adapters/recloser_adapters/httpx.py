@@ -32,6 +32,7 @@ from recloser_adapters._failover_plan import ANY_PROVIDER, REPEATABLE, LLMEndpoi
 from recloser_adapters._httpx_body import (
     AsyncBody,
     AsyncWatchedBody,
+    Body,
     SyncBody,
     SyncWatchedBody,
 )
@@ -116,7 +117,7 @@ class BreakerTransport(SyncTransport[httpx.Request, httpx.Response], httpx.BaseT
     local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
     transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
     fixed_body: ClassVar[type] = httpx.ByteStream
-    body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
+    body: ClassVar[type[Body]] = _SyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _SyncWatchedBody
     refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
     response_class: ClassVar[Callable[..., Any]] = httpx.Response
@@ -130,7 +131,7 @@ class AsyncBreakerTransport(
     local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
     transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
     fixed_body: ClassVar[type] = httpx.ByteStream
-    body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
+    body: ClassVar[type[Body]] = _AsyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _AsyncWatchedBody
     refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
     response_class: ClassVar[Callable[..., Any]] = httpx.Response
