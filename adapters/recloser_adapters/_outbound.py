@@ -99,6 +99,8 @@ class Reported(OwnWatch):
         self._permit.success()
         self._report(Outcome.SUCCESS)
 
+    eof = closed = success
+
     def failure(
         self, error: BaseException | str | None = None, *, retry_after: float | None = None
     ) -> None:

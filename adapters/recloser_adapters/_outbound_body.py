@@ -79,10 +79,10 @@ class Ticket(BodyWatch, Protocol):
 
 
 class OwnWatch:
-    """The half of a ticket that watches the body.
+    """The half of a ticket that watches the body of a good answer.
 
-    A caller who closes early has had its answer: that is a success, and the usual end of an
-    OpenAI stream, which nobody reads beyond `[DONE]`.
+    For the other half its end and its close are its success. A caller who closes early has had its
+    answer: that is the usual end of an OpenAI stream, which nobody reads beyond `[DONE]`.
     """
 
     __slots__ = ()
@@ -99,14 +99,6 @@ class OwnWatch:
         """There is nothing to hear."""
         return chunks
 
-    def eof(self: Ticket) -> None:
-        """The body is complete."""
-        self.success()
-
-    def closed(self: Ticket) -> None:
-        """The caller closed it, at whatever point."""
-        self.success()
-
     def failed(self: Ticket, error: BaseException, *, local: bool = False) -> None:
         """Reading it raised; `local` if that was no fault of the callee."""
         if local:
@@ -120,6 +112,8 @@ class Call(OwnWatch, LoosePermit):
 
     __slots__ = ()
 
+    eof = closed = LoosePermit.success
+
 
 class Unguarded(OwnWatch):
     """The ticket of a call that no breaker guards: nothing happens."""
@@ -127,7 +121,7 @@ class Unguarded(OwnWatch):
     def mark(self, *args: object, **kwargs: object) -> None:
         """Do nothing."""
 
-    success = failure = throttled = ignore = cancel = end_by_error = mark
+    success = eof = closed = failure = throttled = ignore = cancel = end_by_error = mark
 
 
 def end(

@@ -249,11 +249,13 @@ class _WatchedRaw:
     def __class__(self, kind: type) -> None:
         raise TypeError("a watched response stays one")
 
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+    def stream(
+        self, amt: int | None = 65536, decode_content: bool | None = None
+    ) -> Iterator[bytes]:
         """Yield the body in pieces; this is how requests reads it."""
         watch = self._watch
         try:
-            yield from watch.heard(self._raw.stream(*args, **kwargs))
+            yield from watch.heard(self._raw.stream(amt, decode_content))
         except GeneratorExit:
             watch.closed()
             raise
