@@ -86,10 +86,13 @@ AnswerT = TypeVar("AnswerT", covariant=True)
 
 def by_host(request: Request) -> str:
     """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
-    url = request.url
-    # What its `host` and `port` read from, in all versions of both libraries, at a third of the
-    # price. Here an international name is always as it is sent: `xn--...`.
-    parts: URL = getattr(url, "_uri_reference", url)
+    url: Any = request.url
+    try:
+        # What its `host` and `port` read from, in all versions of both libraries, at a third of the
+        # price. Here an international name is always as it is sent: `xn--...`.
+        parts: URL = url._uri_reference
+    except AttributeError:
+        parts = url
     host = parts.host
     port = parts.port
     if ":" in host:

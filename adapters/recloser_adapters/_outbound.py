@@ -192,6 +192,7 @@ class Outbound(Generic[RequestT, ResponseT]):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be a callable, not {hook!r}")
         self.registry: Registry = registry if registry is not None else Registry()
+        self._breakers = self.registry._breakers
         self.on_refuse = on_refuse
         self.classify = classify
         self.sse_errors: bool = bool(sse_errors)
@@ -223,7 +224,8 @@ class Outbound(Generic[RequestT, ResponseT]):
             # Without a host the client will say what is wrong with the URL.
             if not key:
                 return _UNGUARDED
-            breaker = self.registry[key]
+            # One frame less than registry[key], for a key that is known.
+            breaker = self._breakers.get(key) or self.registry[key]
             permit = breaker._admit(kind)
             if permit is None:
                 return breaker.refusal()
