@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -253,6 +254,11 @@ class HttpxPromises:
         self, lib: Any, adapter: Any, url: str, key: str
     ) -> None:
         assert adapter.by_host(lib.Request("GET", url)) == key
+
+    def test_the_key_by_host_can_do_without_what_is_private(self, adapter: Any) -> None:
+        public = SimpleNamespace(url=SimpleNamespace(host="::1", port=8080))
+
+        assert adapter.by_host(public) == "[::1]:8080"
 
     @pytest.mark.parametrize("name", ["Content-Type", "content-type", "CONTENT-TYPE"])
     def test_an_event_stream_is_known_by_its_type(self, lib: Any, name: str) -> None:

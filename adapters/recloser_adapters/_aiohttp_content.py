@@ -131,10 +131,12 @@ class WatchedContent:
         self._watch.failed(error, local=local)
 
     def _saw(self, data: bytes) -> None:
+        # Each once: where a class has a `__getattr__`, looking an attribute up costs 50 ns.
+        content, watch = self._content, self._watch
         if data:
-            self._watch.chunk(data)
-        if self._content.at_eof():
-            self._watch.eof()
+            watch.chunk(data)
+        if content.at_eof():
+            watch.eof()
 
 
 class _Pieces(AsyncIterator[T]):
