@@ -41,7 +41,7 @@ __all__ = [
 _LOCAL = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
 # Whether the call of this context waits for a free connection of its own session.
-_queued: ContextVar[list[bool] | None] = ContextVar("recloser_queued", default=None)
+_queued: ContextVar[bool] = ContextVar("recloser_queued", default=False)
 
 
 class BreakerOpenConnectionError(ClientBreakerOpenError, aiohttp.ClientConnectionError):
@@ -123,15 +123,15 @@ class BreakerMiddleware:
         ticket = self.outbound.admit(request, Call)
         if isinstance(ticket, BreakerOpenError):
             return self._refused(request, ticket)
-        queued = [False]
-        token = _queued.set(queued)
+        # Another call of this context may have been cut off while it waited.
+        _queued.set(False)
         try:
             response = await handler(request)
         except BaseException as error:
-            self._end_by_error(ticket, error, queued=queued[0])
+            self._end_by_error(ticket, error, queued=_queued.get())
+            # A call around this one, whose handler made it, does not wait.
+            _queued.set(False)
             raise
-        finally:
-            _queued.reset(token)
         self._watch(ticket, response)
         return response
 
@@ -187,13 +187,11 @@ def _is_of_request_body(error: Exception) -> bool:
 
 
 async def _wait_begins(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
-    if (queued := _queued.get()) is not None:
-        queued[0] = True
+    _queued.set(True)
 
 
 async def _wait_ends(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
-    if (queued := _queued.get()) is not None:
-        queued[0] = False
+    _queued.set(False)
 
 
 def wrap_session(
