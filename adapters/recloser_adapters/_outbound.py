@@ -192,7 +192,7 @@ class Outbound(Generic[RequestT, ResponseT]):
             if hook is not None and not callable(hook):
                 raise TypeError(f"{name} must be a callable, not {hook!r}")
         self.registry: Registry = registry if registry is not None else Registry()
-        self._breakers = self.registry._breakers
+        self._known = self.registry.get
         self.on_refuse = on_refuse
         self.classify = classify
         self.sse_errors: bool = bool(sse_errors)
@@ -225,8 +225,8 @@ class Outbound(Generic[RequestT, ResponseT]):
             if not key:
                 return _UNGUARDED
             # One frame less than registry[key], for a key that is known.
-            breaker = self._breakers.get(key) or self.registry[key]
-            permit = breaker._admit(kind)
+            breaker = self._known(key) or self.registry[key]
+            permit = breaker.try_acquire(kind)
             if permit is None:
                 return breaker.refusal()
         except Exception as error:

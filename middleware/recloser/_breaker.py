@@ -10,7 +10,7 @@ from math import inf
 from random import random as default_random
 from threading import RLock
 from types import CoroutineType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
 
 from recloser import _blocks, _reasons
 from recloser._circuit import Circuit
@@ -115,16 +115,22 @@ class Breaker:
 
     # Admission
 
-    def try_acquire(self) -> Permit | None:
+    @overload
+    def try_acquire(self) -> Permit | None: ...
+
+    @overload
+    def try_acquire(self, kind: type[AnyPermit]) -> AnyPermit | None: ...
+
+    def try_acquire(self, kind: type[Permit] = LoosePermit) -> Permit | None:
         """Ask for admission of one call.
+
+        Args:
+            kind: The class of the permit, for one with slots of its own. Derive it from
+                `LoosePermit`, unless it is sure to be ended; it is made without arguments.
 
         Returns:
             The permit, or None if the call is refused: see `refusal()`.
         """
-        return self._admit(LoosePermit)
-
-    def _admit(self, kind: type[AnyPermit]) -> AnyPermit | None:
-        """Give out a permit of some kind, or None: the call is refused."""
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
         token = next(calls.tokens)
@@ -203,7 +209,7 @@ class Breaker:
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
-        permit = self._admit(LoosePermit)
+        permit = self.try_acquire()
         if permit is None:
             raise self.refusal()
         return permit

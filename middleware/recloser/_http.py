@@ -265,7 +265,7 @@ class Gate:
             around = request.get(PERMIT)
             if around is not None and _guards(around, breaker):
                 return None  # the same call, seen a second time
-            permit = breaker._admit(kind)
+            permit = breaker.try_acquire(kind)
             if permit is None:
                 return breaker if self._enforces else None
             permit._outer = around

@@ -45,6 +45,7 @@ class Registry:
         ValueError: `max_keys` is below 1, or the mode unknown.
 
     Attributes:
+        get: Finds the breaker of a key, or None if there is none, at the cost of a dict's look-up.
         evicted: Breakers dropped to make room.
         overflowed: Look-ups answered with the shared breaker.
     """
@@ -79,6 +80,7 @@ class Registry:
         self._mode = Mode(mode)
         self._hub = Hub()
         self._breakers: dict[str, Breaker] = {}
+        self.get: Callable[[str], Breaker | None] = self._breakers.get
         # Calls asked for of each key when eviction last came by.
         self._seen: dict[str, int] = {}
         # Reentrant: a finalizer, run by the collector inside of it, may ask for a breaker.
