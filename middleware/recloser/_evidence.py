@@ -15,7 +15,7 @@ often than once in N calls (Lorden 1971; with estimates made beforehand, Lorden 
 
 from __future__ import annotations
 
-from math import log, sqrt
+from math import log
 
 from recloser._policy import Policy
 
@@ -23,20 +23,24 @@ GOOD, SLOW, FAILED = range(3)
 # How slow a slow call was: only its end tells. In flight past the threshold it is merely overdue.
 OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 
-# Depths of a run that are told apart: a bad call goes one deeper, a good one comes up by one, so
-# that a few good ones among the bad do not hide a run. What comes next is learned by the depth
-# and by whether the last call was good: row 0 is outside of any run, then come the rows after a
-# bad call, then those after a good one.
+# Depths of a run that are told apart: a bad call goes two deeper, a good one comes up by one, so
+# that good ones among the bad do not hide a run. Calls end in another order than they began, and
+# with one up for one down every second call of a run looked like the first of a new one: keys
+# whose slow calls come in runs opened three times as often. What comes next is learned by the
+# depth and by whether the last call was good: row 0 is outside of any run, then come the rows
+# after a bad call, then those after a good one.
 _DEEPEST = 4
+_PLUNGE = 2
+# Runs of one key differ, by as much as if each row had been learned from so many bad calls: the
+# share of bad ones in this run is corrected by what it shows, the more the longer it gets. Without
+# that, keys in runs opened by chance 13 times in a million calls; with 14 once, and with 8 an
+# outage in which 60 % fail took a third more calls to notice where 10 % are normal.
+_SPREAD = 14.0
 # How many calls the prior weighs: 50 forget it within a minute of modest traffic. In a run it is
 # what was learned one call less deep, and it weighs less, since runs are few: a key whose bad
 # calls come in runs must be able to show it.
 _PRIOR_CALLS = 50.0
 _PRIOR_RUNS = 14.0
-# Standard errors by which what was learned errs on the side of "that is normal". At 1 an outage
-# in which 60 % fail took a third more calls to notice, at 0 keys opened twice as often while
-# they still learned how long their runs are.
-_CAUTION = 0.5
 # Nothing is learned to be better than this: a key that never failed would trip on one failure
 # (smartcb#3).
 _FLOOR = 0.005
@@ -51,6 +55,13 @@ _ALIKE = 0.25
 # Generations of the latency history after which half of what was learned here is forgotten. Runs
 # are rare: to know how long they get takes many more calls than to know a median.
 _MEMORY = 10
+# Calls after which what was taken for normal is learned. Before that it may have been the
+# beginning of an outage, and is forgotten when it opens: learned at once, outages taught that
+# they are normal, until the twentieth in a row took a hundred times as long to notice.
+_DOUBTFUL_CALLS = 128
+# Before it has seen so many good calls a key learns at once: where 20 % fail it opened in its
+# first minute.
+_YOUNG = 1024
 # How many calls an expectation weighs.
 _EXPECTED = 100.0
 # Calls below the rate threshold after which suspicion is taken for normal, if not for good.
@@ -62,7 +73,7 @@ _DECIDED = 256
 # Ends of slow calls: those slow only, and those very slow. A tuple, which fresh keys share.
 _NO_ENDS = (0.0, 0.0)
 # What is held back while nothing is suspicious, shared by all keys; nothing is ever put in.
-_NONE_HELD: dict[tuple[int, int], int] = {}
+_NONE_HELD: dict[tuple[int, int], float] = {}
 
 
 class Evidence:
@@ -84,7 +95,10 @@ class Evidence:
         "_at",
         "_counts",
         "_depth",
+        "_doubtful",
+        "_doubtful_since",
         "_ends",
+        "_expected_bad",
         "_faded_at",
         "_held",
         "_held_ends",
@@ -107,11 +121,14 @@ class Evidence:
         self.enough = log(policy.false_trip_interval)
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
+        # Calls taken for normal, but not learned yet, and how many were `quiet` before them.
+        self._doubtful = _NONE_HELD
+        self._doubtful_since = 0.0
         # Calls learned of, by row and kind, but for those in `quiet`.
         self._counts: dict[tuple[int, int], float] = {}
-        # Shares of slow and of failed calls by row, and of how many calls that was learned; drawn
-        # from the counts when a vote wants them, until the next refresh.
-        self._shares: dict[int, tuple[float, float, float]] = {}
+        # Shares of slow and of failed calls by row, drawn from the counts when a vote wants them,
+        # until the next refresh.
+        self._shares: dict[int, tuple[float, float]] = {}
         # Slow calls learned of whose end was seen.
         self._ends = _NO_ENDS
         self._at = 0.0
@@ -122,6 +139,7 @@ class Evidence:
     def clear(self) -> None:
         """Drop the suspicion and all that was held back under it."""
         self._depth = self._row = 0
+        self._doubtful = _NONE_HELD
         self._end_suspicion()
 
     def _end_suspicion(self) -> None:
@@ -129,6 +147,8 @@ class Evidence:
         self.calls = 0
         self.bad = 0
         self.slow = 0
+        # How many bad ones normal would have among the calls since suspicion began.
+        self._expected_bad = 0.0
         self.idle = self._depth == 0
         self._drop_held()
 
@@ -162,12 +182,13 @@ class Evidence:
         if self._learned() > _MEMORY * policy.history_size:
             self._faded_at = now
             self.quiet *= 0.5
+            self._doubtful_since *= 0.5
             self._counts = {place: 0.5 * count for place, count in self._counts.items()}
             slow_only, very_slow = self._ends
             self._ends = 0.5 * slow_only, 0.5 * very_slow
 
-    def _share(self, row: int) -> tuple[float, float, float]:
-        """Shares of slow and of failed calls in a row, and of how many calls that was learned."""
+    def _share(self, row: int) -> tuple[float, float]:
+        """Shares of slow and of failed calls in a row, 0.0-1.0."""
         known = self._shares.get(row)
         if known is not None:
             return known
@@ -177,40 +198,51 @@ class Evidence:
             total = weight = _PRIOR_CALLS
             total += self.quiet
         else:
-            slow, failed, _ = self._share(0 if row == 1 + _DEEPEST else row - 1)
+            slow, failed = self._share(0 if row == 1 + _DEEPEST else row - 1)
             total = weight = _PRIOR_RUNS
         slow_calls, failed_calls = counts.get((row, SLOW), 0.0), counts.get((row, FAILED), 0.0)
         total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
         slow = max((slow_calls + weight * slow) / total, _FLOOR)
         failed = max((failed_calls + weight * failed) / total, _FLOOR)
-        self._shares[row] = known = slow, failed, total
+        self._shares[row] = known = slow, failed
         return known
 
     def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
         """Take shares of the calls for slow and very slow: a new threshold says so."""
+        self._learn_doubtful()
         total = self._learned() or 1.0
         shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
         for (_, kind), count in self._counts.items():
             shares[kind] += count / total
         failed, slow = shares[FAILED], max(shares[SLOW], slow)
         self.quiet = _EXPECTED * max(1.0 - failed - slow, 0.0)
+        self._doubtful_since = self.quiet
         self._counts = {(0, SLOW): _EXPECTED * slow, (0, FAILED): _EXPECTED * failed}
         self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
         self.refresh(now)
 
     def learn_run(self, now: float) -> None:
         """Take the suspicion for normal: the opening it caused was wrong or momentary."""
-        self._learn_held()
+        self._learn_doubtful()
+        self._take_for_normal()
+        self._learn_doubtful()
         self.refresh(now)
 
-    def _learn_held(self) -> None:
-        counts = self._counts
+    def _take_for_normal(self) -> None:
         self.quiet += self._held.pop((0, GOOD), 0)
-        for place, count in self._held.items():
-            counts[place] = counts.get(place, 0.0) + count
+        if self.quiet - self._doubtful_since >= _DOUBTFUL_CALLS:
+            self._learn_doubtful()
+        self._doubtful = _sum(self._doubtful, self._held)
+        if self.quiet < _YOUNG:
+            self._learn_doubtful()
         (slow_only, very_slow), held = self._ends, self._held_ends
         self._ends = slow_only + held[0], very_slow + held[1]
         self._drop_held()
+
+    def _learn_doubtful(self) -> None:
+        self._counts = _sum(self._counts, self._doubtful)
+        self._doubtful = _NONE_HELD
+        self._doubtful_since = self.quiet
 
     # Votes
 
@@ -249,7 +281,7 @@ class Evidence:
         ):
             return False
         # Back to normal; or worse than it was, but not bad enough to refuse calls: so be it.
-        self._learn_held()
+        self._take_for_normal()
         self._end_suspicion()
         if patient:
             self.refresh(now)
@@ -273,6 +305,8 @@ class Evidence:
             self.surprise *= 0.5 ** (silence / self.half_life)
         self._at = now
         row = self._row
+        normal = self._normal_odds(row, kind)
+        self._expected_bad += sum(self._share(row))
         good = (self.calls - self.bad + _OUTAGE_GOOD) / (self.calls + _OUTAGE_CALLS)
         odds = good = min(good, 1.0 - self._policy.failure_rate_threshold)
         if kind == GOOD:
@@ -283,28 +317,29 @@ class Evidence:
             odds = (1.0 - good) * (alike + _ALIKE) / (self.bad + 2.0 * _ALIKE)
             self.bad += 1
             self.slow += kind == SLOW
-            self._depth = self._row = min(self._depth + 1, _DEEPEST)
+            self._depth = self._row = min(self._depth + _PLUNGE, _DEEPEST)
             self.idle = False
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
-        self._add(log(odds / self._normal_odds(row, kind)) if odds > 0.0 else -self.enough)
+        self._add(log(odds / normal) if odds > 0.0 else -self.enough)
         if self._held is _NONE_HELD:
             self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
     def _normal_odds(self, row: int, kind: int) -> float:
-        slow, failed, calls = self._share(row)
-        slow, failed = _cautious(slow, calls), _cautious(failed, calls)
-        scale = min(1.0, 0.99 / (slow + failed))
+        slow, failed = self._share(row)
+        bad = slow + failed
+        this_run = (self.bad + _SPREAD) / (self._expected_bad + _SPREAD)
+        scale = min(this_run, 0.99 / bad)
         if kind == GOOD:
-            return 1.0 - scale * (slow + failed)
+            return 1.0 - scale * bad
         return scale * (slow if kind == SLOW else failed)
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE
         odds = alike / (sum(self._held_ends) + 2.0 * _ALIKE)
         calls = sum(self._ends) + _PRIOR_RUNS
-        very = _cautious((self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls, calls)
+        very = (self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls
         self._add(log(odds / (very if how == VERY_SLOW else 1.0 - very)))
         self._held_ends = _one_more(self._held_ends, how)
 
@@ -317,6 +352,7 @@ def _one_more(ends: tuple[float, float], how: int) -> tuple[float, float]:
     return (slow_only + 1.0, very_slow) if how == SLOW_ONLY else (slow_only, very_slow + 1.0)
 
 
-def _cautious(share: float, calls: float) -> float:
-    # It matters while little is known and fades by itself.
-    return min(share + _CAUTION * sqrt(share * (1.0 - share) / calls), 0.99)
+def _sum(
+    some: dict[tuple[int, int], float], more: dict[tuple[int, int], float]
+) -> dict[tuple[int, int], float]:
+    return {place: some.get(place, 0.0) + more.get(place, 0.0) for place in {**some, **more}}
