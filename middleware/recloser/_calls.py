@@ -130,6 +130,11 @@ class Calls:
             self.older = [*self.older, self.overdue]
             self.overdue = _NO_CALLS
 
+    def missing(self, first: int) -> int:
+        """Calls from token `first` on that have no vote any more and have not come back."""
+        older = sum(token >= first for calls in self.older for token in calls.copy())
+        return len(self.overdue) + older
+
     def catch_up(self) -> list[float]:
         """Take out the latencies that are in `recent`."""
         latencies = self.recent.copy()

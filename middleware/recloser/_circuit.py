@@ -18,6 +18,7 @@ asks for a decision calls `catch_up` before it and `settle` after it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from math import ceil, inf
 from operator import mul
 
@@ -26,6 +27,7 @@ from recloser._baseline import Baseline
 from recloser._calls import Calls
 from recloser._events import Reason, State, Transition
 from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
+from recloser._foresight import foresee
 from recloser._outage import Outage
 from recloser._outcome import Outcome
 from recloser._policy import Policy
@@ -50,6 +52,11 @@ _LONG_SILENCE = 10.0
 # Very slow is slower than this many thresholds. 1.5 and 3 told real faults from everyday slowness
 # less well.
 _VERY_SLOW_RATIO = 2.0
+# In flight for longer than this share of the slow threshold, a call is late. From 0.5 on the first
+# second after an idle night, twice as slow, opened it three times as often.
+_LATE = 0.6
+# Shares of the threshold between two looks at late calls.
+_LOOK_EVERY = 1.0 / 32.0
 # A latency that was accepted hovers at the threshold: this many more slow calls than were seen
 # when it was accepted are still no news. Without the margin a lasting 3.5x step flapped.
 _HOVERING = 0.15
@@ -171,6 +178,8 @@ class Circuit:
         if self.state is _CLOSED:
             if now >= self._check_at:
                 self._count_overdue(now)
+                if self.state is _CLOSED and self.evidence.is_settled:
+                    self._foresee(token, now)
             admitted = self.state is _CLOSED
         else:
             admitted = (now >= self.look_at or self.state is _HALF_OPEN) and self._admits_probe(now)
@@ -203,6 +212,8 @@ class Circuit:
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.baseline.threshold, self.generation
+        # A call that starts from now on is overdue no sooner than this.
+        self._check_at = now + threshold
         while (oldest := calls.oldest()) is not None:
             token, started = oldest
             if started + threshold > now:
@@ -213,8 +224,30 @@ class Circuit:
             self._judge_overdue(token, started, now)
             if self.generation != generation:
                 return
-        # A call that starts from now on is overdue no sooner than this.
-        self._check_at = now + threshold
+
+    def _foresee(self, token: int, now: float) -> None:
+        """Weigh the calls that are late, though not overdue yet, and tell when to do so again.
+
+        Args:
+            token: The next call; all that have a lower one have begun.
+            now: Seconds.
+        """
+        threshold = self.baseline.threshold
+        in_flight = [*self.calls.in_flight.copy().items()]
+        few = self._policy.min_failures
+        # Fewer late calls than this say nothing.
+        last_of_few = in_flight[few - 1][1] if len(in_flight) >= few else now
+        late_at = last_of_few + _LATE * threshold
+        self._check_at = min(self._check_at, max(late_at, now + _LOOK_EVERY * threshold))
+        if late_at > now or self._stalls.excuses(in_flight[0][1], now):
+            return
+        late = [*takewhile(lambda call: call[1] + _LATE * threshold <= now, in_flight)]
+        began_since = token - 1 - late[-1][0]
+        came_back = began_since - (len(in_flight) - len(late))
+        ages = [(each, now - started) for each, started in late if each not in self.calls.marked]
+        slow = foresee(self.evidence, self._policy, ages, came_back, self.baseline.history)
+        if slow and self.evidence.take_for_slow(slow, now):
+            self._trip(now)
 
     def _judge_overdue(self, token: int, started: float, now: float) -> None:
         marked = self.calls.marked.get(token, inf)
@@ -459,7 +492,8 @@ class Circuit:
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
         before = self.baseline.median
-        level = outage.new_normal(now, before, len(self.calls.overdue), self._rate)
+        missing = self.calls.missing(outage.first_token)
+        level = outage.new_normal(now, before, missing, self._rate)
         if level is None:
             return False
         if outage.is_severe(level, before):

@@ -33,9 +33,12 @@ _DEEPEST = 4
 _PLUNGE = 2
 # Runs of one key differ, by as much as if each row had been learned from so many bad calls: the
 # share of bad ones in this run is corrected by what it shows, the more the longer it gets. Without
-# that, keys in runs opened by chance 13 times in a million calls; with 14 once, and with 8 an
+# that, keys in runs opened by chance 13 times in a million calls; with 14 once, and with 10 an
 # outage in which 60 % fail took a third more calls to notice where 10 % are normal.
 _SPREAD = 14.0
+# But no run is taken to have fewer good calls than this share of the usual ones: without it a key
+# that stays bad with 0.8 opened after 640 failures in a row, with it after 120.
+_LEAST_GOOD = 0.5
 # How many calls the prior weighs: 50 forget it within a minute of modest traffic. In a run it is
 # what was learned one call less deep, and it weighs less, since runs are few: a key whose bad
 # calls come in runs must be able to show it.
@@ -43,7 +46,7 @@ _PRIOR_CALLS = 50.0
 _PRIOR_RUNS = 14.0
 # Nothing is learned to be better than this: a key that never failed would trip on one failure
 # (smartcb#3).
-_FLOOR = 0.005
+FLOOR = 0.005
 # Share of the slow calls that are very slow, before anything was learned; it weighs as much as a
 # run's prior.
 _PRIOR_VERY_SLOW = 0.25
@@ -89,6 +92,8 @@ class Evidence:
         calls: Calls since suspicion began.
         bad: Bad ones of them.
         slow: Those of the bad that were slow and did not fail.
+        expected_bad: How many bad ones normal would have among them.
+        late: Those of the slow that were taken for slow before they were overdue.
     """
 
     __slots__ = (
@@ -98,7 +103,6 @@ class Evidence:
         "_doubtful",
         "_doubtful_since",
         "_ends",
-        "_expected_bad",
         "_faded_at",
         "_held",
         "_held_ends",
@@ -108,8 +112,10 @@ class Evidence:
         "bad",
         "calls",
         "enough",
+        "expected_bad",
         "half_life",
         "idle",
+        "late",
         "quiet",
         "since",
         "slow",
@@ -147,14 +153,24 @@ class Evidence:
         self.calls = 0
         self.bad = 0
         self.slow = 0
-        # How many bad ones normal would have among the calls since suspicion began.
-        self._expected_bad = 0.0
+        self.late = 0
+        self.expected_bad = 0.0
         self.idle = self._depth == 0
         self._drop_held()
 
     def _drop_held(self) -> None:
         self._held = _NONE_HELD
         self._held_ends = _NO_ENDS
+
+    @property
+    def depth(self) -> int:
+        """How deep in a run the last call was, 0 outside of any."""
+        return self._depth
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether so much was learned that it can be relied upon."""
+        return self.quiet >= _YOUNG
 
     @property
     def bad_rate(self) -> float:
@@ -187,7 +203,7 @@ class Evidence:
             slow_only, very_slow = self._ends
             self._ends = 0.5 * slow_only, 0.5 * very_slow
 
-    def _share(self, row: int) -> tuple[float, float]:
+    def share(self, row: int) -> tuple[float, float]:
         """Shares of slow and of failed calls in a row, 0.0-1.0."""
         known = self._shares.get(row)
         if known is not None:
@@ -198,12 +214,12 @@ class Evidence:
             total = weight = _PRIOR_CALLS
             total += self.quiet
         else:
-            slow, failed = self._share(0 if row == 1 + _DEEPEST else row - 1)
+            slow, failed = self.share(0 if row == 1 + _DEEPEST else row - 1)
             total = weight = _PRIOR_RUNS
         slow_calls, failed_calls = counts.get((row, SLOW), 0.0), counts.get((row, FAILED), 0.0)
         total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
-        slow = max((slow_calls + weight * slow) / total, _FLOOR)
-        failed = max((failed_calls + weight * failed) / total, _FLOOR)
+        slow = max((slow_calls + weight * slow) / total, FLOOR)
+        failed = max((failed_calls + weight * failed) / total, FLOOR)
         self._shares[row] = known = slow, failed
         return known
 
@@ -287,6 +303,16 @@ class Evidence:
             self.refresh(now)
         return True
 
+    def take_for_slow(self, tokens: list[int], now: float) -> bool:
+        """Count calls that are as good as slow, and enough to open; tell whether they do."""
+        if self.idle:
+            self.since = tokens[0]
+        for _ in tokens:
+            self._count(SLOW, now)
+        self.late = len(tokens)
+        self.surprise = self.enough
+        return self.is_enough
+
     @property
     def is_enough(self) -> bool:
         """Whether the evidence suffices to open."""
@@ -306,7 +332,7 @@ class Evidence:
         self._at = now
         row = self._row
         normal = self._normal_odds(row, kind)
-        self._expected_bad += sum(self._share(row))
+        self.expected_bad += sum(self.share(row))
         good = (self.calls - self.bad + _OUTAGE_GOOD) / (self.calls + _OUTAGE_CALLS)
         odds = good = min(good, 1.0 - self._policy.failure_rate_threshold)
         if kind == GOOD:
@@ -317,7 +343,7 @@ class Evidence:
             odds = (1.0 - good) * (alike + _ALIKE) / (self.bad + 2.0 * _ALIKE)
             self.bad += 1
             self.slow += kind == SLOW
-            self._depth = self._row = min(self._depth + _PLUNGE, _DEEPEST)
+            self._depth = self._row = deeper(self._depth)
             self.idle = False
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
@@ -327,13 +353,23 @@ class Evidence:
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
     def _normal_odds(self, row: int, kind: int) -> float:
-        slow, failed = self._share(row)
-        bad = slow + failed
-        this_run = (self.bad + _SPREAD) / (self._expected_bad + _SPREAD)
-        scale = min(this_run, 0.99 / bad)
-        if kind == GOOD:
-            return 1.0 - scale * bad
-        return scale * (slow if kind == SLOW else failed)
+        slow, failed = self.normal_shares(row, self.bad, self.expected_bad)
+        return (1.0 - slow - failed, slow, failed)[kind]
+
+    def normal_shares(self, row: int, bad: float, expected: float) -> tuple[float, float]:
+        """Shares of slow and of failed calls in a row, in a run that has shown some bad ones.
+
+        Args:
+            row: 0 outside of any run.
+            bad: Bad calls of this run so far.
+            expected: How many were to be expected.
+        """
+        slow, failed = self.share(row)
+        usual = min(slow + failed, 0.99)
+        this_run = (bad + _SPREAD) / (expected + _SPREAD)
+        scale = min(this_run, (1.0 - _LEAST_GOOD * (1.0 - usual)) / usual)
+        scale *= usual / (slow + failed)
+        return scale * slow, scale * failed
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE
@@ -345,6 +381,11 @@ class Evidence:
 
     def _add(self, weight: float) -> None:
         self.surprise = min(max(self.surprise + weight, 0.0), self.enough)
+
+
+def deeper(depth: int) -> int:
+    """The depth, and row, after one more bad call."""
+    return min(depth + _PLUNGE, _DEEPEST)
 
 
 def _one_more(ends: tuple[float, float], how: int) -> tuple[float, float]:

@@ -32,8 +32,10 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
     failed = round(evidence.bad - evidence.slow)
     slow = round(evidence.slow)
     parts: list[str] = []
-    if slow:
-        parts.append(f"{slow} {slower_than(baseline, policy)}")
+    if slow > evidence.late:
+        parts.append(f"{slow - evidence.late} {slower_than(baseline, policy)}")
+    if evidence.late:
+        parts.append(f"{evidence.late} in flight for so long that they are as good as slow")
     if failed:
         parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
     rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
@@ -48,6 +50,7 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
             "calls": evidence.calls,
             "bad": evidence.bad,
             "slow": evidence.slow,
+            "late": evidence.late,
             "bad_rate": evidence.bad_rate,
             "normal_bad_rate": evidence.normal_bad_rate,
             "surprise": evidence.surprise,

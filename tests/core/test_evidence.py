@@ -127,7 +127,7 @@ def test_chance_opens_no_more_often_than_asked(normal: tuple[float, float], seed
     assert openings <= 1.5 * calls / interval
 
 
-@pytest.mark.parametrize(("normal", "most"), [((0.01, 0.01), 6), ((0.1, 0.1), 12), (IN_RUNS, 60)])
+@pytest.mark.parametrize(("normal", "most"), [((0.01, 0.01), 6), ((0.1, 0.1), 12), (IN_RUNS, 90)])
 def test_an_outage_is_noticed_in_a_number_of_calls_that_fits_what_is_normal(
     normal: tuple[float, float], most: int
 ) -> None:
