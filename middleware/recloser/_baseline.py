@@ -28,6 +28,8 @@ class Baseline:
     Attributes:
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
+        reference: The typical latency a generation ago, in seconds; the same while there is but
+            one. What creeps up has not moved it yet.
         sigma: Scale of the log latency; 0.0 while nothing is known.
     """
 
@@ -37,6 +39,7 @@ class Baseline:
         "_previous",
         "_since",
         "median",
+        "reference",
         "sigma",
         "threshold",
     )
@@ -51,6 +54,7 @@ class Baseline:
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
         self.median = 0.0
+        self.reference = 0.0
         self.sigma = 0.0
         self.threshold = self._policy.slow_ceiling
 
@@ -84,6 +88,8 @@ class Baseline:
         if history.total < policy.min_history:
             return
         self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
+        older = self._previous or history
+        (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score
         self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)

@@ -99,7 +99,6 @@ class Evidence:
     __slots__ = (
         "_at",
         "_counts",
-        "_depth",
         "_doubtful",
         "_doubtful_since",
         "_ends",
@@ -144,7 +143,7 @@ class Evidence:
 
     def clear(self) -> None:
         """Drop the suspicion and all that was held back under it."""
-        self._depth = self._row = 0
+        self._row = 0
         self._doubtful = _NONE_HELD
         self._end_suspicion()
 
@@ -155,7 +154,7 @@ class Evidence:
         self.slow = 0
         self.late = 0
         self.expected_bad = 0.0
-        self.idle = self._depth == 0
+        self.idle = self._row == 0
         self._drop_held()
 
     def _drop_held(self) -> None:
@@ -165,7 +164,7 @@ class Evidence:
     @property
     def depth(self) -> int:
         """How deep in a run the last call was, 0 outside of any."""
-        return self._depth
+        return self._row if self._row <= _DEEPEST else self._row - _DEEPEST
 
     @property
     def is_settled(self) -> bool:
@@ -336,14 +335,14 @@ class Evidence:
         good = (self.calls - self.bad + _OUTAGE_GOOD) / (self.calls + _OUTAGE_CALLS)
         odds = good = min(good, 1.0 - self._policy.failure_rate_threshold)
         if kind == GOOD:
-            self._depth = depth = max(self._depth - 1, 0)
-            self._row = depth + _DEEPEST if depth else 0
+            depth = self.depth - 1
+            self._row = depth + _DEEPEST if depth > 0 else 0
         else:
             alike = self.slow if kind == SLOW else self.bad - self.slow
             odds = (1.0 - good) * (alike + _ALIKE) / (self.bad + 2.0 * _ALIKE)
             self.bad += 1
             self.slow += kind == SLOW
-            self._depth = self._row = deeper(self._depth)
+            self._row = deeper(self.depth)
             self.idle = False
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.

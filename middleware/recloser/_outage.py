@@ -8,10 +8,13 @@ from recloser._policy import Policy
 
 # An outage that was over at the first look, within seconds, was a run of bad calls.
 _MOMENTARY = 5.0
+# Opened again so soon, it was no recovery, and the patience with slow answers goes on: otherwise a
+# lasting step that was taken for over twice took three times the patience.
+_RELAPSE = 5.0
 # By how much each good probe widens the window until enough of them were good: a round trip
-# triples it. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half a
-# second longer to recover.
-_WIDENING = 2
+# makes four of one. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half
+# a second longer to recover; tripled, one outage harmed 960 calls there instead of 870.
+_WIDENING = 3
 # Answers whose median is how slow the callee is now.
 _ANSWERS = 32
 # Up to the first of these multiples of the normal median a slower callee is served at once; from
@@ -29,6 +32,8 @@ class Outage:
 
     Attributes:
         began: When the breaker opened, in seconds.
+        ended: When it closed; infinite before.
+        slow_since: When it opened first, if this outage is but a relapse.
         first_token: The permit of the first suspicious call. Calls before it say nothing.
         run: Bad calls in the run that opened it; 0 if that was not what did.
         first_look: Whether no round of probes was lost yet.
@@ -46,16 +51,28 @@ class Outage:
         "answers",
         "bad",
         "began",
+        "ended",
         "first_look",
         "first_token",
         "good",
         "run",
+        "slow_since",
         "window",
     )
 
-    def __init__(self, policy: Policy, began: float, first_token: int, run: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        began: float,
+        first_token: int,
+        run: int,
+        before: Outage | None = None,
+    ) -> None:
         self._policy = policy
         self.began = began
+        relapsed = before is not None and began - before.ended < _RELAPSE
+        self.slow_since: float = before.slow_since if before is not None and relapsed else began
+        self.ended: float = inf
         self.first_token = first_token
         self.run = run
         self.first_look = True
@@ -144,7 +161,7 @@ class Outage:
         level = came_back[min(total // 2, len(came_back) - 1)]
         severity = min(max(level / median - _MILD, 0.0) / (_SEVERE - _MILD), 1.0)
         # Not at the first look after the patience is over, but at the last one before.
-        age = now - self.began + self.time_to_next_look(now, rate)
+        age = now - self.slow_since + self.time_to_next_look(now, rate)
         if level > policy.slow_ceiling or age < policy.latency_patience * severity**3:
             return None
         # On a quiet key patience alone would be a handful of probes.
