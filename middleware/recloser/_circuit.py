@@ -491,7 +491,7 @@ class Circuit:
 
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
-        before = self.baseline.median
+        before = self.baseline.reference
         missing = self.calls.missing(outage.first_token)
         level = outage.new_normal(now, before, missing, self._rate)
         if level is None:
@@ -573,7 +573,7 @@ class Circuit:
         return self._outage
 
     def _begin_outage(self, now: float, run: int = 0) -> Outage:
-        self._outage = outage = Outage(self._policy, now, self.evidence.since, run)
+        self._outage = outage = Outage(self._policy, now, self.evidence.since, run, self._outage)
         return outage
 
     def _open(self, now: float, until: float, reason: Reason) -> None:
@@ -584,6 +584,8 @@ class Circuit:
         self.evidence.clear()
         self.held = ()
         self.look_at = 0.0
+        if self._outage is not None:
+            self._outage.ended = now
         self.calls.give_up_overdue()
         self._change(_CLOSED, now, reason)
 
