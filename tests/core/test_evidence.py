@@ -211,3 +211,39 @@ def test_what_comes_to_nothing_is_learned_as_normal() -> None:
 
 def test_enough_is_the_logarithm_of_the_interval() -> None:
     assert Evidence(Policy(false_trip_interval=1e6)).enough == pytest.approx(log(1e6))
+
+
+def test_outages_again_and_again_do_not_teach_that_they_are_normal() -> None:
+    """What was taken for normal just before it opened was the beginning of the outage."""
+    clock, chance = ManualClock(), Random(3)
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+
+    def play(share: float, calls: int) -> int:
+        for call in range(calls):
+            clock.advance(0.02)
+            breaker.record(0.01, success=chance.random() >= share)
+            if breaker.state is State.OPEN:
+                clock.advance(30.0)
+                recover(breaker)
+                return call + 1
+        return calls
+
+    play(0.1, 5_000)
+    needed: list[int] = []
+    for _ in range(60):
+        needed.append(play(0.6, 2_000))
+        play(0.1, 200)
+
+    assert sum(needed[-20:]) / 20 <= 45
+
+
+def test_a_long_run_of_a_key_in_runs_is_still_noticed() -> None:
+    """Runs differ, but none is taken to be so long that nothing would open any more."""
+    breaker = taught(0.01, 0.8, Policy())
+
+    needed = 0
+    while breaker.state is State.CLOSED:
+        breaker.record(0.01, success=False)
+        needed += 1
+
+    assert 40 <= needed <= 160
