@@ -59,8 +59,8 @@ _ALIKE = 0.25
 # are rare: to know how long they get takes many more calls than to know a median.
 _MEMORY = 10
 # Calls after which what was taken for normal is learned. Before that it may have been the
-# beginning of an outage, and is forgotten when it opens: learned at once, outages taught that
-# they are normal, until the twentieth in a row took a hundred times as long to notice.
+# beginning of an outage, and is forgotten when it opens: learned at once, one outage after
+# another taught some keys that this is normal, and took ever longer to notice.
 _DOUBTFUL_CALLS = 128
 # Before it has seen so many good calls a key learns at once: where 20 % fail it opened in its
 # first minute.
@@ -238,7 +238,6 @@ class Evidence:
 
     def learn_run(self, now: float) -> None:
         """Take the suspicion for normal: the opening it caused was wrong or momentary."""
-        self._learn_doubtful()
         self._take_for_normal()
         self._learn_doubtful()
         self.refresh(now)
