@@ -75,8 +75,8 @@ _DECIDED = 256
 
 # Ends of slow calls: those slow only, and those very slow. A tuple, which fresh keys share.
 _NO_ENDS = (0.0, 0.0)
-# What is held back while nothing is suspicious, shared by all keys; nothing is ever put in.
-_NONE_HELD: dict[tuple[int, int], float] = {}
+# What was learned, or is held back, at first: shared by all keys, and nothing is ever put in.
+_NO_COUNTS: dict[tuple[int, int], float] = {}
 
 
 class Evidence:
@@ -127,10 +127,10 @@ class Evidence:
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
         # Calls taken for normal, but not learned yet, and how many were `quiet` before them.
-        self._doubtful = _NONE_HELD
+        self._doubtful = _NO_COUNTS
         self._doubtful_since = 0.0
         # Calls learned of, by row and kind, but for those in `quiet`.
-        self._counts: dict[tuple[int, int], float] = {}
+        self._counts = _NO_COUNTS
         # Shares of slow and of failed calls by row, drawn from the counts when a vote wants them,
         # until the next refresh.
         self._shares: dict[int, tuple[float, float]] = {}
@@ -144,7 +144,7 @@ class Evidence:
     def clear(self) -> None:
         """Drop the suspicion and all that was held back under it."""
         self._row = 0
-        self._doubtful = _NONE_HELD
+        self._doubtful = _NO_COUNTS
         self._end_suspicion()
 
     def _end_suspicion(self) -> None:
@@ -158,7 +158,7 @@ class Evidence:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        self._held = _NONE_HELD
+        self._held = _NO_COUNTS
         self._held_ends = _NO_ENDS
 
     @property
@@ -255,7 +255,7 @@ class Evidence:
 
     def _learn_doubtful(self) -> None:
         self._counts = _sum(self._counts, self._doubtful)
-        self._doubtful = _NONE_HELD
+        self._doubtful = _NO_COUNTS
         self._doubtful_since = self.quiet
 
     # Votes
@@ -346,7 +346,7 @@ class Evidence:
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
         self._add(log(odds / normal) if odds > 0.0 else -self.enough)
-        if self._held is _NONE_HELD:
+        if self._held is _NO_COUNTS:
             self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
