@@ -255,7 +255,9 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
 
     def _watch_closely(self, ticket: Ticket, response: ResponseT) -> None:
         outbound = self.outbound
-        watch = outbound.judge(ticket, response, response.status_code, response.headers)
+        headers = response.headers
+        content_type = headers.get("content-type", "")
+        watch = outbound.judge(ticket, response, response.status_code, headers, content_type)
         if watch is None:
             return
         if response.is_closed:

@@ -287,7 +287,12 @@ class Outbound(Generic[RequestT, ResponseT]):
             self.registry.fault("outbound verdict", fault)
 
     def judge(
-        self, ticket: Ticket, response: ResponseT, status: int, headers: Mapping[str, str]
+        self,
+        ticket: Ticket,
+        response: ResponseT,
+        status: int,
+        headers: Mapping[str, str],
+        content_type: str,
     ) -> BodyWatch | None:
         """End a call at its headers if they decide, else return what watches its body.
 
@@ -296,6 +301,8 @@ class Outbound(Generic[RequestT, ResponseT]):
             response: What `classify` is shown.
             status: Its status.
             headers: Its headers.
+            content_type: The one of them that is always looked at, at what the client's headers
+                cost least.
         """
         outcome = _SUCCESS if status < 400 else Outcome.of_upstream_status(status)
         if self.classify is not None:
@@ -305,7 +312,7 @@ class Outbound(Generic[RequestT, ResponseT]):
                 # What follows is another protocol, with no end to wait for.
                 ticket.success()
                 return None
-            if is_event_stream(headers.get("content-type", "")):
+            if is_event_stream(content_type):
                 readable = headers.get("content-encoding", "identity") == "identity"
                 return StreamWatch(ticket, sse_errors=self.sse_errors and readable)
             ticket.mark()

@@ -156,7 +156,9 @@ class BreakerMiddleware:
                 ticket.mark()
                 ticket.success()
                 return
-            watch = outbound.judge(ticket, response, response.status, response.headers)
+            headers = response.headers
+            content_type = headers.get("content-type", "")
+            watch = outbound.judge(ticket, response, response.status, headers, content_type)
             if watch is not None:
                 watch_content(response, watch)
         except Exception as fault:
