@@ -209,7 +209,8 @@ class Evidence:
             return known
         counts = self._counts
         if row == 0:
-            slow = failed = 0.5 * self._policy.normal_bad_rate
+            # Which kind it will be nobody knows yet.
+            slow = failed = self._policy.normal_bad_rate
             total = weight = _PRIOR_CALLS
             total += self.quiet
         else:

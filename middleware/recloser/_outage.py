@@ -11,12 +11,14 @@ _MOMENTARY = 5.0
 # Opened again so soon, it was no recovery, and the patience with slow answers goes on: otherwise a
 # lasting step that was taken for over twice took three times the patience.
 _RELAPSE = 5.0
-# By how much each good probe widens the window until enough of them were good: a round trip
-# makes four of one. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half
-# a second longer to recover; tripled, one outage harmed 960 calls there instead of 870.
-_WIDENING = 3
-# Answers whose median is how slow the callee is now.
+# By how much each good probe widens the window until enough of them were good: a round trip makes
+# five of one. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half a
+# second longer to recover; tripled, one outage harmed 960 calls there instead of 850.
+_WIDENING = 4
+# Answers whose median is how slow the callee is now: this many to twice as many.
 _ANSWERS = 32
+# Fewer answers have no median: of a 5x slow-down the first few to come back were taken for a 3x one.
+_FEWEST = 16
 # Up to the first of these multiples of the normal median a slower callee is served at once; from
 # the second on that takes all of `latency_patience`. In between the patience grows with the third
 # power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
@@ -150,9 +152,9 @@ class Outage:
             rate: Calls asked for per second.
         """
         policy = self._policy
-        answers = self.answers[-_ANSWERS:]
+        answers = self.answers
         total = len(answers) + missing
-        if median <= 0.0 or total < policy.min_failures or self._is_stale(now):
+        if median <= 0.0 or total < _FEWEST or self._is_stale(now):
             return None
         came_back = sorted(answer for answer in answers if answer < inf)
         if len(came_back) < policy.success_rate_threshold * total:
