@@ -29,7 +29,9 @@ class Baseline:
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
         reference: The typical latency a generation ago, in seconds; the same while there is but
-            one. What creeps up has not moved it yet.
+            one. What creeps up has not moved it yet. The threshold follows the lower
+            of the two: drawn from the median alone, it crept up with a slow-down that took ten
+            minutes, which let through a third more bad calls.
         sigma: Scale of the log latency; 0.0 while nothing is known.
     """
 
@@ -93,7 +95,7 @@ class Baseline:
         z = policy.failure_threshold_z_score
         self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
-        slow = self.median * ratio
+        slow = min(self.median, self.reference) * ratio
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return
