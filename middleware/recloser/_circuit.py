@@ -166,10 +166,11 @@ class Circuit:
 
     def settle(self, now: float) -> None:
         """Say which of the next calls need no decision."""
-        calls = self.calls
+        check_at = min(self._check_at, now + _CATCH_UP_WITHIN)
+        good_until = self.baseline.threshold if self.evidence.idle else -inf
+        # Asked last, with no call after it: a signal handler may have changed the state until here.
         if self.state is _CLOSED:
-            calls.check_at = min(self._check_at, now + _CATCH_UP_WITHIN)
-            calls.good_until = self.baseline.threshold if self.evidence.idle else -inf
+            self.calls.check_at, self.calls.good_until = check_at, good_until
 
     # Admission
 

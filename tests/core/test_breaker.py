@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from math import inf, nan
@@ -15,6 +16,7 @@ import pytest
 
 import recloser
 from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State
+from recloser import _circuit
 from recloser.testing import ManualClock, RecordingListener, no_jitter, open_breaker
 
 
@@ -255,6 +257,37 @@ def test_opening_for_no_time_is_refused(breaker: Breaker, for_: float) -> None:
         breaker.open(for_=for_)
 
     assert breaker.state is State.CLOSED
+
+
+def at_next_call_of(name: str, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
+    """Act once, as a signal handler would, right after the circuit calls a builtin."""
+    builtin = getattr(builtins, name)
+
+    def interrupted(*arguments: Any) -> Any:
+        patch.delattr(_circuit, name)
+        found = builtin(*arguments)
+        act()
+        return found
+
+    patch.setattr(_circuit, name, interrupted, raising=False)
+
+
+@pytest.mark.parametrize("order", ["open", "half_open"])
+def test_an_order_given_while_a_decision_is_settled_holds(
+    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    """A signal handler may give it at any moment."""
+    clock.advance(1.0)
+    at_next_call_of("min", getattr(breaker, order), monkeypatch)
+    breaker.acquire().success()
+    assert not is_closed(breaker)
+
+    if order == "open":
+        assert breaker.try_acquire() is None
+    else:
+        for _ in range(Policy().half_open_requests):
+            breaker.acquire().success()
+        assert is_closed(breaker)
 
 
 # Recovery
