@@ -421,8 +421,9 @@ class Breaker:
                     return
                 self._delivering = True
                 # One at a time: what a listener raises past us loses none of the others.
-                transition, *later = circuit.events
-                circuit.events = tuple(later)
+                # In two steps without a call: in one, a signal handler may add another event.
+                transition = circuit.events[0]
+                circuit.events = circuit.events[1:]
             try:
                 self._hub.deliver(transition)
             finally:

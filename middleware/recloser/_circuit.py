@@ -597,7 +597,9 @@ class Circuit:
         self.generation += 1
         before, self.state, self.reason = self.state, state, reason
         if before is not state:
-            self.events += (Transition(self._key, before, state, reason, self.generation, now),)
+            transition = Transition(self._key, before, state, reason, self.generation, now)
+            # No call while it is read and stored: in one, a signal handler may add another event.
+            self.events += (transition,)
 
     # By hand
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 import recloser
-from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State
-from recloser import _circuit
+from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State, Transition, _circuit
 from recloser.testing import ManualClock, RecordingListener, no_jitter, open_breaker
 
 
@@ -288,6 +287,27 @@ def test_an_order_given_while_a_decision_is_settled_holds(
         for _ in range(Policy().half_open_requests):
             breaker.acquire().success()
         assert is_closed(breaker)
+
+
+def test_no_event_is_lost_to_an_order_given_while_one_is_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal handler may give it at any moment."""
+    registry = Registry(clock=ManualClock(), random=no_jitter)
+    listener = RecordingListener()
+    registry.subscribe(listener)
+    breaker = registry["k"]
+
+    def interrupted(*arguments: Any) -> Transition:
+        monkeypatch.undo()
+        made = Transition(*arguments)
+        breaker.half_open()
+        return made
+
+    monkeypatch.setattr(_circuit, "Transition", interrupted)
+    breaker.open()
+
+    assert {event.after for event in listener.transitions} == {State.OPEN, State.HALF_OPEN}
 
 
 # Recovery
