@@ -14,8 +14,11 @@ from recloser._stall import BEAT_EVERY, StallWatch
 if TYPE_CHECKING:
     import asyncio
 
-# Seconds: a loop that has not beaten for so long was closed, or there is none. Time to look again.
+# Seconds: a loop that has not beaten for so long was closed.
 _GIVEN_UP_AFTER = 1.0
+# Beats after the last call that asked for them. One would not do: the calls that come within a
+# moment of it do not ask.
+_BEATS = 2
 
 
 def keep_pulse(watch: StallWatch, clock: Callable[[], float]) -> None:
@@ -34,20 +37,19 @@ class Pulse:
     knows of a stall before any call that spans it can end.
     """
 
-    __slots__ = ("_clock", "_is_wanted", "_look_at", "_watch")
+    __slots__ = ("_beats_left", "_clock", "_look_at", "_watch")
 
     def __init__(self, watch: StallWatch, clock: Callable[[], float]) -> None:
         self._watch = watch
         self._clock = clock
-        self._is_wanted = False
+        self._beats_left = 0
         self._look_at = -inf
 
     def keep_up(self, now: float) -> None:
-        """Note a call, and begin to beat from the loop of this thread if that is not being done."""
-        self._is_wanted = True
+        """Begin to beat from the loop of this thread, if that is not being done."""
+        self._beats_left = _BEATS
         if now <= self._look_at:
             return
-        self._look_at = now + _GIVEN_UP_AFTER
         # Not imported: that is more than all the rest of what importing recloser.asgi costs, and a
         # server that runs a loop of it has done so.
         asyncio = sys.modules.get("asyncio")
@@ -62,11 +64,11 @@ class Pulse:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         now = self._clock()
-        if not self._is_wanted:
+        if not self._beats_left:
             self._watch.stop()
             self._look_at = -inf
             return
-        self._is_wanted = False
+        self._beats_left -= 1
         self._watch.beat(now)
         self._look_at = now + _GIVEN_UP_AFTER
         loop.call_later(BEAT_EVERY, self._beat, loop)
