@@ -6,6 +6,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from random import random as default_random
 from threading import RLock
@@ -267,7 +268,9 @@ class Breaker:
             self._hub.strange_latencies += 1
             return
         now = self._clock()
-        self._decide(now, self._circuit.record, latency, bool(success), now)
+        # A finalizer or signal handler that interrupts a decision is not heard.
+        with suppress(WithinDecisionError):
+            self._decide(now, self._circuit.record, latency, bool(success), now)
 
     # Whole calls
 

@@ -310,6 +310,20 @@ def test_no_event_is_lost_to_an_order_given_while_one_is_handed_out(
     assert {event.after for event in listener.transitions} == {State.OPEN, State.HALF_OPEN}
 
 
+def test_a_finalizer_may_record_a_call_within_a_decision(clock: ManualClock) -> None:
+    tried: list[None] = []
+
+    def chance() -> float:  # the circuit asks for it while it opens
+        tried.append(breaker.record(0.1, success=False))
+        return 0.5
+
+    breaker = Breaker("k", clock=clock, random=chance)
+    record(breaker, 20, success=False)
+
+    assert tried == [None]
+    assert breaker.state is State.OPEN
+
+
 # Recovery
 
 
