@@ -148,7 +148,6 @@ class Permit:
         now = breaker._clock()
         marked = self._marked
         latency = (now if marked is None else marked) - self.started
-        circuit.calls.marked.pop(token, None)
         if not 0.0 <= latency < LONGEST:
             breaker._hub.strange_latencies += 1
             now, latency = self.started, 0.0
@@ -164,6 +163,8 @@ class Permit:
             breaker._decide(now, circuit.throttle, token, now, wait, rule)
         else:
             breaker._decide(now, circuit.end_without_vote, token, outcome, latency, now)
+        # Not before: until it has ended another thread may ask whether it is overdue.
+        circuit.calls.marked.pop(token, None)
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end.

@@ -164,6 +164,28 @@ def test_a_signal_handler_that_raises_leaves_the_lock_free(
     assert counts(breaker)["success"] == 1
 
 
+def test_a_long_answer_is_not_overdue_while_its_end_is_told(
+    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned(breaker, clock)
+    permit = breaker.acquire()
+    permit.mark()
+    clock.advance(10.0)
+    lock = breaker._lock
+
+    def another_call_is_first() -> Any:
+        monkeypatch.undo()
+        breaker.acquire().success()
+        return lock
+
+    waiting = type("Lock", (), {"__enter__": lambda _: another_call_is_first().__enter__()})
+    waiting.__exit__ = lambda _, *error: lock.__exit__(*error)  # type: ignore[attr-defined]
+    monkeypatch.setattr(breaker, "_lock", waiting())
+    permit.cancel()
+
+    assert breaker.metrics().surprise == 0.0
+
+
 def test_late_results_of_an_older_generation_change_nothing(
     breaker: Breaker, clock: ManualClock
 ) -> None:
