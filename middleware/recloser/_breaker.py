@@ -243,11 +243,17 @@ class Breaker:
     def _finite(self, wait: float) -> float:
         return wait if wait < inf else self.policy.max_open_for
 
-    def _lose(self, token: int, error: Exception) -> None:
-        """The end of a call could not be told: its permit comes back all the same."""
+    def _lose(self, token: int, error: BaseException) -> None:
+        """The end of a call could not be told: its permit comes back all the same.
+
+        Raises:
+            BaseException: The error, if a signal handler wants out.
+        """
+        self._calls.dropped.append(token)
+        if not isinstance(error, Exception):
+            raise error
         if not isinstance(error, WithinDecisionError):
             self._hub.fault("bookkeeping", error)
-        self._calls.dropped.append(token)
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.

@@ -61,12 +61,12 @@ class Permit:
                 return
         except KeyError:
             pass  # its generation is over, or somebody else ended it
-        except Exception as fault:
+        except BaseException as fault:
             breaker._lose(token, fault)
             return
         try:
             self._report(token, _SUCCESS)
-        except Exception as fault:
+        except BaseException as fault:
             breaker._lose(token, fault)
 
     def failure(
@@ -131,7 +131,7 @@ class Permit:
             return
         try:
             self._report(token, outcome, error, retry_after, rule)
-        except Exception as fault:
+        except BaseException as fault:
             self.breaker._lose(token, fault)
 
     def _report(

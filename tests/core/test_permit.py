@@ -186,6 +186,28 @@ def test_a_long_answer_is_not_overdue_while_its_end_is_told(
     assert breaker.metrics().surprise == 0.0
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("where", ["clock", "decision"])
+def test_a_signal_handler_that_raises_at_the_end_of_a_call_keeps_no_permit(
+    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, way: str, where: str
+) -> None:
+    permit = breaker.acquire()
+    clock.advance(100.0)  # slow, or a success is no decision
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    if where == "clock":
+        monkeypatch.setattr(breaker, "_clock", interrupted)
+    else:
+        monkeypatch.setattr(type(breaker._circuit), "catch_up", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        getattr(permit, way)()
+    monkeypatch.undo()
+
+    assert breaker.metrics().in_flight == 0
+
+
 def test_late_results_of_an_older_generation_change_nothing(
     breaker: Breaker, clock: ManualClock
 ) -> None:
