@@ -92,11 +92,11 @@ class Breaker:
         self._hub = _hub if _hub is not None else Hub()
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self._calls = self._circuit.calls
+        self._lock = RLock()
         self.mode = mode
         # Whether this lock is held to change the circuit.
         self._deciding = False
         self._delivering = False
-        self._lock = RLock()
         if _hub is None:
             loose_breakers.add(self)
 
@@ -382,8 +382,10 @@ class Breaker:
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        self._mode = Mode(mode)
-        self._calls.close()
+        mode = Mode(mode)
+        with self._lock:  # or a decision that goes on would be settled in the mode before
+            self._mode = mode
+            self._calls.close()
 
     def metrics(self) -> Metrics:
         """Counts and latencies, all of one moment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -174,3 +175,22 @@ def test_permits_dropped_by_many_threads_all_come_back() -> None:
     metrics = breaker.metrics()
     assert metrics.cancelled == 2_400
     assert metrics.in_flight == 0
+
+
+def test_no_call_has_a_vote_once_it_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock()
+    breaker = Breaker("k", clock=clock)
+    settle = type(breaker._circuit).settle
+    operator = threading.Thread(target=lambda: setattr(breaker, "mode", "disabled"))
+
+    def interrupted(*arguments: Any) -> None:
+        monkeypatch.undo()
+        operator.start()
+        operator.join(0.1)
+        settle(*arguments)
+
+    monkeypatch.setattr(type(breaker._circuit), "settle", interrupted)
+    breaker.acquire().success()
+    operator.join()
+
+    assert breaker.acquire().ended
