@@ -130,6 +130,8 @@ class Exemptions:
         """
         if path in self._exempt.get(method, _NONE):
             return True
+        if path in self.guarded.get(method, _NONE):  # a WebSocket: it has no method to look up
+            return False
         paths = {path, path.removeprefix(root)}
         exempt = any(
             any(match(path) for path in paths)

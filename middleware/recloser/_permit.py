@@ -39,8 +39,8 @@ class Permit:
     _marked: float | None
     _outer: Permit | None
 
-    # Made by Breaker.try_acquire() through __new__ and plain stores, which leaves the order of
-    # stores, and further slots, to subclasses.
+    # Made and filled by Breaker._admit() with plain stores: an __init__ would cost each call one
+    # more frame. Further slots are left to subclasses.
 
     def success(self) -> None:
         """The callee answered."""
