@@ -79,9 +79,9 @@ class Baseline:
         self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
         self.refresh(now)
 
-    def learn(self, latencies: Iterable[float]) -> None:
-        """Take in the latencies of good calls, in seconds, >= 0."""
-        self._current.add(latencies)
+    def learn(self, latencies: Iterable[float], weight: float = 1) -> None:
+        """Take in the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
+        self._current.add(latencies, weight)
 
     def refresh(self, now: float) -> None:
         """Draw the threshold anew, and start a new generation when the current one is full."""

@@ -148,7 +148,7 @@ class Breaker:
             except Exception as error:
                 # A fault of ours never refuses a call.
                 self._hub.fault("admission", error)
-                calls.dropped.append(token)
+                calls.in_flight.pop(token, None)
                 token = NO_TOKEN
             permit = kind()
             permit.breaker = self
@@ -157,7 +157,7 @@ class Breaker:
             permit._token = token
         except BaseException:
             # A signal handler or a listener wants out: nobody will end this call.
-            calls.dropped.append(token)
+            calls.in_flight.pop(token, None)
             raise
         return permit
 
@@ -403,17 +403,16 @@ class Breaker:
 
     def z_score(self, latency: float) -> float:
         """How many standard deviations of log latency a latency (s) lies above the median."""
-        with self._lock:
-            return self._circuit.baseline.z_score(latency)
+        return self._insist(self._clock(), self._circuit.baseline.z_score, latency)
 
     @property
     def slow_threshold(self) -> float:
         """Seconds above which a call is slow now; `Policy.slow_ceiling` until enough is known."""
-        return self._circuit.baseline.threshold
+        return self._insist(self._clock(), self._circuit.slow_threshold)
 
     def is_slow(self, latency: float) -> bool:
         """Whether a latency (s) would be an anomaly for this key."""
-        return self.z_score(latency) > 0.0 and latency > self._circuit.baseline.threshold
+        return self.z_score(latency) > 0.0 and latency > self.slow_threshold
 
     def __repr__(self) -> str:
         return f"<Breaker {self.key!r} {self.explain()}>"

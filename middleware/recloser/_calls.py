@@ -9,7 +9,8 @@ https://docs.python.org/3/faq/library.html#what-kinds-of-global-value-mutation-a
 Everything else is a decision of the circuit under the breaker's lock, and it first catches up with
 what is in `recent` and `dropped`. A decision that ends the generation closes the way in before it
 takes `in_flight` away, and who admits reads the two in the opposite order. So a call that meets
-such a change on its way in is one of the old generation.
+such a change on its way in is one of the old generation. (If it meets two, it is of none, and not
+counted: some 30 calls in a million with 9,000 changes in the meantime.)
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class Calls:
         older = sum(token >= first for calls in self.older for token in calls.copy())
         return len(self.overdue) + older
 
-    def catch_up(self) -> list[float]:
+    def take_recent(self) -> list[float]:
         """Take out the latencies that are in `recent`."""
         latencies = self.recent.copy()
         # Not clear(): another thread may have added one since.
@@ -150,6 +151,8 @@ class Calls:
         self.marked.clear()
         self.dropped.clear()
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """Permits given out and not ended."""
         tables = (self.in_flight, self.answering, self.overdue, *self.older)
         return max(sum(map(len, tables)) - len(self.dropped), 0)

@@ -44,9 +44,8 @@ _REFRESH_WITHIN = 10.0
 _RATE_CALLS = 8
 # Seconds after which the next call is a decision, so that what ended without one is taken in.
 _CATCH_UP_WITHIN = 0.02
-# Latencies of those that the baseline learns. A key with more of them is busy, and these tell as
-# much as all.
-_LEARNED = 64
+# Latencies that the baseline learns each time. Where more calls ended a sample tells as much.
+_SAMPLE = 64
 # Silence is long from this many usual gaps between two calls on.
 _LONG_SILENCE = 10.0
 # Very slow is slower than this many thresholds. 1.5 and 3 told real faults from everyday slowness
@@ -155,12 +154,14 @@ class Circuit:
             self.end_without_vote(token, _CANCELLED, 0.0, now)
         if not calls.recent:
             return
-        latencies = calls.catch_up()
+        latencies = calls.take_recent()
         self.successes += len(latencies)
         self.latency_sum += sum(latencies)
         self.latency_squares += sum(map(mul, latencies, latencies))
         self.evidence.quiet += len(latencies)
-        self.baseline.learn(latencies[:: ceil(len(latencies) / _LEARNED)])
+        # An odd step: calls of two kinds may take turns.
+        sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
+        self.baseline.learn(sample, len(latencies) / len(sample))
         if self.successes >= self._refresh_at:
             self._refresh(now)
 
@@ -425,7 +426,7 @@ class Circuit:
 
     def forget_calls(self) -> None:
         """Give up all permits: after a fork their calls go on in the parent."""
-        self.cancelled += len(self.calls)
+        self.cancelled += self.calls.count
         self.calls.clear()
 
     def record(self, latency: float, success: bool, now: float) -> None:
@@ -631,11 +632,15 @@ class Circuit:
 
     # What others may see
 
+    def slow_threshold(self) -> float:
+        """Seconds above which a call is slow."""
+        return self.baseline.threshold
+
     @property
     def asked(self) -> int:
         """Calls asked for, refused ones included."""
         ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
-        return ended + len(self.calls.recent) + len(self.calls) + self.refused
+        return ended + len(self.calls.recent) + self.calls.count + self.refused
 
     @property
     def probes(self) -> tuple[int, int, int]:

@@ -39,24 +39,27 @@ class ExponentialHistogram:
         self._counts: list[float] = []
         self._first = 0
 
-    def add(self, latencies: Iterable[float]) -> None:
-        """Count latencies, in seconds, >= 0. Extremes count in the outermost bucket."""
+    def add(self, latencies: Iterable[float], weight: float = 1) -> None:
+        """Count latencies, in seconds, >= 0, each `weight` times.
+
+        Extremes count in the outermost bucket.
+        """
         counts = self._counts
         for latency in latencies:
             # _index(), written out: this runs once per call.
             index = int(log2(latency) * BUCKETS_PER_OCTAVE + _SHIFT) if latency > _SHORTEST else 0
             offset = index - self._first
             if 0 <= offset < len(counts):
-                counts[offset] += 1
+                counts[offset] += weight
             else:
-                self._add_outside(min(index, _LAST))
+                self._add_outside(min(index, _LAST), weight)
 
     @property
     def total(self) -> float:
         """Latencies counted."""
         return sum(self._counts)
 
-    def _add_outside(self, index: int, count: float = 1) -> None:
+    def _add_outside(self, index: int, count: float) -> None:
         counts = self._counts
         if not counts:
             self._first = index

@@ -95,7 +95,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         ignored=circuit.ignored,
         cancelled=circuit.cancelled,
         refused=circuit.refused,
-        in_flight=len(circuit.calls),
+        in_flight=circuit.calls.count,
         count=count,
         mean=mean,
         standard_deviation=sqrt(max(variance, 0.0)),

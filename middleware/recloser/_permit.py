@@ -39,7 +39,7 @@ class Permit:
     _marked: float | None
     _outer: Permit | None
 
-    # Made and filled by Breaker._admit() with plain stores: an __init__ would cost each call one
+    # Made and filled by Breaker.try_acquire() with plain stores: an __init__ would cost each call one
     # more frame. Further slots are left to subclasses.
 
     def success(self) -> None:
@@ -54,10 +54,10 @@ class Permit:
             latency = (breaker._clock() if marked is None else marked) - self.started
             if 0.0 <= latency <= calls.good_until:
                 # Most calls end here, without the lock: see `Calls`.
-                if marked is not None:
-                    del calls.marked[token]
                 del calls.in_flight[token]
                 calls.recent.append(latency)
+                if marked is not None:
+                    del calls.marked[token]
                 return
         except KeyError:
             pass  # its generation is over, or somebody else ended it

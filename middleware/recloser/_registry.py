@@ -130,7 +130,7 @@ class Registry:
             circuit = breaker._circuit
             asked = circuit.asked
             uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
-            idle = circuit.state is State.CLOSED and not circuit.calls
+            idle = circuit.state is State.CLOSED and not circuit.calls.count
             if idle and key != OVERFLOW_KEY and (spare is None or uses < fewest):
                 spare, fewest = key, uses
                 if not uses[0]:

@@ -141,7 +141,7 @@ class BreakerMiddleware:
         exchange.pass_receive = receive
         exchange.pass_send = send
         exchange.scope = scope
-        exchange.last = _NONE_YET
+        exchange.last_kinds = _NONE_YET
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange.receive, exchange.send)
@@ -201,14 +201,14 @@ class _Exchange(Permit):
     It is the permit of its call as well: one object less for each request.
     """
 
-    __slots__ = ("gate", "last", "pass_receive", "pass_send", "scope", "status")
+    __slots__ = ("gate", "last_kinds", "pass_receive", "pass_send", "scope", "status")
 
     gate: Gate
     pass_receive: Receive
     pass_send: Send
     scope: Scope
     status: int
-    last: Mapping[str, str]
+    last_kinds: Mapping[str, str]
 
     async def receive(self) -> Message:
         message = await self.pass_receive()
@@ -224,15 +224,13 @@ class _Exchange(Permit):
         try:
             kind = message["type"]
             if kind == _START:
+                self.status = message["status"]
+                self.last_kinds = _LAST_IF_ANNOUNCED if message.get("trailers") else _LAST
                 # mark(), written out: this runs once per request.
                 breaker = self.breaker
                 self._marked = breaker._calls.marked[self._token] = breaker._clock()
-                self.status = message["status"]
-                self.last = _LAST
-                if message.get("trailers"):
-                    self.last = _LAST_IF_ANNOUNCED
             else:
-                more = self.last.get(kind)
+                more = self.last_kinds.get(kind)
                 if more is not None and not message.get(more):
                     if self.status < 400 and self.gate.plain:
                         self.success()
@@ -268,8 +266,8 @@ class _Handshake(_Exchange):
             elif kind == _DENIAL_START:
                 self.mark()
                 self.status = message["status"]
-                self.last = _LAST_OF_DENIAL
-            elif kind in self.last and not message.get("more_body"):
+                self.last_kinds = _LAST_OF_DENIAL
+            elif kind in self.last_kinds and not message.get("more_body"):
                 self.gate.judge(self.scope, self, self.status)
         except Exception as error:
             self.gate.registry.fault("message", error)

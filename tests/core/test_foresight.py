@@ -112,9 +112,8 @@ def test_what_was_foreseen_wrongly_is_learned(breaker: Breaker, clock: ManualClo
         permit.success()
     for _ in range(100):
         clock.advance(GAP)
-        permit = breaker.try_acquire()
-        if permit is not None:
-            permit.success()
+        if (probe := breaker.try_acquire()) is not None:
+            probe.success()
 
-    assert breaker.state is State.CLOSED
+    assert breaker.metrics().state is State.CLOSED
     assert breaker.metrics().normal_bad_rate > before
