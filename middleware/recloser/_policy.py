@@ -69,8 +69,8 @@ class Policy:
             evidence needed follows from it and from what is normal for the key. At a million a
             key of 50 calls a second may cry wolf every six hours, in practice it rarely does.
         normal_bad_rate: Share of bad calls taken for normal before anything was learned,
-            0.0001-0.5; it weighs like 50 calls. With 0.02 an outage at a cold start is noticed
-            in five to eight calls.
+            0.0001-0.5, be they slow or failed; it weighs like 50 calls. With 0.02 an outage at a
+            cold start is noticed in five to eight calls.
         evidence_half_life: Seconds of silence in which evidence halves, 1-86400; on a key whose
             calls are rare, ten of its usual gaps if that is longer.
         open_for: Shortest time it stays open, 0.001-3600 s, and the time to the first look. At
