@@ -499,7 +499,7 @@ class Circuit:
         if level is None:
             return False
         if outage.is_severe(level, before):
-            self.baseline.shift(level / before, now)
+            self.baseline.shift(level / self.baseline.median, now)
         else:
             # The baseline follows by itself; until then slow calls are normal.
             self._expect_slow(outage.share_above, now, _HOVERING)
