@@ -312,12 +312,15 @@ def test_no_event_is_lost_to_an_order_given_while_one_is_handed_out(
 
 def test_a_finalizer_may_record_a_call_within_a_decision(clock: ManualClock) -> None:
     tried: list[None] = []
+    made: list[Breaker] = []
 
     def chance() -> float:  # the circuit asks for it while it opens
-        tried.append(breaker.record(0.1, success=False))
+        made[0].record(0.1, success=False)
+        tried.append(None)
         return 0.5
 
     breaker = Breaker("k", clock=clock, random=chance)
+    made.append(breaker)
     record(breaker, 20, success=False)
 
     assert tried == [None]
