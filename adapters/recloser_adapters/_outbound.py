@@ -99,7 +99,13 @@ class Reported(OwnWatch):
         self._permit.success()
         self._report(Outcome.SUCCESS)
 
-    eof = closed = success
+    def eof(self) -> None:
+        """The body is complete."""
+        self.success()
+
+    def closed(self) -> None:
+        """The caller closed it."""
+        self.success()
 
     def failure(
         self, error: BaseException | str | None = None, *, retry_after: float | None = None

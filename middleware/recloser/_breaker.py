@@ -170,7 +170,7 @@ class Breaker:
         if circuit.state is _OPEN and now < circuit.look_at and mode is _ENFORCE:
             # One number decides, so without the lock: threads that refuse at one moment may count
             # as one.
-            circuit.refused += 1
+            self._calls.refused += 1
             return None
         keep_up = self._hub.stalls.keep_up
         if keep_up is not None:

@@ -1,4 +1,6 @@
-"""Calls: the permits of one key that are given out, and how most of them come and go unlocked.
+"""Calls: the permits of one key that are given out, how many ended how, and how fast they come.
+
+Most of them come and go without a lock.
 
 While a breaker is closed and nothing is suspicious, there is nothing to decide. A call is then
 admitted by one comparison (`check_at`) and one entry in `in_flight`; a success takes the entry out
@@ -17,12 +19,19 @@ from __future__ import annotations
 
 from itertools import count
 from math import inf
+from operator import mul
 
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
 _NO_CALLS: dict[int, float] = {}
 _NO_TABLES: list[dict[int, float]] = []
+
+
+# Fewer calls than this measure no rate.
+_RATE_CALLS = 8
+# What is left of the highest concurrency from one measurement to the next.
+_CONCURRENCY_KEPT = 0.8
 
 
 class Calls:
@@ -44,18 +53,43 @@ class Calls:
         answering: Calls with a vote that are past the slow threshold but began to answer in time.
         overdue: Calls that were counted as slow in flight.
         older: Calls without a vote, by generation.
+        successes: Calls that answered, slow ones included; like all counts that follow, those in
+            `recent` are not among them.
+        failures: Calls that failed.
+        slow: Calls that answered above the slow threshold of their time.
+        throttled: Calls answered with "later".
+        ignored: Calls that said nothing, by the caller's own fault.
+        cancelled: Calls that the caller left.
+        refused: Calls refused; in mode observe, that would have been.
+        latency_sum: Of successes and failures, in seconds.
+        latency_squares: Sum of the squares of these.
+        rate: Calls asked for per second; 0.0 while unknown.
+        concurrency: Calls that used to be in flight at a time, >= 1.
     """
 
     __slots__ = (
+        "_asked_before",
+        "_rate_since",
         "answering",
+        "cancelled",
         "check_at",
+        "concurrency",
         "dropped",
+        "failures",
         "good_until",
+        "ignored",
         "in_flight",
+        "latency_squares",
+        "latency_sum",
         "marked",
         "older",
         "overdue",
+        "rate",
         "recent",
+        "refused",
+        "slow",
+        "successes",
+        "throttled",
         "tokens",
     )
 
@@ -70,6 +104,21 @@ class Calls:
         self.answering = _NO_CALLS
         self.overdue = _NO_CALLS
         self.older = _NO_TABLES
+        self.successes = 0
+        self.failures = 0
+        self.slow = 0
+        self.throttled = 0
+        self.ignored = 0
+        self.cancelled = 0
+        self.refused = 0
+        self.latency_sum = 0.0
+        self.latency_squares = 0.0
+        self._asked_before = 0
+        self._rate_since = inf
+        self.rate = 0.0
+        self.concurrency = 1
+
+    # Which calls there are
 
     def oldest(self) -> tuple[int, float] | None:
         """The first call in flight, and when it began."""
@@ -136,17 +185,11 @@ class Calls:
         older = sum(token >= first for calls in self.older for token in calls.copy())
         return len(self.overdue) + older
 
-    def take_recent(self) -> list[float]:
-        """Take out the latencies that are in `recent`."""
-        latencies = self.recent.copy()
-        # Not clear(): another thread may have added one since.
-        del self.recent[: len(latencies)]
-        return latencies
-
-    def clear(self) -> None:
-        """Give up all permits: after a fork their calls go on in the parent."""
+    def give_up(self) -> None:
+        """Take all permits back: after a fork their calls go on in the parent."""
+        self.cancelled += self.count
         self.end_generation()
-        self.give_up_overdue()
+        self.overdue = _NO_CALLS
         self.older = _NO_TABLES
         self.marked.clear()
         self.dropped.clear()
@@ -156,3 +199,60 @@ class Calls:
         """Permits given out and not ended."""
         tables = (self.in_flight, self.answering, self.overdue, *self.older)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
+
+    # How they ended
+
+    def count_success(self, latency: float) -> None:
+        """A call answered after `latency` seconds."""
+        self.successes += 1
+        self.latency_sum += latency
+        self.latency_squares += latency * latency
+
+    def count_failure(self, latency: float) -> None:
+        """A call failed after `latency` seconds."""
+        self.failures += 1
+        self.latency_sum += latency
+        self.latency_squares += latency * latency
+
+    def take_recent(self) -> list[float]:
+        """Count the successes that are in `recent`, and take out their latencies."""
+        latencies = self.recent.copy()
+        # Not clear(): another thread may have added one since.
+        del self.recent[: len(latencies)]
+        self.successes += len(latencies)
+        self.latency_sum += sum(latencies)
+        self.latency_squares += sum(map(mul, latencies, latencies))
+        return latencies
+
+    # How fast they come
+
+    @property
+    def asked(self) -> int:
+        """Calls asked for, refused ones included."""
+        ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
+        return ended + len(self.recent) + self.count + self.refused
+
+    def watch_rate(self, now: float) -> None:
+        """Measure the rate from now on, if that is not being done."""
+        if self._rate_since == inf:
+            self._rate_since = now
+
+    def measure_rate(self, now: float) -> bool:
+        """Draw the rate from the stretch since the last time; False if that was too short."""
+        calls = self.asked - self._asked_before
+        if calls < _RATE_CALLS or now <= self._rate_since:
+            return False
+        self.rate = calls / (now - self._rate_since)
+        self._rate_since = now
+        self._asked_before += calls
+        return True
+
+    def measure_concurrency(self) -> None:
+        """Take the calls in flight for usual, if there are no fewer than there used to be."""
+        usual = round(_CONCURRENCY_KEPT * self.concurrency)
+        self.concurrency = max(len(self.in_flight), usual, 1)
+
+    def forget_pace(self) -> None:
+        """Forget rate and concurrency."""
+        self.rate = 0.0
+        self.concurrency = 1

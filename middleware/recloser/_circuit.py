@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from math import ceil, inf
-from operator import mul
 
 from recloser import _reasons
 from recloser._baseline import Baseline
@@ -40,8 +39,6 @@ _CANCELLED = Outcome.CANCELLED
 # look costs as much as some twenty calls.
 _REFRESH_EVERY = 1024
 _REFRESH_WITHIN = 10.0
-# Fewer calls than this measure no rate.
-_RATE_CALLS = 8
 # Seconds after which the next call is a decision, so that what ended without one is taken in.
 _CATCH_UP_WITHIN = 0.02
 # Latencies that the baseline learns each time. Where more calls ended a sample tells as much.
@@ -75,37 +72,24 @@ class Circuit:
     """
 
     __slots__ = (
-        "_asked_before",
         "_check_at",
-        "_concurrency",
         "_key",
         "_last_failure",
         "_outage",
         "_policy",
         "_random",
-        "_rate",
-        "_rate_since",
         "_refresh_at",
         "_refresh_due",
         "_stalls",
         "baseline",
         "calls",
-        "cancelled",
         "events",
         "evidence",
-        "failures",
         "generation",
         "held",
-        "ignored",
-        "latency_squares",
-        "latency_sum",
         "look_at",
         "reason",
-        "refused",
-        "slow",
         "state",
-        "successes",
-        "throttled",
     )
 
     def __init__(
@@ -129,19 +113,6 @@ class Circuit:
         self._last_failure = ""
         self._refresh_at = policy.min_history
         self._refresh_due = inf
-        self._concurrency = 1
-        self._rate = 0.0
-        self._rate_since = inf
-        self._asked_before = 0
-        self.refused = 0
-        self.successes = 0
-        self.failures = 0
-        self.slow = 0
-        self.throttled = 0
-        self.ignored = 0
-        self.cancelled = 0
-        self.latency_sum = 0.0
-        self.latency_squares = 0.0
 
     # Before and after each decision
 
@@ -155,14 +126,11 @@ class Circuit:
         if not calls.recent:
             return
         latencies = calls.take_recent()
-        self.successes += len(latencies)
-        self.latency_sum += sum(latencies)
-        self.latency_squares += sum(map(mul, latencies, latencies))
         self.evidence.quiet += len(latencies)
         # An odd step: calls of two kinds may take turns.
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
-        if self.successes >= self._refresh_at:
+        if self.calls.successes >= self._refresh_at:
             self._refresh(now)
 
     def settle(self, now: float) -> None:
@@ -188,7 +156,7 @@ class Circuit:
         if admitted:
             self.calls.in_flight[token] = now
         else:
-            self.refused += 1
+            self.calls.refused += 1
         return admitted
 
     def _admits_probe(self, now: float) -> bool:
@@ -209,8 +177,7 @@ class Circuit:
 
         This is what makes a probe a lease: overdue, it was bad and its slot is free again.
         """
-        if self._rate_since == inf:
-            self._rate_since = now
+        self.calls.watch_rate(now)
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.baseline.threshold, self.generation
@@ -290,7 +257,7 @@ class Circuit:
         if started is None:
             self._succeed_late(token, latency, now)
             return
-        self._count_success(latency)
+        self.calls.count_success(latency)
         evidence = self.evidence
         if latency > self.baseline.threshold:
             self._succeed_slowly(token, started, latency, now)
@@ -307,11 +274,11 @@ class Circuit:
             self.held += (latency,)
             if evidence.vote_good(now):
                 self._learn_held()
-        if self.successes >= self._refresh_at:
+        if self.calls.successes >= self._refresh_at:
             self._refresh(now)
 
     def _succeed_slowly(self, token: int, started: float, latency: float, now: float) -> None:
-        self.slow += 1
+        self.calls.slow += 1
         if self._stalls.excuses(started, now):
             return
         if self.state is _CLOSED:
@@ -331,8 +298,8 @@ class Circuit:
             started = self.calls.take_older(token)
             if started is None:
                 return
-        self._count_success(latency)
-        self.slow += latency > self.baseline.threshold
+        self.calls.count_success(latency)
+        self.calls.slow += latency > self.baseline.threshold
         if self._stalls.excuses(started, now):
             return
         if self.state is not _CLOSED:
@@ -360,8 +327,7 @@ class Circuit:
         votes = self.calls.take(token) is not None
         if not votes and not self._take_late(token):
             return
-        self.failures += 1
-        self._count_latency(latency)
+        self.calls.count_failure(latency)
         self._last_failure = what
         if hold > 0.0:
             self.look_at = max(self.look_at, now + hold)
@@ -385,9 +351,9 @@ class Circuit:
         if started is None and not hung and calls.take_older(token) is None:
             return
         if outcome is not _CANCELLED:
-            self.ignored += 1
+            self.calls.ignored += 1
             return
-        self.cancelled += 1
+        self.calls.cancelled += 1
         if hung:
             self._note_lost(token, now)
         elif (
@@ -402,7 +368,7 @@ class Circuit:
         """The callee asked to be left alone for `wait` seconds; its health is not in question."""
         if self.calls.take(token) is None and not self._take_late(token):
             return
-        self.throttled += 1
+        self.calls.throttled += 1
         if wait > 0.0:
             # A longer wait is never shortened.
             self.look_at = max(self.look_at, now + wait)
@@ -416,18 +382,9 @@ class Circuit:
         calls = self.calls
         return calls.take_overdue(token) is not None or calls.take_older(token) is not None
 
-    def _count_success(self, latency: float) -> None:
-        self.successes += 1
-        self._count_latency(latency)
-
-    def _count_latency(self, latency: float) -> None:
-        self.latency_sum += latency
-        self.latency_squares += latency * latency
-
     def forget_calls(self) -> None:
         """Give up all permits: after a fork their calls go on in the parent."""
-        self.cancelled += self.calls.count
-        self.calls.clear()
+        self.calls.give_up()
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
@@ -439,11 +396,10 @@ class Circuit:
             else:
                 self.fail(token, latency, now, "", 0.0)
             return
-        self._count_latency(latency)
         if success:
-            self.successes += 1
+            self.calls.count_success(latency)
         else:
-            self.failures += 1
+            self.calls.count_failure(latency)
 
     # Votes
 
@@ -477,7 +433,7 @@ class Circuit:
 
     def _vote_good_probe(self, now: float) -> None:
         outage = self._present_outage()
-        if outage.vote_good(self._concurrency, self.evidence.normal_bad_rate):
+        if outage.vote_good(self.calls.concurrency, self.evidence.normal_bad_rate):
             if outage.was_momentary(now):
                 self.evidence.learn_run(now)
             self._close(now, _reasons.recovered(outage.good, outage.bad, now - outage.began))
@@ -488,14 +444,14 @@ class Circuit:
         if not self._accept_new_normal(now) and lost:
             reason = _reasons.probe_failed(outage.good, outage.bad, what, now - outage.began)
             self._measure_rate(now)
-            wait = self._jittered(outage.time_to_next_look(now, self._rate))
+            wait = self._jittered(outage.time_to_next_look(now, self.calls.rate))
             self._open(now, max(self.look_at, now + wait), reason)
 
     def _accept_new_normal(self, now: float) -> bool:
         outage = self._present_outage()
         before = self.baseline.reference
         missing = self.calls.missing(outage.first_token)
-        level = outage.new_normal(now, before, missing, self._rate)
+        level = outage.new_normal(now, before, missing, self.calls.rate)
         if level is None:
             return False
         if outage.is_severe(level, before):
@@ -503,7 +459,7 @@ class Circuit:
         else:
             # The baseline follows by itself; until then slow calls are normal.
             self._expect_slow(outage.share_above, now, _HOVERING)
-        self._refresh_at = self.successes + 1
+        self._refresh_at = self.calls.successes + 1
         self._close(now, _reasons.new_normal(level, before, now - outage.began))
         return True
 
@@ -539,7 +495,7 @@ class Circuit:
 
     def _refresh(self, now: float) -> None:
         # At 30, 60, 120 ... calls, and then at even distances; or after some seconds.
-        self._refresh_at = self.successes + min(self.successes, _REFRESH_EVERY)
+        self._refresh_at = self.calls.successes + min(self.calls.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
         known = self.baseline.known
         self.baseline.refresh(now)
@@ -548,19 +504,13 @@ class Circuit:
         else:
             self.evidence.refresh(now)
         self._check_at = -inf  # the threshold may have come down
-        self._concurrency = max(len(self.calls.in_flight), round(0.8 * self._concurrency), 1)
+        self.calls.measure_concurrency()
         self._measure_rate(now)
 
     def _measure_rate(self, now: float) -> None:
-        """Calls asked for per second, from the stretch since the last measurement."""
-        calls = self.asked - self._asked_before
-        if calls >= _RATE_CALLS and now > self._rate_since:
-            self._rate = calls / (now - self._rate_since)
-            self._rate_since = now
-            self.evidence.half_life = max(
-                self._policy.evidence_half_life, _LONG_SILENCE / self._rate
-            )
-            self._asked_before = self.asked
+        if self.calls.measure_rate(now):
+            gaps = _LONG_SILENCE / self.calls.rate
+            self.evidence.half_life = max(self._policy.evidence_half_life, gaps)
 
     def _jittered(self, wait: float) -> float:
         # Whatever the source of chance answers, a wait stays near what it was.
@@ -626,21 +576,14 @@ class Circuit:
         self.evidence = Evidence(self._policy)
         self._outage = None
         self._last_failure = ""
-        self._refresh_at = self.successes + self._policy.min_history
-        self._concurrency = 1
-        self._rate = 0.0
+        self._refresh_at = self.calls.successes + self._policy.min_history
+        self.calls.forget_pace()
 
     # What others may see
 
     def slow_threshold(self) -> float:
         """Seconds above which a call is slow."""
         return self.baseline.threshold
-
-    @property
-    def asked(self) -> int:
-        """Calls asked for, refused ones included."""
-        ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
-        return ended + len(self.calls.recent) + self.calls.count + self.refused
 
     @property
     def probes(self) -> tuple[int, int, int]:

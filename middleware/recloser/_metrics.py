@@ -77,9 +77,10 @@ class Metrics:
 
 def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metrics:
     """Read the figures off a circuit; the caller holds the lock."""
-    count = circuit.successes + circuit.failures
-    mean = circuit.latency_sum / count if count else 0.0
-    variance = circuit.latency_squares / count - mean * mean if count else 0.0
+    calls = circuit.calls
+    count = calls.successes + calls.failures
+    mean = calls.latency_sum / count if count else 0.0
+    variance = calls.latency_squares / count - mean * mean if count else 0.0
     history = circuit.baseline.history()
     history.add(circuit.held)
     p50, p90, p99 = history.quantiles(0.5, 0.9, 0.99)
@@ -87,19 +88,19 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         key=key,
         state=circuit.state,
         mode=mode,
-        calls=circuit.asked,
-        successes=circuit.successes,
-        failures=circuit.failures,
-        slow=circuit.slow,
-        throttled=circuit.throttled,
-        ignored=circuit.ignored,
-        cancelled=circuit.cancelled,
-        refused=circuit.refused,
-        in_flight=circuit.calls.count,
+        calls=calls.asked,
+        successes=calls.successes,
+        failures=calls.failures,
+        slow=calls.slow,
+        throttled=calls.throttled,
+        ignored=calls.ignored,
+        cancelled=calls.cancelled,
+        refused=calls.refused,
+        in_flight=calls.count,
         count=count,
         mean=mean,
         standard_deviation=sqrt(max(variance, 0.0)),
-        error_rate=circuit.failures / count if count else 0.0,
+        error_rate=calls.failures / count if count else 0.0,
         p50=p50,
         p90=p90,
         p99=p99,

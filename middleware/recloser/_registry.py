@@ -127,10 +127,10 @@ class Registry:
         fewest = (0, 0)
         for _ in range(min(_SAMPLE, len(self._breakers))):
             key, breaker = next(iter(self._breakers.items()))
-            circuit = breaker._circuit
-            asked = circuit.asked
+            calls = breaker._calls
+            asked = calls.asked
             uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
-            idle = circuit.state is State.CLOSED and not circuit.calls.count
+            idle = breaker.state is State.CLOSED and not calls.count
             if idle and key != OVERFLOW_KEY and (spare is None or uses < fewest):
                 spare, fewest = key, uses
                 if not uses[0]:

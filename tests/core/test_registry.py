@@ -175,7 +175,7 @@ def test_making_a_key_is_quick_also_when_nothing_can_go(monkeypatch: pytest.Monk
     registry = Registry(max_keys=500)
     for index in range(500):
         open_breaker(registry[f"down {index}"])
-    circuit = type(registry["down 0"]._circuit)
+    circuit = type(registry["down 0"]._calls)
     asked = circuit.asked
 
     def counted(self: Any) -> int:
