@@ -1,6 +1,6 @@
 """The README's code runs, its commands are those of CI, and its table is what the code says.
 
-`python tests/test_readme.py` writes the table anew.
+`python -P tests/test_readme.py` writes the table anew.
 """
 
 from __future__ import annotations

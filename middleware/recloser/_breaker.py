@@ -89,7 +89,7 @@ class Breaker:
         self.key: str = key
         self.policy: Policy = policy
         self._clock = clock
-        self._hub = _hub if _hub is not None else Hub()
+        self._hub = _hub if _hub is not None else Hub(clock)
         self._circuit = Circuit(key, policy, random, self._hub.stalls)
         self._calls = self._circuit.calls
         self._lock = RLock()

@@ -208,7 +208,7 @@ class Circuit:
         last_of_few = in_flight[few - 1][1] if len(in_flight) >= few else now
         late_at = last_of_few + _LATE * threshold
         self._check_at = min(self._check_at, max(late_at, now + _LOOK_EVERY * threshold))
-        if late_at > now or self._stalls.excuses(in_flight[0][1], now):
+        if late_at > now or self._stalls.lost(in_flight[0][1], now):
             return
         late = [*takewhile(lambda call: call[1] + _LATE * threshold <= now, in_flight)]
         began_since = token - 1 - late[-1][0]
@@ -222,7 +222,7 @@ class Circuit:
         marked = self.calls.marked.get(token, inf)
         if marked - started > self.baseline.threshold:
             self.calls.note_overdue(token, started)
-            if not self._stalls.excuses(started, now):
+            if not self._is_excused(now - started, started, now):
                 self._vote_slow(token, now, OVERDUE)
         elif self.state is _CLOSED:
             # The verdict comes at its end.
@@ -279,13 +279,18 @@ class Circuit:
 
     def _succeed_slowly(self, token: int, started: float, latency: float, now: float) -> None:
         self.calls.slow += 1
-        if self._stalls.excuses(started, now):
+        if self._is_excused(latency, started, now):
             return
         if self.state is _CLOSED:
             self.held += (latency,)
         else:
             self._present_outage().answered(latency, now)
         self._vote_slow(token, now, self._how_slow(latency))
+
+    def _is_excused(self, latency: float, started: float, now: float) -> bool:
+        """Whether a call was slow only because our own process stood still."""
+        lost = self._stalls.lost(started, now)
+        return lost > 0.0 and latency - lost <= self.baseline.threshold
 
     def _how_slow(self, latency: float) -> int:
         return VERY_SLOW if latency > _VERY_SLOW_RATIO * self.baseline.threshold else SLOW_ONLY
@@ -300,7 +305,7 @@ class Circuit:
                 return
         self.calls.count_success(latency)
         self.calls.slow += latency > self.baseline.threshold
-        if self._stalls.excuses(started, now):
+        if self._is_excused(latency, started, now):
             return
         if self.state is not _CLOSED:
             # Slow, not dead: what was overdue, or in flight when it opened, came back.
@@ -360,7 +365,7 @@ class Circuit:
             started is not None
             and not is_long
             and latency > self.baseline.threshold
-            and not self._stalls.excuses(started, now)
+            and not self._is_excused(latency, started, now)
         ):
             self._vote_slow(token, now, OVERDUE)
 

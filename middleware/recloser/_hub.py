@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from recloser._events import Listener, State, Transition
+from recloser._pulse import watch_of
 from recloser._stall import StallWatch
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def _log() -> logging.Logger:
 class Hub:
     """Listeners, the log, and a count of what went wrong around them.
 
+    Args:
+        clock: Monotonic seconds.
+
     Attributes:
         faults: Faults of key functions, classifiers, listeners, handlers, and of our own.
         stalls: Tells whether this process stood still.
@@ -37,12 +41,12 @@ class Hub:
 
     __slots__ = ("_listeners", "_logged_at", "faults", "stalls", "strange_latencies")
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         # Replaced as a whole, never changed in place: delivery reads it without a lock.
         self._listeners: tuple[Listener, ...] = ()
         self._logged_at: dict[str, float] = {}
         self.faults: int = 0
-        self.stalls: StallWatch = StallWatch()
+        self.stalls: StallWatch = watch_of(clock)
         self.strange_latencies: int = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Pulse: beats the stall watch from the event loop that serves requests."""
+"""Pulse: beats the stall watch from the event loop in which calls are made."""
 
 from __future__ import annotations
 
@@ -16,18 +16,27 @@ if TYPE_CHECKING:
 
 # Seconds: a loop that has not beaten for so long was closed.
 _GIVEN_UP_AFTER = 1.0
-# Beats after the last call that asked for them. One would not do: the calls that come within a
-# moment of it do not ask.
-_BEATS = 2
+# Beats after the last call that asked for them: for another second.
+_BEATS = round(1.0 / BEAT_EVERY)
 
 
-def keep_pulse(watch: StallWatch, clock: Callable[[], float]) -> None:
-    """Have a watch beaten from the asyncio loop that serves requests, for as long as they come.
+# A process stands still as a whole, so all who use a clock share a watch, and a pulse.
+_watches: dict[Callable[[], float], StallWatch] = {}
 
-    Not where the clock is not the system's: in tests, time moves in leaps that are no stalls.
+
+def watch_of(clock: Callable[[], float]) -> StallWatch:
+    """The stall watch for a clock, beaten from asyncio loops while calls are made in them.
+
+    A clock that is not the system's has a watch of its own without a pulse: in tests, time moves
+    in leaps that are no stalls.
     """
-    if watch.keep_up is None and (clock is time.perf_counter or clock is time.monotonic):
+    if clock is not time.perf_counter and clock is not time.monotonic:
+        return StallWatch()
+    watch = _watches.get(clock)
+    if watch is None:
+        watch = _watches.setdefault(clock, StallWatch())
         watch.keep_up = Pulse(watch, clock).keep_up
+    return watch
 
 
 class Pulse:
@@ -50,8 +59,8 @@ class Pulse:
         self._beats_left = _BEATS
         if now <= self._look_at:
             return
-        # Not imported: that is more than all the rest of what importing recloser.asgi costs, and a
-        # server that runs a loop of it has done so.
+        # Not imported: that is as much as all that importing recloser costs, and who runs a loop of
+        # it has done so.
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return

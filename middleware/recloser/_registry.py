@@ -78,7 +78,7 @@ class Registry:
         self._random = random
         self._max_keys = max_keys
         self._mode = Mode(mode)
-        self._hub = Hub()
+        self._hub = Hub(clock)
         self._breakers: dict[str, Breaker] = {}
         self.get: Callable[[str], Breaker | None] = self._breakers.get
         # Calls asked for of each key when eviction last came by.
@@ -207,7 +207,10 @@ class Registry:
 
     @property
     def stalls(self) -> StallWatch:
-        """What tells whether this process stood still; beat it from an event loop."""
+        """What tells whether this process stood still; all with this clock of the system's share it.
+
+        asyncio loops in which calls are made beat it by themselves.
+        """
         return self._hub.stalls
 
     def __repr__(self) -> str:

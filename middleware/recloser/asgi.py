@@ -34,7 +34,6 @@ from recloser._http import (
     KeyFunction,
 )
 from recloser._permit import Permit
-from recloser._pulse import keep_pulse
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
@@ -115,7 +114,6 @@ class BreakerMiddleware:
         self.registry: Registry = self._gate.registry
         self._refusals = Refusals(expose_details=expose_details)
         self._on_refuse = on_refuse
-        keep_pulse(self.registry.stalls, self.registry.clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from recloser import Registry, State
-from recloser._pulse import keep_pulse
+from recloser import Breaker, BreakerOpenError, Registry, State, _pulse
+from recloser._pulse import watch_of
 from recloser._stall import StallWatch
 from recloser.testing import ManualClock, no_jitter
 
@@ -25,23 +26,44 @@ def watch() -> StallWatch:
     return StallWatch()
 
 
-def test_without_beats_nothing_is_excused(watch: StallWatch) -> None:
-    assert not watch.excuses(started=0.0, now=100.0)
+def test_without_beats_nothing_was_lost(watch: StallWatch) -> None:
+    assert watch.lost(started=0.0, now=100.0) == 0.0
 
 
-def test_a_late_beat_excuses_the_calls_that_span_it(watch: StallWatch) -> None:
-    for now in (1.0, 1.1, 1.2, 9.0):
-        watch.beat(now)
+def test_what_a_beat_was_late_by_was_lost(watch: StallWatch) -> None:
+    for now in (1.0, 1.1, 1.2, 9.0, 9.1, 9.7):
+        watch.beat(now, every=0.1)
 
-    assert watch.excuses(started=1.15, now=9.1)
-    assert not watch.excuses(started=9.0, now=9.9)
+    assert watch.lost(started=1.15, now=9.75) == pytest.approx(7.7 + 0.5)
+    assert watch.lost(started=9.0, now=9.75) == pytest.approx(0.5)
+    assert watch.lost(started=9.7, now=9.75) == 0.0
 
 
-def test_beats_in_time_excuse_nothing(watch: StallWatch) -> None:
+def test_of_a_stall_that_goes_on_at_its_start_a_call_lost_the_rest(watch: StallWatch) -> None:
+    watch.beat(1.0, every=0.1)
+    watch.beat(5.0, every=0.1)
+
+    assert watch.lost(started=4.5, now=5.05) == pytest.approx(0.5)
+
+
+def test_a_beat_that_is_missing_now_is_lost_time_already(watch: StallWatch) -> None:
+    """A task may be resumed before the timer that was due before it."""
+    watch.beat(1.0, every=0.1)
+
+    assert watch.lost(started=1.0, now=1.4) == pytest.approx(0.3)
+
+
+def test_a_beat_that_is_missing_for_long_will_not_come(watch: StallWatch) -> None:
+    watch.beat(1.0, every=0.1)
+
+    assert watch.lost(started=1.0, now=5.0) == 0.0
+
+
+def test_with_beats_in_time_nothing_was_lost(watch: StallWatch) -> None:
     for tenth in range(100):
-        watch.beat(tenth / 10)
+        watch.beat(tenth / 10 + 0.004 * (tenth % 2), every=0.1)
 
-    assert not watch.excuses(started=0.5, now=9.9)
+    assert watch.lost(started=0.5, now=9.9) == 0.0
 
 
 def test_a_watch_that_was_stopped_takes_silence_for_no_stall(watch: StallWatch) -> None:
@@ -49,7 +71,7 @@ def test_a_watch_that_was_stopped_takes_silence_for_no_stall(watch: StallWatch) 
     watch.stop()
     watch.beat(50.0)
 
-    assert not watch.excuses(started=0.9, now=50.1)
+    assert watch.lost(started=0.9, now=50.01) == 0.0
 
 
 def learned(registry: Registry, clock: ManualClock) -> None:
@@ -87,20 +109,23 @@ def test_the_same_without_a_stall_does(clock: ManualClock) -> None:
 
 
 @pytest.fixture
-def keep_up(
-    watch: StallWatch, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[float], None]:
+def watch_of_system(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> StallWatch:
     monkeypatch.setattr(time, "perf_counter", clock)
-    keep_pulse(watch, clock)
-    assert watch.keep_up is not None
-    return watch.keep_up
+    monkeypatch.setattr(_pulse, "_watches", {})
+    return watch_of(clock)
+
+
+@pytest.fixture
+def keep_up(watch_of_system: StallWatch) -> Callable[[float], None]:
+    assert watch_of_system.keep_up is not None
+    return watch_of_system.keep_up
 
 
 Run = Callable[[Awaitable[Any]], Any]
 
 
 def test_calls_keep_the_pulse_up_and_a_blocked_loop_shows(
-    keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock, run: Run
+    keep_up: Callable[[float], None], watch_of_system: StallWatch, clock: ManualClock, run: Run
 ) -> None:
     async def serve() -> None:
         for number in range(30):
@@ -112,42 +137,27 @@ def test_calls_keep_the_pulse_up_and_a_blocked_loop_shows(
     clock.advance(1.0)
     run(serve())
 
-    assert watch.excuses(started=1.9, now=clock())
-    assert not watch.excuses(started=clock() - 0.2, now=clock())
+    assert watch_of_system.lost(started=1.9, now=clock()) == pytest.approx(5.0, abs=0.1)
+    assert watch_of_system.lost(started=clock() - 0.2, now=clock()) == 0.0
 
 
 def test_the_pulse_stops_when_calls_do(
-    keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock, run: Run
+    keep_up: Callable[[float], None], watch_of_system: StallWatch, clock: ManualClock, run: Run
 ) -> None:
     async def serve_one() -> None:
         keep_up(clock())
         await asyncio.sleep(10.0)
-        watch.beat(clock())
+        watch_of_system.beat(clock())
 
     run(serve_one())
 
-    assert not watch.excuses(started=0.0, now=clock())
+    assert watch_of_system.lost(started=0.0, now=clock()) == 0.0
 
 
-def test_no_pulse_keeps_another_one_up(
-    clock: ManualClock, monkeypatch: pytest.MonkeyPatch, run: Run
-) -> None:
-    monkeypatch.setattr(time, "perf_counter", clock)
-    watches = [StallWatch(), StallWatch()]
-
-    async def serve_one() -> None:
-        for watch in watches:
-            keep_pulse(watch, clock)
-            assert watch.keep_up is not None
-            watch.keep_up(clock())
-        await asyncio.sleep(10.0)
-        for watch in watches:
-            clock.advance(10.0)
-            watch.beat(clock())
-
-    run(serve_one())
-
-    assert not any(watch.excuses(started=0.0, now=clock()) for watch in watches)
+def test_all_who_use_the_systems_clock_share_a_watch() -> None:
+    assert Registry().stalls is Registry().stalls
+    assert Registry().stalls is not Registry(clock=time.monotonic).stalls
+    assert Registry(clock=ManualClock()).stalls is not Registry(clock=ManualClock()).stalls
 
 
 def test_a_breaker_keeps_the_pulse_of_its_registry_up(clock: ManualClock) -> None:
@@ -162,17 +172,42 @@ def test_a_breaker_keeps_the_pulse_of_its_registry_up(clock: ManualClock) -> Non
     assert 20 <= len(asked) <= 100
 
 
-def test_manual_time_has_no_pulse(watch: StallWatch) -> None:
-    keep_pulse(watch, ManualClock())
-
-    assert watch.keep_up is None
+def test_manual_time_has_no_pulse() -> None:
+    assert watch_of(ManualClock()).keep_up is None
 
 
 def test_where_no_asyncio_loop_runs_there_is_none(
-    keep_up: Callable[[float], None], watch: StallWatch, clock: ManualClock
+    keep_up: Callable[[float], None], watch_of_system: StallWatch, clock: ManualClock
 ) -> None:
     keep_up(clock())
     clock.advance(10.0)
-    watch.beat(clock())
+    watch_of_system.beat(clock())
 
-    assert not watch.excuses(started=0.0, now=clock())
+    assert watch_of_system.lost(started=0.0, now=clock()) == 0.0
+
+
+@pytest.mark.parametrize("beats", [True, False])
+def test_a_handler_that_blocks_the_loop_opens_nothing(
+    watch_of_system: StallWatch, clock: ManualClock, run: Run, beats: bool
+) -> None:
+    if not beats:
+        watch_of_system.keep_up = None
+    breaker = Breaker("fast", clock=clock)
+
+    async def client(number: int) -> None:
+        for _ in range(80):
+            await asyncio.sleep(0.001 * (number % 7))
+            with suppress(BreakerOpenError), breaker:
+                await asyncio.sleep(0.005)
+
+    async def blocker() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0.1)
+            clock.advance(0.1)
+
+    async def serve() -> None:
+        await asyncio.gather(*(client(number) for number in range(40)), blocker())
+
+    run(serve())
+
+    assert (breaker.metrics().generation == 0) is beats
