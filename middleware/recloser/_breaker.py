@@ -11,7 +11,7 @@ from math import inf
 from random import random as default_random
 from threading import RLock
 from types import CoroutineType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
 
 from recloser import _blocks, _reasons
 from recloser._circuit import Circuit
@@ -19,9 +19,11 @@ from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
 from recloser._guard import IS_LAZY, awaited, guarded
 from recloser._hub import Hub
-from recloser._metrics import Metrics, explain, measure
 from recloser._permit import LONGEST, NO_TOKEN, LoosePermit, Permit
 from recloser._policy import Policy
+
+if TYPE_CHECKING:
+    from recloser._metrics import Metrics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -393,11 +395,16 @@ class Breaker:
         return self._insist(now, self._measure, now)
 
     def _measure(self, now: float) -> Metrics:
+        # Here, because to make that class is a twentieth of what importing recloser costs.
+        from recloser._metrics import measure
+
         wait = self._wait(now) if self._mode is _ENFORCE else 0.0
         return measure(self.key, self._mode, self._circuit, wait)
 
     def explain(self) -> str:
         """Say in one plain sentence what it does now, and which numbers decided."""
+        from recloser._metrics import explain
+
         now = self._clock()
         return self._insist(now, explain, self._mode, self._circuit, self.policy, now)
 
