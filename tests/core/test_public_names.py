@@ -103,3 +103,11 @@ def test_values_survive_a_pickle(value: object) -> None:
 def test_the_root_error_catches_a_refusal() -> None:
     assert issubclass(recloser.BreakerOpenError, recloser.RecloserError)
     assert issubclass(recloser.RecloserError, Exception)
+
+
+def test_importing_it_imports_no_event_loop_and_no_logging() -> None:
+    """They cost as much as all the rest: who uses them has imported them."""
+    code = "import sys, recloser.asgi, recloser.wsgi; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"asyncio", "logging"} & set(found.stdout.split())
