@@ -39,8 +39,10 @@ _CANCELLED = Outcome.CANCELLED
 # look costs as much as some twenty calls.
 _REFRESH_EVERY = 1024
 _REFRESH_WITHIN = 10.0
-# Seconds after which the next call is a decision, so that what ended without one is taken in.
-_CATCH_UP_WITHIN = 0.02
+# Seconds, and good calls, after which the next call is a decision, so that what ended without one
+# is taken in.
+_CATCH_UP_WITHIN = 0.1
+_CATCH_UP_EVERY = 512
 # Latencies that the baseline learns each time. Where more calls ended a sample tells as much.
 _SAMPLE = 64
 # Silence is long from this many usual gaps between two calls on.
@@ -72,6 +74,8 @@ class Circuit:
     """
 
     __slots__ = (
+        "_catch_up_within",
+        "_caught_up_at",
         "_check_at",
         "_key",
         "_last_failure",
@@ -110,6 +114,8 @@ class Circuit:
         self._outage: Outage | None = None
         self.held: tuple[float, ...] = ()
         self._check_at = -inf
+        self._catch_up_within = _CATCH_UP_WITHIN
+        self._caught_up_at = -inf
         self._last_failure = ""
         self._refresh_at = policy.min_history
         self._refresh_due = inf
@@ -126,6 +132,9 @@ class Circuit:
         if not calls.recent:
             return
         latencies = calls.take_recent()
+        took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
+        self._catch_up_within = min(took, _CATCH_UP_WITHIN)
+        self._caught_up_at = now
         self.evidence.quiet += len(latencies)
         # An odd step: calls of two kinds may take turns.
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
@@ -135,7 +144,7 @@ class Circuit:
 
     def settle(self, now: float) -> None:
         """Say which of the next calls need no decision."""
-        check_at = min(self._check_at, now + _CATCH_UP_WITHIN)
+        check_at = min(self._check_at, now + self._catch_up_within)
         good_until = self.baseline.threshold if self.evidence.idle else -inf
         # Asked last, with no call after it: a signal handler may have changed the state until here.
         if self.state is _CLOSED:
