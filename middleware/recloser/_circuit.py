@@ -144,6 +144,8 @@ class Circuit:
 
     def settle(self, now: float) -> None:
         """Say which of the next calls need no decision."""
+        if not self.baseline.known:
+            return  # each call may be the one from which on latency is judged
         check_at = min(self._check_at, now + self._catch_up_within)
         good_until = self.baseline.threshold if self.evidence.idle else -inf
         # Asked last, with no call after it: a signal handler may have changed the state until here.

@@ -276,6 +276,8 @@ def test_an_order_given_while_a_decision_is_settled_holds(
     breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     """A signal handler may give it at any moment."""
+    for _ in range(Policy().min_history):
+        breaker.record(0.1, success=True)
     clock.advance(1.0)
     at_next_call_of("min", getattr(breaker, order), monkeypatch)
     breaker.acquire().success()
@@ -604,3 +606,19 @@ def test_while_half_open_the_wait_is_that_of_a_look_not_of_a_lease(
     assert breaker.try_acquire() is None
     assert probe.is_probe
     assert 0.0 <= breaker.refusal().retry_after <= Policy().open_for
+
+
+def test_from_the_call_on_that_makes_latency_known_it_is_judged(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """However fast the calls before it came."""
+    for _ in range(Policy().min_history):
+        permit = breaker.acquire()
+        clock.advance(0.001)
+        permit.success()
+
+    permit = breaker.acquire()
+    clock.advance(0.3)
+    permit.success()
+
+    assert breaker.metrics().slow == 1
