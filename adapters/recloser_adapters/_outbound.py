@@ -99,14 +99,6 @@ class Reported(OwnWatch):
         self._permit.success()
         self._report(Outcome.SUCCESS)
 
-    def eof(self) -> None:
-        """The body is complete."""
-        self.success()
-
-    def closed(self) -> None:
-        """The caller closed it."""
-        self.success()
-
     def failure(
         self, error: BaseException | str | None = None, *, retry_after: float | None = None
     ) -> None:

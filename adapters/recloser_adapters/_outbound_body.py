@@ -99,6 +99,14 @@ class OwnWatch:
         """There is nothing to hear."""
         return chunks
 
+    def eof(self: Ticket) -> None:
+        """The body is complete."""
+        self.success()
+
+    def closed(self: Ticket) -> None:
+        """The caller closed it, at whatever point."""
+        self.success()
+
     def failed(self: Ticket, error: BaseException, *, local: bool = False) -> None:
         """Reading it raised; `local` if that was no fault of the callee."""
         if local:
@@ -112,15 +120,8 @@ class Call(OwnWatch, LoosePermit):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        def eof(self) -> None:
-            """The body is complete."""
-
-        def closed(self) -> None:
-            """The caller closed it, at whatever point."""
-    else:
-        # The same function: one that calls it would cost each body a frame more.
+    if not TYPE_CHECKING:
+        # As `OwnWatch` has them, without the frame more that those would cost each body.
         eof = closed = LoosePermit.success
 
 
@@ -130,7 +131,7 @@ class Unguarded(OwnWatch):
     def mark(self, *args: object, **kwargs: object) -> None:
         """Do nothing."""
 
-    success = eof = closed = failure = throttled = ignore = cancel = end_by_error = mark
+    success = failure = throttled = ignore = cancel = end_by_error = mark
 
 
 def end(

@@ -107,7 +107,7 @@ class Breaker:
         self._lock = RLock()
         self._deciding = False
         self._delivering = False
-        self._circuit.forget_calls()
+        self._calls.give_up()
 
     def __copy__(self) -> Self:
         """A copy is the same breaker: there is one state per key."""

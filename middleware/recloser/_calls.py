@@ -26,8 +26,6 @@ _NEVER = -inf
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
 _NO_CALLS: dict[int, float] = {}
 _NO_TABLES: list[dict[int, float]] = []
-
-
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
 # What is left of the highest concurrency from one measurement to the next.
@@ -53,14 +51,8 @@ class Calls:
         answering: Calls with a vote that are past the slow threshold but began to answer in time.
         overdue: Calls that were counted as slow in flight.
         older: Calls without a vote, by generation.
-        successes: Calls that answered, slow ones included; like all counts that follow, those in
-            `recent` are not among them.
-        failures: Calls that failed.
-        slow: Calls that answered above the slow threshold of their time.
-        throttled: Calls answered with "later".
-        ignored: Calls that said nothing, by the caller's own fault.
-        cancelled: Calls that the caller left.
-        refused: Calls refused; in mode observe, that would have been.
+        successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`;
+            those in `recent` are not among them yet.
         latency_sum: Of successes and failures, in seconds.
         latency_squares: Sum of the squares of these.
         rate: Calls asked for per second; 0.0 while unknown.

@@ -398,10 +398,6 @@ class Circuit:
         calls = self.calls
         return calls.take_overdue(token) is not None or calls.take_older(token) is not None
 
-    def forget_calls(self) -> None:
-        """Give up all permits: after a fork their calls go on in the parent."""
-        self.calls.give_up()
-
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
         if self.state is not _OPEN:
