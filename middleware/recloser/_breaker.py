@@ -14,6 +14,7 @@ from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
 
 from recloser import _blocks, _reasons
+from recloser._calls import Call
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
@@ -122,66 +123,81 @@ class Breaker:
     def try_acquire(self) -> Permit | None: ...
 
     @overload
-    def try_acquire(self, kind: type[AnyPermit]) -> AnyPermit | None: ...
+    def try_acquire(self, kind: type[AnyPermit], is_sure: bool = ...) -> AnyPermit | None: ...
 
-    def try_acquire(self, kind: type[Permit] = LoosePermit) -> Permit | None:
+    def try_acquire(self, kind: type[Permit] = LoosePermit, is_sure: bool = False) -> Permit | None:
         """Ask for admission of one call.
 
         Args:
-            kind: The class of the permit, for one with slots of its own. Derive it from
-                `LoosePermit`, unless it is sure to be ended; it is made without arguments.
+            kind: The class of the permit, for one with slots of its own; it is made without
+                arguments.
+            is_sure: Whether it is sure to be ended, come what may. If not, the kind must be a
+                `LoosePermit`.
 
         Returns:
             The permit, or None if the call is refused: see `refusal()`.
         """
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
-        token = next(calls.tokens)
-        now = 0.0
+        token = NO_TOKEN
         try:
             try:
                 now = self._clock()
-                if now < calls.check_at:
-                    in_flight[token] = now
-                elif (has_vote := self._decide_admission(token, now)) is None:
-                    return None
-                elif not has_vote:
-                    token = NO_TOKEN
+                is_quick = now < calls.check_at
+                if not is_quick:
+                    circuit = self._circuit
+                    if circuit.state is _OPEN and now < circuit.look_at and self._mode is _ENFORCE:
+                        # One number decides, so without the lock: threads that refuse at one moment
+                        # may count as one.
+                        calls.refused += 1
+                        calls.refused_at = now
+                        return None
+                token = next(calls.tokens)
             except Exception as error:
                 # A fault of ours never refuses a call.
                 self._hub.fault("admission", error)
-                calls.in_flight.pop(token, None)
-                token = NO_TOKEN
+                now, is_quick = 0.0, False
             permit = kind()
             permit.breaker = self
             permit.started = now
-            permit._marked = None
+            permit.answered = inf
             permit._token = token
+            if is_sure:
+                call: Call = permit
+            else:
+                call = permit._twin = Call()
+                call.started = now
+                call.answered = inf
+            if is_quick:
+                in_flight[token] = call
+            elif token and not self._decide_admission(permit, call, now):
+                return None
         except BaseException:
             # A signal handler or a listener wants out: nobody will end this call.
             calls.in_flight.pop(token, None)
             raise
         return permit
 
-    def _decide_admission(self, token: int, now: float) -> bool | None:
-        """Whether a call has a vote, or None: it is refused."""
-        mode = self._mode
-        if mode is _DISABLED:
-            return False
-        circuit = self._circuit
-        if circuit.state is _OPEN and now < circuit.look_at and mode is _ENFORCE:
-            # One number decides, so without the lock: threads that refuse at one moment may count
-            # as one.
-            self._calls.refused += 1
-            return None
-        keep_up = self._hub.stalls.keep_up
-        if keep_up is not None:
-            keep_up(now)
+    def _decide_admission(self, permit: Permit, call: Call, now: float) -> bool:
+        """Whether a call is admitted; without a vote, its permit has ended already."""
+        token, permit._token = permit._token, NO_TOKEN
+        if self._mode is _DISABLED:
+            return True
         try:
-            admitted = self._decide(now, circuit.admit, token, now)
+            keep_up = self._hub.stalls.keep_up
+            if keep_up is not None:
+                keep_up(now)
+            if self._decide(now, self._circuit.admit, token, call, now):
+                permit._token = token
+                return True
         except WithinDecisionError:
-            return False
-        return admitted or (None if mode is _ENFORCE else False)
+            return True
+        except Exception as error:
+            # A fault of ours never refuses a call.
+            self._hub.fault("admission", error)
+            self._calls.in_flight.pop(token, None)
+            return True
+        return self._mode is not _ENFORCE
 
     def _decide(self, now: float, decide: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Have the circuit decide under the lock, and hand out the events that this made.
@@ -213,6 +229,17 @@ class Breaker:
             BreakerOpenError: The call is refused; nothing was sent.
         """
         permit = self.try_acquire()
+        if permit is None:
+            raise self.refusal()
+        return permit
+
+    def begin(self) -> Permit:
+        """`acquire()` for a call that is sure to be ended, come what may.
+
+        Raises:
+            BreakerOpenError: The call is refused.
+        """
+        permit = self.try_acquire(Permit, True)
         if permit is None:
             raise self.refusal()
         return permit
@@ -292,7 +319,7 @@ class Breaker:
         is_class = isinstance(function, type)
         if not is_class and (code is None or code.co_flags & IS_LAZY):
             return guarded(self, function)(*args, **kwargs)
-        permit = self.acquire()
+        permit = self.begin()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
@@ -308,7 +335,7 @@ class Breaker:
         return guarded(self, function)
 
     def __enter__(self) -> Permit:
-        permit = self.acquire()
+        permit = self.begin()
         _blocks.enter(permit)
         return permit
 

@@ -24,16 +24,29 @@ from operator import mul
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
-_NO_CALLS: dict[int, float] = {}
-_NO_TABLES: list[dict[int, float]] = []
+_NO_CALLS: dict[int, Call] = {}
+_NO_TABLES: list[dict[int, Call]] = []
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
 # What is left of the highest concurrency from one measurement to the next.
 _CONCURRENCY_KEPT = 0.8
 
 
+class Call:
+    """When a call began, and when it began to answer; in seconds.
+
+    Attributes:
+        answered: Infinite until then.
+    """
+
+    __slots__ = ("answered", "started")
+
+    answered: float
+    started: float
+
+
 class Calls:
-    """Tokens of the permits given out, each with the second at which its call began.
+    """The permits of one key that are given out, by token, and what became of those that ended.
 
     Where a token is found tells whether its call has a vote: in `in_flight` it has (half-open, it
     is a probe), in `answering` too, but its latency is settled; in `overdue` it has voted, but
@@ -45,7 +58,6 @@ class Calls:
         check_at: Calls that begin before this, in seconds, are admitted without a decision.
         good_until: Successes up to this latency, in seconds, end without a decision.
         in_flight: Calls with a vote, oldest first.
-        marked: When calls began to answer: token to seconds.
         recent: Latencies of the successes that ended without a decision, in seconds.
         dropped: Tokens that nobody can end any more; a finalizer leaves them here.
         answering: Calls with a vote that are past the slow threshold but began to answer in time.
@@ -53,6 +65,7 @@ class Calls:
         older: Calls without a vote, by generation.
         successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`;
             those in `recent` are not among them yet.
+        refused_at: When a call was refused last, in seconds.
         latency_sum: Of successes and failures, in seconds.
         latency_squares: Sum of the squares of these.
         rate: Calls asked for per second; 0.0 while unknown.
@@ -73,12 +86,12 @@ class Calls:
         "in_flight",
         "latency_squares",
         "latency_sum",
-        "marked",
         "older",
         "overdue",
         "rate",
         "recent",
         "refused",
+        "refused_at",
         "slow",
         "successes",
         "throttled",
@@ -89,8 +102,7 @@ class Calls:
         self.tokens = count(1)
         self.check_at = _NEVER
         self.good_until = _NEVER
-        self.in_flight: dict[int, float] = {}
-        self.marked: dict[int, float] = {}
+        self.in_flight: dict[int, Call] = {}
         self.recent: list[float] = []
         self.dropped: list[int] = []
         self.answering = _NO_CALLS
@@ -103,6 +115,7 @@ class Calls:
         self.ignored = 0
         self.cancelled = 0
         self.refused = 0
+        self.refused_at = -inf
         self.latency_sum = 0.0
         self.latency_squares = 0.0
         self._asked_before = 0
@@ -112,45 +125,45 @@ class Calls:
 
     # Which calls there are
 
-    def oldest(self) -> tuple[int, float] | None:
-        """The first call in flight, and when it began."""
+    def oldest(self) -> tuple[int, Call] | None:
+        """The token and the times of the first call in flight."""
         while True:
             try:
                 return next(iter(self.in_flight.items()), None)
             except RuntimeError:
                 continue  # another call began or ended between the two steps
 
-    def take(self, token: int) -> float | None:
-        """End a call that has a vote; when it began, or None if there is no such call."""
-        started = self.in_flight.pop(token, None)
-        return self.answering.pop(token, None) if started is None else started
+    def take(self, token: int) -> Call | None:
+        """End a call that has a vote; its times, or None if there is no such call."""
+        call = self.in_flight.pop(token, None)
+        return self.answering.pop(token, None) if call is None else call
 
-    def take_overdue(self, token: int) -> float | None:
-        """End a call that has voted while it hung; when it began, or None."""
+    def take_overdue(self, token: int) -> Call | None:
+        """End a call that has voted while it hung; its times, or None."""
         return self.overdue.pop(token, None)
 
-    def take_older(self, token: int) -> float | None:
-        """End a call of an older generation; when it began, or None."""
+    def take_older(self, token: int) -> Call | None:
+        """End a call of an older generation; its times, or None."""
         for calls in self.older:
-            if (started := calls.pop(token, None)) is not None:
-                return started
+            if (call := calls.pop(token, None)) is not None:
+                return call
         return None
 
-    def note_overdue(self, token: int, started: float) -> None:
+    def note_overdue(self, token: int, call: Call) -> None:
         """A call taken out of `in_flight` was counted as slow; it may still come back."""
         if self.overdue is _NO_CALLS:
             self.overdue = {}
-        self.overdue[token] = started
+        self.overdue[token] = call
 
-    def note_answering(self, token: int, started: float) -> None:
+    def note_answering(self, token: int, call: Call) -> None:
         """A call taken out of `in_flight` has begun to answer in time, and is only long."""
         if self.answering is _NO_CALLS:
             self.answering = {}
-        self.answering[token] = started
+        self.answering[token] = call
 
-    def note_older(self, token: int, started: float) -> None:
+    def note_older(self, token: int, call: Call) -> None:
         """A call taken out of `in_flight` has no vote any more."""
-        self.older = [*self.older, {token: started}]
+        self.older = [*self.older, {token: call}]
 
     def close(self) -> None:
         """Let nothing pass without a decision."""
@@ -183,12 +196,11 @@ class Calls:
         self.end_generation()
         self.overdue = _NO_CALLS
         self.older = _NO_TABLES
-        self.marked.clear()
         self.dropped.clear()
 
     @property
     def count(self) -> int:
-        """Permits given out and not ended."""
+        """Calls given out and not ended."""
         tables = (self.in_flight, self.answering, self.overdue, *self.older)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
 

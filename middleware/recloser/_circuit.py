@@ -23,7 +23,7 @@ from math import ceil, inf
 
 from recloser import _reasons
 from recloser._baseline import Baseline
-from recloser._calls import Calls
+from recloser._calls import Call, Calls
 from recloser._events import Reason, State, Transition
 from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._foresight import foresee
@@ -127,7 +127,6 @@ class Circuit:
         calls = self.calls
         while calls.dropped:
             token = calls.dropped.pop()
-            calls.marked.pop(token, None)
             self.end_without_vote(token, _CANCELLED, 0.0, now)
         if not calls.recent:
             return
@@ -154,7 +153,7 @@ class Circuit:
 
     # Admission
 
-    def admit(self, token: int, now: float) -> bool:
+    def admit(self, token: int, call: Call, now: float) -> bool:
         """Admit a call at `now` seconds, or refuse it."""
         if self.state is _CLOSED:
             if now >= self._check_at:
@@ -165,9 +164,10 @@ class Circuit:
         else:
             admitted = (now >= self.look_at or self.state is _HALF_OPEN) and self._admits_probe(now)
         if admitted:
-            self.calls.in_flight[token] = now
+            self.calls.in_flight[token] = call
         else:
             self.calls.refused += 1
+            self.calls.refused_at = now
         return admitted
 
     def _admits_probe(self, now: float) -> bool:
@@ -195,13 +195,14 @@ class Circuit:
         # A call that starts from now on is overdue no sooner than this.
         self._check_at = now + threshold
         while (oldest := calls.oldest()) is not None:
-            token, started = oldest
-            if started + threshold > now:
-                self._check_at = started + threshold
+            token, call = oldest
+            overdue_at = call.started + threshold
+            if overdue_at > now:
+                self._check_at = overdue_at
                 return
             if calls.in_flight.pop(token, None) is None:
                 continue  # it ended meanwhile
-            self._judge_overdue(token, started, now)
+            self._judge_overdue(token, call, now)
             if self.generation != generation:
                 return
 
@@ -216,31 +217,31 @@ class Circuit:
         in_flight = [*self.calls.in_flight.copy().items()]
         few = self._policy.min_failures
         # Fewer late calls than this say nothing.
-        last_of_few = in_flight[few - 1][1] if len(in_flight) >= few else now
+        last_of_few = in_flight[few - 1][1].started if len(in_flight) >= few else now
         late_at = last_of_few + _LATE * threshold
         self._check_at = min(self._check_at, max(late_at, now + _LOOK_EVERY * threshold))
-        if late_at > now or self._stalls.lost(in_flight[0][1], now):
+        if late_at > now or self._stalls.lost(in_flight[0][1].started, now):
             return
-        late = [*takewhile(lambda call: call[1] + _LATE * threshold <= now, in_flight)]
+        late = [*takewhile(lambda each: each[1].started + _LATE * threshold <= now, in_flight)]
         began_since = token - 1 - late[-1][0]
         came_back = began_since - (len(in_flight) - len(late))
-        ages = [(each, now - started) for each, started in late if each not in self.calls.marked]
+        ages = [(each, now - call.started) for each, call in late if call.answered == inf]
         slow = foresee(self.evidence, self._policy, ages, came_back, self.baseline.history)
         if slow and self.evidence.take_for_slow(slow, now):
             self._trip(now)
 
-    def _judge_overdue(self, token: int, started: float, now: float) -> None:
-        marked = self.calls.marked.get(token, inf)
-        if marked - started > self.baseline.threshold:
-            self.calls.note_overdue(token, started)
+    def _judge_overdue(self, token: int, call: Call, now: float) -> None:
+        started = call.started
+        if call.answered - started > self.baseline.threshold:
+            self.calls.note_overdue(token, call)
             if not self._is_excused(now - started, started, now):
                 self._vote_slow(token, now, OVERDUE)
         elif self.state is _CLOSED:
             # The verdict comes at its end.
-            self.calls.note_answering(token, started)
+            self.calls.note_answering(token, call)
         else:
             # As a probe that has to do: an answer without end would never let us close.
-            self.calls.note_older(token, started)
+            self.calls.note_older(token, call)
             self._vote_good_probe(now)
 
     def wait(self, now: float) -> float:
@@ -253,7 +254,7 @@ class Circuit:
         if len(self.calls.in_flight) < outage.window:
             return 0.0
         # A probe takes as long as its lease at most, and usually a small part of that.
-        lease = oldest[1] + self.baseline.threshold - now
+        lease = oldest[1].started + self.baseline.threshold - now
         return max(0.0, min(lease, self._policy.open_for))
 
     def is_probe(self, token: int) -> bool:
@@ -264,14 +265,14 @@ class Circuit:
 
     def succeed(self, token: int, latency: float, now: float) -> None:
         """A call answered after `latency` seconds."""
-        started = self.calls.take(token)
-        if started is None:
+        call = self.calls.take(token)
+        if call is None:
             self._succeed_late(token, latency, now)
             return
         self.calls.count_success(latency)
         evidence = self.evidence
         if latency > self.baseline.threshold:
-            self._succeed_slowly(token, started, latency, now)
+            self._succeed_slowly(token, call.started, latency, now)
         elif self.state is not _CLOSED:
             self._present_outage().answered(latency, now)
             self._vote_good_probe(now)
@@ -308,15 +309,15 @@ class Circuit:
 
     def _succeed_late(self, token: int, latency: float, now: float) -> None:
         """A call without a vote succeeded; how long it took may still be worth knowing."""
-        started = self.calls.take_overdue(token)
-        voted = started is not None
-        if started is None:
-            started = self.calls.take_older(token)
-            if started is None:
+        call = self.calls.take_overdue(token)
+        voted = call is not None
+        if call is None:
+            call = self.calls.take_older(token)
+            if call is None:
                 return
         self.calls.count_success(latency)
         self.calls.slow += latency > self.baseline.threshold
-        if self._is_excused(latency, started, now):
+        if self._is_excused(latency, call.started, now):
             return
         if self.state is not _CLOSED:
             # Slow, not dead: what was overdue, or in flight when it opened, came back.
@@ -362,9 +363,9 @@ class Circuit:
         """A call ended in a way that says nothing, unless it was cancelled when already slow."""
         calls = self.calls
         is_long = token in calls.answering
-        started = calls.take(token)
-        hung = started is None and calls.take_overdue(token) is not None
-        if started is None and not hung and calls.take_older(token) is None:
+        call = calls.take(token)
+        hung = call is None and calls.take_overdue(token) is not None
+        if call is None and not hung and calls.take_older(token) is None:
             return
         if outcome is not _CANCELLED:
             self.calls.ignored += 1
@@ -373,10 +374,10 @@ class Circuit:
         if hung:
             self._note_lost(token, now)
         elif (
-            started is not None
+            call is not None
             and not is_long
             and latency > self.baseline.threshold
-            and not self._is_excused(latency, started, now)
+            and not self._is_excused(latency, call.started, now)
         ):
             self._vote_slow(token, now, OVERDUE)
 
@@ -401,8 +402,10 @@ class Circuit:
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
         if self.state is not _OPEN:
+            call = Call()
+            call.started = call.answered = now
             token = next(self.calls.tokens)
-            self.calls.in_flight[token] = now
+            self.calls.in_flight[token] = call
             if success:
                 self.succeed(token, latency, now)
             else:
@@ -489,9 +492,12 @@ class Circuit:
         """
         baseline, calls = self.baseline, self.calls
         overdue = 0
-        for token, started in calls.in_flight.copy().items():
-            if started + baseline.threshold <= now and calls.in_flight.pop(token, None) is not None:
-                calls.note_overdue(token, started)
+        for token, call in calls.in_flight.copy().items():
+            if (
+                call.started + baseline.threshold <= now
+                and calls.in_flight.pop(token, None) is not None
+            ):
+                calls.note_overdue(token, call)
                 overdue += 1
         total = baseline.count + overdue
         self._expect_slow(

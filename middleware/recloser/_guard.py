@@ -50,10 +50,10 @@ def guarded(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
-    acquire = breaker.acquire
+    begin = breaker.begin
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        permit = acquire()
+        permit = begin()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
@@ -74,10 +74,10 @@ async def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]:
-    acquire = breaker.acquire
+    begin = breaker.begin
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-        permit = acquire()
+        permit = begin()
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
@@ -93,7 +93,7 @@ def _generator(
     breaker: Breaker, function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with breaker.acquire() as permit:
+        with breaker.begin() as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -120,7 +120,7 @@ def _async_generator(
     breaker: Breaker, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with breaker.acquire() as permit:
+        with breaker.begin() as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

@@ -152,9 +152,17 @@ class Exemptions:
         paths.add(path)
 
 
-def _guards(permit: Permit, breaker: Breaker) -> bool:
-    """Whether a call that is still going on is already guarded by this breaker."""
-    return permit.breaker is breaker and not permit.ended
+def note_refusal(request: Request) -> None:
+    """Mark a request as refused by us, and end the calls of the breakers around us.
+
+    Their handler was not even asked, so the answer says nothing. They are told directly:
+    something between us may have copied the request.
+    """
+    request[REFUSED] = True
+    permit: Permit | None = request.get(PERMIT)
+    while permit is not None:
+        permit.ignore()
+        permit = permit._outer
 
 
 def _mode(mode: Mode | str) -> Mode:
@@ -242,7 +250,7 @@ class Gate:
         self._root = root
 
     def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Breaker | None:
-        """Ask for admission of a request by a permit of some kind.
+        """Ask for admission of a request by a permit of some kind, which is sure to be ended.
 
         Returns:
             The permit to end, or the breaker that refuses, or None for a request to let alone.
@@ -265,17 +273,20 @@ class Gate:
                 breaker = self.registry[key]
             where = "admission"
             around = request.get(PERMIT)
-            if around is not None and _guards(around, breaker):
+            if around is not None and around.breaker is breaker and not around.ended:
                 return None  # the same call, seen a second time
-            permit = breaker.try_acquire(kind)
-            if permit is None:
-                return breaker if self._enforces else None
-            permit._outer = around
-            request[PERMIT] = permit
+            permit = breaker.try_acquire(kind, True)
+            if permit is not None:
+                permit._outer = around
+                request[PERMIT] = permit
+                return permit
+            if not self._enforces:
+                return None
+            note_refusal(request)
         except Exception as error:
             self.registry.fault(where, error)
             return None
-        return permit
+        return breaker
 
     def _is_exempt(self, request: Request) -> bool:
         if self._off:
@@ -309,16 +320,3 @@ class Gate:
         except Exception as error:
             self.registry.fault("classify", error)
             return Outcome.of_status(status)
-
-    @staticmethod
-    def note_refusal(request: Request) -> None:
-        """Mark a request as refused by us, and end the calls of the breakers around us.
-
-        Their handler was not even asked, so the answer says nothing. They are told directly:
-        something between us may have copied the request.
-        """
-        request[REFUSED] = True
-        permit: Permit | None = request.get(PERMIT)
-        while permit is not None:
-            permit.ignore()
-            permit = permit._outer

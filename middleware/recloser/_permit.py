@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from recloser._calls import Call
 from recloser._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROT
 _IGNORED, _CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
 
 
-class Permit:
+class Permit(Call):
     """The right to one call, and the duty to say how it ended.
 
     Exactly one of `success`, `failure`, `throttled`, `ignore` and `cancel` ends it, on any
@@ -29,18 +31,18 @@ class Permit:
     Attributes:
         breaker: The breaker that gave it.
         started: When, in seconds of the breaker's clock.
+        answered: When the callee began to answer, in the same seconds; infinite until `mark()`.
     """
 
-    __slots__ = ("_marked", "_outer", "_token", "breaker", "started")
+    __slots__ = ("_outer", "_token", "_twin", "breaker")
 
     breaker: Breaker
-    started: float
     _token: int
-    _marked: float | None
     _outer: Permit | None
+    _twin: Call
 
-    # Made and filled by Breaker.try_acquire() with plain stores: an __init__ would cost each call one
-    # more frame. Further slots are left to subclasses.
+    # Made and filled by the breaker with plain stores: an __init__ would cost each call one more
+    # frame. Further slots are left to subclasses.
 
     def success(self) -> None:
         """The callee answered."""
@@ -50,14 +52,12 @@ class Permit:
         breaker = self.breaker
         calls = breaker._calls
         try:
-            marked = self._marked
-            latency = (breaker._clock() if marked is None else marked) - self.started
+            answered = self.answered
+            latency = (breaker._clock() if answered == inf else answered) - self.started
             if 0.0 <= latency <= calls.good_until:
                 # Most calls end here, without the lock: see `Calls`.
                 del calls.in_flight[token]
                 calls.recent.append(latency)
-                if marked is not None:
-                    del calls.marked[token]
                 return
         except KeyError:
             pass  # its generation is over, or somebody else ended it
@@ -146,8 +146,7 @@ class Permit:
         breaker = self.breaker
         circuit = breaker._circuit
         now = breaker._clock()
-        marked = self._marked
-        latency = (now if marked is None else marked) - self.started
+        latency = min(now, self.answered) - self.started
         if not 0.0 <= latency < LONGEST:
             breaker._hub.strange_latencies += 1
             now, latency = self.started, 0.0
@@ -163,8 +162,6 @@ class Permit:
             breaker._decide(now, circuit.throttle, token, now, wait, rule)
         else:
             breaker._decide(now, circuit.end_without_vote, token, outcome, latency, now)
-        # Not before: until it has ended another thread may ask whether it is overdue.
-        circuit.calls.marked.pop(token, None)
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end.
@@ -172,12 +169,9 @@ class Permit:
         From here on the call is not overdue, however long the answer is.
         """
         try:
-            self._marked = now = self.breaker._clock()
+            self.answered = self.breaker._clock()
         except Exception as error:
             self.breaker._hub.fault("clock", error)
-            return
-        if self._token:
-            self.breaker._calls.marked[self._token] = now
 
     @property
     def ended(self) -> bool:
@@ -219,11 +213,18 @@ class Permit:
 class LoosePermit(Permit):
     """A permit whose holder may lose it: it is then cancelled by the collector.
 
-    The middleware's own permits need no finalizer, which would cost each request 50 ns: a
-    `finally` ends them.
+    `Calls` would keep it alive, so a twin stands there for it. The permits of blocks, decorated
+    functions and the ASGI middleware stand there themselves: a `finally` is sure to end them.
     """
 
     __slots__ = ()
+
+    def mark(self) -> None:
+        """Take the latency here (the first byte); the verdict still comes at the end."""
+        try:
+            self.answered = self._twin.answered = self.breaker._clock()
+        except Exception as error:
+            self.breaker._hub.fault("clock", error)
 
     def __del__(self) -> None:
         # No lock here: the collector may run while this very thread holds it.

@@ -32,12 +32,21 @@ from recloser._http import (
     Exempt,
     Gate,
     KeyFunction,
+    note_refusal,
 )
 from recloser._permit import Permit
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
-__all__ = ["DEFAULT_EXEMPT", "PERMIT", "REFUSAL", "REFUSED", "UNMATCHED", "BreakerMiddleware"]
+__all__ = [
+    "DEFAULT_EXEMPT",
+    "PERMIT",
+    "REFUSAL",
+    "REFUSED",
+    "UNMATCHED",
+    "BreakerMiddleware",
+    "note_refusal",
+]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -119,21 +128,22 @@ class BreakerMiddleware:
         """Serve one connection. What the app returns or raises passes through."""
         kind = scope.get("type")
         if kind == "http":
-            exchange = self._gate.admit(scope, _Exchange)
+            admitted = self._gate.admit(scope, _Exchange)
         elif kind == "websocket":
-            exchange = self._gate.admit(scope, _Handshake)
+            admitted = self._gate.admit(scope, _Handshake)
         else:
-            exchange = None
-        if exchange is None:
+            admitted = None
+        if admitted is None:
             return await self.app(scope, receive, send)
-        if type(exchange) is Breaker:
+        if type(admitted) is Breaker:
             if self._on_refuse is not None or kind == "websocket":
-                return await self._refuse(exchange, scope, receive, send)
+                return await self._refuse(admitted, scope, receive, send)
             # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
-            self._gate.note_refusal(scope)
-            start, body = _answer(self._refusals.of(exchange, exchange._clock()), scope)
-            await send(start)
-            return await send(body)
+            refusal = self._refusals.of(admitted, admitted._calls.refused_at)
+            # A new list of headers each time: middleware further out may add to it.
+            await send({"type": _START, "status": 503, "headers": [*refusal.raw_headers]})
+            return await send({"type": _BODY, "body": _body(refusal, scope)})
+        exchange = admitted
         # Plain stores: an __init__ would cost each request one more frame.
         exchange.gate = self._gate
         exchange.pass_receive = receive
@@ -142,7 +152,7 @@ class BreakerMiddleware:
         exchange.last_kinds = _NONE_YET
         try:
             # An illegal app returns a value; the server is to see it.
-            return await self.app(scope, exchange.receive, exchange.send)
+            return await self.app(scope, exchange, exchange.send)
         except BaseException as error:
             exchange.end_by_error(error)
             raise
@@ -156,21 +166,20 @@ class BreakerMiddleware:
 
     async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a WebSocket, or by an app of the user."""
-        self._gate.note_refusal(scope)
         if self._on_refuse is not None:
             scope[REFUSAL] = breaker.refusal()
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
                 return
-        refusal = self._refusals.of(breaker, breaker._clock())
-        messages = _answer(refusal, scope)
+        start, body = _START, _BODY
         if scope["type"] == "websocket":
             if "websocket.http.response" not in (scope.get("extensions") or ()):
                 if not _says_gone(await receive()):
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
-            messages = _answer(refusal, scope, _DENIAL_START, _DENIAL_BODY)
-        for message in messages:
-            await send(message)
+            start, body = _DENIAL_START, _DENIAL_BODY
+        refusal = self._refusals.of(breaker, breaker._calls.refused_at)
+        await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
+        await send({"type": body, "body": _body(refusal, scope)})
 
     async def _refused_by_app(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -208,7 +217,8 @@ class _Exchange(Permit):
     status: int
     last_kinds: Mapping[str, str]
 
-    async def receive(self) -> Message:
+    async def __call__(self) -> Message:
+        # It is what the app receives from: that saves each request one object more.
         message = await self.pass_receive()
         if self._token and _says_gone(message):
             self.cancel()
@@ -224,9 +234,7 @@ class _Exchange(Permit):
             if kind == _START:
                 self.status = message["status"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if message.get("trailers") else _LAST
-                # mark(), written out: this runs once per request.
-                breaker = self.breaker
-                self._marked = breaker._calls.marked[self._token] = breaker._clock()
+                self.answered = self.breaker._clock()  # mark(), written out: once per request
             else:
                 more = self.last_kinds.get(kind)
                 if more is not None and not message.get(more):
@@ -272,14 +280,8 @@ class _Handshake(_Exchange):
         return _until_lost(self.pass_send(message), self)
 
 
-def _answer(
-    refusal: Refusal, scope: Scope, start: str = _START, body: str = _BODY
-) -> tuple[Message, Message]:
-    # A new list of headers each time: middleware further out may add to it.
-    return (
-        {"type": start, "status": 503, "headers": [*refusal.raw_headers]},
-        {"type": body, "body": b"" if scope.get("method") == "HEAD" else refusal.body},
-    )
+def _body(refusal: Refusal, scope: Scope) -> bytes:
+    return b"" if scope.get("method") == "HEAD" else refusal.body
 
 
 def _says_gone(message: Message) -> bool:

@@ -34,8 +34,9 @@ from recloser._http import (
     Exempt,
     Gate,
     KeyFunction,
+    note_refusal,
 )
-from recloser._permit import LoosePermit, Permit
+from recloser._permit import Permit
 from recloser._refusal import Refusals
 from recloser._registry import Registry
 
@@ -44,7 +45,15 @@ if TYPE_CHECKING:
 
     from _typeshed import OptExcInfo
 
-__all__ = ["DEFAULT_EXEMPT", "PERMIT", "REFUSAL", "REFUSED", "UNMATCHED", "BreakerMiddleware"]
+__all__ = [
+    "DEFAULT_EXEMPT",
+    "PERMIT",
+    "REFUSAL",
+    "REFUSED",
+    "UNMATCHED",
+    "BreakerMiddleware",
+    "note_refusal",
+]
 
 _FILE_WRAPPER = "wsgi.file_wrapper"
 # Bodies that are whole when the app returns. They pass as they are, so that a server can still
@@ -108,10 +117,10 @@ class BreakerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ, LoosePermit)
+        permit = self._gate.admit(environ, Permit)
         if permit is None:
             return self.app(environ, start_response)
-        if isinstance(permit, Breaker):
+        if type(permit) is Breaker:
             return self._refuse(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
@@ -130,14 +139,16 @@ class BreakerMiddleware:
 
         try:
             body = self.app(environ, noted_start)
+            # To ask a body what it is may run its own code.
+            kind = type(body)
+            is_whole = kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ))
+            is_sized = not is_whole and kind is not GeneratorType and hasattr(kind, "__len__")
         except BaseException as error:
             permit.end_by_error(error)
             raise
-        kind = type(body)
-        if kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ)):
+        if is_whole:
             _end(self._gate, environ, permit, said)
             return body
-        is_sized = kind is not GeneratorType and hasattr(kind, "__len__")
         watched = _new(_SizedBody if is_sized else _Body)
         # Plain stores: an __init__ would cost each request one more frame.
         watched._body = body
@@ -152,7 +163,6 @@ class BreakerMiddleware:
     def _refuse(
         self, breaker: Breaker, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        self._gate.note_refusal(environ)
         failure: OptExcInfo | None = None
         if self._on_refuse is not None:
             environ[REFUSAL] = breaker.refusal()
@@ -161,7 +171,7 @@ class BreakerMiddleware:
             except Exception as error:
                 self.registry.fault("on_refuse", error)
                 failure = sys.exc_info()
-        refusal = self._refusals.of(breaker, breaker._clock())
+        refusal = self._refusals.of(breaker, breaker._calls.refused_at)
         status, headers = "503 Service Unavailable", list(refusal.headers)
         if failure is None:
             start_response(status, headers)

@@ -112,11 +112,11 @@ def test_a_finalizer_that_ends_a_permit_cannot_deadlock(
     admit = type(circuit).admit
     clock.advance(breaker.slow_threshold)  # or there is nothing to decide
 
-    def collecting(self: Any, token: int, now: float) -> bool:
+    def collecting(self: Any, token: int, call: Any, now: float) -> bool:
         getattr(inner, is_reentrant_for)()
         assert breaker.try_acquire() is not None
         breaker.metrics()
-        return admit(self, token, now)
+        return admit(self, token, call, now)
 
     monkeypatch.setattr(type(circuit), "admit", collecting)
     breaker.acquire().success()
