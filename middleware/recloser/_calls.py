@@ -18,8 +18,7 @@ counted: some 30 calls in a million with 9,000 changes in the meantime.)
 from __future__ import annotations
 
 from itertools import count
-from math import inf
-from operator import mul
+from math import hypot, inf
 
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
@@ -225,7 +224,7 @@ class Calls:
         del self.recent[: len(latencies)]
         self.successes += len(latencies)
         self.latency_sum += sum(latencies)
-        self.latency_squares += sum(map(mul, latencies, latencies))
+        self.latency_squares += hypot(*latencies) ** 2  # in C, four times as fast as a sum of them
         return latencies
 
     # How fast they come

@@ -34,7 +34,7 @@ from recloser._http import (
     KeyFunction,
     note_refusal,
 )
-from recloser._permit import Permit
+from recloser._permit import NO_TOKEN, Permit
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
@@ -226,22 +226,29 @@ class _Exchange(Permit):
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own where it need not be: one for each message would cost more than
-        # all that is done here.
-        if not self._token:
+        # all that is done here. What runs once per request is written out.
+        token = self._token
+        if not token:
             return self.pass_send(message)
         try:
             kind = message["type"]
             if kind == _START:
                 self.status = message["status"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if message.get("trailers") else _LAST
-                self.answered = self.breaker._clock()  # mark(), written out: once per request
+                self.answered = self.breaker._clock()  # mark()
             else:
                 more = self.last_kinds.get(kind)
                 if more is not None and not message.get(more):
-                    if self.status < 400 and self.gate.plain:
-                        self.success()
-                    else:
+                    if self.status >= 400 or not self.gate.plain:
                         self.gate.judge(self.scope, self, self.status)
+                        return self.pass_send(message)
+                    calls = self.breaker._calls  # success()
+                    latency = self.answered - self.started
+                    if 0.0 <= latency <= calls.good_until and calls.in_flight.pop(token, None):
+                        self._token = NO_TOKEN
+                        calls.recent.append(latency)
+                    else:
+                        self.success()
                     return self.pass_send(message)
         except Exception as error:
             # A message that cannot be read is for the server to refuse.
