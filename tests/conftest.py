@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.upstream import Upstream
 
-from recloser.testing import ManualClock
+from recloser import Policy, Registry
+from recloser.testing import ManualClock, no_jitter
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -27,6 +29,29 @@ settings.load_profile("patient")
 def repo_root() -> Path:
     """The checkout: tests of the README, the examples and the import rules read it."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    # Not zero: there a point in time looks like a duration.
+    return ManualClock(1000.0)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    """Of the `registry`, and in the core of the `breaker`; a test may want another one."""
+    return Policy()
+
+
+@pytest.fixture
+def registry(clock: ManualClock, policy: Policy) -> Registry:
+    return Registry(policy, clock=clock, random=no_jitter)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
 
 
 class _Leaping(selectors.DefaultSelector):

@@ -15,7 +15,7 @@ import pytest
 from tests.upstream import Upstream, answer, closed_port, head
 
 from recloser import Breaker, Outcome, Registry
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import open_breaker
 from recloser_adapters._httpx_factory import _is_event_stream
 
 
@@ -31,15 +31,6 @@ class HttpxPromises:
     @pytest.fixture
     def adapter(self) -> Any:
         return importlib.import_module(f"recloser_adapters.{self.library}")
-
-    @pytest.fixture
-    def registry(self) -> Registry:
-        return Registry(clock=ManualClock(1000.0), random=no_jitter)
-
-    @pytest.fixture
-    def upstream(self) -> Iterator[Upstream]:
-        with Upstream() as upstream:
-            yield upstream
 
     def test_the_wrapped_transport_is_entered_and_left_with_ours(
         self, lib: Any, adapter: Any

@@ -19,7 +19,7 @@ import pytest
 from tests.upstream import LAST, Upstream, answer, chunk, hang_up, head
 
 from recloser import Breaker, Registry, State
-from recloser.testing import ManualClock, no_jitter
+from recloser.testing import ManualClock
 
 EVENTS = {"content-type": "text/event-stream"}
 KEY = "provider"
@@ -96,21 +96,8 @@ class Promises:
     sdk: ClassVar[type[Sdk]]
 
     @pytest.fixture
-    def clock(self) -> ManualClock:
-        return ManualClock(start=1000.0)
-
-    @pytest.fixture
-    def registry(self, clock: ManualClock) -> Registry:
-        return Registry(clock=clock, random=no_jitter)
-
-    @pytest.fixture
     def breaker(self, registry: Registry) -> Breaker:
         return registry[KEY]
-
-    @pytest.fixture
-    def upstream(self) -> Iterator[Upstream]:
-        with Upstream() as upstream:
-            yield upstream
 
     @pytest.fixture
     def sleeps(self, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> list[float]:

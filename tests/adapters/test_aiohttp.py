@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -13,7 +13,6 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, hang_up, head, unreachable
 
 from recloser import Breaker, Registry
-from recloser.testing import ManualClock, no_jitter
 from recloser_adapters.aiohttp import BreakerMiddleware, by_host, wrap_session
 
 pytestmark = pytest.mark.anyio
@@ -24,17 +23,6 @@ SHORT = 0.5  # seconds; within some of them a connection must be made, on a load
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def registry() -> Registry:
-    return Registry(clock=ManualClock(1000.0), random=no_jitter)
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

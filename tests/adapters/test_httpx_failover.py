@@ -15,21 +15,11 @@ from typing import Any
 import pytest
 
 from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import ManualClock, open_breaker
 
 LIBRARIES = [name for name in ("httpx", "httpx2") if find_spec(name)]
 HANG = b"hang"
 Run = Callable[[Awaitable[Any]], Any]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1000.0)
-
-
-@pytest.fixture
-def registry(clock: ManualClock) -> Registry:
-    return Registry(clock=clock, random=no_jitter)
 
 
 class World:

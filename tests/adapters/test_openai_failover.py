@@ -21,11 +21,6 @@ CHAT: dict[str, Any] = {"model": "big", "messages": [{"role": "user", "content":
 Ask = Callable[..., str]
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
 class Providers:
     """Two OpenAI-compatible providers; of the first, `sick` is the answer, if there is one."""
 

@@ -15,22 +15,11 @@ from requests.auth import HTTPDigestAuth
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
 
 from recloser import Breaker, Registry
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import open_breaker
 from recloser_adapters.requests import BreakerAdapter, by_host, wrap_session
 
 # As requests itself gets at it: urllib3 is its dependency, not ours.
 Retry: Any = type(HTTPAdapter(max_retries=1).max_retries)
-
-
-@pytest.fixture
-def registry() -> Registry:
-    return Registry(clock=ManualClock(1000.0), random=no_jitter)
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from recloser import Policy, Registry
-from recloser.testing import ManualClock, no_jitter
+from recloser import Registry
+from recloser.testing import ManualClock
 
 from . import frontends
 from .frontends import Frontend
@@ -61,23 +61,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(start=1000.0)
-
-
-@pytest.fixture
 def script(clock: ManualClock) -> Script:
     return Script(clock)
-
-
-@pytest.fixture
-def policy() -> Policy:
-    return Policy()
-
-
-@pytest.fixture
-def registry(clock: ManualClock, policy: Policy) -> Registry:
-    return Registry(policy, clock=clock, random=no_jitter)
 
 
 @pytest.fixture

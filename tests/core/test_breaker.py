@@ -19,16 +19,6 @@ from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State, T
 from recloser.testing import ManualClock, RecordingListener, no_jitter, open_breaker
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(100.0)
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> Breaker:
-    return Breaker("k", clock=clock, random=no_jitter)
-
-
 def record(breaker: Breaker, calls: int, *, success: bool, latency: float = 0.1) -> None:
     for _ in range(calls):
         breaker.record(latency, success=success)
@@ -332,9 +322,8 @@ def test_a_finalizer_may_record_a_call_within_a_decision(clock: ManualClock) -> 
 # Recovery
 
 
-def test_an_outage_that_turns_into_slowness_ends(clock: ManualClock) -> None:
+def test_an_outage_that_turns_into_slowness_ends(breaker: Breaker, clock: ManualClock) -> None:
     """It began with failures, and the callee came back three times slower, for good."""
-    breaker = Breaker("k", clock=clock, random=no_jitter)
     for _ in range(300):
         permit = breaker.acquire()
         clock.advance(0.1)

@@ -13,7 +13,7 @@ from statistics import fmean
 import pytest
 
 from recloser import Breaker, Policy, State
-from recloser.testing import ManualClock, no_jitter
+from recloser.testing import ManualClock
 
 # The benchmarks are no part of the wheel that tox tests.
 ROOT = Path(__file__).parents[2]
@@ -285,13 +285,7 @@ def healthy(breaker: Breaker, clock: ManualClock, calls: int = 2_000, seed: int 
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> Breaker:
-    breaker = Breaker("k", clock=clock, random=no_jitter)
+def breaker(breaker: Breaker, clock: ManualClock) -> Breaker:
     healthy(breaker, clock)
     assert breaker.state is State.CLOSED
     return breaker

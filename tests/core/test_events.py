@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recloser import Breaker, BreakerOpenError, Metrics, Reason, Registry, State, Transition
-from recloser.testing import ManualClock, RecordingListener, no_jitter, open_breaker
+from recloser.testing import ManualClock, RecordingListener, open_breaker
 
 CLOSED, OPEN, HALF = State.CLOSED, State.OPEN, State.HALF_OPEN
 
@@ -19,11 +19,6 @@ CLOSED, OPEN, HALF = State.CLOSED, State.OPEN, State.HALF_OPEN
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(10.0)
-
-
-@pytest.fixture
-def registry(clock: ManualClock) -> Registry:
-    return Registry(clock=clock, random=no_jitter)
 
 
 def edges(listener: RecordingListener) -> list[tuple[State, State]]:

@@ -13,8 +13,8 @@ HOSTILE = "k\r\nSet-Cookie: a=b\n2026-01-01 CRITICAL root: pwned\x1b[2J\u2028\x0
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(100.0)
+def policy() -> Policy:
+    return Policy(open_for=0.5)
 
 
 @pytest.fixture
@@ -23,8 +23,7 @@ def listener() -> RecordingListener:
 
 
 @pytest.fixture
-def breaker(clock: ManualClock, listener: RecordingListener) -> Breaker:
-    registry = Registry(Policy(open_for=0.5), clock=clock, random=no_jitter)
+def breaker(registry: Registry, listener: RecordingListener) -> Breaker:
     registry.subscribe(listener)
     return registry["k"]
 

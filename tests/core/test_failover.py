@@ -23,20 +23,10 @@ from recloser import (
     Registry,
     State,
 )
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import ManualClock, open_breaker
 
 Send = Callable[[Any], Any]
 Invoke = Callable[..., Any]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1000.0)
-
-
-@pytest.fixture
-def registry(clock: ManualClock) -> Registry:
-    return Registry(clock=clock, random=no_jitter)
 
 
 @pytest.fixture(params=["call", "acall", "stream", "astream"])

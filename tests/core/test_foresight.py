@@ -13,14 +13,8 @@ GAP = 0.01
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> Breaker:
+def breaker(breaker: Breaker, clock: ManualClock) -> Breaker:
     """It has seen two thousand calls of about 0.1 s, and calls 0.25 to 0.3 s slow."""
-    breaker = Breaker("k", clock=clock, random=no_jitter)
     warm(breaker, clock, 2_000)
     assert 0.2 < breaker.metrics().slow_threshold < 0.31
     return breaker

@@ -17,13 +17,8 @@ Ways = dict[str, int]
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> Breaker:
-    return Breaker("k", Policy(ignore_errors=(LookupError,)), clock=clock)
+def policy() -> Policy:
+    return Policy(ignore_errors=(LookupError,))
 
 
 def ended(breaker: Breaker) -> tuple[int, int, int, int]:

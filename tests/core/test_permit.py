@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from recloser import Breaker, Outcome, Permit, Policy, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import ManualClock, open_breaker
 
 WAYS = ["success", "failure", "throttled", "ignore", "cancel"]
 
@@ -27,16 +27,6 @@ def counts(breaker: Breaker) -> dict[str, int]:
         "ignore": metrics.ignored,
         "cancel": metrics.cancelled,
     }
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(100.0)
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> Breaker:
-    return Breaker("k", clock=clock, random=no_jitter)
 
 
 def learned(breaker: Breaker, clock: ManualClock, calls: int = 100) -> None:

@@ -15,13 +15,8 @@ from recloser.testing import ManualClock, open_breaker
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(50.0)
-
-
-@pytest.fixture
-def registry(clock: ManualClock) -> Registry:
-    return Registry(Policy(ignore_errors=(LookupError,)), clock=clock)
+def policy() -> Policy:
+    return Policy(ignore_errors=(LookupError,))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from importlib.util import find_spec
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from tests.upstream import Upstream
 
-from recloser import Breaker, Policy, Registry
-from recloser.testing import ManualClock, no_jitter
+from recloser import Breaker, Registry
 
 from .clients import ALL, HAS_TRIO, HTTPX, Client
 
@@ -54,27 +53,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _name(kind: type[Client], backend: str) -> str:
     flavour = f"async-{backend}" if kind.is_async else "sync"
     return f"{kind.library}-{flavour}"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(start=1000.0)
-
-
-@pytest.fixture
-def policy() -> Policy:
-    return Policy()
-
-
-@pytest.fixture
-def registry(clock: ManualClock, policy: Policy) -> Registry:
-    return Registry(policy, clock=clock, random=no_jitter)
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture
