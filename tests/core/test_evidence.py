@@ -169,9 +169,7 @@ def test_a_share_of_bad_calls_below_the_rate_threshold_never_opens() -> None:
     assert breaker.state is State.CLOSED
 
 
-def test_evidence_of_long_ago_has_faded() -> None:
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock, random=no_jitter)
+def test_evidence_of_long_ago_has_faded(breaker: Breaker, clock: ManualClock) -> None:
     for _ in range(4):
         breaker.record(0.01, success=False)
     before = breaker.metrics().surprise
@@ -183,11 +181,8 @@ def test_evidence_of_long_ago_has_faded() -> None:
     assert breaker.state is State.CLOSED
 
 
-def test_rare_calls_that_all_fail_do_open() -> None:
+def test_rare_calls_that_all_fail_do_open(breaker: Breaker, clock: ManualClock) -> None:
     """A call every ten seconds is no silence."""
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock, random=no_jitter)
-
     for _ in range(10):
         clock.advance(10.0)
         breaker.record(0.01, success=False)
@@ -213,10 +208,11 @@ def test_enough_is_the_logarithm_of_the_interval() -> None:
     assert Evidence(Policy(false_trip_interval=1e6)).enough == pytest.approx(log(1e6))
 
 
-def test_outages_again_and_again_do_not_teach_that_they_are_normal() -> None:
+def test_outages_again_and_again_do_not_teach_that_they_are_normal(
+    breaker: Breaker, clock: ManualClock
+) -> None:
     """What was taken for normal just before it opened was the beginning of the outage."""
-    clock, chance = ManualClock(), Random(3)
-    breaker = Breaker("k", clock=clock, random=no_jitter)
+    chance = Random(3)
 
     def play(share: float, calls: int) -> int:
         for call in range(calls):

@@ -90,10 +90,10 @@ def test_a_registrys_lock_that_another_thread_held_is_free_in_the_child() -> Non
         holder.release()
 
 
-def test_calls_of_the_parents_threads_are_none_of_the_childs() -> None:
+def test_calls_of_the_parents_threads_are_none_of_the_childs(
+    breaker: Breaker, clock: ManualClock
+) -> None:
     """Nobody would end them there, and they would all be overdue."""
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock)
     permits = [breaker.acquire() for _ in range(50)]
 
     def starts_anew() -> bool:
@@ -108,9 +108,9 @@ def test_calls_of_the_parents_threads_are_none_of_the_childs() -> None:
     assert breaker.metrics().in_flight == 50
 
 
-def test_what_was_learned_and_decided_goes_on_in_the_child() -> None:
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock)
+def test_what_was_learned_and_decided_goes_on_in_the_child(
+    breaker: Breaker, clock: ManualClock
+) -> None:
     for _ in range(100):
         breaker.record(0.1, success=True)
     breaker.open(for_=60.0)

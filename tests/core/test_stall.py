@@ -13,11 +13,12 @@ import pytest
 from recloser import Breaker, BreakerOpenError, Registry, State, _pulse
 from recloser._pulse import watch_of
 from recloser._stall import StallWatch
-from recloser.testing import ManualClock, no_jitter
+from recloser.testing import ManualClock
 
 
 @pytest.fixture
 def clock() -> ManualClock:
+    # The times below count from here.
     return ManualClock()
 
 
@@ -81,8 +82,7 @@ def learned(registry: Registry, clock: ManualClock) -> None:
         permit.success()
 
 
-def test_a_stall_opens_nothing(clock: ManualClock) -> None:
-    registry = Registry(clock=clock, random=no_jitter)
+def test_a_stall_opens_nothing(registry: Registry, clock: ManualClock) -> None:
     learned(registry, clock)
     registry.stalls.beat(clock())
     permits = [registry["key"].acquire() for _ in range(50)]
@@ -96,8 +96,7 @@ def test_a_stall_opens_nothing(clock: ManualClock) -> None:
     assert registry["key"].state is State.CLOSED
 
 
-def test_the_same_without_a_stall_does(clock: ManualClock) -> None:
-    registry = Registry(clock=clock, random=no_jitter)
+def test_the_same_without_a_stall_does(registry: Registry, clock: ManualClock) -> None:
     learned(registry, clock)
     permits = [registry["key"].acquire() for _ in range(50)]
     clock.advance(30.0)
@@ -160,8 +159,9 @@ def test_all_who_use_the_systems_clock_share_a_watch() -> None:
     assert Registry(clock=ManualClock()).stalls is not Registry(clock=ManualClock()).stalls
 
 
-def test_a_breaker_keeps_the_pulse_of_its_registry_up(clock: ManualClock) -> None:
-    registry = Registry(clock=clock)
+def test_a_breaker_keeps_the_pulse_of_its_registry_up(
+    registry: Registry, clock: ManualClock
+) -> None:
     asked: list[float] = []
     registry.stalls.keep_up = asked.append
 

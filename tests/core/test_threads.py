@@ -104,9 +104,9 @@ def test_threads_that_cross_the_threshold_together_open_it_once() -> None:
     assert State.HALF_OPEN not in states
 
 
-def test_64_threads_at_half_open_get_one_probe_between_them() -> None:
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock, random=no_jitter)
+def test_64_threads_at_half_open_get_one_probe_between_them(
+    breaker: Breaker, clock: ManualClock
+) -> None:
     rounds = 30
     admitted: list[list[Permit]] = [[] for _ in range(rounds)]
 
@@ -151,10 +151,7 @@ def test_keys_come_and_go_under_many_threads() -> None:
     assert registry.faults == 0
 
 
-def test_with_blocks_of_many_threads_end_their_own_permits() -> None:
-    clock = ManualClock()
-    registry = Registry(clock=clock)
-
+def test_with_blocks_of_many_threads_end_their_own_permits(registry: Registry) -> None:
     def work(index: int) -> None:
         for _ in range(200):
             with registry["shared"], registry[f"own {index}"]:
@@ -177,9 +174,9 @@ def test_permits_dropped_by_many_threads_all_come_back() -> None:
     assert metrics.in_flight == 0
 
 
-def test_no_call_has_a_vote_once_it_is_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = ManualClock()
-    breaker = Breaker("k", clock=clock)
+def test_no_call_has_a_vote_once_it_is_disabled(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settle = type(breaker._circuit).settle
     operator = threading.Thread(target=lambda: setattr(breaker, "mode", "disabled"))
 
