@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.calls import teach
 
 from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -136,11 +137,8 @@ class World:
         self.clock.advance(request.extensions["timeout"]["read"])
         raise self.lib.ReadTimeout("test")
 
-    def warm(self, key: str, latency: float = 0.1) -> None:
-        for _ in range(200):
-            permit = self.registry[key].acquire()
-            self.clock.advance(latency)
-            permit.success()
+    def warm(self, key: str) -> None:
+        teach(self.registry[key], self.clock, [0.1] * 200)
 
     def fates(self) -> list[tuple[str, Fate]]:
         return [(leg.key, leg.fate) for leg in self.deliveries[-1].legs]

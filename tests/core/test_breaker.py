@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from tests.calls import teach
 
 import recloser
 from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State, Transition, _circuit
@@ -324,20 +325,17 @@ def test_a_finalizer_may_record_a_call_within_a_decision(clock: ManualClock) -> 
 
 def test_an_outage_that_turns_into_slowness_ends(breaker: Breaker, clock: ManualClock) -> None:
     """It began with failures, and the callee came back three times slower, for good."""
-    for _ in range(300):
-        permit = breaker.acquire()
-        clock.advance(0.1)
-        permit.success()
+    teach(breaker, clock, [0.1] * 300)
     for _ in range(100):
-        if (permit_or_none := breaker.try_acquire()) is not None:
-            permit_or_none.failure()
+        if (permit := breaker.try_acquire()) is not None:
+            permit.failure()
         clock.advance(0.1)
     assert not is_closed(breaker)
 
     for _ in range(20_000):
-        if (permit_or_none := breaker.try_acquire()) is not None:
+        if (permit := breaker.try_acquire()) is not None:
             clock.advance(1.0)
-            permit_or_none.success()
+            permit.success()
             if is_closed(breaker):
                 break
         clock.advance(0.1)
@@ -601,10 +599,7 @@ def test_from_the_call_on_that_makes_latency_known_it_is_judged(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     """However fast the calls before it came."""
-    for _ in range(Policy().min_history):
-        permit = breaker.acquire()
-        clock.advance(0.001)
-        permit.success()
+    teach(breaker, clock, [0.001] * Policy().min_history)
 
     permit = breaker.acquire()
     clock.advance(0.3)

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 from statistics import fmean
 
 import pytest
+from tests.calls import everyday, teach
 
 from recloser import Breaker, Policy, State
 from recloser.testing import ManualClock
@@ -275,13 +275,7 @@ def test_chance_opens_no_more_often_than_asked() -> None:
 
 
 def healthy(breaker: Breaker, clock: ManualClock, calls: int = 2_000, seed: int = 1) -> None:
-    chance = Random(seed)
-    for _ in range(calls):
-        permit = breaker.acquire()
-        took = 0.1 * chance.lognormvariate(0.0, 0.4)
-        clock.advance(took)
-        permit.success()
-        clock.advance(0.01)
+    teach(breaker, clock, everyday(calls, seed), pause=0.01)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.calls import teach
 
 from recloser import (
     BreakerOpenError,
@@ -95,10 +96,7 @@ class StatusError(Exception):
 
 def warm(registry: Registry, clock: ManualClock, key: str, latency: float = 0.1) -> None:
     """Teach a breaker what is normal."""
-    for _ in range(200):
-        permit = registry[key].acquire()
-        clock.advance(latency)
-        permit.success()
+    teach(registry[key], clock, [latency] * 200)
 
 
 def fates(delivery: Delivery) -> list[tuple[str, Fate]]:

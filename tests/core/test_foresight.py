@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
+from tests.calls import everyday, teach
 
 from recloser import Breaker, Permit, State
 from recloser.testing import ManualClock, no_jitter
@@ -15,17 +14,9 @@ GAP = 0.01
 @pytest.fixture
 def breaker(breaker: Breaker, clock: ManualClock) -> Breaker:
     """It has seen two thousand calls of about 0.1 s, and calls 0.25 to 0.3 s slow."""
-    warm(breaker, clock, 2_000)
+    teach(breaker, clock, everyday(2_000))
     assert 0.2 < breaker.metrics().slow_threshold < 0.31
     return breaker
-
-
-def warm(breaker: Breaker, clock: ManualClock, calls: int) -> None:
-    chance = Random(1)
-    for _ in range(calls):
-        permit = breaker.acquire()
-        clock.advance(0.1 * chance.lognormvariate(0.0, 0.4))
-        permit.success()
 
 
 def ask(breaker: Breaker, clock: ManualClock, seconds: float) -> list[Permit]:
@@ -89,7 +80,7 @@ def test_a_call_that_has_begun_to_answer_is_not_late(breaker: Breaker, clock: Ma
 def test_a_key_that_has_seen_few_calls_foresees_nothing(clock: ManualClock) -> None:
     """The first calls to end are the fast ones: what is known of a young key is too fast."""
     breaker = Breaker("k", clock=clock, random=no_jitter)
-    warm(breaker, clock, 200)
+    teach(breaker, clock, everyday(200))
 
     ask(breaker, clock, breaker.metrics().slow_threshold - GAP)
 

@@ -11,6 +11,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+from tests.calls import teach
 
 from recloser import Breaker, Outcome, Permit, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -29,12 +30,9 @@ def counts(breaker: Breaker) -> dict[str, int]:
     }
 
 
-def learned(breaker: Breaker, clock: ManualClock, calls: int = 100) -> None:
+def learned(breaker: Breaker, clock: ManualClock) -> None:
     """Let it learn that 0.1 s is normal; its slow threshold is then at least twice that."""
-    for _ in range(calls):
-        permit = breaker.acquire()
-        clock.advance(0.1)
-        permit.success()
+    teach(breaker, clock, [0.1] * 100)
     assert 0.2 <= breaker.slow_threshold < 1.0
 
 

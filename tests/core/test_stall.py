@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from tests.calls import teach
 
 from recloser import Breaker, BreakerOpenError, Registry, State, _pulse
 from recloser._pulse import watch_of
@@ -75,15 +76,8 @@ def test_a_watch_that_was_stopped_takes_silence_for_no_stall(watch: StallWatch) 
     assert watch.lost(started=0.9, now=50.01) == 0.0
 
 
-def learned(registry: Registry, clock: ManualClock) -> None:
-    for _ in range(100):
-        permit = registry["key"].acquire()
-        clock.advance(0.1)
-        permit.success()
-
-
 def test_a_stall_opens_nothing(registry: Registry, clock: ManualClock) -> None:
-    learned(registry, clock)
+    teach(registry["key"], clock, [0.1] * 100)
     registry.stalls.beat(clock())
     permits = [registry["key"].acquire() for _ in range(50)]
     clock.advance(30.0)  # SIGSTOP, and SIGCONT
@@ -97,7 +91,7 @@ def test_a_stall_opens_nothing(registry: Registry, clock: ManualClock) -> None:
 
 
 def test_the_same_without_a_stall_does(registry: Registry, clock: ManualClock) -> None:
-    learned(registry, clock)
+    teach(registry["key"], clock, [0.1] * 100)
     permits = [registry["key"].acquire() for _ in range(50)]
     clock.advance(30.0)
 

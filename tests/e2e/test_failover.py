@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from tests.calls import teach
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, closed_port, hang_up, head
 
 from recloser import Failover, Provider, Registry
@@ -40,10 +41,7 @@ def registry() -> Registry:
     clock = ManualClock()
     registry = Registry(clock=clock, random=no_jitter)
     for key in ("primary", "backup"):
-        for _ in range(200):
-            permit = registry[key].acquire()
-            clock.advance(LIMIT / 4)
-            permit.success()
+        teach(registry[key], clock, [LIMIT / 4] * 200)
         assert registry[key].slow_threshold == pytest.approx(LIMIT / 2, rel=0.05)
     return registry
 
