@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack
 
 import anyio
 import pytest
+from tests.calls import votes
 
 from recloser import Policy, State
 from recloser.testing import ManualClock
 
 from .frontends import Asgi, AsyncCallFrontend, AsyncFrontend, Frontend
 from .script import Script
-from .test_verdict import votes
 
 pytestmark = pytest.mark.anyio
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.calls import votes
 
 from recloser import Policy, State
 from recloser.testing import ManualClock
@@ -10,7 +11,6 @@ from recloser.testing import ManualClock
 from .asgi_client import Exchange, Leaving
 from .frontends import Asgi, Frontend
 from .script import Answer, Script
-from .test_verdict import votes
 
 pytestmark = pytest.mark.anyio
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from tests.calls import votes
 
 import recloser.asgi
 import recloser.wsgi
 from recloser import Registry
 from recloser.testing import ManualClock
 
-from .test_verdict import OopsError, votes
+from .test_verdict import OopsError
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 START_WITH_TRAILERS = {**START, "trailers": True}

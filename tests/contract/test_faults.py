@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.calls import votes
 
 from recloser import State
 
 from .frontends import AsyncFrontend, Frontend
 from .script import Script
-from .test_verdict import OopsError, votes
+from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.calls import votes
 
 import recloser.asgi
 import recloser.wsgi
@@ -13,7 +14,7 @@ from recloser.testing import ManualClock
 
 from .frontends import ASGI, Asgi, Frontend
 from .script import Script
-from .test_verdict import OopsError, votes
+from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import pytest
+from tests.calls import votes
 
 from recloser import State
 from recloser.testing import ManualClock
@@ -12,7 +13,7 @@ from recloser.testing import ManualClock
 from . import asgi_client, wsgi_client
 from .frontends import Asgi, Frontend, Wsgi
 from .script import Script
-from .test_verdict import OopsError, votes
+from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.calls import votes
 
-from recloser import BreakerOpenError, Metrics, Outcome, State
+from recloser import BreakerOpenError, Outcome, State
 
 from .frontends import Frontend
 from .script import Script
@@ -16,12 +17,6 @@ pytestmark = pytest.mark.anyio
 
 class OopsError(Exception):
     pass
-
-
-def votes(metrics: Metrics) -> dict[str, int]:
-    """The counts that are not zero, of calls that ended."""
-    names = ("successes", "failures", "ignored", "cancelled", "throttled", "refused", "in_flight")
-    return {name: getattr(metrics, name) for name in names if getattr(metrics, name)}
 
 
 async def test_a_good_call_is_one_success(frontend: Frontend) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.calls import votes
 
 import recloser.asgi
 from recloser import Registry, State
 from recloser.testing import ManualClock
 
-from .test_verdict import OopsError, votes
+from .test_verdict import OopsError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 

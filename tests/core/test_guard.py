@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from typing import Any
 
 import pytest
+from tests.calls import ended
 
 from recloser import Breaker, BreakerOpenError, Policy
 from recloser.testing import ManualClock, open_breaker
@@ -19,13 +20,6 @@ Ways = dict[str, int]
 @pytest.fixture
 def policy() -> Policy:
     return Policy(ignore_errors=(LookupError,))
-
-
-def ended(breaker: Breaker) -> tuple[int, int, int, int]:
-    """Successes, failures, ignored and cancelled calls; nothing may be left in flight."""
-    metrics = breaker.metrics()
-    assert metrics.in_flight == 0
-    return metrics.successes, metrics.failures, metrics.ignored, metrics.cancelled
 
 
 SUCCEEDED, FAILED, IGNORED, CANCELLED = (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, ExitStack, nullcontext, suppress
 
 import pytest
+from tests.calls import ended
 
 from recloser import Breaker, BreakerOpenError, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -22,12 +23,6 @@ def policy() -> Policy:
 @pytest.fixture
 def breaker(registry: Registry) -> Breaker:
     return registry["k"]
-
-
-def ended(breaker: Breaker) -> tuple[int, int, int, int]:
-    metrics = breaker.metrics()
-    assert metrics.in_flight == 0
-    return metrics.successes, metrics.failures, metrics.ignored, metrics.cancelled
 
 
 @pytest.mark.parametrize(

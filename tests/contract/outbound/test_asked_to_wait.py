@@ -7,13 +7,13 @@ import json
 from email.utils import formatdate
 
 import pytest
+from tests.calls import votes
 from tests.upstream import Gate, Upstream, answer
 
 from recloser import Breaker, State
 from recloser.testing import ManualClock
 
 from .clients import Client
-from .test_body import votes
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,10 @@ import gc
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.calls import votes
 from tests.upstream import LAST, Gate, Step, Upstream, answer, chunk, cut, hang_up, head
 
-from recloser import Breaker, Metrics
+from recloser import Breaker
 from recloser.testing import ManualClock
 
 from .clients import ENOUGH, Client
@@ -22,12 +23,6 @@ pytestmark = [
 ]
 
 EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
-
-
-def votes(metrics: Metrics) -> dict[str, int]:
-    """The counters that are not zero."""
-    names = ("successes", "failures", "throttled", "ignored", "cancelled", "refused", "in_flight")
-    return {name: getattr(metrics, name) for name in names if getattr(metrics, name)}
 
 
 def later(clock: ManualClock, seconds: float) -> Step:

@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
+from tests.calls import votes
 from tests.upstream import Upstream, answer
 
 import recloser
@@ -15,7 +16,6 @@ from recloser.testing import ManualClock, open_breaker
 
 from .clients import Client
 from .conftest import Connect
-from .test_body import votes
 
 pytestmark = pytest.mark.anyio
 

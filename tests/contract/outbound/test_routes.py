@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from tests.calls import votes
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
 
 from recloser import Breaker, Registry
@@ -14,7 +15,6 @@ from recloser import Breaker, Registry
 from .clients import SHORT, Client
 from .conftest import Connect
 from .h2_upstream import H2Upstream
-from .test_body import votes
 
 pytestmark = pytest.mark.anyio
 

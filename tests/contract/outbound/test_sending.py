@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import anyio
 import anyio.lowlevel
 import pytest
+from tests.calls import votes
 from tests.upstream import (
     Gate,
     Step,
@@ -23,7 +24,7 @@ from recloser import Breaker, Registry
 
 from .clients import SHORT, Client
 from .conftest import Connect
-from .test_body import reached, votes
+from .test_body import reached
 
 pytestmark = pytest.mark.anyio
 

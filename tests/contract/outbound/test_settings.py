@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.calls import votes
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, closed_port, cut, head
 
 from recloser import Breaker, Outcome, Policy, Registry
@@ -12,7 +13,7 @@ from recloser.testing import ManualClock
 
 from .clients import Client
 from .conftest import Connect
-from .test_body import EVENTS, later, votes
+from .test_body import EVENTS, later
 
 pytestmark = pytest.mark.anyio
 
