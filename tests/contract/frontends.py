@@ -51,6 +51,17 @@ class Frontend:
         """Wrap the handler anew, with options."""
         assert not options
 
+    def remember_requests(self) -> list[Any]:
+        """Wrap the handler anew; the requests that come, as its key function sees them."""
+        requests: list[Any] = []
+
+        def remember(request: Any) -> str:
+            requests.append(request)
+            return self.key
+
+        self.configure(key=remember)
+        return requests
+
     @property
     def breaker(self) -> Breaker:
         return self.registry[self.key]

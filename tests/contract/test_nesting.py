@@ -27,6 +27,15 @@ def wrapped(http: Frontend, registry: Registry, key: str) -> Any:
     return app
 
 
+def copying(inner: Any) -> Any:
+    """An app that hands a copy of its scope to another."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await inner(dict(scope), receive, send)
+
+    return app
+
+
 async def test_the_same_breaker_twice_counts_once(http: Frontend, script: Script) -> None:
     wrapped(http, http.registry, http.key)
 
@@ -115,12 +124,7 @@ async def test_a_refusal_by_on_refuse_is_no_failure_outside(
 
 
 async def test_a_copied_scope_does_not_hide_a_refusal(asgi: Asgi, clock: ManualClock) -> None:
-    inner = asgi.app
-
-    async def copying(scope: Any, receive: Any, send: Any) -> None:
-        await inner(dict(scope), receive, send)
-
-    asgi.app = copying
+    asgi.app = copying(asgi.app)
     other = Registry(clock=clock)
     wrapped(asgi, other, "outer")
     asgi.breaker.open()
@@ -131,13 +135,6 @@ async def test_a_copied_scope_does_not_hide_a_refusal(asgi: Asgi, clock: ManualC
 
 async def test_no_copy_at_any_level_hides_a_refusal(asgi: Asgi, clock: ManualClock) -> None:
     other = Registry(clock=clock)
-
-    def copying(inner: Any) -> Any:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await inner(dict(scope), receive, send)
-
-        return app
-
     for key in ("near", "far"):
         asgi.app = copying(asgi.app)
         wrapped(asgi, other, key)
@@ -149,14 +146,7 @@ async def test_no_copy_at_any_level_hides_a_refusal(asgi: Asgi, clock: ManualClo
 
 
 async def test_a_refused_request_says_so_to_whoever_is_further_out(http: Frontend) -> None:
-    requests: list[Any] = []
-    key = http.key
-
-    def remember(request: Any) -> str:
-        requests.append(request)
-        return key
-
-    http.configure(key=remember)
+    requests = http.remember_requests()
     http.breaker.open()
 
     assert (await http.call()).refused
@@ -186,14 +176,7 @@ async def test_an_app_that_asks_another_twice_is_guarded_twice(asgi: Asgi, scrip
 
 async def test_a_request_marked_as_refused_is_no_failure(http: Frontend, script: Script) -> None:
     """By a decorator or an error handler, which have no permit to tell."""
-    requests: list[Any] = []
-    key = http.key
-
-    def remember(request: Any) -> str:
-        requests.append(request)
-        return key
-
-    http.configure(key=remember)
+    requests = http.remember_requests()
     script.status = 503
     script.on_call = lambda: requests[-1].update({"recloser.refused": True})
 

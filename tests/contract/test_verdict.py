@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from tests.calls import votes
 
@@ -187,14 +185,7 @@ async def test_a_classifier_decides(http: Frontend, script: Script) -> None:
 
 
 async def test_a_handler_may_give_its_own_verdict(http: Frontend, script: Script) -> None:
-    requests: list[Any] = []
-    key = http.key
-
-    def remember(request: Any) -> str:
-        requests.append(request)
-        return key
-
-    http.configure(key=remember)
+    requests = http.remember_requests()
     script.on_call = lambda: requests[0]["recloser.permit"].failure("stale data served")
 
     answer = await http.call()
