@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, ClassVar
 from wsgiref.validate import validator
 
@@ -73,6 +73,14 @@ class Frontend:
     @abstractmethod
     def in_flight(self) -> Any:
         """Make a call and hold it in its handler while the block runs."""
+
+    @asynccontextmanager
+    async def several_in_flight(self, calls: int) -> AsyncIterator[None]:
+        """Make calls and hold them all in their handlers while the block runs."""
+        async with AsyncExitStack() as flights:
+            for _ in range(calls):
+                await flights.enter_async_context(self.in_flight())
+            yield
 
 
 class AsyncFrontend(Frontend):

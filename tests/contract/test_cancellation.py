@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import anyio
 import pytest
 from tests.calls import votes
@@ -70,9 +68,7 @@ async def test_no_more_probes_than_the_window_get_through(
 ) -> None:
     frontend.breaker.half_open()
 
-    async with AsyncExitStack() as flights:
-        for _ in range(policy.half_open_requests):
-            await flights.enter_async_context(frontend.in_flight())
+    async with frontend.several_in_flight(policy.half_open_requests):
         for _ in range(200):
             assert (await frontend.call()).refused
 

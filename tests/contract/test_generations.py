@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import pytest
 
 from recloser import State
@@ -20,9 +18,7 @@ MANY = 12  # more failures than any breaker bears
 
 async def end_late(frontend: Frontend, script: Script, error: Exception | None) -> None:
     """Begin calls, open and let recover, and let the calls end only then."""
-    async with AsyncExitStack() as flights:
-        for _ in range(MANY):
-            await flights.enter_async_context(frontend.in_flight())
+    async with frontend.several_in_flight(MANY):
         frontend.breaker.open()
         frontend.breaker.reset()
         script.raises = error
@@ -38,9 +34,7 @@ async def test_late_failures_do_not_open_it_again(frontend: Frontend, script: Sc
 
 
 async def test_late_successes_do_not_close_it(frontend: Frontend, script: Script) -> None:
-    async with AsyncExitStack() as flights:
-        for _ in range(MANY):
-            await flights.enter_async_context(frontend.in_flight())
+    async with frontend.several_in_flight(MANY):
         frontend.breaker.open()
 
     assert frontend.breaker.state is State.OPEN
@@ -50,9 +44,7 @@ async def test_late_successes_do_not_close_it(frontend: Frontend, script: Script
 async def test_late_successes_are_no_good_probes(
     frontend: Frontend, script: Script, clock: ManualClock
 ) -> None:
-    async with AsyncExitStack() as flights:
-        for _ in range(MANY):
-            await flights.enter_async_context(frontend.in_flight())
+    async with frontend.several_in_flight(MANY):
         frontend.breaker.open(for_=1.0)
         clock.advance(2.0)
         assert (await frontend.call()).ok
@@ -64,9 +56,7 @@ async def test_late_successes_are_no_good_probes(
 async def test_late_failures_are_no_bad_probes(
     frontend: Frontend, script: Script, clock: ManualClock
 ) -> None:
-    async with AsyncExitStack() as flights:
-        for _ in range(MANY):
-            await flights.enter_async_context(frontend.in_flight())
+    async with frontend.several_in_flight(MANY):
         frontend.breaker.open(for_=1.0)
         clock.advance(2.0)
         assert (await frontend.call()).ok

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
-
 import pytest
 
 from recloser import Policy, State
@@ -19,16 +17,10 @@ pytestmark = [
 ]
 
 
-async def hang(frontend: Frontend, flights: AsyncExitStack, calls: int) -> None:
-    for _ in range(calls):
-        await flights.enter_async_context(frontend.in_flight())
-
-
 async def test_it_opens_while_all_calls_still_hang(
     frontend: Frontend, clock: ManualClock, policy: Policy
 ) -> None:
-    async with AsyncExitStack() as flights:
-        await hang(frontend, flights, 8)
+    async with frontend.several_in_flight(8):
         clock.advance(policy.slow_ceiling + 0.1)
 
         answer = await frontend.call()
@@ -47,8 +39,7 @@ async def test_each_hanging_call_counts_once(
     ending: Exception | None,
 ) -> None:
     hanging = policy.min_failures - 1
-    async with AsyncExitStack() as flights:
-        await hang(frontend, flights, hanging)
+    async with frontend.several_in_flight(hanging):
         for _ in range(5):
             clock.advance(policy.slow_ceiling + 0.1)
             assert (await frontend.call()).ok
@@ -65,8 +56,7 @@ async def test_a_hanging_probe_does_not_wedge_it(
     frontend.breaker.open(for_=1.0)
     clock.advance(1.1)
 
-    async with AsyncExitStack() as flights:
-        await hang(frontend, flights, 1)
+    async with frontend.in_flight():
         assert (await frontend.call()).refused
 
         # Its lease is over; the breaker then waits, and looks again.
