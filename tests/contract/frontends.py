@@ -287,9 +287,22 @@ class WsgiValidated(Wsgi):
         self.app = validator(recloser.wsgi.BreakerMiddleware(inner, self.registry, **options))
 
 
-class Flask(Wsgi):
+class _Responding(Wsgi):
+    """Answers with a response object of Werkzeug's, as Flask's are, too."""
+
     key = "GET /items/<int:id>"
 
+    def respond(self, kind: Any) -> Any:
+        script = self.script
+        script.begin()
+        content: Any = script.body() if script.streams else script.chunks[0]
+        response = kind(content, script.status)
+        if script.works_afterwards:
+            response.call_on_close(script.after)
+        return response
+
+
+class Flask(_Responding):
     def configure(self, **options: Any) -> None:
         from flask import Flask as App
 
@@ -304,18 +317,10 @@ class Flask(Wsgi):
     def view(self, id: int) -> Any:  # noqa: A002 - the rule's own name
         from flask import Response
 
-        script = self.script
-        script.begin()
-        content: Any = script.body() if script.streams else script.chunks[0]
-        response = Response(content, script.status)
-        if script.works_afterwards:
-            response.call_on_close(script.after)
-        return response
+        return self.respond(Response)
 
 
-class Werkzeug(Wsgi):
-    key = "GET /items/<int:id>"
-
+class Werkzeug(_Responding):
     def configure(self, **options: Any) -> None:
         from werkzeug.routing import Map, Rule
 
@@ -332,13 +337,8 @@ class Werkzeug(Wsgi):
             self.rules.bind_to_environ(environ).match()
         except HTTPException as error:
             return error(environ, start_response)
-        script = self.script
-        script.begin()
-        content: Any = script.body() if script.streams else script.chunks[0]
-        response = Response(content, script.status)
-        if script.works_afterwards:
-            response.call_on_close(script.after)
-        return response(environ, start_response)
+        body: Iterable[bytes] = self.respond(Response)(environ, start_response)
+        return body
 
 
 class _ClosedLate:
