@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from recloser import BreakerOpenError, Policy, Registry, State
+from recloser import Breaker, BreakerOpenError, Registry, State
 from recloser.asgi import BreakerMiddleware
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import open_breaker
 from recloser_adapters.anyio import DeadlineMiddleware, guard
 
 Message = MutableMapping[str, Any]
@@ -30,19 +30,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture
+def breaker(registry: Registry) -> Breaker:
+    return registry["payments"]
+
+
 pytestmark = pytest.mark.anyio
-
-
-def registry_of(clock: Callable[[], float] | None = None) -> Registry:
-    return Registry(Policy(), clock=clock or ManualClock(), random=no_jitter)
 
 
 # guard
 
 
-async def test_a_block_in_time_is_a_success() -> None:
-    breaker = registry_of()["payments"]
-
+async def test_a_block_in_time_is_a_success(breaker: Breaker) -> None:
     async with guard(breaker, deadline=NEVER) as permit:
         await anyio.lowlevel.checkpoint()
 
@@ -50,9 +49,7 @@ async def test_a_block_in_time_is_a_success() -> None:
     assert breaker.metrics().successes == 1
 
 
-async def test_a_block_that_is_cut_off_raises_and_is_a_failure() -> None:
-    breaker = registry_of()["payments"]
-
+async def test_a_block_that_is_cut_off_raises_and_is_a_failure(breaker: Breaker) -> None:
     with pytest.raises(TimeoutError):
         async with guard(breaker, deadline=AT_ONCE):
             await anyio.sleep_forever()
@@ -61,9 +58,7 @@ async def test_a_block_that_is_cut_off_raises_and_is_a_failure() -> None:
     assert (metrics.failures, metrics.cancelled, metrics.in_flight) == (1, 0, 0)
 
 
-async def test_blocks_that_are_cut_off_open_the_breaker() -> None:
-    breaker = registry_of()["payments"]
-
+async def test_blocks_that_are_cut_off_open_the_breaker(breaker: Breaker) -> None:
     for _ in range(20):
         if breaker.state is State.OPEN:
             break
@@ -74,9 +69,7 @@ async def test_blocks_that_are_cut_off_open_the_breaker() -> None:
     assert breaker.state is State.OPEN
 
 
-async def test_a_block_that_is_cancelled_from_outside_is_no_failure() -> None:
-    breaker = registry_of()["payments"]
-
+async def test_a_block_that_is_cancelled_from_outside_is_no_failure(breaker: Breaker) -> None:
     with anyio.CancelScope() as outside:
         async with guard(breaker, deadline=NEVER):
             outside.cancel()
@@ -86,8 +79,7 @@ async def test_a_block_that_is_cancelled_from_outside_is_no_failure() -> None:
     assert (metrics.failures, metrics.cancelled, metrics.in_flight) == (0, 1, 0)
 
 
-async def test_what_a_block_raises_passes_and_is_a_failure() -> None:
-    breaker = registry_of()["payments"]
+async def test_what_a_block_raises_passes_and_is_a_failure(breaker: Breaker) -> None:
     error = ConnectionError("refused by the peer")
 
     with pytest.raises(ConnectionError) as caught:
@@ -98,8 +90,7 @@ async def test_what_a_block_raises_passes_and_is_a_failure() -> None:
     assert breaker.metrics().failures == 1
 
 
-async def test_an_open_breaker_does_not_let_the_block_begin() -> None:
-    breaker = registry_of()["payments"]
+async def test_an_open_breaker_does_not_let_the_block_begin(breaker: Breaker) -> None:
     open_breaker(breaker)
 
     with pytest.raises(BreakerOpenError):
@@ -107,9 +98,7 @@ async def test_an_open_breaker_does_not_let_the_block_begin() -> None:
             raise AssertionError("it began")
 
 
-async def test_the_permit_can_give_another_verdict() -> None:
-    breaker = registry_of()["payments"]
-
+async def test_the_permit_can_give_another_verdict(breaker: Breaker) -> None:
     async with guard(breaker, deadline=None) as permit:
         permit.throttled(1.0)
 
@@ -117,11 +106,11 @@ async def test_the_permit_can_give_another_verdict() -> None:
 
 
 @pytest.mark.parametrize("deadline", [0.0, -1.0, float("nan"), float("inf")])
-async def test_a_deadline_out_of_range_is_an_error(deadline: float) -> None:
+async def test_a_deadline_out_of_range_is_an_error(breaker: Breaker, deadline: float) -> None:
     with pytest.raises(ValueError, match="deadline must be a number of seconds above 0, not"):
         DeadlineMiddleware(answer, deadline=deadline)
     with pytest.raises(ValueError, match="deadline"):
-        async with guard(registry_of()["payments"], deadline=deadline):
+        async with guard(breaker, deadline=deadline):
             raise AssertionError("it began")
 
 
@@ -220,8 +209,7 @@ async def test_a_response_that_has_begun_breaks_off_and_nothing_is_added() -> No
 
 
 @pytest.mark.parametrize("app", [hang, break_off])
-async def test_the_breaker_around_it_counts_one_failure(app: Any) -> None:
-    registry = registry_of()
+async def test_the_breaker_around_it_counts_one_failure(registry: Registry, app: Any) -> None:
     guarded = BreakerMiddleware(
         DeadlineMiddleware(app, deadline=AT_ONCE), registry, key=lambda scope: "it"
     )

@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.routing import Host, Mount, Route, Router
 
-from recloser import BreakerOpenError, Policy, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser import BreakerOpenError, Registry, State
+from recloser.testing import open_breaker
 from recloser_adapters.starlette import (
     UNMATCHED,
     BreakerMiddleware,
@@ -37,10 +37,6 @@ class Order(BaseModel):
 
     item: str
     count: int = 1
-
-
-def registry_of(**policy: Any) -> Registry:
-    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
 
 
 def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
@@ -142,8 +138,9 @@ def test_hosts_and_websockets_in_the_tree_are_named() -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "key"), CASES)
-def test_fastapi_answers_as_was_predicted(method: str, path: str, key: str) -> None:
-    registry = registry_of()
+def test_fastapi_answers_as_was_predicted(
+    registry: Registry, method: str, path: str, key: str
+) -> None:
     app = tree()
     app.add_middleware(BreakerMiddleware, registry=registry)
     client = TestClient(app, follow_redirects=False)
@@ -201,8 +198,7 @@ def test_marks_are_read_through_the_tree() -> None:
     assert keys(scope_of("/x/paid/1")) == "payments"
 
 
-def test_the_pages_of_the_documentation_are_exempt_by_default() -> None:
-    registry = registry_of()
+def test_the_pages_of_the_documentation_are_exempt_by_default(registry: Registry) -> None:
     app = FastAPI()
     app.add_middleware(BreakerMiddleware, registry=registry)
     client = TestClient(app)
@@ -243,9 +239,8 @@ def endpoints(registry: Registry) -> FastAPI:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_a_protected_endpoint_keeps_its_signature(kind: str) -> None:
+def test_a_protected_endpoint_keeps_its_signature(registry: Registry, kind: str) -> None:
     """In this file annotations are text, and FastAPI must still find what they mean."""
-    registry = registry_of()
     client = TestClient(endpoints(registry))
 
     answer = client.post(
@@ -260,8 +255,10 @@ def test_a_protected_endpoint_keeps_its_signature(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_a_protected_endpoint_is_documented_as_without_protection(kind: str) -> None:
-    documented = endpoints(registry_of()).openapi()["paths"][f"/{kind}/{{number}}"]["post"]
+def test_a_protected_endpoint_is_documented_as_without_protection(
+    registry: Registry, kind: str
+) -> None:
+    documented = endpoints(registry).openapi()["paths"][f"/{kind}/{{number}}"]["post"]
 
     names = {parameter["name"] for parameter in documented["parameters"]}
     assert names == {"number", "q", "tag"}
@@ -270,8 +267,7 @@ def test_a_protected_endpoint_is_documented_as_without_protection(kind: str) -> 
     }
 
 
-def test_a_refused_endpoint_answers_503_as_fastapi_does() -> None:
-    registry = registry_of()
+def test_a_refused_endpoint_answers_503_as_fastapi_does(registry: Registry) -> None:
     client = TestClient(endpoints(registry))
     open_breaker(registry["payments"])
 
@@ -282,8 +278,7 @@ def test_a_refused_endpoint_answers_503_as_fastapi_does() -> None:
     assert int(refusal.headers["retry-after"]) >= 1
 
 
-def test_http_errors_of_a_protected_endpoint_count_by_their_status() -> None:
-    registry = registry_of()
+def test_http_errors_of_a_protected_endpoint_count_by_their_status(registry: Registry) -> None:
     app = FastAPI()
 
     @app.get("/{status}")
@@ -299,8 +294,7 @@ def test_http_errors_of_a_protected_endpoint_count_by_their_status() -> None:
     assert (metrics.ignored, metrics.failures) == (2, 2)
 
 
-def test_a_protected_stream_counts_at_its_end() -> None:
-    registry = registry_of()
+def test_a_protected_stream_counts_at_its_end(registry: Registry) -> None:
     app = FastAPI()
     in_flight: list[int] = []
 
@@ -341,8 +335,7 @@ def with_dependency(registry: Registry, key: str | None, outside: bool = False) 
     return TestClient(app, raise_server_exceptions=False)
 
 
-def test_a_dependency_sees_what_an_endpoint_raises() -> None:
-    registry = registry_of()
+def test_a_dependency_sees_what_an_endpoint_raises(registry: Registry) -> None:
     client = with_dependency(registry, "payments")
 
     statuses = [client.get(f"/x/raise/{status}").status_code for status in (404, 500, 503, 599)]
@@ -352,17 +345,14 @@ def test_a_dependency_sees_what_an_endpoint_raises() -> None:
     assert (metrics.ignored, metrics.failures, metrics.in_flight) == (1, 3, 0)
 
 
-def test_a_dependency_does_not_see_what_an_endpoint_returns() -> None:
+def test_a_dependency_does_not_see_what_an_endpoint_returns(registry: Registry) -> None:
     """Stated in its docstring; should FastAPI ever show it, say so there."""
-    registry = registry_of()
-
     with_dependency(registry, "payments").get("/x/return/503")
 
     assert registry["payments"].metrics().successes == 1
 
 
-def test_a_dependency_refuses_while_open_and_the_route_is_not_blamed() -> None:
-    registry = registry_of()
+def test_a_dependency_refuses_while_open_and_the_route_is_not_blamed(registry: Registry) -> None:
     client = with_dependency(registry, "payments", outside=True)
     open_breaker(registry["payments"])
 
@@ -374,9 +364,7 @@ def test_a_dependency_refuses_while_open_and_the_route_is_not_blamed() -> None:
     assert registry["GET /x/return/{status}"].state is State.CLOSED
 
 
-def test_a_dependency_without_a_key_takes_that_of_the_route() -> None:
-    registry = registry_of()
-
+def test_a_dependency_without_a_key_takes_that_of_the_route(registry: Registry) -> None:
     with_dependency(registry, None).get("/x/return/200")
 
     assert [(each.key, each.metrics().calls) for each in registry] == [
@@ -384,9 +372,7 @@ def test_a_dependency_without_a_key_takes_that_of_the_route() -> None:
     ]
 
 
-def test_a_dependency_without_a_key_leaves_guarded_requests_alone() -> None:
-    registry = registry_of()
-
+def test_a_dependency_without_a_key_leaves_guarded_requests_alone(registry: Registry) -> None:
     with_dependency(registry, None, outside=True).get("/x/return/200")
 
     assert [(each.key, each.metrics().calls) for each in registry] == [
@@ -394,8 +380,7 @@ def test_a_dependency_without_a_key_leaves_guarded_requests_alone() -> None:
     ]
 
 
-def test_the_handler_for_refused_outbound_calls_works_in_fastapi() -> None:
-    registry = registry_of()
+def test_the_handler_for_refused_outbound_calls_works_in_fastapi(registry: Registry) -> None:
     app = FastAPI()
     app.add_middleware(BreakerMiddleware, registry=registry)
     app.add_exception_handler(BreakerOpenError, refuse)

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, abort, current_app, jsonify, send_
 from flask.views import MethodView
 
 from recloser import BreakerOpenError, Mode, Outcome, Policy, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser.testing import ManualClock, open_breaker
 from recloser_adapters.flask import (
     UNMATCHED,
     Recloser,
@@ -23,10 +23,6 @@ from recloser_adapters.flask import (
     keyed,
     protect,
 )
-
-
-def registry_of(**policy: Any) -> Registry:
-    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
 
 
 def new_app(**config: Any) -> Flask:
@@ -89,9 +85,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("method", "path", "key"), CASES)
-def test_a_request_is_named_by_method_and_rule(method: str, path: str, key: str | None) -> None:
+def test_a_request_is_named_by_method_and_rule(
+    registry: Registry, method: str, path: str, key: str | None
+) -> None:
     app = site()
-    registry = registry_of()
     Recloser(app, registry)
 
     answer = get(app, path, method)
@@ -100,16 +97,15 @@ def test_a_request_is_named_by_method_and_rule(method: str, path: str, key: str 
     assert keys_of(registry) == ([] if key in (None, UNMATCHED) else [key])
 
 
-def test_static_files_are_exempt_also_where_no_pattern_says_so() -> None:
+def test_static_files_are_exempt_also_where_no_pattern_says_so(registry: Registry) -> None:
     app = site()
-    registry = registry_of()
     Recloser(app, registry, exempt=[])
 
     assert get(app, f"/files/{Path(__file__).name}").status_code == 200
     assert keys_of(registry) == []
 
 
-def test_subdomains_and_hosts_are_told_apart() -> None:
+def test_subdomains_and_hosts_are_told_apart(registry: Registry) -> None:
     app = Flask(__name__, subdomain_matching=True)
     app.config["SERVER_NAME"] = "example.org"
     app.add_url_rule("/", "root", lambda: "root")
@@ -117,7 +113,6 @@ def test_subdomains_and_hosts_are_told_apart() -> None:
     by_host = Flask(__name__, host_matching=True, static_host="a.org")
     by_host.add_url_rule("/", "a", lambda: "a", host="a.org")
     by_host.add_url_rule("/", "b", lambda: "b", host="b.org")
-    registry = registry_of()
     for each in (app, by_host):
         Recloser(each, registry)
 
@@ -129,9 +124,9 @@ def test_subdomains_and_hosts_are_told_apart() -> None:
     assert keys_of(registry) == ["GET /", "GET <tenant>/", "GET a.org/", "GET b.org/"]
 
 
-def test_resolving_leaves_the_environ_as_it_is() -> None:
+def test_resolving_leaves_the_environ_as_it_is(registry: Registry) -> None:
     app = site()
-    Recloser(app, registry_of())
+    Recloser(app, registry)
     with app.test_request_context("/items/7") as context:
         environ = {
             name: value
@@ -144,9 +139,8 @@ def test_resolving_leaves_the_environ_as_it_is() -> None:
     assert environ == before
 
 
-def test_rules_added_after_set_up_are_known() -> None:
+def test_rules_added_after_set_up_are_known(registry: Registry) -> None:
     app = new_app()
-    registry = registry_of()
     Recloser(app, registry)
     app.add_url_rule("/late/<x>", "late", lambda x: x)
 
@@ -170,9 +164,8 @@ def failing(app: Flask) -> Flask:
     return app
 
 
-def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not() -> None:
+def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not(registry: Registry) -> None:
     app = failing(new_app())
-    registry = registry_of()
     Recloser(app, registry)
 
     statuses = [get(app, f"/bad/{n}").status_code for n in range(40)]
@@ -185,9 +178,8 @@ def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not() -> None:
     assert get(app, "/good").status_code == 200
 
 
-def test_exceptions_that_propagate_count_once_and_pass() -> None:
+def test_exceptions_that_propagate_count_once_and_pass(registry: Registry) -> None:
     app = failing(new_app(TESTING=True))
-    registry = registry_of()
     Recloser(app, registry)
 
     with pytest.raises(RuntimeError, match="out of order"):
@@ -210,8 +202,7 @@ def test_one_object_serves_several_applications_each_with_its_own_breakers() -> 
     assert state_of(second).registry.mode is Mode.OBSERVE
 
 
-def test_a_given_registry_is_shared() -> None:
-    registry = registry_of()
+def test_a_given_registry_is_shared(registry: Registry) -> None:
     recloser = Recloser(registry=registry)
     for app in (failing(new_app()), failing(new_app())):
         recloser.init_app(app)
@@ -228,13 +219,12 @@ def test_an_application_is_set_up_once() -> None:
         Recloser(app)
 
 
-def test_key_function_classifier_and_refusal_of_the_user_win() -> None:
+def test_key_function_classifier_and_refusal_of_the_user_win(registry: Registry) -> None:
     def refused(environ: Any, start_response: Any) -> list[bytes]:
         start_response("429 Too Many Requests", [])
         return [b"later"]
 
     app = failing(new_app())
-    registry = registry_of()
     Recloser(
         app,
         registry,
@@ -275,9 +265,8 @@ def test_the_configuration_is_read() -> None:
     assert waits == [2.0, 3.0, 4.0]
 
 
-def test_what_is_given_wins_over_the_configuration() -> None:
+def test_what_is_given_wins_over_the_configuration(registry: Registry) -> None:
     app = failing(new_app(RECLOSER_MODE="observe", RECLOSER_EXEMPT=["/*"], RECLOSER_ENABLED="0"))
-    registry = registry_of()
     Recloser(app, registry, mode="enforce", exempt=[], enabled=True, expose_details=True)
     open_breaker(registry["GET /good"])
 
@@ -345,9 +334,8 @@ def test_the_environment_configures_it_as_flask_reads_it(monkeypatch: pytest.Mon
 # Marks and decorated views
 
 
-def test_exempt_and_keyed_views_are_so_in_whatever_form_they_come() -> None:
+def test_exempt_and_keyed_views_are_so_in_whatever_form_they_come(registry: Registry) -> None:
     app = new_app()
-    registry = registry_of()
     recloser = Recloser(app, registry)
 
     @app.route("/exempt")
@@ -397,11 +385,10 @@ def protected(registry: Registry, work: Callable[[], Any], kind: str, **config: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_protected_view_that_fails_is_refused(kind: str) -> None:
+def test_a_protected_view_that_fails_is_refused(registry: Registry, kind: str) -> None:
     def work() -> str:
         raise RuntimeError("out of order")
 
-    registry = registry_of()
     app = protected(registry, work, kind)
 
     statuses = [get(app, "/").status_code for _ in range(30)]
@@ -426,13 +413,14 @@ def test_a_protected_view_that_fails_is_refused(kind: str) -> None:
         (503, "failures"),
     ],
 )
-def test_a_status_means_the_same_raised_or_returned(kind: str, result: Any, count: str) -> None:
+def test_a_status_means_the_same_raised_or_returned(
+    registry: Registry, kind: str, result: Any, count: str
+) -> None:
     def work() -> Any:
         if isinstance(result, int):
             abort(result)
         return result
 
-    registry = registry_of()
     answer = get(protected(registry, work, kind), "/")
 
     metrics = registry["payments"].metrics()
@@ -442,7 +430,7 @@ def test_a_status_means_the_same_raised_or_returned(kind: str, result: Any, coun
         assert answer.status_code >= 500
 
 
-def test_a_stream_counts_at_its_end_and_its_close_is_passed_on() -> None:
+def test_a_stream_counts_at_its_end_and_its_close_is_passed_on(registry: Registry) -> None:
     class Body:
         closed = 0
 
@@ -457,7 +445,6 @@ def test_a_stream_counts_at_its_end_and_its_close_is_passed_on() -> None:
             Body.closed += 1
 
     in_flight: list[int] = []
-    registry = registry_of()
     app = protected(registry, lambda: Response(Body()), "sync")
 
     breaks = False
@@ -489,16 +476,14 @@ def test_a_stream_is_as_slow_as_its_headers() -> None:
     assert (metrics.successes, metrics.mean) == (1, 0.0)
 
 
-def test_a_file_is_sent_as_without_protection() -> None:
-    registry = registry_of()
+def test_a_file_is_sent_as_without_protection(registry: Registry) -> None:
     app = protected(registry, lambda: send_file(__file__), "sync")
 
     assert get(app, "/").get_data() == Path(__file__).read_bytes()
     assert registry["payments"].metrics().successes == 1
 
 
-def test_a_refusal_can_be_answered_by_the_application() -> None:
-    registry = registry_of()
+def test_a_refusal_can_be_answered_by_the_application(registry: Registry) -> None:
     app = protected(registry, lambda: "never", "sync")
     open_breaker(registry["payments"])
 
@@ -511,15 +496,16 @@ def test_a_refusal_can_be_answered_by_the_application() -> None:
     assert (answer.status_code, answer.json) == (418, {"key": "payments"})
 
 
-def test_a_refusal_of_another_breaker_in_a_view_is_not_blamed_on_the_view() -> None:
-    inner = registry_of()
+def test_a_refusal_of_another_breaker_in_a_view_is_not_blamed_on_the_view(
+    registry: Registry,
+) -> None:
+    inner = Registry(clock=ManualClock())
     open_breaker(inner["upstream"])
 
     def work() -> str:
         inner["upstream"].acquire()
         return "never"
 
-    registry = registry_of()
     app = protected(registry, work, "sync")
 
     @app.errorhandler(BreakerOpenError)
@@ -530,8 +516,7 @@ def test_a_refusal_of_another_breaker_in_a_view_is_not_blamed_on_the_view() -> N
     assert registry["payments"].metrics().ignored == 1
 
 
-def test_a_view_with_a_registry_of_its_own_needs_no_extension() -> None:
-    registry = registry_of()
+def test_a_view_with_a_registry_of_its_own_needs_no_extension(registry: Registry) -> None:
     app = new_app()
     app.add_url_rule("/", "home", protect(registry, "payments")(lambda: "here"))
     assert get(app, "/").get_data() == b"here"
@@ -540,9 +525,7 @@ def test_a_view_with_a_registry_of_its_own_needs_no_extension() -> None:
     assert get(app, "/").status_code == 503
 
 
-def test_a_protected_method_of_a_class_based_view_works() -> None:
-    registry = registry_of()
-
+def test_a_protected_method_of_a_class_based_view_works(registry: Registry) -> None:
     class Payments(MethodView):
         @protect(registry, "payments")
         def get(self) -> str:
@@ -558,9 +541,8 @@ def test_a_protected_method_of_a_class_based_view_works() -> None:
 # The status command
 
 
-def test_the_status_command_shows_every_rule_and_its_breaker() -> None:
+def test_the_status_command_shows_every_rule_and_its_breaker(registry: Registry) -> None:
     app = failing(new_app())
-    registry = registry_of()
     recloser = Recloser(app, registry)
     app.add_url_rule("/hidden", "hidden", recloser.exempt(lambda: "hidden"))
     get(app, "/good")
@@ -579,9 +561,8 @@ def test_the_status_command_shows_every_rule_and_its_breaker() -> None:
     assert keys_of(registry) == ["GET /good", "payments"]
 
 
-def test_the_status_command_prints_json_for_machines() -> None:
+def test_the_status_command_prints_json_for_machines(registry: Registry) -> None:
     app = failing(new_app())
-    registry = registry_of()
     Recloser(app, registry, mode="observe")
     get(app, "/good")
 
@@ -595,9 +576,8 @@ def test_the_status_command_prints_json_for_machines() -> None:
     assert by_key["GET /bad/<int:number>"]["calls"] == 0
 
 
-def test_a_key_cannot_forge_lines_of_the_status() -> None:
+def test_a_key_cannot_forge_lines_of_the_status(registry: Registry) -> None:
     app = failing(new_app())
-    registry = registry_of()
     Recloser(app, registry)
     registry["evil\nGET /good  open\x1b[2J"].acquire().success()
 

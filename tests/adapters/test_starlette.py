@@ -26,8 +26,8 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from recloser import BreakerOpenError, Policy, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser import BreakerOpenError, Registry, State
+from recloser.testing import ManualClock, open_breaker
 from recloser_adapters.starlette import (
     UNMATCHED,
     BreakerMiddleware,
@@ -377,7 +377,7 @@ def test_a_route_that_was_added_to_a_mounted_app_later_is_found() -> None:
     assert keys(scope_of("/in/old")) == "GET /in/{any}"
 
 
-def test_a_users_own_matching_is_not_asked_where_the_librarys_tells() -> None:
+def test_a_users_own_matching_is_not_asked_where_the_librarys_tells(registry: Registry) -> None:
     """It would notice: Starlette's own tests count how often a route is asked."""
     asked: list[str] = []
 
@@ -386,7 +386,6 @@ def test_a_users_own_matching_is_not_asked_where_the_librarys_tells() -> None:
             asked.append(self.path)
             return super().matches(scope)
 
-    registry = registry_of()
     app = BreakerMiddleware(Starlette(routes=[Counting("/users/{name}", page)]), registry)
 
     assert TestClient(app).get("/users/ann").status_code == 200
@@ -444,10 +443,6 @@ def test_two_mounted_apps_with_a_registry_in_common_are_told_apart_by_prefix() -
 # The middleware
 
 
-def registry_of(**policy: Any) -> Registry:
-    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
-
-
 def added(app: Starlette, registry: Registry) -> Any:
     app.add_middleware(BreakerMiddleware, registry=registry)
     return app
@@ -483,9 +478,9 @@ def place(request: pytest.FixtureRequest) -> Callable[[Starlette, Registry], Any
 
 
 def test_a_route_that_fails_is_refused_and_its_neighbours_are_not(
+    registry: Registry,
     place: Callable[[Starlette, Registry], Any],
 ) -> None:
-    registry = registry_of()
     app = place(Starlette(routes=[Route("/good/{id}", page), Route("/bad/{id}", broken)]), registry)
     client = TestClient(app)
 
@@ -503,8 +498,7 @@ def test_a_route_that_fails_is_refused_and_its_neighbours_are_not(
     ]
 
 
-def test_head_shares_the_breaker_of_get() -> None:
-    registry = registry_of()
+def test_head_shares_the_breaker_of_get(registry: Registry) -> None:
     client = TestClient(wrapped(Starlette(routes=[Route("/", page)]), registry))
     open_breaker(registry["GET /"])
 
@@ -514,11 +508,10 @@ def test_head_shares_the_breaker_of_get() -> None:
     assert refusal.content == b""
 
 
-def test_requests_that_no_route_answers_open_nothing() -> None:
+def test_requests_that_no_route_answers_open_nothing(registry: Registry) -> None:
     async def explode(request: Request, error: Exception) -> Response:
         return PlainTextResponse("failed at not finding", 500)
 
-    registry = registry_of()
     app = Starlette(routes=[Route("/a", page)], exception_handlers={404: explode})
     client = TestClient(wrapped(app, registry))
 
@@ -528,8 +521,9 @@ def test_requests_that_no_route_answers_open_nothing() -> None:
     assert registry.breakers() == []
 
 
-def test_a_middleware_on_a_route_a_mount_and_a_router_knows_its_templates() -> None:
-    registry = registry_of()
+def test_a_middleware_on_a_route_a_mount_and_a_router_knows_its_templates(
+    registry: Registry,
+) -> None:
     mine = [Middleware(BreakerMiddleware, registry=registry)]
     app = Starlette(
         routes=[
@@ -547,7 +541,7 @@ def test_a_middleware_on_a_route_a_mount_and_a_router_knows_its_templates() -> N
     assert keys == ["GET /m/{id}", "GET /r/{id}", "GET /route/{id}"]
 
 
-def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope() -> None:
+def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope(registry: Registry) -> None:
     class Opaque:
         def __init__(self, app: Any) -> None:
             self.hidden = app
@@ -555,7 +549,6 @@ def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope() -> None:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await self.hidden(scope, receive, send)
 
-    registry = registry_of()
     app = Starlette(routes=[Route("/a/{id}", page)])
     app.add_middleware(Opaque)
     app.add_middleware(BreakerMiddleware, registry=registry)
@@ -565,20 +558,20 @@ def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope() -> None:
     assert [breaker.key for breaker in registry.breakers()] == ["GET /a/{id}"]
 
 
-def test_an_app_without_routes_runs_unguarded_and_says_so() -> None:
-    registry = registry_of()
+def test_an_app_without_routes_runs_unguarded_and_says_so(registry: Registry) -> None:
     client = TestClient(BreakerMiddleware(raw_app, registry))
 
     assert client.get("/").text == "raw"
     assert registry.faults == 1
 
 
-def test_a_route_that_fails_to_match_is_the_apps_affair_and_a_counted_fault() -> None:
+def test_a_route_that_fails_to_match_is_the_apps_affair_and_a_counted_fault(
+    registry: Registry,
+) -> None:
     class Faulty(BaseRoute):
         def matches(self, scope: Any) -> Any:
             raise RuntimeError("cannot say")
 
-    registry = registry_of()
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -591,8 +584,7 @@ def test_a_route_that_fails_to_match_is_the_apps_affair_and_a_counted_fault() ->
     assert (seen, registry.faults) == (["/a"], 1)
 
 
-def test_a_key_function_of_the_user_wins() -> None:
-    registry = registry_of()
+def test_a_key_function_of_the_user_wins(registry: Registry) -> None:
     app = BreakerMiddleware(
         Starlette(routes=[Route("/", page)]), registry, key=lambda scope: "mine"
     )
@@ -602,8 +594,7 @@ def test_a_key_function_of_the_user_wins() -> None:
     assert [breaker.key for breaker in registry.breakers()] == ["mine"]
 
 
-def test_a_refused_websocket_gets_its_denial() -> None:
-    registry = registry_of()
+def test_a_refused_websocket_gets_its_denial(registry: Registry) -> None:
     app = wrapped(Starlette(routes=[WebSocketRoute("/chat/{room}", chat)]), registry)
     open_breaker(registry["WS /chat/{room}"])
 
@@ -677,11 +668,10 @@ def serve(endpoint: Callable[..., Any], registry: Registry, **more: Any) -> Test
     return TestClient(app, raise_server_exceptions=False)
 
 
-def test_a_protected_endpoint_that_fails_is_refused(kind: int) -> None:
+def test_a_protected_endpoint_that_fails_is_refused(registry: Registry, kind: int) -> None:
     def work() -> Response:
         raise RuntimeError("out of order")
 
-    registry = registry_of()
     client = serve(both_kinds(work)[kind], registry)
 
     statuses = [client.get(f"/{n}").status_code for n in range(20)]
@@ -705,14 +695,12 @@ def test_a_protected_endpoint_that_fails_is_refused(kind: int) -> None:
     ],
 )
 def test_a_status_means_the_same_raised_or_returned(
-    kind: int, status: int, raised: bool, count: str
+    registry: Registry, kind: int, status: int, raised: bool, count: str
 ) -> None:
     def work() -> Response:
         if raised:
             raise HTTPException(status)
         return PlainTextResponse("", status)
-
-    registry = registry_of()
 
     assert serve(both_kinds(work)[kind], registry).get("/1").status_code == status
 
@@ -721,14 +709,15 @@ def test_a_status_means_the_same_raised_or_returned(
     assert metrics.in_flight == 0
 
 
-def test_a_stream_that_breaks_off_is_a_failure_and_one_that_ends_is_not(kind: int) -> None:
+def test_a_stream_that_breaks_off_is_a_failure_and_one_that_ends_is_not(
+    registry: Registry, kind: int
+) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"begin "
         if breaks:
             raise RuntimeError("broke off")
         yield b"end"
 
-    registry = registry_of()
     client = serve(both_kinds(lambda: StreamingResponse(body()))[kind], registry)
 
     breaks = False
@@ -754,12 +743,11 @@ def test_a_stream_is_as_slow_as_its_headers(kind: int) -> None:
     assert (metrics.successes, metrics.mean) == (1, 0.0)
 
 
-def test_a_stream_that_nobody_reads_leaves_no_permit_behind(kind: int) -> None:
+def test_a_stream_that_nobody_reads_leaves_no_permit_behind(registry: Registry, kind: int) -> None:
     class Unread(StreamingResponse):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             await PlainTextResponse("something else")(scope, receive, send)
 
-    registry = registry_of()
     serve(both_kinds(lambda: Unread(iter([b"never"])))[kind], registry).get("/1")
 
     # A worker thread lets go of what it returned a moment after the caller has it.
@@ -771,8 +759,9 @@ def test_a_stream_that_nobody_reads_leaves_no_permit_behind(kind: int) -> None:
     assert (metrics.successes, metrics.failures) == (0, 0)
 
 
-def test_a_protected_endpoint_counts_for_its_breaker_and_not_for_its_route() -> None:
-    registry = registry_of()
+def test_a_protected_endpoint_counts_for_its_breaker_and_not_for_its_route(
+    registry: Registry,
+) -> None:
     app = Starlette(routes=[Route("/{id}", protect(registry, "payments")(page))])
     client = TestClient(BreakerMiddleware(app, registry))
 
@@ -781,12 +770,11 @@ def test_a_protected_endpoint_counts_for_its_breaker_and_not_for_its_route() -> 
     assert [(each.key, each.metrics().calls) for each in registry] == [("payments", 1)]
 
 
-def test_a_handler_for_the_error_answers_in_place_of_the_frameworks() -> None:
+def test_a_handler_for_the_error_answers_in_place_of_the_frameworks(registry: Registry) -> None:
     async def handler(request: Request, error: Exception) -> Response:
         assert isinstance(error, EndpointRefusedError)
         return PlainTextResponse(f"{error.key} {error.state.value}", 418)
 
-    registry = registry_of()
     client = serve(page, registry, exception_handlers={BreakerOpenError: handler})
     open_breaker(registry["payments"])
 
@@ -795,14 +783,12 @@ def test_a_handler_for_the_error_answers_in_place_of_the_frameworks() -> None:
     assert (answer.status_code, answer.text) == (418, "payments open")
 
 
-def test_a_class_is_not_protected_silently() -> None:
+def test_a_class_is_not_protected_silently(registry: Registry) -> None:
     with pytest.raises(TypeError, match="decorate its methods"):
-        protect(registry_of(), "payments")(Item)
+        protect(registry, "payments")(Item)
 
 
-def test_a_method_of_a_class_based_endpoint_is_protected() -> None:
-    registry = registry_of()
-
+def test_a_method_of_a_class_based_endpoint_is_protected(registry: Registry) -> None:
     class Payments(HTTPEndpoint):
         @protect(registry, "payments")
         async def get(self, request: Request) -> Response:
@@ -826,8 +812,9 @@ def outbound(registry: Registry) -> Callable[..., Any]:
     return endpoint
 
 
-def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for() -> None:
-    registry = registry_of()
+def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for(
+    registry: Registry,
+) -> None:
     app = Starlette(
         routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
     )
@@ -846,12 +833,13 @@ def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for(
     assert (metrics.failures, metrics.ignored) == (0, 20)
 
 
-def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later() -> None:
+def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later(
+    registry: Registry,
+) -> None:
     async def endpoint(websocket: WebSocket) -> None:
         await websocket.accept()
         registry["upstream"].acquire()
 
-    registry = registry_of()
     open_breaker(registry["upstream"])
     app = Starlette(
         routes=[WebSocketRoute("/", endpoint)], exception_handlers={BreakerOpenError: refuse}
@@ -863,8 +851,7 @@ def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later() -
     assert (message["type"], message["code"]) == ("websocket.close", 1013)
 
 
-def test_a_breaker_opened_for_years_names_a_day() -> None:
-    registry = registry_of()
+def test_a_breaker_opened_for_years_names_a_day(registry: Registry) -> None:
     app = Starlette(
         routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
     )

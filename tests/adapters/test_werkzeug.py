@@ -13,8 +13,8 @@ from werkzeug.routing import Map, Rule, Subdomain, Submount
 from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from recloser import BreakerOpenError, Policy, Registry, State
-from recloser.testing import ManualClock, no_jitter, open_breaker
+from recloser import BreakerOpenError, Registry, State
+from recloser.testing import open_breaker
 from recloser_adapters.werkzeug import (
     UNMATCHED,
     BreakerMiddleware,
@@ -26,10 +26,6 @@ from recloser_adapters.werkzeug import (
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
-
-
-def registry_of(**policy: Any) -> Registry:
-    return Registry(Policy(**policy), clock=ManualClock(), random=no_jitter)
 
 
 def environ_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
@@ -214,8 +210,7 @@ def test_marked_endpoints_are_exempt_or_share_a_key() -> None:
 # The middleware
 
 
-def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not() -> None:
-    registry = registry_of()
+def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not(registry: Registry) -> None:
     app = App([Rule("/good", endpoint="good"), Rule("/bad/<id>", endpoint="bad")])
     client = Client(BreakerMiddleware(app.wsgi_app, registry, url_map=app.url_map))
 
@@ -231,8 +226,7 @@ def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not() -> None:
 
 
 @pytest.mark.parametrize("inside", ["app", "method"])
-def test_the_map_of_an_app_is_found(inside: str) -> None:
-    registry = registry_of()
+def test_the_map_of_an_app_is_found(registry: Registry, inside: str) -> None:
     app = App([Rule("/<x>", endpoint="x")])
 
     Client(BreakerMiddleware(app if inside == "app" else app.wsgi_app, registry)).get("/1")
@@ -245,8 +239,7 @@ def test_an_app_without_a_map_is_an_error_at_once() -> None:
         BreakerMiddleware(lambda environ, start_response: [])
 
 
-def test_a_key_function_needs_no_map() -> None:
-    registry = registry_of()
+def test_a_key_function_needs_no_map(registry: Registry) -> None:
     app = App([Rule("/", endpoint="x")])
 
     Client(BreakerMiddleware(lambda e, s: app(e, s), registry, key=lambda environ: "mine")).get("/")
@@ -254,11 +247,10 @@ def test_a_key_function_needs_no_map() -> None:
     assert [each.key for each in registry] == ["mine"]
 
 
-def test_a_map_that_fails_is_the_apps_affair_and_a_counted_fault() -> None:
+def test_a_map_that_fails_is_the_apps_affair_and_a_counted_fault(registry: Registry) -> None:
     def bind(environ: WSGIEnvironment) -> Any:
         raise RuntimeError("cannot say")
 
-    registry = registry_of()
     app = App([Rule("/", endpoint="x")])
     keys = RuleKeys(app.url_map, bind=bind)
 
@@ -266,8 +258,7 @@ def test_a_map_that_fails_is_the_apps_affair_and_a_counted_fault() -> None:
     assert registry.faults == 1
 
 
-def test_a_refused_view_answers_like_the_middleware() -> None:
-    registry = registry_of()
+def test_a_refused_view_answers_like_the_middleware(registry: Registry) -> None:
     registry["payments"].open("test", for_=20.0)
 
     error = ViewRefusedError(registry["payments"].refusal())
@@ -282,8 +273,7 @@ def test_a_refused_view_answers_like_the_middleware() -> None:
     assert "payments" not in answer.get_data(as_text=True)
 
 
-def test_an_open_breaker_refuses_without_asking_the_app() -> None:
-    registry = registry_of()
+def test_an_open_breaker_refuses_without_asking_the_app(registry: Registry) -> None:
     app = App([Rule("/<x>", endpoint="x")])
     open_breaker(registry["GET /<x>"])
 
