@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.routing import Host, Mount, Route, Router
+from tests.scopes import scope_of
 
 from recloser import BreakerOpenError, Registry, State
 from recloser.testing import open_breaker
@@ -37,18 +38,6 @@ class Order(BaseModel):
 
     item: str
     count: int = 1
-
-
-def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "root_path": "",
-        "headers": [(b"host", more.pop("host", "example.org").encode())],
-        "query_string": b"",
-        **more,
-    }
 
 
 async def page() -> dict[str, str]:

@@ -463,13 +463,11 @@ def test_a_stream_counts_at_its_end_and_its_close_is_passed_on(registry: Registr
     assert metrics.successes == 1
 
 
-def test_a_stream_is_as_slow_as_its_headers() -> None:
+def test_a_stream_is_as_slow_as_its_headers(registry: Registry, clock: ManualClock) -> None:
     def body() -> Iterator[bytes]:
         clock.advance(100.0)
         yield b"late"
 
-    clock = ManualClock()
-    registry = Registry(clock=clock)
     get(protected(registry, lambda: Response(body()), "sync"), "/")
 
     metrics = registry["payments"].metrics()

@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from tests.scopes import scope_of
 
 from recloser import BreakerOpenError, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -60,19 +61,6 @@ class Item(HTTPEndpoint):
 
 async def raw_app(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("raw")(scope, receive, send)
-
-
-def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
-    headers = [(b"host", more.pop("host", "example.org").encode())]
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "root_path": "",
-        "headers": headers,
-        "query_string": b"",
-        **more,
-    }
 
 
 def routes(files: Path) -> list[BaseRoute]:
@@ -730,13 +718,13 @@ def test_a_stream_that_breaks_off_is_a_failure_and_one_that_ends_is_not(
     assert (metrics.failures, metrics.in_flight) == (1, 0)
 
 
-def test_a_stream_is_as_slow_as_its_headers(kind: int) -> None:
+def test_a_stream_is_as_slow_as_its_headers(
+    registry: Registry, clock: ManualClock, kind: int
+) -> None:
     async def body() -> AsyncIterator[bytes]:
         clock.advance(100.0)
         yield b"late"
 
-    clock = ManualClock()
-    registry = Registry(clock=clock)
     serve(both_kinds(lambda: StreamingResponse(body()))[kind], registry).get("/1")
 
     metrics = registry["payments"].metrics()
