@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
-from types import TracebackType
 from typing import Self
 
 Step = bytes | Callable[[socket.socket], object]
@@ -87,22 +86,18 @@ class Gate:
         self.opened.set()
 
 
-class Upstream:
-    """The provider. As a context manager it listens on a free port of 127.0.0.1.
+class Listening:
+    """Listens on a free port of 127.0.0.1 while the block runs; each connection has a thread.
 
     Attributes:
-        seen: The requests, in the order in which they came.
+        port: Where it listens.
         connections: Connections accepted so far.
     """
 
     def __init__(self) -> None:
-        self.seen: list[Seen] = []
         self.connections = 0
-        self._answers: dict[str, list[tuple[Step, ...]]] = {}
-        self._gates: list[Gate] = []
         self._wires: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port: int = self._listener.getsockname()[1]
 
@@ -116,27 +111,11 @@ class Upstream:
         """The base URL, without a slash at the end."""
         return f"http://{self.host}"
 
-    def answers(self, path: str, *steps: Step) -> None:
-        """Answer requests to a path so; called again, the answers come in turn, the last for good."""
-        self._answers.setdefault(path, []).append(steps)
-        self._gates += [step for step in steps if isinstance(step, Gate)]
-
-    def count(self, path: str) -> int:
-        """Requests to a path so far."""
-        return sum(each.target.partition("?")[0] == path for each in self.seen)
-
     def __enter__(self) -> Self:
         self._spawn(self._accept)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for gate in self._gates:
-            gate.open()
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -145,6 +124,10 @@ class Upstream:
                 wire.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
             thread.join(PATIENCE)
+
+    def serve(self, wire: socket.socket) -> None:
+        """Answer on a connection, and close it."""
+        raise NotImplementedError
 
     def _spawn(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -160,9 +143,39 @@ class Upstream:
             wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self._wires.append(wire)
-            self._spawn(self._serve, wire)
+            self._spawn(self.serve, wire)
 
-    def _serve(self, wire: socket.socket) -> None:
+
+class Upstream(Listening):
+    """The provider.
+
+    Attributes:
+        seen: The requests, in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Seen] = []
+        self._answers: dict[str, list[tuple[Step, ...]]] = {}
+        self._gates: list[Gate] = []
+        self._lock = threading.Lock()
+
+    def answers(self, path: str, *steps: Step) -> None:
+        """Answer requests to a path so; called again, the answers come in turn, the last for good."""
+        self._answers.setdefault(path, []).append(steps)
+        self._gates += [step for step in steps if isinstance(step, Gate)]
+
+    def count(self, path: str) -> int:
+        """Requests to a path so far."""
+        return sum(each.target.partition("?")[0] == path for each in self.seen)
+
+    def __exit__(self, *error: object) -> None:
+        for gate in self._gates:
+            gate.open()
+        super().__exit__(*error)
+
+    def serve(self, wire: socket.socket) -> None:
+        """Answer requests by script, until the client or a step ends the connection."""
         # A client that goes away in the middle of its request leaves half a line.
         gone = contextlib.suppress(OSError, ValueError, _WireClosedError)
         with wire, gone, wire.makefile("rb") as lines:
