@@ -39,7 +39,7 @@ class Client:
         library: The module it comes from.
         is_async: Whether its calls are awaited, and can be cancelled.
         wire_error: What it raises for trouble on the wire.
-        refusal: What it raises when refused.
+        refusal_name: What our adapter calls the error that it raises when refused.
         answers_refusals: Whether it can make up a response.
         timeout: Its time-out, seconds.
         client: The library's own object.
@@ -47,6 +47,7 @@ class Client:
 
     client: Any
     library: str
+    refusal_name: str
     is_async = False
     answers_refusals = True
 
@@ -72,7 +73,8 @@ class Client:
     @property
     def refusal(self) -> type[Exception]:
         """What it raises when refused."""
-        raise NotImplementedError
+        kind: type[Exception] = getattr(self.adapter, self.refusal_name)
+        return kind
 
     async def open(
         self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
@@ -115,6 +117,7 @@ class _HttpxAnswer:
 
 class _Httpx(Client):
     library = "httpx"
+    refusal_name = "BreakerOpenTransportError"
 
     def __init__(self, registry: Registry, **settings: Any) -> None:
         super().__init__(registry, **settings)
@@ -127,11 +130,6 @@ class _Httpx(Client):
     @property
     def wire_error(self) -> tuple[type[Exception], ...]:
         return (self.module.TransportError,)
-
-    @property
-    def refusal(self) -> type[Exception]:
-        kind: type[Exception] = self.adapter.BreakerOpenTransportError
-        return kind
 
     async def open(
         self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
@@ -215,6 +213,7 @@ class _RequestsAnswer:
 
 class _Requests(Client):
     library = "requests"
+    refusal_name = "BreakerOpenConnectionError"
 
     def __init__(self, registry: Registry, **settings: Any) -> None:
         super().__init__(registry, **settings)
@@ -227,11 +226,6 @@ class _Requests(Client):
     @property
     def wire_error(self) -> tuple[type[Exception], ...]:
         return (self.module.RequestException,)
-
-    @property
-    def refusal(self) -> type[Exception]:
-        kind: type[Exception] = self.adapter.BreakerOpenConnectionError
-        return kind
 
     async def open(
         self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
@@ -268,6 +262,7 @@ class _AiohttpAnswer:
 
 class _Aiohttp(Client):
     library = "aiohttp"
+    refusal_name = "BreakerOpenConnectionError"
     is_async = True
     answers_refusals = False
 
@@ -287,11 +282,6 @@ class _Aiohttp(Client):
     @property
     def wire_error(self) -> tuple[type[Exception], ...]:
         return (self.module.ClientError, TimeoutError)
-
-    @property
-    def refusal(self) -> type[Exception]:
-        kind: type[Exception] = self.adapter.BreakerOpenConnectionError
-        return kind
 
     async def open(
         self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
