@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,17 @@ from .conftest import Connect
 from .test_body import EVENTS, later
 
 pytestmark = pytest.mark.anyio
+
+
+def giving(junk: Any) -> Callable[[Any], Any]:
+    """A function of the user's that gives junk, or raises it."""
+
+    def broken(asked: Any) -> Any:
+        if junk is LookupError:
+            raise LookupError
+        return junk
+
+    return broken
 
 
 async def test_a_key_may_be_the_name_of_a_provider(
@@ -63,12 +75,7 @@ async def test_a_key_function_that_fails_leaves_the_host(
 ) -> None:
     upstream.answers("/", answer(200, b"ok"))
 
-    def broken(request: Any) -> Any:
-        if junk is LookupError:
-            raise LookupError
-        return junk
-
-    assert await connect(key=broken).get(f"{upstream.url}/") == (200, b"ok")
+    assert await connect(key=giving(junk)).get(f"{upstream.url}/") == (200, b"ok")
 
     assert votes(registry[upstream.host].metrics()) == {"successes": 1}
     assert registry.faults == 1
@@ -208,12 +215,7 @@ async def test_a_classify_that_fails_leaves_the_default(
 ) -> None:
     upstream.answers("/", answer(500))
 
-    def broken(seen: Any) -> Any:
-        if junk is LookupError:
-            raise LookupError
-        return junk
-
-    assert await connect(classify=broken).get(f"{upstream.url}/") == (500, b"")
+    assert await connect(classify=giving(junk)).get(f"{upstream.url}/") == (500, b"")
 
     assert votes(breaker.metrics()) == {"failures": 1}
     assert registry.faults == 1
