@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
-import time
 
 import pytest
-from tests.serving import EXAMPLES, serving
+from tests.serving import EXAMPLES, needs, serving, until
 
-DEADLINE = 20.0
 # What has to be installed for an example to run.
 NEEDED = {
     "starlette_app": ["starlette", "uvicorn"],
@@ -18,12 +15,6 @@ NEEDED = {
     "plain_asgi": ["uvicorn"],
     "plain_wsgi": [],
 }
-
-
-def _param(example: str) -> object:
-    missing = [name for name in NEEDED[example] if importlib.util.find_spec(name) is None]
-    skip = pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
-    return pytest.param(example, marks=skip)
 
 
 class Shop:
@@ -50,16 +41,9 @@ class Shop:
             return False
 
 
-def _until(happened: object, what: str) -> None:
-    """Call until true; there is no telling how fast a loaded machine is."""
-    assert callable(happened)
-    deadline = time.monotonic() + DEADLINE
-    while not happened():
-        assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE:g} s"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("example", [_param(each) for each in NEEDED])
+@pytest.mark.parametrize(
+    "example", [pytest.param(each, marks=needs(*NEEDED[each])) for each in NEEDED]
+)
 def test_example_refuses_while_its_ledger_is_down_and_recovers(example: str) -> None:
     with serving(example, answers=lambda port: Shop(port).answers()) as port:
         shop = Shop(port)
@@ -80,7 +64,7 @@ def test_example_refuses_while_its_ledger_is_down_and_recovers(example: str) -> 
         assert shop.answers()
 
         assert shop.status("PUT", "/ledger/up")[0] == 200
-        _until(lambda: shop.status("GET", "/orders/7")[0] == 200, "recovery")
+        until(lambda: shop.status("GET", "/orders/7")[0] == 200, "it recovers")
 
 
 def test_every_inbound_example_is_tested() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import re
 import subprocess
@@ -11,8 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-from tests.serving import EXAMPLES, serving
+from tests.serving import EXAMPLES, needs, serving
 
 DEADLINE = 60.0
 # What has to be installed for an example to run.
@@ -21,11 +19,6 @@ NEEDED = {
     "payments_flask": ["flask", "requests"],
     "fanout_aiohttp": ["aiohttp"],
 }
-
-
-def needs(example: str) -> pytest.MarkDecorator:
-    missing = [name for name in NEEDED[example] if importlib.util.find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
 
 def demonstration(example: str) -> dict[str, str]:
@@ -61,7 +54,7 @@ def answered(scene: str) -> dict[str, int]:
     return {what.split()[0]: count for what, count in answers.items()}
 
 
-@needs("llm_failover")
+@needs(*NEEDED["llm_failover"])
 def test_the_llm_route_loses_no_question_before_the_first_token() -> None:
     scenes = demonstration("llm_failover")
 
@@ -81,7 +74,7 @@ def test_the_llm_route_loses_no_question_before_the_first_token() -> None:
     assert sum(overloaded.values()) == 20
 
 
-@needs("payments_flask")
+@needs(*NEEDED["payments_flask"])
 def test_the_payment_view_charges_everybody_once_and_refunds_nobody_twice() -> None:
     scenes = demonstration("payments_flask")
 
@@ -98,7 +91,7 @@ def test_the_payment_view_charges_everybody_once_and_refunds_nobody_twice() -> N
     assert "refunds made twice: 0" in last
 
 
-@needs("fanout_aiohttp")
+@needs(*NEEDED["fanout_aiohttp"])
 def test_the_page_does_not_wait_for_a_sick_service() -> None:
     scenes = demonstration("fanout_aiohttp")
 
@@ -141,7 +134,7 @@ def running(example: str) -> Iterator[Server]:
         yield Server(port)
 
 
-@needs("llm_failover")
+@needs(*NEEDED["llm_failover"])
 def test_the_llm_route_serves() -> None:
     with running("llm_failover") as server:
         status, headers, text = server.ask("POST", "/chat")
@@ -155,7 +148,7 @@ def test_the_llm_route_serves() -> None:
         assert text == "south (s-70b) says hello "
 
 
-@needs("payments_flask")
+@needs(*NEEDED["payments_flask"])
 def test_the_payment_view_serves() -> None:
     with running("payments_flask") as server:
         assert json.loads(server.ask("POST", "/pay/1")[2]) == {"charges": "1", "host": "east"}
@@ -166,7 +159,7 @@ def test_the_payment_view_serves() -> None:
         assert server.ask("POST", "/refund/1")[0] == 502
 
 
-@needs("fanout_aiohttp")
+@needs(*NEEDED["fanout_aiohttp"])
 def test_the_page_serves() -> None:
     with running("fanout_aiohttp") as server:
         assert json.loads(server.ask("GET", "/page")[2])["reviews"] == "the reviews"

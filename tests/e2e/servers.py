@@ -11,13 +11,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serving import until
 
 # Seconds that anything may take on a loaded machine; far below the app's own 60.
 DEADLINE = 20.0
@@ -55,14 +55,6 @@ def params(names: Collection[str]) -> list[Any]:
         for name in COMMANDS
         if name in names
     ]
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Look again and again until it happened, within the deadline."""
-    deadline = time.monotonic() + DEADLINE
-    while not happened():
-        assert time.monotonic() < deadline, f"not within {DEADLINE:g} s: {what}"
-        time.sleep(0.01)
 
 
 @dataclass(frozen=True, slots=True)

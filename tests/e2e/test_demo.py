@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
+from tests.serving import until
 
-from .servers import DEADLINE, until
+from .servers import DEADLINE
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("click", "httpx", "rich", "starlette", "uvicorn")),

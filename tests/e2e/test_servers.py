@@ -8,8 +8,9 @@ import select
 import socket
 
 import pytest
+from tests.serving import until
 
-from .servers import ASGI, COMMANDS, ONE_AT_A_TIME, Server, ask, params, until
+from .servers import ASGI, COMMANDS, ONE_AT_A_TIME, Server, ask, params
 
 every_server = pytest.mark.parametrize("server", params(COMMANDS), indirect=True)
 servers_that_overlap = pytest.mark.parametrize(
