@@ -28,10 +28,11 @@ from recloser.testing import ManualClock, open_breaker
 
 Send = Callable[[Any], Any]
 Invoke = Callable[..., Any]
+Run = Callable[[Awaitable[Any]], Any]
 
 
 @pytest.fixture(params=["call", "acall", "stream", "astream"])
-def invoke(request: pytest.FixtureRequest, run: Callable[[Awaitable[Any]], Any]) -> Invoke:
+def invoke(request: pytest.FixtureRequest, run: Run) -> Invoke:
     """One call by each of the four methods; of a stream, the only chunk is the answer."""
 
     def call(failover: Failover[Any], send: Send, **options: Any) -> Any:
@@ -641,7 +642,7 @@ async def hang() -> Any:
 
 
 def test_a_hanging_attempt_is_cut_off_at_patience_times_slow(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     warm(registry, clock, "a")
     slow = registry["a"].slow_threshold
@@ -662,7 +663,7 @@ def test_a_hanging_attempt_is_cut_off_at_patience_times_slow(
 def test_of_2000_calls_to_a_sick_primary_few_are_lost_and_few_are_slow(
     registry: Registry,
     clock: ManualClock,
-    run: Callable[[Awaitable[Any]], Any],
+    run: Run,
     sickness: str,
     repeatable: bool,
 ) -> None:
@@ -706,7 +707,7 @@ def test_of_2000_calls_to_a_sick_primary_few_are_lost_and_few_are_slow(
 
 
 def test_a_call_that_may_not_be_repeated_is_not_cut_short(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     warm(registry, clock, "a")
     fleet = Fleet(registry, "a", "b")
@@ -719,7 +720,7 @@ def test_a_call_that_may_not_be_repeated_is_not_cut_short(
 
 
 def test_the_time_budget_ends_a_call_that_may_not_be_repeated(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     fleet = Fleet(registry, "a", "b", time_budget=3.0)
     began = clock()
@@ -733,7 +734,7 @@ def test_the_time_budget_ends_a_call_that_may_not_be_repeated(
 
 
 def test_a_time_out_of_the_callers_own_is_a_cancellation(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     fleet = Fleet(registry, "a", "b")
 
@@ -830,7 +831,7 @@ def test_a_tight_budget_does_not_cut_a_normal_call(registry: Registry, clock: Ma
 
 
 def test_after_scraps_the_next_still_has_its_turn(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     for key in "abc":
         warm(registry, clock, key, latency=1.0)
@@ -843,7 +844,7 @@ def test_after_scraps_the_next_still_has_its_turn(
 
 
 def test_an_attempt_that_got_only_the_scraps_of_the_budget_does_not_vote(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     warm(registry, clock, "a", latency=1.0)
     warm(registry, clock, "b", latency=1.0)
@@ -937,7 +938,7 @@ def test_any_call_may_be_the_probe_if_nobody_else_takes_it(
 
 
 def test_a_recovered_primary_is_not_flooded(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     """Twenty callers at a time: only as many as its half-open window go to it, the rest elsewhere."""
     warm(registry, clock, "a")
@@ -996,7 +997,7 @@ def test_a_stream_changes_provider_before_the_first_chunk_and_never_after(
 
 
 def test_an_async_stream_is_timed_until_its_first_chunk_only(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     warm(registry, clock, "a")
     fleet = Fleet(registry, "a", "b", time_budget=10.0)
@@ -1050,9 +1051,7 @@ def test_a_source_that_fails_is_closed_and_its_own_error_is_the_one(registry: Re
     assert source.closed == 1
 
 
-def test_a_closed_stream_gives_no_more(
-    registry: Registry, run: Callable[[Awaitable[Any]], Any]
-) -> None:
+def test_a_closed_stream_gives_no_more(registry: Registry, run: Run) -> None:
     fleet = Fleet(registry, "a")
     chunks = fleet.failover.stream(lambda attempt: (number for number in range(3)))
     chunks.close()
@@ -1070,9 +1069,7 @@ def test_a_closed_stream_gives_no_more(
     assert run(closed()) == []
 
 
-def test_a_coroutine_may_open_an_async_stream(
-    registry: Registry, run: Callable[[Awaitable[Any]], Any]
-) -> None:
+def test_a_coroutine_may_open_an_async_stream(registry: Registry, run: Run) -> None:
     """As `await client.chat.completions.create(stream=True)` does."""
 
     class SdkStream:
@@ -1147,7 +1144,7 @@ def test_a_stream_that_is_dropped_leaks_no_permit(registry: Registry) -> None:
 
 
 def test_after_commit_nothing_is_cut_off_and_nobody_else_is_tried(
-    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+    registry: Registry, clock: ManualClock, run: Run
 ) -> None:
     warm(registry, clock, "a")
     fleet = Fleet(registry, "a", "b")
@@ -1353,7 +1350,7 @@ def test_an_unknown_preference_is_an_error_that_lists_the_known(
 
 @pytest.mark.parametrize("method", ["call", "acall", "stream", "astream"])
 def test_the_wrong_kind_of_function_is_an_error_and_blames_nobody(
-    registry: Registry, run: Callable[[Awaitable[Any]], Any], method: str
+    registry: Registry, run: Run, method: str
 ) -> None:
     fleet = Fleet(registry, "a", "b")
 
