@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from tests.threads import all_at_once
 
 from recloser import Breaker, BreakerOpenError, Metrics, Reason, Registry, State, Transition
 from recloser.testing import ManualClock, RecordingListener, open_breaker
@@ -161,8 +162,7 @@ def test_the_lock_is_free_while_a_listener_runs(registry: Registry) -> None:
     assert refused == [True]
 
 
-def test_events_of_64_threads_form_one_chain() -> None:
-    registry = Registry(clock=ManualClock())
+def test_events_of_64_threads_form_one_chain(registry: Registry) -> None:
     listener = RecordingListener()
     telling: list[int] = []
     overlaps: list[int] = []
@@ -177,18 +177,12 @@ def test_events_of_64_threads_form_one_chain() -> None:
 
     registry.subscribe(Watching())
     breaker = registry["k"]
-    together = threading.Barrier(64)
 
     def change(number: int) -> None:
-        together.wait()
         for turn in range(20):
             (breaker.open, breaker.half_open, breaker.reset)[(number + turn) % 3]()
 
-    threads = [threading.Thread(target=change, args=(number,)) for number in range(64)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(64, change)
 
     transitions = listener.transitions
     assert len(transitions) > 20

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.calls import teach
+from tests.threads import all_at_once
 
 from recloser import (
     BreakerOpenError,
@@ -1398,11 +1399,7 @@ def test_threads_never_repeat_what_was_not_declared_safe() -> None:
             except (OSError, BreakerOpenError):
                 continue
 
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    all_at_once(8, work)
 
     assert max(count for (repeatable, *_), count in sent.items() if not repeatable) == 1
     assert max(count for (repeatable, *_), count in sent.items() if repeatable) <= 3

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.threads import all_at_once
 
 from recloser import Breaker, Permit, Registry, State
 from recloser.testing import ManualClock, RecordingListener, no_jitter
@@ -20,25 +21,6 @@ def quick_switches() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
-
-
-def all_at_once(number: int, work: Callable[[int], None]) -> None:
-    together = threading.Barrier(number)
-    errors: list[BaseException] = []
-
-    def run(index: int) -> None:
-        together.wait()
-        try:
-            work(index)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60.0)
-    assert errors == []
 
 
 def test_counts_are_exact() -> None:
