@@ -36,19 +36,19 @@ class Refusal(NamedTuple):
     body: bytes
 
     @classmethod
-    def build(cls, body: str, content_type: str, retry_after: int) -> Refusal:
-        """Make the response once; it is then only written."""
-        content = body.encode()
-        headers = (
-            ("Content-Type", content_type),
-            ("Content-Length", str(len(content))),
-            ("Retry-After", str(retry_after)),
-            ("Cache-Control", "no-store"),
-        )
-        raw = tuple(
-            (name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers
-        )
-        return cls(headers, raw, content)
+    def after(cls, wait: float, **details: str | None) -> Refusal:
+        """The response to who may come back in `wait` seconds; once made, it is only written.
+
+        Args:
+            wait: Seconds, >= 0. What it tells is spread over a tenth more, and a day at most.
+            details: Further members of the problem document (RFC 9457).
+        """
+        return _build(spread(wait), details)
+
+
+def spread(wait: float) -> int:
+    """The whole seconds of a Retry-After for a wait in seconds: not less, up to a tenth more."""
+    return max(ceil(min(wait * (1.0 + _JITTER * random()), _LONGEST_WAIT)), 1)
 
 
 class Refusals:
@@ -75,8 +75,8 @@ class Refusals:
 
     def _prepare(self, breaker: Breaker, now: float) -> tuple[float, float, Iterator[Refusal]]:
         look_at = breaker._circuit.look_at
-        wait = min(breaker.retry_after, _LONGEST_WAIT)
-        answers = [self._after(breaker, wait * (1.0 + _JITTER * random())) for _ in range(_SPREAD)]
+        wait = breaker.retry_after
+        answers = [self._after(breaker, spread(wait)) for _ in range(_SPREAD)]
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
         # Until another second has passed, or it is time to look again.
@@ -84,8 +84,7 @@ class Refusals:
         self._kept[breaker] = kept
         return kept
 
-    def _after(self, breaker: Breaker, wait: float) -> Refusal:
-        seconds = max(ceil(min(wait, _LONGEST_WAIT)), 1)
+    def _after(self, breaker: Breaker, seconds: int) -> Refusal:
         return self._detailed(breaker, seconds) if self._expose_details else self._plain(seconds)
 
     def _plain(self, seconds: int) -> Refusal:
@@ -112,4 +111,12 @@ def _build(seconds: int, details: Mapping[str, str | None]) -> Refusal:
         "retry_after": seconds,
         **details,
     }
-    return Refusal.build(json.dumps(problem), "application/problem+json", seconds)
+    body = json.dumps(problem).encode()
+    headers = (
+        ("Content-Type", "application/problem+json"),
+        ("Content-Length", str(len(body))),
+        ("Retry-After", str(seconds)),
+        ("Cache-Control", "no-store"),
+    )
+    raw = tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers)
+    return Refusal(headers, raw, body)

@@ -45,6 +45,7 @@ __all__ = [
     "REFUSED",
     "UNMATCHED",
     "BreakerMiddleware",
+    "Refusal",
     "note_refusal",
 ]
 
@@ -244,7 +245,8 @@ class _Exchange(Permit):
                         return self.pass_send(message)
                     calls = self.breaker._calls  # success()
                     latency = self.answered - self.started
-                    if 0.0 <= latency <= calls.good_until and calls.in_flight.pop(token, None):
+                    is_quick = 0.0 <= latency <= calls.good_until
+                    if is_quick and calls.in_flight.pop(token, None) is not None:
                         self._token = NO_TOKEN
                         calls.recent.append(latency)
                     else:

@@ -37,7 +37,7 @@ from recloser._http import (
     note_refusal,
 )
 from recloser._permit import Permit
-from recloser._refusal import Refusals
+from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ __all__ = [
     "REFUSED",
     "UNMATCHED",
     "BreakerMiddleware",
+    "Refusal",
     "note_refusal",
 ]
 
