@@ -59,7 +59,8 @@ class Calls:
         in_flight: Calls with a vote, oldest first.
         recent: Latencies of the successes that ended without a decision, in seconds.
         dropped: Tokens that nobody can end any more; a finalizer leaves them here.
-        answering: Calls with a vote that are past the slow threshold but began to answer in time.
+        answering: Calls with a vote that are not overdue, however long they take: they began to
+            answer in time, or wait for their own caller.
         overdue: Calls that were counted as slow in flight.
         older: Calls without a vote, by generation.
         successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`;
@@ -159,6 +160,32 @@ class Calls:
         if self.answering is _NO_CALLS:
             self.answering = {}
         self.answering[token] = call
+
+    def pause(self, token: int) -> tuple[dict[int, Call], dict[int, Call]] | None:
+        """Let a call in flight wait for its own caller: it is not overdue, however long that takes.
+
+        Returns:
+            What `resume` needs; None if there is no such call.
+        """
+        answering, in_flight = self.answering, self.in_flight
+        if answering is _NO_CALLS:
+            self.answering = answering = {}
+        call = in_flight.pop(token, None)
+        if call is None:
+            return None
+        answering[token] = call
+        return answering, in_flight
+
+    @staticmethod
+    def resume(token: int, tables: tuple[dict[int, Call], dict[int, Call]], waited: float) -> None:
+        """Go on with a paused call, as if it had begun `waited` seconds later."""
+        # The tables that it came from: should its generation have ended, they are among the older.
+        answering, in_flight = tables
+        call = answering.pop(token, None)
+        if call is not None:
+            if call.answered == inf:
+                call.started += waited
+            in_flight[token] = call
 
     def note_older(self, token: int, call: Call) -> None:
         """A call taken out of `in_flight` has no vote any more."""

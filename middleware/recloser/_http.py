@@ -152,6 +152,15 @@ class Exemptions:
         paths.add(path)
 
 
+def _is_within(permit: Permit | None, breaker: Breaker) -> bool:
+    """Whether one of the calls around is guarded by this breaker and still going on."""
+    while permit is not None:
+        if permit.breaker is breaker and not permit.ended:
+            return True
+        permit = permit._outer
+    return False
+
+
 def note_refusal(request: Request) -> None:
     """Mark a request as refused by us, and end the calls of the breakers around us.
 
@@ -273,7 +282,7 @@ class Gate:
                 breaker = self.registry[key]
             where = "admission"
             around = request.get(PERMIT)
-            if around is not None and around.breaker is breaker and not around.ended:
+            if around is not None and _is_within(around, breaker):
                 return None  # the same call, seen a second time
             permit = breaker.try_acquire(kind, True)
             if permit is not None:

@@ -11,13 +11,16 @@ begins when the app is called and ends once, at the first of
 - the client leaving before that, in whatever way the server says so (`http.disconnect`, an
   `OSError` from `send`, cancellation) and the app returning without it: no verdict.
 
-Latency is taken at the start of the response. Of a WebSocket the handshake is the call: accepting
+Latency is taken at the start of the response, and does not count the time that the handler waits
+for the client to send its request. A status of 500 and above that was sent before the client left
+is a failure all the same. Of a WebSocket the handshake is the call: accepting
 it is a success, closing it (the server answers 403) is the app's right and no verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from math import inf
 from typing import Any
 
 from recloser._breaker import Breaker
@@ -151,16 +154,17 @@ class BreakerMiddleware:
         exchange.pass_send = send
         exchange.scope = scope
         exchange.last_kinds = _NONE_YET
+        exchange.is_heard = False
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange, exchange.send)
         except BaseException as error:
-            exchange.end_by_error(error)
+            exchange.leave(error)
             raise
         finally:
             if exchange._token:
                 # The client had left, or the app broke the protocol.
-                exchange.cancel()
+                exchange.leave()
             # Servers keep the scope where their send() is: a cycle, if we stayed in it.
             if PERMIT in scope:
                 del scope[PERMIT]
@@ -209,9 +213,10 @@ class _Exchange(Permit):
     It is the permit of its call as well: one object less for each request.
     """
 
-    __slots__ = ("gate", "last_kinds", "pass_receive", "pass_send", "scope", "status")
+    __slots__ = ("gate", "is_heard", "last_kinds", "pass_receive", "pass_send", "scope", "status")
 
     gate: Gate
+    is_heard: bool
     pass_receive: Receive
     pass_send: Send
     scope: Scope
@@ -220,10 +225,36 @@ class _Exchange(Permit):
 
     async def __call__(self) -> Message:
         # It is what the app receives from: that saves each request one object more.
-        message = await self.pass_receive()
+        hears = self._token and not self.is_heard
+        message = await (self._hear() if hears else self.pass_receive())
         if self._token and _says_gone(message):
-            self.cancel()
+            self.leave()
         return message
+
+    async def _hear(self) -> Message:
+        """Receive a part of the request, on the client's time: that it is slow is not our slowness."""
+        breaker, token = self.breaker, self._token
+        tables = breaker._calls.pause(token)
+        began = breaker._clock()
+        try:
+            message = await self.pass_receive()
+        finally:
+            if tables is not None:
+                breaker._calls.resume(token, tables, breaker._clock() - began)
+        # What is received from then on is the client's leaving, while the handler is at work.
+        self.is_heard = not _has_more(message)
+        return message
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """End it before its response has ended; a failure that was told by then stays one."""
+        # What the app sends as a status is for the server to refuse.
+        status = self.status if self.answered < inf and isinstance(self.status, int) else 0
+        if status >= 500:
+            self.gate.judge(self.scope, self, status)
+        elif error is None:
+            self.cancel()
+        else:
+            self.end_by_error(error)
 
     def send(self, message: Message) -> Awaitable[None]:
         # No coroutine of its own where it need not be: one for each message would cost more than
@@ -279,8 +310,8 @@ class _Handshake(_Exchange):
             elif kind == "websocket.close":
                 self.ignore()
             elif kind == _DENIAL_START:
-                self.mark()
                 self.status = message["status"]
+                self.mark()
                 self.last_kinds = _LAST_OF_DENIAL
             elif kind in self.last_kinds and not message.get("more_body"):
                 self.gate.judge(self.scope, self, self.status)
@@ -293,6 +324,13 @@ def _body(refusal: Refusal, scope: Scope) -> bytes:
     return b"" if scope.get("method") == "HEAD" else refusal.body
 
 
+def _has_more(message: Message) -> bool:
+    try:
+        return bool(message.get("more_body"))
+    except Exception:
+        return False  # not a message; the app will say so
+
+
 def _says_gone(message: Message) -> bool:
     try:
         return message["type"] in ("http.disconnect", "websocket.disconnect")
@@ -300,10 +338,10 @@ def _says_gone(message: Message) -> bool:
         return False  # not a message; the app will say so
 
 
-async def _until_lost(sending: Awaitable[None], permit: Permit) -> None:
+async def _until_lost(sending: Awaitable[None], exchange: _Exchange) -> None:
     """Send, and take an `OSError` for what the ASGI spec says it is: the client has gone."""
     try:
         return await sending
     except OSError:
-        permit.cancel()
+        exchange.leave()
         raise

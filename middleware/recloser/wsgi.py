@@ -244,7 +244,7 @@ class _Body:
         """Pass it on; before the end of the body it means that the client has left."""
         if not self._ended:
             self._ended = True
-            self._permit.cancel()
+            self._leave()
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
@@ -252,6 +252,13 @@ class _Body:
     def __del__(self) -> None:
         # The environ, which holds the permit too, often lives longer than the body.
         if not self._ended:
+            self._leave()
+
+    def _leave(self) -> None:
+        # A failure that was told before the client left stays one.
+        if self._said and str(self._said[0]).startswith("5"):
+            _end(self._gate, self._environ, self._permit, self._said)
+        else:
             self._permit.cancel()
 
 

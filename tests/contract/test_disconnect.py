@@ -120,3 +120,16 @@ async def test_a_probe_whose_client_leaves_gives_its_slot_back(
     assert asgi.breaker.state is State.HALF_OPEN
     script.chunks = (b"ok",)
     assert (await asgi.call()).ok
+
+
+@pytest.mark.parametrize(("spec", "leaving"), FORMS)
+async def test_a_failure_that_was_told_stays_one_when_the_client_leaves(
+    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+) -> None:
+    script.status = 500
+    script.chunks = ENDLESS
+    asgi.heeds_disconnect = True
+
+    await leave(asgi, spec, leaving, after=3)
+
+    assert votes(asgi.breaker.metrics()) == {"failures": 1}

@@ -130,6 +130,29 @@ async def test_a_wsgi_body_that_is_never_asked_for_returns_its_permit(
     assert votes(wsgi.breaker.metrics()) == {"cancelled": 1}
 
 
+async def test_a_failure_that_was_told_stays_one_when_the_client_leaves(
+    wsgi: Wsgi, script: Script
+) -> None:
+    script.status = 500
+    script.chunks = (b"a",) * 10
+
+    wsgi.run(leaves_after=1)
+
+    assert votes(wsgi.breaker.metrics()) == {"failures": 1}
+
+
+async def test_a_failure_whose_body_nobody_reads_is_one(forgetful: Wsgi, script: Script) -> None:
+    script.status = 500
+    script.chunks = (b"a",) * 10
+    exchange = wsgi_client.Exchange(leaves_after=0, closes=False)
+
+    exchange.run(forgetful.app)
+    del exchange
+    gc.collect()
+
+    assert votes(forgetful.breaker.metrics()) == {"failures": 1}
+
+
 async def test_a_client_that_leaves_an_overdue_stream_alone_is_still_no_failure(
     wsgi: Wsgi, script: Script, clock: ManualClock
 ) -> None:

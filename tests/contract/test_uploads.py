@@ -1,0 +1,181 @@
+"""A client that is slow to send its request is not a slow handler, nor a hanging one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.calls import votes
+
+import recloser.asgi
+from recloser import Breaker, Policy, Registry, State
+from recloser.testing import ManualClock
+
+Run = Callable[[Awaitable[Any]], Any]
+Message = dict[str, Any]
+
+UPLOAD = 10.0  # seconds that a client takes for its body
+
+
+class Uploads:
+    """An app that reads its request, and clients that send theirs piece by piece.
+
+    Attributes:
+        work: What the app does once it has the whole request.
+        answers_early: Whether it answers before it has the request.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.breaker: Breaker = registry["app"]
+        self.work: Callable[[], Awaitable[Any]] = lambda: asyncio.sleep(0)
+        self.answers_early = False
+        self._app = recloser.asgi.BreakerMiddleware(self._handler, registry)
+
+    async def _handler(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.answers_early:
+            reading = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            await self._answer(send)
+            await reading
+            return
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] == "http.disconnect":
+            return
+        listening = asyncio.ensure_future(receive())  # for the client's leaving, as Starlette does
+        await self.work()
+        listening.cancel()
+        await self._answer(send)
+
+    @staticmethod
+    async def _answer(send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def client(
+        self, pieces: int = 2, took: float = UPLOAD, leaves: bool = False
+    ) -> list[Any]:
+        """Send a request within some seconds, and return what was answered."""
+        scope = {"type": "http", "method": "POST", "path": "/upload", "headers": []}
+        sent = 0
+        answered: list[Message] = []
+
+        async def receive() -> Message:
+            nonlocal sent
+            sent += 1
+            if sent <= pieces:
+                await asyncio.sleep(took / pieces)
+                if leaves and sent == pieces:
+                    return {"type": "http.disconnect"}
+                return {"type": "http.request", "body": b"x", "more_body": sent < pieces}
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            answered.append(message)
+
+        await self._app(scope, receive, send)
+        return answered
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy(slow_ceiling=2.0)
+
+
+@pytest.fixture
+def uploads(registry: Registry) -> Uploads:
+    return Uploads(registry)
+
+
+def test_the_time_of_the_client_is_not_the_handlers(uploads: Uploads, run: Run) -> None:
+    uploads.work = lambda: asyncio.sleep(0.25)
+
+    for _ in range(20):
+        run(uploads.client())
+
+    metrics = uploads.breaker.metrics()
+    assert votes(metrics) == {"successes": 20}
+    assert metrics.mean == pytest.approx(0.25)
+
+
+def test_uploads_under_way_refuse_nobody(uploads: Uploads, run: Run) -> None:
+    async def all_at_once() -> tuple[int, list[list[Any]]]:
+        slow = [asyncio.ensure_future(uploads.client()) for _ in range(50)]
+        await asyncio.sleep(UPLOAD * 0.9)
+        between = [await uploads.client(pieces=1, took=0.0) for _ in range(20)]
+        in_flight = uploads.breaker.metrics().in_flight
+        await asyncio.gather(*slow)
+        return in_flight, between
+
+    in_flight, between = run(all_at_once())
+
+    assert in_flight == 50
+    assert {answer[0]["status"] for answer in between} == {200}
+    assert votes(uploads.breaker.metrics()) == {"successes": 70}
+
+
+def test_a_handler_that_hangs_with_its_request_in_hand_is_overdue(
+    uploads: Uploads, run: Run
+) -> None:
+    uploads.work = lambda: asyncio.sleep(100.0)
+
+    async def all_at_once() -> list[Any]:
+        hanging = [asyncio.ensure_future(uploads.client()) for _ in range(8)]
+        await asyncio.sleep(UPLOAD + 2.1)
+        answer = await uploads.client()
+        await asyncio.gather(*hanging)
+        return answer
+
+    assert run(all_at_once())[0]["status"] == 503
+
+
+def test_a_client_that_leaves_while_it_sends_has_no_say(uploads: Uploads, run: Run) -> None:
+    for _ in range(20):
+        run(uploads.client(leaves=True))
+
+    assert votes(uploads.breaker.metrics()) == {"cancelled": 20}
+    assert uploads.breaker.state is State.CLOSED
+
+
+def test_an_answer_before_the_whole_request_counts(uploads: Uploads, run: Run) -> None:
+    uploads.answers_early = True
+
+    for _ in range(3):
+        run(uploads.client())
+
+    assert votes(uploads.breaker.metrics()) == {"successes": 3}
+
+
+def test_an_upload_from_before_an_outage_has_no_vote_in_it(uploads: Uploads, run: Run) -> None:
+    async def outage() -> None:
+        uploading = asyncio.ensure_future(uploads.client())
+        await asyncio.sleep(1.0)
+        uploads.breaker.open(for_=0.5)
+        await asyncio.sleep(1.0)
+        uploads.breaker.half_open()
+        await uploading
+
+    run(outage())
+
+    assert uploads.breaker.state is State.HALF_OPEN
+    assert uploads.breaker.metrics().in_flight == 0
+
+
+def test_a_probe_that_uploads_leaves_its_place_to_another(
+    uploads: Uploads, clock: ManualClock, run: Run
+) -> None:
+    uploads.breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    async def probes() -> list[Any]:
+        uploading = asyncio.ensure_future(uploads.client())
+        await asyncio.sleep(1.0)
+        other = await uploads.client(pieces=1, took=0.0)
+        await uploading
+        return other
+
+    assert run(probes())[0]["status"] == 200
+    assert votes(uploads.breaker.metrics()) == {"successes": 2}
