@@ -120,6 +120,9 @@ class Call(OwnWatch, LoosePermit):
 
     __slots__ = ()
 
+    # An adapter reads the status of the response; aiohttp has one on a response that is none.
+    reads_status = False
+
     if not TYPE_CHECKING:
         # As `OwnWatch` has them, without the frame more that those would cost each body.
         eof = closed = LoosePermit.success

@@ -370,8 +370,11 @@ class Breaker:
             for_: Seconds until it looks again, >= 0; None until `half_open()` or `reset()`.
 
         Raises:
+            TypeError: `for_` is no number.
             ValueError: `for_` is negative or NaN.
         """
+        if for_ is not None and not isinstance(for_, (int, float)):
+            raise TypeError(f"for_ must be seconds from 0, or None, not {for_!r}")
         if for_ is not None and not for_ >= 0.0:
             raise ValueError(f"for_ must be seconds from 0, or None, not {for_!r}")
         now = self._clock()

@@ -29,6 +29,11 @@ class Mode(enum.Enum):
     DISABLED = "disabled"
     """Admit everything, learn nothing."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Mode:
+        known = ", ".join(each.value for each in cls)
+        raise ValueError(f"mode must be one of {known}, not {value!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

@@ -11,12 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
+from inspect import iscoroutinefunction
+from math import inf
 from typing import Any
 
 from recloser._breaker import AnyPermit, Breaker
 from recloser._events import Mode
 from recloser._outcome import Outcome
-from recloser._permit import Permit
+from recloser._permit import NO_TOKEN, Permit
 from recloser._registry import Registry
 
 PERMIT = "recloser.permit"
@@ -60,6 +62,7 @@ Classify = Callable[[int], Outcome]
 _MAX_PATHS = 2048
 _MAX_METHODS = 16
 _MAX_LENGTH = 256
+_ON = frozenset({"", "1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 
 
@@ -96,6 +99,8 @@ class Exemptions:
     def __init__(self, patterns: Iterable[str]) -> None:
         if isinstance(patterns, (str, bytes)):
             raise TypeError(f"exempt must be an iterable of patterns, not the one {patterns!r}")
+        if not isinstance(patterns, Iterable):
+            raise TypeError(f"exempt must be patterns or a function, not {patterns!r}")
         by_methods: dict[frozenset[str], list[str]] = {}
         for pattern in patterns:
             methods, glob = self._parse(pattern)
@@ -161,6 +166,16 @@ def _is_within(permit: Permit | None, breaker: Breaker) -> bool:
     return False
 
 
+def permit_of(request: Request) -> Permit:
+    """The permit of the innermost breaker around a handler; one without effect where none is.
+
+    Args:
+        request: The scope or environ.
+    """
+    permit: Permit = request.get(PERMIT, _UNGUARDED)
+    return permit
+
+
 def note_refusal(request: Request) -> None:
     """Mark a request as refused by us, and end the calls of the breakers around us.
 
@@ -174,17 +189,41 @@ def note_refusal(request: Request) -> None:
         permit = permit._outer
 
 
-def _mode(mode: Mode | str) -> Mode:
-    try:
-        return Mode(mode)
-    except ValueError:
-        known = ", ".join(each.value for each in Mode)
-        raise ValueError(f"mode must be one of {known}, not {mode!r}") from None
-
-
 def enabled() -> bool:
-    """Whether the environment leaves us on: `RECLOSER_ENABLED=0` turns every middleware off."""
-    return os.environ.get("RECLOSER_ENABLED", "1").strip().lower() not in _OFF
+    """Whether the environment leaves us on: `RECLOSER_ENABLED=0` turns every middleware off.
+
+    Raises:
+        ValueError: It says neither yes nor no.
+    """
+    said = os.environ.get("RECLOSER_ENABLED", "1").strip().lower()
+    if said in _OFF:
+        return False
+    if said in _ON:
+        return True
+    known = ", ".join(sorted(filter(None, _ON | _OFF)))
+    raise ValueError(f"RECLOSER_ENABLED must be one of {known}, not {said!r}")
+
+
+def _check_function(name: str, function: object) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, not {function!r}")
+    # Its coroutine would be true, whatever it had said in the end.
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+        raise TypeError(f"{name} must be a plain function, not the async {function!r}")
+
+
+class RequestPermit(Permit):
+    """The permit of a request: what its handler raises past us, the client gets as a 500."""
+
+    __slots__ = ()
+
+    reads_status = False
+
+
+_UNGUARDED = Permit()
+_UNGUARDED.breaker = Breaker("<unguarded>", mode=Mode.DISABLED)
+_UNGUARDED.started, _UNGUARDED.answered = 0.0, inf
+_UNGUARDED._token, _UNGUARDED._outer = NO_TOKEN, None
 
 
 class Gate:
@@ -240,9 +279,11 @@ class Gate:
         if registry is not None and not isinstance(registry, Registry):
             raise TypeError(f"registry must be a Registry, not {registry!r}")
         for name, function in (("key", key), ("classify", classify)):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
-        mode = Mode.ENFORCE if mode is None else _mode(mode)
+            if function is not None:
+                _check_function(name, function)
+        if callable(exempt):
+            _check_function("exempt", exempt)
+        mode = Mode.ENFORCE if mode is None else Mode(mode)
         self.registry = Registry(mode=mode) if registry is None else registry
         # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()

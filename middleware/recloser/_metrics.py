@@ -124,6 +124,8 @@ def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
 def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
     if circuit.state is State.OPEN:
         left = circuit.wait(now)
+        if not left:
+            return f"open, and the next call is a probe: {circuit.reason}"
         until = "until told otherwise" if left == inf else f"for {_reasons.seconds(left)} more"
         return f"open {until}: {circuit.reason}"
     if circuit.state is State.HALF_OPEN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from recloser._calls import Call
 from recloser._outcome import Outcome
@@ -32,10 +32,13 @@ class Permit(Call):
         breaker: The breaker that gave it.
         started: When, in seconds of the breaker's clock.
         answered: When the callee began to answer, in the same seconds; infinite until `mark()`.
+        reads_status: Whether an HTTP status on what the call raised is the callee's. Not so where
+            the caller knows the status by itself, and for a handler: what it lets out is its own.
     """
 
     __slots__ = ("_outer", "_token", "_twin", "breaker")
 
+    reads_status: ClassVar[bool] = True
     breaker: Breaker
     _token: int
     _outer: Permit | None
@@ -113,11 +116,31 @@ class Permit(Call):
             self._end(outcome, error, retry_after)
 
     def end_by_error(self, error: BaseException | None) -> None:
-        """End it with what the call raised, None if nothing, as the breaker classifies it."""
+        """End it with what the call raised, None if nothing.
+
+        A refusal by another breaker and what `Policy.ignore_errors` names say nothing. An error
+        that names an HTTP status counts as that, see `reads_status`: a 4xx is the caller's own
+        fault, a 429 throttles. Any other `Exception` is a failure, and what is none cancels.
+        """
         if error is None:
             self.success()
         elif self._token:
-            self._end(_classify(self.breaker, error), error)
+            breaker = self.breaker
+            retry_after = None
+            try:
+                if isinstance(error, breaker.policy.ignore_errors):
+                    outcome = _IGNORED
+                elif self.reads_status:
+                    # Not before the first error: it would slow the import.
+                    from recloser._upstream import classify_error, retry_after_of
+
+                    outcome, retry_after = classify_error(error), retry_after_of(error)
+                else:
+                    outcome = Outcome.of_error(error)
+            except Exception as fault:  # a metaclass of the user, or a group nested without end
+                breaker._hub.fault("classifier", fault)
+                outcome = _FAILURE
+            self._end(outcome, error, retry_after)
 
     def _end(
         self,
@@ -230,16 +253,6 @@ class LoosePermit(Permit):
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
             self.breaker._calls.dropped.append(self._token)
-
-
-def _classify(breaker: Breaker, error: BaseException) -> Outcome:
-    try:
-        if isinstance(error, breaker.policy.ignore_errors):
-            return _IGNORED
-        return Outcome.of_error(error)
-    except Exception as fault:  # a metaclass of the user, or a group nested without end
-        breaker._hub.fault("classifier", fault)
-        return _FAILURE
 
 
 def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from random import random as default_random
 from threading import RLock
 from types import MappingProxyType
+from typing import Any, Self
 
 from recloser._breaker import Breaker, loose_breakers
 from recloser._events import Listener, Mode, State
@@ -64,6 +65,11 @@ class Registry:
             raise TypeError(f"max_keys must be a whole number from 1, not {max_keys!r}")
         if max_keys < 1:
             raise ValueError(f"max_keys must be a whole number from 1, not {max_keys!r}")
+        if not isinstance(policies, Mapping):
+            raise TypeError(f"policies must map str to Policy, not be {policies!r}")
+        for name, function in (("clock", clock), ("random", random)):
+            if not callable(function):
+                raise TypeError(f"{name} must be a function, not {function!r}")
         for key, each in policies.items():
             if not isinstance(key, str) or not isinstance(each, Policy):
                 raise TypeError(f"policies must map str to Policy, not {key!r} to {each!r}")
@@ -88,6 +94,13 @@ class Registry:
         self.evicted: int = 0
         self.overflowed: int = 0
         _registries.add(self)
+
+    def __copy__(self) -> Self:
+        """A copy is the same registry: there is one state per key."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def __getitem__(self, key: str) -> Breaker:
         """The breaker of a key, made if need be.

@@ -17,11 +17,19 @@ from recloser._retry_after import parse_retry_after
 def classify_error(error: BaseException) -> Outcome:
     """Classify what a client raised: by its HTTP status where it has one, else by its type.
 
-    The status is `error.status_code` (OpenAI, Anthropic), `error.response.status_code` (requests,
-    httpx) or `error.status` (aiohttp).
+    The status is `error.status_code` (OpenAI, Anthropic, Starlette), `error.response.status_code`
+    (requests, httpx), `error.status` (aiohttp) or `error.code` (urllib, Werkzeug). A refusal by a
+    breaker is ignored, whatever status it has.
     """
+    if isinstance(error, BreakerOpenError) or not isinstance(error, Exception):
+        return Outcome.of_error(error)
     response = getattr(error, "response", None)
-    for holder, name in ((error, "status_code"), (response, "status_code"), (error, "status")):
+    for holder, name in (
+        (error, "status_code"),
+        (response, "status_code"),
+        (error, "status"),
+        (error, "code"),
+    ):
         status = getattr(holder, name, None)
         if isinstance(status, int) and 400 <= status <= 599:
             return Outcome.of_upstream_status(status)
@@ -45,12 +53,12 @@ def nothing_sent(error: BaseException) -> bool:
 
 def retry_after_of(error: BaseException) -> float | None:
     """Read for how long the response that an exception carries asks to be left alone, seconds."""
-    response = getattr(error, "response", None)
-    headers = getattr(error if response is None else response, "headers", None)
-    if not isinstance(headers, Mapping):
-        return None
     try:
+        response = getattr(error, "response", None)
+        headers = getattr(error if response is None else response, "headers", None)
+        if not isinstance(headers, Mapping):
+            return None
         return parse_retry_after(cast("Mapping[str, str]", headers))
     except Exception:
-        # A foreign mapping may do anything; what cannot be read was not said.
+        # What is foreign may do anything; what cannot be read was not said.
         return None

@@ -35,9 +35,12 @@ from recloser._http import (
     Exempt,
     Gate,
     KeyFunction,
+    RequestPermit,
+    enabled,
     note_refusal,
+    permit_of,
 )
-from recloser._permit import NO_TOKEN, Permit
+from recloser._permit import NO_TOKEN
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
@@ -49,7 +52,9 @@ __all__ = [
     "UNMATCHED",
     "BreakerMiddleware",
     "Refusal",
+    "enabled",
     "note_refusal",
+    "permit_of",
 ]
 
 Scope = MutableMapping[str, Any]
@@ -77,8 +82,7 @@ _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 class BreakerMiddleware:
     """Guards an ASGI app: answers 503 at once while a breaker is open.
 
-    A handler finds the permit of its call in `scope["recloser.permit"]`, and may end it by
-    itself: `permit.failure("stale data served")`. Two of these around one app with the same
+    A handler may end its call by itself: `permit_of(scope).failure("stale data served")`. Two of these around one app with the same
     registry and key count a call once.
 
     Args:
@@ -92,7 +96,8 @@ class BreakerMiddleware:
         on_refuse: An ASGI app that answers refused requests; `scope["recloser.refusal"]` is the
             `BreakerOpenError`. Should it fail before it sent anything, the default answer goes out.
         mode: None leaves it to the registry; else the more lenient of the two holds.
-        expose_details: Whether a refusal tells key, state and reason to the client.
+        expose_details: Whether a refusal tells key, state and reason to the client. The reason
+            quotes the last exception: a host, a user, whatever its message says.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -111,6 +116,8 @@ class BreakerMiddleware:
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI app, not {app!r}")
         if on_refuse is not None and not callable(on_refuse):
             raise TypeError(f"on_refuse must be an ASGI app, not {on_refuse!r}")
         self.app = app
@@ -207,7 +214,7 @@ class BreakerMiddleware:
         return sent
 
 
-class _Exchange(Permit):
+class _Exchange(RequestPermit):
     """One HTTP request and its response: watched until the call has ended, and passed on.
 
     It is the permit of its call as well: one object less for each request.

@@ -34,7 +34,10 @@ from recloser._http import (
     Exempt,
     Gate,
     KeyFunction,
+    RequestPermit,
+    enabled,
     note_refusal,
+    permit_of,
 )
 from recloser._permit import Permit
 from recloser._refusal import Refusal, Refusals
@@ -53,7 +56,9 @@ __all__ = [
     "UNMATCHED",
     "BreakerMiddleware",
     "Refusal",
+    "enabled",
     "note_refusal",
+    "permit_of",
 ]
 
 _FILE_WRAPPER = "wsgi.file_wrapper"
@@ -65,8 +70,7 @@ _WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
 class BreakerMiddleware:
     """Guards a WSGI app: answers 503 at once while a breaker is open.
 
-    A handler finds the permit of its call in `environ["recloser.permit"]`, and may end it by
-    itself: `permit.failure("stale data served")`. Two of these around one app with the same
+    A handler may end its call by itself: `permit_of(environ).failure("stale data served")`. Two of these around one app with the same
     registry and key count a call once.
 
     Args:
@@ -80,7 +84,8 @@ class BreakerMiddleware:
         on_refuse: A WSGI app that answers refused requests; `environ["recloser.refusal"]` is the
             `BreakerOpenError`. Should it raise, the default answer goes out.
         mode: None leaves it to the registry; else the more lenient of the two holds.
-        expose_details: Whether a refusal tells key, state and reason to the client.
+        expose_details: Whether a refusal tells key, state and reason to the client. The reason
+            quotes the last exception: a host, a user, whatever its message says.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -99,6 +104,8 @@ class BreakerMiddleware:
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be a WSGI app, not {app!r}")
         if on_refuse is not None and not callable(on_refuse):
             raise TypeError(f"on_refuse must be a WSGI app, not {on_refuse!r}")
         self.app = app
@@ -118,7 +125,7 @@ class BreakerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ, Permit)
+        permit = self._gate.admit(environ, RequestPermit)
         if permit is None:
             return self.app(environ, start_response)
         if type(permit) is Breaker:

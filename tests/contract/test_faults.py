@@ -185,6 +185,7 @@ async def test_on_refuse_answers_and_knows_why(http: Frontend, script: Script) -
         ("on_refuse", "later", TypeError),
         ("exempt", "/static/*", TypeError),
         ("exempt", [7], TypeError),
+        ("exempt", None, TypeError),
         ("exempt", ["static/*"], ValueError),
         ("exempt", ["GET static"], ValueError),
         ("mode", "lenient", ValueError),
@@ -201,3 +202,36 @@ async def test_a_mistake_in_the_set_up_is_an_error_at_once(
         make: Any = module.BreakerMiddleware
         with pytest.raises(error, match=option):
             make(lambda *args: None, **{option: value})
+
+
+async def never() -> None:
+    pass
+
+
+class Never:
+    async def __call__(self, request: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("option", ["key", "exempt", "classify"])
+@pytest.mark.parametrize("function", [never, Never()])
+async def test_an_async_function_where_nobody_awaits_it_is_an_error_at_once(
+    option: str, function: object
+) -> None:
+    import recloser.asgi
+    import recloser.wsgi
+
+    for module in (recloser.asgi, recloser.wsgi):
+        make: Any = module.BreakerMiddleware
+        with pytest.raises(TypeError, match=f"{option} must be a plain function, not the async"):
+            make(lambda *args: None, **{option: function})
+
+
+async def test_an_app_that_is_none_is_an_error_at_once() -> None:
+    import recloser.asgi
+    import recloser.wsgi
+
+    for module in (recloser.asgi, recloser.wsgi):
+        make: Any = module.BreakerMiddleware
+        with pytest.raises(TypeError, match="app must be an? [AW]SGI app, not None"):
+            make(None)

@@ -46,6 +46,16 @@ async def test_the_same_breaker_twice_counts_once(http: Frontend, script: Script
     assert votes(http.breaker.metrics()) == {"successes": 1, "failures": 1}
 
 
+async def test_the_same_breaker_around_another_counts_once(http: Frontend) -> None:
+    wrapped(http, http.registry, "tenant")
+    wrapped(http, http.registry, http.key)
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"successes": 1}
+    assert votes(http.registry["tenant"].metrics()) == {"successes": 1}
+
+
 async def test_the_same_breaker_twice_needs_one_probe(
     http: Frontend, script: Script, clock: ManualClock
 ) -> None:

@@ -43,6 +43,38 @@ async def test_an_exception_is_one_failure(frontend: Frontend, script: Script) -
         assert answer.error is script.raises
 
 
+class StatusError(Exception):
+    """Shaped like the errors of HTTP clients and of frameworks."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status_code = status
+
+
+async def test_a_handler_that_lets_a_clients_error_out_has_failed(
+    http: Frontend, script: Script
+) -> None:
+    script.raises = StatusError(404)
+
+    await http.call()
+
+    assert votes(http.breaker.metrics()) == {"failures": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(404, "ignored"), (429, "throttled"), (408, "failures"), (500, "failures")],
+)
+async def test_of_a_call_the_status_that_an_error_names_counts(
+    around_call: Frontend, script: Script, status: int, expected: str
+) -> None:
+    script.raises = StatusError(status)
+
+    await around_call.call()
+
+    assert votes(around_call.breaker.metrics()) == {expected: 1}
+
+
 async def test_ten_exceptions_open_it(frontend: Frontend, script: Script) -> None:
     script.raises = OopsError()
 

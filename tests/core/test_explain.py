@@ -57,7 +57,7 @@ def test_a_suspicious_breaker_says_how_far_it_is(breaker: Breaker) -> None:
 
 
 def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
-    breaker: Breaker, listener: RecordingListener
+    breaker: Breaker, listener: RecordingListener, clock: ManualClock
 ) -> None:
     permits = [breaker.acquire() for _ in range(30)]
     for permit in permits:
@@ -70,6 +70,8 @@ def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
     assert reason.numbers["surprise"] >= reason.numbers["enough"] - 1e-9
     assert f"{reason.numbers['bad']:.0f} failed: HTTP 502" in str(reason)
     assert breaker.explain() == f"open for 500 ms more: {reason}"
+    clock.advance(0.5)
+    assert breaker.explain() == f"open, and the next call is a probe: {reason}"
 
 
 def test_an_opening_by_slowness_names_threshold_sigma_and_median(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from recloser import Breaker, Policy
-from recloser._http import DEFAULT_EXEMPT, Exemptions, enabled
+from recloser._http import DEFAULT_EXEMPT, Exemptions, enabled, permit_of
 from recloser._refusal import Refusals
 from recloser.testing import ManualClock
 
@@ -186,3 +186,24 @@ def test_the_environment_switches_it_off(
     monkeypatch.setenv("RECLOSER_ENABLED", value)
 
     assert enabled() is expected
+
+
+@pytest.mark.parametrize("value", ["disabled", "n", "2"])
+def test_an_environment_that_says_neither_is_an_error(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECLOSER_ENABLED", value)
+
+    with pytest.raises(ValueError, match=f"RECLOSER_ENABLED must be one of .*, not '{value}'"):
+        enabled()
+
+
+def test_where_no_breaker_guards_there_is_a_permit_without_effect() -> None:
+    permit = permit_of({})
+
+    permit.mark()
+    permit.failure("stale data served")
+
+    assert permit.ended
+    assert not permit.is_probe
+    assert permit.breaker.metrics().calls == 0

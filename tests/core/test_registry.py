@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import tracemalloc
 from typing import Any
@@ -53,6 +54,11 @@ def test_a_key_gets_its_own_policy_else_that_of_the_first_pattern_it_fits() -> N
         ({"policy": "strict"}, TypeError, "policy"),
         ({"policies": {"k": 5}}, TypeError, "policies"),
         ({"policies": {5: Policy()}}, TypeError, "policies"),
+        ({"policies": [Policy()]}, TypeError, "policies"),
+        ({"policies": None}, TypeError, "policies"),
+        ({"clock": 5}, TypeError, "clock"),
+        ({"random": 5}, TypeError, "random"),
+        ({"mode": "observ"}, ValueError, "mode must be one of enforce, observe, disabled"),
         ({"max_keys": 0}, ValueError, "max_keys"),
         ({"max_keys": -5}, ValueError, "max_keys"),
         ({"max_keys": 2.0}, TypeError, "max_keys"),
@@ -269,3 +275,8 @@ def test_what_it_holds_shows_in_its_repr() -> None:
     registry["b"]
 
     assert repr(registry) == "<Registry 2 of 10 keys, 1 not closed>"
+
+
+def test_a_copy_is_the_same_registry(registry: Registry) -> None:
+    assert copy.copy(registry) is registry
+    assert copy.deepcopy({"app": registry})["app"] is registry
