@@ -233,5 +233,5 @@ async def test_an_app_that_is_none_is_an_error_at_once() -> None:
 
     for module in (recloser.asgi, recloser.wsgi):
         make: Any = module.BreakerMiddleware
-        with pytest.raises(TypeError, match="app must be an? [AW]SGI app, not None"):
+        with pytest.raises(TypeError, match=r"app must be an? [AW]SGI app, not None"):
             make(None)
