@@ -20,6 +20,8 @@ from __future__ import annotations
 from itertools import count
 from math import hypot, inf
 
+Paused = tuple[dict[int, "Call"], dict[int, "Call"]]
+"""The table in which a paused call is, and the one to which it goes back."""
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
@@ -48,7 +50,7 @@ class Calls:
     """The permits of one key that are given out, by token, and what became of those that ended.
 
     Where a token is found tells whether its call has a vote: in `in_flight` it has (half-open, it
-    is a probe), in `answering` too, but its latency is settled; in `overdue` it has voted, but
+    is a probe), in `answering` too, but it cannot become overdue; in `overdue` it has voted, but
     whether it comes back is still to be seen; in `older` it has none. A token in none of them has
     ended: taking it out is what ends a call, and of two threads that try one gets it.
 
@@ -161,7 +163,7 @@ class Calls:
             self.answering = {}
         self.answering[token] = call
 
-    def pause(self, token: int) -> tuple[dict[int, Call], dict[int, Call]] | None:
+    def pause(self, token: int) -> Paused | None:
         """Let a call in flight wait for its own caller: it is not overdue, however long that takes.
 
         Returns:
@@ -177,14 +179,12 @@ class Calls:
         return answering, in_flight
 
     @staticmethod
-    def resume(token: int, tables: tuple[dict[int, Call], dict[int, Call]], waited: float) -> None:
-        """Go on with a paused call, as if it had begun `waited` seconds later."""
+    def resume(token: int, paused: Paused) -> None:
+        """Go on with a call."""
         # The tables that it came from: should its generation have ended, they are among the older.
-        answering, in_flight = tables
+        answering, in_flight = paused
         call = answering.pop(token, None)
         if call is not None:
-            if call.answered == inf:
-                call.started += waited
             in_flight[token] = call
 
     def note_older(self, token: int, call: Call) -> None:

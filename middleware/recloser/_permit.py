@@ -6,7 +6,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from recloser._calls import Call
+from recloser._calls import Call, Paused
 from recloser._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -196,6 +196,17 @@ class Permit(Call):
         except Exception as error:
             self.breaker._hub.fault("clock", error)
 
+    def waiting(self) -> Waiting:
+        """A block in which the call waits for its own caller, for an upload say.
+
+        That time is not the callee's: it does not count, and the call is not overdue meanwhile.
+        """
+        return Waiting(self)
+
+    def _delay(self, seconds: float) -> None:
+        """Take the call to have begun later."""
+        self.started += seconds
+
     @property
     def ended(self) -> bool:
         """Whether the call has ended, or never had a vote (mode observe or disabled)."""
@@ -249,10 +260,47 @@ class LoosePermit(Permit):
         except Exception as error:
             self.breaker._hub.fault("clock", error)
 
+    def _delay(self, seconds: float) -> None:
+        self.started += seconds
+        self._twin.started = self.started
+
     def __del__(self) -> None:
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
             self.breaker._calls.dropped.append(self._token)
+
+
+class Waiting:
+    """The block that `Permit.waiting` makes."""
+
+    __slots__ = ("_began", "_paused", "_permit", "_token")
+
+    def __init__(self, permit: Permit) -> None:
+        self._permit = permit
+        self._token = permit._token
+        self._began = 0.0
+        self._paused: Paused | None = None
+
+    def __enter__(self) -> None:
+        breaker = self._permit.breaker
+        try:
+            self._began = breaker._clock()
+            self._paused = breaker._calls.pause(self._token)
+        except Exception as fault:
+            breaker._hub.fault("clock", fault)
+
+    def __exit__(self, *_: object) -> None:
+        permit, paused = self._permit, self._paused
+        if paused is None:
+            return
+        breaker = permit.breaker
+        try:
+            if permit.answered == inf:
+                permit._delay(breaker._clock() - self._began)
+        except Exception as fault:
+            breaker._hub.fault("clock", fault)
+        finally:
+            breaker._calls.resume(self._token, paused)
 
 
 def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:

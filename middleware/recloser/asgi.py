@@ -240,14 +240,8 @@ class _Exchange(RequestPermit):
 
     async def _hear(self) -> Message:
         """Receive a part of the request, on the client's time: that it is slow is not our slowness."""
-        breaker, token = self.breaker, self._token
-        tables = breaker._calls.pause(token)
-        began = breaker._clock()
-        try:
+        with self.waiting():
             message = await self.pass_receive()
-        finally:
-            if tables is not None:
-                breaker._calls.resume(token, tables, breaker._clock() - began)
         # What is received from then on is the client's leaving, while the handler is at work.
         self.is_heard = not _has_more(message)
         return message

@@ -675,3 +675,70 @@ def test_what_a_permit_is_shows_in_its_repr(breaker: Breaker) -> None:
     breaker.half_open()
 
     assert repr(breaker.acquire()) == "<Permit 'k' probe>"
+
+
+@pytest.mark.parametrize("kind", ["loose", "sure"])
+def test_waiting_for_the_caller_is_neither_slow_nor_overdue(
+    breaker: Breaker, clock: ManualClock, kind: str
+) -> None:
+    learned(breaker, clock)
+
+    for _ in range(10):
+        permit = breaker.acquire() if kind == "loose" else breaker.begin()
+        with permit.waiting():
+            clock.advance(100.0)
+            breaker.acquire().success()
+        permit.success()
+
+    metrics = breaker.metrics()
+    assert (metrics.slow, metrics.surprise, metrics.in_flight) == (0, 0.0, 0)
+
+
+def test_a_call_goes_on_after_it_waited(breaker: Breaker, clock: ManualClock) -> None:
+    permit = breaker.acquire()
+
+    clock.advance(0.25)
+    with suppress(OSError), permit.waiting():
+        clock.advance(100.0)
+        raise OSError
+    clock.advance(0.5)
+    permit.success()
+
+    assert breaker.metrics().mean == pytest.approx(0.75)
+
+
+def test_an_ended_call_waits_for_nothing(breaker: Breaker, clock: ManualClock) -> None:
+    permit = breaker.acquire()
+    permit.success()
+
+    with permit.waiting():
+        clock.advance(1.0)
+
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_call_that_ends_while_it_waits_counts_once(breaker: Breaker) -> None:
+    permit = breaker.acquire()
+
+    with permit.waiting():
+        assert breaker.metrics().in_flight == 1
+        permit.failure()
+
+    assert counts(breaker)["failure"] == sum(counts(breaker).values()) == 1
+    assert breaker.metrics().in_flight == 0
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_clock_that_fails_does_not_break_what_waits(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    permit = breaker.acquire()
+    readings = iter([1000.0, 1000.0][:at])
+    monkeypatch.setattr(breaker, "_clock", lambda: next(readings))
+
+    with permit.waiting():
+        pass
+    monkeypatch.undo()
+    permit.success()
+
+    assert counts(breaker)["success"] == 1
