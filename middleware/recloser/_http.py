@@ -183,7 +183,11 @@ def note_refusal(request: Request) -> None:
     something between us may have copied the request.
     """
     request[REFUSED] = True
-    permit: Permit | None = request.get(PERMIT)
+    _ignore(request.get(PERMIT))
+
+
+def _ignore(permit: Permit | None) -> None:
+    """End a call and those around it without a vote."""
     while permit is not None:
         permit.ignore()
         permit = permit._outer
@@ -332,7 +336,9 @@ class Gate:
                 return permit
             if not self._enforces:
                 return None
-            note_refusal(request)
+            request[REFUSED] = True
+            if around is not None:
+                _ignore(around)
         except Exception as error:
             self.registry.fault(where, error)
             return None
