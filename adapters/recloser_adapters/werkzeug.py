@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
-from recloser.wsgi import DEFAULT_EXEMPT
+from recloser.wsgi import DEFAULT_EXEMPT, Refusal
 from recloser.wsgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
     MISSING,
@@ -24,8 +24,6 @@ from recloser_adapters._routing import (
     exempt,
     keyed,
     marked_key,
-    refusal_body,
-    refusal_headers,
     route_key,
 )
 
@@ -179,15 +177,21 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
         self.state: State = refusal.state
         self.reason: Reason | None = refusal.reason
         self.retry_after = refusal.retry_after
-        self._headers = refusal_headers(refusal.retry_after)
+        self._answer = Refusal.after(refusal.retry_after)
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the response."""
-        return [("Content-Type", "application/problem+json"), *self._headers.items()]
+        # Not the length: people take these for a body of their own.
+        return [header for header in self._answer.headers if header[0] != "Content-Length"]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
         """The body of the response, a problem document."""
-        return refusal_body(self._headers)
+        return self._answer.body.decode()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied by its `args`, which Werkzeug leaves empty.
+        refusal = BreakerOpenError(self.key, self.state, self.reason, self.retry_after)
+        return type(self), (refusal,), self.__dict__
 
 
 def _endpoint(rule: Rule) -> object:

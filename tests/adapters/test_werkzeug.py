@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -271,6 +273,26 @@ def test_a_refused_view_answers_like_the_middleware(registry: Registry) -> None:
     assert answer.content_type == "application/problem+json"
     assert 20 <= int(answer.headers["Retry-After"]) <= 24
     assert "payments" not in answer.get_data(as_text=True)
+    # For who answers with these and a body of their own.
+    assert {name for name, _ in error.get_headers()} == {
+        "Content-Type",
+        "Retry-After",
+        "Cache-Control",
+    }
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))]
+)
+def test_a_refused_view_can_be_copied_and_pickled(registry: Registry, again: Any) -> None:
+    open_breaker(registry["payments"])
+    error = ViewRefusedError(registry["payments"].refusal())
+
+    other = again(error)
+
+    assert type(other) is ViewRefusedError
+    assert (str(other), other.reason, other.code) == (str(error), error.reason, 503)
+    assert other.get_headers() == error.get_headers()
 
 
 def test_an_open_breaker_refuses_without_asking_the_app(registry: Registry) -> None:
