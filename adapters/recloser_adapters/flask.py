@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
-from recloser.wsgi import BreakerMiddleware
+from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 from recloser_adapters._flask_config import Settings
 from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark, note_refusal
 from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 __all__ = [
+    "DEFAULT_EXEMPT",
     "UNMATCHED",
     "Recloser",
     "RecloserState",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 __all__ = [
+    "DEFAULT_EXEMPT",
     "UNMATCHED",
     "BreakerMiddleware",
     "RuleKeys",

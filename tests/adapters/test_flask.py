@@ -15,6 +15,7 @@ from flask.views import MethodView
 from recloser import BreakerOpenError, Mode, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
 from recloser_adapters.flask import (
+    DEFAULT_EXEMPT,
     UNMATCHED,
     Recloser,
     RecloserState,
@@ -238,6 +239,17 @@ def test_key_function_classifier_and_refusal_of_the_user_win(registry: Registry)
     open_breaker(registry["mine"])
 
     assert get(app, "/good").status_code == 429
+
+
+def test_the_default_exemptions_can_be_added_to(registry: Registry) -> None:
+    app = failing(new_app())
+    app.add_url_rule("/health", "health", lambda: "well")
+    Recloser(app, registry, exempt=[*DEFAULT_EXEMPT, "/good"])
+
+    for path in ("/health", "/good"):
+        assert get(app, path).status_code == 200
+
+    assert keys_of(registry) == []
 
 
 # Configuration

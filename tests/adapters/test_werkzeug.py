@@ -18,6 +18,7 @@ from werkzeug.wrappers import Request, Response
 from recloser import BreakerOpenError, Registry, State
 from recloser.testing import open_breaker
 from recloser_adapters.werkzeug import (
+    DEFAULT_EXEMPT,
     UNMATCHED,
     BreakerMiddleware,
     RuleKeys,
@@ -247,6 +248,16 @@ def test_a_key_function_needs_no_map(registry: Registry) -> None:
     Client(BreakerMiddleware(lambda e, s: app(e, s), registry, key=lambda environ: "mine")).get("/")
 
     assert [each.key for each in registry] == ["mine"]
+
+
+def test_the_default_exemptions_can_be_added_to(registry: Registry) -> None:
+    app = App([Rule("/health", endpoint="health"), Rule("/<x>", endpoint="x")])
+    client = Client(BreakerMiddleware(app, registry, exempt=[*DEFAULT_EXEMPT, "/internal"]))
+
+    for path in ("/health", "/internal", "/1"):
+        assert client.get(path).status_code == 200
+
+    assert [each.key for each in registry] == ["GET /<x>"]
 
 
 def test_a_map_that_fails_is_the_apps_affair_and_a_counted_fault(registry: Registry) -> None:
