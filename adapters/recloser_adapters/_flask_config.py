@@ -20,7 +20,7 @@ class Settings:
     """What the configuration says; each field is `RECLOSER_` and its name in capitals."""
 
     enabled: bool = True
-    mode: Mode | str | None = None
+    mode: Mode | None = None
     exempt: Any = DEFAULT_EXEMPT
     expose_details: bool = False
     max_keys: int = 1000
@@ -72,8 +72,17 @@ def _boolean(value: Any) -> bool:
     return word in _TRUE
 
 
-def _mode(value: Any) -> Mode:
-    return Mode(value.lower() if isinstance(value, str) else value)
+def mode_of(value: Any) -> Mode:
+    """Read a mode.
+
+    Raises:
+        ValueError: It is none; the message is to go on from the name of the setting.
+    """
+    try:
+        return Mode(value.lower() if isinstance(value, str) else value)
+    except ValueError:
+        known = ", ".join(mode.value for mode in Mode)
+        raise ValueError(f"must be one of {known}, not {value!r}") from None
 
 
 def _exempt(value: Any) -> Any:
@@ -111,7 +120,7 @@ def _policies(value: Mapping[Any, Any]) -> dict[str, Policy]:
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "enabled": _boolean,
-    "mode": _mode,
+    "mode": mode_of,
     "exempt": _exempt,
     "expose_details": _boolean,
     "max_keys": _max_keys,

@@ -23,7 +23,7 @@ from werkzeug.routing import MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
-from recloser_adapters._flask_config import Settings
+from recloser_adapters._flask_config import Settings, mode_of
 from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark, note_refusal
 from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
 
@@ -85,7 +85,9 @@ class Recloser:
         enabled: False leaves the application as it is.
 
     Raises:
-        ValueError: A config value cannot be used; the message begins with its name.
+        TypeError: An argument is of the wrong type; `app` and `registry` may be swapped.
+        ValueError: The mode is unknown, or a config value cannot be used; the message begins
+            with its name.
         RuntimeError: The application has this extension already.
     """
 
@@ -107,7 +109,10 @@ class Recloser:
         self._exempt = exempt
         self._classify = classify
         self._on_refuse = on_refuse
-        self._mode = mode
+        try:
+            self._mode = None if mode is None else mode_of(mode)
+        except ValueError as error:
+            raise ValueError(f"mode {error}") from None
         self._expose_details = expose_details
         self._enabled = enabled
         if app is not None:
@@ -115,6 +120,8 @@ class Recloser:
 
     def init_app(self, app: Flask) -> None:
         """Install the breakers in front of an application, and `flask recloser`."""
+        if not isinstance(app, Flask):
+            raise TypeError(f"app must be a Flask application, not {app!r}")
         if _NAME in app.extensions:
             raise RuntimeError(f"{app!r} has its breakers already: init_app was called twice")
         settings = Settings.of(app.config).overridden(
@@ -125,19 +132,21 @@ class Recloser:
         )
         registry = self._registry if self._registry is not None else settings.registry()
         keys = _flask_keys(app)
+        # Made in any case: it finds the mistakes, and before the application was touched.
+        middleware = BreakerMiddleware(
+            app.wsgi_app,
+            registry,
+            key=self._key or keys,
+            exempt=settings.exempt,
+            classify=self._classify,
+            on_refuse=self._on_refuse,
+            mode=settings.mode,
+            expose_details=settings.expose_details,
+        )
         app.extensions[_NAME] = RecloserState(registry, keys, settings.enabled)
         app.cli.add_command(_commands)
         if settings.enabled:
-            app.wsgi_app = BreakerMiddleware(  # type: ignore[method-assign]  # as Flask's docs do
-                app.wsgi_app,
-                registry,
-                key=self._key or keys,
-                exempt=settings.exempt,
-                classify=self._classify,
-                on_refuse=self._on_refuse,
-                mode=settings.mode,
-                expose_details=settings.expose_details,
-            )
+            app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's docs do
 
     def protect(self, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         """Guard one view by the breaker of `key` in its application's registry.

@@ -220,6 +220,39 @@ def test_an_application_is_set_up_once() -> None:
         Recloser(app)
 
 
+MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"app": Registry()}, TypeError, "app must be a Flask application, not <Registry"),
+    ({"registry": new_app()}, TypeError, "registry must be a Registry, not <Flask"),
+    ({"key": "GET /"}, TypeError, "key must be a function, not 'GET /'"),
+    ({"exempt": "/health"}, TypeError, "exempt must be an iterable of patterns"),
+    ({"mode": "observ"}, ValueError, "mode must be one of enforce, observe, disabled, not 'obs"),
+]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"), MISTAKES, ids=[next(iter(each[0])) for each in MISTAKES]
+)
+def test_a_mistake_is_an_error_that_names_it_and_touches_nothing(
+    arguments: dict[str, Any], kind: type[Exception], message: str, enabled: bool
+) -> None:
+    app = new_app()
+    before = app.wsgi_app
+
+    with pytest.raises(kind, match=f"^{message}"):
+        Recloser(**{"app": app, "enabled": enabled, **arguments})
+
+    assert app.wsgi_app == before
+    assert "recloser" not in app.extensions
+
+
+def test_a_mode_that_is_none_is_told_the_choices() -> None:
+    with pytest.raises(
+        ValueError, match=r"^RECLOSER_MODE: must be one of enforce, .* not 'observ'"
+    ):
+        Recloser(new_app(RECLOSER_MODE="observ"))
+
+
 def test_key_function_classifier_and_refusal_of_the_user_win(registry: Registry) -> None:
     def refused(environ: Any, start_response: Any) -> list[bytes]:
         start_response("429 Too Many Requests", [])
