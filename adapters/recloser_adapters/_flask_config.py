@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self, cast
@@ -62,6 +63,11 @@ class Settings:
             max_keys=self.max_keys,
             mode=self.mode or Mode.ENFORCE,
         )
+
+
+def switched_off() -> bool:
+    """Whether the environment turns everything off that guards requests: `RECLOSER_ENABLED=0`."""
+    return os.environ.get(_PREFIX + "ENABLED", "").strip().lower() in _FALSE
 
 
 def _boolean(value: Any) -> bool:

@@ -23,7 +23,7 @@ from werkzeug.routing import MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
-from recloser_adapters._flask_config import Settings, mode_of
+from recloser_adapters._flask_config import Settings, mode_of, switched_off
 from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark, note_refusal
 from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
 
@@ -45,6 +45,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Endpoint = TypeVar("_Endpoint")
 _NAME: Final = "recloser"
+_BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,26 @@ class RecloserState:
 
     Attributes:
         registry: The application's breakers.
-        keys: How its requests are named.
-        enabled: Whether they are guarded at all.
+        key: How its requests are named: `RuleKeys`, or the function that was given instead.
+        exempt: Which of them are not guarded: patterns, or a function of the environ.
+        enabled: Whether anything is guarded at all.
+        limit: What breakers may do here at most, `Mode.DISABLED` where nothing is guarded.
     """
 
     registry: Registry
-    keys: RuleKeys
+    key: Callable[[Any], str | None]
+    exempt: tuple[str, ...] | Callable[[Any], bool]
     enabled: bool
+    limit: Mode
+
+    @property
+    def mode(self) -> Mode:
+        """What the application's breakers may do now."""
+        return self.mode_in(self.registry)
+
+    def mode_in(self, registry: Registry) -> Mode:
+        """What the breakers of some registry may do here: the more lenient of two holds."""
+        return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
 class Recloser:
@@ -80,9 +94,11 @@ class Recloser:
         exempt: What is not guarded: patterns such as `/internal/*`, or a function of the environ.
         classify: Status to `Outcome`.
         on_refuse: A WSGI application that answers refused requests.
-        mode: What the breakers may do.
+        mode: What the breakers may do, those of `protect` too. By default their registry's mode;
+            else the more lenient of the two holds.
         expose_details: Whether a refusal names the key and the reason.
-        enabled: False leaves the application as it is.
+        enabled: False leaves the application as it is, `protect` guards nothing in it either.
+            So does `RECLOSER_ENABLED=0` in the environment, whatever is given here.
 
     Raises:
         TypeError: An argument is of the wrong type; `app` and `registry` may be swapped.
@@ -131,21 +147,29 @@ class Recloser:
             expose_details=self._expose_details,
         )
         registry = self._registry if self._registry is not None else settings.registry()
-        keys = _flask_keys(app)
+        exempt = _kept(settings.exempt)
+        key = self._key if self._key is not None else _flask_keys(app)
         # Made in any case: it finds the mistakes, and before the application was touched.
         middleware = BreakerMiddleware(
             app.wsgi_app,
             registry,
-            key=self._key or keys,
-            exempt=settings.exempt,
+            key=key,
+            exempt=exempt,
             classify=self._classify,
             on_refuse=self._on_refuse,
             mode=settings.mode,
             expose_details=settings.expose_details,
         )
-        app.extensions[_NAME] = RecloserState(registry, keys, settings.enabled)
+        enabled = settings.enabled and not switched_off()
+        app.extensions[_NAME] = RecloserState(
+            registry,
+            key=key,
+            exempt=exempt,
+            enabled=enabled,
+            limit=(settings.mode or Mode.ENFORCE) if enabled else Mode.DISABLED,
+        )
         app.cli.add_command(_commands)
-        if settings.enabled:
+        if enabled:
             app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's docs do
 
     def protect(self, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -174,20 +198,29 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     has no vote; a streamed body is watched to its end. Not seen: what `before_request` and
     `after_request` functions and error handlers make of the call.
 
+    Where the application has a `Recloser`, its `mode` and its off switches hold here, too.
+
     Args:
         registry: Where the breaker lives; `None` for that of the current application.
         key: Its key. Views that depend on the same thing may share it.
     """
+    limit = Mode.DISABLED if switched_off() else Mode.ENFORCE
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(view)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            with _Verdict(_acquire(registry, key)) as verdict:
+            permit = _admit(registry, key, limit)
+            if permit is None:
+                return view(*args, **kwargs)
+            with _Verdict(permit) as verdict:
                 return verdict.watch(view(*args, **kwargs))
 
         @functools.wraps(view)
         async def guarded_async(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            with _Verdict(_acquire(registry, key)) as verdict:
+            permit = _admit(registry, key, limit)
+            if permit is None:
+                return await cast("Any", view(*args, **kwargs))
+            with _Verdict(permit) as verdict:
                 return verdict.watch(await cast("Any", view(*args, **kwargs)))
 
         protected: Any = guarded_async if is_async(view) else guarded
@@ -196,13 +229,24 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     return decorate
 
 
-def _acquire(registry: Registry | None, key: str) -> Permit:
+def _admit(registry: Registry | None, key: str, limit: Mode) -> Permit | None:
+    """Ask for admission; None if nobody guards this call.
+
+    Raises:
+        ViewRefusedError: The call is refused.
+        RuntimeError: There is neither a registry nor an application that has one.
+    """
+    state: RecloserState | None = current_app.extensions.get(_NAME)
     if registry is None:
-        state: RecloserState = current_app.extensions[_NAME]
+        if state is None:
+            raise RuntimeError("protect(None, ...) needs Recloser(app), or a registry of its own")
         registry = state.registry
+    mode = limit if state is None else state.mode_in(registry)
+    if mode is Mode.DISABLED:
+        return None
     breaker = registry[key]
     permit = breaker.try_acquire()
-    if permit is None:
+    if permit is None and mode is Mode.ENFORCE:
         if has_request_context():
             note_refusal(request.environ)
         raise ViewRefusedError(breaker.refusal())
@@ -270,6 +314,11 @@ class _WatchedBody:
             self._permit.cancel()
 
 
+def _kept(exempt: Any) -> Any:
+    # One string is a mistake, which the middleware will tell; an iterator could be read only once.
+    return exempt if callable(exempt) or isinstance(exempt, str | bytes) else tuple(exempt)
+
+
 class _Static:
     """Stands for a static endpoint: exempt."""
 
@@ -311,13 +360,13 @@ def _status(as_json: bool) -> None:
     if as_json:
         report = {
             "enabled": state.enabled,
-            "mode": state.registry.mode.value,
+            "mode": state.mode.value,
             "process": os.getpid(),
             "keys": rows,
         }
         click.echo(json.dumps(report, indent=2))
         return
-    click.echo(f"mode {state.registry.mode.value}, {'on' if state.enabled else 'off'}")
+    click.echo(f"mode {state.mode.value}, {'on' if state.enabled else 'off'}")
     width = max((len(row["key"]) for row in rows), default=0)
     for row in rows:
         line = f"{row['key']:<{width}}  {row['state']:<9}  {row['explanation']}"
@@ -330,8 +379,10 @@ def _rows(app: Flask, state: RecloserState) -> Iterator[dict[str, Any]]:
     names: dict[str, bool] = {}
     for rule in app.url_map.iter_rules():
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            key = state.keys.of_rule(rule, method)
-            names.setdefault(key or f"{method} {rule.rule}", key is not None)
+            # Any other function may name a request after whatever it likes.
+            if isinstance(state.key, RuleKeys):
+                key = state.key.of_rule(rule, method)
+                names.setdefault(key or f"{method} {rule.rule}", key is not None)
     names.update((breaker.key, True) for breaker in state.registry.breakers())
     for name, guarded in sorted(names.items()):
         # `in` first: looking at a key must not make a breaker.

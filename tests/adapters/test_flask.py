@@ -136,7 +136,7 @@ def test_resolving_leaves_the_environ_as_it_is(registry: Registry) -> None:
         }
     before = dict(environ)
 
-    assert state_of(app).keys(environ) == "GET /items/<int:number>"
+    assert state_of(app).key(environ) == "GET /items/<int:number>"
     assert environ == before
 
 
