@@ -22,9 +22,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
-from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
+from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
 from recloser_adapters._flask_config import Settings, mode_of, switched_off
-from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark, note_refusal
+from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark
 from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "exempt",
     "keyed",
     "protect",
+    "refuse",
 ]
 
 _P = ParamSpec("_P")
@@ -78,6 +79,10 @@ class RecloserState:
 
 class Recloser:
     """Guard every rule of a Flask application by a breaker of its own.
+
+    A `BreakerOpenError` that a view lets pass, from an outbound call, is not counted against its
+    rule. Error handlers of the application answer it, in Flask's order; where none does it is a
+    `ViewRefusedError`, thus a 503 that those for 503 and `HTTPException` are asked about, too.
 
     One object may serve several applications: each gets a registry of its own, unless one is
     given, which they then share. What is given here wins over the application's config:
@@ -171,6 +176,7 @@ class Recloser:
         app.cli.add_command(_commands)
         if enabled:
             app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's docs do
+            _answer_refusals(app)
 
     def protect(self, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
         """Guard one view by the breaker of `key` in its application's registry.
@@ -229,6 +235,45 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     return decorate
 
 
+def refuse(error: BreakerOpenError) -> Response:
+    """Answer a `BreakerOpenError` by the middleware's 503, and do not count it against the rule.
+
+    For a view that answers by itself what `Recloser` would have answered:
+
+        except BreakerOpenError as error:
+            return refuse(error)
+
+    And for an application without `Recloser`:
+
+        app.register_error_handler(BreakerOpenError, refuse)
+    """
+    note_refusal(request.environ)
+    answer = Refusal.after(error.retry_after)
+    return current_app.response_class(answer.body, 503, answer.headers)
+
+
+def _answer_refusals(app: Flask) -> None:
+    """Answer what the breakers of outbound calls refuse, where the application does not."""
+    handle = app.handle_user_exception
+
+    # No error handler: whichever class that was registered for, it would come before some of the
+    # application's own, and it would not know of what those answer.
+    def handle_refusal(e: Exception) -> Any:
+        if not isinstance(e, BreakerOpenError):
+            return handle(e)
+        note_refusal(request.environ)
+        try:
+            return handle(e)
+        except BreakerOpenError as unhandled:
+            if unhandled is not e or isinstance(e, HTTPException):
+                raise
+            refused = ViewRefusedError(e)
+            refused.__cause__ = e
+            return handle(refused)
+
+    app.handle_user_exception = handle_refusal  # type: ignore[method-assign]  # as wsgi_app
+
+
 def _admit(registry: Registry | None, key: str, limit: Mode) -> Permit | None:
     """Ask for admission; None if nobody guards this call.
 
@@ -268,14 +313,14 @@ class _Verdict:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, HTTPException) and not isinstance(error, BreakerOpenError):
             status = getattr(error.get_response(), "status_code", 500)
-            self._permit.end(Outcome.of_status(status), error=error)
+            self._permit.end(_outcome(status), error=error)
         elif error is not None or not self._streams:
             self._permit.end_by_error(error)
 
     def watch(self, result: Any) -> Response:
         # Flask would do the same a moment later; only a response has a status.
         response = current_app.make_response(result)
-        outcome = Outcome.of_status(response.status_code)
+        outcome = _outcome(response.status_code)
         if outcome is Outcome.SUCCESS and response.is_streamed and not response.direct_passthrough:
             self._streams = True
             self._permit.mark()
@@ -283,6 +328,14 @@ class _Verdict:
         else:
             self._permit.end(outcome, error=f"HTTP {response.status_code}")
         return response
+
+
+def _outcome(status: int) -> Outcome:
+    outcome = Outcome.of_status(status)
+    if outcome is Outcome.FAILURE and has_request_context() and request.environ.get(REFUSED):
+        # The answer to another breaker's refusal.
+        return Outcome.IGNORED
+    return outcome
 
 
 class _WatchedBody:
