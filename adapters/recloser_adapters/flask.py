@@ -19,16 +19,16 @@ import click
 from flask import Flask, Response, current_app, has_request_context, json, request
 from flask.cli import AppGroup
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
 from recloser_adapters._flask_config import Settings, mode_of, switched_off
-from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed, mark
+from recloser_adapters._flask_rules import FlaskKeys, mark_protected
+from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed
 from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIApplication
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -153,7 +153,7 @@ class Recloser:
         )
         registry = self._registry if self._registry is not None else settings.registry()
         exempt = _kept(settings.exempt)
-        key = self._key if self._key is not None else _flask_keys(app)
+        key = self._key if self._key is not None else FlaskKeys(app)
         # Made in any case: it finds the mistakes, and before the application was touched.
         middleware = BreakerMiddleware(
             app.wsgi_app,
@@ -199,8 +199,8 @@ class Recloser:
 def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Guard one view, `def` or `async def`, by the breaker of `key`.
 
-    Place it next to the function, below the decorator that registers the rule. The view has this
-    breaker instead of its rule's. A returned or raised status of 500 and above is a failure, 4xx
+    Place it next to the function, below the decorator that registers the rule, or on a method of
+    a class-based view. The view has this breaker instead of its rule's. A returned or raised status of 500 and above is a failure, 4xx
     has no vote; a streamed body is watched to its end. Not seen: what `before_request` and
     `after_request` functions and error handlers make of the call.
 
@@ -209,10 +209,16 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     Args:
         registry: Where the breaker lives; `None` for that of the current application.
         key: Its key. Views that depend on the same thing may share it.
+
+    Raises:
+        TypeError: What is decorated is a class: decorate its methods.
     """
     limit = Mode.DISABLED if switched_off() else Mode.ENFORCE
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
+        if isinstance(view, type) or not callable(view):
+            raise TypeError(f"protect needs a function, got {view!r}: decorate its methods")
+
         @functools.wraps(view)
         def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
             permit = _admit(registry, key, limit)
@@ -230,7 +236,7 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
                 return verdict.watch(await cast("Any", view(*args, **kwargs)))
 
         protected: Any = guarded_async if is_async(view) else guarded
-        return cast("Callable[_P, _R]", mark(protected, None))
+        return cast("Callable[_P, _R]", mark_protected(protected, registry, key))
 
     return decorate
 
@@ -370,35 +376,6 @@ class _WatchedBody:
 def _kept(exempt: Any) -> Any:
     # One string is a mistake, which the middleware will tell; an iterator could be read only once.
     return exempt if callable(exempt) or isinstance(exempt, str | bytes) else tuple(exempt)
-
-
-class _Static:
-    """Stands for a static endpoint: exempt."""
-
-    __recloser_key__ = None
-
-
-def _flask_keys(app: Flask) -> RuleKeys:
-    def bind(environ: WSGIEnvironment) -> MapAdapter:
-        # Not populated: the environ stays as it came.
-        wanted = app.request_class(environ, populate_request=False)
-        adapter = app.create_url_adapter(wanted)
-        assert adapter is not None
-        return adapter
-
-    def view(rule: Rule) -> object:
-        # Flask and its blueprints register their folder's files under this name.
-        if rule.endpoint.rpartition(".")[2] == "static" and "<path:filename>" in rule.rule:
-            return _Static
-        function = app.view_functions.get(rule.endpoint)
-        # A class-based view is marked on its class, too.
-        return (
-            function
-            if hasattr(function, "__recloser_key__")
-            else getattr(function, "view_class", function)
-        )
-
-    return RuleKeys(app.url_map, bind=bind, view=view)
 
 
 _commands = AppGroup(_NAME, help="Look at this application's circuit breakers.")

@@ -97,10 +97,12 @@ class RuleKeys:
     def of_rule(self, rule: Rule, method: str) -> str | None:
         """The key of a rule for one of its methods, `None` if it is exempt."""
         key = marked_key(self._view(rule))
-        if key is MISSING:
-            domain = (rule.host if self._map.host_matching else rule.subdomain) or ""
-            key = route_key("WS" if rule.websocket else method, domain + rule.rule)
-        return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
+        return self.name_of(rule, method) if key is MISSING else key
+
+    def name_of(self, rule: Rule, method: str) -> str:
+        """Method and rule, which is the key unless a mark says otherwise."""
+        domain = (rule.host if self._map.host_matching else rule.subdomain) or ""
+        return route_key("WS" if rule.websocket else method, domain + rule.rule)
 
     def _search(self, environ: _Environ) -> str | None:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, send_file
-from flask.views import MethodView
+from flask.views import MethodView, View
 
 from recloser import BreakerOpenError, Mode, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -568,17 +568,62 @@ def test_a_view_with_a_registry_of_its_own_needs_no_extension(registry: Registry
     assert get(app, "/").status_code == 503
 
 
-def test_a_protected_method_of_a_class_based_view_works(registry: Registry) -> None:
+def test_a_protected_method_has_this_breaker_instead_of_its_rules(registry: Registry) -> None:
     class Payments(MethodView):
         @protect(registry, "payments")
         def get(self) -> str:
             return current_app.name
 
-    app = new_app()
-    app.add_url_rule("/", view_func=Payments.as_view("payments"))
-    get(app, "/")
+        def post(self) -> str:
+            return "paid"
 
-    assert registry["payments"].metrics().successes == 1
+    app = new_app()
+    Recloser(app, registry)
+    app.add_url_rule("/", view_func=Payments.as_view("payments"))
+    for method in ("GET", "HEAD", "POST"):
+        get(app, "/", method)
+
+    assert {each.key: each.metrics().successes for each in registry} == {"payments": 2, "POST /": 1}
+
+
+def test_methods_of_class_based_views_are_exempt_and_keyed_like_functions(
+    registry: Registry,
+) -> None:
+    class Some(MethodView):
+        @exempt
+        def get(self) -> str:
+            return "hidden"
+
+        def head(self) -> str:
+            return ""
+
+        @keyed("payments")
+        def post(self) -> str:
+            return "paid"
+
+    class One(View):
+        methods = ("GET", "POST")
+
+        @exempt
+        def dispatch_request(self) -> str:
+            return "hidden"
+
+    app = new_app()
+    Recloser(app, registry)
+    app.add_url_rule("/some", view_func=Some.as_view("some"))
+    app.add_url_rule("/one", view_func=One.as_view("one"))
+    for method in ("GET", "POST"):
+        get(app, "/some", method)
+        get(app, "/one", method)
+
+    assert keys_of(registry) == ["payments"]
+    get(app, "/some", "HEAD")
+    assert keys_of(registry) == ["GET /some", "payments"]
+
+
+def test_protecting_a_class_is_an_error_at_once(registry: Registry) -> None:
+    with pytest.raises(TypeError, match=r"protect needs a function, got <class .*its methods"):
+        protect(registry, "payments")(MethodView)
 
 
 # The status command
