@@ -1,4 +1,4 @@
-"""The `RECLOSER_*` configuration of a Flask application, read and checked."""
+"""The settings of a Flask application: `RECLOSER_*` read and checked, and what then holds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 _PREFIX: Final = "RECLOSER_"
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
+_BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,34 @@ class Settings:
             max_keys=self.max_keys,
             mode=self.mode or Mode.ENFORCE,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RecloserState:
+    """What `app.extensions["recloser"]` holds.
+
+    Attributes:
+        registry: The application's breakers.
+        key: How its requests are named: `RuleKeys`, or the function that was given instead.
+        exempt: Which of them are not guarded: patterns, or a function of the environ.
+        enabled: Whether anything is guarded at all.
+        limit: What breakers may do here at most, `Mode.DISABLED` where nothing is guarded.
+    """
+
+    registry: Registry
+    key: Callable[[Any], str | None]
+    exempt: tuple[str, ...] | Callable[[Any], bool]
+    enabled: bool
+    limit: Mode
+
+    @property
+    def mode(self) -> Mode:
+        """What the application's breakers may do now."""
+        return self.mode_in(self.registry)
+
+    def mode_in(self, registry: Registry) -> Mode:
+        """What the breakers of some registry may do here: the more lenient of two holds."""
+        return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
 def switched_off() -> bool:

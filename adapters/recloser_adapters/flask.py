@@ -10,22 +10,19 @@ Each worker process has breakers of its own.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
 
-import click
-from flask import Flask, Response, current_app, has_request_context, json, request
-from flask.cli import AppGroup
+from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
-from recloser_adapters._flask_config import Settings, mode_of, switched_off
+from recloser_adapters._flask_config import RecloserState, Settings, mode_of, switched_off
 from recloser_adapters._flask_rules import FlaskKeys, mark_protected
+from recloser_adapters._flask_status import commands
 from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed
-from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
+from recloser_adapters.werkzeug import ViewRefusedError
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -46,35 +43,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Endpoint = TypeVar("_Endpoint")
 _NAME: Final = "recloser"
-_BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
-
-
-@dataclass(frozen=True, slots=True)
-class RecloserState:
-    """What `app.extensions["recloser"]` holds.
-
-    Attributes:
-        registry: The application's breakers.
-        key: How its requests are named: `RuleKeys`, or the function that was given instead.
-        exempt: Which of them are not guarded: patterns, or a function of the environ.
-        enabled: Whether anything is guarded at all.
-        limit: What breakers may do here at most, `Mode.DISABLED` where nothing is guarded.
-    """
-
-    registry: Registry
-    key: Callable[[Any], str | None]
-    exempt: tuple[str, ...] | Callable[[Any], bool]
-    enabled: bool
-    limit: Mode
-
-    @property
-    def mode(self) -> Mode:
-        """What the application's breakers may do now."""
-        return self.mode_in(self.registry)
-
-    def mode_in(self, registry: Registry) -> Mode:
-        """What the breakers of some registry may do here: the more lenient of two holds."""
-        return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
 class Recloser:
@@ -173,7 +141,7 @@ class Recloser:
             enabled=enabled,
             limit=(settings.mode or Mode.ENFORCE) if enabled else Mode.DISABLED,
         )
-        app.cli.add_command(_commands)
+        app.cli.add_command(commands)
         if enabled:
             app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's docs do
             _answer_refusals(app)
@@ -376,62 +344,3 @@ class _WatchedBody:
 def _kept(exempt: Any) -> Any:
     # One string is a mistake, which the middleware will tell; an iterator could be read only once.
     return exempt if callable(exempt) or isinstance(exempt, str | bytes) else tuple(exempt)
-
-
-_commands = AppGroup(_NAME, help="Look at this application's circuit breakers.")
-
-
-@_commands.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def _status(as_json: bool) -> None:
-    """Show every rule, its key and its breaker, as this process knows them."""
-    state: RecloserState = current_app.extensions[_NAME]
-    rows = list(_rows(cast("Any", current_app)._get_current_object(), state))
-    if as_json:
-        report = {
-            "enabled": state.enabled,
-            "mode": state.mode.value,
-            "process": os.getpid(),
-            "keys": rows,
-        }
-        click.echo(json.dumps(report, indent=2))
-        return
-    click.echo(f"mode {state.mode.value}, {'on' if state.enabled else 'off'}")
-    width = max((len(row["key"]) for row in rows), default=0)
-    for row in rows:
-        line = f"{row['key']:<{width}}  {row['state']:<9}  {row['explanation']}"
-        # A key may come from a client: it must neither break the line nor command the terminal.
-        click.echo("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line))
-    click.echo("Each process has breakers of its own; this is the one that you just started.")
-
-
-def _rows(app: Flask, state: RecloserState) -> Iterator[dict[str, Any]]:
-    names: dict[str, bool] = {}
-    for rule in app.url_map.iter_rules():
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            # Any other function may name a request after whatever it likes.
-            if isinstance(state.key, RuleKeys):
-                key = state.key.of_rule(rule, method)
-                names.setdefault(key or f"{method} {rule.rule}", key is not None)
-    names.update((breaker.key, True) for breaker in state.registry.breakers())
-    for name, guarded in sorted(names.items()):
-        # `in` first: looking at a key must not make a breaker.
-        if guarded and name in state.registry:
-            breaker = state.registry[name]
-            figures = breaker.metrics()
-            yield {
-                "key": name,
-                "state": breaker.state.value,
-                "calls": figures.calls,
-                "refused": figures.refused,
-                "explanation": breaker.explain(),
-            }
-        else:
-            said = "no calls yet" if guarded else "not guarded"
-            yield {
-                "key": name,
-                "state": "closed" if guarded else "exempt",
-                "calls": 0,
-                "refused": 0,
-                "explanation": said,
-            }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -624,52 +623,3 @@ def test_methods_of_class_based_views_are_exempt_and_keyed_like_functions(
 def test_protecting_a_class_is_an_error_at_once(registry: Registry) -> None:
     with pytest.raises(TypeError, match=r"protect needs a function, got <class .*its methods"):
         protect(registry, "payments")(MethodView)
-
-
-# The status command
-
-
-def test_the_status_command_shows_every_rule_and_its_breaker(registry: Registry) -> None:
-    app = failing(new_app())
-    recloser = Recloser(app, registry)
-    app.add_url_rule("/hidden", "hidden", recloser.exempt(lambda: "hidden"))
-    get(app, "/good")
-    open_breaker(registry["payments"])
-
-    result = app.test_cli_runner().invoke(args=["recloser", "status"])
-
-    assert result.exit_code == 0, result.output
-    lines = {line.split("  ")[0]: line for line in result.output.splitlines()}
-    assert "closed" in lines["GET /good"]
-    assert "no calls yet" in lines["GET /bad/<int:number>"]
-    assert "open" in lines["payments"]
-    assert "opened by a test" in lines["payments"]
-    assert "exempt" in lines["GET /hidden"]
-    # Looking must not make breakers.
-    assert keys_of(registry) == ["GET /good", "payments"]
-
-
-def test_the_status_command_prints_json_for_machines(registry: Registry) -> None:
-    app = failing(new_app())
-    Recloser(app, registry, mode="observe")
-    get(app, "/good")
-
-    result = app.test_cli_runner().invoke(args=["recloser", "status", "--json"])
-
-    report = json.loads(result.output)
-    assert report["enabled"] is True
-    by_key = {row["key"]: row for row in report["keys"]}
-    assert by_key["GET /good"]["calls"] == 1
-    assert by_key["GET /good"]["state"] == "closed"
-    assert by_key["GET /bad/<int:number>"]["calls"] == 0
-
-
-def test_a_key_cannot_forge_lines_of_the_status(registry: Registry) -> None:
-    app = failing(new_app())
-    Recloser(app, registry)
-    registry["evil\nGET /good  open\x1b[2J"].acquire().success()
-
-    result = app.test_cli_runner().invoke(args=["recloser", "status"])
-
-    assert "\x1b" not in result.output
-    assert not [line for line in result.output.splitlines() if line.startswith("GET /good  open")]
