@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
 
 from flask import Flask, Response, current_app, has_request_context, request
@@ -43,6 +44,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Endpoint = TypeVar("_Endpoint")
 _NAME: Final = "recloser"
+_BODILESS: Final = (204, 304)  # RFC 9110: No Content, Not Modified
 
 
 class Recloser:
@@ -295,13 +297,21 @@ class _Verdict:
         # Flask would do the same a moment later; only a response has a status.
         response = current_app.make_response(result)
         outcome = _outcome(response.status_code)
-        if outcome is Outcome.SUCCESS and response.is_streamed and not response.direct_passthrough:
+        if outcome is Outcome.SUCCESS and _is_streamed(response):
             self._streams = True
             self._permit.mark()
             response.response = cast("Any", _WatchedBody(response.response, self._permit))
         else:
             self._permit.end(outcome, error=f"HTTP {response.status_code}")
         return response
+
+
+def _is_streamed(response: Response) -> bool:
+    """Whether the response has a body to come, and that is no file for the server to send."""
+    is_head = has_request_context() and request.method == "HEAD"
+    if is_head or response.status_code in _BODILESS or not response.is_streamed:
+        return False
+    return not response.direct_passthrough or type(response.response) is GeneratorType
 
 
 def _outcome(status: int) -> Outcome:

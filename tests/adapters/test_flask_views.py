@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, current_app, jsonify, send_file
 from flask.views import MethodView, View
+from tests.calls import votes
 
 from recloser import BreakerOpenError, Registry
 from recloser.testing import ManualClock, open_breaker
@@ -152,6 +153,61 @@ def test_a_stream_counts_at_its_end_and_its_close_is_passed_on(registry: Registr
     metrics = registry["payments"].metrics()
     assert (Body.closed >= 2, metrics.calls, metrics.in_flight) == (True, 3, 0)
     assert metrics.successes == 1
+
+
+def generated(registry: Registry, seen: list[int], breaks: bool) -> Iterator[bytes]:
+    yield b"begin "
+    seen.append(registry["payments"].metrics().in_flight)
+    if breaks:
+        raise RuntimeError("broke off")
+    yield b"end"
+
+
+@pytest.mark.parametrize("form", ["generator function", "passed through", "with a status"])
+def test_whatever_generates_the_body_is_watched_to_its_end(registry: Registry, form: str) -> None:
+    seen: list[int] = []
+    wrap: Callable[[Any], Any] = {
+        "generator function": lambda body: body,
+        # So are bodies handed on that another client reads: Werkzeug then leaves them alone.
+        "passed through": lambda body: Response(body, direct_passthrough=True),
+        "with a status": lambda body: (body, 201, {"X-Why": "made"}),
+    }[form]
+
+    def work(breaks: bool = False) -> Any:
+        return wrap(generated(registry, seen, breaks))
+
+    assert get(protected(registry, work, "sync"), "/").get_data() == b"begin end"
+    assert (seen, registry["payments"].metrics().successes) == ([1], 1)
+
+    with pytest.raises(RuntimeError, match="broke off"):
+        get(protected(registry, lambda: work(breaks=True), "sync"), "/")
+    assert registry["payments"].metrics().failures == 1
+
+
+def test_a_view_that_is_a_generator_function_is_watched_to_its_end(registry: Registry) -> None:
+    app = Flask(__name__)
+    seen: list[int] = []
+
+    @app.get("/")
+    @protect(registry, "payments")
+    def view() -> Iterator[bytes]:
+        yield from generated(registry, seen, False)
+
+    assert get(app, "/").get_data() == b"begin end"
+    assert (seen, registry["payments"].metrics().successes) == ([1], 1)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_a_stream_that_is_not_sent_ends_at_once(
+    registry: Registry, method: str, status: int
+) -> None:
+    def work() -> Response:
+        return Response(generated(registry, [], False), status)
+
+    answer = get(protected(registry, work, "sync"), "/", method)
+
+    assert (answer.status_code, answer.get_data()) == (status, b"")
+    assert votes(registry["payments"].metrics()) == {"successes": 1}
 
 
 def test_a_stream_is_as_slow_as_its_headers(registry: Registry, clock: ManualClock) -> None:
