@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self, cast
@@ -94,11 +93,6 @@ class RecloserState:
         return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
-def switched_off() -> bool:
-    """Whether the environment turns everything off that guards requests: `RECLOSER_ENABLED=0`."""
-    return os.environ.get(_PREFIX + "ENABLED", "").strip().lower() in _FALSE
-
-
 def _boolean(value: Any) -> bool:
     # The environment has no booleans, see Flask's Config.from_prefixed_env.
     word = str(value).strip().lower()
@@ -107,17 +101,8 @@ def _boolean(value: Any) -> bool:
     return word in _TRUE
 
 
-def mode_of(value: Any) -> Mode:
-    """Read a mode.
-
-    Raises:
-        ValueError: It is none; the message is to go on from the name of the setting.
-    """
-    try:
-        return Mode(value.lower() if isinstance(value, str) else value)
-    except ValueError:
-        known = ", ".join(mode.value for mode in Mode)
-        raise ValueError(f"must be one of {known}, not {value!r}") from None
+def _mode(value: Any) -> Mode:
+    return Mode(value.lower() if isinstance(value, str) else value)
 
 
 def _exempt(value: Any) -> Any:
@@ -155,7 +140,7 @@ def _policies(value: Mapping[Any, Any]) -> dict[str, Policy]:
 
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "enabled": _boolean,
-    "mode": mode_of,
+    "mode": _mode,
     "exempt": _exempt,
     "expose_details": _boolean,
     "max_keys": _max_keys,

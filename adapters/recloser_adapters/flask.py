@@ -19,7 +19,8 @@ from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
-from recloser_adapters._flask_config import RecloserState, Settings, mode_of, switched_off
+from recloser.wsgi import enabled as environment_allows
+from recloser_adapters._flask_config import RecloserState, Settings
 from recloser_adapters._flask_rules import FlaskKeys, mark_protected
 from recloser_adapters._flask_status import commands
 from recloser_adapters._routing import UNMATCHED, exempt, is_async, keyed
@@ -100,10 +101,7 @@ class Recloser:
         self._exempt = exempt
         self._classify = classify
         self._on_refuse = on_refuse
-        try:
-            self._mode = None if mode is None else mode_of(mode)
-        except ValueError as error:
-            raise ValueError(f"mode {error}") from None
+        self._mode = None if mode is None else Mode(mode)
         self._expose_details = expose_details
         self._enabled = enabled
         if app is not None:
@@ -135,7 +133,7 @@ class Recloser:
             mode=settings.mode,
             expose_details=settings.expose_details,
         )
-        enabled = settings.enabled and not switched_off()
+        enabled = settings.enabled and environment_allows()
         app.extensions[_NAME] = RecloserState(
             registry,
             key=key,
@@ -183,7 +181,7 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     Raises:
         TypeError: What is decorated is a class: decorate its methods.
     """
-    limit = Mode.DISABLED if switched_off() else Mode.ENFORCE
+    limit = Mode.ENFORCE if environment_allows() else Mode.DISABLED
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
         if isinstance(view, type) or not callable(view):

@@ -235,7 +235,7 @@ def test_a_mistake_is_an_error_that_names_it_and_touches_nothing(
 
 def test_a_mode_that_is_none_is_told_the_choices() -> None:
     with pytest.raises(
-        ValueError, match=r"^RECLOSER_MODE: must be one of enforce, .* not 'observ'"
+        ValueError, match=r"^RECLOSER_MODE: mode must be one of enforce, .* not 'observ'"
     ):
         Recloser(new_app(RECLOSER_MODE="observ"))
 
