@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
 from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
-from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
+from recloser import BreakerOpenError, LoosePermit, Mode, Outcome, Permit, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
 from recloser.wsgi import enabled as environment_allows
 from recloser_adapters._flask_config import RecloserState, Settings
@@ -264,12 +264,20 @@ def _admit(registry: Registry | None, key: str, limit: Mode) -> Permit | None:
     if mode is Mode.DISABLED:
         return None
     breaker = registry[key]
-    permit = breaker.try_acquire()
+    permit = breaker.try_acquire(_ViewPermit)
     if permit is None and mode is Mode.ENFORCE:
         if has_request_context():
             note_refusal(request.environ)
         raise ViewRefusedError(breaker.refusal())
     return permit
+
+
+class _ViewPermit(LoosePermit):
+    """The permit of a view: what it lets out is its own, also where that was a client's error."""
+
+    __slots__ = ()
+
+    reads_status = False
 
 
 class _Verdict:

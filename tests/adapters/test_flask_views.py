@@ -155,6 +155,19 @@ def test_a_stream_counts_at_its_end_and_its_close_is_passed_on(registry: Registr
     assert metrics.successes == 1
 
 
+def test_an_error_of_a_client_that_a_view_lets_out_is_its_own(registry: Registry) -> None:
+    class NotFoundError(Exception):
+        """As a client library raises for a 404."""
+
+        status_code = 404
+
+    def work() -> str:
+        raise NotFoundError
+
+    assert get(protected(registry, work, "sync"), "/").status_code == 500
+    assert votes(registry["payments"].metrics()) == {"failures": 1}
+
+
 def generated(registry: Registry, seen: list[int], breaks: bool) -> Iterator[bytes]:
     yield b"begin "
     seen.append(registry["payments"].metrics().in_flight)
