@@ -166,6 +166,17 @@ def test_a_rule_that_fails_is_refused_and_its_neighbours_are_not(registry: Regis
     assert get(app, "/good").status_code == 200
 
 
+def test_what_flasks_test_client_leaves_unread_counts_by_its_status(registry: Registry) -> None:
+    app = new_app()
+    Recloser(app, registry)
+    app.add_url_rule("/", "home", lambda: ("out of order", 500))
+    client = app.test_client()
+
+    statuses = [client.get("/").status_code for _ in range(10)]
+
+    assert statuses == [500] * 5 + [503] * 5
+
+
 def test_exceptions_that_propagate_count_once_and_pass(registry: Registry) -> None:
     app = failing(new_app(TESTING=True))
     Recloser(app, registry)
