@@ -168,9 +168,10 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     """Guard one view, `def` or `async def`, by the breaker of `key`.
 
     Place it next to the function, below the decorator that registers the rule, or on a method of
-    a class-based view. The view has this breaker instead of its rule's. A returned or raised status of 500 and above is a failure, 4xx
-    has no vote; a streamed body is watched to its end. Not seen: what `before_request` and
-    `after_request` functions and error handlers make of the call.
+    a class-based view. The view has this breaker instead of its rule's. A returned or raised
+    status of 500 and above is a failure, 4xx has no vote; a streamed body is watched to its end.
+    Not seen: what `before_request` and `after_request` functions and error handlers make of the
+    call.
 
     Where the application has a `Recloser`, its `mode` and its off switches hold here, too.
 
@@ -358,5 +359,7 @@ class _WatchedBody:
 
 
 def _kept(exempt: Any) -> Any:
-    # One string is a mistake, which the middleware will tell; an iterator could be read only once.
-    return exempt if callable(exempt) or isinstance(exempt, str | bytes) else tuple(exempt)
+    # An iterator could be read only once. One string is a mistake, which the middleware will tell.
+    if isinstance(exempt, str | bytes) or not hasattr(exempt, "__iter__"):
+        return exempt
+    return tuple(exempt)

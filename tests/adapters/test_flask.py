@@ -223,13 +223,14 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"registry": new_app()}, TypeError, "registry must be a Registry, not <Flask"),
     ({"key": "GET /"}, TypeError, "key must be a function, not 'GET /'"),
     ({"exempt": "/health"}, TypeError, "exempt must be an iterable of patterns"),
+    ({"exempt": 5}, TypeError, "exempt must be patterns or a function, not 5"),
     ({"mode": "observ"}, ValueError, "mode must be one of enforce, observe, disabled, not 'obs"),
 ]
 
 
 @pytest.mark.parametrize("enabled", [True, False])
 @pytest.mark.parametrize(
-    ("arguments", "kind", "message"), MISTAKES, ids=[next(iter(each[0])) for each in MISTAKES]
+    ("arguments", "kind", "message"), MISTAKES, ids=[each[2][:24] for each in MISTAKES]
 )
 def test_a_mistake_is_an_error_that_names_it_and_touches_nothing(
     arguments: dict[str, Any], kind: type[Exception], message: str, enabled: bool

@@ -122,6 +122,16 @@ def test_rules_exempt_by_a_pattern_are_shown_as_such(registry: Registry) -> None
     }
 
 
+def test_patterns_that_can_be_read_only_once_are_kept(registry: Registry) -> None:
+    app = app_with("/health")
+    Recloser(app, registry, exempt=iter(["/health"]))
+
+    get(app, "/health")
+
+    assert lines(app) == {"GET /health": "exempt not guarded: the path matches /health"}
+    assert list(registry) == []
+
+
 def test_a_rule_of_which_some_paths_are_exempt_says_which(registry: Registry) -> None:
     app = app_with("/<name>")
     Recloser(app, registry, exempt=["/health", "POST /x", "/a/*"])
