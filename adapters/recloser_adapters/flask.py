@@ -45,8 +45,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Endpoint = TypeVar("_Endpoint")
 _NAME: Final = "recloser"
-# The foreign suites guard Flask's class by these keys, without the extension.
-_flask_keys = FlaskKeys
 _BODILESS: Final = (204, 304)  # RFC 9110: No Content, Not Modified
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock
 
 Run = Callable[[Awaitable[Any]], Any]
-Message = dict[str, Any]
+Message = MutableMapping[str, Any]
 
 UPLOAD = 10.0  # seconds that a client takes for its body
 

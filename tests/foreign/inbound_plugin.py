@@ -220,14 +220,14 @@ def _guard_flask() -> None:
     try:
         from flask import Flask
 
-        from recloser_adapters.flask import _flask_keys
+        from recloser_adapters._flask_rules import FlaskKeys
     except ImportError:
         return
     original = Flask.wsgi_app
 
     @functools.wraps(original)
     def wsgi_app(self: Any, environ: Any, start_response: Any) -> Any:
-        guard = guarded_wsgi(functools.partial(original, self), _flask_keys(self))
+        guard = guarded_wsgi(functools.partial(original, self), FlaskKeys(self))
         return guard(environ, start_response)
 
     Flask.wsgi_app = wsgi_app  # type: ignore[method-assign]  # that is the point
