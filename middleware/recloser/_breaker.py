@@ -14,7 +14,7 @@ from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
 
 from recloser import _blocks, _reasons
-from recloser._calls import Call
+from recloser._calls import CallTimes
 from recloser._circuit import Circuit
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode, State
@@ -123,16 +123,14 @@ class Breaker:
     def try_acquire(self) -> Permit | None: ...
 
     @overload
-    def try_acquire(self, kind: type[AnyPermit], is_sure: bool = ...) -> AnyPermit | None: ...
+    def try_acquire(self, kind: type[AnyPermit]) -> AnyPermit | None: ...
 
-    def try_acquire(self, kind: type[Permit] = LoosePermit, is_sure: bool = False) -> Permit | None:
+    def try_acquire(self, kind: type[Permit] = LoosePermit) -> Permit | None:
         """Ask for admission of one call.
 
         Args:
             kind: The class of the permit, for one with slots of its own; it is made without
-                arguments.
-            is_sure: Whether it is sure to be ended, come what may. If not, the kind must be a
-                `LoosePermit`.
+                arguments. One that is no `LoosePermit` must be ended, or is in flight for ever.
 
         Returns:
             The permit, or None if the call is refused: see `refusal()`.
@@ -162,10 +160,9 @@ class Breaker:
             permit.started = now
             permit.answered = inf
             permit._token = token
-            if is_sure:
-                call: Call = permit
-            else:
-                call = permit._twin = Call()
+            call: CallTimes = permit
+            if kind.is_loose:
+                call = permit._twin = CallTimes()
                 call.started = now
                 call.answered = inf
             if is_quick:
@@ -178,7 +175,7 @@ class Breaker:
             raise
         return permit
 
-    def _decide_admission(self, permit: Permit, call: Call, now: float) -> bool:
+    def _decide_admission(self, permit: Permit, call: CallTimes, now: float) -> bool:
         """Whether a call is admitted; without a vote, its permit has ended already."""
         token, permit._token = permit._token, NO_TOKEN
         if self._mode is _DISABLED:
@@ -233,13 +230,13 @@ class Breaker:
             raise self.refusal()
         return permit
 
-    def begin(self) -> Permit:
-        """`acquire()` for a call that is sure to be ended, come what may.
+    def _begin(self) -> Permit:
+        """`acquire()` where nothing comes between it and a `try` that ends the call.
 
         Raises:
             BreakerOpenError: The call is refused.
         """
-        permit = self.try_acquire(Permit, True)
+        permit = self.try_acquire(Permit)
         if permit is None:
             raise self.refusal()
         return permit
@@ -284,6 +281,14 @@ class Breaker:
         if not isinstance(error, WithinDecisionError):
             self._hub.fault("bookkeeping", error)
 
+    def delay(self, permit: Permit, seconds: float, now: float) -> None:
+        """Take a call to have begun later: for so long it waited, until now, for its own caller.
+
+        Not for a `LoosePermit`.
+        """
+        with suppress(WithinDecisionError):
+            self._decide(now, self._circuit.delay, permit, seconds)
+
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
 
@@ -319,7 +324,7 @@ class Breaker:
         is_class = isinstance(function, type)
         if not is_class and (code is None or code.co_flags & IS_LAZY):
             return guarded(self, function)(*args, **kwargs)
-        permit = self.begin()
+        permit = self._begin()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
@@ -335,7 +340,7 @@ class Breaker:
         return guarded(self, function)
 
     def __enter__(self) -> Permit:
-        permit = self.begin()
+        permit = self.acquire()
         _blocks.enter(permit)
         return permit
 
@@ -375,10 +380,14 @@ class Breaker:
         """
         if for_ is not None and not isinstance(for_, (int, float)):
             raise TypeError(f"for_ must be seconds from 0, or None, not {for_!r}")
-        if for_ is not None and not for_ >= 0.0:
+        try:
+            wait = inf if for_ is None else float(for_)
+        except OverflowError:
+            wait = inf
+        if not wait >= 0.0:
             raise ValueError(f"for_ must be seconds from 0, or None, not {for_!r}")
         now = self._clock()
-        until = now + (inf if for_ is None else for_)
+        until = now + wait
         self._insist(
             now, self._circuit.open_by_hand, now, until, _reasons.by_hand("manual", reason)
         )

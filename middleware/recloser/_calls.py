@@ -20,24 +20,26 @@ from __future__ import annotations
 from itertools import count
 from math import hypot, inf
 
-Paused = tuple[dict[int, "Call"], dict[int, "Call"]]
-"""The table in which a paused call is, and the one to which it goes back."""
 # Nothing is slow enough, or good enough, to pass without a decision.
 _NEVER = -inf
+WAITING = -inf
+"""Such a call is not overdue, however long that takes: it cannot go on by itself."""
 # What keys without long answers have in common instead of a table each; nothing is ever put in.
-_NO_CALLS: dict[int, Call] = {}
-_NO_TABLES: list[dict[int, Call]] = []
+_NO_CALLS: dict[int, CallTimes] = {}
+_NO_TABLES: list[dict[int, CallTimes]] = []
 # Fewer calls than this measure no rate.
 _RATE_CALLS = 8
 # What is left of the highest concurrency from one measurement to the next.
 _CONCURRENCY_KEPT = 0.8
 
 
-class Call:
+class CallTimes:
     """When a call began, and when it began to answer; in seconds.
 
     Attributes:
-        answered: Infinite until then.
+        started: When it began.
+        answered: When it began to answer; infinite until then, and `WAITING` while the call waits for
+            its own caller.
     """
 
     __slots__ = ("answered", "started")
@@ -104,7 +106,7 @@ class Calls:
         self.tokens = count(1)
         self.check_at = _NEVER
         self.good_until = _NEVER
-        self.in_flight: dict[int, Call] = {}
+        self.in_flight: dict[int, CallTimes] = {}
         self.recent: list[float] = []
         self.dropped: list[int] = []
         self.answering = _NO_CALLS
@@ -127,7 +129,7 @@ class Calls:
 
     # Which calls there are
 
-    def oldest(self) -> tuple[int, Call] | None:
+    def oldest(self) -> tuple[int, CallTimes] | None:
         """The token and the times of the first call in flight."""
         while True:
             try:
@@ -135,59 +137,35 @@ class Calls:
             except RuntimeError:
                 continue  # another call began or ended between the two steps
 
-    def take(self, token: int) -> Call | None:
+    def take(self, token: int) -> CallTimes | None:
         """End a call that has a vote; its times, or None if there is no such call."""
         call = self.in_flight.pop(token, None)
         return self.answering.pop(token, None) if call is None else call
 
-    def take_overdue(self, token: int) -> Call | None:
+    def take_overdue(self, token: int) -> CallTimes | None:
         """End a call that has voted while it hung; its times, or None."""
         return self.overdue.pop(token, None)
 
-    def take_older(self, token: int) -> Call | None:
+    def take_older(self, token: int) -> CallTimes | None:
         """End a call of an older generation; its times, or None."""
         for calls in self.older:
             if (call := calls.pop(token, None)) is not None:
                 return call
         return None
 
-    def note_overdue(self, token: int, call: Call) -> None:
+    def note_overdue(self, token: int, call: CallTimes) -> None:
         """A call taken out of `in_flight` was counted as slow; it may still come back."""
         if self.overdue is _NO_CALLS:
             self.overdue = {}
         self.overdue[token] = call
 
-    def note_answering(self, token: int, call: Call) -> None:
+    def note_answering(self, token: int, call: CallTimes) -> None:
         """A call taken out of `in_flight` has begun to answer in time, and is only long."""
         if self.answering is _NO_CALLS:
             self.answering = {}
         self.answering[token] = call
 
-    def pause(self, token: int) -> Paused | None:
-        """Let a call in flight wait for its own caller: it is not overdue, however long that takes.
-
-        Returns:
-            What `resume` needs; None if there is no such call.
-        """
-        answering, in_flight = self.answering, self.in_flight
-        if answering is _NO_CALLS:
-            self.answering = answering = {}
-        call = in_flight.pop(token, None)
-        if call is None:
-            return None
-        answering[token] = call
-        return answering, in_flight
-
-    @staticmethod
-    def resume(token: int, paused: Paused) -> None:
-        """Go on with a call."""
-        # The tables that it came from: should its generation have ended, they are among the older.
-        answering, in_flight = paused
-        call = answering.pop(token, None)
-        if call is not None:
-            in_flight[token] = call
-
-    def note_older(self, token: int, call: Call) -> None:
+    def note_older(self, token: int, call: CallTimes) -> None:
         """A call taken out of `in_flight` has no vote any more."""
         self.older = [*self.older, {token: call}]
 

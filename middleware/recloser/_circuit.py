@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from math import ceil, inf
+from typing import TYPE_CHECKING
 
 from recloser import _reasons
 from recloser._baseline import Baseline
-from recloser._calls import Call, Calls
+from recloser._calls import WAITING, Calls, CallTimes
 from recloser._events import Reason, State, Transition
 from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._foresight import foresee
@@ -31,6 +32,9 @@ from recloser._outage import Outage
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
+
+if TYPE_CHECKING:
+    from recloser._permit import Permit
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -153,7 +157,7 @@ class Circuit:
 
     # Admission
 
-    def admit(self, token: int, call: Call, now: float) -> bool:
+    def admit(self, token: int, call: CallTimes, now: float) -> bool:
         """Admit a call at `now` seconds, or refuse it."""
         if self.state is _CLOSED:
             if now >= self._check_at:
@@ -230,19 +234,30 @@ class Circuit:
         if slow and self.evidence.take_for_slow(slow, now):
             self._trip(now)
 
-    def _judge_overdue(self, token: int, call: Call, now: float) -> None:
+    def _judge_overdue(self, token: int, call: CallTimes, now: float) -> None:
         started = call.started
         if call.answered - started > self.baseline.threshold:
             self.calls.note_overdue(token, call)
             if not self._is_excused(now - started, started, now):
                 self._vote_slow(token, now, OVERDUE)
-        elif self.state is _CLOSED:
+        elif self.state is _CLOSED or call.answered == WAITING:
             # The verdict comes at its end.
             self.calls.note_answering(token, call)
         else:
             # As a probe that has to do: an answer without end would never let us close.
             self.calls.note_older(token, call)
             self._vote_good_probe(now)
+
+    def delay(self, permit: Permit, seconds: float) -> None:
+        """Take a call to have begun later: it waited for its own caller, which is over."""
+        token, calls = permit._token, self.calls
+        has_vote = calls.take(token) is not None
+        permit.started += seconds
+        permit.answered = inf
+        if has_vote:
+            # As one that has just come: what is in flight is in the order in which it began.
+            permit._token = next(calls.tokens)
+            calls.in_flight[permit._token] = permit
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be admitted, >= 0; infinite when only a hand changes that."""
@@ -402,7 +417,7 @@ class Circuit:
     def record(self, latency: float, success: bool, now: float) -> None:
         """A call timed elsewhere: votes when closed, and as a probe when half-open."""
         if self.state is not _OPEN:
-            call = Call()
+            call = CallTimes()
             call.started = call.answered = now
             token = next(self.calls.tokens)
             self.calls.in_flight[token] = call

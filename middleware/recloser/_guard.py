@@ -50,7 +50,7 @@ def guarded(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
-    begin = breaker.begin
+    begin = breaker._begin
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         permit = begin()
@@ -67,14 +67,32 @@ def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-async def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it."""
-    with permit:
+    return _awaited(_Kept(permit), coroutine)
+
+
+async def _awaited(kept: _Kept, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with kept.permit:
         return await coroutine
 
 
+class _Kept:
+    """A permit that a coroutine has: it is cancelled with one that never began."""
+
+    __slots__ = ("permit",)
+
+    def __init__(self, permit: Permit) -> None:
+        self.permit = permit
+
+    def __del__(self) -> None:
+        # No lock here: the collector may run while this very thread holds it.
+        if not self.permit.ended:
+            self.permit.breaker._calls.dropped.append(self.permit._token)
+
+
 def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]:
-    begin = breaker.begin
+    begin = breaker._begin
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         permit = begin()
@@ -93,7 +111,7 @@ def _generator(
     breaker: Breaker, function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with breaker.begin() as permit:
+        with breaker.acquire() as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -120,7 +138,7 @@ def _async_generator(
     breaker: Breaker, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with breaker.begin() as permit:
+        with breaker.acquire() as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

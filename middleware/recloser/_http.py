@@ -18,7 +18,7 @@ from typing import Any
 from recloser._breaker import AnyPermit, Breaker
 from recloser._events import Mode
 from recloser._outcome import Outcome
-from recloser._permit import NO_TOKEN, Permit
+from recloser._permit import NO_TOKEN, LoosePermit, Permit
 from recloser._registry import Registry
 
 PERMIT = "recloser.permit"
@@ -216,7 +216,7 @@ def _check_function(name: str, function: object) -> None:
         raise TypeError(f"{name} must be a plain function, not the async {function!r}")
 
 
-class RequestPermit(Permit):
+class RequestPermit(LoosePermit):
     """The permit of a request: what its handler raises past us, the client gets as a 500."""
 
     __slots__ = ()
@@ -304,7 +304,7 @@ class Gate:
         self._root = root
 
     def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Breaker | None:
-        """Ask for admission of a request by a permit of some kind, which is sure to be ended.
+        """Ask for admission of a request by a permit of some kind.
 
         Returns:
             The permit to end, or the breaker that refuses, or None for a request to let alone.
@@ -329,7 +329,7 @@ class Gate:
             around = request.get(PERMIT)
             if around is not None and _is_within(around, breaker):
                 return None  # the same call, seen a second time
-            permit = breaker.try_acquire(kind, True)
+            permit = breaker.try_acquire(kind)
             if permit is not None:
                 permit._outer = around
                 request[PERMIT] = permit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import cast
 
 from recloser._errors import BreakerOpenError
@@ -34,12 +35,17 @@ class Outcome(enum.Enum):
             return Outcome.IGNORED
         if isinstance(error, BaseExceptionGroup):
             group = cast("BaseExceptionGroup[BaseException]", error)
-            leaves = {Outcome.of_error(leaf) for leaf in group.exceptions}
-            for worst in (Outcome.FAILURE, Outcome.CANCELLED):
-                if worst in leaves:
-                    return worst
-            return Outcome.IGNORED
+            return Outcome.worst(Outcome.of_error(leaf) for leaf in group.exceptions)
         return Outcome.FAILURE if isinstance(error, Exception) else Outcome.CANCELLED
+
+    @staticmethod
+    def worst(outcomes: Iterable[Outcome]) -> Outcome:
+        """What several ends of one call come to: a failure among them is one."""
+        found = set(outcomes)
+        for worst in (Outcome.FAILURE, Outcome.THROTTLED, Outcome.CANCELLED):
+            if worst in found:
+                return worst
+        return Outcome.IGNORED
 
     @staticmethod
     def of_status(status: int) -> Outcome:

@@ -6,7 +6,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from recloser._calls import Call, Paused
+from recloser._calls import WAITING, CallTimes
 from recloser._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROT
 _IGNORED, _CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
 
 
-class Permit(Call):
+class Permit(CallTimes):
     """The right to one call, and the duty to say how it ended.
 
     Exactly one of `success`, `failure`, `throttled`, `ignore` and `cancel` ends it, on any
@@ -32,17 +32,19 @@ class Permit(Call):
         breaker: The breaker that gave it.
         started: When, in seconds of the breaker's clock.
         answered: When the callee began to answer, in the same seconds; infinite until `mark()`.
+        is_loose: Whether its holder may lose it.
         reads_status: Whether an HTTP status on what the call raised is the callee's. Not so where
             the caller knows the status by itself, and for a handler: what it lets out is its own.
     """
 
     __slots__ = ("_outer", "_token", "_twin", "breaker")
 
+    is_loose: ClassVar[bool] = False
     reads_status: ClassVar[bool] = True
     breaker: Breaker
     _token: int
     _outer: Permit | None
-    _twin: Call
+    _twin: CallTimes
 
     # Made and filled by the breaker with plain stores: an __init__ would cost each call one more
     # frame. Further slots are left to subclasses.
@@ -125,8 +127,7 @@ class Permit(Call):
         if error is None:
             self.success()
         elif self._token:
-            breaker = self.breaker
-            retry_after = None
+            breaker, retry_after = self.breaker, None
             try:
                 if isinstance(error, breaker.policy.ignore_errors):
                     outcome = _IGNORED
@@ -140,6 +141,10 @@ class Permit(Call):
             except Exception as fault:  # a metaclass of the user, or a group nested without end
                 breaker._hub.fault("classifier", fault)
                 outcome = _FAILURE
+            except BaseException:
+                # A signal handler wants out, and nobody comes this way again.
+                self.cancel()
+                raise
             self._end(outcome, error, retry_after)
 
     def _end(
@@ -169,7 +174,8 @@ class Permit(Call):
         breaker = self.breaker
         circuit = breaker._circuit
         now = breaker._clock()
-        latency = min(now, self.answered) - self.started
+        answered = self.answered
+        latency = (now if answered == WAITING else min(now, answered)) - self.started
         if not 0.0 <= latency < LONGEST:
             breaker._hub.strange_latencies += 1
             now, latency = self.started, 0.0
@@ -195,17 +201,6 @@ class Permit(Call):
             self.answered = self.breaker._clock()
         except Exception as error:
             self.breaker._hub.fault("clock", error)
-
-    def waiting(self) -> Waiting:
-        """A block in which the call waits for its own caller, for an upload say.
-
-        That time is not the callee's: it does not count, and the call is not overdue meanwhile.
-        """
-        return Waiting(self)
-
-    def _delay(self, seconds: float) -> None:
-        """Take the call to have begun later."""
-        self.started += seconds
 
     @property
     def ended(self) -> bool:
@@ -247,11 +242,13 @@ class Permit(Call):
 class LoosePermit(Permit):
     """A permit whose holder may lose it: it is then cancelled by the collector.
 
-    `Calls` would keep it alive, so a twin stands there for it. The permits of blocks, decorated
-    functions and the ASGI middleware stand there themselves: a `finally` is sure to end them.
+    `Calls` would keep it alive, so a twin stands there for it. The permits of decorated functions
+    and of the ASGI middleware stand there themselves: they are on no stack but one that ends them.
     """
 
     __slots__ = ()
+
+    is_loose = True
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end."""
@@ -260,47 +257,10 @@ class LoosePermit(Permit):
         except Exception as error:
             self.breaker._hub.fault("clock", error)
 
-    def _delay(self, seconds: float) -> None:
-        self.started += seconds
-        self._twin.started = self.started
-
     def __del__(self) -> None:
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
             self.breaker._calls.dropped.append(self._token)
-
-
-class Waiting:
-    """The block that `Permit.waiting` makes."""
-
-    __slots__ = ("_began", "_paused", "_permit", "_token")
-
-    def __init__(self, permit: Permit) -> None:
-        self._permit = permit
-        self._token = permit._token
-        self._began = 0.0
-        self._paused: Paused | None = None
-
-    def __enter__(self) -> None:
-        breaker = self._permit.breaker
-        try:
-            self._began = breaker._clock()
-            self._paused = breaker._calls.pause(self._token)
-        except Exception as fault:
-            breaker._hub.fault("clock", fault)
-
-    def __exit__(self, *_: object) -> None:
-        permit, paused = self._permit, self._paused
-        if paused is None:
-            return
-        breaker = permit.breaker
-        try:
-            if permit.answered == inf:
-                permit._delay(breaker._clock() - self._began)
-        except Exception as fault:
-            breaker._hub.fault("clock", fault)
-        finally:
-            breaker._calls.resume(self._token, paused)
 
 
 def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:

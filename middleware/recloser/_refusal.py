@@ -36,14 +36,18 @@ class Refusal(NamedTuple):
     body: bytes
 
     @classmethod
-    def after(cls, wait: float, **details: str | None) -> Refusal:
+    def after(cls, wait: float) -> Refusal:
         """The response to who may come back in `wait` seconds; once made, it is only written.
 
         Args:
             wait: Seconds, >= 0. What it tells is spread over a tenth more, and a day at most.
-            details: Further members of the problem document (RFC 9457).
+
+        Raises:
+            ValueError: `wait` is negative or NaN.
         """
-        return _build(spread(wait), details)
+        if not wait >= 0.0:
+            raise ValueError(f"wait must be seconds from 0, not {wait!r}")
+        return _build(spread(wait), {})
 
 
 def spread(wait: float) -> int:

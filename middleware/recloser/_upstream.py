@@ -18,18 +18,16 @@ def classify_error(error: BaseException) -> Outcome:
     """Classify what a client raised: by its HTTP status where it has one, else by its type.
 
     The status is `error.status_code` (OpenAI, Anthropic, Starlette), `error.response.status_code`
-    (requests, httpx), `error.status` (aiohttp) or `error.code` (urllib, Werkzeug). A refusal by a
-    breaker is ignored, whatever status it has.
+    (requests, httpx) or `error.status` (aiohttp). `error.code` is not read: of many protocols it is
+    something else. A refusal by a breaker is ignored, whatever status it has.
     """
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return Outcome.worst(classify_error(leaf) for leaf in group.exceptions)
     if isinstance(error, BreakerOpenError) or not isinstance(error, Exception):
         return Outcome.of_error(error)
     response = getattr(error, "response", None)
-    for holder, name in (
-        (error, "status_code"),
-        (response, "status_code"),
-        (error, "status"),
-        (error, "code"),
-    ):
+    for holder, name in ((error, "status_code"), (response, "status_code"), (error, "status")):
         status = getattr(holder, name, None)
         if isinstance(status, int) and 400 <= status <= 599:
             return Outcome.of_upstream_status(status)

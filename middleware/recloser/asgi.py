@@ -24,6 +24,7 @@ from math import inf
 from typing import Any
 
 from recloser._breaker import Breaker
+from recloser._calls import WAITING
 from recloser._events import Mode
 from recloser._http import (
     DEFAULT_EXEMPT,
@@ -35,12 +36,11 @@ from recloser._http import (
     Exempt,
     Gate,
     KeyFunction,
-    RequestPermit,
     enabled,
     note_refusal,
     permit_of,
 )
-from recloser._permit import NO_TOKEN
+from recloser._permit import NO_TOKEN, Permit
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
@@ -74,6 +74,8 @@ _LAST: Mapping[str, str] = {
 _LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
 _LAST_OF_DENIAL: Mapping[str, str] = {_DENIAL_BODY: "more_body"}
 _NONE_YET: Mapping[str, str] = {}
+# Seconds of waiting for the client from which on a call is put back in line: that takes a decision.
+_MOMENT = 0.001
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
@@ -160,8 +162,10 @@ class BreakerMiddleware:
         exchange.pass_receive = receive
         exchange.pass_send = send
         exchange.scope = scope
+        exchange.status = 0
         exchange.last_kinds = _NONE_YET
         exchange.is_heard = False
+        exchange.waited = 0.0
         try:
             # An illegal app returns a value; the server is to see it.
             return await self.app(scope, exchange, exchange.send)
@@ -173,7 +177,9 @@ class BreakerMiddleware:
                 # The client had left, or the app broke the protocol.
                 exchange.leave()
             # Servers keep the scope where their send() is: a cycle, if we stayed in it.
-            if PERMIT in scope:
+            if exchange._outer is not None:
+                scope[PERMIT] = exchange._outer
+            elif PERMIT in scope:
                 del scope[PERMIT]
 
     async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
@@ -214,44 +220,89 @@ class BreakerMiddleware:
         return sent
 
 
-class _Exchange(RequestPermit):
+class _Exchange(Permit):
     """One HTTP request and its response: watched until the call has ended, and passed on.
 
-    It is the permit of its call as well: one object less for each request.
+    It is the permit of its call as well: one object less for each request. And it is what the app
+    receives from.
     """
 
-    __slots__ = ("gate", "is_heard", "last_kinds", "pass_receive", "pass_send", "scope", "status")
+    __slots__ = (
+        "gate",
+        "is_heard",
+        "last_kinds",
+        "pass_receive",
+        "pass_send",
+        "scope",
+        "status",
+        "waited",
+        "waits_since",
+    )
+
+    reads_status = False
 
     gate: Gate
     is_heard: bool
+    last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
     scope: Scope
     status: int
-    last_kinds: Mapping[str, str]
+    waited: float
+    waits_since: float
 
     async def __call__(self) -> Message:
-        # It is what the app receives from: that saves each request one object more.
-        hears = self._token and not self.is_heard
-        message = await (self._hear() if hears else self.pass_receive())
-        if self._token and _says_gone(message):
-            self.leave()
+        if self._token and not self.is_heard:
+            return await self._hear()
+        message = await self.pass_receive()
+        self._heed(message)
         return message
 
     async def _hear(self) -> Message:
-        """Receive a part of the request, on the client's time: that it is slow is not our slowness."""
-        with self.waiting():
+        """Receive a part of the request, on the client's time: that it is slow is not our slowness.
+
+        What comes after the request is the client's leaving; while it is awaited the handler works.
+        """
+        self._wait()
+        try:
             message = await self.pass_receive()
-        # What is received from then on is the client's leaving, while the handler is at work.
+        finally:
+            self._go_on()
         self.is_heard = not _has_more(message)
+        self._heed(message)
         return message
+
+    def _wait(self) -> None:
+        if self.answered != inf:
+            return  # another task of the handler waits already, or the response has begun
+        try:
+            self.waits_since = self.breaker._clock()
+            self.answered = WAITING
+        except Exception as error:
+            self.gate.registry.fault("clock", error)
+
+    def _go_on(self) -> None:
+        if self.answered != WAITING:
+            return
+        self.answered = inf
+        try:
+            now = self.breaker._clock()
+            self.waited += now - self.waits_since
+            if self.waited > _MOMENT:
+                self.breaker.delay(self, self.waited, now)
+                self.waited = 0.0
+        except Exception as error:
+            self.gate.registry.fault("clock", error)
+
+    def _heed(self, message: Message) -> None:
+        if self._token and _says_gone(message):
+            self.leave()
 
     def leave(self, error: BaseException | None = None) -> None:
         """End it before its response has ended; a failure that was told by then stays one."""
         # What the app sends as a status is for the server to refuse.
-        status = self.status if self.answered < inf and isinstance(self.status, int) else 0
-        if status >= 500:
-            self.gate.judge(self.scope, self, status)
+        if isinstance(self.status, int) and self.status >= 500:
+            self.gate.judge(self.scope, self, self.status)
         elif error is None:
             self.cancel()
         else:

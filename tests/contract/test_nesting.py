@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio.lowlevel
 import pytest
 from tests.calls import votes
 
@@ -54,6 +55,23 @@ async def test_the_same_breaker_around_another_counts_once(http: Frontend) -> No
 
     assert votes(http.breaker.metrics()) == {"successes": 1}
     assert votes(http.registry["tenant"].metrics()) == {"successes": 1}
+
+
+async def test_the_outer_breakers_permit_is_found_again_after_the_inner_one(
+    asgi: Asgi, script: Script
+) -> None:
+    inner = asgi.app
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, lambda message: anyio.lowlevel.checkpoint())
+        recloser.asgi.permit_of(scope).failure("stale data served")
+
+    asgi.app = app
+    wrapped(asgi, asgi.registry, "outer")
+
+    await asgi.call()
+
+    assert votes(asgi.registry["outer"].metrics()) == {"failures": 1}
 
 
 async def test_the_same_breaker_twice_needs_one_probe(

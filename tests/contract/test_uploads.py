@@ -156,26 +156,110 @@ def test_an_upload_from_before_an_outage_has_no_vote_in_it(uploads: Uploads, run
         uploads.breaker.open(for_=0.5)
         await asyncio.sleep(1.0)
         uploads.breaker.half_open()
+        assert uploads.breaker.metrics().in_flight == 1
         await uploading
 
     run(outage())
 
     assert uploads.breaker.state is State.HALF_OPEN
-    assert uploads.breaker.metrics().in_flight == 0
+    assert votes(uploads.breaker.metrics()) == {"successes": 1}
 
 
-def test_a_probe_that_uploads_leaves_its_place_to_another(
+def test_half_open_lets_no_more_uploads_through_than_other_requests(
     uploads: Uploads, clock: ManualClock, run: Run
+) -> None:
+    uploads.breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    async def all_at_once() -> list[list[Any]]:
+        return await asyncio.gather(*(uploads.client(took=0.5) for _ in range(200)))
+
+    statuses = [answer[0]["status"] for answer in run(all_at_once())]
+
+    assert statuses.count(200) == 1
+
+
+def test_a_probe_whose_client_is_slow_loses_its_place_but_not_its_vote(
+    uploads: Uploads, policy: Policy, clock: ManualClock, run: Run
 ) -> None:
     uploads.breaker.open(for_=1.0)
     clock.advance(1.0)
 
     async def probes() -> list[Any]:
         uploading = asyncio.ensure_future(uploads.client())
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(policy.slow_ceiling + 0.1)
         other = await uploads.client(pieces=1, took=0.0)
         await uploading
         return other
 
     assert run(probes())[0]["status"] == 200
     assert votes(uploads.breaker.metrics()) == {"successes": 2}
+
+
+def test_who_finishes_its_upload_last_and_who_first_hang_alike(uploads: Uploads, run: Run) -> None:
+    uploads.work = lambda: asyncio.sleep(100.0)
+
+    async def all_at_once() -> list[Any]:
+        hanging = [asyncio.ensure_future(uploads.client(took=10.0 - n / 10)) for n in range(20)]
+        await asyncio.sleep(10.0 + 2.1)
+        answer = await uploads.client()
+        await asyncio.gather(*hanging)
+        return answer
+
+    assert run(all_at_once())[0]["status"] == 503
+
+
+def test_who_listens_for_the_clients_leaving_from_the_start_hides_no_hanging(
+    registry: Registry, run: Run
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        listening = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await receive()
+        await asyncio.sleep(100.0)
+        listening.cancel()
+
+    guarded = recloser.asgi.BreakerMiddleware(app, registry)
+
+    async def client() -> None:
+        pieces = iter([1000.0, 1.0])  # seconds until each
+
+        async def receive() -> Message:
+            await asyncio.sleep(next(pieces))
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        await guarded(scope, receive, lambda message: asyncio.sleep(0))
+
+    async def all_at_once() -> None:
+        hanging = [asyncio.ensure_future(client()) for _ in range(10)]
+        await asyncio.sleep(5.0)
+        await client()
+        assert registry["app"].state is State.OPEN
+        await asyncio.gather(*hanging)
+
+    run(all_at_once())
+
+
+def test_pieces_that_come_fast_add_up(uploads: Uploads, run: Run) -> None:
+    for _ in range(3):
+        run(uploads.client(pieces=20_000))
+
+    assert uploads.breaker.metrics().mean < 0.1
+
+
+@pytest.mark.parametrize("reading", range(2, 6))
+def test_a_clock_that_fails_does_not_break_an_upload(
+    clock: ManualClock, run: Run, reading: int
+) -> None:
+    readings = iter(range(100))
+
+    def failing() -> float:
+        if next(readings) + 1 == reading:
+            raise OSError
+        return clock()
+
+    uploads = Uploads(Registry(clock=failing))
+
+    assert run(uploads.client())[0]["status"] == 200
+    assert uploads.breaker.metrics().in_flight == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.calls import votes
 
+import recloser.asgi
 from recloser import BreakerOpenError, Outcome, State
 
-from .frontends import Frontend
+from .frontends import Asgi, Frontend
 from .script import Script
 
 pytestmark = pytest.mark.anyio
@@ -236,3 +237,16 @@ async def test_options_are_exempt(http: Frontend) -> None:
     await http.call(method="OPTIONS")
 
     assert http.breaker.metrics().calls == 0
+
+
+async def test_a_handler_that_marks_and_then_raises_has_failed(asgi: Asgi, script: Script) -> None:
+    def mark_and_raise() -> None:
+        recloser.asgi.permit_of(requests[-1]).mark()
+        raise OopsError
+
+    requests = asgi.remember_requests()
+    script.on_call = mark_and_raise
+
+    await asgi.call()
+
+    assert votes(asgi.breaker.metrics()) == {"failures": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any
@@ -415,3 +416,98 @@ def test_an_open_breaker_refuses_the_first_item(breaker: Breaker) -> None:
     asyncio.run(main())
     with pytest.raises(BreakerOpenError):
         next(breaker(conversation)([]))
+
+
+async def forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("by", ["call", "decorator"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_coroutine_that_never_begins_gives_its_permit_back(
+    breaker: Breaker, by: str, closes: bool
+) -> None:
+    inner = forever()
+    coroutine = breaker.call(lambda: inner) if by == "call" else breaker(lambda: inner)()
+
+    if closes:
+        coroutine.close()
+    del coroutine
+    gc.collect()
+
+    assert breaker.metrics().in_flight == 0
+    assert ended(breaker) == CANCELLED
+    inner.close()
+
+
+def test_a_task_that_is_cancelled_before_it_begins_gives_its_permit_back(breaker: Breaker) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(breaker.call(forever))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+    assert breaker.metrics().in_flight == 0
+
+
+class StatusError(Exception):
+    """Shaped like the errors of HTTP clients."""
+
+    def __init__(self, status: int, **headers: str) -> None:
+        super().__init__(status)
+        self.status_code = status
+        self.headers = headers
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (StatusError(404), IGNORED),
+        (StatusError(500), FAILED),
+        (ExceptionGroup("", [StatusError(404), StatusError(401)]), IGNORED),
+        (ExceptionGroup("", [StatusError(404), StatusError(503)]), FAILED),
+        (type("SmtpError", (Exception,), {"code": 421})(), FAILED),
+        (SystemExit(404), CANCELLED),
+    ],
+)
+def test_the_status_that_an_error_names_counts(
+    breaker: Breaker, error: BaseException, end: tuple[int, ...]
+) -> None:
+    @breaker
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        fail()
+
+    assert ended(breaker) == end
+
+
+def test_the_wait_that_an_error_names_is_obeyed(breaker: Breaker) -> None:
+    @breaker
+    def fail() -> None:
+        raise StatusError(429, **{"Retry-After": "30"})
+
+    with pytest.raises(StatusError):
+        fail()
+
+    assert breaker.retry_after == 30.0
+
+
+class HostileError(Exception):
+    @property
+    def response(self) -> object:
+        raise KeyboardInterrupt
+
+
+def test_an_error_that_wants_out_leaves_no_permit_behind(breaker: Breaker) -> None:
+    @breaker
+    def fail() -> None:
+        raise HostileError
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+
+    assert breaker.metrics().in_flight == 0
