@@ -1,21 +1,16 @@
 """What the route adapters share, whatever the framework.
 
-Marks on endpoints, a bounded memory of resolved requests, and the answer to a call that a breaker
-inside the application refused.
+Marks on endpoints, and a bounded memory of resolved requests.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
-import math
-import random
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from recloser import Permit
-from recloser.asgi import PERMIT, REFUSED, UNMATCHED
+from recloser.asgi import UNMATCHED
 
 __all__ = [
     "MISSING",
@@ -26,9 +21,6 @@ __all__ = [
     "keyed",
     "mark",
     "marked_key",
-    "note_refusal",
-    "refusal_body",
-    "refusal_headers",
     "resolved_signature",
     "route_key",
 ]
@@ -39,7 +31,6 @@ MISSING: Final[Any] = object()
 _METHODS: Final = frozenset(
     {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WS"}
 )
-_LONGEST_WAIT: Final = 86_400.0  # a day, in seconds
 _MARK: Final = "__recloser_key__"
 
 _Endpoint = TypeVar("_Endpoint")
@@ -159,33 +150,3 @@ def resolved_signature(endpoint: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(endpoint, eval_str=True)
     except (NameError, SyntaxError, TypeError):
         return inspect.signature(endpoint)
-
-
-def note_refusal(request: MutableMapping[str, Any]) -> None:
-    """Keep a breaker further out from counting the answer to a call that was refused in here."""
-    request[REFUSED] = True
-    outer: Permit | None = request.get(PERMIT)
-    if outer is not None:
-        outer.ignore()
-
-
-def refusal_headers(retry_after: float) -> dict[str, str]:
-    """The headers of a refusal that must come back, in whole seconds, not before the probe."""
-    # Spread by a tenth, so that those refused together do not return together; a breaker that
-    # was opened by hand may name no end.
-    wait = min(retry_after * (1.0 + 0.1 * random.random()), _LONGEST_WAIT)
-    return {"Retry-After": str(max(1, math.ceil(wait))), "Cache-Control": "no-store"}
-
-
-def refusal_body(headers: dict[str, str]) -> str:
-    """A problem document (RFC 9457) to go with these headers; it names no key."""
-    seconds = int(headers["Retry-After"])
-    return json.dumps(
-        {
-            "type": "about:blank",
-            "title": "Service Unavailable",
-            "status": 503,
-            "detail": f"This is temporarily unavailable. Try again in {seconds} s.",
-            "retry_after": seconds,
-        }
-    )

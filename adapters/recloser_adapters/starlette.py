@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Reason, Registry, State
-from recloser.asgi import DEFAULT_EXEMPT, PERMIT
+from recloser.asgi import DEFAULT_EXEMPT, PERMIT, Refusal, note_refusal
 from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
     UNMATCHED,
@@ -28,14 +28,12 @@ from recloser_adapters._routing import (
     is_async,
     keyed,
     mark,
-    note_refusal,
-    refusal_body,
-    refusal_headers,
     resolved_signature,
 )
 from recloser_adapters._starlette_routes import RouteKeys
 
 __all__ = [
+    "DEFAULT_EXEMPT",
     "UNMATCHED",
     "BreakerMiddleware",
     "EndpointRefusedError",
@@ -49,6 +47,7 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_OF_THE_BODY: Final = ("Content-Type", "Content-Length")
 _TRY_AGAIN_LATER: Final = 1013  # WebSocket close code, IANA registry
 
 
@@ -111,9 +110,10 @@ class EndpointRefusedError(BreakerOpenError, HTTPException):
         self.state: State = refusal.state
         self.reason: Reason | None = refusal.reason
         self.retry_after: float = refusal.retry_after
-        HTTPException.__init__(
-            self, 503, "Temporarily unavailable", headers=refusal_headers(refusal.retry_after)
-        )
+        answer = Refusal.after(refusal.retry_after)
+        # The body is the framework's, or that of a handler.
+        headers = {name: value for name, value in answer.headers if name not in _OF_THE_BODY}
+        HTTPException.__init__(self, 503, "Temporarily unavailable", headers=headers)
 
 
 def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
@@ -207,9 +207,8 @@ async def refuse(connection: HTTPConnection, error: Exception) -> Any:
     if isinstance(connection, WebSocket):
         await connection.close(code=_TRY_AGAIN_LATER)
         return None
-    headers = refusal_headers(getattr(error, "retry_after", 0.0))
-    body = refusal_body(headers)
-    return Response(body, 503, headers, media_type="application/problem+json")
+    answer = Refusal.after(getattr(error, "retry_after", 0.0))
+    return Response(answer.body, 503, dict(answer.headers))
 
 
 def _acquire(registry: Registry, key: str) -> Permit:

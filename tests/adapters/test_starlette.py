@@ -821,6 +821,41 @@ def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for(
     assert (metrics.failures, metrics.ignored) == (0, 20)
 
 
+def copying(inner: Any) -> Any:
+    """An app that hands a copy of its scope to another."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner(dict(scope), receive, send)
+
+    return app
+
+
+def nested(app: Any, registry: Registry) -> Any:
+    """Two breakers around an app, each of which hands it a copy of its scope."""
+    for key in ("near", "far"):
+        app = BreakerMiddleware(copying(app), registry, key=lambda scope, key=key: key)
+    return app
+
+
+def is_blameless(registry: Registry, *keys: str) -> bool:
+    """Whether all that these breakers saw were refusals by others."""
+    return all(
+        (figures.ignored > 0 and figures.calls == figures.ignored)
+        for figures in (registry[key].metrics() for key in keys)
+    )
+
+
+def test_no_copy_of_a_scope_hides_a_refused_outbound_call(registry: Registry) -> None:
+    app = Starlette(
+        routes=[Route("/", outbound(registry))], exception_handlers={BreakerOpenError: refuse}
+    )
+    open_breaker(registry["upstream"])
+
+    assert TestClient(nested(app, registry)).get("/").status_code == 503
+
+    assert is_blameless(registry, "near", "far")
+
+
 def test_a_refused_outbound_call_in_a_websocket_closes_it_to_try_again_later(
     registry: Registry,
 ) -> None:
