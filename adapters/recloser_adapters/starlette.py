@@ -9,8 +9,8 @@ the application has routed it. Requests that no route answers share a key that n
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, ParamSpec, Self, TypeVar, cast
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -28,7 +28,12 @@ from recloser_adapters._routing import (
     is_async,
     keyed,
     mark,
-    resolved_signature,
+)
+from recloser_adapters._starlette_calls import (
+    EndpointCall,
+    EndpointPermit,
+    connection_of,
+    signature_with_connection,
 )
 from recloser_adapters._starlette_routes import RouteKeys
 
@@ -120,10 +125,17 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     """Guard one endpoint, `def` or `async def`, by the breaker of `key`.
 
     Place it next to the function, below the decorator that registers the route. It needs no
-    middleware; where there is one, the endpoint has this breaker instead of its route's. A
-    returned or raised status of 500 and above is a failure, 4xx has no vote; a streamed body is
-    watched to its end. Not seen: what middleware, dependencies and the framework's own handling
-    (validation, exception handlers) make of the call.
+    middleware; where there is one, the endpoint has this breaker instead of its route's, and what
+    it refuses is held against no breaker around it.
+
+    A returned or raised status of 500 and above is a failure, 4xx has no vote, and a client that
+    goes away cancels. A streamed body is watched to its end, and so are the items of a generator;
+    its latency is that of the first. Of a WebSocket the handshake is the call, as it is for the
+    middleware; one that comes accepted already is one call to its end. A `WebSocketException` has
+    no vote but for code 1011, internal error, which is a failure.
+
+    Not seen: what middleware, dependencies and the framework's own handling (validation, exception
+    handlers) make of the call.
 
     Args:
         registry: Where the breaker lives.
@@ -137,19 +149,22 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
         if isinstance(endpoint, type) or not callable(endpoint):
             raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
 
-        @functools.wraps(endpoint)
-        def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            with _Verdict(_acquire(registry, key)) as verdict:
-                return verdict.watch(endpoint(*args, **kwargs))
+        call: Callable[..., Any] = endpoint
 
         @functools.wraps(endpoint)
-        async def guarded_async(*args: _P.args, **kwargs: _P.kwargs) -> Any:
-            with _Verdict(_acquire(registry, key)) as verdict:
-                result = cast("Awaitable[Any]", endpoint(*args, **kwargs))
-                return verdict.watch(await result)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            connection = connection_of(args, kwargs)
+            with EndpointCall(_acquire(registry, key, connection), connection) as ending:
+                return ending.watch(call(*args, **kwargs))
+
+        @functools.wraps(endpoint)
+        async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+            connection = connection_of(args, kwargs)
+            with EndpointCall(_acquire(registry, key, connection), connection) as ending:
+                return ending.watch(await call(*args, **kwargs))
 
         protected: Any = guarded_async if is_async(endpoint) else guarded
-        protected.__signature__ = resolved_signature(endpoint)
+        protected.__signature__ = signature_with_connection(endpoint)
         return cast("Callable[_P, _R]", mark(protected, None))
 
     return decorate
@@ -162,9 +177,10 @@ def dependency(
 
         router = APIRouter(dependencies=[Depends(dependency(registry, "payments"))])
 
-    It refuses by `EndpointRefusedError`, and sees what the endpoint raises. It does not see the
-    status of a response that the endpoint *returns*: `JSONResponse(..., 503)` passes for a
-    success. Nor, on FastAPI before 0.118, a body that fails while it streams.
+    It refuses by `EndpointRefusedError`, and sees what the endpoint raises, as `protect` does, and
+    the handshake of a WebSocket. It does not see the status of a response that the endpoint
+    *returns*: `JSONResponse(..., 503)` passes for a success. Nor, on FastAPI before 0.118, a body
+    that fails while it streams.
 
     Args:
         registry: Where the breaker lives.
@@ -184,12 +200,7 @@ def dependency(
         if name is None or name == UNMATCHED:
             yield
             return
-        try:
-            permit = _acquire(registry, name)
-        except EndpointRefusedError:
-            note_refusal(scope)
-            raise
-        with _Verdict(permit):
+        with EndpointCall(_acquire(registry, name, connection), connection):
             yield
 
     return guard
@@ -211,48 +222,11 @@ async def refuse(connection: HTTPConnection, error: Exception) -> Any:
     return Response(answer.body, 503, dict(answer.headers))
 
 
-def _acquire(registry: Registry, key: str) -> Permit:
+def _acquire(registry: Registry, key: str, connection: HTTPConnection | None) -> Permit:
     breaker = registry[key]
-    permit = breaker.try_acquire()
+    permit = breaker.try_acquire(EndpointPermit)
     if permit is None:
+        if connection is not None:
+            note_refusal(connection.scope)
         raise EndpointRefusedError(breaker.refusal())
     return permit
-
-
-class _Verdict:
-    """Ends a permit by what an endpoint raised or returned."""
-
-    __slots__ = ("_permit", "_streams")
-
-    def __init__(self, permit: Permit) -> None:
-        self._permit = permit
-        self._streams = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, HTTPException) and not isinstance(error, BreakerOpenError):
-            self._permit.end(Outcome.of_status(error.status_code), error=error)
-        elif error is not None or not self._streams:
-            self._permit.end_by_error(error)
-
-    def watch(self, response: Any) -> Any:
-        if not isinstance(response, Response):
-            return response
-        outcome = Outcome.of_status(response.status_code)
-        body: AsyncIterator[Any] | None = getattr(response, "body_iterator", None)
-        if outcome is Outcome.SUCCESS and body is not None:
-            self._streams = True
-            self._permit.mark()
-            response.body_iterator = _watched(body, self._permit)  # type: ignore[attr-defined]
-        else:
-            self._permit.end(outcome, error=f"HTTP {response.status_code}")
-        return response
-
-
-async def _watched(body: AsyncIterator[Any], permit: Permit) -> AsyncGenerator[Any]:
-    # A body that nobody iterates is dropped with its permit, which cancels itself.
-    with permit:
-        async for chunk in body:
-            yield chunk

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response, WebSocket
+from fastapi.exceptions import FastAPIError
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import Host, Mount, Route, Router
+from starlette.websockets import WebSocketDisconnect
 from tests.scopes import scope_of
 
 from recloser import BreakerOpenError, Registry, State
-from recloser.testing import open_breaker
+from recloser.testing import ManualClock, open_breaker
 from recloser_adapters.starlette import (
     UNMATCHED,
     BreakerMiddleware,
@@ -301,7 +305,149 @@ def test_a_protected_stream_counts_at_its_end(registry: Registry) -> None:
     assert registry["payments"].metrics().successes == 1
 
 
+@pytest.mark.parametrize("kind", ["async", "sync", "connection", "websocket"])
+def test_what_protect_refuses_is_held_against_no_breaker_around_it(
+    registry: Registry, kind: str
+) -> None:
+    """Though most endpoints do not ask for the request, in which that is noted."""
+    app = FastAPI()
+    guard = protect(registry, "payments")
+
+    @app.get("/async")
+    @guard
+    async def asynchronous(q: str = "") -> str:
+        return q
+
+    @app.get("/sync")
+    @guard
+    def synchronous(q: str = "", **more: Any) -> str:
+        return q
+
+    @app.get("/connection")
+    @guard
+    async def connected(asked_for: HTTPConnection) -> str:
+        return asked_for.url.path
+
+    @app.websocket("/websocket")
+    @guard
+    async def chat(q: str = "") -> None: ...
+
+    app.add_middleware(BreakerMiddleware, registry=registry, key=lambda scope: "around")
+    client = TestClient(app)
+    if kind == "connection":
+        assert client.get("/connection").json() == "/connection"
+        registry["around"].reset()
+    open_breaker(registry["payments"])
+
+    if kind == "websocket":
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/websocket"):
+            raise AssertionError("it was accepted")
+    else:
+        assert client.get(f"/{kind}?more=1").status_code == 503
+
+    metrics = registry["around"].metrics()
+    assert (metrics.ignored, metrics.failures) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_protected_generator_is_watched_to_its_end(
+    registry: Registry, clock: ManualClock, kind: str, breaks: bool
+) -> None:
+    if not streams_generators():
+        pytest.skip("FastAPI streams no generators yet")
+
+    def work(first: bool) -> int:
+        clock.advance(2.0 if first else 100.0)
+        if breaks and not first:
+            raise RuntimeError("broke off")
+        return 1
+
+    async def items() -> AsyncIterable[int]:
+        yield work(True)
+        in_flight.append(registry["items"].metrics().in_flight)
+        yield work(False)
+
+    def items_sync() -> Iterable[int]:
+        yield work(True)
+        in_flight.append(registry["items"].metrics().in_flight)
+        yield work(False)
+
+    in_flight: list[int] = []
+    app = FastAPI()
+    app.get("/")(protect(registry, "items")(items if kind == "async" else items_sync))
+
+    with contextlib.suppress(RuntimeError):
+        TestClient(app).get("/")
+
+    metrics = registry["items"].metrics()
+    assert in_flight == [1]
+    assert (metrics.calls, metrics.failures, metrics.in_flight) == (1, int(breaks), 0)
+    assert breaks or metrics.mean == pytest.approx(2.0)
+
+
+def streams_generators() -> bool:
+    async def items() -> AsyncIterable[int]:
+        yield 1
+
+    app = FastAPI()
+    try:
+        app.get("/")(items)
+    except FastAPIError:
+        return False
+    return TestClient(app).get("/").text == "1\n"
+
+
+def test_a_protected_generator_that_is_refused_answers_503(registry: Registry) -> None:
+    app = FastAPI()
+
+    @app.get("/", response_model=None)
+    @protect(registry, "items")
+    async def items() -> AsyncIterable[int]:
+        yield 1
+
+    open_breaker(registry["items"])
+
+    assert TestClient(app).get("/").status_code == 503
+
+
 # Dependencies
+
+
+def test_of_a_websocket_a_dependency_sees_the_handshake(
+    registry: Registry, clock: ManualClock
+) -> None:
+    app = FastAPI()
+
+    @app.websocket("/", dependencies=[Depends(dependency(registry, "chat"))])
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        clock.advance(3600.0)
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
+    with (
+        contextlib.suppress(WebSocketDisconnect),
+        TestClient(app).websocket_connect("/") as session,
+    ):
+        session.send_text("a")
+        assert session.receive_text() == "a"
+
+    metrics = registry["chat"].metrics()
+    assert (metrics.calls, metrics.successes, metrics.mean) == (1, 1, 0.0)
+
+
+def test_a_client_that_goes_away_has_no_vote_in_a_dependency(registry: Registry) -> None:
+    app = FastAPI()
+
+    @app.get("/", dependencies=[Depends(dependency(registry, "payments"))])
+    async def gone() -> None:
+        raise ClientDisconnect
+
+    TestClient(app, raise_server_exceptions=False).get("/")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.calls, metrics.cancelled) == (1, 1)
 
 
 def with_dependency(registry: Registry, key: str | None, outside: bool = False) -> TestClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from starlette.endpoints import HTTPEndpoint
-from starlette.exceptions import HTTPException
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -27,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from tests.scopes import scope_of
 
-from recloser import BreakerOpenError, Registry, State
+from recloser import BreakerOpenError, Metrics, Registry, State
 from recloser.testing import ManualClock, open_breaker
 from recloser_adapters.starlette import (
     UNMATCHED,
@@ -731,6 +732,174 @@ def test_a_stream_is_as_slow_as_its_headers(
     assert (metrics.successes, metrics.mean) == (1, 0.0)
 
 
+GONE = {
+    "request": ClientDisconnect(),
+    "websocket": WebSocketDisconnect(1006),
+    "group": ExceptionGroup("both", [ClientDisconnect(), WebSocketDisconnect(1000)]),
+}
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_a_client_that_goes_away_has_no_vote(registry: Registry, kind: int, how: str) -> None:
+    def work() -> Response:
+        raise GONE[how]
+
+    serve(both_kinds(work)[kind], registry).get("/1")
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.calls, metrics.cancelled, metrics.in_flight) == (1, 1, 0)
+
+
+def test_an_error_beside_a_client_that_goes_away_is_a_failure(registry: Registry) -> None:
+    def work() -> Response:
+        raise ExceptionGroup("both", [ClientDisconnect(), RuntimeError("out of order")])
+
+    serve(both_kinds(work)[0], registry).get("/1")
+
+    assert registry["payments"].metrics().failures == 1
+
+
+def test_an_upstreams_status_that_leaves_an_endpoint_is_its_own_failure(
+    registry: Registry, kind: int
+) -> None:
+    """A client's error for a 404 that nobody handles is a 500 to whoever asked us."""
+
+    class StatusError(Exception):
+        status_code = 404
+
+    def work() -> Response:
+        raise StatusError
+
+    assert serve(both_kinds(work)[kind], registry).get("/1").status_code == 500
+
+    assert registry["payments"].metrics().failures == 1
+
+
+def converse(app: Any, *said: str) -> list[Any]:
+    """Open a WebSocket, say something and leave; what was sent to the client.
+
+    By hand, because the test clients of older versions wait for ever on an app that says nothing.
+    """
+    received: list[Any] = [
+        {"type": "websocket.connect"},
+        *({"type": "websocket.receive", "text": text} for text in said),
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return received.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    extensions: dict[str, Any] = {"websocket.http.response": {}}
+    scope = {**scope_of("/"), "type": "websocket", "extensions": extensions, "subprotocols": []}
+    with contextlib.suppress(Exception):
+        asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def conversing(registry: Registry, endpoint: Any) -> Any:
+    return Starlette(routes=[WebSocketRoute("/", protect(registry, "chat")(endpoint))])
+
+
+def test_of_a_protected_websocket_the_handshake_is_the_call(
+    registry: Registry, clock: ManualClock
+) -> None:
+    during: list[Metrics] = []
+
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        during.append(registry["chat"].metrics())
+        clock.advance(3600.0)
+        assert "send" not in vars(websocket)
+        while True:
+            await websocket.send_text(await websocket.receive_text())
+
+    sent = converse(conversing(registry, echo), "a", "b")
+
+    metrics = registry["chat"].metrics()
+    assert [message.get("text") for message in sent] == [None, "a", "b"]
+    assert (during[0].successes, during[0].in_flight) == (1, 0)
+    assert (metrics.calls, metrics.successes, metrics.mean) == (1, 1, 0.0)
+
+
+async def raising(error: Exception) -> None:
+    raise error
+
+
+HANDSHAKES: dict[str, tuple[Callable[[WebSocket], Any], str]] = {
+    "closed": (lambda websocket: websocket.close(), "ignored"),
+    "denied by 503": (lambda ws: ws.send_denial_response(Response(status_code=503)), "failures"),
+    "denied by 403": (lambda ws: ws.send_denial_response(Response(status_code=403)), "ignored"),
+    "left as it is": (lambda websocket: asyncio.sleep(0), "cancelled"),
+    "policy": (lambda websocket: raising(WebSocketException(1008)), "ignored"),
+    "internal error": (lambda websocket: raising(WebSocketException(1011)), "failures"),
+    "HTTP error": (lambda websocket: raising(HTTPException(503)), "failures"),
+    "client gone": (lambda websocket: raising(WebSocketDisconnect(1000)), "cancelled"),
+    "error": (lambda websocket: raising(RuntimeError("out of order")), "failures"),
+}
+
+
+@pytest.mark.parametrize("how", HANDSHAKES)
+def test_a_protected_handshake_that_fails_counts_by_how(registry: Registry, how: str) -> None:
+    ends, count = HANDSHAKES[how]
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await ends(websocket)
+
+    converse(conversing(registry, endpoint))
+
+    metrics = registry["chat"].metrics()
+    assert getattr(metrics, count) == metrics.calls == 1
+    assert metrics.in_flight == 0
+
+
+def test_two_protections_see_one_handshake(registry: Registry) -> None:
+    converse(conversing(registry, protect(registry, "inner")(chat)))
+
+    assert [registry[key].metrics().successes for key in ("chat", "inner")] == [1, 1]
+
+
+def test_a_protected_method_of_an_open_websocket_is_a_call_as_a_whole(
+    registry: Registry, clock: ManualClock
+) -> None:
+    class Echo(WebSocketEndpoint):
+        encoding = "text"
+
+        @protect(registry, "chat")
+        async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+            clock.advance(1.0)
+            await websocket.send_text(data)
+
+    converse(Starlette(routes=[WebSocketRoute("/", Echo)]), "a", "b")
+
+    metrics = registry["chat"].metrics()
+    assert metrics.successes == 2
+    assert metrics.mean == pytest.approx(1.0)
+
+
+def test_a_plain_function_around_a_coroutine_function_is_awaited_to_its_end(
+    registry: Registry,
+) -> None:
+    async def work(fails: bool) -> str:
+        if fails:
+            raise RuntimeError("out of order")
+        return "done"
+
+    @protect(registry, "work")
+    def around(fails: bool) -> Any:
+        return work(fails)
+
+    assert asyncio.run(around(False)) == "done"
+    with pytest.raises(RuntimeError):
+        asyncio.run(around(True))
+
+    metrics = registry["work"].metrics()
+    assert (metrics.successes, metrics.failures) == (1, 1)
+
+
 def test_a_stream_that_nobody_reads_leaves_no_permit_behind(registry: Registry, kind: int) -> None:
     class Unread(StreamingResponse):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -833,8 +1002,12 @@ def copying(inner: Any) -> Any:
 def nested(app: Any, registry: Registry) -> Any:
     """Two breakers around an app, each of which hands it a copy of its scope."""
     for key in ("near", "far"):
-        app = BreakerMiddleware(copying(app), registry, key=lambda scope, key=key: key)
+        app = under(key, copying(app), registry)
     return app
+
+
+def under(key: str, app: Any, registry: Registry) -> Any:
+    return BreakerMiddleware(app, registry, key=lambda scope: key)
 
 
 def is_blameless(registry: Registry, *keys: str) -> bool:
@@ -852,6 +1025,75 @@ def test_no_copy_of_a_scope_hides_a_refused_outbound_call(registry: Registry) ->
     open_breaker(registry["upstream"])
 
     assert TestClient(nested(app, registry)).get("/").status_code == 503
+
+    assert is_blameless(registry, "near", "far")
+
+
+async def answer_503(request: Request, error: Exception) -> Response:
+    """A handler of the user's, which knows nothing of breakers."""
+    return PlainTextResponse("later", 503)
+
+
+@pytest.mark.parametrize("whose", [None, 503, HTTPException, BreakerOpenError])
+@pytest.mark.parametrize("where", ["function", "sync", "method", "sync method"])
+def test_what_protect_refuses_is_held_against_no_breaker_around_it(
+    registry: Registry, where: str, whose: Any
+) -> None:
+    guard = protect(registry, "payments")
+
+    def sync(request: Request) -> Response:
+        return PlainTextResponse("never")
+
+    class Methods(HTTPEndpoint):
+        @guard
+        async def get(self, request: Request) -> Response:
+            return PlainTextResponse("never")
+
+    class SyncMethods(HTTPEndpoint):
+        @guard
+        def get(self, request: Request) -> Response:
+            return PlainTextResponse("never")
+
+    endpoint: Any = {
+        "function": guard(page),
+        "sync": guard(sync),
+        "method": Methods,
+        "sync method": SyncMethods,
+    }[where]
+    app = Starlette(
+        routes=[Route("/", endpoint)],
+        exception_handlers={} if whose is None else {whose: answer_503},
+    )
+    open_breaker(registry["payments"])
+
+    assert TestClient(nested(app, registry)).get("/").status_code == 503
+
+    assert is_blameless(registry, "near", "far")
+
+
+def test_an_outbound_refusal_that_leaves_a_protected_endpoint_is_held_against_no_breaker(
+    registry: Registry,
+) -> None:
+    endpoint = protect(registry, "payments")(outbound(registry))
+    app = Starlette(routes=[Route("/", endpoint)])
+    open_breaker(registry["upstream"])
+    client = TestClient(nested(app, registry), raise_server_exceptions=False)
+
+    assert client.get("/").status_code == 500
+
+    assert is_blameless(registry, "near", "far", "payments")
+
+
+def test_what_protect_refuses_to_a_websocket_is_held_against_no_breaker(
+    registry: Registry,
+) -> None:
+    app = Starlette(routes=[WebSocketRoute("/", protect(registry, "payments")(chat))])
+    open_breaker(registry["payments"])
+
+    sent = converse(nested(app, registry))
+
+    # Older versions answer no HTTP error of a WebSocket, and leave it to the server.
+    assert "websocket.accept" not in [message["type"] for message in sent]
 
     assert is_blameless(registry, "near", "far")
 
