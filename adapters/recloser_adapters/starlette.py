@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Reason, Registry, State
-from recloser.asgi import DEFAULT_EXEMPT, PERMIT, Refusal, note_refusal
+from recloser.asgi import DEFAULT_EXEMPT, PERMIT, Refusal, enabled, note_refusal
 from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
     UNMATCHED,
@@ -135,7 +135,8 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     no vote but for code 1011, internal error, which is a failure.
 
     Not seen: what middleware, dependencies and the framework's own handling (validation, exception
-    handlers) make of the call.
+    handlers) make of the call. With `RECLOSER_ENABLED=0` in the environment the endpoint stays as
+    it is.
 
     Args:
         registry: Where the breaker lives.
@@ -149,6 +150,8 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
         if isinstance(endpoint, type) or not callable(endpoint):
             raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
 
+        if not enabled():
+            return endpoint
         call: Callable[..., Any] = endpoint
 
         @functools.wraps(endpoint)
@@ -180,7 +183,7 @@ def dependency(
     It refuses by `EndpointRefusedError`, and sees what the endpoint raises, as `protect` does, and
     the handshake of a WebSocket. It does not see the status of a response that the endpoint
     *returns*: `JSONResponse(..., 503)` passes for a success. Nor, on FastAPI before 0.118, a body
-    that fails while it streams.
+    that fails while it streams. With `RECLOSER_ENABLED=0` in the environment it does nothing.
 
     Args:
         registry: Where the breaker lives.
@@ -188,11 +191,14 @@ def dependency(
             middleware guards already.
     """
     keys = RouteKeys()
+    is_off = not enabled()
 
     async def guard(connection: HTTPConnection) -> AsyncGenerator[None]:
         scope = connection.scope
         name = key
-        if name is None and PERMIT not in scope:
+        if is_off:
+            name = UNMATCHED
+        elif name is None and PERMIT not in scope:
             try:
                 name = keys(scope)
             except Exception as error:

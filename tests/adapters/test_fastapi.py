@@ -499,6 +499,16 @@ def test_a_dependency_refuses_while_open_and_the_route_is_not_blamed(registry: R
     assert registry["GET /x/return/{status}"].state is State.CLOSED
 
 
+def test_a_dependency_does_nothing_where_the_environment_turns_breakers_off(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECLOSER_ENABLED", "0")
+    client = with_dependency(registry, "payments")
+    open_breaker(registry["payments"])
+
+    assert client.get("/x/return/200").status_code == 200
+
+
 def test_a_dependency_without_a_key_takes_that_of_the_route(registry: Registry) -> None:
     with_dependency(registry, None).get("/x/return/200")
 

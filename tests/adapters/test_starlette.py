@@ -927,6 +927,16 @@ def test_a_protected_endpoint_counts_for_its_breaker_and_not_for_its_route(
     assert [(each.key, each.metrics().calls) for each in registry] == [("payments", 1)]
 
 
+def test_nothing_is_protected_where_the_environment_turns_breakers_off(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECLOSER_ENABLED", "0")
+    client = serve(page, registry)
+    open_breaker(registry["payments"])
+
+    assert client.get("/1").text == "page"
+
+
 def test_a_handler_for_the_error_answers_in_place_of_the_frameworks(registry: Registry) -> None:
     async def handler(request: Request, error: Exception) -> Response:
         assert isinstance(error, EndpointRefusedError)
