@@ -10,97 +10,40 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.staticfiles import StaticFiles
 
-from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
+from recloser_adapters._routing import MISSING, marked_key
 
 _DEEPEST_WRAPPING: Final = 64
 
 
-class RouteKeys:
-    """Resolve ASGI scopes to breaker keys: method and route template, such as `GET /items/{id}`.
-
-    Follows Mount, Host, included routers and FastAPI's router tree. A request that no route
-    answers (404, 405, a redirect to the other slash) gets `<unmatched>`; one for a static
-    files mount or for an endpoint marked by `exempt` gets `None`. What was once resolved is one
-    lookup in a bounded memory, however many routes there are; the rest goes by an index over the
-    literal beginnings of the paths, so only routes that can match are asked.
-
-    Args:
-        app: The application whose routes to read, middleware round it included. Where none are
-            found, they are taken from `scope["app"]`.
-        routes: The routes themselves, instead of `app`.
-        prefix: Goes before every template. An app that is mounted and has its own middleware
-            does not know where it hangs; give each its prefix when two share a registry.
-    """
-
-    def __init__(
-        self, app: Any = None, *, routes: Sequence[Any] | None = None, prefix: str = ""
-    ) -> None:
-        self._routes = find_routes(app) if routes is None else routes
-        self._prefix = prefix
-        self._cache = KeyCache()
-        self._index: RouteIndex | None = None
-        self._by_host = False
-
-    def __call__(self, scope: Mapping[str, Any]) -> str | None:
-        """Resolve a scope to its key, or to `None` when nothing shall guard it.
-
-        Raises:
-            LookupError: No routes were found, neither in the app nor in the scope.
-        """
-        index = self._index
-        if index is None or len(index.routes) != index.count:
-            index = self._read(scope)
-        host = _host(scope) if self._by_host else None
-        # A WebSocket may carry a method, too: HTTP/2 opens it with CONNECT.
-        kind = scope["method"] if scope["type"] == "http" else scope["type"]
-        request = (kind, scope["path"], scope.get("root_path"), host)
-        key = self._cache.newer.get(request, MISSING)
-        if key is MISSING:
-            key = self._cache.recall(request)
-            if key is MISSING:
-                key = self._search(index, scope, request)
-        return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
-
-    def clear(self) -> None:
-        """Forget every resolved request. Needed only when routes below the top level change."""
-        self._index = None
-        self._cache.clear()
-
-    def _read(self, scope: Mapping[str, Any]) -> RouteIndex:
-        if self._routes is None:
-            self._routes = find_routes(scope.get("app"))
-        if self._routes is None:
-            raise LookupError("no routes found in this app: pass routes=, or key=")
-        self._cache.clear()
-        self._index = index = RouteIndex(self._routes, self._prefix)
-        return index
-
-    def _search(
-        self, index: RouteIndex, scope: Mapping[str, Any], request: tuple[str | None, ...]
-    ) -> str | None:
-        search = Search()
-        # A copy: FastAPI's matching leaves notes in the scope it is given.
-        route = index.find(dict(scope), search)
-        if route is None:
-            # Not remembered: scanners ask for ever new paths, and routes may still be added.
-            return UNMATCHED
-        key: Any = marked_key(route.endpoint)
-        if key is MISSING:
-            key = route_key("WS" if scope["type"] == "websocket" else scope["method"], route.name)
-        if search.by_host and not self._by_host:
-            # From the next request on the host is a part of what is remembered.
-            self._by_host = True
-        elif search.repeatable:
-            self._cache.put(request, key)
-        return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
-
-
 @dataclass(slots=True)
 class Search:
-    """What a search looked at besides method and path."""
+    """What a search looked at besides method and path, and what it passed.
+
+    Attributes:
+        by_host: Whether the host had a say.
+        repeatable: Whether it will end the same next time.
+        index: The index where it began.
+        passed: The endpoints of all mounts and routes that matched.
+        root: The root path behind the last mount of them.
+    """
 
     by_host: bool = False
     repeatable: bool = True
+    index: RouteIndex | None = None
+    passed: list[object] = field(default_factory=list[object])
+    root: str = ""
+
+    def led_to(self, scope: Mapping[str, Any], *, hides: bool) -> bool:
+        """Whether it passed where a request that was routed already has come.
+
+        Args:
+            scope: Of the request.
+            hides: Whether the search ended at a mount that hides what is in it.
+        """
+        reached = scope.get("endpoint")
+        if reached is None or any(each is reached for each in self.passed):
+            return True
+        return hides and f"{scope.get('root_path', '')}/".startswith(f"{self.root}/")
 
 
 @dataclass(slots=True)
@@ -142,11 +85,12 @@ class RouteIndex:
     asked twice per request, so it is asked only where the library's finds nothing.
     """
 
-    __slots__ = ("_depth", "_overridden", "_prefix", "_root", "count", "routes")
+    __slots__ = ("_depth", "_included", "_overridden", "_prefix", "_root", "count", "routes")
 
     def __init__(self, routes: Sequence[Any], prefix: str = "") -> None:
         self.routes = routes
         self.count = len(routes)
+        self._included = [(inner, len(inner)) for inner in _included(routes)]
         self._prefix = prefix
         self._root = _Node()
         self._depth = 0
@@ -156,11 +100,20 @@ class RouteIndex:
 
     @property
     def outdated(self) -> bool:
-        """Whether routes came or went since the index was made."""
-        return len(self.routes) != self.count
+        """Whether routes came or went since the index was made, those of included routers too."""
+        if len(self.routes) != self.count:
+            return True
+        included = self._included
+        return bool(included) and any(len(inner) != count for inner, count in included)
 
     def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         """Find the route that will answer, as the router will: the first full match wins."""
+        search.index = search.index or self
+        search.passed = []
+        search.root = scope.get("root_path", "")
+        return self._find(scope, search)
+
+    def _find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         for entry in self._candidates(_route_path(scope)):
             if isinstance(entry.route, Host):
                 search.by_host = True
@@ -177,11 +130,13 @@ class RouteIndex:
 
     @staticmethod
     def _enter(entry: RouteEntry, scope: dict[str, Any], search: Search) -> RouteEntry | None:
+        search.passed.append(scope.get("endpoint"))
+        search.root = scope.get("root_path", "")
         if entry.routes is None:
             return entry
         if entry.inside is None or entry.inside.outdated:
             entry.inside = RouteIndex(entry.routes, entry.name)
-        return entry.inside.find(scope, search)
+        return entry.inside._find(scope, search)
 
     def _candidates(self, path: str) -> list[RouteEntry]:
         node = self._root
@@ -256,6 +211,15 @@ def _flat(routes: Sequence[Any]) -> Iterator[Any]:
             yield route
 
 
+def _included(routes: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The routes of all routers that FastAPI >= 0.137 keeps as nodes among these."""
+    for route in routes:
+        inner: Any = getattr(getattr(route, "original_router", None), "routes", None)
+        if inner is not None:
+            yield inner
+            yield from _included(inner)
+
+
 def _matching(route: Any) -> tuple[Any, bool]:
     """The library's way to match a route, None if it has none; and whether it is overridden."""
     overridden = False
@@ -292,10 +256,3 @@ def _route_path(scope: Mapping[str, Any]) -> str:
     inside = path[len(root) :] if root and path.startswith(root) else path
     # "/shop" is no prefix of "/shopping".
     return inside if inside == "" or inside[0] == "/" else path
-
-
-def _host(scope: Mapping[str, Any]) -> str:
-    for name, value in scope["headers"]:
-        if name == b"host":
-            return str(value, "latin-1").lower()
-    return ""

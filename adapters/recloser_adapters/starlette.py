@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 from starlette.websockets import WebSocket
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Reason, Registry, State
@@ -35,7 +35,8 @@ from recloser_adapters._starlette_calls import (
     connection_of,
     signature_with_connection,
 )
-from recloser_adapters._starlette_routes import RouteKeys
+from recloser_adapters._starlette_keys import RouteKeys
+from recloser_adapters._starlette_routes import Search
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -187,8 +188,8 @@ def dependency(
 
     Args:
         registry: Where the breaker lives.
-        key: Its key; by default that of the route. In that case it leaves requests alone that a
-            middleware guards already.
+        key: Its key; by default that of the route, the same that a middleware gives it. In that
+            case it leaves requests alone that the innermost breaker around guards by that key.
     """
     keys = RouteKeys()
     is_off = not enabled()
@@ -196,20 +197,28 @@ def dependency(
     async def guard(connection: HTTPConnection) -> AsyncGenerator[None]:
         scope = connection.scope
         name = key
-        if is_off:
-            name = UNMATCHED
-        elif name is None and PERMIT not in scope:
+        if name is None and not is_off:
             try:
-                name = keys(scope)
+                name = _own_key(keys, scope)
             except Exception as error:
                 registry.fault("key", error)
-        if name is None or name == UNMATCHED:
+        if name is None or is_off:
             yield
             return
         with EndpointCall(_acquire(registry, name, connection), connection):
             yield
 
     return guard
+
+
+def _own_key(keys: RouteKeys, scope: Scope) -> str | None:
+    """The key of the route that a dependency serves, None where it is guarded by that already."""
+    # Without a memory: by one path one Depends may be reached through several applications.
+    key = keys.resolve(scope, Search())
+    if key == UNMATCHED:
+        raise LookupError("no route found for an endpoint that was reached: give dependency a key")
+    around: Permit | None = scope.get(PERMIT)
+    return None if around is not None and around.breaker.key == key else key
 
 
 async def refuse(connection: HTTPConnection, error: Exception) -> Any:

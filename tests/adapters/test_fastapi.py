@@ -525,6 +525,111 @@ def test_a_dependency_without_a_key_leaves_guarded_requests_alone(registry: Regi
     ]
 
 
+def shared(registry: Registry) -> FastAPI:
+    """One dependency in an app, in one mounted in it, and on a router mounted and included."""
+    guard = Depends(dependency(registry))
+    app, inner = FastAPI(), FastAPI(dependencies=[guard])
+    router = APIRouter(dependencies=[guard])
+    app.add_api_route("/x/{id}", page, dependencies=[guard])
+    inner.add_api_route("/x/{id}", page)
+    router.add_api_route("/x/{id}", page)
+    inner.include_router(router, prefix="/again")
+    app.mount("/{version}/inner", inner)
+    app.mount("/mounted", router)
+    app.include_router(router, prefix="/included")
+    return app
+
+
+SHARED = {
+    "/x/1": "GET /x/{id}",
+    "/v1/inner/x/1": "GET /{version}/inner/x/{id}",
+    "/v1/inner/again/x/1": "GET /{version}/inner/again/x/{id}",
+    "/mounted/x/1": "GET /mounted/x/{id}",
+    "/included/x/1": "GET /included/x/{id}",
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_shared_dependency_takes_the_key_that_a_middleware_gives(
+    registry: Registry, order: int
+) -> None:
+    app = shared(registry)
+    paths = list(SHARED)[::order]
+    client = TestClient(app)
+
+    for path in paths + paths:
+        assert client.get(path).status_code == 200
+
+    assert [(each.key, each.metrics().calls) for each in registry] == [
+        (SHARED[path], 2) for path in paths
+    ]
+    assert [RouteKeys(app)(scope_of(path)) for path in paths] == [SHARED[path] for path in paths]
+
+
+def test_a_shared_dependency_tells_two_applications_apart(registry: Registry) -> None:
+    guard = Depends(dependency(registry))
+    for template in ("/{one}", "/{other}"):
+        app = FastAPI(dependencies=[guard])
+        app.add_api_route(template, page)
+        assert TestClient(app).get("/same").status_code == 200
+
+    assert [breaker.key for breaker in registry] == ["GET /{one}", "GET /{other}"]
+
+
+def test_a_dependency_in_an_app_with_one_breaker_guards_its_route_all_the_same(
+    registry: Registry,
+) -> None:
+    app = FastAPI()
+    app.add_api_route("/x", page, dependencies=[Depends(dependency(registry))])
+    app.add_middleware(BreakerMiddleware, registry=registry, key=lambda scope: "app")
+
+    TestClient(app).get("/x")
+
+    assert [breaker.key for breaker in registry] == ["app", "GET /x"]
+
+
+def test_a_dependency_where_paths_are_rewritten_takes_the_template_of_its_app(
+    registry: Registry,
+) -> None:
+    inner = FastAPI(dependencies=[Depends(dependency(registry))])
+    inner.add_api_route("/x/{id}", page)
+
+    app = FastAPI()
+    app.add_api_route("/x/{other}", plain)
+    app.mount("/inner", Stripping(inner))
+
+    assert TestClient(app).get("/inner/x/1").status_code == 200
+
+    assert [breaker.key for breaker in registry] == ["GET /x/{id}"]
+
+
+class Stripping:
+    """Hides the mount of an application from it."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self.hidden = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.hidden({**scope, "path": "/x/1", "root_path": ""}, receive, send)
+
+
+def test_a_route_that_is_added_to_an_included_router_later_is_guarded(registry: Registry) -> None:
+    inner, outer, app = APIRouter(), APIRouter(), FastAPI()
+    inner.add_api_route("/early", page)
+    outer.include_router(inner, prefix="/inner")
+    app.include_router(outer, prefix="/outer")
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    client = TestClient(app)
+    assert client.get("/outer/inner/early").status_code == 200
+
+    inner.add_api_route("/late", page)
+    is_served = client.get("/outer/inner/late").status_code == 200
+
+    # Before 0.137, what was included was copied.
+    keys = ["GET /outer/inner/early", *["GET /outer/inner/late"] * is_served]
+    assert [breaker.key for breaker in registry] == keys
+
+
 def test_the_handler_for_refused_outbound_calls_works_in_fastapi(registry: Registry) -> None:
     app = FastAPI()
     app.add_middleware(BreakerMiddleware, registry=registry)

@@ -527,7 +527,88 @@ def test_a_middleware_on_a_route_a_mount_and_a_router_knows_its_templates(
         assert client.get(path).status_code == 200
 
     keys = sorted(breaker.key for breaker in registry.breakers())
-    assert keys == ["GET /m/{id}", "GET /r/{id}", "GET /route/{id}"]
+    assert keys == ["GET /mount/m/{id}", "GET /route/{id}", "GET /router/r/{id}"]
+
+
+@pytest.mark.parametrize("where", ["route", "mount", "router", "app", "wrapped app"])
+def test_a_middleware_further_in_gives_a_route_no_other_ones_key(
+    registry: Registry, where: str
+) -> None:
+    mine = [Middleware(BreakerMiddleware, registry=registry)]
+    on_route = mine if where == "route" else []
+    table = [Route("/x/{id}", broken, middleware=on_route)]
+    inner: Any = {
+        "route": lambda: Mount("/{shop}/sub", routes=table),
+        "mount": lambda: Mount("/{shop}/sub", routes=table, middleware=mine),
+        "router": lambda: Mount("/{shop}/sub", Router(table, middleware=mine)),
+        "app": lambda: Mount("/{shop}/sub", Starlette(routes=table, middleware=mine)),
+        "wrapped app": lambda: Mount(
+            "/{shop}/sub", BreakerMiddleware(Starlette(routes=table), registry)
+        ),
+    }[where]()
+    app = Starlette(routes=[Route("/x/{other}", page), inner])
+
+    statuses = [TestClient(app).get("/7/sub/x/1").status_code for _ in range(20)]
+
+    assert (statuses[0], statuses[-1]) == (500, 503)
+    assert [breaker.key for breaker in registry.breakers()] == ["GET /{shop}/sub/x/{id}"]
+    assert TestClient(app).get("/7/sub/none").status_code == 404
+    assert registry.faults == 0
+
+
+class Hiding:
+    """Hides an application, and its mount from it."""
+
+    def __init__(self, app: Any, strip: str = "") -> None:
+        self.hidden = app
+        self.strip = strip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.strip:
+            path = scope["path"].removeprefix(self.strip)
+            scope = {**scope, "path": path, "root_path": ""}
+        await self.hidden(scope, receive, send)
+
+
+def test_an_app_that_is_hidden_in_a_mount_keeps_its_templates(registry: Registry) -> None:
+    inner = Starlette(routes=[Route("/x/{id}", page), Route("/y", page)])
+    hidden = Hiding(BreakerMiddleware(inner, registry))
+    app = Starlette(routes=[Route("/x/{other}", broken), Mount("/sub", hidden)])
+    client = TestClient(app)
+
+    for path in ("/sub/x/1", "/sub/y"):
+        assert client.get(path).status_code == 200
+
+    keys = [breaker.key for breaker in registry.breakers()]
+    assert keys == ["GET /sub/x/{id}", "GET /sub/y"]
+
+
+def test_an_app_whose_paths_are_rewritten_keeps_its_templates(registry: Registry) -> None:
+    inner = Starlette(routes=[Route("/x/{id}", page)])
+    hidden = Hiding(BreakerMiddleware(inner, registry), strip="/sub")
+    app = Starlette(routes=[Route("/x/{other}", broken), Mount("/sub", hidden)])
+
+    assert TestClient(app).get("/sub/x/1").status_code == 200
+
+    assert [breaker.key for breaker in registry.breakers()] == ["GET /x/{id}"]
+
+
+def test_a_route_that_cannot_be_told_runs_unguarded_and_says_so(registry: Registry) -> None:
+    mine = [Middleware(BreakerMiddleware, registry=registry)]
+    hidden = Hiding(Router([Route("/x/{id}", page, middleware=mine)]), strip="/sub")
+    app = Starlette(routes=[Route("/x/{other}", broken), Mount("/sub", hidden)])
+
+    assert TestClient(app).get("/sub/x/1").status_code == 200
+
+    assert (registry.breakers(), registry.faults) == ([], 1)
+
+
+def test_an_exempt_mount_is_so_for_a_middleware_inside_it(registry: Registry) -> None:
+    hidden = exempt(Hiding(BreakerMiddleware(Starlette(routes=[Route("/x", page)]), registry)))
+
+    assert TestClient(Starlette(routes=[Mount("/sub", hidden)])).get("/sub/x").text == "page"
+
+    assert registry.breakers() == []
 
 
 def test_an_app_inside_an_unknown_wrapper_is_found_through_the_scope(registry: Registry) -> None:
@@ -603,6 +684,18 @@ def test_exempt_and_keyed_endpoints_are_so_in_whatever_form_they_come() -> None:
     class Exempt(HTTPEndpoint):
         pass
 
+    class Methodical(HTTPEndpoint):
+        @exempt
+        async def get(self, request: Request) -> Response:
+            return await page(request)
+
+        @keyed("payments")
+        async def post(self, request: Request) -> Response:
+            return await page(request)
+
+        async def put(self, request: Request) -> Response:
+            return await page(request)
+
     class Methods:
         @exempt
         async def hidden(self, request: Request) -> Response:
@@ -615,6 +708,7 @@ def test_exempt_and_keyed_endpoints_are_so_in_whatever_form_they_come() -> None:
         routes=[
             Route("/function", exempt(plain)),
             Route("/class", exempt(Exempt)),
+            Route("/methodical", Methodical),
             Route("/partial", exempt(partial(page))),
             Route("/method", Methods().hidden),
             Route("/keyed/{id}", keyed("payments")(partial(page))),
@@ -625,6 +719,8 @@ def test_exempt_and_keyed_endpoints_are_so_in_whatever_form_they_come() -> None:
     exempted = ["/function", "/class", "/partial", "/method", "/mounted/inside", "/mounted/none"]
     assert [keys(scope_of(path)) for path in exempted] == [None] * len(exempted)
     assert keys(scope_of("/keyed/1")) == "payments"
+    by_method = [keys(scope_of("/methodical", method)) for method in ("GET", "HEAD", "POST", "PUT")]
+    assert by_method == [None, None, "payments", "PUT /methodical"]
 
 
 @pytest.mark.parametrize("key", ["", 7, None])
@@ -775,7 +871,7 @@ def test_an_upstreams_status_that_leaves_an_endpoint_is_its_own_failure(
     assert registry["payments"].metrics().failures == 1
 
 
-def converse(app: Any, *said: str) -> list[Any]:
+def converse(app: Any, *said: str, path: str = "/") -> list[Any]:
     """Open a WebSocket, say something and leave; what was sent to the client.
 
     By hand, because the test clients of older versions wait for ever on an app that says nothing.
@@ -794,7 +890,7 @@ def converse(app: Any, *said: str) -> list[Any]:
         sent.append(message)
 
     extensions: dict[str, Any] = {"websocket.http.response": {}}
-    scope = {**scope_of("/"), "type": "websocket", "extensions": extensions, "subprotocols": []}
+    scope = {**scope_of(path), "type": "websocket", "extensions": extensions, "subprotocols": []}
     with contextlib.suppress(Exception):
         asyncio.run(app(scope, receive, send))
     return sent
@@ -961,8 +1057,18 @@ def test_a_method_of_a_class_based_endpoint_is_protected(registry: Registry) -> 
         async def get(self, request: Request) -> Response:
             return PlainTextResponse("paid")
 
-    client = TestClient(Starlette(routes=[Route("/", Payments)]))
-    assert client.get("/").text == "paid"
+    class Chat(WebSocketEndpoint):
+        @protect(registry, "chat")
+        async def on_connect(self, websocket: WebSocket) -> None:
+            await websocket.close()
+
+    app = Starlette(routes=[Route("/", Payments), WebSocketRoute("/chat", Chat)])
+    app.add_middleware(BreakerMiddleware, registry=registry)
+    client = TestClient(app)
+    assert [client.get("/").text, client.head("/").status_code] == ["paid", 200]
+    converse(app, path="/chat")
+    # Not by its route's breaker as well.
+    assert [breaker.key for breaker in registry.breakers()] == ["payments", "chat"]
     open_breaker(registry["payments"])
 
     assert client.get("/").status_code == 503

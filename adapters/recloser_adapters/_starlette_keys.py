@@ -1,0 +1,171 @@
+"""Which key a request gets, wherever in a Starlette or FastAPI application that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from starlette.routing import Host, Mount
+
+from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
+from recloser_adapters._starlette_routes import RouteEntry, RouteIndex, Search, find_routes
+
+_MOST_INDEXES: Final = 16  # a process has one application, and its tests have many
+
+
+class RouteKeys:
+    """Resolve ASGI scopes to breaker keys: method and route template, such as `GET /items/{id}`.
+
+    Follows Mount, Host, included routers and FastAPI's router tree. A request that no route
+    answers (404, 405, a redirect to the other slash) gets `<unmatched>`; one for a static
+    files mount or for an endpoint marked by `exempt` gets `None`. Of a class-based endpoint the
+    method's mark counts before the class's.
+
+    A route has one key, wherever it is asked for. Below the outermost router, which is to say on a
+    Mount, a Router, a Route or in a mounted application, the templates begin at that router. Only
+    where something between hides its mounts or rewrites paths they begin at `app`.
+
+    What was once resolved is one lookup in a bounded memory, however many routes there are; the
+    rest goes by an index over the literal beginnings of the paths, so only routes that can match
+    are asked.
+
+    Args:
+        app: The application whose routes to read, middleware round it included. Where none are
+            found, they are taken from `scope["app"]`.
+        routes: The routes themselves, wherever they hang, instead of `app`.
+        prefix: Goes before every template of `app` or `routes`, wherever they hang.
+    """
+
+    def __init__(
+        self, app: Any = None, *, routes: Sequence[Any] | None = None, prefix: str = ""
+    ) -> None:
+        self._routes = find_routes(app) if routes is None else routes
+        self._prefix = prefix
+        self._is_told = routes is not None or bool(prefix)
+        self._cache = KeyCache()
+        self._index: RouteIndex | None = None
+        self._indexes: dict[int, RouteIndex] = {}
+        self._by_host = False
+
+    def __call__(self, scope: Mapping[str, Any]) -> str | None:
+        """Resolve a scope to its key, or to `None` when nothing shall guard it.
+
+        Raises:
+            LookupError: No routes were found, or none of them can be the one.
+        """
+        index = self._index
+        if index is not None and len(index.routes) != index.count:
+            self.clear()
+        host = _host(scope) if self._by_host else None
+        # A WebSocket may carry a method, too: HTTP/2 opens it with CONNECT.
+        kind = scope["method"] if scope["type"] == "http" else scope["type"]
+        request = (kind, scope["path"], scope.get("root_path"), host)
+        key = self._cache.newer.get(request, MISSING)
+        if key is MISSING:
+            key = self._cache.recall(request)
+            if key is MISSING:
+                key = self._search(scope, request)
+        return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
+
+    def clear(self) -> None:
+        """Forget every resolved request.
+
+        Routes that are added or removed are noticed: at the top at once, in mounts and included
+        routers with the first path that was not seen before. This is for a route that is replaced
+        by another: keep the `RouteKeys` that you give to a middleware as `key`, and clear it then.
+        """
+        self._index = None
+        self._indexes.clear()
+        self._cache.clear()
+
+    def resolve(self, scope: Mapping[str, Any], search: Search) -> str | None:
+        """Resolve a scope without the memory, noting what it was looked up by.
+
+        Raises:
+            LookupError: No routes were found, or none of them can be the one.
+        """
+        # Starlette notes the outermost router, and where it was when a Mount changes that.
+        router = None if self._is_told else scope.get("router")
+        outermost = None if router is None else find_routes(router)
+        if outermost is None:
+            return _key(self._find_here(scope, search), scope)
+        # A copy: matching leaves notes in the scope it is given, and heeds FastAPI's.
+        whole = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
+        whole.pop("fastapi", None)
+        entry = self._index_of(outermost, "").find(whole, search)
+        hides = entry is not None and isinstance(entry.route, Mount | Host)
+        if entry is not None and search.led_to(scope, hides=hides):
+            if not hides or self._routes is None or marked_key(entry.endpoint) is not MISSING:
+                return _key(entry, scope)
+            within = self._find_here(scope, search)
+            return _key(within, scope, entry.name.removesuffix("/{path}"))
+        # No route, or something between rewrites paths.
+        within = self._find_here(scope, search)
+        if within is not None and self._routes is None and not search.led_to(scope, hides=False):
+            raise LookupError("it cannot be told which route this is: give it a key")
+        return _key(within, scope)
+
+    def _find_here(self, scope: Mapping[str, Any], search: Search) -> RouteEntry | None:
+        """Find the route among those of the application itself."""
+        routes = find_routes(scope.get("app")) if self._routes is None else self._routes
+        if routes is None:
+            raise LookupError("no routes found in this app: pass routes=, or key=")
+        return self._index_of(routes, self._prefix).find(dict(scope), search)
+
+    def _search(self, scope: Mapping[str, Any], request: tuple[str | None, ...]) -> str | None:
+        search = Search()
+        key = self.resolve(scope, search)
+        if search.index is not self._index:
+            # The routes changed, or it is asked elsewhere.
+            self._cache.clear()
+            self._index = search.index
+        if key == UNMATCHED:
+            # Not remembered: scanners ask for ever new paths, and routes may still be added.
+            return key
+        if search.by_host and not self._by_host:
+            # From the next request on the host is a part of what is remembered.
+            self._by_host = True
+        elif search.repeatable:
+            self._cache.put(request, key)
+        return key
+
+    def _index_of(self, routes: Sequence[Any], prefix: str) -> RouteIndex:
+        # An index keeps its routes alive, so that their id is not given to others.
+        index = self._indexes.get(id(routes))
+        if index is None or index.outdated:
+            if index is not None:
+                self._cache.clear()
+            if len(self._indexes) >= _MOST_INDEXES:
+                self._indexes.clear()
+            index = self._indexes[id(routes)] = RouteIndex(routes, prefix)
+        return index
+
+
+def _key(entry: RouteEntry | None, scope: Mapping[str, Any], prefix: str = "") -> str | None:
+    if entry is None:
+        return UNMATCHED
+    method = "WS" if scope["type"] == "websocket" else scope["method"]
+    key = _marked(entry.endpoint, method)
+    if key is MISSING:
+        key = route_key(method, prefix + entry.name)
+    return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
+
+
+def _marked(endpoint: object, method: str) -> Any:
+    if isinstance(endpoint, type):
+        # It is the method that answers, and that `protect` guards.
+        name = "on_connect" if method == "WS" else method.lower()
+        handler = getattr(endpoint, name, None)
+        if handler is None and method == "HEAD":
+            handler = getattr(endpoint, "get", None)
+        key = marked_key(handler)
+        if key is not MISSING:
+            return key
+    return marked_key(endpoint)
+
+
+def _host(scope: Mapping[str, Any]) -> str:
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return str(value, "latin-1").lower()
+    return ""
