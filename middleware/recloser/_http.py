@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from fnmatch import translate
 from inspect import iscoroutinefunction
@@ -16,6 +17,7 @@ from math import inf
 from typing import Any
 
 from recloser._breaker import AnyPermit, Breaker
+from recloser._errors import BreakerOpenError
 from recloser._events import Mode
 from recloser._outcome import Outcome
 from recloser._permit import NO_TOKEN, LoosePermit, Permit
@@ -359,8 +361,9 @@ class Gate:
         classify = self._classify
         outcome = Outcome.of_status(status) if classify is None else self._ask(classify, status)
         if outcome is Outcome.FAILURE:
-            if request.get(REFUSED):
-                # Another breaker answered: the handler was not even asked.
+            if request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError):
+                # Another breaker answered, and the handler was not even asked; or a refusal inside
+                # is being handled, as frameworks answer what nobody caught.
                 permit.ignore()
             else:
                 permit.failure(f"HTTP {status}")

@@ -1106,6 +1106,19 @@ def test_a_refused_outbound_call_becomes_a_503_that_its_route_is_not_blamed_for(
     assert (metrics.failures, metrics.ignored) == (0, 20)
 
 
+def test_a_refused_outbound_call_that_nobody_catches_is_not_held_against_its_route(
+    registry: Registry, place: Callable[[Starlette, Registry], Any]
+) -> None:
+    """Wrapped round the whole application a breaker sees the 500 before the error."""
+    app = place(Starlette(routes=[Route("/", outbound(registry))]), registry)
+    open_breaker(registry["upstream"])
+    client = TestClient(app, raise_server_exceptions=False)
+
+    assert [client.get("/").status_code for _ in range(20)] == [500] * 20
+
+    assert is_blameless(registry, "GET /")
+
+
 def copying(inner: Any) -> Any:
     """An app that hands a copy of its scope to another."""
 
