@@ -281,7 +281,7 @@ class Breaker:
         if not isinstance(error, WithinDecisionError):
             self._hub.fault("bookkeeping", error)
 
-    def delay(self, permit: Permit, seconds: float, now: float) -> None:
+    def _delay(self, permit: Permit, seconds: float, now: float) -> None:
         """Take a call to have begun later: for so long it waited, until now, for its own caller.
 
         Not for a `LoosePermit`.

@@ -41,6 +41,8 @@ class Permit(CallTimes):
 
     is_loose: ClassVar[bool] = False
     reads_status: ClassVar[bool] = True
+    started: float
+    answered: float
     breaker: Breaker
     _token: int
     _outer: Permit | None
@@ -243,12 +245,13 @@ class LoosePermit(Permit):
     """A permit whose holder may lose it: it is then cancelled by the collector.
 
     `Calls` would keep it alive, so a twin stands there for it. The permits of decorated functions
-    and of the ASGI middleware stand there themselves: they are on no stack but one that ends them.
+    and of the ASGI middleware stand there themselves: the stack that has them ends them.
     """
 
     __slots__ = ()
 
     is_loose = True
+    answered: float
 
     def mark(self) -> None:
         """Take the latency here (the first byte); the verdict still comes at the end."""

@@ -84,8 +84,8 @@ _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 class BreakerMiddleware:
     """Guards an ASGI app: answers 503 at once while a breaker is open.
 
-    A handler may end its call by itself: `permit_of(scope).failure("stale data served")`. Two of these around one app with the same
-    registry and key count a call once.
+    A handler may end its call by itself: `permit_of(scope).failure("stale data served")`. Two of
+    these around one app with the same registry and key count a call once.
 
     Args:
         app: The app.
@@ -289,7 +289,7 @@ class _Exchange(Permit):
             now = self.breaker._clock()
             self.waited += now - self.waits_since
             if self.waited > _MOMENT:
-                self.breaker.delay(self, self.waited, now)
+                self.breaker._delay(self, self.waited, now)
                 self.waited = 0.0
         except Exception as error:
             self.gate.registry.fault("clock", error)

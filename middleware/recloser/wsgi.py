@@ -70,8 +70,8 @@ _WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
 class BreakerMiddleware:
     """Guards a WSGI app: answers 503 at once while a breaker is open.
 
-    A handler may end its call by itself: `permit_of(environ).failure("stale data served")`. Two of these around one app with the same
-    registry and key count a call once.
+    A handler may end its call by itself: `permit_of(environ).failure("stale data served")`. Two of
+    these around one app with the same registry and key count a call once.
 
     Args:
         app: The app.
