@@ -88,8 +88,8 @@ class RouteIndex:
     __slots__ = ("_depth", "_included", "_overridden", "_prefix", "_root", "count", "routes")
 
     def __init__(self, routes: Sequence[Any], prefix: str = "") -> None:
-        self.routes = routes
-        self.count = len(routes)
+        self.routes: Sequence[Any] = routes
+        self.count: int = len(routes)
         self._included = [(inner, len(inner)) for inner in _included(routes)]
         self._prefix = prefix
         self._root = _Node()
