@@ -305,12 +305,8 @@ class Gate:
         self._path = path
         self._root = root
 
-    def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Breaker | None:
-        """Ask for admission of a request by a permit of some kind.
-
-        Returns:
-            The permit to end, or the breaker that refuses, or None for a request to let alone.
-        """
+    def breaker_of(self, request: Request) -> Breaker | None:
+        """The breaker that guards a request, None if none does."""
         where = "exempt"
         try:
             try:
@@ -324,10 +320,22 @@ class Gate:
             if key is None or key == UNMATCHED:
                 return None
             try:
-                breaker = self._breakers[key]
+                return self._breakers[key]
             except KeyError:
-                breaker = self.registry[key]
-            where = "admission"
+                return self.registry[key]
+        except Exception as error:
+            self.registry.fault(where, error)
+            return None
+
+    def admit(
+        self, breaker: Breaker, request: Request, kind: type[AnyPermit]
+    ) -> AnyPermit | Breaker | None:
+        """Ask for admission of a request by a permit of some kind.
+
+        Returns:
+            The permit to end, or the breaker if it refuses, or None for a request to let alone.
+        """
+        try:
             around = request.get(PERMIT)
             if around is not None and _is_within(around, breaker):
                 return None  # the same call, seen a second time
@@ -342,7 +350,7 @@ class Gate:
             if around is not None:
                 _ignore(around)
         except Exception as error:
-            self.registry.fault(where, error)
+            self.registry.fault("admission", error)
             return None
         return breaker
 

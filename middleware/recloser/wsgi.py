@@ -125,7 +125,8 @@ class BreakerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ, RequestPermit)
+        breaker = self._gate.breaker_of(environ)
+        permit = breaker and self._gate.admit(breaker, environ, RequestPermit)
         if permit is None:
             return self.app(environ, start_response)
         if type(permit) is Breaker:
