@@ -17,6 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # One batch runs the candidate so many times and says how many nanoseconds of CPU that took.
 Batch = Callable[[int], int]
@@ -67,6 +71,25 @@ class Timings:
         return statistics.median(one[name] - one[over] for one in self._kept)
 
 
+def unshared(function: F) -> F:
+    """Return a copy of a function with code of its own.
+
+    The interpreter remembers at each call what was called there last (PEP 659). In one process with
+    many candidates it would find something else each time; a server finds its one app.
+    """
+    own = cast("FunctionType", function)
+    return cast(
+        "F",
+        FunctionType(
+            own.__code__.replace(),
+            own.__globals__,
+            own.__name__,
+            own.__defaults__,
+            own.__closure__,
+        ),
+    )
+
+
 def plain(call: Callable[[], object]) -> Batch:
     """Return the batch that calls a function."""
 
@@ -76,7 +99,7 @@ def plain(call: Callable[[], object]) -> Batch:
             call()
         return time.thread_time_ns() - start
 
-    return batch
+    return unshared(batch)
 
 
 def awaited(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -> Batch:
@@ -88,7 +111,8 @@ def awaited(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -> Ba
             await call()
         return time.thread_time_ns() - start
 
-    return lambda times: runner.run(loop(times))
+    own_loop = unshared(loop)
+    return lambda times: runner.run(own_loop(times))
 
 
 def measure(

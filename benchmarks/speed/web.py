@@ -16,7 +16,7 @@ import recloser.wsgi
 from recloser import Registry
 
 from .report import Goal, Section, timed
-from .rounds import Candidate, Effort, Timings, awaited, measure, plain
+from .rounds import Candidate, Effort, Timings, awaited, measure, plain, unshared
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -119,7 +119,7 @@ def requests_to(app: App) -> Callable[[], Awaitable[None]]:
     async def request() -> None:
         await app(dict(SCOPE), receive, send)
 
-    return request
+    return unshared(request)
 
 
 async def _driver() -> None:
@@ -135,17 +135,19 @@ def asgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     """Time a request to a bare two-message ASGI app, through nothing and through middleware."""
 
     def guarded(registry: Registry) -> App:
-        return recloser.asgi.BreakerMiddleware(two_messages, registry, key=_key)
+        return recloser.asgi.BreakerMiddleware(unshared(two_messages), registry, key=_key)
 
     with asyncio.Runner() as runner:
         candidates = [
             Candidate(DRIVER, awaited(runner, _driver)),
-            Candidate(BARE, awaited(runner, requests_to(two_messages))),
-            Candidate(NOOP, awaited(runner, requests_to(NoopAsgi(two_messages)))),
+            Candidate(BARE, awaited(runner, requests_to(unshared(two_messages)))),
+            Candidate(NOOP, awaited(runner, requests_to(NoopAsgi(unshared(two_messages))))),
             Candidate(BREAKER, awaited(runner, requests_to(guarded(Registry())))),
             Candidate(REFUSED, awaited(runner, requests_to(guarded(opened(Registry(), "route"))))),
-            Candidate(LEAST, awaited(runner, requests_to(LeastRefusal(two_messages)))),
-            Candidate(BASE_HTTP, awaited(runner, requests_to(NoopBaseHttp(two_messages)))),
+            Candidate(LEAST, awaited(runner, requests_to(LeastRefusal(unshared(two_messages))))),
+            Candidate(
+                BASE_HTTP, awaited(runner, requests_to(NoopBaseHttp(unshared(two_messages))))
+            ),
         ]
         timings = measure(candidates, effort, tick)
     section = timed("An ASGI request, bare app", timings, over=BARE)
@@ -204,23 +206,23 @@ def wsgi_requests_to(app: Any) -> Callable[[], None]:
         if close is not None:
             close()
 
-    return request
+    return unshared(request)
 
 
 def wsgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     """Time a request to a bare WSGI app, with a list and with a generator for a body."""
 
     def guarded(app: WsgiApp, registry: Registry) -> Any:
-        return recloser.wsgi.BreakerMiddleware(app, registry, key=lambda environ: "route")
+        return recloser.wsgi.BreakerMiddleware(unshared(app), registry, key=lambda environ: "route")
 
     refusing = guarded(_wsgi_app, opened(Registry(), "route"))
     candidates = [
         Candidate(DRIVER, plain(lambda: dict(ENVIRON))),
-        Candidate(BARE, plain(wsgi_requests_to(_wsgi_app))),
-        Candidate(NOOP, plain(wsgi_requests_to(_NoopWsgi(_wsgi_app)))),
+        Candidate(BARE, plain(wsgi_requests_to(unshared(_wsgi_app)))),
+        Candidate(NOOP, plain(wsgi_requests_to(_NoopWsgi(unshared(_wsgi_app))))),
         Candidate(BREAKER, plain(wsgi_requests_to(guarded(_wsgi_app, Registry())))),
         Candidate(REFUSED, plain(wsgi_requests_to(refusing))),
-        Candidate("bare streaming app", plain(wsgi_requests_to(_wsgi_stream))),
+        Candidate("bare streaming app", plain(wsgi_requests_to(unshared(_wsgi_stream)))),
         Candidate(
             "recloser, streaming", plain(wsgi_requests_to(guarded(_wsgi_stream, Registry())))
         ),
