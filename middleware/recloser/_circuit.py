@@ -46,7 +46,7 @@ _REFRESH_WITHIN = 10.0
 # Seconds, and good calls, after which the next call is a decision, so that what ended without one
 # is taken in.
 _CATCH_UP_WITHIN = 0.1
-_CATCH_UP_EVERY = 512
+_CATCH_UP_EVERY = 1024
 # Latencies that the baseline learns each time. Where more calls ended a sample tells as much.
 _SAMPLE = 64
 # Silence is long from this many usual gaps between two calls on.

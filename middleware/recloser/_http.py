@@ -55,6 +55,9 @@ DEFAULT_EXEMPT: tuple[str, ...] = (
 """Not guarded unless `exempt` says otherwise: an orchestrator that is refused its health check
 kills the process, and a preflight or a file says nothing of the handler behind it."""
 
+UNASKED = "<unasked>"
+"""In place of a key: the key function is still to be asked."""
+
 Request = MutableMapping[str, Any]
 KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
@@ -232,6 +235,10 @@ _UNGUARDED.started, _UNGUARDED.answered = 0.0, inf
 _UNGUARDED._token, _UNGUARDED._outer = NO_TOKEN, None
 
 
+def _whole_app(request: Request) -> str:
+    return APP
+
+
 class Gate:
     """Decides about requests: which breaker guards one, whether it may pass, how it ended.
 
@@ -295,7 +302,7 @@ class Gate:
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
         self._breakers = self.registry._breakers
-        self._key = key
+        self._key: KeyFunction = _whole_app if key is None else key
         self._classify = classify
         self.plain = classify is None
         self._exempt = exempt if callable(exempt) else None
@@ -305,18 +312,24 @@ class Gate:
         self._path = path
         self._root = root
 
-    def breaker_of(self, request: Request) -> Breaker | None:
-        """The breaker that guards a request, None if none does."""
+    def breaker_of(self, request: Request, key: str | None = UNASKED) -> Breaker | None:
+        """The breaker that guards a request, None if none does.
+
+        Args:
+            request: The request.
+            key: Its key, for who knows it and that the request is guarded.
+        """
         where = "exempt"
         try:
-            try:
-                is_guarded = request[self._path] in self._guarded[request[self._method]]
-            except KeyError:
-                is_guarded = False
-            if not is_guarded and self._is_exempt(request):
-                return None
-            where = "key"
-            key = APP if self._key is None else self._key(request)
+            if key is UNASKED:
+                try:
+                    is_guarded = request[self._path] in self._guarded[request[self._method]]
+                except KeyError:
+                    is_guarded = False
+                if not is_guarded and self._is_exempt(request):
+                    return None
+                where = "key"
+                key = self._key(request)
             if key is None or key == UNMATCHED:
                 return None
             try:
