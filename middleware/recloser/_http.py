@@ -8,10 +8,8 @@ counted by the registry, and the call passes.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
-from fnmatch import translate
 from inspect import iscoroutinefunction
 from math import inf
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 from recloser._breaker import AnyPermit, Breaker
 from recloser._errors import BreakerOpenError
 from recloser._events import Mode
+from recloser._exempt import Exemptions
 from recloser._outcome import Outcome
 from recloser._permit import NO_TOKEN, LoosePermit, Permit
 from recloser._registry import Registry
@@ -34,27 +33,6 @@ UNMATCHED = "<unmatched>"
 APP = "app"
 """The one key of an app whose routes are not known."""
 
-DEFAULT_EXEMPT: tuple[str, ...] = (
-    "OPTIONS *",
-    "/health",
-    "/health/*",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/ping",
-    "/metrics",
-    "/metrics/",
-    "/static/*",
-    "/favicon.ico",
-    "/robots.txt",
-    "/docs",
-    "/docs/*",
-    "/redoc",
-    "/openapi.json",
-)
-"""Not guarded unless `exempt` says otherwise: an orchestrator that is refused its health check
-kills the process, and a preflight or a file says nothing of the handler behind it."""
-
 UNASKED = "<unasked>"
 """In place of a key: the key function is still to be asked."""
 
@@ -63,103 +41,8 @@ KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
 Classify = Callable[[int], Outcome]
 
-# Paths come from clients: what is remembered about them is bounded, and dropped as a whole.
-_MAX_PATHS = 2048
-_MAX_METHODS = 16
-_MAX_LENGTH = 256
 _ON = frozenset({"", "1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
-
-
-class _EveryMethod(frozenset[str]):
-    """The set that contains every method."""
-
-    __slots__ = ()
-
-    def __contains__(self, method: object) -> bool:
-        return True
-
-
-_EVERY: frozenset[str] = _EveryMethod("*")
-_NONE: frozenset[str] = frozenset()
-
-
-class Exemptions:
-    """Which paths are not guarded, by globs: `/health*`, or `GET /search*` for one method.
-
-    Args:
-        patterns: A path, with `*`, `?` and `[...]`; `*` also matches `/`. A method and a space
-            before it restrict it to that method; GET includes HEAD.
-
-    Raises:
-        TypeError: `patterns` is one string, or a pattern is no string.
-        ValueError: A pattern could never match: a path begins with `/` or `*`.
-
-    Attributes:
-        guarded: Method to recent paths that are not exempt for it.
-    """
-
-    __slots__ = ("_exempt", "_rules", "guarded")
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        if isinstance(patterns, (str, bytes)):
-            raise TypeError(f"exempt must be an iterable of patterns, not the one {patterns!r}")
-        if not isinstance(patterns, Iterable):
-            raise TypeError(f"exempt must be patterns or a function, not {patterns!r}")
-        by_methods: dict[frozenset[str], list[str]] = {}
-        for pattern in patterns:
-            methods, glob = self._parse(pattern)
-            by_methods.setdefault(methods, []).append(translate(glob))
-        self._rules = [
-            (methods, re.compile("|".join(globs)).match) for methods, globs in by_methods.items()
-        ]
-        self.guarded: dict[str | None, set[str]] = {}
-        self._exempt: dict[str | None, set[str]] = {}
-
-    @staticmethod
-    def _parse(pattern: str) -> tuple[frozenset[str], str]:
-        if not isinstance(pattern, str):
-            raise TypeError(f"exempt: a pattern must be a str, not {pattern!r}")
-        method, space, glob = pattern.partition(" ")
-        if not space:
-            method, glob = "", pattern
-        if not glob.startswith(("/", "*")):
-            raise ValueError(f"exempt: the path of a pattern begins with / or *, not {pattern!r}")
-        if not method:
-            return _EVERY, glob
-        method = method.upper()
-        return frozenset({method, "HEAD"} if method == "GET" else {method}), glob
-
-    def exempts(self, method: str | None, path: str, root: str = "") -> bool:
-        """Whether a request is exempt; what is found is remembered.
-
-        Args:
-            method: None for what has none, a WebSocket.
-            path: The path, with or without `root`.
-            root: Where the app is mounted.
-        """
-        if path in self._exempt.get(method, _NONE):
-            return True
-        if path in self.guarded.get(method, _NONE):  # a WebSocket: it has no method to look up
-            return False
-        paths = {path, path.removeprefix(root)}
-        exempt = any(
-            any(match(path) for path in paths)
-            for methods, match in self._rules
-            if method in methods
-        )
-        if len(path) <= _MAX_LENGTH and len(method or "") <= _MAX_LENGTH:
-            self._remember(self._exempt if exempt else self.guarded, method, path)
-        return exempt
-
-    @staticmethod
-    def _remember(known: dict[str | None, set[str]], method: str | None, path: str) -> None:
-        if method not in known and len(known) >= _MAX_METHODS:
-            known.clear()
-        paths = known.setdefault(method, set())
-        if len(paths) >= _MAX_PATHS:
-            paths.clear()
-        paths.add(path)
 
 
 def _is_within(permit: Permit | None, breaker: Breaker) -> bool:

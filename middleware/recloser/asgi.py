@@ -13,21 +13,33 @@ begins when the app is called and ends once, at the first of
 
 Latency is taken at the start of the response, and does not count the time that the handler waits
 for the client to send its request. A status of 500 and above that was sent before the client left
-is a failure all the same. Of a WebSocket the handshake is the call: accepting
-it is a success, closing it (the server answers 403) is the app's right and no verdict.
+is a failure all the same. Of a WebSocket the handshake is the call: accepting it is a success,
+closing it (the server answers 403) is the app's right and no verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any
 
 from recloser._breaker import Breaker
-from recloser._calls import WAITING
 from recloser._events import Mode
+from recloser._exchange import (
+    BODY,
+    DENIAL_BODY,
+    DENIAL_START,
+    NONE_YET,
+    START,
+    Exchange,
+    Handshake,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    says_gone,
+)
+from recloser._exempt import DEFAULT_EXEMPT
 from recloser._http import (
-    DEFAULT_EXEMPT,
     PERMIT,
     REFUSAL,
     REFUSED,
@@ -41,7 +53,6 @@ from recloser._http import (
     note_refusal,
     permit_of,
 )
-from recloser._permit import NO_TOKEN, Permit
 from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
 
@@ -58,28 +69,9 @@ __all__ = [
     "permit_of",
 ]
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_START, _BODY = "http.response.start", "http.response.body"
-_DENIAL_START, _DENIAL_BODY = "websocket.http.response.start", "websocket.http.response.body"
-# Messages that can be the last of a response, and what in them says that more is to come.
-_LAST: Mapping[str, str] = {
-    _BODY: "more_body",
-    "http.response.zerocopysend": "more_body",
-    "http.response.pathsend": "more_body",
-}
-_LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
-_LAST_OF_DENIAL: Mapping[str, str] = {_DENIAL_BODY: "more_body"}
-_NONE_YET: Mapping[str, str] = {}
-# Seconds of waiting for the client from which on a call is put back in line: that takes a decision.
-_MOMENT = 0.001
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
-# Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
-_NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
 class BreakerMiddleware:
@@ -157,7 +149,7 @@ class BreakerMiddleware:
                     if check_at > 0.0 and PERMIT not in scope:
                         now = breaker._clock()
                         if now < check_at:
-                            exchange = _Exchange()
+                            exchange = Exchange()
                             exchange.breaker = breaker
                             exchange.started = now
                             exchange.answered = inf
@@ -174,7 +166,7 @@ class BreakerMiddleware:
         if breaker is None:
             return await self.app(scope, receive, send)
         if exchange is None:
-            admitted = gate.admit(breaker, scope, _Exchange if kind == "http" else _Handshake)
+            admitted = gate.admit(breaker, scope, Exchange if kind == "http" else Handshake)
             if admitted is None:
                 return await self.app(scope, receive, send)
             if type(admitted) is Breaker:
@@ -183,8 +175,8 @@ class BreakerMiddleware:
                 # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
                 refusal = self._refusals.of(breaker, breaker._calls.refused_at)
                 # A new list of headers each time: middleware further out may add to it.
-                await send({"type": _START, "status": 503, "headers": [*refusal.raw_headers]})
-                return await send({"type": _BODY, "body": _body(refusal, scope)})
+                await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
+                return await send({"type": BODY, "body": _body(refusal, scope)})
             exchange = admitted
         # Plain stores: an __init__ would cost each request one more frame.
         exchange.gate = gate
@@ -192,7 +184,7 @@ class BreakerMiddleware:
         exchange.pass_send = send
         exchange.scope = scope
         exchange.status = 0
-        exchange.last_kinds = _NONE_YET
+        exchange.last_kinds = NONE_YET
         exchange.is_heard = False
         exchange.waited = 0.0
         try:
@@ -217,13 +209,13 @@ class BreakerMiddleware:
             scope[REFUSAL] = breaker.refusal()
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
                 return
-        start, body = _START, _BODY
+        start, body = START, BODY
         if scope["type"] == "websocket":
             if "websocket.http.response" not in (scope.get("extensions") or ()):
-                if not _says_gone(await receive()):
+                if not says_gone(await receive()):
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
-            start, body = _DENIAL_START, _DENIAL_BODY
+            start, body = DENIAL_START, DENIAL_BODY
         refusal = self._refusals.of(breaker, breaker._calls.refused_at)
         await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
         await send({"type": body, "body": _body(refusal, scope)})
@@ -249,184 +241,5 @@ class BreakerMiddleware:
         return sent
 
 
-class _Exchange(Permit):
-    """One HTTP request and its response: watched until the call has ended, and passed on.
-
-    It is the permit of its call as well: one object less for each request. And it is what the app
-    receives from.
-    """
-
-    __slots__ = (
-        "gate",
-        "is_heard",
-        "last_kinds",
-        "pass_receive",
-        "pass_send",
-        "scope",
-        "status",
-        "waited",
-        "waits_since",
-    )
-
-    reads_status = False
-
-    gate: Gate
-    is_heard: bool
-    last_kinds: Mapping[str, str]
-    pass_receive: Receive
-    pass_send: Send
-    scope: Scope
-    status: int
-    waited: float
-    waits_since: float
-
-    async def __call__(self) -> Message:
-        if self._token and not self.is_heard:
-            return await self._hear()
-        message = await self.pass_receive()
-        self._heed(message)
-        return message
-
-    async def _hear(self) -> Message:
-        """Receive a part of the request, on the client's time: that it is slow is not our slowness.
-
-        What comes after the request is the client's leaving; while it is awaited the handler works.
-        """
-        self._wait()
-        try:
-            message = await self.pass_receive()
-        finally:
-            self._go_on()
-        self.is_heard = not _has_more(message)
-        self._heed(message)
-        return message
-
-    def _wait(self) -> None:
-        if self.answered != inf:
-            return  # another task of the handler waits already, or the response has begun
-        try:
-            self.waits_since = self.breaker._clock()
-            self.answered = WAITING
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
-
-    def _go_on(self) -> None:
-        if self.answered != WAITING:
-            return
-        self.answered = inf
-        try:
-            now = self.breaker._clock()
-            self.waited += now - self.waits_since
-            if self.waited > _MOMENT:
-                self.breaker._delay(self, self.waited, now)
-                self.waited = 0.0
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
-
-    def _heed(self, message: Message) -> None:
-        if self._token and _says_gone(message):
-            self.leave()
-
-    def leave(self, error: BaseException | None = None) -> None:
-        """End it before its response has ended; a failure that was told by then stays one."""
-        # What the app sends as a status is for the server to refuse.
-        if isinstance(self.status, int) and self.status >= 500:
-            self.gate.judge(self.scope, self, self.status)
-        elif error is None:
-            self.cancel()
-        else:
-            self.end_by_error(error)
-
-    def send(self, message: Message) -> Awaitable[None]:
-        # No coroutine of its own where it need not be: one for each message would cost more than
-        # all that is done here. What runs once per request is written out, and asks by `in`, which
-        # takes half the time of `get`.
-        token = self._token
-        if not token:
-            return self.pass_send(message)
-        is_last = False
-        try:
-            kind = message["type"]
-            if kind == _START:
-                self.status = message["status"]
-                has_trailers = "trailers" in message and message["trailers"]
-                self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
-                self.answered = self.breaker._clock()  # mark()
-            else:
-                more = self.last_kinds.get(kind)
-                is_last = more is not None and not (more in message and message[more])  # noqa: RUF019
-                if is_last and (self.status >= 400 or not self.gate.plain):
-                    self.gate.judge(self.scope, self, self.status)
-                elif is_last:
-                    calls = self.breaker._calls  # success()
-                    latency = self.answered - self.started
-                    is_quick = 0.0 <= latency <= calls.good_until
-                    if is_quick and calls.in_flight.pop(token, None) is not None:
-                        self._token = NO_TOKEN
-                        calls.recent.append(latency)
-                    else:
-                        self.success()
-        except Exception as error:
-            # A message that cannot be read is for the server to refuse.
-            self.gate.registry.fault("message", error)
-        if is_last:
-            return self.pass_send(message)
-        try:
-            never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
-        except (KeyError, TypeError):
-            never_loses = False  # the server does not say
-        if never_loses:
-            return self.pass_send(message)
-        return _until_lost(self.pass_send(message), self)
-
-
-class _Handshake(_Exchange):
-    """The opening of a WebSocket."""
-
-    __slots__ = ()
-
-    def send(self, message: Message) -> Awaitable[None]:
-        if not self._token:
-            return self.pass_send(message)
-        try:
-            kind = message["type"]
-            if kind == "websocket.accept":
-                self.success()
-            elif kind == "websocket.close":
-                self.ignore()
-            elif kind == _DENIAL_START:
-                self.status = message["status"]
-                self.mark()
-                self.last_kinds = _LAST_OF_DENIAL
-            elif kind in self.last_kinds and not message.get("more_body"):
-                self.gate.judge(self.scope, self, self.status)
-        except Exception as error:
-            self.gate.registry.fault("message", error)
-        return _until_lost(self.pass_send(message), self)
-
-
 def _body(refusal: Refusal, scope: Scope) -> bytes:
     return b"" if scope.get("method") == "HEAD" else refusal.body
-
-
-def _has_more(message: Message) -> bool:
-    try:
-        return bool(message.get("more_body"))
-    except Exception:
-        return False  # not a message; the app will say so
-
-
-def _says_gone(message: Message) -> bool:
-    try:
-        return message["type"] in ("http.disconnect", "websocket.disconnect")
-    except Exception:
-        return False  # not a message; the app will say so
-
-
-async def _until_lost(sending: Awaitable[None], exchange: _Exchange) -> None:
-    """Send, and take an `OSError` for what the ASGI spec says it is: the client has gone."""
-    try:
-        return await sending
-    except OSError:
-        exchange.leave()
-        raise

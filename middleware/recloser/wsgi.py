@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, cast
 
 from recloser._breaker import Breaker
 from recloser._events import Mode
+from recloser._exempt import DEFAULT_EXEMPT
 from recloser._http import (
-    DEFAULT_EXEMPT,
     PERMIT,
     REFUSAL,
     REFUSED,

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from recloser import Breaker, Policy
-from recloser._http import DEFAULT_EXEMPT, Exemptions, enabled, permit_of
+from recloser._exempt import DEFAULT_EXEMPT, Exemptions
+from recloser._http import enabled, permit_of
 from recloser._refusal import Refusals
 from recloser.testing import ManualClock
 

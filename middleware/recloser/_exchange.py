@@ -1,0 +1,211 @@
+"""Exchange: one ASGI request and its response, or the opening of a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from math import inf
+from typing import Any
+
+from recloser._calls import WAITING
+from recloser._http import Gate
+from recloser._permit import NO_TOKEN, Permit
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+START, BODY = "http.response.start", "http.response.body"
+DENIAL_START, DENIAL_BODY = "websocket.http.response.start", "websocket.http.response.body"
+# Messages that can be the last of a response, and what in them says that more is to come.
+_LAST: Mapping[str, str] = {
+    BODY: "more_body",
+    "http.response.zerocopysend": "more_body",
+    "http.response.pathsend": "more_body",
+}
+_LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
+_LAST_OF_DENIAL: Mapping[str, str] = {DENIAL_BODY: "more_body"}
+NONE_YET: Mapping[str, str] = {}
+# Seconds of waiting for the client from which on a call is put back in line: that takes a decision.
+_MOMENT = 0.001
+# Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
+_NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
+
+
+class Exchange(Permit):
+    """One HTTP request and its response: watched until the call has ended, and passed on.
+
+    It is the permit of its call as well: one object less for each request. And it is what the app
+    receives from.
+    """
+
+    __slots__ = (
+        "gate",
+        "is_heard",
+        "last_kinds",
+        "pass_receive",
+        "pass_send",
+        "scope",
+        "status",
+        "waited",
+        "waits_since",
+    )
+
+    reads_status = False
+
+    gate: Gate
+    is_heard: bool
+    last_kinds: Mapping[str, str]
+    pass_receive: Receive
+    pass_send: Send
+    scope: Scope
+    status: int
+    waited: float
+    waits_since: float
+
+    async def __call__(self) -> Message:
+        if self._token and not self.is_heard:
+            return await self._hear()
+        message = await self.pass_receive()
+        self._heed(message)
+        return message
+
+    async def _hear(self) -> Message:
+        """Receive a part of the request, on the client's time: that it is slow is not our slowness.
+
+        What comes after the request is the client's leaving; while it is awaited the handler works.
+        """
+        self._wait()
+        try:
+            message = await self.pass_receive()
+        finally:
+            self._go_on()
+        self.is_heard = not _has_more(message)
+        self._heed(message)
+        return message
+
+    def _wait(self) -> None:
+        if self.answered != inf:
+            return  # another task of the handler waits already, or the response has begun
+        try:
+            self.waits_since = self.breaker._clock()
+            self.answered = WAITING
+        except Exception as error:
+            self.gate.registry.fault("clock", error)
+
+    def _go_on(self) -> None:
+        if self.answered != WAITING:
+            return
+        self.answered = inf
+        try:
+            now = self.breaker._clock()
+            self.waited += now - self.waits_since
+            if self.waited > _MOMENT:
+                self.breaker._delay(self, self.waited, now)
+                self.waited = 0.0
+        except Exception as error:
+            self.gate.registry.fault("clock", error)
+
+    def _heed(self, message: Message) -> None:
+        if self._token and says_gone(message):
+            self.leave()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """End it before its response has ended; a failure that was told by then stays one."""
+        # What the app sends as a status is for the server to refuse.
+        if isinstance(self.status, int) and self.status >= 500:
+            self.gate.judge(self.scope, self, self.status)
+        elif error is None:
+            self.cancel()
+        else:
+            self.end_by_error(error)
+
+    def send(self, message: Message) -> Awaitable[None]:
+        # No coroutine of its own where it need not be: one for each message would cost more than
+        # all that is done here. What runs once per request is written out, and asks by `in`, which
+        # takes half the time of `get`.
+        token = self._token
+        if not token:
+            return self.pass_send(message)
+        is_last = False
+        try:
+            kind = message["type"]
+            if kind == START:
+                self.status = message["status"]
+                has_trailers = "trailers" in message and message["trailers"]
+                self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
+                self.answered = self.breaker._clock()  # mark()
+            else:
+                more = self.last_kinds.get(kind)
+                is_last = more is not None and not (more in message and message[more])  # noqa: RUF019
+                if is_last and (self.status >= 400 or not self.gate.plain):
+                    self.gate.judge(self.scope, self, self.status)
+                elif is_last:
+                    calls = self.breaker._calls  # success()
+                    latency = self.answered - self.started
+                    is_quick = 0.0 <= latency <= calls.good_until
+                    if is_quick and calls.in_flight.pop(token, None) is not None:
+                        self._token = NO_TOKEN
+                        calls.recent.append(latency)
+                    else:
+                        self.success()
+        except Exception as error:
+            # A message that cannot be read is for the server to refuse.
+            self.gate.registry.fault("message", error)
+        if is_last:
+            return self.pass_send(message)
+        try:
+            never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
+        except (KeyError, TypeError):
+            never_loses = False  # the server does not say
+        if never_loses:
+            return self.pass_send(message)
+        return _until_lost(self.pass_send(message), self)
+
+
+class Handshake(Exchange):
+    """The opening of a WebSocket."""
+
+    __slots__ = ()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if not self._token:
+            return self.pass_send(message)
+        try:
+            kind = message["type"]
+            if kind == "websocket.accept":
+                self.success()
+            elif kind == "websocket.close":
+                self.ignore()
+            elif kind == DENIAL_START:
+                self.status = message["status"]
+                self.mark()
+                self.last_kinds = _LAST_OF_DENIAL
+            elif kind in self.last_kinds and not message.get("more_body"):
+                self.gate.judge(self.scope, self, self.status)
+        except Exception as error:
+            self.gate.registry.fault("message", error)
+        return _until_lost(self.pass_send(message), self)
+
+
+def _has_more(message: Message) -> bool:
+    try:
+        return bool(message.get("more_body"))
+    except Exception:
+        return False  # not a message; the app will say so
+
+
+def says_gone(message: Message) -> bool:
+    try:
+        return message["type"] in ("http.disconnect", "websocket.disconnect")
+    except Exception:
+        return False  # not a message; the app will say so
+
+
+async def _until_lost(sending: Awaitable[None], exchange: Exchange) -> None:
+    """Send, and take an `OSError` for what the ASGI spec says it is: the client has gone."""
+    try:
+        return await sending
+    except OSError:
+        exchange.leave()
+        raise
