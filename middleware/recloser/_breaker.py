@@ -327,12 +327,12 @@ class Breaker:
         permit = self._begin()
         try:
             result = function(*args, **kwargs)
+            if type(result) is CoroutineType:
+                return cast("T", awaited(permit, cast("Any", result)))
+            permit.success()  # in here: a signal handler may raise on the way
         except BaseException as error:
             permit.end_by_error(error)
             raise
-        if type(result) is CoroutineType:
-            return cast("T", awaited(permit, cast("Any", result)))
-        permit.success()
         return result
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:

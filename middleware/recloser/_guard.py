@@ -56,12 +56,12 @@ def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
         permit = begin()
         try:
             result = function(*args, **kwargs)
+            if type(result) is CoroutineType:  # a plain function around a coroutine function
+                return cast("T", awaited(permit, cast("Any", result)))
+            permit.success()  # in here: a signal handler may raise on the way
         except BaseException as error:
             permit.end_by_error(error)
             raise
-        if type(result) is CoroutineType:  # a plain function around a coroutine function
-            return cast("T", awaited(permit, cast("Any", result)))
-        permit.success()
         return result
 
     return call
@@ -98,10 +98,10 @@ def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]
         permit = begin()
         try:
             result = await function(*args, **kwargs)
+            permit.success()
         except BaseException as error:
             permit.end_by_error(error)
             raise
-        permit.success()
         return result
 
     return call
