@@ -204,7 +204,7 @@ class Calls:
 
     @property
     def count(self) -> int:
-        """Calls given out and not ended."""
+        """Permits given out and not ended."""
         tables = (self.in_flight, self.answering, self.overdue, *self.older)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
 
