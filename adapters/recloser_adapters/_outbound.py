@@ -18,10 +18,12 @@ from recloser import (
     Permit,
     Reason,
     RecloserError,
+    Refused,
     Registry,
     State,
     parse_retry_after,
 )
+from recloser import Unguarded as UnguardedAnswer
 from recloser_adapters._outbound_body import (
     BodyWatch,
     Call,
@@ -224,9 +226,11 @@ class Outbound(Generic[RequestT, ResponseT]):
                 return _UNGUARDED
             # One frame less than registry[key], for a key that is known.
             breaker = self._known(key) or self.registry[key]
-            permit = breaker.try_acquire(kind)
-            if permit is None:
-                return breaker.refusal()
+            permit = breaker.admit(kind)
+            if isinstance(permit, Refused):
+                return permit.error()
+            if isinstance(permit, UnguardedAnswer):
+                return _UNGUARDED
         except Exception as error:
             # Only a decision to refuse may refuse.
             self.registry.fault("outbound admission", error)

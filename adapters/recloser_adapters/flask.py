@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast
 from flask import Flask, Response, current_app, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
-from recloser import BreakerOpenError, LoosePermit, Mode, Outcome, Permit, Registry
+from recloser import (
+    BreakerOpenError,
+    LoosePermit,
+    Mode,
+    Outcome,
+    Permit,
+    Refused,
+    Registry,
+    Unguarded,
+)
 from recloser.wsgi import DEFAULT_EXEMPT, REFUSED, BreakerMiddleware, Refusal, note_refusal
 from recloser.wsgi import enabled as environment_allows
 from recloser_adapters._flask_config import RecloserState, Settings
@@ -265,11 +274,13 @@ def _admit(registry: Registry | None, key: str, limit: Mode) -> Permit | None:
     if mode is Mode.DISABLED:
         return None
     breaker = registry[key]
-    permit = breaker.try_acquire(_ViewPermit)
-    if permit is None and mode is Mode.ENFORCE:
+    permit = breaker.admit(_ViewPermit)
+    if isinstance(permit, Unguarded) or (isinstance(permit, Refused) and mode is not Mode.ENFORCE):
+        return None
+    if isinstance(permit, Refused):
         if has_request_context():
             note_refusal(request.environ)
-        raise ViewRefusedError(breaker.refusal())
+        raise ViewRefusedError(permit.error())
     return permit
 
 

@@ -19,7 +19,18 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 from starlette.websockets import WebSocket
 
-from recloser import BreakerOpenError, Mode, Outcome, Permit, Reason, Registry, State
+from recloser import (
+    Breaker,
+    BreakerOpenError,
+    Mode,
+    Outcome,
+    Permit,
+    Reason,
+    Refused,
+    Registry,
+    State,
+    Unguarded,
+)
 from recloser.asgi import DEFAULT_EXEMPT, PERMIT, Refusal, enabled, note_refusal
 from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
 from recloser_adapters._routing import (
@@ -239,8 +250,10 @@ async def refuse(connection: HTTPConnection, error: Exception) -> Any:
 
 def _acquire(registry: Registry, key: str, connection: HTTPConnection | None) -> Permit:
     breaker = registry[key]
-    permit = breaker.try_acquire(EndpointPermit)
-    if permit is None:
+    permit = breaker.admit(EndpointPermit)
+    if isinstance(permit, Unguarded):
+        return Breaker(key, mode=Mode.DISABLED).acquire()
+    if isinstance(permit, Refused):
         if connection is not None:
             note_refusal(connection.scope)
         raise EndpointRefusedError(breaker.refusal())

@@ -2,15 +2,18 @@
 
 from typing import TYPE_CHECKING
 
+from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
 from recloser._errors import BreakerOpenError, RecloserError
-from recloser._events import Listener, Mode, Reason, State, Transition
+from recloser._events import Listener, Reason, Transition
 from recloser._outcome import Outcome
 from recloser._permit import LoosePermit, Permit
 from recloser._policy import Policy
 from recloser._registry import Registry
+from recloser._state import Mode, State
 
 __all__ = [
+    "UNGUARDED",
     "Attempt",
     "Breaker",
     "BreakerOpenError",
@@ -28,29 +31,31 @@ __all__ = [
     "Provider",
     "Reason",
     "RecloserError",
+    "Refused",
     "Registry",
     "State",
     "Transition",
+    "Unguarded",
     "parse_retry_after",
 ]
 
 if TYPE_CHECKING:
-    from recloser._attempt import Attempt
-    from recloser._delivery import Delivery, Fate, Leg, Provider
-    from recloser._failover import Failover
+    from recloser._failover.attempt import Attempt
+    from recloser._failover.delivery import Delivery, Fate, Leg, Provider
+    from recloser._failover.failover import Failover
     from recloser._metrics import Metrics
     from recloser._retry_after import parse_retry_after
 else:
     # Imported on first use (PEP 562): a breaker works without them, and they are nearly half of what
     # our own modules cost at import.
     _LATER = {
-        "Attempt": "recloser._attempt",
-        "Delivery": "recloser._delivery",
-        "Failover": "recloser._failover",
-        "Fate": "recloser._delivery",
-        "Leg": "recloser._delivery",
+        "Attempt": "recloser._failover.attempt",
+        "Delivery": "recloser._failover.delivery",
+        "Failover": "recloser._failover.failover",
+        "Fate": "recloser._failover.delivery",
+        "Leg": "recloser._failover.delivery",
         "Metrics": "recloser._metrics",
-        "Provider": "recloser._delivery",
+        "Provider": "recloser._failover.delivery",
         "parse_retry_after": "recloser._retry_after",
     }
 

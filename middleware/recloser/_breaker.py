@@ -11,17 +11,19 @@ from math import inf
 from random import random as default_random
 from threading import RLock
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, TypeVarTuple, cast, final
 
-from recloser import _blocks, _reasons
-from recloser._calls import CallTimes
-from recloser._circuit import Circuit
+from recloser import _with
+from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._circuit import sentences
+from recloser._circuit.in_flight import CallTimes
+from recloser._circuit.machine import Circuit
+from recloser._decorator import IS_LAZY, awaited, guarded
 from recloser._errors import BreakerOpenError
-from recloser._events import Mode, State
-from recloser._guard import IS_LAZY, awaited, guarded
-from recloser._hub import Hub
-from recloser._permit import LONGEST, NO_TOKEN, LoosePermit, Permit
+from recloser._listeners import Listeners
+from recloser._permit import LONGEST, NO_TOKEN, LoosePermit, Permit, voteless
 from recloser._policy import Policy
+from recloser._state import Mode, State
 
 if TYPE_CHECKING:
     from recloser._metrics import Metrics
@@ -66,9 +68,10 @@ class Breaker:
         "_clock",
         "_deciding",
         "_delivering",
-        "_hub",
+        "_listeners",
         "_lock",
         "_mode",
+        "_refused",
         "key",
         "policy",
     )
@@ -81,7 +84,7 @@ class Breaker:
         clock: Callable[[], float] = time.perf_counter,
         random: Callable[[], float] = default_random,
         mode: Mode | str = Mode.ENFORCE,
-        _hub: Hub | None = None,
+        _listeners: Listeners | None = None,
     ) -> None:
         if not isinstance(key, str):
             raise TypeError(f"key must be a str, not {key!r}")
@@ -92,15 +95,16 @@ class Breaker:
         self.key: str = key
         self.policy: Policy = policy
         self._clock = clock
-        self._hub = _hub if _hub is not None else Hub(clock)
-        self._circuit = Circuit(key, policy, random, self._hub.stalls)
+        self._listeners = _listeners if _listeners is not None else Listeners(clock)
+        self._circuit = Circuit(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
         self._lock = RLock()
         self.mode = mode
         # Whether this lock is held to change the circuit.
         self._deciding = False
         self._delivering = False
-        if _hub is None:
+        self._refused: Refused | None = None
+        if _listeners is None:
             loose_breakers.add(self)
 
     def after_fork(self) -> None:
@@ -119,21 +123,15 @@ class Breaker:
 
     # Admission
 
-    @overload
-    def try_acquire(self) -> Permit | None: ...
-
-    @overload
-    def try_acquire(self, kind: type[AnyPermit]) -> AnyPermit | None: ...
-
-    def try_acquire(self, kind: type[Permit] = LoosePermit) -> Permit | None:
-        """Ask for admission of one call.
+    def admit(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
+        """Answer whether one call may pass; see `recloser._admission` for the three answers.
 
         Args:
             kind: The class of the permit, for one with slots of its own; it is made without
                 arguments. One that is no `LoosePermit` must be ended, or is in flight for ever.
 
         Returns:
-            The permit, or None if the call is refused: see `refusal()`.
+            `UNGUARDED` where the breaker is disabled, or only observes and would have refused.
         """
         calls = self._calls
         in_flight = calls.in_flight  # before `check_at`: see `Calls`
@@ -148,13 +146,12 @@ class Breaker:
                         # One number decides, so without the lock: threads that refuse at one moment
                         # may count as one.
                         calls.refused += 1
-                        calls.refused_at = now
-                        return None
+                        return self._refuse(now)
                 token = next(calls.tokens)
             except Exception as error:
                 # A fault of ours never refuses a call.
-                self._hub.fault("admission", error)
-                now, is_quick = 0.0, False
+                self._listeners.fault("admission", error)
+                return UNGUARDED
             permit = kind()
             permit.breaker = self
             permit.started = now
@@ -165,36 +162,69 @@ class Breaker:
                 call = permit._twin = CallTimes()
                 call.started = now
                 call.answered = inf
-            if is_quick:
-                in_flight[token] = call
-            elif token and not self._decide_admission(permit, call, now):
-                return None
+            if not is_quick:
+                return self._decide_admission(permit, call, now)
+            in_flight[token] = call
         except BaseException:
             # A signal handler or a listener wants out: nobody will end this call.
             calls.in_flight.pop(token, None)
             raise
         return permit
 
-    def _decide_admission(self, permit: Permit, call: CallTimes, now: float) -> bool:
-        """Whether a call is admitted; without a vote, its permit has ended already."""
+    def _decide_admission(
+        self, permit: AnyPermit, call: CallTimes, now: float
+    ) -> AnyPermit | Refused | Unguarded:
         token, permit._token = permit._token, NO_TOKEN
         if self._mode is _DISABLED:
-            return True
+            return UNGUARDED
         try:
-            keep_up = self._hub.stalls.keep_up
+            keep_up = self._listeners.stalls.keep_up
             if keep_up is not None:
                 keep_up(now)
             if self._decide(now, self._circuit.admit, token, call, now):
                 permit._token = token
-                return True
+                return permit
         except WithinDecisionError:
-            return True
+            return UNGUARDED
         except Exception as error:
             # A fault of ours never refuses a call.
-            self._hub.fault("admission", error)
+            self._listeners.fault("admission", error)
             self._calls.in_flight.pop(token, None)
-            return True
-        return self._mode is not _ENFORCE
+            return UNGUARDED
+        return self._refuse(now) if self._mode is _ENFORCE else UNGUARDED
+
+    def _refuse(self, now: float) -> Refused:
+        refused = self._refused
+        if refused is None:
+            refused = self._refused = Refused(self)
+        refused.at = now
+        return refused
+
+    def _begin(self, kind: type[AnyPermit]) -> AnyPermit:
+        """Ask for admission, and go on without a vote where nothing is guarded.
+
+        Raises:
+            BreakerOpenError: The call is refused.
+        """
+        admission = self.admit(kind)
+        if isinstance(admission, Refused):
+            raise admission.error()
+        return voteless(self, kind) if isinstance(admission, Unguarded) else admission
+
+    def acquire(self) -> Permit:
+        """Ask for admission of one call.
+
+        Raises:
+            BreakerOpenError: The call is refused; nothing was sent.
+        """
+        return self._begin(LoosePermit)
+
+    def try_acquire(self) -> Permit | None:
+        """`acquire()` for who would rather have None than an error where the call is refused."""
+        admission = self.admit(LoosePermit)
+        if isinstance(admission, Refused):
+            return None
+        return voteless(self, LoosePermit) if isinstance(admission, Unguarded) else admission
 
     def _decide(self, now: float, decide: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Have the circuit decide under the lock, and hand out the events that this made.
@@ -218,28 +248,6 @@ class Breaker:
         if circuit.events:
             self._deliver()
         return decided
-
-    def acquire(self) -> Permit:
-        """Ask for admission of one call.
-
-        Raises:
-            BreakerOpenError: The call is refused; nothing was sent.
-        """
-        permit = self.try_acquire()
-        if permit is None:
-            raise self.refusal()
-        return permit
-
-    def _begin(self) -> Permit:
-        """`acquire()` where nothing comes between it and a `try` that ends the call.
-
-        Raises:
-            BreakerOpenError: The call is refused.
-        """
-        permit = self.try_acquire(Permit)
-        if permit is None:
-            raise self.refusal()
-        return permit
 
     def refusal(self) -> BreakerOpenError:
         """The error of a call refused now."""
@@ -279,7 +287,7 @@ class Breaker:
         if not isinstance(error, Exception):
             raise error
         if not isinstance(error, WithinDecisionError):
-            self._hub.fault("bookkeeping", error)
+            self._listeners.fault("bookkeeping", error)
 
     def _delay(self, permit: Permit, seconds: float, now: float) -> None:
         """Take a call to have begun later: for so long it waited, until now, for its own caller.
@@ -305,7 +313,7 @@ class Breaker:
         except (TypeError, ValueError, OverflowError):
             latency = -1.0
         if not 0.0 <= latency < LONGEST:
-            self._hub.strange_latencies += 1
+            self._listeners.strange_latencies += 1
             return
         now = self._clock()
         # A finalizer or signal handler that interrupts a decision is not heard.
@@ -324,7 +332,7 @@ class Breaker:
         is_class = isinstance(function, type)
         if not is_class and (code is None or code.co_flags & IS_LAZY):
             return guarded(self, function)(*args, **kwargs)
-        permit = self._begin()
+        permit = self._begin(Permit)
         try:
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
@@ -341,7 +349,7 @@ class Breaker:
 
     def __enter__(self) -> Permit:
         permit = self.acquire()
-        _blocks.enter(permit)
+        _with.enter(permit)
         return permit
 
     def __exit__(
@@ -350,7 +358,7 @@ class Breaker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = _blocks.leave(self)
+        permit = _with.leave(self)
         if permit is not None:
             permit.end_by_error(error)
 
@@ -389,18 +397,18 @@ class Breaker:
         now = self._clock()
         until = now + wait
         self._insist(
-            now, self._circuit.open_by_hand, now, until, _reasons.by_hand("manual", reason)
+            now, self._circuit.open_by_hand, now, until, sentences.by_hand("manual", reason)
         )
 
     def half_open(self) -> None:
         """Let `Policy.half_open_requests` probes through at once: you vouch for the callee."""
         now = self._clock()
-        self._insist(now, self._circuit.half_open_by_hand, now, _reasons.by_hand("manual", ""))
+        self._insist(now, self._circuit.half_open_by_hand, now, sentences.by_hand("manual", ""))
 
     def reset(self) -> None:
         """Close, and forget all that was learned."""
         now = self._clock()
-        self._insist(now, self._circuit.reset, now, _reasons.by_hand("reset", ""))
+        self._insist(now, self._circuit.reset, now, sentences.by_hand("reset", ""))
 
     def _insist(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Decide, even within a decision: a signal handler may look, and an order is an order."""
@@ -481,7 +489,7 @@ class Breaker:
                 transition = circuit.events[0]
                 circuit.events = circuit.events[1:]
             try:
-                self._hub.deliver(transition)
+                self._listeners.deliver(transition)
             finally:
                 self._delivering = False
 

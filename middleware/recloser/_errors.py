@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recloser._events import Reason, State
+    from recloser._events import Reason
+    from recloser._state import State
 
 
 class RecloserError(Exception):

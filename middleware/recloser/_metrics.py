@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING
 
-from recloser import _reasons
-from recloser._events import Mode, State
+from recloser._circuit import sentences
+from recloser._state import Mode, State
 
 if TYPE_CHECKING:
-    from recloser._circuit import Circuit
+    from recloser._circuit.machine import Circuit
     from recloser._policy import Policy
 
 
@@ -126,7 +126,7 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
         left = circuit.wait(now)
         if not left:
             return f"open, and the next call is a probe: {circuit.reason}"
-        until = "until told otherwise" if left == inf else f"for {_reasons.seconds(left)} more"
+        until = "until told otherwise" if left == inf else f"for {sentences.seconds(left)} more"
         return f"open {until}: {circuit.reason}"
     if circuit.state is State.HALF_OPEN:
         good, bad, window = circuit.probes
@@ -136,7 +136,7 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
             f"half-open: {good} good and {bad} bad probes of {needed} good ones, {window} at a time"
         )
     evidence = circuit.evidence
-    slow = _reasons.slower_than(circuit.baseline, policy)
+    slow = sentences.slower_than(circuit.baseline, policy)
     normal = f"bad is failed or {slow}, and a share of {evidence.normal_bad_rate:.2g} is normal"
     if evidence.surprise == 0.0:
         return f"closed: {normal}"

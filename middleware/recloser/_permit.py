@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
-from recloser._calls import WAITING, CallTimes
+from recloser._circuit.in_flight import WAITING, CallTimes
 from recloser._outcome import Outcome
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ LONGEST = 1e9
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
 _IGNORED, _CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
+
+AnyPermit = TypeVar("AnyPermit", bound="Permit")
 
 
 class Permit(CallTimes):
@@ -135,13 +137,14 @@ class Permit(CallTimes):
                     outcome = _IGNORED
                 elif self.reads_status:
                     # Not before the first error: it would slow the import.
-                    from recloser._upstream import classify_error, retry_after_of
+                    from recloser._outcome import classify_error
+                    from recloser._retry_after import retry_after_of
 
                     outcome, retry_after = classify_error(error), retry_after_of(error)
                 else:
                     outcome = Outcome.of_error(error)
             except Exception as fault:  # a metaclass of the user, or a group nested without end
-                breaker._hub.fault("classifier", fault)
+                breaker._listeners.fault("classifier", fault)
                 outcome = _FAILURE
             except BaseException:
                 # A signal handler wants out, and nobody comes this way again.
@@ -179,7 +182,7 @@ class Permit(CallTimes):
         answered = self.answered
         latency = (now if answered == WAITING else min(now, answered)) - self.started
         if not 0.0 <= latency < LONGEST:
-            breaker._hub.strange_latencies += 1
+            breaker._listeners.strange_latencies += 1
             now, latency = self.started, 0.0
             if outcome is _SUCCESS:
                 outcome = _IGNORED
@@ -202,7 +205,7 @@ class Permit(CallTimes):
         try:
             self.answered = self.breaker._clock()
         except Exception as error:
-            self.breaker._hub.fault("clock", error)
+            self.breaker._listeners.fault("clock", error)
 
     @property
     def ended(self) -> bool:
@@ -258,12 +261,23 @@ class LoosePermit(Permit):
         try:
             self.answered = self._twin.answered = self.breaker._clock()
         except Exception as error:
-            self.breaker._hub.fault("clock", error)
+            self.breaker._listeners.fault("clock", error)
 
     def __del__(self) -> None:
         # No lock here: the collector may run while this very thread holds it.
         if self._token:
             self.breaker._calls.dropped.append(self._token)
+
+
+def voteless(breaker: Breaker, kind: type[AnyPermit]) -> AnyPermit:
+    """A permit that has ended already: for a call that is made, but not guarded."""
+    permit = kind()
+    permit.breaker = breaker
+    permit.started = permit.answered = 0.0
+    permit._token = NO_TOKEN
+    permit._outer = None
+    permit._twin = permit
+    return permit
 
 
 def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:
@@ -274,7 +288,7 @@ def _capped(breaker: Breaker, retry_after: float | None, rule: str) -> float:
     try:
         wait = float(retry_after)
     except (TypeError, ValueError, OverflowError) as error:
-        breaker._hub.fault("retry_after", error)
+        breaker._listeners.fault("retry_after", error)
         return 0.0
     # NaN and negative: as if nothing was said.
     return min(wait, policy.max_retry_after) if wait > 0.0 else 0.0

@@ -13,10 +13,11 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from recloser._breaker import Breaker, loose_breakers
-from recloser._events import Listener, Mode, State
-from recloser._hub import Hub
+from recloser._events import Listener
+from recloser._listeners import Listeners
 from recloser._policy import Policy
 from recloser._stall import StallWatch
+from recloser._state import Mode, State
 
 OVERFLOW_KEY = "<overflow>"
 """The key that is shared when `max_keys` breakers exist and none may be evicted."""
@@ -84,7 +85,7 @@ class Registry:
         self._random = random
         self._max_keys = max_keys
         self._mode = Mode(mode)
-        self._hub = Hub(clock)
+        self._listeners = Listeners(clock)
         self._breakers: dict[str, Breaker] = {}
         self.get: Callable[[str], Breaker | None] = self._breakers.get
         # Calls asked for of each key when eviction last came by.
@@ -130,7 +131,7 @@ class Registry:
                 clock=self._clock,
                 random=self._random,
                 mode=self._mode,
-                _hub=self._hub,
+                _listeners=self._listeners,
             )
             return self._breakers.setdefault(key, breaker)
 
@@ -202,21 +203,21 @@ class Registry:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Send the transitions of all breakers to a listener; call the result to stop."""
-        return self._hub.subscribe(listener)
+        return self._listeners.subscribe(listener)
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault around a call (a key function, say); log it, once a minute per place."""
-        self._hub.fault(where, error)
+        self._listeners.fault(where, error)
 
     @property
     def faults(self) -> int:
         """Faults of key functions, classifiers, listeners and handlers, and of our own."""
-        return self._hub.faults
+        return self._listeners.faults
 
     @property
     def strange_latencies(self) -> int:
         """Latencies ignored because they were negative, infinite or NaN."""
-        return self._hub.strange_latencies
+        return self._listeners.strange_latencies
 
     @property
     def stalls(self) -> StallWatch:
@@ -224,7 +225,7 @@ class Registry:
 
         asyncio loops in which calls are made beat it by themselves.
         """
-        return self._hub.stalls
+        return self._listeners.stalls
 
     def __repr__(self) -> str:
         shut = sum(breaker.state is not State.CLOSED for breaker in self.breakers())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from typing import cast
 
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
 # float() takes "nan" and "1e999". Ten digits are three centuries. Compiled by `re` on first use:
@@ -66,3 +67,16 @@ def _seconds_until(text: str, now_wall: float | None) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None  # 31 February
     return max(date - (time.time() if now_wall is None else now_wall), 0.0)
+
+
+def retry_after_of(error: BaseException) -> float | None:
+    """Read for how long the response that an exception carries asks to be left alone, seconds."""
+    try:
+        response = getattr(error, "response", None)
+        headers = getattr(error if response is None else response, "headers", None)
+        if not isinstance(headers, Mapping):
+            return None
+        return parse_retry_after(cast("Mapping[str, str]", headers))
+    except Exception:
+        # What is foreign may do anything; what cannot be read was not said.
+        return None

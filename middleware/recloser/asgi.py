@@ -22,9 +22,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from math import inf
 
-from recloser._breaker import Breaker
-from recloser._events import Mode
-from recloser._exchange import (
+from recloser._admission import Refused, Unguarded
+from recloser._http.asgi_watch import (
     BODY,
     DENIAL_BODY,
     DENIAL_START,
@@ -38,8 +37,8 @@ from recloser._exchange import (
     Send,
     says_gone,
 )
-from recloser._exempt import DEFAULT_EXEMPT
-from recloser._http import (
+from recloser._http.exemptions import DEFAULT_EXEMPT
+from recloser._http.gate import (
     PERMIT,
     REFUSAL,
     REFUSED,
@@ -53,8 +52,9 @@ from recloser._http import (
     note_refusal,
     permit_of,
 )
-from recloser._refusal import Refusal, Refusals
+from recloser._http.refusal import Refusal, Refusals
 from recloser._registry import Registry
+from recloser._state import Mode
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -167,13 +167,13 @@ class BreakerMiddleware:
             return await self.app(scope, receive, send)
         if exchange is None:
             admitted = gate.admit(breaker, scope, Exchange if kind == "http" else Handshake)
-            if admitted is None:
+            if isinstance(admitted, Unguarded):
                 return await self.app(scope, receive, send)
-            if type(admitted) is Breaker:
+            if isinstance(admitted, Refused):
                 if self._on_refuse is not None or kind == "websocket":
-                    return await self._refuse(breaker, scope, receive, send)
+                    return await self._refuse(admitted, scope, receive, send)
                 # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
-                refusal = self._refusals.of(breaker, breaker._calls.refused_at)
+                refusal = self._refusals.of(breaker, admitted.at)
                 # A new list of headers each time: middleware further out may add to it.
                 await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
                 return await send({"type": BODY, "body": _body(refusal, scope)})
@@ -203,10 +203,10 @@ class BreakerMiddleware:
             elif PERMIT in scope:
                 del scope[PERMIT]
 
-    async def _refuse(self, breaker: Breaker, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a WebSocket, or by an app of the user."""
         if self._on_refuse is not None:
-            scope[REFUSAL] = breaker.refusal()
+            scope[REFUSAL] = refused.error()
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
                 return
         start, body = START, BODY
@@ -216,7 +216,7 @@ class BreakerMiddleware:
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
             start, body = DENIAL_START, DENIAL_BODY
-        refusal = self._refusals.of(breaker, breaker._calls.refused_at)
+        refusal = self._refusals.of(refused.breaker, refused.at)
         await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
         await send({"type": body, "body": _body(refusal, scope)})
 

@@ -22,10 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from types import GeneratorType
 from typing import TYPE_CHECKING, cast
 
-from recloser._breaker import Breaker
-from recloser._events import Mode
-from recloser._exempt import DEFAULT_EXEMPT
-from recloser._http import (
+from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._http.exemptions import DEFAULT_EXEMPT
+from recloser._http.gate import (
     PERMIT,
     REFUSAL,
     REFUSED,
@@ -39,9 +38,10 @@ from recloser._http import (
     note_refusal,
     permit_of,
 )
+from recloser._http.refusal import Refusal, Refusals
 from recloser._permit import Permit
-from recloser._refusal import Refusal, Refusals
 from recloser._registry import Registry
+from recloser._state import Mode
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -126,10 +126,10 @@ class BreakerMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
         breaker = self._gate.breaker_of(environ)
-        permit = breaker and self._gate.admit(breaker, environ, RequestPermit)
-        if permit is None:
+        permit = self._gate.admit(breaker, environ, RequestPermit) if breaker else UNGUARDED
+        if isinstance(permit, Unguarded):
             return self.app(environ, start_response)
-        if type(permit) is Breaker:
+        if isinstance(permit, Refused):
             return self._refuse(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
@@ -170,17 +170,17 @@ class BreakerMiddleware:
         return watched
 
     def _refuse(
-        self, breaker: Breaker, environ: WSGIEnvironment, start_response: StartResponse
+        self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         failure: OptExcInfo | None = None
         if self._on_refuse is not None:
-            environ[REFUSAL] = breaker.refusal()
+            environ[REFUSAL] = refused.error()
             try:
                 return _whole(self._on_refuse(environ, start_response))
             except Exception as error:
                 self.registry.fault("on_refuse", error)
                 failure = sys.exc_info()
-        refusal = self._refusals.of(breaker, breaker._calls.refused_at)
+        refusal = self._refusals.of(refused.breaker, refused.at)
         status, headers = "503 Service Unavailable", list(refusal.headers)
         if failure is None:
             start_response(status, headers)

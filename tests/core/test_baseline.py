@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recloser import Policy
-from recloser._baseline import Baseline
+from recloser._circuit.baseline import Baseline
 
 BUCKET = 2 ** (1 / 8)
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from recloser import Breaker, Policy, State
-from recloser._evidence import FAILED, GOOD, OVERDUE, SLOW, Evidence
+from recloser._circuit.evidence import FAILED, GOOD, OVERDUE, SLOW, Evidence
 from recloser.testing import ManualClock, no_jitter
 
 INDEPENDENT = (0.05, 0.05)

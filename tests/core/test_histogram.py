@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recloser._histogram import BUCKETS_PER_OCTAVE, ExponentialHistogram
+from recloser._circuit.histogram import BUCKETS_PER_OCTAVE, ExponentialHistogram
 
 BUCKET = exp2(1 / BUCKETS_PER_OCTAVE)
 LATENCIES = st.floats(min_value=2e-6, max_value=60_000.0)

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from recloser import Breaker, Policy
-from recloser._exempt import DEFAULT_EXEMPT, Exemptions
-from recloser._http import enabled, permit_of
-from recloser._refusal import Refusals
+from recloser._http.exemptions import DEFAULT_EXEMPT, Exemptions
+from recloser._http.gate import enabled, permit_of
+from recloser._http.refusal import Refusals
 from recloser.testing import ManualClock
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from tests.calls import teach
 
-from recloser import Breaker, BreakerOpenError, Registry, State, _pulse
-from recloser._pulse import watch_of
-from recloser._stall import StallWatch
+from recloser import Breaker, BreakerOpenError, Registry, State, _stall
+from recloser._stall import StallWatch, watch_of
 from recloser.testing import ManualClock
 
 
@@ -104,7 +103,7 @@ def test_the_same_without_a_stall_does(registry: Registry, clock: ManualClock) -
 @pytest.fixture
 def watch_of_system(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> StallWatch:
     monkeypatch.setattr(time, "perf_counter", clock)
-    monkeypatch.setattr(_pulse, "_watches", {})
+    monkeypatch.setattr(_stall, "_watches", {})
     return watch_of(clock)
 
 

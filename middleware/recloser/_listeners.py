@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from recloser._events import Listener, State, Transition
-from recloser._pulse import watch_of
-from recloser._stall import StallWatch
+from recloser._events import Listener, Transition
+from recloser._stall import StallWatch, watch_of
+from recloser._state import State
 
 if TYPE_CHECKING:
     import logging
@@ -27,7 +27,7 @@ def _log() -> logging.Logger:
     return logger
 
 
-class Hub:
+class Listeners:
     """Listeners, the log, and a count of what went wrong around them.
 
     Args:

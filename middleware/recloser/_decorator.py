@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from recloser._permit import Permit
+
 if TYPE_CHECKING:
     from recloser._breaker import Breaker
-    from recloser._permit import Permit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +54,7 @@ def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
     begin = breaker._begin
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        permit = begin()
+        permit = begin(Permit)
         try:
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
@@ -95,7 +96,7 @@ def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]
     begin = breaker._begin
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-        permit = begin()
+        permit = begin(Permit)
         try:
             result = await function(*args, **kwargs)
             permit.success()

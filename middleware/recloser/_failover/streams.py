@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
-    from recloser._attempt import Attempt
+    from recloser._failover.attempt import Attempt
 
 C = TypeVar("C")
 

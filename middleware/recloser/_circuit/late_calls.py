@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import log
 
-from recloser._evidence import FLOOR, Evidence, deeper
-from recloser._histogram import ExponentialHistogram
+from recloser._circuit.evidence import FLOOR, Evidence, deeper
+from recloser._circuit.histogram import ExponentialHistogram
 from recloser._policy import Policy
 
 # What a call says, in nats, that came back while older ones did not: only what would let one in a

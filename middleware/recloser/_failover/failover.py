@@ -8,13 +8,12 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from random import random as default_random
 from typing import Generic, Literal, TypeVar, get_args
 
-from recloser._attempt import Attempt
-from recloser._attempts import Attempts, Rules
-from recloser._delivery import Delivery, Provider, check_range
-from recloser._outcome import Outcome
+from recloser._failover.attempt import Attempt
+from recloser._failover.attempts import Attempts, Rules
+from recloser._failover.delivery import Delivery, Provider, check_range
+from recloser._failover.streams import AsyncChunks, Chunks
+from recloser._outcome import Outcome, classify_error, nothing_sent
 from recloser._registry import Registry
-from recloser._streams import AsyncChunks, Chunks
-from recloser._upstream import classify_error, nothing_sent
 
 T = TypeVar("T")
 R = TypeVar("R")

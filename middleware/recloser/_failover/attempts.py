@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 
-from recloser._attempt import Attempt
 from recloser._breaker import Breaker
-from recloser._delivery import Delivery, Fate, Leg, Provider
 from recloser._errors import BreakerOpenError
-from recloser._events import Mode, State
-from recloser._outcome import Outcome
+from recloser._failover.attempt import Attempt
+from recloser._failover.delivery import Delivery, Fate, Leg, Provider
+from recloser._outcome import Outcome, classify_error
 from recloser._registry import Registry
-from recloser._upstream import classify_error
+from recloser._state import Mode, State
 
 if TYPE_CHECKING:
     from recloser._permit import Permit

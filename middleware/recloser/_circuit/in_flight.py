@@ -69,7 +69,6 @@ class Calls:
         older: Calls without a vote, by generation.
         successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`;
             those in `recent` are not among them yet.
-        refused_at: When a call was refused last, in seconds.
         latency_sum: Of successes and failures, in seconds.
         latency_squares: Sum of the squares of these.
         rate: Calls asked for per second; 0.0 while unknown.
@@ -95,7 +94,6 @@ class Calls:
         "rate",
         "recent",
         "refused",
-        "refused_at",
         "slow",
         "successes",
         "throttled",
@@ -119,7 +117,6 @@ class Calls:
         self.ignored = 0
         self.cancelled = 0
         self.refused = 0
-        self.refused_at = -inf
         self.latency_sum = 0.0
         self.latency_squares = 0.0
         self._asked_before = 0

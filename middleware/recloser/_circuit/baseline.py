@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import exp, inf, log
 
-from recloser._histogram import ExponentialHistogram
+from recloser._circuit.histogram import ExponentialHistogram
 from recloser._policy import Policy
 
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation: between them lies

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from recloser._baseline import Baseline
+from recloser._circuit.baseline import Baseline
+from recloser._circuit.evidence import Evidence
 from recloser._events import Reason
-from recloser._evidence import Evidence
 from recloser._policy import Policy
 
 

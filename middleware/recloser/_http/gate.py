@@ -11,16 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from inspect import iscoroutinefunction
-from math import inf
 from typing import Any
 
-from recloser._breaker import AnyPermit, Breaker
+from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._breaker import Breaker
 from recloser._errors import BreakerOpenError
-from recloser._events import Mode
-from recloser._exempt import Exemptions
+from recloser._http.exemptions import Exemptions
 from recloser._outcome import Outcome
-from recloser._permit import NO_TOKEN, LoosePermit, Permit
+from recloser._permit import AnyPermit, LoosePermit, Permit, voteless
 from recloser._registry import Registry
+from recloser._state import Mode
 
 PERMIT = "recloser.permit"
 """Where a scope or environ carries the `Permit` of the innermost breaker around the handler."""
@@ -60,7 +60,7 @@ def permit_of(request: Request) -> Permit:
     Args:
         request: The scope or environ.
     """
-    permit: Permit = request.get(PERMIT, _UNGUARDED)
+    permit: Permit = request.get(PERMIT, _VOTELESS)
     return permit
 
 
@@ -112,10 +112,7 @@ class RequestPermit(LoosePermit):
     reads_status = False
 
 
-_UNGUARDED = Permit()
-_UNGUARDED.breaker = Breaker("<unguarded>", mode=Mode.DISABLED)
-_UNGUARDED.started, _UNGUARDED.answered = 0.0, inf
-_UNGUARDED._token, _UNGUARDED._outer = NO_TOKEN, None
+_VOTELESS = voteless(Breaker("<unguarded>", mode=Mode.DISABLED), Permit)
 
 
 def _whole_app(request: Request) -> str:
@@ -225,30 +222,26 @@ class Gate:
 
     def admit(
         self, breaker: Breaker, request: Request, kind: type[AnyPermit]
-    ) -> AnyPermit | Breaker | None:
-        """Ask for admission of a request by a permit of some kind.
-
-        Returns:
-            The permit to end, or the breaker if it refuses, or None for a request to let alone.
-        """
+    ) -> AnyPermit | Refused | Unguarded:
+        """Ask for admission of a request by a permit of some kind."""
         try:
             around = request.get(PERMIT)
             if around is not None and _is_within(around, breaker):
-                return None  # the same call, seen a second time
-            permit = breaker.try_acquire(kind)
-            if permit is not None:
-                permit._outer = around
-                request[PERMIT] = permit
-                return permit
-            if not self._enforces:
-                return None
-            request[REFUSED] = True
-            if around is not None:
-                _ignore(around)
+                return UNGUARDED  # the same call, seen a second time
+            admission = breaker.admit(kind)
+            if isinstance(admission, Permit):
+                admission._outer = around
+                request[PERMIT] = admission
+            elif type(admission) is Refused:
+                if not self._enforces:
+                    return UNGUARDED
+                request[REFUSED] = True
+                if around is not None:
+                    _ignore(around)
         except Exception as error:
             self.registry.fault("admission", error)
-            return None
-        return breaker
+            return UNGUARDED
+        return admission
 
     def _is_exempt(self, request: Request) -> bool:
         if self._off:

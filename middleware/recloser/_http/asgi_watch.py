@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from math import inf
 from typing import Any
 
-from recloser._calls import WAITING
-from recloser._http import Gate
+from recloser._circuit.in_flight import WAITING
+from recloser._http.gate import Gate
 from recloser._permit import NO_TOKEN, Permit
 
 Scope = MutableMapping[str, Any]

@@ -22,16 +22,17 @@ from itertools import takewhile
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from recloser import _reasons
-from recloser._baseline import Baseline
-from recloser._calls import WAITING, Calls, CallTimes
-from recloser._events import Reason, State, Transition
-from recloser._evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
-from recloser._foresight import foresee
-from recloser._outage import Outage
+from recloser._circuit import sentences
+from recloser._circuit.baseline import Baseline
+from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
+from recloser._circuit.in_flight import WAITING, Calls, CallTimes
+from recloser._circuit.late_calls import foresee
+from recloser._circuit.recovery import Outage
+from recloser._events import Reason, Transition
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
+from recloser._state import State
 
 if TYPE_CHECKING:
     from recloser._permit import Permit
@@ -171,14 +172,13 @@ class Circuit:
             self.calls.in_flight[token] = call
         else:
             self.calls.refused += 1
-            self.calls.refused_at = now
         return admitted
 
     def _admits_probe(self, now: float) -> bool:
         if self.state is _OPEN:
             outage = self._present_outage()
             outage.look(1)
-            self._change(_HALF_OPEN, now, _reasons.look_again(now - outage.began))
+            self._change(_HALF_OPEN, now, sentences.look_again(now - outage.began))
             if self._accept_new_normal(now):
                 return True
         self._count_overdue(now)
@@ -407,7 +407,7 @@ class Circuit:
             if self.state is not _OPEN:
                 if self.state is _CLOSED:
                     self._begin_outage(now)
-                self._open(now, self.look_at, _reasons.told_to_wait(wait, rule))
+                self._open(now, self.look_at, sentences.told_to_wait(wait, rule))
 
     def _take_late(self, token: int) -> bool:
         """End a call that has no vote any more; tell whether there was one."""
@@ -455,7 +455,7 @@ class Circuit:
 
     def _trip(self, now: float) -> None:
         evidence = self.evidence
-        reason = _reasons.tripped(evidence, self.baseline, self._policy, self._last_failure)
+        reason = sentences.tripped(evidence, self.baseline, self._policy, self._last_failure)
         outage = self._begin_outage(now, run=evidence.bad)
         outage.answers.extend([*self.held, *[inf] * (evidence.bad - evidence.slow)])
         self.held = ()  # an outage is never learned
@@ -466,13 +466,13 @@ class Circuit:
         if outage.vote_good(self.calls.concurrency, self.evidence.normal_bad_rate):
             if outage.was_momentary(now):
                 self.evidence.learn_run(now)
-            self._close(now, _reasons.recovered(outage.good, outage.bad, now - outage.began))
+            self._close(now, sentences.recovered(outage.good, outage.bad, now - outage.began))
 
     def _vote_bad_probe(self, now: float, what: str) -> None:
         outage = self._present_outage()
         lost = outage.vote_bad(self.evidence.normal_bad_rate)
         if not self._accept_new_normal(now) and lost:
-            reason = _reasons.probe_failed(outage.good, outage.bad, what, now - outage.began)
+            reason = sentences.probe_failed(outage.good, outage.bad, what, now - outage.began)
             self._measure_rate(now)
             wait = self._jittered(outage.time_to_next_look(now, self.calls.rate))
             self._open(now, max(self.look_at, now + wait), reason)
@@ -490,7 +490,7 @@ class Circuit:
             # The baseline follows by itself; until then slow calls are normal.
             self._expect_slow(outage.share_above, now, _HOVERING)
         self._refresh_at = self.calls.successes + 1
-        self._close(now, _reasons.new_normal(level, before, now - outage.began))
+        self._close(now, sentences.new_normal(level, before, now - outage.began))
         return True
 
     def _expect_slow(

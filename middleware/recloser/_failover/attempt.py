@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
-from recloser._delivery import Fate, Provider
+from recloser._failover.delivery import Fate, Provider
 from recloser._outcome import Outcome
-from recloser._upstream import retry_after_of
+from recloser._retry_after import retry_after_of
 
 if TYPE_CHECKING:
     import asyncio
 
-    from recloser._attempts import Attempts
+    from recloser._failover.attempts import Attempts
     from recloser._permit import Permit
 
 T = TypeVar("T")

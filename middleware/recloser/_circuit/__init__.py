@@ -1,0 +1,1 @@
+"""What a breaker decides, and from what: pure code that is handed the time and owns no lock."""
