@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command, or say in one line which extra it needs."""
     # Unlike an adapter, a script is run by people who have not chosen its library.
     try:
-        from recloser_adapters.cli import main as command
+        from recloser_adapters._command.cli import main as command
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

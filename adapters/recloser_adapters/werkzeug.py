@@ -15,17 +15,11 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
-from recloser.wsgi import DEFAULT_EXEMPT, Refusal
-from recloser.wsgi import BreakerMiddleware as _BreakerMiddleware
-from recloser_adapters._routing import (
-    MISSING,
-    UNMATCHED,
-    KeyCache,
-    exempt,
-    keyed,
-    marked_key,
-    route_key,
-)
+from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal
+from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters._routes.key_cache import KeyCache
+from recloser_adapters._routes.keys import MISSING, route_key
+from recloser_adapters._routes.marks import exempt, keyed, marked_key
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -112,7 +106,7 @@ class RuleKeys:
         return self.of_rule(rule, environ["REQUEST_METHOD"])
 
 
-class BreakerMiddleware(_BreakerMiddleware):
+class BreakerMiddleware(AnyAppMiddleware):
     """Guard every rule of a Werkzeug application by a breaker of its own.
 
     Args:

@@ -14,12 +14,12 @@ pytest.importorskip("uvicorn")
 
 from rich.console import Console
 
-from recloser_adapters.demo.plain import PlainScreen, summary_lines
-from recloser_adapters.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
-from recloser_adapters.demo.screen import picture
-from recloser_adapters.demo.story import Story
-from recloser_adapters.demo.summary import summary
-from recloser_adapters.demo.verdict import judge
+from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
+from recloser_adapters._command.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
+from recloser_adapters._command.demo.screen import picture
+from recloser_adapters._command.demo.story import Story
+from recloser_adapters._command.demo.summary import summary
+from recloser_adapters._command.demo.verdict import judge
 
 URLS = {GUARDED: "http://127.0.0.1:1", BARE: "http://127.0.0.1:2"}
 

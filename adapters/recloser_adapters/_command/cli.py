@@ -42,8 +42,8 @@ def demo(*, seconds: int, serve: bool, as_json: bool) -> None:
     if missing:
         _fail(f"`recloser demo` needs {', '.join(missing)}: pip install 'recloser[demo]'")
     # Here, because only this command needs the extra.
-    from recloser_adapters.demo.children import ChildError
-    from recloser_adapters.demo.show import run
+    from recloser_adapters._command.demo.children import ChildError
+    from recloser_adapters._command.demo.show import run
 
     try:
         status = run(seconds=seconds, serve=serve, as_json=as_json)

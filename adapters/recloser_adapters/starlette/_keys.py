@@ -7,8 +7,11 @@ from typing import Any, Final
 
 from starlette.routing import Host, Mount
 
-from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
-from recloser_adapters._starlette_routes import RouteEntry, RouteIndex, Search, find_routes
+from recloser.asgi import UNMATCHED
+from recloser_adapters._routes.key_cache import KeyCache, RequestParts
+from recloser_adapters._routes.keys import MISSING, route_key
+from recloser_adapters._routes.marks import marked_key
+from recloser_adapters.starlette._routes import RouteEntry, RouteIndex, Search, find_routes
 
 _MOST_INDEXES: Final = 16  # a process has one application, and its tests have many
 
@@ -112,7 +115,7 @@ class RouteKeys:
             raise LookupError("no routes found in this app: pass routes=, or key=")
         return self._index_of(routes, self._prefix).find(dict(scope), search)
 
-    def _search(self, scope: Mapping[str, Any], request: tuple[str | None, ...]) -> str | None:
+    def _search(self, scope: Mapping[str, Any], request: RequestParts) -> str | None:
         search = Search()
         key = self.resolve(scope, search)
         if search.index is not self._index:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.staticfiles import StaticFiles
 
-from recloser_adapters._routing import MISSING, marked_key
+from recloser_adapters._routes.keys import MISSING
+from recloser_adapters._routes.marks import marked_key
 
 _DEEPEST_WRAPPING: Final = 64
 

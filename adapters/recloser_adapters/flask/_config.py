@@ -10,6 +10,9 @@ from typing import Any, Final, Self, cast
 from recloser import Mode, Policy, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 
+EXTENSION: Final = "recloser"
+"""Where `app.extensions` has the `RecloserState`."""
+
 _PREFIX: Final = "RECLOSER_"
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")

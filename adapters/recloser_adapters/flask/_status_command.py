@@ -13,9 +13,9 @@ from flask.cli import AppGroup
 from werkzeug.routing import Rule
 
 from recloser import Mode, Registry
-from recloser_adapters._flask_config import RecloserState
-from recloser_adapters._flask_exempt import Cover, cover
-from recloser_adapters._flask_rules import FlaskKeys, is_static, protections
+from recloser_adapters.flask._config import EXTENSION, RecloserState
+from recloser_adapters.flask._exemptions import Cover, cover
+from recloser_adapters.flask._rules import FlaskKeys, is_static, protections
 from recloser_adapters.werkzeug import RuleKeys
 
 _MEANING: Final = {
@@ -31,7 +31,7 @@ commands: Final = AppGroup("recloser", help="Look at this application's circuit 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def _status(as_json: bool) -> None:
     """Show every rule, its key and its breaker, as this process knows them."""
-    state: RecloserState = current_app.extensions["recloser"]
+    state: RecloserState = current_app.extensions[EXTENSION]
     rows = _rows(cast("Any", current_app)._get_current_object(), state)
     if as_json:
         report = {

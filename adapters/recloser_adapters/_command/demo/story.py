@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recloser_adapters.demo.plan import ARMS, GUARDED, HEALTHY, PATIENCE, SICK
+from recloser_adapters._command.demo.plan import ARMS, GUARDED, HEALTHY, PATIENCE, SICK
 
 
 @dataclass(frozen=True, slots=True)

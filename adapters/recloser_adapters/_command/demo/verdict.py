@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, NEIGHBOURS, SICK
-from recloser_adapters.demo.story import Call, Story, Stretch
+from recloser_adapters._command.demo.plan import ARMS, BARE, GUARDED, NEIGHBOURS, SICK
+from recloser_adapters._command.demo.story import Call, Story, Stretch
 
 # Seconds within which a refusal must be there, 99 of 100 times, on a machine that also runs the
 # rest of the show. It takes a millisecond or two; the callers of the other app wait for three

@@ -1,6 +1,6 @@
 """The callers: the same requests to both apps at the same moments, while the schedule runs.
 
-Run as a process: `python -m recloser_adapters.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
+Run as a process: `python -m recloser_adapters._command.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
 process to itself so that drawing the screen does not show in the latencies; its clock is the only
 one in the story. After the schedule it goes on until its standard input ends.
 """
@@ -15,9 +15,9 @@ from itertools import count, cycle
 
 import httpx
 
-from recloser_adapters.demo.caller import Caller
-from recloser_adapters.demo.children import end_with_parent, tell
-from recloser_adapters.demo.plan import (
+from recloser_adapters._command.demo.caller import Caller
+from recloser_adapters._command.demo.children import end_with_parent, tell
+from recloser_adapters._command.demo.plan import (
     ARMS,
     BARE,
     GUARDED,

@@ -1,29 +1,18 @@
-"""Breakers for Starlette and FastAPI: one per route, in one line.
-
-    app.add_middleware(BreakerMiddleware)
-
-The key of a request is its method and route template, such as `GET /items/{id}`, known before
-the application has routed it. Requests that no route answers share a key that never opens.
-"""
+"""Breakers around single endpoints, and the answer to a refusal from below one."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 from starlette.websockets import WebSocket
 
 from recloser import (
-    Breaker,
     BreakerOpenError,
-    Mode,
-    Outcome,
     Permit,
     Reason,
     Refused,
@@ -31,87 +20,22 @@ from recloser import (
     State,
     Unguarded,
 )
-from recloser.asgi import DEFAULT_EXEMPT, PERMIT, Refusal, enabled, note_refusal
-from recloser.asgi import BreakerMiddleware as _BreakerMiddleware
-from recloser_adapters._routing import (
-    UNMATCHED,
-    exempt,
-    is_async,
-    keyed,
-    mark,
-)
-from recloser_adapters._starlette_calls import (
-    EndpointCall,
-    EndpointPermit,
-    connection_of,
+from recloser.asgi import PERMIT, UNMATCHED, Refusal, enabled, note_refusal
+from recloser_adapters._routes.endpoint_watch import EndpointPermit
+from recloser_adapters._routes.marks import mark
+from recloser_adapters._routes.protect import check_endpoint, guarded
+from recloser_adapters.starlette._connection_argument import (
     signature_with_connection,
+    take_connection,
 )
-from recloser_adapters._starlette_keys import RouteKeys
-from recloser_adapters._starlette_routes import Search
-
-__all__ = [
-    "DEFAULT_EXEMPT",
-    "UNMATCHED",
-    "BreakerMiddleware",
-    "EndpointRefusedError",
-    "RouteKeys",
-    "dependency",
-    "exempt",
-    "keyed",
-    "protect",
-    "refuse",
-]
+from recloser_adapters.starlette._endpoint_watch import StarletteWatch
+from recloser_adapters.starlette._keys import RouteKeys
+from recloser_adapters.starlette._routes import Search
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _OF_THE_BODY: Final = ("Content-Type", "Content-Length")
 _TRY_AGAIN_LATER: Final = 1013  # WebSocket close code, IANA registry
-
-
-class BreakerMiddleware(_BreakerMiddleware):
-    """Guard every route of a Starlette or FastAPI application by a breaker of its own.
-
-    Works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
-    a Mount or a Router, and plainly as `app = BreakerMiddleware(app)`; the latter also sees what
-    the application's other middleware and its handler of last resort do.
-
-    Args:
-        app: The application.
-        registry: Where the breakers live; one of its own by default.
-        key: A function from the scope to a key, or to `None` to exempt the request. By default
-            `RouteKeys`: method and route template.
-        routes: Where to read the routes, should they not be found inside `app`.
-        exempt: What is not guarded: patterns, or a function of the scope. See
-            `recloser.asgi.BreakerMiddleware`, as for all the following.
-        classify: Status to `Outcome`.
-        on_refuse: An ASGI application that answers refused requests.
-        mode: What the breakers may do; by default the registry's mode.
-        expose_details: Whether a refusal names the key and the reason.
-    """
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        registry: Registry | None = None,
-        *,
-        key: Callable[[Any], str | None] | None = None,
-        routes: Sequence[BaseRoute] | None = None,
-        exempt: Any = DEFAULT_EXEMPT,
-        classify: Callable[[int], Outcome] | None = None,
-        on_refuse: ASGIApp | None = None,
-        mode: Mode | str | None = None,
-        expose_details: bool = False,
-    ) -> None:
-        super().__init__(
-            app,
-            registry,
-            key=RouteKeys(app, routes=routes) if key is None else key,
-            exempt=exempt,
-            classify=classify,
-            on_refuse=on_refuse,
-            mode=mode,
-            expose_details=expose_details,
-        )
 
 
 class EndpointRefusedError(BreakerOpenError, HTTPException):
@@ -159,26 +83,14 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     """
 
     def decorate(endpoint: Callable[_P, _R]) -> Callable[_P, _R]:
-        if isinstance(endpoint, type) or not callable(endpoint):
-            raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
-
+        check_endpoint(endpoint)
         if not enabled():
             return endpoint
-        call: Callable[..., Any] = endpoint
 
-        @functools.wraps(endpoint)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            connection = connection_of(args, kwargs)
-            with EndpointCall(_acquire(registry, key, connection), connection) as ending:
-                return ending.watch(call(*args, **kwargs))
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StarletteWatch | Unguarded:
+            return _begin(registry, key, take_connection(args, kwargs))
 
-        @functools.wraps(endpoint)
-        async def guarded_async(*args: Any, **kwargs: Any) -> Any:
-            connection = connection_of(args, kwargs)
-            with EndpointCall(_acquire(registry, key, connection), connection) as ending:
-                return ending.watch(await call(*args, **kwargs))
-
-        protected: Any = guarded_async if is_async(endpoint) else guarded
+        protected: Any = guarded(endpoint, begin)
         protected.__signature__ = signature_with_connection(endpoint)
         return cast("Callable[_P, _R]", mark(protected, None))
 
@@ -216,7 +128,11 @@ def dependency(
         if name is None or is_off:
             yield
             return
-        with EndpointCall(_acquire(registry, name, connection), connection):
+        watch = _begin(registry, name, connection)
+        if isinstance(watch, Unguarded):
+            yield
+            return
+        with watch:
             yield
 
     return guard
@@ -248,13 +164,17 @@ async def refuse(connection: HTTPConnection, error: Exception) -> Any:
     return Response(answer.body, 503, dict(answer.headers))
 
 
-def _acquire(registry: Registry, key: str, connection: HTTPConnection | None) -> Permit:
-    breaker = registry[key]
-    permit = breaker.admit(EndpointPermit)
-    if isinstance(permit, Unguarded):
-        return Breaker(key, mode=Mode.DISABLED).acquire()
-    if isinstance(permit, Refused):
+def _begin(
+    registry: Registry, key: str, connection: HTTPConnection | None
+) -> StarletteWatch | Unguarded:
+    """Begin a call.
+
+    Raises:
+        EndpointRefusedError: The call is refused.
+    """
+    admission = registry[key].admit(EndpointPermit)
+    if isinstance(admission, Refused):
         if connection is not None:
             note_refusal(connection.scope)
-        raise EndpointRefusedError(breaker.refusal())
-    return permit
+        raise EndpointRefusedError(admission.error())
+    return admission if isinstance(admission, Unguarded) else StarletteWatch(admission, connection)

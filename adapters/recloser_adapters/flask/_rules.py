@@ -9,7 +9,8 @@ from flask import Flask
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import Registry
-from recloser_adapters._routing import MISSING, mark, marked_key
+from recloser_adapters._routes.keys import MISSING
+from recloser_adapters._routes.marks import mark, marked_key
 from recloser_adapters.werkzeug import RuleKeys
 
 if TYPE_CHECKING:
