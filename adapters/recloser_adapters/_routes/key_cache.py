@@ -24,8 +24,8 @@ class KeyCache:
             and host.
 
     Attributes:
-        newer: The dict to look in first. Callers read it directly, because a method call would
-            cost as much as the rest of the lookup.
+        newer: Where the key of a busy path is. Callers look there directly first, because a method
+            call would cost as much as the rest of the lookup.
     """
 
     __slots__ = ("_longest", "_older", "_size", "newer")
@@ -40,10 +40,12 @@ class KeyCache:
         return len(self.newer) + len(self._older)
 
     def recall(self, request: RequestParts) -> Any:
-        """Look up what is not in `newer`: a key, `None` if exempt, `MISSING` if not known."""
-        key = self._older.get(request, MISSING)
-        if key is not MISSING:
-            self._store(request, key)
+        """Look up a request: its key, `None` if exempt, `MISSING` if it is not known."""
+        key = self.newer.get(request, MISSING)
+        if key is MISSING:
+            key = self._older.get(request, MISSING)
+            if key is not MISSING:
+                self._store(request, key)
         return key
 
     def put(self, request: RequestParts, key: str | None) -> None:
