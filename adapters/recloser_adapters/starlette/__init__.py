@@ -14,8 +14,8 @@ from recloser_adapters.starlette._endpoints import (
     protect,
     refuse,
 )
-from recloser_adapters.starlette._keys import RouteKeys
 from recloser_adapters.starlette._middleware import BreakerMiddleware
+from recloser_adapters.starlette._route_keys import RouteKeys
 
 __all__ = [
     "DEFAULT_EXEMPT",

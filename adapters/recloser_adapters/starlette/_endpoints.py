@@ -29,8 +29,8 @@ from recloser_adapters.starlette._connection_argument import (
     take_connection,
 )
 from recloser_adapters.starlette._endpoint_watch import StarletteWatch
-from recloser_adapters.starlette._keys import RouteKeys
-from recloser_adapters.starlette._routes import Search
+from recloser_adapters.starlette._route_keys import RouteKeys
+from recloser_adapters.starlette._route_search import Search
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
-from recloser_adapters.starlette._keys import RouteKeys
+from recloser_adapters.starlette._route_keys import RouteKeys
 
 
 class BreakerMiddleware(AnyAppMiddleware):

@@ -11,7 +11,7 @@ from recloser.asgi import UNMATCHED
 from recloser_adapters._routes.key_cache import KeyCache, RequestParts
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import marked_key
-from recloser_adapters.starlette._routes import RouteEntry, RouteIndex, Search, find_routes
+from recloser_adapters.starlette._route_search import RouteEntry, RouteIndex, Search, find_routes
 
 _MOST_INDEXES: Final = 16  # a process has one application, and its tests have many
 
