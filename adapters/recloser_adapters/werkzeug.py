@@ -40,16 +40,16 @@ _Environ: TypeAlias = "WSGIEnvironment"
 class RuleKeys:
     """Resolve WSGI environs to breaker keys: method and rule, such as `GET /items/<int:id>`.
 
-    Where a map tells hosts or subdomains apart, the rule's comes before its path. A request that
+    Where a map has hosts or subdomains, the rule's own is written before its path. A request that
     no rule answers (404, 405, a redirect) gets `<unmatched>`; one whose endpoint is marked by
-    `exempt` gets `None`. What was once resolved is one lookup in a bounded memory.
+    `exempt` gets `None`. A request that was resolved before takes one lookup in a bounded memory.
 
     Args:
         url_map: The rules.
-        bind: Binds the map to an environ, as the application does it. By default
+        bind: Binds the map to an environ in the same way as the application. By default
             `url_map.bind_to_environ`.
-        view: What a rule leads to, to read its mark. By default the rule's endpoint, which is
-            the function itself in many applications.
+        view: The view of a rule, whose mark is read. By default the rule's endpoint, which is the
+            view function itself in many applications.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class RuleKeys:
             )
 
     def clear(self) -> None:
-        """Forget every resolved request. Needed only when a rule changes its meaning."""
+        """Forget every resolved request. Needed only when a rule is replaced by another one."""
         self._cache.clear()
 
     def of_rule(self, rule: Rule, method: str) -> str | None:
@@ -161,10 +161,10 @@ class BreakerMiddleware(AnyAppMiddleware):
 
 
 class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
-    """A breaker around a view refused the call: also Werkzeug's own 503.
+    """A breaker around a view refused the call. It is Werkzeug's `ServiceUnavailable` (503), too.
 
-    Uncaught it is answered like the middleware's refusals; in Flask, error handlers for
-    `BreakerOpenError` or for 503 may answer it.
+    Where nothing catches it, the answer is that of the middleware's refusals. In Flask, error
+    handlers for `BreakerOpenError` or for 503 may answer it.
     """
 
     # Werkzeug would also take a date here; ours are always seconds.
@@ -181,7 +181,7 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the response."""
-        # Not the length: people take these for a body of their own.
+        # Without the length: users send these headers with a body of their own.
         return [header for header in self._answer.headers if header[0] != "Content-Length"]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
@@ -189,7 +189,7 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
         return self._answer.body.decode()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is copied by its `args`, which Werkzeug leaves empty.
+        # Exceptions are copied and pickled by their `args`, which Werkzeug leaves empty.
         refusal = BreakerOpenError(self.key, self.state, self.reason, self.retry_after)
         return type(self), (refusal,), self.__dict__
 

@@ -29,16 +29,17 @@ _Endpoint = TypeVar("_Endpoint")
 class Recloser:
     """Guard every rule of a Flask application by a breaker of its own.
 
-    A `BreakerOpenError` that a view lets pass, from an outbound call, is not counted against its
-    rule. Error handlers of the application answer it, in Flask's order; where none does it is a
-    `ViewRefusedError`, thus a 503 that those for 503 and `HTTPException` are asked about, too.
+    A `BreakerOpenError` that leaves a view, because the breaker of an outbound call refused, is not
+    counted against the view's rule. The application's error handlers for it answer, in Flask's
+    order. Where there are none it becomes a `ViewRefusedError`, which is a 503: handlers for 503
+    and for `HTTPException` are then tried, too.
 
-    One object may serve several applications: each gets a registry of its own, unless one is
-    given, which they then share. What is given here wins over the application's config:
-    `RECLOSER_ENABLED`, `RECLOSER_MODE`, `RECLOSER_EXEMPT`, `RECLOSER_EXPOSE_DETAILS`,
-    `RECLOSER_MAX_KEYS`, and `RECLOSER_POLICY` (the fields of the default Policy, as a mapping)
-    and `RECLOSER_POLICIES` (key or pattern to such a mapping); the last three shape the registry,
-    so they say nothing where one is given.
+    One object may serve several applications. Each gets a registry of its own, unless one is
+    given, which they then share. Arguments win over the application's config: `RECLOSER_ENABLED`,
+    `RECLOSER_MODE`, `RECLOSER_EXEMPT`, `RECLOSER_EXPOSE_DETAILS`, `RECLOSER_MAX_KEYS`,
+    `RECLOSER_POLICY` (the fields of the default Policy, as a mapping) and `RECLOSER_POLICIES` (key
+    or pattern to such a mapping). The last three describe the registry, so they have no effect
+    where one is given.
 
     Args:
         app: The application; or call `init_app` later.
@@ -49,13 +50,13 @@ class Recloser:
         classify: Status to `Outcome`.
         on_refuse: A WSGI application that answers refused requests.
         mode: What the breakers may do, those of `protect` too. By default their registry's mode;
-            else the more lenient of the two holds.
+            if both are given, the more lenient one holds.
         expose_details: Whether a refusal names the key and the reason.
-        enabled: False leaves the application as it is, `protect` guards nothing in it either.
-            So does `RECLOSER_ENABLED=0` in the environment, whatever is given here.
+        enabled: False leaves the application as it is, and `protect` guards nothing in it.
+            `RECLOSER_ENABLED=0` in the environment does the same, whatever is given here.
 
     Raises:
-        TypeError: An argument is of the wrong type; `app` and `registry` may be swapped.
+        TypeError: An argument is of the wrong type; perhaps `app` and `registry` are swapped.
         ValueError: The mode is unknown, or a config value cannot be used; the message begins
             with its name.
         RuntimeError: The application has this extension already.
@@ -100,7 +101,7 @@ class Recloser:
         registry = self._registry if self._registry is not None else settings.registry()
         exempt = _kept(settings.exempt)
         key = self._key if self._key is not None else FlaskKeys(app)
-        # Made in any case: it finds the mistakes, and before the application was touched.
+        # Made also where it is not used: it checks the arguments before the application is changed.
         middleware = BreakerMiddleware(
             app.wsgi_app,
             registry,
@@ -143,11 +144,11 @@ class Recloser:
 
 
 def _answer_refusals(app: Flask) -> None:
-    """Answer what the breakers of outbound calls refuse, where the application does not."""
+    """Answer a refusal by the breaker of an outbound call, where the application does not."""
     handle = app.handle_user_exception
 
-    # No error handler: whichever class that was registered for, it would come before some of the
-    # application's own, and it would not know of what those answer.
+    # Not by an error handler: whatever class it was registered for, Flask would prefer it to some of
+    # the application's own handlers.
     def handle_refusal(e: Exception) -> Any:
         if not isinstance(e, BreakerOpenError):
             return handle(e)
@@ -165,7 +166,7 @@ def _answer_refusals(app: Flask) -> None:
 
 
 def _kept(exempt: Any) -> Any:
-    # An iterator could be read only once. One string is a mistake, which the middleware will tell.
+    # An iterator could be read only once. A single string is a mistake, which the middleware reports.
     if isinstance(exempt, str | bytes) or not hasattr(exempt, "__iter__"):
         return exempt
     return tuple(exempt)

@@ -45,7 +45,7 @@ class ViewWatch(EndpointWatch):
 
 
 def _is_streamed(response: Response) -> bool:
-    """Whether the response has a body to come, and that is no file for the server to send."""
+    """Whether the response has a body that is still to be made, other than a file to be sent."""
     is_head = has_request_context() and request.method == "HEAD"
     if is_head or response.status_code in _BODILESS or not response.is_streamed:
         return False

@@ -26,8 +26,8 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     Place it next to the function, below the decorator that registers the rule, or on a method of
     a class-based view. The view has this breaker instead of its rule's. A returned or raised
     status of 500 and above is a failure, 4xx has no vote; a streamed body is watched to its end.
-    Not seen: what `before_request` and `after_request` functions and error handlers make of the
-    call.
+    What `before_request` and `after_request` functions and error handlers do with the call is not
+    seen.
 
     Where the application has a `Recloser`, its `mode` and its off switches hold here, too.
 
@@ -36,7 +36,7 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
         key: Its key. Views that depend on the same thing may share it.
 
     Raises:
-        TypeError: What is decorated is a class: decorate its methods.
+        TypeError: A class is decorated, instead of its methods.
     """
     limit = Mode.ENFORCE if enabled() else Mode.DISABLED
 
@@ -53,7 +53,7 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
 def refuse(error: BreakerOpenError) -> Response:
     """Answer a `BreakerOpenError` by the middleware's 503, and do not count it against the rule.
 
-    For a view that answers by itself what `Recloser` would have answered:
+    For a view that gives the answer of `Recloser` itself:
 
         except BreakerOpenError as error:
             return refuse(error)

@@ -39,10 +39,10 @@ _TRY_AGAIN_LATER: Final = 1013  # WebSocket close code, IANA registry
 
 
 class EndpointRefusedError(BreakerOpenError, HTTPException):
-    """A breaker around an endpoint refused the call: also the framework's own 503.
+    """A breaker around an endpoint refused the call. It is an `HTTPException` of status 503, too.
 
-    A handler for `BreakerOpenError` is asked first, then one for 503 or `HTTPException`; without
-    either the framework's default answers.
+    The framework gives it to the handler for `BreakerOpenError`, else to the one for 503 or
+    `HTTPException`, else it answers by its default.
     """
 
     def __init__(self, refusal: BreakerOpenError) -> None:
@@ -61,25 +61,26 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     """Guard one endpoint, `def` or `async def`, by the breaker of `key`.
 
     Place it next to the function, below the decorator that registers the route. It needs no
-    middleware; where there is one, the endpoint has this breaker instead of its route's, and what
-    it refuses is held against no breaker around it.
+    middleware. Where there is one, the endpoint has this breaker instead of its route's, and no
+    breaker around it counts what this one refuses.
 
     A returned or raised status of 500 and above is a failure, 4xx has no vote, and a client that
-    goes away cancels. A streamed body is watched to its end, and so are the items of a generator;
-    its latency is that of the first. Of a WebSocket the handshake is the call, as it is for the
-    middleware; one that comes accepted already is one call to its end. A `WebSocketException` has
-    no vote but for code 1011, internal error, which is a failure.
+    goes away cancels the call. A streamed body is watched to its end; its latency ends with the
+    endpoint's return. The items of a generator are watched to the end, too; their latency is that
+    of the first item. Of a WebSocket the handshake is the call, as it is for the middleware; where
+    the endpoint gets one that is accepted already, the whole session is the call. A
+    `WebSocketException` is a failure if its code is 1011 (internal error), and has no vote
+    otherwise.
 
-    Not seen: what middleware, dependencies and the framework's own handling (validation, exception
-    handlers) make of the call. With `RECLOSER_ENABLED=0` in the environment the endpoint stays as
-    it is.
+    What middleware, dependencies and the framework itself (validation, exception handlers) do with
+    the call is not seen. With `RECLOSER_ENABLED=0` in the environment the endpoint stays as it is.
 
     Args:
         registry: Where the breaker lives.
         key: Its key. Endpoints that depend on the same thing may share it.
 
     Raises:
-        TypeError: What is decorated is a class: decorate its methods.
+        TypeError: A class is decorated, instead of its methods.
     """
 
     def decorate(endpoint: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -104,15 +105,16 @@ def dependency(
 
         router = APIRouter(dependencies=[Depends(dependency(registry, "payments"))])
 
-    It refuses by `EndpointRefusedError`, and sees what the endpoint raises, as `protect` does, and
-    the handshake of a WebSocket. It does not see the status of a response that the endpoint
-    *returns*: `JSONResponse(..., 503)` passes for a success. Nor, on FastAPI before 0.118, a body
-    that fails while it streams. With `RECLOSER_ENABLED=0` in the environment it does nothing.
+    A refusal is raised as `EndpointRefusedError`. Like `protect` it sees what the endpoint raises,
+    and the handshake of a WebSocket. It does not see the status of a response that the endpoint
+    *returns*: `JSONResponse(..., 503)` counts as a success. On FastAPI before 0.118 it does not
+    see a body that fails while it streams, either. With `RECLOSER_ENABLED=0` in the environment it
+    does nothing.
 
     Args:
         registry: Where the breaker lives.
         key: Its key; by default that of the route, the same that a middleware gives it. In that
-            case it leaves requests alone that the innermost breaker around guards by that key.
+            case it does not guard a request that the innermost breaker around guards by that key.
     """
     keys = RouteKeys()
     is_off = not enabled()
@@ -139,8 +141,8 @@ def dependency(
 
 
 def _own_key(keys: RouteKeys, scope: Scope) -> str | None:
-    """The key of the route that a dependency serves, None where it is guarded by that already."""
-    # Without a memory: by one path one Depends may be reached through several applications.
+    """The key of the route that is guarded, None where a breaker around has that key already."""
+    # Without the memory: one `Depends` may be used in several applications, by the same path.
     key = keys.resolve(scope, Search())
     if key == UNMATCHED:
         raise LookupError("no route found for an endpoint that was reached: give dependency a key")
@@ -153,8 +155,8 @@ async def refuse(connection: HTTPConnection, error: Exception) -> Any:
 
         app.add_exception_handler(BreakerOpenError, refuse)
 
-    So a request whose outbound call was refused tells its client when to come again, and is not
-    counted against its own route.
+    Where the breaker of an outbound call refuses, the client is then told when to try again, and
+    the request is not counted against its own route.
     """
     note_refusal(connection.scope)
     if isinstance(connection, WebSocket):

@@ -18,15 +18,15 @@ class BreakerMiddleware(AnyAppMiddleware):
     """Guard every route of a Starlette or FastAPI application by a breaker of its own.
 
     Works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
-    a Mount or a Router, and plainly as `app = BreakerMiddleware(app)`; the latter also sees what
-    the application's other middleware and its handler of last resort do.
+    a Mount or a Router, and as `app = BreakerMiddleware(app)`. The last form also sees what the
+    application's other middleware and its handler for unhandled errors do.
 
     Args:
         app: The application.
         registry: Where the breakers live; one of its own by default.
         key: A function from the scope to a key, or to `None` to exempt the request. By default
             `RouteKeys`: method and route template.
-        routes: Where to read the routes, should they not be found inside `app`.
+        routes: The routes, where they cannot be found inside `app`.
         exempt: What is not guarded: patterns, or a function of the scope. See
             `recloser.asgi.BreakerMiddleware`, as for all the following.
         classify: Status to `Outcome`.
