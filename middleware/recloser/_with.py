@@ -6,18 +6,13 @@ All callers share the breaker, so the permit of a block is found by context, not
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import TypeAlias
 
 from recloser._locked_circuit import LockedCircuit
 from recloser._permit import Permit
 
-
-class _Block(NamedTuple):
-    """A block that has begun, and the one around it."""
-
-    permit: Permit
-    outer: _Block | None
-
+# The permit of a block that has begun, and the block around it.
+_Block: TypeAlias = "tuple[Permit, _Block | None]"
 
 # The innermost block around the code that runs now.
 _innermost: ContextVar[_Block | None] = ContextVar("recloser_innermost", default=None)
@@ -27,7 +22,7 @@ _unended: dict[Permit, bool] = {}
 
 def enter(permit: Permit) -> None:
     """Begin a block."""
-    _innermost.set(_Block(permit, _innermost.get()))
+    _innermost.set((permit, _innermost.get()))
     _unended[permit] = True
 
 
@@ -40,7 +35,7 @@ def leave(breaker: LockedCircuit) -> Permit | None:
         if permit.breaker is breaker and _unended.pop(permit, False):
             # Blocks in generators need not end in the order in which they began.
             for inner in reversed(passed):
-                outer = _Block(inner, outer)
+                outer = (inner, outer)
             _innermost.set(outer)
             return permit
         passed.append(permit)

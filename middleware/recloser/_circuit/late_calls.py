@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 from math import inf, log
-from typing import NamedTuple
 
 from recloser._circuit.evidence import FLOOR, Evidence, deeper
 from recloser._circuit.histogram import ExponentialHistogram
@@ -26,7 +25,7 @@ _CHECK_EVERY = 1.0 / 32.0
 _CAME_BACK = log(1000.0)
 
 
-class LateCalls(NamedTuple):
+class LateCalls:
     """The calls that are late, and when to check again.
 
     Attributes:
@@ -36,9 +35,12 @@ class LateCalls(NamedTuple):
         came_back: How many of the calls that began after them have ended.
     """
 
-    check_at: float
-    calls: list[tuple[int, float]]
-    came_back: int
+    __slots__ = ("calls", "came_back", "check_at")
+
+    def __init__(self, check_at: float, calls: list[tuple[int, float]], came_back: int) -> None:
+        self.check_at = check_at
+        self.calls = calls
+        self.came_back = came_back
 
 
 def find_late(

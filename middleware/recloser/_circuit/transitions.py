@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from recloser._state import State
 
@@ -46,27 +45,21 @@ RULES: Mapping[Cause, frozenset[str]] = {
 """The `Reason.rule` that a transition has by its cause: the cause in finer detail."""
 
 
-class Transit(NamedTuple):
-    """One row of the table. `before` and `after` are equal where only a new generation begins."""
-
-    before: State
-    cause: Cause
-    after: State
-
-
-TRANSITIONS: tuple[Transit, ...] = (
-    Transit(State.CLOSED, Cause.EVIDENCE, State.OPEN),
-    Transit(State.CLOSED, Cause.ASKED_TO_WAIT, State.OPEN),
-    Transit(State.OPEN, Cause.TIME_TO_PROBE, State.HALF_OPEN),
-    Transit(State.HALF_OPEN, Cause.PROBES_BAD, State.OPEN),
-    Transit(State.HALF_OPEN, Cause.ASKED_TO_WAIT, State.OPEN),
-    Transit(State.HALF_OPEN, Cause.PROBES_GOOD, State.CLOSED),
-    Transit(State.HALF_OPEN, Cause.NEW_NORMAL, State.CLOSED),
-    *(Transit(state, Cause.OPENED, State.OPEN) for state in State),
-    *(Transit(state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),
-    *(Transit(state, Cause.RESET, State.CLOSED) for state in State),
+TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
+    (State.CLOSED, Cause.EVIDENCE, State.OPEN),
+    (State.CLOSED, Cause.ASKED_TO_WAIT, State.OPEN),
+    (State.OPEN, Cause.TIME_TO_PROBE, State.HALF_OPEN),
+    (State.HALF_OPEN, Cause.PROBES_BAD, State.OPEN),
+    (State.HALF_OPEN, Cause.ASKED_TO_WAIT, State.OPEN),
+    (State.HALF_OPEN, Cause.PROBES_GOOD, State.CLOSED),
+    (State.HALF_OPEN, Cause.NEW_NORMAL, State.CLOSED),
+    *((state, Cause.OPENED, State.OPEN) for state in State),
+    *((state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),
+    *((state, Cause.RESET, State.CLOSED) for state in State),
 )
-"""Every transition. The circuit looks its changes up here; what is not here cannot happen."""
+"""Every transition: the state before, the cause, the state after. The circuit looks its changes up
+here; what is not here cannot happen. Where both states are the same, only a new generation begins.
+"""
 
 AFTER: Mapping[tuple[State, Cause], State] = {
     (before, cause): after for before, cause, after in TRANSITIONS

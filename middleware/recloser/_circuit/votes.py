@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
 
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
@@ -40,7 +39,7 @@ class Vote(enum.Enum):
     """It has no vote any more, and did not come back: it failed, or its caller gave up."""
 
 
-class Ending(NamedTuple):
+class Ending:
     """How a call ended.
 
     Attributes:
@@ -53,13 +52,25 @@ class Ending(NamedTuple):
         rule: For a throttled call why: `retry_after` or `quota`.
     """
 
-    token: int
-    outcome: Outcome
-    latency: float
-    now: float
-    what: str = ""
-    wait: float = 0.0
-    rule: str = "retry_after"
+    __slots__ = ("latency", "now", "outcome", "rule", "token", "wait", "what")
+
+    def __init__(
+        self,
+        token: int,
+        outcome: Outcome,
+        latency: float,
+        now: float,
+        what: str = "",
+        wait: float = 0.0,
+        rule: str = "retry_after",
+    ) -> None:
+        self.token = token
+        self.outcome = outcome
+        self.latency = latency
+        self.now = now
+        self.what = what
+        self.wait = wait
+        self.rule = rule
 
 
 def vote_of(
