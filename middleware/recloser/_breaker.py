@@ -9,11 +9,10 @@ from typing import Any, ParamSpec, TypeVar, cast, final
 
 from recloser import _with
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._circuit.in_flight import Timing
 from recloser._decorator import IS_LAZY, awaited, guarded
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError
 from recloser._operations import OperableCircuit
-from recloser._permit import AnyPermit, LoosePermit, Permit, voteless
+from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, loosened, voteless
 from recloser._state import Mode, State
 
 P = ParamSpec("P")
@@ -54,15 +53,33 @@ class Breaker(OperableCircuit):
 
     # Admission
 
-    def admit(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
+    def admit(self, kind: type[AnyLoosePermit]) -> AnyLoosePermit | Refused | Unguarded:
         """Answer whether one call may pass; see `recloser._admission` for the three answers.
 
         Args:
             kind: The class of the permit, for one with slots of its own; it is made without
-                arguments. One that is no `LoosePermit` must be ended, or is in flight for ever.
+                arguments.
 
         Returns:
             `UNGUARDED` where the breaker is disabled, or only observes and would have refused.
+        """
+        admission: Permit | Refused | Unguarded = UNGUARDED
+        try:
+            admission = self.admit_strict(Permit)
+            if type(admission) is Permit:
+                return loosened(admission, kind)
+        except BaseException:
+            # A signal handler wants out: nobody will end this call.
+            if type(admission) is Permit:
+                admission.cancel()
+            raise
+        return cast("Refused | Unguarded", admission)
+
+    def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
+        """The same with a permit that must be ended: until then its call is in flight.
+
+        Args:
+            kind: The class of the permit; no `LoosePermit`.
         """
         calls = self._calls
         voting = calls.voting  # before `quick_until`: see `in_flight.py`
@@ -88,23 +105,16 @@ class Breaker(OperableCircuit):
             permit.started = now
             permit.answered = inf
             permit.token = token
-            call: Timing = permit
-            if kind.is_loose:
-                call = cast("Any", permit).timing = Timing()
-                call.started = now
-                call.answered = inf
             if not is_quick:
-                return self._decide_admission(permit, call, now)
-            voting[token] = call
+                return self._decide_admission(permit, now)
+            voting[token] = permit
         except BaseException:
             # A signal handler or a listener wants out: nobody will end this call.
             calls.voting.pop(token, None)
             raise
         return permit
 
-    def _decide_admission(
-        self, permit: AnyPermit, call: Timing, now: float
-    ) -> AnyPermit | Refused | Unguarded:
+    def _decide_admission(self, permit: AnyPermit, now: float) -> AnyPermit | Refused | Unguarded:
         token, permit.token = permit.token, NO_TOKEN
         if self._mode is _DISABLED:
             return UNGUARDED
@@ -112,7 +122,7 @@ class Breaker(OperableCircuit):
             keep_up = self._listeners.stalls.keep_up
             if keep_up is not None:
                 keep_up(now)
-            if self._decide(now, self._circuit.admit, token, call, now):
+            if self._decide(now, self._circuit.admit, token, permit, now):
                 permit.token = token
                 return permit
         except WithinDecisionError:
@@ -169,7 +179,7 @@ class Breaker(OperableCircuit):
         is_class = isinstance(function, type)
         if not is_class and (code is None or code.co_flags & IS_LAZY):
             return self(function)(*args, **kwargs)
-        permit = self.admit(Permit)
+        permit = self.admit_strict(Permit)
         if type(permit) is not Permit:
             permit = self._permit_of(permit, Permit)
         try:
@@ -184,7 +194,7 @@ class Breaker(OperableCircuit):
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Guard a function, coroutine function, generator or async generator function."""
-        return guarded(self.admit, self._permit_of, function)
+        return guarded(self.admit_strict, self._permit_of, function)
 
     def __enter__(self) -> Permit:
         permit = self.acquire()

@@ -19,7 +19,7 @@ IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERAT
 
 
 class Admit(Protocol):
-    """`Breaker.admit`."""
+    """`Breaker.admit_strict`."""
 
     def __call__(self, kind: type[AnyPermit], /) -> AnyPermit | Refused | Unguarded: ...
 
@@ -87,7 +87,7 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
 
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
-    return _awaited(loosened(permit), coroutine)
+    return _awaited(loosened(permit, LoosePermit), coroutine)
 
 
 async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -115,7 +115,7 @@ def _generator(
     admit: Admit, permit_of: PermitOf, function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with permit_of(admit(LoosePermit), LoosePermit) as permit:
+        with loosened(permit_of(admit(Permit), Permit), LoosePermit) as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -142,7 +142,7 @@ def _async_generator(
     admit: Admit, permit_of: PermitOf, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with permit_of(admit(LoosePermit), LoosePermit) as permit:
+        with loosened(permit_of(admit(Permit), Permit), LoosePermit) as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

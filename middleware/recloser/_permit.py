@@ -16,6 +16,7 @@ _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROT
 _IGNORED, _CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
 
 AnyPermit = TypeVar("AnyPermit", bound="Permit")
+AnyLoosePermit = TypeVar("AnyLoosePermit", bound="LoosePermit")
 
 
 class Permit(Timing):
@@ -35,7 +36,6 @@ class Permit(Timing):
         answered: When the callee began to answer, in the same seconds; infinite until `mark()`.
         outer: The permit of the next breaker around the same request, None if there is none. Only
             the middlewares set it.
-        is_loose: Whether its holder may lose it.
         reads_status: Whether an HTTP status on what the call raised is the callee's. It is not
             where the caller reads the status itself, and for a handler: what a handler raises is
             its own failure.
@@ -43,7 +43,6 @@ class Permit(Timing):
 
     __slots__ = ("breaker", "outer", "token")
 
-    is_loose: ClassVar[bool] = False
     reads_status: ClassVar[bool] = True
     started: float
     answered: float
@@ -214,7 +213,6 @@ class LoosePermit(Permit):
 
     __slots__ = ("timing",)
 
-    is_loose = True
     answered: float
     timing: Timing
 
@@ -234,7 +232,8 @@ def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:
     """A permit that has ended already: for a call that is made, but not counted."""
     permit = kind()
     permit.breaker = breaker
-    permit.started = permit.answered = 0.0
+    permit.started = breaker.clock()
+    permit.answered = inf
     permit.token = NO_TOKEN
     permit.outer = None
     if isinstance(permit, LoosePermit):
@@ -242,12 +241,12 @@ def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:
     return permit
 
 
-def loosened(permit: Permit) -> LoosePermit:
+def loosened(permit: Permit, kind: type[AnyLoosePermit]) -> AnyLoosePermit:
     """The permit of the same call for a holder that may lose it; the one given has ended.
 
-    The one given stays in the table of calls in flight as the `Timing` of the call.
+    The one given stays in the table of calls in flight, as the `Timing` of the call.
     """
-    loose = LoosePermit()
+    loose = kind()
     loose.breaker = permit.breaker
     loose.started = permit.started
     loose.answered = permit.answered

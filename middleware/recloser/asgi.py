@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._admission import Refused
 from recloser._http.asgi_watch import (
     BODY,
     DENIAL_BODY,
@@ -70,6 +70,10 @@ __all__ = [
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
+
+
+# Scope types that are guarded, and what watches one. Others pass.
+_WATCHES = {"http": RequestWatch, "websocket": HandshakeWatch}
 
 
 class BreakerMiddleware:
@@ -130,17 +134,16 @@ class BreakerMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
-        kind = scope.get("type")
-        if kind == "http":
-            watch = self._gate.admit(scope, RequestWatch)
-        elif kind == "websocket":
-            watch = self._gate.admit(scope, HandshakeWatch)
-        else:
-            watch = UNGUARDED
-        if isinstance(watch, Unguarded):
+        try:
+            kind = _WATCHES[scope["type"]]
+        except (KeyError, TypeError):
             return await self.app(scope, receive, send)
-        if isinstance(watch, Refused):
-            if self._on_refuse is not None or kind == "websocket":
+        gate = self._gate
+        watch = gate.admit(scope, kind)
+        if type(watch) is not kind:
+            if not isinstance(watch, Refused):
+                return await self.app(scope, receive, send)
+            if self._on_refuse is not None or kind is HandshakeWatch:
                 return await self._refuse(watch, scope, receive, send)
             # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
             refusal = self._refusals.of(watch)
@@ -148,7 +151,7 @@ class BreakerMiddleware:
             await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
             return await send({"type": BODY, "body": _body(refusal, scope)})
         # Plain stores: an __init__ would cost each request one more frame.
-        watch.gate = self._gate
+        watch.gate = gate
         watch.pass_receive = receive
         watch.pass_send = send
         watch.scope = scope

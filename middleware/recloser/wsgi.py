@@ -18,9 +18,9 @@ sends the headers.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable
 from types import GeneratorType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from recloser._admission import Refused, Unguarded
 from recloser._http.exemptions import DEFAULT_EXEMPT
@@ -33,13 +33,18 @@ from recloser._http.gate import (
     Exempt,
     Gate,
     KeyFunction,
-    RequestPermit,
     enabled,
     note_refusal,
     permit_of,
 )
 from recloser._http.refusal import Refusal, Refusals
-from recloser._permit import Permit
+from recloser._http.wsgi_watch import (
+    RequestPermit,
+    ResponseBody,
+    SizedResponseBody,
+    WatchedBody,
+    end_by_status,
+)
 from recloser._registry import Registry
 from recloser._state import Mode
 
@@ -56,6 +61,7 @@ __all__ = [
     "UNMATCHED",
     "BreakerMiddleware",
     "Refusal",
+    "WatchedBody",
     "enabled",
     "note_refusal",
     "permit_of",
@@ -155,18 +161,10 @@ class BreakerMiddleware:
             permit.end_by_error(error)
             raise
         if is_whole:
-            _end(self._gate, environ, permit, said)
+            end_by_status(self._gate, environ, permit, said)
             return body
-        watched = _new(_SizedBody if is_sized else _Body)
-        # Plain stores: an __init__ would cost each request one more frame.
-        watched._body = body
-        watched._environ = environ
-        watched._gate = self._gate
-        watched._next = None
-        watched._permit = permit
-        watched._said = said
-        watched._ended = watched._marked = False
-        return watched
+        watched = SizedResponseBody if is_sized else ResponseBody
+        return watched(body, permit, self._gate, environ, said)
 
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
@@ -189,117 +187,6 @@ class BreakerMiddleware:
             start_response(status, headers, failure)
             failure = None  # it refers to this frame
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
-
-
-_new = object.__new__
-
-
-class _Body:
-    """A body that tells when it ends: by exhaustion, an error, `close()` or garbage collection."""
-
-    __slots__ = (
-        "_body",
-        "_ended",
-        "_environ",
-        "_gate",
-        "_marked",
-        "_next",
-        "_permit",
-        "_said",
-    )
-
-    _body: Iterable[bytes]
-    _ended: bool
-    _environ: WSGIEnvironment
-    _gate: Gate
-    _marked: bool
-    _next: Callable[[], bytes] | None
-    _permit: Permit
-    _said: list[str]
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            # Not before the server asks for it: this is the app's code too.
-            self._next = iter(self._body).__next__
-        except BaseException as error:
-            self._ended = True
-            self._permit.end_by_error(error)
-            raise
-        return self
-
-    def __next__(self) -> bytes:
-        advance = self._next
-        if advance is None:
-            return next(iter(self))
-        try:
-            chunk = advance()
-        except StopIteration:
-            if not self._ended:
-                self._ended = True
-                _end(self._gate, self._environ, self._permit, self._said)
-            raise
-        except BaseException as error:
-            self._ended = True
-            self._permit.end_by_error(error)
-            raise
-        if chunk and not self._marked:
-            self._marked = True
-            self._permit.mark()
-        return chunk
-
-    def close(self) -> None:
-        """Pass it on; before the end of the body it means that the client has left."""
-        if not self._ended:
-            self._ended = True
-            self._leave()
-        close = getattr(self._body, "close", None)
-        if close is not None:
-            close()
-
-    def __del__(self) -> None:
-        # The environ, which holds the permit too, often lives longer than the body.
-        if not self._ended:
-            self._leave()
-
-    def _leave(self) -> None:
-        # A failure that was told before the client left stays one.
-        if self._said and str(self._said[0]).startswith("5"):
-            _end(self._gate, self._environ, self._permit, self._said)
-        else:
-            self._permit.cancel()
-
-
-class _SizedBody(_Body):
-    """A body of known length, which servers ask for to set Content-Length."""
-
-    __slots__ = ()
-
-    def __len__(self) -> int:
-        return len(cast("Sized", self._body))
-
-
-# Status lines and their codes: an app has a few of them, and reading one takes longer than finding
-# it. Bounded all the same.
-_codes: dict[str, int] = {}
-_MAX_CODES = 256
-
-
-def _end(gate: Gate, environ: WSGIEnvironment, permit: Permit, said: list[str]) -> None:
-    try:
-        status = said[0]
-        code = _codes.get(status)
-        if code is None:
-            code = int(status[:3])
-            if len(_codes) < _MAX_CODES:
-                _codes[status] = code
-    except Exception:
-        # No status, or none that is one: the app broke the protocol, and the server will say so.
-        permit.cancel()
-        return
-    if code < 400 and gate.plain:
-        permit.success()
-    else:
-        gate.judge(environ, permit, code)
 
 
 def _is_file(body: object, environ: WSGIEnvironment) -> bool:

@@ -18,7 +18,7 @@ from recloser._breaker import Breaker
 from recloser._errors import BreakerOpenError
 from recloser._http.exemptions import Exemptions
 from recloser._outcome import Outcome
-from recloser._permit import AnyPermit, LoosePermit, Permit, voteless
+from recloser._permit import AnyPermit, Permit, voteless
 from recloser._registry import Registry
 from recloser._state import Mode
 
@@ -101,14 +101,6 @@ def _check_function(name: str, function: object) -> None:
         raise TypeError(f"{name} must be a plain function, not the async {function!r}")
 
 
-class RequestPermit(LoosePermit):
-    """The permit of a request: what its handler raises past us, the client gets as a 500."""
-
-    __slots__ = ()
-
-    reads_status = False
-
-
 _VOTELESS = voteless(Breaker("<unguarded>", mode=Mode.DISABLED), Permit)
 
 
@@ -139,13 +131,13 @@ class Gate:
     """
 
     __slots__ = (
+        "_breakers",
         "_classify",
         "_enforces",
         "_exempt",
         "_exemptions",
         "_guarded",
         "_key",
-        "_known",
         "_method",
         "_off",
         "_path",
@@ -178,7 +170,7 @@ class Gate:
         # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
-        self._known = self.registry.get
+        self._breakers = self.registry._breakers
         self._key: KeyFunction = _whole_app if key is None else key
         self._classify = classify
         self.plain = classify is None
@@ -194,7 +186,7 @@ class Gate:
 
         Args:
             request: The request.
-            kind: The class of the permit.
+            kind: The class of the permit, which must be ended.
         """
         where = "exempt"
         try:
@@ -208,24 +200,43 @@ class Gate:
             key = self._key(request)
             if key is None or key == UNMATCHED:
                 return UNGUARDED
-            breaker = self._known(key) or self.registry[key]
+            try:
+                breaker = self._breakers[key]
+            except KeyError:
+                breaker = self.registry[key]
             where = "admission"
-            around = request.get(PERMIT)
-            if around is not None and _is_within(around, breaker):
-                return UNGUARDED  # the same call, seen a second time
-            admission = breaker.admit(kind)
+            if PERMIT in request:
+                return self._admit_within(breaker, request, kind)
+            admission = breaker.admit_strict(kind)
             if type(admission) is kind:
-                admission.outer = around
+                admission.outer = None
                 request[PERMIT] = admission
-            elif type(admission) is Refused:
+                return admission
+            if type(admission) is Refused:
                 if not self._enforces:
                     return UNGUARDED
                 request[REFUSED] = True
-                if around is not None:
-                    _ignore(around)
         except Exception as error:
             self.registry.fault(where, error)
             return UNGUARDED
+        return admission
+
+    def _admit_within(
+        self, breaker: Breaker, request: Request, kind: type[AnyPermit]
+    ) -> AnyPermit | Refused | Unguarded:
+        """Answer whether a request may pass that another middleware of ours has admitted already."""
+        around = request[PERMIT]
+        if _is_within(around, breaker):
+            return UNGUARDED  # the same call, seen a second time
+        admission = breaker.admit_strict(kind)
+        if type(admission) is kind:
+            admission.outer = around
+            request[PERMIT] = admission
+        elif type(admission) is Refused:
+            if not self._enforces:
+                return UNGUARDED
+            request[REFUSED] = True
+            _ignore(around)
         return admission
 
     def _is_exempt(self, request: Request) -> bool:

@@ -1,0 +1,170 @@
+"""The body of a WSGI response, watched until the call has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, cast
+
+from recloser._http.gate import Gate
+from recloser._permit import Permit
+
+
+class RequestPermit(Permit):
+    """The permit of a request. What its handler raises past us, the client gets as a 500."""
+
+    __slots__ = ()
+
+    reads_status = False
+
+
+class WatchedBody:
+    """An iterable that ends a permit: at its end, when it fails, or when it is closed or dropped.
+
+    Args:
+        body: What it passes on.
+        permit: What it ends. A body that is closed, or collected as garbage, before its end means
+            that the client has left.
+        marked: Whether the latency of the call was taken already. Else it is at the first piece
+            that is not empty.
+    """
+
+    __slots__ = ("_body", "_ended", "_marked", "_next", "_permit")
+
+    def __init__(self, body: Iterable[Any], permit: Permit, *, marked: bool = False) -> None:
+        self._body = body
+        self._ended = False
+        self._marked = marked
+        self._next: Callable[[], Any] | None = None
+        self._permit = permit
+
+    def __iter__(self) -> Iterator[Any]:
+        # Once: a server or middleware that asks again goes on where it was.
+        if self._next is None:
+            self._begin()
+        return self
+
+    def _begin(self) -> Callable[[], Any]:
+        try:
+            # Not before the server asks for it: this is the app's code too.
+            advance: Callable[[], Any] = iter(self._body).__next__
+        except BaseException as error:
+            self._ended = True
+            self._permit.end_by_error(error)
+            raise
+        self._next = advance
+        return advance
+
+    def __next__(self) -> Any:
+        advance = self._next
+        if advance is None:
+            advance = self._begin()
+        try:
+            piece = advance()
+        except StopIteration:
+            if not self._ended:
+                self._ended = True
+                self._complete()
+            raise
+        except BaseException as error:
+            self._ended = True
+            self._permit.end_by_error(error)
+            raise
+        if piece and not self._marked:
+            self._marked = True
+            self._permit.mark()
+        return piece
+
+    def close(self) -> None:
+        """Close the body; before its end this means that the client has left."""
+        if not self._ended:
+            self._ended = True
+            self._leave()
+        close = getattr(self._body, "close", None)
+        if close is not None:
+            close()
+
+    def __del__(self) -> None:
+        # The environ, which holds the permit too, often lives longer than the body.
+        if not self._ended:
+            self._leave()
+
+    def _complete(self) -> None:
+        self._permit.success()
+
+    def _leave(self) -> None:
+        self._permit.cancel()
+
+
+class ResponseBody(WatchedBody):
+    """The body of a response, whose status decides how the call ended.
+
+    Args:
+        body: What it passes on.
+        permit: What it ends.
+        gate: Decides what a status says.
+        environ: Of the request.
+        statuses: The status lines that the app has set so far, at most one.
+    """
+
+    __slots__ = ("_environ", "_gate", "_statuses")
+
+    def __init__(
+        self,
+        body: Iterable[bytes],
+        permit: Permit,
+        gate: Gate,
+        environ: dict[str, Any],
+        statuses: list[str],
+    ) -> None:
+        # Written out, and not by super(): this runs once per request.
+        self._body = body
+        self._ended = self._marked = False
+        self._next = None
+        self._permit = permit
+        self._environ = environ
+        self._gate = gate
+        self._statuses = statuses
+
+    def _complete(self) -> None:
+        end_by_status(self._gate, self._environ, self._permit, self._statuses)
+
+    def _leave(self) -> None:
+        # A failure that was told before the client left stays one.
+        if self._statuses and str(self._statuses[0]).startswith("5"):
+            self._complete()
+        else:
+            self._permit.cancel()
+
+
+class SizedResponseBody(ResponseBody):
+    """A body of known length, which servers ask for to set Content-Length."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(cast("Sized", self._body))
+
+
+# Status lines and their codes: an app has a few of them, and reading one takes longer than finding
+# it. Bounded all the same.
+_codes: dict[str, int] = {}
+_MAX_CODES = 256
+
+
+def end_by_status(gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[str]) -> None:
+    """End a call by the status line that its app has set."""
+    try:
+        status = statuses[0]
+        code = _codes.get(status)
+        if code is None:
+            code = int(status[:3])
+            if len(_codes) < _MAX_CODES:
+                _codes[status] = code
+    except Exception:
+        # No status, or none that is one: the app broke the protocol, and the server will say so.
+        permit.cancel()
+        return
+    if code < 400 and gate.plain:
+        permit.success()
+    else:
+        gate.judge(environ, permit, code)
