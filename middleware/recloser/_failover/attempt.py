@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_SERVED = Fate.SERVED
+_SERVED, _SUCCESS = Fate.SERVED, Outcome.SUCCESS
 
 
 class Attempt(Generic[T]):
@@ -174,7 +174,7 @@ class Attempt(Generic[T]):
         if self._timer is not None:
             self._timer.reschedule(None)
         self.permit.mark()
-        self._conclude(Fate.of(outcome, sent=True), None)
+        self._conclude(_SERVED if outcome is _SUCCESS else Fate.of(outcome, sent=True), None)
 
     def end(
         self,
@@ -267,6 +267,9 @@ class Attempt(Generic[T]):
         return self._leave(goes_on, Fate.of(outcome, sent=sent), error)
 
     def _time_out(self, error: TimeoutError) -> bool:
+        if self._settled:
+            # `moves_on` had ended it, and only the rest of the block was cut off.
+            return self._selection.chosen is not None
         self._settled = True
         # With too little time it is no failure. A cancelled call still counts as slow if it was.
         remainder = is_remainder(self.number, self.timeout, self.permit.breaker.slow_threshold)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random as random_module
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any
 
 import pytest
 from tests.calls import teach
 
-from recloser import Delivery, Fate, Mode, Provider, Registry, State
+from recloser import Delivery, Failover, Fate, Mode, Outcome, Provider, Registry, State
 from recloser._failover.report import Record
 from recloser._failover.selection import Memory, Selection
 from recloser._failover.settings import Settings
@@ -195,7 +197,24 @@ def test_the_last_provider_is_not_held_back(registry: Registry, clock: ManualClo
     trip(registry, "a")
     clock.advance(5.0)
 
-    assert next_of(Field(registry).selection("a", repeatable=False)) == "a"
+    field = Field(registry)
+    selection = field.selection("a", repeatable=False)
+
+    assert next_of(selection) == "a"
+    assert field.passed_over(selection) == []
+
+
+def test_of_two_that_are_held_back_the_first_is_the_first_again(
+    registry: Registry, clock: ManualClock
+) -> None:
+    trip(registry, "a")
+    trip(registry, "b")
+    clock.advance(5.0)
+    field = Field(registry)
+    selection = field.selection("ab", repeatable=False)
+
+    assert next_of(selection) == "a"
+    assert field.passed_over(selection) == [("a", Fate.HELD_BACK), ("b", Fate.HELD_BACK)]
 
 
 def test_one_that_still_refuses_is_refused_and_not_held_back(registry: Registry) -> None:
@@ -265,6 +284,16 @@ def test_among_those_that_never_served_it_is_the_one_probed_soonest(
     assert all_of(Field(registry, when_all_open="least_bad").selection()) == "bac"
 
 
+def test_any_that_served_is_less_bad_than_one_that_never_did(registry: Registry) -> None:
+    """Whatever the clock says: its zero may be anywhere."""
+    field = Field(registry, when_all_open="least_bad")
+    field.memory.served_at.update(c=-5.0)
+    for key in "abc":
+        trip(registry, key)
+
+    assert next_of(field.selection()) == "c"
+
+
 def test_the_least_bad_is_asked_without_a_vote(registry: Registry, clock: ManualClock) -> None:
     field = Field(registry, when_all_open="least_bad")
     trip(registry, "a")
@@ -301,6 +330,36 @@ def test_one_that_asked_for_a_pause_or_was_opened_by_hand_is_not_the_least_bad(
 
     assert next_of(selection) is None
     assert selection.count_least_bad() == 0
+
+
+# A choice that was made
+
+
+def test_a_choice_is_kept_if_only_the_cleanup_of_the_attempt_before_is_cut_off(
+    registry: Registry, clock: ManualClock, run: Callable[[Awaitable[Any]], Any]
+) -> None:
+    """A client may need longer to close a bad answer than the attempt has time."""
+    deliveries: list[Delivery] = []
+    providers = [Provider(key, "") for key in "abc"]
+    failover = Failover(registry, providers, time_budget=30.0, on_delivery=deliveries.append)
+    tried: list[str] = []
+
+    async def call() -> None:
+        for attempt in failover.attempts(repeatable=True):
+            async with attempt:
+                tried.append(attempt.key)
+                if attempt.key == "a" and attempt.moves_on(Outcome.FAILURE, error="HTTP 502"):
+                    await asyncio.sleep(3600.0)
+
+    run(call())
+
+    assert tried == ["a", "b"]
+    (delivery,) = deliveries
+    assert [(leg.key, leg.fate) for leg in delivery.legs] == [
+        ("a", Fate.FAILED),
+        ("b", Fate.SERVED),
+    ]
+    assert registry["a"].metrics().failures == 1
 
 
 # What could take over
