@@ -30,7 +30,7 @@ BESIDE = {
 
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.
-APPLICATIONS = {"__main__", "cli", "demo"}
+APPLICATIONS = {"__main__", "_command"}
 
 
 def _module_name(path: Path) -> str:
@@ -39,8 +39,13 @@ def _module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _is_application(path: Path) -> bool:
-    return not APPLICATIONS.isdisjoint(_module_name(path).split("."))
+def _first_part(module: str) -> str:
+    """What stands right below `recloser_adapters`: the name of an adapter; empty for the package."""
+    return ".".join(module.split(".")[1:2])
+
+
+def _is_private(module: str) -> bool:
+    return any(part.startswith("_") for part in module.split("."))
 
 
 def _imports(path: Path) -> Iterator[tuple[str, str | None]]:
@@ -62,9 +67,16 @@ def _libraries(path: Path) -> set[str]:
     return {module.split(".")[0] for module, _ in _imports(path)} - sys.stdlib_module_names - ours
 
 
-LIBRARY_ADAPTERS = [path for path in ADAPTERS if not _is_application(path)]
-# `__init__` begins with an underscore, too.
-PUBLIC_ADAPTERS = [path for path in LIBRARY_ADAPTERS if not path.stem.startswith("_")]
+LIBRARY_ADAPTERS = [
+    path for path in ADAPTERS if _first_part(_module_name(path)) not in APPLICATIONS
+]
+# An adapter is a module, or a package whose `__init__` is what users import from.
+PUBLIC_ADAPTERS = [
+    path
+    for path in LIBRARY_ADAPTERS
+    if _first_part(_module_name(path)) and not _is_private(_module_name(path))
+]
+PUBLIC_PACKAGES = [path for path in PUBLIC_ADAPTERS if path.name == "__init__.py"]
 
 
 @pytest.mark.parametrize("path", CORE, ids=_module_name)
@@ -97,8 +109,9 @@ def _run(script: str) -> str:
 
 @pytest.mark.parametrize("path", LIBRARY_ADAPTERS, ids=_module_name)
 def test_an_adapter_imports_the_library_it_is_named_after_and_no_other(path: Path) -> None:
-    # A private module shows its library first: `_starlette_routes`. Without one it has none.
-    library = path.stem.lstrip("_").split("_")[0]
+    # What is private shows its library first, too: `_aiohttp_content`, `_httpx/`. What is named
+    # after no library, such as `_routes/`, imports none.
+    library = _first_part(_module_name(path)).lstrip("_").split("_")[0]
 
     assert _libraries(path) <= {library} | BESIDE.get(library, set())
 
@@ -114,13 +127,40 @@ def test_an_adapter_uses_public_names_of_the_core_only(path: Path) -> None:
             assert name in importlib.import_module(module).__all__, f"{module}.{name} is private"
 
 
+@pytest.mark.parametrize("path", ADAPTERS, ids=_module_name)
+def test_what_is_private_in_the_package_of_a_library_is_used_in_that_package_only(
+    path: Path,
+) -> None:
+    here = _first_part(_module_name(path))
+    for module, name in _imports(path):
+        package = _first_part(module)
+        if module.split(".")[0] != "recloser_adapters" or package in {"", here}:
+            continue
+        # What several adapters share lies in packages that are private as a whole.
+        if not package.startswith("_"):
+            full = f"{module}.{name}" if name is not None else module
+            assert not _is_private(full), f"{full} is private"
+
+
 @pytest.mark.parametrize("path", PUBLIC_ADAPTERS, ids=_module_name)
 def test_an_adapter_has_an_extra_of_its_name(path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    library = _first_part(_module_name(path))
 
-    requirements = project["optional-dependencies"][path.stem]
+    requirements = project["optional-dependencies"][library]
 
-    assert any(requirement.startswith(path.stem) for requirement in requirements)
+    assert _module_name(path) == f"recloser_adapters.{library}"
+    assert any(requirement.startswith(library) for requirement in requirements)
+
+
+@pytest.mark.parametrize("path", PUBLIC_PACKAGES, ids=_module_name)
+def test_the_public_face_of_an_adapter_computes_nothing(path: Path) -> None:
+    """`__init__` is a docstring, imports and `__all__`."""
+    docstring, *imports, names = ast.parse(path.read_text()).body
+
+    assert isinstance(docstring, ast.Expr)
+    assert {type(node) for node in imports} == {ast.ImportFrom}
+    assert isinstance(names, ast.Assign)
 
 
 @pytest.mark.parametrize("name", PUBLIC_CORE)
@@ -134,13 +174,16 @@ def test_all_names_every_public_name_of_an_adapter(path: Path) -> None:
 
 
 def _check_all(module: ModuleType) -> None:
-    """Everything public that the module defines is in `__all__`, sorted, and nothing else is."""
+    """Everything public that a module or package defines is in `__all__`, sorted.
+
+    What a package imports from a module of its own counts as defined by the package.
+    """
     defined = {
         name
         for name, value in vars(module).items()
         if not name.startswith("_")
         and not isinstance(value, TypeVar | ParamSpec)
-        and getattr(value, "__module__", None) == module.__name__
+        and _is_within(getattr(value, "__module__", None), module.__name__)
     }
     exported = list(module.__all__)
 
@@ -150,11 +193,14 @@ def _check_all(module: ModuleType) -> None:
     assert all(hasattr(module, name) for name in exported)
 
 
+def _is_within(module: str | None, package: str) -> bool:
+    return module is not None and f"{module}.".startswith(f"{package}.")
+
+
 def test_only_the_listed_core_modules_are_public() -> None:
     names = map(_module_name, CORE)
-    public = [name for name in names if not any(part[0] == "_" for part in name.split("."))]
 
-    assert sorted(public) == PUBLIC_CORE
+    assert sorted(name for name in names if not _is_private(name)) == PUBLIC_CORE
 
 
 def test_the_package_root_computes_nothing() -> None:

@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command, or say in one line which extra it needs."""
-    # Unlike an adapter, a script is run by people who have not chosen its library.
+    # Whoever runs a script has not chosen its library, unlike whoever imports an adapter.
     try:
-        from recloser_adapters.cli import main as command
+        from recloser_adapters._command.cli import main as command
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise

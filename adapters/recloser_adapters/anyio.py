@@ -1,4 +1,4 @@
-"""Deadlines on asyncio and trio: a call that is cut off was slow, and its breaker hears of it.
+"""Deadlines on asyncio and trio: a call that is cut off at its deadline counts as failed.
 
 Times are seconds.
 """
@@ -53,11 +53,12 @@ async def guard(breaker: Breaker, *, deadline: float | None) -> AsyncGenerator[P
             await charge(order)
 
     Args:
-        breaker: Who decides, and learns how it went.
+        breaker: The breaker that guards the block.
         deadline: Seconds until the block is cancelled, > 0. `None` for never.
 
     Yields:
-        The call's permit, for `mark()`, or for a verdict other than "no exception, no failure".
+        The call's permit, for `mark()`, or to end the call by another outcome than that which
+        follows from what the block raises.
 
     Raises:
         BreakerOpenError: The breaker refused; the block was not entered.
@@ -72,10 +73,10 @@ async def guard(breaker: Breaker, *, deadline: float | None) -> AsyncGenerator[P
 class DeadlineMiddleware:
     """Cut ASGI handlers off at a deadline: 504 if nothing was sent yet, else the response breaks.
 
-    Place it inside the breaker's middleware, which then counts either as a failure. Only the
-    time until the last piece of the body counts, so background tasks run on. A response that is
-    cut off midway ends in a `TimeoutError`: the server closes the connection, and the client can
-    tell that something is missing. WebSockets and everything else pass untouched.
+    Place it inside the breaker's middleware, which then counts both as failures. Only the time
+    until the last piece of the body counts, so background tasks run on. A response that is cut off
+    midway ends in a `TimeoutError`: the server closes the connection, and the client can see that
+    the response is incomplete. WebSockets and everything else pass untouched.
 
     Code that runs in a worker thread (a plain `def` endpoint) cannot be interrupted: its
     deadline shows only once the thread is done.
@@ -109,10 +110,10 @@ class DeadlineMiddleware:
                 started = True
                 await send(message)
                 if message["type"] in _CAN_END and not message.get("more_body"):
-                    # What the handler does from here on keeps nobody waiting.
+                    # The response is complete: from here on nobody waits for the handler.
                     cut.deadline = math.inf
 
-            # uvicorn complains about an application that returns something; it shall see it.
+            # An application must return None. If it does not, the server is to see that.
             return await self.app(scope, receive, watched)
         if started:
             raise TimeoutError(f"the response was not complete after {deadline:g} s")
@@ -128,7 +129,8 @@ class DeadlineMiddleware:
             deadline = self._deadline(scope)
             _check(deadline)
         except Exception:
-            # A fault in choosing a deadline must not fail the request. Said once, not per request.
+            # A fault in choosing a deadline must not fail the request. It is an error in the log once,
+            # not for every request.
             _logger.log(logging.DEBUG if self._faulty else logging.ERROR, _FAULT, exc_info=True)
             self._faulty = True
             return None

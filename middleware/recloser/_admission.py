@@ -10,12 +10,10 @@ none guards it, their answer is `UNGUARDED` as well.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 from recloser._errors import BreakerOpenError
-
-if TYPE_CHECKING:
-    from recloser._breaker import Breaker
+from recloser._operations import OperableCircuit
 
 
 @final
@@ -25,13 +23,16 @@ class Refused:
     Attributes:
         breaker: The breaker that refused.
         at: When it refused last, in seconds of its clock.
+        probe_at: When the next probe may pass, as of then, in the same seconds. In the past where
+            probes are in flight.
     """
 
-    __slots__ = ("at", "breaker")
+    __slots__ = ("at", "breaker", "probe_at")
 
-    def __init__(self, breaker: Breaker) -> None:
-        self.breaker: Breaker = breaker
+    def __init__(self, breaker: OperableCircuit) -> None:
+        self.breaker: OperableCircuit = breaker
         self.at: float = 0.0
+        self.probe_at: float = 0.0
 
     def error(self) -> BreakerOpenError:
         """The refusal as an error, to be raised or shown."""

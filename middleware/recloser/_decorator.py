@@ -6,12 +6,10 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from recloser._permit import Permit
-
-if TYPE_CHECKING:
-    from recloser._breaker import Breaker
+from recloser._admission import Refused, Unguarded
+from recloser._permit import AnyPermit, LoosePermit, Permit, loosened
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,11 +18,30 @@ IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERAT
 """Flags of code whose call only begins it."""
 
 
-def guarded(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
+class Admit(Protocol):
+    """`Breaker.admit`."""
+
+    def __call__(self, kind: type[AnyPermit], /) -> AnyPermit | Refused | Unguarded: ...
+
+
+class PermitOf(Protocol):
+    """What gives the permit in an admission, or raises `BreakerOpenError`."""
+
+    def __call__(
+        self, admission: AnyPermit | Refused | Unguarded, kind: type[AnyPermit], /
+    ) -> AnyPermit: ...
+
+
+def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a function so that each call of it is one call to the breaker.
 
     The call of a generator begins when its first item is asked for and ends with its last; its
     latency is that of the first, because the pace of the others is the consumer's too.
+
+    Args:
+        admit: Asks for admission of one call.
+        permit_of: Gives the permit in an admission, or raises.
+        function: The function.
 
     Raises:
         TypeError: `function` cannot be called, or is a class (guard one of its methods) or a
@@ -40,21 +57,21 @@ def guarded(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
     if not inspect.isroutine(target):  # an object with a __call__ of its own
         target = type(target).__call__
     if inspect.isasyncgenfunction(target):
-        wrapper: Callable[..., Any] = _async_generator(breaker, cast("Any", function))
+        wrapper: Callable[..., Any] = _async_generator(admit, permit_of, cast("Any", function))
     elif inspect.iscoroutinefunction(target):
-        wrapper = _coroutine(breaker, cast("Any", function))
+        wrapper = _coroutine(admit, permit_of, cast("Any", function))
     elif inspect.isgeneratorfunction(target):
-        wrapper = _generator(breaker, cast("Any", function))
+        wrapper = _generator(admit, permit_of, cast("Any", function))
     else:
-        wrapper = _plain(breaker, function)
+        wrapper = _plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
 
 
-def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
-    begin = breaker._begin
-
+def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        permit = begin(Permit)
+        permit = admit(Permit)
+        if type(permit) is not Permit:
+            permit = permit_of(permit, Permit)
         try:
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
@@ -69,34 +86,20 @@ def _plain(breaker: Breaker, function: Callable[P, T]) -> Callable[P, T]:
 
 
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-    """Await a coroutine, and end its permit with it."""
-    return _awaited(_Kept(permit), coroutine)
+    """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
+    return _awaited(loosened(permit), coroutine)
 
 
-async def _awaited(kept: _Kept, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    with kept.permit:
+async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with permit:
         return await coroutine
 
 
-class _Kept:
-    """A permit that a coroutine has: it is cancelled with one that never began."""
-
-    __slots__ = ("permit",)
-
-    def __init__(self, permit: Permit) -> None:
-        self.permit = permit
-
-    def __del__(self) -> None:
-        # No lock here: the collector may run while this very thread holds it.
-        if not self.permit.ended:
-            self.permit.breaker._calls.dropped.append(self.permit._token)
-
-
-def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]:
-    begin = breaker._begin
-
+def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) -> Callable[P, Any]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-        permit = begin(Permit)
+        permit = admit(Permit)
+        if type(permit) is not Permit:
+            permit = permit_of(permit, Permit)
         try:
             result = await function(*args, **kwargs)
             permit.success()
@@ -109,10 +112,10 @@ def _coroutine(breaker: Breaker, function: Callable[P, Any]) -> Callable[P, Any]
 
 
 def _generator(
-    breaker: Breaker, function: Callable[P, Generator[Any, Any, Any]]
+    admit: Admit, permit_of: PermitOf, function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with breaker.acquire() as permit:
+        with permit_of(admit(LoosePermit), LoosePermit) as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -136,10 +139,10 @@ def _generator(
 
 
 def _async_generator(
-    breaker: Breaker, function: Callable[P, AsyncGenerator[Any, Any]]
+    admit: Admit, permit_of: PermitOf, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with breaker.acquire() as permit:
+        with permit_of(admit(LoosePermit), LoosePermit) as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

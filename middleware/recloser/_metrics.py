@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, inf, sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 from recloser._circuit import sentences
@@ -42,8 +42,8 @@ class Metrics:
         p99: Latency that 99 % of them stayed below.
         slow_threshold: A latency above this is slow.
         normal_bad_rate: Share of bad calls that is normal for this key.
-        surprise: Evidence against normal, in nats.
-        enough: The evidence at which it opens.
+        evidence: Evidence that calls are no longer as they normally are, in nats, >= 0.0.
+        evidence_threshold: The evidence at which it opens, in nats.
         generation: Changes of state so far.
         retry_after: Seconds until a call may be admitted; 0.0 when one would be now.
     """
@@ -69,45 +69,45 @@ class Metrics:
     p99: float
     slow_threshold: float
     normal_bad_rate: float
-    surprise: float
-    enough: float
+    evidence: float
+    evidence_threshold: float
     generation: int
     retry_after: float
 
 
 def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metrics:
     """Read the figures off a circuit; the caller holds the lock."""
-    calls = circuit.calls
-    count = calls.successes + calls.failures
-    mean = calls.latency_sum / count if count else 0.0
-    variance = calls.latency_squares / count - mean * mean if count else 0.0
-    history = circuit.baseline.history()
-    history.add(circuit.held)
+    counts, detector = circuit.counts, circuit.detector
+    count = counts.successes + counts.failures
+    mean = counts.latency_sum / count if count else 0.0
+    variance = counts.latency_squares / count - mean * mean if count else 0.0
+    history = detector.baseline.history()
+    history.add(detector.held)
     p50, p90, p99 = history.quantiles(0.5, 0.9, 0.99)
     return Metrics(
         key=key,
         state=circuit.state,
         mode=mode,
-        calls=calls.asked,
-        successes=calls.successes,
-        failures=calls.failures,
-        slow=calls.slow,
-        throttled=calls.throttled,
-        ignored=calls.ignored,
-        cancelled=calls.cancelled,
-        refused=calls.refused,
-        in_flight=calls.count,
+        calls=circuit.asked,
+        successes=counts.successes,
+        failures=counts.failures,
+        slow=counts.slow,
+        throttled=counts.throttled,
+        ignored=counts.ignored,
+        cancelled=counts.cancelled,
+        refused=counts.refused,
+        in_flight=len(circuit.calls),
         count=count,
         mean=mean,
         standard_deviation=sqrt(max(variance, 0.0)),
-        error_rate=calls.failures / count if count else 0.0,
+        error_rate=counts.failures / count if count else 0.0,
         p50=p50,
         p90=p90,
         p99=p99,
-        slow_threshold=circuit.baseline.threshold,
-        normal_bad_rate=circuit.evidence.normal_bad_rate,
-        surprise=circuit.evidence.surprise,
-        enough=circuit.evidence.enough,
+        slow_threshold=detector.baseline.threshold,
+        normal_bad_rate=detector.evidence.normal_bad_rate,
+        evidence=detector.evidence.level,
+        evidence_threshold=detector.evidence.threshold,
         generation=circuit.generation,
         retry_after=retry_after,
     )
@@ -128,19 +128,17 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
             return f"open, and the next call is a probe: {circuit.reason}"
         until = "until told otherwise" if left == inf else f"for {sentences.seconds(left)} more"
         return f"open {until}: {circuit.reason}"
-    if circuit.state is State.HALF_OPEN:
-        good, bad, window = circuit.probes
-        share = policy.success_rate_threshold * (1.0 - circuit.evidence.normal_bad_rate)
-        needed = ceil(round(share * policy.half_open_requests, 9))
+    recovery, evidence = circuit.recovery, circuit.detector.evidence
+    if recovery is not None:
         return (
-            f"half-open: {good} good and {bad} bad probes of {needed} good ones, {window} at a time"
+            f"half-open: {recovery.good} good and {recovery.bad} bad probes of "
+            f"{recovery.needed(evidence.normal_bad_rate)} good ones, {recovery.window} at a time"
         )
-    evidence = circuit.evidence
-    slow = sentences.slower_than(circuit.baseline, policy)
+    slow = sentences.slower_than(circuit.detector.baseline, policy)
     normal = f"bad is failed or {slow}, and a share of {evidence.normal_bad_rate:.2g} is normal"
-    if evidence.surprise == 0.0:
+    if evidence.level == 0.0:
         return f"closed: {normal}"
     return (
         f"closed, but {evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad, "
-        f"evidence {evidence.surprise:.1f} of {evidence.enough:.1f}: {normal}"
+        f"evidence {evidence.level:.1f} of {evidence.threshold:.1f}: {normal}"
     )

@@ -12,9 +12,10 @@ from threading import RLock
 from types import MappingProxyType
 from typing import Any, Self
 
-from recloser._breaker import Breaker, loose_breakers
+from recloser._breaker import Breaker
 from recloser._events import Listener
 from recloser._listeners import Listeners
+from recloser._locked_circuit import loose_circuits
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 from recloser._state import Mode, State
@@ -141,11 +142,9 @@ class Registry:
         fewest = (0, 0)
         for _ in range(min(_SAMPLE, len(self._breakers))):
             key, breaker = next(iter(self._breakers.items()))
-            calls = breaker._calls
-            asked = calls.asked
+            asked = breaker.asked
             uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
-            idle = breaker.state is State.CLOSED and not calls.count
-            if idle and key != OVERFLOW_KEY and (spare is None or uses < fewest):
+            if breaker.is_spare and key != OVERFLOW_KEY and (spare is None or uses < fewest):
                 spare, fewest = key, uses
                 if not uses[0]:
                     break
@@ -157,7 +156,7 @@ class Registry:
             return False
         self._seen.pop(spare, None)
         # Somebody may hold on to it, a decorated function for one.
-        loose_breakers.add(evicted)
+        loose_circuits.add(evicted)
         self.evicted += 1
         return True
 

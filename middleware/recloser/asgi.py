@@ -20,19 +20,18 @@ closing it (the server answers 403) is the app's right and no verdict.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from math import inf
 
-from recloser._admission import Refused, Unguarded
+from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._http.asgi_watch import (
     BODY,
     DENIAL_BODY,
     DENIAL_START,
     NONE_YET,
     START,
-    Exchange,
-    Handshake,
+    HandshakeWatch,
     Message,
     Receive,
+    RequestWatch,
     Scope,
     Send,
     says_gone,
@@ -42,7 +41,6 @@ from recloser._http.gate import (
     PERMIT,
     REFUSAL,
     REFUSED,
-    UNASKED,
     UNMATCHED,
     Classify,
     Exempt,
@@ -133,73 +131,44 @@ class BreakerMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
         kind = scope.get("type")
-        gate = self._gate
-        breaker = exchange = None
         if kind == "http":
-            # gate.breaker_of() and gate.admit(), written out for the usual request, of a path and a
-            # key that are known and with nothing to decide: a tenth less than by calling them.
-            key: str | None = UNASKED
-            try:
-                if scope["path"] in gate._guarded[scope["method"]]:
-                    key = gate._key(scope)
-                    breaker = gate._breakers[key]  # type: ignore[index]  # None is in no registry
-                    calls = breaker._calls
-                    in_flight = calls.in_flight  # before `check_at`: see `Calls`
-                    check_at = calls.check_at
-                    if check_at > 0.0 and PERMIT not in scope:
-                        now = breaker._clock()
-                        if now < check_at:
-                            exchange = Exchange()
-                            exchange.breaker = breaker
-                            exchange.started = now
-                            exchange.answered = inf
-                            exchange._outer = None
-                            exchange._token = token = next(calls.tokens)
-                            scope[PERMIT] = exchange
-                            in_flight[token] = exchange
-            except Exception:
-                exchange = None  # the gate will meet the same fault, and tell
-            if breaker is None:
-                breaker = gate.breaker_of(scope, key)
+            watch = self._gate.admit(scope, RequestWatch)
         elif kind == "websocket":
-            breaker = gate.breaker_of(scope)
-        if breaker is None:
+            watch = self._gate.admit(scope, HandshakeWatch)
+        else:
+            watch = UNGUARDED
+        if isinstance(watch, Unguarded):
             return await self.app(scope, receive, send)
-        if exchange is None:
-            admitted = gate.admit(breaker, scope, Exchange if kind == "http" else Handshake)
-            if isinstance(admitted, Unguarded):
-                return await self.app(scope, receive, send)
-            if isinstance(admitted, Refused):
-                if self._on_refuse is not None or kind == "websocket":
-                    return await self._refuse(admitted, scope, receive, send)
-                # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
-                refusal = self._refusals.of(breaker, admitted.at)
-                # A new list of headers each time: middleware further out may add to it.
-                await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
-                return await send({"type": BODY, "body": _body(refusal, scope)})
-            exchange = admitted
+        if isinstance(watch, Refused):
+            if self._on_refuse is not None or kind == "websocket":
+                return await self._refuse(watch, scope, receive, send)
+            # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
+            refusal = self._refusals.of(watch)
+            # A new list of headers each time: middleware further out may add to it.
+            await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
+            return await send({"type": BODY, "body": _body(refusal, scope)})
         # Plain stores: an __init__ would cost each request one more frame.
-        exchange.gate = gate
-        exchange.pass_receive = receive
-        exchange.pass_send = send
-        exchange.scope = scope
-        exchange.status = 0
-        exchange.last_kinds = NONE_YET
-        exchange.is_heard = False
-        exchange.waited = 0.0
+        watch.gate = self._gate
+        watch.pass_receive = receive
+        watch.pass_send = send
+        watch.scope = scope
+        watch.status = 0
+        watch.last_kinds = NONE_YET
+        watch.is_heard = False
+        watch.waited = 0.0
         try:
             # An illegal app returns a value; the server is to see it.
-            return await self.app(scope, exchange, exchange.send)
+            return await self.app(scope, watch, watch.send)
         except BaseException as error:
-            exchange.leave(error)
+            watch.leave(error)
             raise
         finally:
-            if exchange._token:
+            if watch.token:
                 # The client had left, or the app broke the protocol.
-                exchange.leave()
+                watch.leave()
             # Servers keep the scope where their send() is: a cycle, if we stayed in it.
-            if exchange._outer is not None:
-                scope[PERMIT] = exchange._outer
+            if watch.outer is not None:
+                scope[PERMIT] = watch.outer
             elif PERMIT in scope:
                 del scope[PERMIT]
 
@@ -216,7 +185,7 @@ class BreakerMiddleware:
                     await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
                 return
             start, body = DENIAL_START, DENIAL_BODY
-        refusal = self._refusals.of(refused.breaker, refused.at)
+        refusal = self._refusals.of(refused)
         await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
         await send({"type": body, "body": _body(refusal, scope)})
 

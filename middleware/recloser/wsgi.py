@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from types import GeneratorType
 from typing import TYPE_CHECKING, cast
 
-from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._admission import Refused, Unguarded
 from recloser._http.exemptions import DEFAULT_EXEMPT
 from recloser._http.gate import (
     PERMIT,
@@ -125,8 +125,7 @@ class BreakerMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        breaker = self._gate.breaker_of(environ)
-        permit = self._gate.admit(breaker, environ, RequestPermit) if breaker else UNGUARDED
+        permit = self._gate.admit(environ, RequestPermit)
         if isinstance(permit, Unguarded):
             return self.app(environ, start_response)
         if isinstance(permit, Refused):
@@ -180,7 +179,7 @@ class BreakerMiddleware:
             except Exception as error:
                 self.registry.fault("on_refuse", error)
                 failure = sys.exc_info()
-        refusal = self._refusals.of(refused.breaker, refused.at)
+        refusal = self._refusals.of(refused)
         status, headers = "503 Service Unavailable", list(refusal.headers)
         if failure is None:
             start_response(status, headers)

@@ -13,10 +13,10 @@ pytest.importorskip("uvicorn")
 
 from click.testing import CliRunner
 
-import recloser_adapters.demo.show
+import recloser_adapters._command.demo.show
 from recloser_adapters import __main__ as script
-from recloser_adapters.cli import main
-from recloser_adapters.demo.children import ChildError
+from recloser_adapters._command.cli import main
+from recloser_adapters._command.demo.children import ChildError
 
 
 def _outcome(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def _outcome(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> l
             raise outcome
         return outcome
 
-    monkeypatch.setattr(recloser_adapters.demo.show, "run", run)
+    monkeypatch.setattr(recloser_adapters._command.demo.show, "run", run)
     return asked
 
 
@@ -51,7 +51,7 @@ def test_a_missing_extra_is_named_in_one_line(
 def test_a_bare_install_names_the_extra_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "recloser_adapters.cli")
+    monkeypatch.delitem(sys.modules, "recloser_adapters._command.cli")
     monkeypatch.setitem(sys.modules, "click", None)
 
     with pytest.raises(SystemExit) as ended:

@@ -14,12 +14,12 @@ pytest.importorskip("uvicorn")
 
 from rich.console import Console
 
-from recloser_adapters.demo.plain import PlainScreen, summary_lines
-from recloser_adapters.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
-from recloser_adapters.demo.screen import picture
-from recloser_adapters.demo.story import Story
-from recloser_adapters.demo.summary import summary
-from recloser_adapters.demo.verdict import judge
+from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
+from recloser_adapters._command.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
+from recloser_adapters._command.demo.screen import picture
+from recloser_adapters._command.demo.story import Story
+from recloser_adapters._command.demo.summary import summary
+from recloser_adapters._command.demo.verdict import judge
 
 URLS = {GUARDED: "http://127.0.0.1:1", BARE: "http://127.0.0.1:2"}
 
@@ -33,9 +33,11 @@ def _change(at: float, after: str, key: str = SICK) -> dict[str, Any]:
     return {"event": "transition", "at": at, **facts}
 
 
-def _calls(at: float, *calls: tuple[str, str, float, float, str]) -> dict[str, Any]:
-    waiting = {GUARDED: 0, BARE: 3}
-    return {"event": "calls", "at": at, "calls": [list(call) for call in calls], "waiting": waiting}
+def _calls(
+    at: float, *calls: tuple[str, str, float, float, str], late: float = 0.001
+) -> dict[str, Any]:
+    facts = {"calls": [list(call) for call in calls], "waiting": {GUARDED: 0, BARE: 3}}
+    return {"event": "calls", "at": at, **facts, "late": [late]}
 
 
 def _key(key: str, state: str) -> dict[str, Any]:
@@ -161,6 +163,21 @@ def test_what_went_wrong_is_named(
 
     assert [each.promise for each in verdict.failed] == promises
     assert verdict.as_json()["ok"] is False
+
+
+@pytest.mark.parametrize(("late", "failed"), [(0.02, True), (0.2, True), (0.25, False)])
+def test_on_a_machine_that_is_busy_a_refusal_may_take_as_long_as_it_made_the_load_wait(
+    late: float, failed: bool
+) -> None:
+    events = _good_show()
+    slow_refusals = [(GUARDED, SICK, 12.0, 0.9, "refused")] * 2
+    _with(_calls(29.0, *slow_refusals, late=late))(events)
+
+    verdict = judge(_told(events))
+
+    promise = f"it refuses within {max(100, 4000 * late):.0f} ms, 99 times of 100"
+    assert promise in [each.promise for each in verdict.expectations]
+    assert [each.promise for each in verdict.failed] == [promise] * failed
 
 
 def test_plain_lines_say_what_happened_when_and_why() -> None:

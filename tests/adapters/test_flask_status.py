@@ -17,8 +17,8 @@ from werkzeug.routing import Map, Rule
 
 from recloser import Mode, Registry
 from recloser.testing import ManualClock, open_breaker
-from recloser_adapters._flask_exempt import Cover, cover
 from recloser_adapters.flask import DEFAULT_EXEMPT, Recloser, exempt, keyed, protect
+from recloser_adapters.flask._exemptions import Cover, cover
 
 
 def app_with(*rules: str) -> Flask:

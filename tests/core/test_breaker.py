@@ -236,7 +236,7 @@ def test_a_reset_closes_and_forgets(breaker: Breaker) -> None:
 
     metrics = breaker.metrics()
     assert metrics.state is State.CLOSED
-    assert metrics.p50 == metrics.surprise == 0.0
+    assert metrics.p50 == metrics.evidence == 0.0
     assert metrics.slow_threshold == Policy().slow_ceiling
     # What was counted stays counted: these are totals.
     assert metrics.successes == 100
@@ -421,7 +421,7 @@ def test_a_stall_of_our_own_process_is_not_the_callees_fault(clock: ManualClock)
             permit.success()
 
     assert is_closed(breaker)
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
     assert breaker.metrics().p99 <= known.p99
 
 

@@ -203,7 +203,8 @@ class BreakerMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_probes_than_the_window(self) -> None:
         """I1."""
-        _, _, window = self.breaker._circuit.probes
+        recovery = self.breaker._circuit.recovery
+        window = 1 if recovery is None else recovery.window
         assert sum(permit.is_probe for permit in self.live) <= window
 
     @invariant()
@@ -227,7 +228,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 assert isfinite(value), name
                 assert value >= 0, name
         assert metrics.state is self.breaker.state
-        assert metrics.surprise <= metrics.enough
+        assert metrics.evidence <= metrics.evidence_threshold
         assert self.breaker.explain()
 
     @invariant()
@@ -255,7 +256,7 @@ class BreakerMachine(RuleBasedStateMachine):
         if reason.rule in ("failures", "slow", "bad_calls"):
             assert numbers["bad"] >= POLICY.min_failures
             assert numbers["bad"] >= POLICY.failure_rate_threshold * numbers["calls"] - 1e-9
-            assert numbers["surprise"] >= numbers["enough"]
+            assert numbers["evidence"] >= numbers["evidence_threshold"]
         elif reason.rule == "recovered":
             probes = max(POLICY.half_open_requests, numbers["good"] + numbers["bad"])
             # A share of bad calls that is normal is not expected of the probes either: half at most.

@@ -40,7 +40,7 @@ def taught(p01: float, p11: float, policy: Policy, calls: int = 20_000) -> Break
         if breaker.state is State.OPEN:
             recover(breaker)
     for _ in range(200):
-        if breaker.metrics().surprise == 0.0:
+        if breaker.metrics().evidence == 0.0:
             return breaker
         breaker.record(0.01, success=True)
     raise AssertionError("two hundred good calls did not put it at rest")
@@ -50,12 +50,12 @@ def step(evidence: Evidence, *votes: bool) -> float:
     """What the last of some votes (bad or not) adds, far from both ends."""
     evidence.clear()
     for bad in votes:
-        evidence.surprise = before = 10.0
+        evidence.level = before = 10.0
         if bad:
             evidence.vote_failed(0.0)
         else:
             evidence.vote_good(0.0)
-    return evidence.surprise - before
+    return evidence.level - before
 
 
 def cast(evidence: Evidence, vote: str) -> None:
@@ -73,7 +73,7 @@ def test_under_normal_the_likelihood_ratio_is_a_martingale(normal: tuple[float, 
     there are none here, and for what is not known exactly."""
     p01, p11 = normal
     policy = Policy(false_trip_interval=1e15, history_size=1_000_000, min_failures=10_000)
-    evidence = taught(p01, p11, policy)._circuit.evidence
+    evidence = taught(p01, p11, policy)._circuit.detector.evidence
 
     after_good = (1 - p01) * exp(step(evidence, False, False)) + p01 * exp(
         step(evidence, False, True)
@@ -91,7 +91,7 @@ def test_by_what_it_takes_for_normal_the_ratio_has_mean_one(
     normal: tuple[float, float], before: str
 ) -> None:
     """In closed form, in every row and whatever came before: where Lorden's bound comes from."""
-    evidence = taught(*normal, Policy(false_trip_interval=1e15), 5_000)._circuit.evidence
+    evidence = taught(*normal, Policy(false_trip_interval=1e15), 5_000)._circuit.detector.evidence
 
     mean = total = 0.0
     for letter, kind in (("g", GOOD), ("s", SLOW), ("f", FAILED)):
@@ -99,10 +99,10 @@ def test_by_what_it_takes_for_normal_the_ratio_has_mean_one(
         for vote in before:
             cast(evidence, vote)
         odds = evidence._normal_odds(evidence._row, kind)
-        evidence.surprise = 10.0
+        evidence.level = 10.0
         cast(evidence, letter)
         total += odds
-        mean += odds * exp(evidence.surprise - 10.0)
+        mean += odds * exp(evidence.level - 10.0)
 
     assert total == pytest.approx(1.0)
     assert mean == pytest.approx(1.0)
@@ -172,12 +172,12 @@ def test_a_share_of_bad_calls_below_the_rate_threshold_never_opens() -> None:
 def test_evidence_of_long_ago_has_faded(breaker: Breaker, clock: ManualClock) -> None:
     for _ in range(4):
         breaker.record(0.01, success=False)
-    before = breaker.metrics().surprise
+    before = breaker.metrics().evidence
 
     clock.advance(10 * Policy().evidence_half_life)
     breaker.record(0.01, success=False)
 
-    assert 0.0 < breaker.metrics().surprise < before
+    assert 0.0 < breaker.metrics().evidence < before
     assert breaker.state is State.CLOSED
 
 
@@ -200,12 +200,12 @@ def test_what_comes_to_nothing_is_learned_as_normal() -> None:
         for _ in range(18):
             breaker.record(0.01, success=True)
 
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
     assert before < 0.05 < breaker.metrics().normal_bad_rate < 0.15
 
 
 def test_enough_is_the_logarithm_of_the_interval() -> None:
-    assert Evidence(Policy(false_trip_interval=1e6)).enough == pytest.approx(log(1e6))
+    assert Evidence(Policy(false_trip_interval=1e6)).threshold == pytest.approx(log(1e6))
 
 
 def test_outages_again_and_again_do_not_teach_that_they_are_normal(

@@ -67,7 +67,7 @@ def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
     assert reason.rule == "failures"
     assert reason.numbers["bad"] >= 5
     assert reason.numbers["slow"] == 0
-    assert reason.numbers["surprise"] >= reason.numbers["enough"] - 1e-9
+    assert reason.numbers["evidence"] >= reason.numbers["evidence_threshold"] - 1e-9
     assert f"{reason.numbers['bad']:.0f} failed: HTTP 502" in str(reason)
     assert breaker.explain() == f"open for 500 ms more: {reason}"
     clock.advance(0.5)

@@ -65,7 +65,7 @@ def test_fewer_late_calls_than_min_failures_say_nothing(
     breaker.acquire()
 
     assert breaker.state is State.CLOSED
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
 
 
 def test_a_call_that_has_begun_to_answer_is_not_late(breaker: Breaker, clock: ManualClock) -> None:

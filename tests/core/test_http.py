@@ -87,7 +87,7 @@ def opened(wait: float | None) -> Breaker:
 
 
 def retry_after(wait: float | None) -> int:
-    refusal = Refusals(expose_details=False).of(opened(wait), 5.0)
+    refusal = Refusals(expose_details=False).of(opened(wait)._refuse(5.0))
     return int(dict(refusal.headers)["Retry-After"])
 
 
@@ -108,14 +108,14 @@ def test_an_answer_is_built_once_for_each_second() -> None:
     refusals = Refusals(expose_details=False)
     breaker = opened(0.5)
 
-    assert refusals.of(breaker, 5.0) is refusals.of(breaker, 5.1)
-    assert refusals.of(breaker, 5.0) is refusals.of(opened(0.4), 5.0)
+    assert refusals.of(breaker._refuse(5.0)) is refusals.of(breaker._refuse(5.1))
+    assert refusals.of(breaker._refuse(5.0)) is refusals.of(opened(0.4)._refuse(5.0))
 
 
 def test_answers_of_one_second_are_spread() -> None:
     refusals, breaker = Refusals(expose_details=False), opened(60.0)
 
-    assert len({refusals.of(breaker, 5.0) for _ in range(8)}) > 1
+    assert len({refusals.of(breaker._refuse(5.0)) for _ in range(8)}) > 1
 
 
 def test_an_answer_holds_no_longer_than_its_seconds() -> None:
@@ -125,7 +125,7 @@ def test_an_answer_holds_no_longer_than_its_seconds() -> None:
     refusals = Refusals(expose_details=False)
 
     for _ in range(600):
-        told = int(dict(refusals.of(breaker, clock()).headers)["Retry-After"])
+        told = int(dict(refusals.of(breaker._refuse(clock())).headers)["Retry-After"])
         assert breaker.retry_after <= told <= 1.1 * (breaker.retry_after + 1.0) + 1.0
         clock.advance(0.1)
 
@@ -135,25 +135,25 @@ def test_a_longer_wait_is_told_at_once() -> None:
     breaker = Breaker("key", clock=clock)
     breaker.open(for_=0.9)
     refusals = Refusals(expose_details=False)
-    refusals.of(breaker, clock())
+    refusals.of(breaker._refuse(clock()))
 
     breaker.open(for_=50.0)
 
-    assert int(dict(refusals.of(breaker, clock()).headers)["Retry-After"]) >= 50
+    assert int(dict(refusals.of(breaker._refuse(clock())).headers)["Retry-After"]) >= 50
 
 
 def test_answers_kept_are_bounded() -> None:
     refusals = Refusals(expose_details=False)
 
     for wait in range(1, 3000):
-        refusals.of(opened(float(wait)), 5.0)
+        refusals.of(opened(float(wait))._refuse(5.0))
 
     assert len(refusals._built) <= 1024
     assert len(refusals._kept) <= 1024
 
 
 def test_headers_are_the_same_for_asgi_and_wsgi() -> None:
-    refusal = Refusals(expose_details=True).of(opened(3.0), 5.0)
+    refusal = Refusals(expose_details=True).of(opened(3.0)._refuse(5.0))
 
     as_wsgi = [(name.lower().encode(), value.encode()) for name, value in refusal.headers]
     assert as_wsgi == list(refusal.raw_headers)
@@ -163,7 +163,7 @@ def test_a_hostile_key_forges_neither_header_nor_line() -> None:
     breaker = Breaker("GET /\r\nSet-Cookie: a=b\x00\x1b[2J\u2028\ud800")
     breaker.open("also\r\nhere")
 
-    refusal = Refusals(expose_details=True).of(breaker, breaker._clock())
+    refusal = Refusals(expose_details=True).of(breaker._refuse(breaker.clock()))
 
     assert {name for name, _ in refusal.headers} == {
         "Content-Type",

@@ -62,10 +62,10 @@ def test_the_general_form_ends_it_too(breaker: Breaker, outcome: Outcome) -> Non
 def test_two_ends_at_once_count_once(breaker: Breaker) -> None:
     """Two threads may both have read the token before either took it."""
     permit = breaker.acquire()
-    token = permit._token
+    token = permit.token
 
     permit.success()
-    permit._token = token
+    permit.token = token
     permit.failure()
 
     assert counts(breaker)["success"] == 1
@@ -171,7 +171,7 @@ def test_a_long_answer_is_not_overdue_while_its_end_is_told(
     monkeypatch.setattr(breaker, "_lock", waiting())
     permit.cancel()
 
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -186,7 +186,7 @@ def test_a_signal_handler_that_raises_at_the_end_of_a_call_keeps_no_permit(
         raise KeyboardInterrupt
 
     if where == "clock":
-        monkeypatch.setattr(breaker, "_clock", interrupted)
+        monkeypatch.setattr(breaker, "clock", interrupted)
     else:
         monkeypatch.setattr(type(breaker._circuit), "catch_up", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -230,7 +230,7 @@ def test_late_failures_do_not_open_a_recovered_breaker(
         permit.failure()
 
     assert breaker.state is State.CLOSED
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
 
 
 def test_late_results_teach_nothing_after_a_reset(breaker: Breaker, clock: ManualClock) -> None:
@@ -279,12 +279,12 @@ def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock)
     hanging = breaker.acquire()
     clock.advance(2.0)
     breaker.acquire().ignore()
-    surprise = breaker.metrics().surprise
+    surprise = breaker.metrics().evidence
 
     hanging.failure(TimeoutError())
 
     assert surprise > 0.0
-    assert breaker.metrics().surprise == surprise
+    assert breaker.metrics().evidence == surprise
 
 
 # Probes
@@ -422,7 +422,7 @@ def test_prompt_cancellations_say_nothing(breaker: Breaker, clock: ManualClock) 
         permit.cancel()
 
     assert breaker.state is State.CLOSED
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
 
 
 # Long answers
@@ -466,7 +466,7 @@ def test_streams_that_began_in_time_are_never_overdue(breaker: Breaker, clock: M
         stream.success()
 
     assert breaker.state is State.CLOSED
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
     assert breaker.metrics().in_flight == 0
 
 

@@ -181,7 +181,7 @@ def test_making_a_key_is_quick_also_when_nothing_can_go(monkeypatch: pytest.Monk
     registry = Registry(max_keys=500)
     for index in range(500):
         open_breaker(registry[f"down {index}"])
-    circuit = type(registry["down 0"]._calls)
+    circuit = type(registry["down 0"]._circuit)
     asked = circuit.asked
 
     def counted(self: Any) -> int:

@@ -220,7 +220,7 @@ def _guard_flask() -> None:
     try:
         from flask import Flask
 
-        from recloser_adapters._flask_rules import FlaskKeys
+        from recloser_adapters.flask._rules import FlaskKeys
     except ImportError:
         return
     original = Flask.wsgi_app

@@ -67,7 +67,8 @@ def two_step() -> None:
     permit.end(Outcome.SUCCESS, error=None, retry_after=None)
     assert_type(permit.ended, bool)
     assert_type(permit.is_probe, bool)
-    assert_type(permit.breaker, Breaker)
+    assert_type(permit.breaker.key, str)
+    assert_type(permit.breaker.metrics(), Metrics)
 
 
 def block() -> int:

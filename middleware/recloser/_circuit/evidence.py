@@ -1,4 +1,4 @@
-"""Evidence: how sure we are that this is no longer normal, and when that is enough.
+"""Evidence: how sure we are that this is no longer normal, and when that is enough to open.
 
 A call is good, slow or failed. Calls are taken for a chain of these three states, because bad
 ones come in runs. Normal is what was learned of this key: how often each state follows each. An
@@ -77,18 +77,19 @@ _DECIDED = 256
 _NO_ENDS = (0.0, 0.0)
 # What was learned, or is held back, at first: shared by all keys, and nothing is ever put in.
 _NO_COUNTS: dict[tuple[int, int], float] = {}
+_NO_SHARES: dict[int, tuple[float, float]] = {}
 
 
 class Evidence:
     """What the calls of one key say for an outage and against normal.
 
     Attributes:
-        surprise: Evidence in nats, 0.0 to `enough`. Zero means that nothing is suspicious.
-        idle: Whether there is neither surprise nor a run: a good call only counts `quiet` then.
+        level: Evidence in nats, 0.0 to `threshold`. Zero means that nothing is suspicious.
+        idle: Whether nothing is suspicious and no run goes on: a good call only counts as `quiet` then.
         quiet: Good calls learned of, outside of any run.
         since: The permit of the call with which suspicion began. Older ones have no say in it.
-        enough: ln(`false_trip_interval`).
-        half_life: Seconds of silence in which the surprise halves.
+        threshold: ln(`false_trip_interval`).
+        half_life: Seconds of silence in which the level halves.
         calls: Calls since suspicion began.
         bad: Bad ones of them.
         slow: Those of the bad that were slow and did not fail.
@@ -110,20 +111,20 @@ class Evidence:
         "_shares",
         "bad",
         "calls",
-        "enough",
         "expected_bad",
         "half_life",
         "idle",
         "late",
+        "level",
         "quiet",
         "since",
         "slow",
-        "surprise",
+        "threshold",
     )
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self.enough = log(policy.false_trip_interval)
+        self.threshold = log(policy.false_trip_interval)
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
         # Calls taken for normal, but not learned yet, and how many were `quiet` before them.
@@ -133,7 +134,7 @@ class Evidence:
         self._counts = _NO_COUNTS
         # Shares of slow and of failed calls by row, drawn from the counts when a vote wants them,
         # until the next refresh.
-        self._shares: dict[int, tuple[float, float]] = {}
+        self._shares = _NO_SHARES
         # Slow calls learned of whose end was seen.
         self._ends = _NO_ENDS
         self._at = 0.0
@@ -148,7 +149,7 @@ class Evidence:
         self._end_suspicion()
 
     def _end_suspicion(self) -> None:
-        self.surprise = 0.0
+        self.level = 0.0
         self.calls = 0
         self.bad = 0
         self.slow = 0
@@ -190,7 +191,7 @@ class Evidence:
 
     def refresh(self, now: float) -> None:
         """Let the next calls be judged by what was learned by now; fade what is old."""
-        self._shares.clear()
+        self._shares = _NO_SHARES
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
@@ -220,6 +221,8 @@ class Evidence:
         total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
         slow = max((slow_calls + weight * slow) / total, FLOOR)
         failed = max((failed_calls + weight * failed) / total, FLOOR)
+        if self._shares is _NO_SHARES:
+            self._shares = {}
         self._shares[row] = known = slow, failed
         return known
 
@@ -289,7 +292,7 @@ class Evidence:
     def vote_good(self, now: float) -> bool:
         """Count a good call while not idle; tell whether what was held back is normal now."""
         self._count(GOOD, now)
-        patient = self.surprise > 0.0
+        patient = self.level > 0.0
         if patient and (
             self.calls < _PATIENCE_CALLS
             or (self.calls < _DECIDED and self.bad_rate >= self._policy.failure_rate_threshold)
@@ -303,13 +306,13 @@ class Evidence:
         return True
 
     def take_for_slow(self, tokens: list[int], now: float) -> bool:
-        """Count calls that are as good as slow, and enough to open; tell whether they do."""
+        """Count calls that are as good as slow; tell whether they are enough to open."""
         if self.idle:
             self.since = tokens[0]
         for _ in tokens:
             self._count(SLOW, now)
         self.late = len(tokens)
-        self.surprise = self.enough
+        self.level = self.threshold
         return self.is_enough
 
     @property
@@ -317,7 +320,7 @@ class Evidence:
         """Whether the evidence suffices to open."""
         policy = self._policy
         return (
-            self.surprise >= self.enough
+            self.level >= self.threshold
             and self.bad >= policy.min_failures
             and self.bad >= policy.failure_rate_threshold * self.calls
         )
@@ -327,7 +330,7 @@ class Evidence:
         # row are five bad ones in a row.
         silence = now - self._at
         if silence > self.half_life:
-            self.surprise *= 0.5 ** (silence / self.half_life)
+            self.level *= 0.5 ** (silence / self.half_life)
         self._at = now
         row = self._row
         normal = self._normal_odds(row, kind)
@@ -346,7 +349,7 @@ class Evidence:
             self.idle = False
         self.calls += 1
         # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
-        self._add(log(odds / normal) if odds > 0.0 else -self.enough)
+        self._add(log(odds / normal) if odds > 0.0 else -self.threshold)
         if self._held is _NO_COUNTS:
             self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
@@ -379,7 +382,7 @@ class Evidence:
         self._held_ends = _one_more(self._held_ends, how)
 
     def _add(self, weight: float) -> None:
-        self.surprise = min(max(self.surprise + weight, 0.0), self.enough)
+        self.level = min(max(self.level + weight, 0.0), self.threshold)
 
 
 def deeper(depth: int) -> int:

@@ -1,60 +1,65 @@
-"""Outage: what is known of one outage of one key, from the trip to the recovery."""
+"""Recovery: the probes of one outage, when they are sent, and when it is over."""
 
 from __future__ import annotations
 
+import enum
 from math import ceil, inf, sqrt
 
+from recloser._circuit.new_normal import Answers
+from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# An outage that was over at the first look, within seconds, was a run of bad calls.
+# An outage that was over with the first round of probes, within so many seconds, may have been a
+# chance run of bad calls.
 _MOMENTARY = 5.0
-# Opened again so soon, it was no recovery, and the patience with slow answers goes on: otherwise a
-# lasting step that was taken for over twice took three times the patience.
+# Opened again within so many seconds, it had not recovered, and the time with slow answers goes on:
+# otherwise a lasting step that was taken for over twice took three times `latency_patience`.
 _RELAPSE = 5.0
 # By how much each good probe widens the window until enough of them were good: a round trip makes
 # five of one. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half a
 # second longer to recover; tripled, one outage harmed 960 calls there instead of 850.
 _WIDENING = 4
-# Answers whose median is how slow the callee is now: this many to twice as many.
-_ANSWERS = 32
-# Fewer answers have no median: of a 5x slow-down the first few to come back were taken for a 3x one.
-_FEWEST = 16
-# Up to the first of these multiples of the normal median a slower callee is served at once; from
-# the second on that takes all of `latency_patience`. In between the patience grows with the third
-# power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
-_MILD = 3.4
-_SEVERE = 4.5
 
 
-class Outage:
-    """The probes of one outage, and what they said so far.
+class Step(enum.Enum):
+    """What one more call of an outage led to."""
 
-    Recovery goes like TCP's slow start: a window of one probe at a time, and each good probe
-    widens it. A round of probes begins with `look` and ends by closing or by opening again.
+    NOTHING = "nothing"
+    """There is nothing to decide."""
+    CAME_BACK = "came back"
+    """The callee answers: perhaps it is only slow."""
+    LOST = "lost"
+    """The round of probes is lost."""
+    RECOVERED = "recovered"
+    """Enough probes were good."""
+
+
+class Recovery:
+    """One outage from the opening to the closing: its probes, and what they showed so far.
+
+    It goes like TCP's slow start: a window of one probe at a time, and each good probe widens it. A
+    round of probes begins with `begin_round` and ends when the breaker closes or opens again.
 
     Attributes:
         began: When the breaker opened, in seconds.
         ended: When it closed; infinite before.
-        slow_since: When it opened first, if this outage is but a relapse.
-        first_token: The permit of the first suspicious call. Calls before it say nothing.
-        run: Bad calls in the run that opened it; 0 if that was not what did.
-        first_look: Whether no round of probes was lost yet.
+        slow_since: When it opened first, where this outage is a relapse; else as `began`.
+        first_token: The first suspicious call. Calls before it say nothing about the outage.
+        run: Bad calls in the run that opened it; 0 if it was opened for another reason.
+        first_round: Whether no round of probes was lost yet.
         window: Probes let through at a time.
         good: Good probes of this round.
         bad: Bad probes of this round.
-        answers: How long the calls since the first suspicious one took, in seconds, oldest first;
-            infinite for those that failed.
+        answers: How long the calls since the first suspicious one took.
     """
 
     __slots__ = (
-        "_answered_at",
-        "_answers_since",
         "_policy",
         "answers",
         "bad",
         "began",
         "ended",
-        "first_look",
+        "first_round",
         "first_token",
         "good",
         "run",
@@ -68,7 +73,7 @@ class Outage:
         began: float,
         first_token: int,
         run: int,
-        before: Outage | None = None,
+        before: Recovery | None = None,
     ) -> None:
         self._policy = policy
         self.began = began
@@ -77,115 +82,89 @@ class Outage:
         self.ended: float = inf
         self.first_token = first_token
         self.run = run
-        self.first_look = True
-        self.answers: list[float] = []
-        self._answered_at = began
-        self._answers_since = 0
-        self.look(1)
+        self.first_round = True
+        self.answers = Answers(policy, began)
+        self.begin_round(1)
 
-    def look(self, window: int) -> None:
+    def begin_round(self, window: int) -> None:
         """Begin a round of probes, `window` at a time."""
         self.window = window
         self.good = 0
         self.bad = 0
 
-    def vote_good(self, concurrency: int, normal_bad_rate: float) -> bool:
-        """Count a good probe; tell whether that makes a recovery.
+    def vote(self, vote: Vote, ending: Ending, concurrency: int, normal_bad_rate: float) -> Step:
+        """Take a vote into account.
 
         Args:
-            concurrency: Calls that used to be in flight at a time: the window must have got there.
-            normal_bad_rate: Share of bad calls that nobody expects to vanish, 0.0-1.0.
+            vote: What the call says.
+            ending: How it ended.
+            concurrency: Calls that are usually in flight at a time: the window must get there.
+            normal_bad_rate: Share of bad calls that is normal, 0.0-1.0: so many probes may be bad.
         """
+        if vote is Vote.HUNG:
+            return self._vote_bad(normal_bad_rate)
+        if vote is Vote.ANSWERING:
+            return self._vote_good(concurrency, normal_bad_rate)
+        is_probe = vote in (Vote.GOOD, Vote.SLOW, Vote.FAILED)
+        if not is_probe and ending.token < self.first_token:
+            return Step.NOTHING  # it began before the trouble did, so it says nothing about it
+        failed = vote in (Vote.FAILED, Vote.LOST)
+        self.answers.add(inf if failed else ending.latency, ending.now)
+        if vote is Vote.GOOD:
+            return self._vote_good(concurrency, normal_bad_rate)
+        if is_probe:
+            return self._vote_bad(normal_bad_rate)
+        # What was overdue, or in flight when it opened, may come back: slow, not dead.
+        return Step.NOTHING if failed else Step.CAME_BACK
+
+    def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
-        enough = self.good >= self._needed(normal_bad_rate)
-        # As many as decide were good: what is left is only to let the callee warm up.
+        enough = self.good >= self.needed(normal_bad_rate)
+        # Once enough probes were good, the callee only has to warm up.
         self.window += self.window if enough else _WIDENING
-        return enough and self.window > concurrency
+        return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
-    def vote_bad(self, normal_bad_rate: float) -> bool:
-        """Count a bad probe; tell whether the outage goes on."""
+    def _vote_bad(self, normal_bad_rate: float) -> Step:
         self.bad += 1
-        decisive = max(self._policy.half_open_requests, self.good + self.bad)
-        tolerated = decisive - self._needed(normal_bad_rate)
+        tolerated = self._deciding() - self.needed(normal_bad_rate)
         lost = self.bad > tolerated or (self.good == 0 and self.window == 1)
-        self.first_look = self.first_look and not lost
-        return lost
+        self.first_round = self.first_round and not lost
+        return Step.LOST if lost else Step.CAME_BACK
 
-    def _needed(self, normal_bad_rate: float) -> int:
-        policy = self._policy
-        decisive = max(policy.half_open_requests, self.good + self.bad)
-        share = policy.success_rate_threshold * (1.0 - normal_bad_rate)
+    def needed(self, normal_bad_rate: float) -> int:
+        """How many probes of this round must be good."""
+        share = self._policy.success_rate_threshold * (1.0 - normal_bad_rate)
         # Rounded first: 0.8 * 5 must need four, not five, whatever floats make of it.
-        return max(ceil(round(share * decisive, 9)), 1)
+        return max(ceil(round(share * self._deciding(), 9)), 1)
+
+    def _deciding(self) -> int:
+        return max(self._policy.half_open_requests, self.good + self.bad)
 
     def was_momentary(self, now: float) -> bool:
-        """Whether it was over before it could be told from a run of bad calls."""
-        return self.run > 0 and self.first_look and now - self.began < _MOMENTARY
-
-    def answered(self, latency: float, now: float) -> None:
-        """Note how long a call took, in seconds, infinite if it failed.
-
-        Only of calls that began with the suspicion or later.
-        """
-        if self._is_stale(now):
-            self.answers.clear()
-            self._answers_since = 0
-        self._answered_at = now
-        self._answers_since += 1
-        self.answers.append(latency)
-        if len(self.answers) > 2 * _ANSWERS:
-            del self.answers[:_ANSWERS]
-
-    def _is_stale(self, now: float) -> bool:
-        return now - self._answered_at > self._policy.max_open_for
+        """Whether it was over before it could be told from a chance run of bad calls."""
+        return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
     def new_normal(self, now: float, median: float, missing: int, rate: float) -> float | None:
-        """The latency (s) to accept as the new normal, None while there is no such thing.
-
-        Only if latency is all that is wrong, and if the calls do come back: late answers to
-        overdue calls are what tells slow from dead.
+        """The latency in seconds to accept as the new normal, None while there is no such thing.
 
         Args:
             now: Seconds.
-            median: The typical latency before; seconds.
+            median: The typical latency before, in seconds.
             missing: Overdue calls that have not come back.
             rate: Calls asked for per second.
         """
-        policy = self._policy
-        answers = self.answers
-        total = len(answers) + missing
-        if median <= 0.0 or total < _FEWEST or self._is_stale(now):
-            return None
-        came_back = sorted(answer for answer in answers if answer < inf)
-        if len(came_back) < policy.success_rate_threshold * total:
-            return None
-        # What has not come back is slower than what has.
-        level = came_back[min(total // 2, len(came_back) - 1)]
-        severity = min(max(level / median - _MILD, 0.0) / (_SEVERE - _MILD), 1.0)
-        # Not at the first look after the patience is over, but at the last one before.
-        age = now - self.slow_since + self.time_to_next_look(now, rate)
-        if level > policy.slow_ceiling or age < policy.latency_patience * severity**3:
-            return None
-        # On a quiet key patience alone would be a handful of probes.
-        enough = severity < 1.0 or self._answers_since >= _ANSWERS
-        return level if enough else None
+        # Not at the first probe after the patience is over, but at the last one before.
+        age = now - self.slow_since + self.time_to_next_probe(now, rate)
+        return self.answers.new_normal(now, median, missing, age)
 
-    def is_severe(self, level: float, median: float) -> bool:
-        """Whether a latency is so far from normal that it takes all the patience to accept it."""
-        return level >= _SEVERE * median
+    def time_to_next_probe(self, now: float, rate: float) -> float:
+        """Seconds between two rounds of probes, by the square-root law of inventory theory.
 
-    def share_above(self, threshold: float) -> float:
-        """Share of the answers that took longer than a threshold in seconds, 0.0-1.0."""
-        return sum(answer > threshold for answer in self.answers) / max(len(self.answers), 1)
-
-    def time_to_next_look(self, now: float, rate: float) -> float:
-        """Seconds between two looks, by the square-root law of inventory theory.
-
-        Looking every w seconds wastes 1/w calls a second for the rest of the outage and refuses
-        rate * w / 2 good calls after it. With L the length of the outage the sum is least at
-        w = sqrt(2 * L / rate). An outage is expected to be of the typical length or, when it has
-        outlived that, to last as long again as it did. Young outages are looked at sooner, after
-        their own age: many are over in a second.
+        A probe every w seconds wastes 1/w calls a second for the rest of the outage, and
+        rate * w / 2 good calls are refused after it. With L the length of the rest, the sum is least
+        at w = sqrt(2 * L / rate). An outage is expected to last `typical_outage` or, when it has
+        lasted longer, as long again as it did. Young outages are probed sooner, after their own
+        age: many are over in a second.
 
         Args:
             now: Seconds.

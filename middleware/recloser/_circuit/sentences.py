@@ -53,8 +53,8 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
             "late": evidence.late,
             "bad_rate": evidence.bad_rate,
             "normal_bad_rate": evidence.normal_bad_rate,
-            "surprise": evidence.surprise,
-            "enough": evidence.enough,
+            "evidence": evidence.level,
+            "evidence_threshold": evidence.threshold,
             "slow_threshold": baseline.threshold,
             "median": baseline.median,
             "sigma": baseline.sigma,
@@ -107,3 +107,16 @@ def by_hand(rule: str, why: str) -> Reason:
     """An operator decided."""
     # repr() keeps control characters of a free text out of logs.
     return Reason(rule, f"by hand: {why!r}" if why else "by hand")
+
+
+def name_of(error: BaseException | str | None) -> str:
+    """Name a failure in a reason: type and message, never the traceback and its frames."""
+    # repr() keeps control characters of a message, or of a class made from one, out of logs.
+    name = repr(type(error).__name__)[1:-1] if isinstance(error, BaseException) else ""
+    try:
+        message = str(error or "")[:120]
+    except Exception:  # the user's own __str__
+        return name
+    if not name:
+        return repr(message)[1:-1]
+    return f"{name}: {message!r}" if message else name

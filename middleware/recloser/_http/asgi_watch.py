@@ -8,7 +8,7 @@ from typing import Any
 
 from recloser._circuit.in_flight import WAITING
 from recloser._http.gate import Gate
-from recloser._permit import NO_TOKEN, Permit
+from recloser._permit import Permit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,7 +32,7 @@ _MOMENT = 0.001
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
-class Exchange(Permit):
+class RequestWatch(Permit):
     """One HTTP request and its response: watched until the call has ended, and passed on.
 
     It is the permit of its call as well: one object less for each request. And it is what the app
@@ -64,7 +64,7 @@ class Exchange(Permit):
     waits_since: float
 
     async def __call__(self) -> Message:
-        if self._token and not self.is_heard:
+        if self.token and not self.is_heard:
             return await self._hear()
         message = await self.pass_receive()
         self._heed(message)
@@ -88,7 +88,7 @@ class Exchange(Permit):
         if self.answered != inf:
             return  # another task of the handler waits already, or the response has begun
         try:
-            self.waits_since = self.breaker._clock()
+            self.waits_since = self.breaker.clock()
             self.answered = WAITING
         except Exception as error:
             self.gate.registry.fault("clock", error)
@@ -98,16 +98,16 @@ class Exchange(Permit):
             return
         self.answered = inf
         try:
-            now = self.breaker._clock()
+            now = self.breaker.clock()
             self.waited += now - self.waits_since
             if self.waited > _MOMENT:
-                self.breaker._delay(self, self.waited, now)
+                self.token = self.breaker.delay(self, self.token, self.waited, now)
                 self.waited = 0.0
         except Exception as error:
             self.gate.registry.fault("clock", error)
 
     def _heed(self, message: Message) -> None:
-        if self._token and says_gone(message):
+        if self.token and says_gone(message):
             self.leave()
 
     def leave(self, error: BaseException | None = None) -> None:
@@ -124,8 +124,7 @@ class Exchange(Permit):
         # No coroutine of its own where it need not be: one for each message would cost more than
         # all that is done here. What runs once per request is written out, and asks by `in`, which
         # takes half the time of `get`.
-        token = self._token
-        if not token:
+        if not self.token:
             return self.pass_send(message)
         is_last = False
         try:
@@ -134,21 +133,14 @@ class Exchange(Permit):
                 self.status = message["status"]
                 has_trailers = "trailers" in message and message["trailers"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
-                self.answered = self.breaker._clock()  # mark()
+                self.answered = self.breaker.clock()  # mark()
             else:
                 more = self.last_kinds.get(kind)
                 is_last = more is not None and not (more in message and message[more])  # noqa: RUF019
                 if is_last and (self.status >= 400 or not self.gate.plain):
                     self.gate.judge(self.scope, self, self.status)
                 elif is_last:
-                    calls = self.breaker._calls  # success()
-                    latency = self.answered - self.started
-                    is_quick = 0.0 <= latency <= calls.good_until
-                    if is_quick and calls.in_flight.pop(token, None) is not None:
-                        self._token = NO_TOKEN
-                        calls.recent.append(latency)
-                    else:
-                        self.success()
+                    self.success()
         except Exception as error:
             # A message that cannot be read is for the server to refuse.
             self.gate.registry.fault("message", error)
@@ -163,13 +155,13 @@ class Exchange(Permit):
         return _until_lost(self.pass_send(message), self)
 
 
-class Handshake(Exchange):
+class HandshakeWatch(RequestWatch):
     """The opening of a WebSocket."""
 
     __slots__ = ()
 
     def send(self, message: Message) -> Awaitable[None]:
-        if not self._token:
+        if not self.token:
             return self.pass_send(message)
         try:
             kind = message["type"]
@@ -202,10 +194,10 @@ def says_gone(message: Message) -> bool:
         return False  # not a message; the app will say so
 
 
-async def _until_lost(sending: Awaitable[None], exchange: Exchange) -> None:
+async def _until_lost(sending: Awaitable[None], watch: RequestWatch) -> None:
     """Send, and take an `OSError` for what the ASGI spec says it is: the client has gone."""
     try:
         return await sending
     except OSError:
-        exchange.leave()
+        watch.leave()
         raise

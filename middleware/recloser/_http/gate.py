@@ -33,9 +33,6 @@ UNMATCHED = "<unmatched>"
 APP = "app"
 """The one key of an app whose routes are not known."""
 
-UNASKED = "<unasked>"
-"""In place of a key: the key function is still to be asked."""
-
 Request = MutableMapping[str, Any]
 KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
@@ -50,7 +47,7 @@ def _is_within(permit: Permit | None, breaker: Breaker) -> bool:
     while permit is not None:
         if permit.breaker is breaker and not permit.ended:
             return True
-        permit = permit._outer
+        permit = permit.outer
     return False
 
 
@@ -78,7 +75,7 @@ def _ignore(permit: Permit | None) -> None:
     """End a call and those around it without a vote."""
     while permit is not None:
         permit.ignore()
-        permit = permit._outer
+        permit = permit.outer
 
 
 def enabled() -> bool:
@@ -142,13 +139,13 @@ class Gate:
     """
 
     __slots__ = (
-        "_breakers",
         "_classify",
         "_enforces",
         "_exempt",
         "_exemptions",
         "_guarded",
         "_key",
+        "_known",
         "_method",
         "_off",
         "_path",
@@ -181,7 +178,7 @@ class Gate:
         # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
-        self._breakers = self.registry._breakers
+        self._known = self.registry.get
         self._key: KeyFunction = _whole_app if key is None else key
         self._classify = classify
         self.plain = classify is None
@@ -192,45 +189,33 @@ class Gate:
         self._path = path
         self._root = root
 
-    def breaker_of(self, request: Request, key: str | None = UNASKED) -> Breaker | None:
-        """The breaker that guards a request, None if none does.
+    def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
+        """Answer whether a request may pass; see `recloser._admission` for the three answers.
 
         Args:
             request: The request.
-            key: Its key, for who knows it and that the request is guarded.
+            kind: The class of the permit.
         """
         where = "exempt"
         try:
-            if key is UNASKED:
-                try:
-                    is_guarded = request[self._path] in self._guarded[request[self._method]]
-                except KeyError:
-                    is_guarded = False
-                if not is_guarded and self._is_exempt(request):
-                    return None
-                where = "key"
-                key = self._key(request)
-            if key is None or key == UNMATCHED:
-                return None
             try:
-                return self._breakers[key]
+                is_guarded = request[self._path] in self._guarded[request[self._method]]
             except KeyError:
-                return self.registry[key]
-        except Exception as error:
-            self.registry.fault(where, error)
-            return None
-
-    def admit(
-        self, breaker: Breaker, request: Request, kind: type[AnyPermit]
-    ) -> AnyPermit | Refused | Unguarded:
-        """Ask for admission of a request by a permit of some kind."""
-        try:
+                is_guarded = False
+            if not is_guarded and self._is_exempt(request):
+                return UNGUARDED
+            where = "key"
+            key = self._key(request)
+            if key is None or key == UNMATCHED:
+                return UNGUARDED
+            breaker = self._known(key) or self.registry[key]
+            where = "admission"
             around = request.get(PERMIT)
             if around is not None and _is_within(around, breaker):
                 return UNGUARDED  # the same call, seen a second time
             admission = breaker.admit(kind)
-            if isinstance(admission, Permit):
-                admission._outer = around
+            if type(admission) is kind:
+                admission.outer = around
                 request[PERMIT] = admission
             elif type(admission) is Refused:
                 if not self._enforces:
@@ -239,7 +224,7 @@ class Gate:
                 if around is not None:
                     _ignore(around)
         except Exception as error:
-            self.registry.fault("admission", error)
+            self.registry.fault(where, error)
             return UNGUARDED
         return admission
 

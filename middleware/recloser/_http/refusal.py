@@ -9,7 +9,7 @@ from math import ceil
 from random import random
 from typing import Any, NamedTuple
 
-from recloser._breaker import Breaker
+from recloser._admission import Refused
 
 # Retry-After is spread over this much more than the wait itself, so that the refused do not come
 # back together. Never less: they would come before the probe.
@@ -68,28 +68,27 @@ class Refusals:
         self._expose_details = expose_details
         self._built: dict[int, Refusal] = {}
         # By breaker: answers to give in turn, until when (s), and for which time to look again.
-        self._kept: dict[Breaker, tuple[float, float, Iterator[Refusal]]] = {}
+        self._kept: dict[Refused, tuple[float, float, Iterator[Refusal]]] = {}
 
-    def of(self, breaker: Breaker, now: float) -> Refusal:
-        """The response to a request that `breaker` refused at `now` seconds of its clock."""
-        kept = self._kept.get(breaker)
-        if kept is None or now >= kept[0] or kept[1] != breaker._circuit.look_at:
-            kept = self._prepare(breaker, now)
+    def of(self, refused: Refused) -> Refusal:
+        """The response to a request that was refused just now."""
+        kept = self._kept.get(refused)
+        if kept is None or refused.at >= kept[0] or kept[1] != refused.probe_at:
+            kept = self._prepare(refused)
         return next(kept[2])
 
-    def _prepare(self, breaker: Breaker, now: float) -> tuple[float, float, Iterator[Refusal]]:
-        look_at = breaker._circuit.look_at
-        wait = breaker.retry_after
-        answers = [self._after(breaker, spread(wait)) for _ in range(_SPREAD)]
+    def _prepare(self, refused: Refused) -> tuple[float, float, Iterator[Refusal]]:
+        wait = refused.breaker.retry_after
+        answers = [self._after(refused, spread(wait)) for _ in range(_SPREAD)]
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        # Until another second has passed, or it is time to look again.
-        kept = now + min(wait, 1.0), look_at, cycle(answers)
-        self._kept[breaker] = kept
+        # Until another second has passed, or it is time for the next probe.
+        kept = refused.at + min(wait, 1.0), refused.probe_at, cycle(answers)
+        self._kept[refused] = kept
         return kept
 
-    def _after(self, breaker: Breaker, seconds: int) -> Refusal:
-        return self._detailed(breaker, seconds) if self._expose_details else self._plain(seconds)
+    def _after(self, refused: Refused, seconds: int) -> Refusal:
+        return self._detailed(refused, seconds) if self._expose_details else self._plain(seconds)
 
     def _plain(self, seconds: int) -> Refusal:
         refusal = self._built.get(seconds)
@@ -100,8 +99,8 @@ class Refusals:
         return refusal
 
     @staticmethod
-    def _detailed(breaker: Breaker, seconds: int) -> Refusal:
-        error = breaker.refusal()
+    def _detailed(refused: Refused, seconds: int) -> Refusal:
+        error = refused.error()
         reason = None if error.reason is None else str(error.reason)
         return _build(seconds, {"key": error.key, "state": error.state.value, "reason": reason})
 

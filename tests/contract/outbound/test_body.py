@@ -277,5 +277,5 @@ async def test_a_long_body_is_not_slow_while_it_lasts(
     await response.close()
 
     assert breaker.metrics().slow == 0
-    assert breaker.metrics().surprise == 0.0
+    assert breaker.metrics().evidence == 0.0
     assert breaker.metrics().failures == 0

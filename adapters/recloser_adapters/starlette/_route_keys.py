@@ -1,4 +1,4 @@
-"""Which key a request gets, wherever in a Starlette or FastAPI application that is asked."""
+"""The keys of requests to a Starlette or FastAPI application, made from its routes."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ from typing import Any, Final
 
 from starlette.routing import Host, Mount
 
-from recloser_adapters._routing import MISSING, UNMATCHED, KeyCache, marked_key, route_key
-from recloser_adapters._starlette_routes import RouteEntry, RouteIndex, Search, find_routes
+from recloser.asgi import UNMATCHED
+from recloser_adapters._routes.key_cache import KeyCache, RequestParts
+from recloser_adapters._routes.keys import MISSING, route_key
+from recloser_adapters._routes.marks import marked_key
+from recloser_adapters.starlette._route_search import RouteEntry, RouteIndex, Search, find_routes
 
-_MOST_INDEXES: Final = 16  # a process has one application, and its tests have many
+_MOST_INDEXES: Final = 16  # a server has one application, a test run has many
 
 
 class RouteKeys:
     """Resolve ASGI scopes to breaker keys: method and route template, such as `GET /items/{id}`.
 
     Follows Mount, Host, included routers and FastAPI's router tree. A request that no route
-    answers (404, 405, a redirect to the other slash) gets `<unmatched>`; one for a static
-    files mount or for an endpoint marked by `exempt` gets `None`. Of a class-based endpoint the
-    method's mark counts before the class's.
+    answers (404, 405, a redirect that adds or removes the last slash) gets `<unmatched>`. One for
+    a mount of static files, or for an endpoint marked by `exempt`, gets `None`. In a class-based
+    endpoint, the mark of a method counts before that of the class.
 
-    A route has one key, wherever it is asked for. Below the outermost router, which is to say on a
-    Mount, a Router, a Route or in a mounted application, the templates begin at that router. Only
-    where something between hides its mounts or rewrites paths they begin at `app`.
+    A route has one key, wherever in the application it is resolved. On a Mount, a Router, a Route
+    or in a mounted application the template begins at the outermost router. It begins at `app` only
+    where something in between hides the mounts of that router or rewrites paths.
 
-    What was once resolved is one lookup in a bounded memory, however many routes there are; the
-    rest goes by an index over the literal beginnings of the paths, so only routes that can match
-    are asked.
+    A request that was resolved before takes one lookup in a bounded memory, however many routes
+    there are. For others an index over the literal beginnings of the paths leaves only routes that
+    can match, and only those are tried.
 
     Args:
-        app: The application whose routes to read, middleware round it included. Where none are
-            found, they are taken from `scope["app"]`.
-        routes: The routes themselves, wherever they hang, instead of `app`.
-        prefix: Goes before every template of `app` or `routes`, wherever they hang.
+        app: The application whose routes to read, also inside the middleware around it. Where none
+            are found, those of `scope["app"]` are read.
+        routes: The routes themselves, instead of `app`.
+        prefix: What to put before every template of `app` or `routes`, such as the path at which
+            they are mounted.
     """
 
     def __init__(
@@ -70,16 +74,17 @@ class RouteKeys:
     def clear(self) -> None:
         """Forget every resolved request.
 
-        Routes that are added or removed are noticed: at the top at once, in mounts and included
-        routers with the first path that was not seen before. This is for a route that is replaced
-        by another: keep the `RouteKeys` that you give to a middleware as `key`, and clear it then.
+        Needed only when a route is replaced by another one. Routes that are added or removed are
+        noticed: in the application itself at once, in mounts and included routers with the first
+        path that was not seen before. To call this, keep the `RouteKeys` that you give to a
+        middleware as `key`.
         """
         self._index = None
         self._indexes.clear()
         self._cache.clear()
 
     def resolve(self, scope: Mapping[str, Any], search: Search) -> str | None:
-        """Resolve a scope without the memory, noting what it was looked up by.
+        """Resolve a scope without the memory, and note in `search` what decided.
 
         Raises:
             LookupError: No routes were found, or none of them can be the one.
@@ -89,7 +94,7 @@ class RouteKeys:
         outermost = None if router is None else find_routes(router)
         if outermost is None:
             return _key(self._find_here(scope, search), scope)
-        # A copy: matching leaves notes in the scope it is given, and heeds FastAPI's.
+        # A copy: matching writes into the scope, and reads what FastAPI wrote there.
         whole = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         whole.pop("fastapi", None)
         entry = self._index_of(outermost, "").find(whole, search)
@@ -99,7 +104,7 @@ class RouteKeys:
                 return _key(entry, scope)
             within = self._find_here(scope, search)
             return _key(within, scope, entry.name.removesuffix("/{path}"))
-        # No route, or something between rewrites paths.
+        # No route was found from the outermost router, or something in between rewrites paths.
         within = self._find_here(scope, search)
         if within is not None and self._routes is None and not search.led_to(scope, hides=False):
             raise LookupError("it cannot be told which route this is: give it a key")
@@ -112,18 +117,18 @@ class RouteKeys:
             raise LookupError("no routes found in this app: pass routes=, or key=")
         return self._index_of(routes, self._prefix).find(dict(scope), search)
 
-    def _search(self, scope: Mapping[str, Any], request: tuple[str | None, ...]) -> str | None:
+    def _search(self, scope: Mapping[str, Any], request: RequestParts) -> str | None:
         search = Search()
         key = self.resolve(scope, search)
         if search.index is not self._index:
-            # The routes changed, or it is asked elsewhere.
+            # The routes changed, or the scope has another outermost router than before.
             self._cache.clear()
             self._index = search.index
         if key == UNMATCHED:
-            # Not remembered: scanners ask for ever new paths, and routes may still be added.
+            # Not remembered: scanners send ever new paths, and routes may still be added.
             return key
         if search.by_host and not self._by_host:
-            # From the next request on the host is a part of what is remembered.
+            # From the next request on the memory tells hosts apart.
             self._by_host = True
         elif search.repeatable:
             self._cache.put(request, key)
@@ -153,7 +158,7 @@ def _key(entry: RouteEntry | None, scope: Mapping[str, Any], prefix: str = "") -
 
 def _marked(endpoint: object, method: str) -> Any:
     if isinstance(endpoint, type):
-        # It is the method that answers, and that `protect` guards.
+        # The method answers, and `protect` is put on methods.
         name = "on_connect" if method == "WS" else method.lower()
         handler = getattr(endpoint, name, None)
         if handler is None and method == "HEAD":

@@ -1,6 +1,6 @@
 """The service behind the web apps: `PUT /phase/{name}` makes its orders ill, and well again.
 
-Run as a process: `python -m recloser_adapters.demo.upstream`.
+Run as a process: `python -m recloser_adapters._command.demo.upstream`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from recloser_adapters.demo.children import serve
-from recloser_adapters.demo.plan import FAILING, HANGING, HEALTHY, PHASES, SLOW
+from recloser_adapters._command.demo.children import serve
+from recloser_adapters._command.demo.plan import FAILING, HANGING, HEALTHY, PHASES, SLOW
 
 MEDIAN = 0.012  # seconds
 SIGMA = 0.25  # of the logarithm: nine of ten answers within 8 and 18 ms

@@ -1,6 +1,6 @@
 """The callers: the same requests to both apps at the same moments, while the schedule runs.
 
-Run as a process: `python -m recloser_adapters.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
+Run as a process: `python -m recloser_adapters._command.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
 process to itself so that drawing the screen does not show in the latencies; its clock is the only
 one in the story. After the schedule it goes on until its standard input ends.
 """
@@ -15,9 +15,9 @@ from itertools import count, cycle
 
 import httpx
 
-from recloser_adapters.demo.caller import Caller
-from recloser_adapters.demo.children import end_with_parent, tell
-from recloser_adapters.demo.plan import (
+from recloser_adapters._command.demo.caller import Caller
+from recloser_adapters._command.demo.children import end_with_parent, tell
+from recloser_adapters._command.demo.plan import (
     ARMS,
     BARE,
     GUARDED,
@@ -43,6 +43,7 @@ class Load:
         self._guarded = httpx.AsyncClient(base_url=urls[GUARDED])
         self._upstream = httpx.AsyncClient(base_url=upstream)
         self._ended: list[tuple[str, str, float, float, str]] = []
+        self._late: list[float] = []
         self._unanswered: set[tuple[str, str, float]] = set()
         self._waiting = dict.fromkeys(urls, 0)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +91,9 @@ class Load:
         turn = cycle(TURN)
         for number in count():
             # By the clock, not by the last answer: a slow app must not lighten its own load.
-            await asyncio.sleep(max(0.0, number / RATE - self._now()))
+            due = number / RATE
+            await asyncio.sleep(max(0.0, due - self._now()))
+            self._late.append(self._now() - due)
             route = next(turn)
             for arm in ARMS:
                 if self._waiting[arm] < MAX_WAITING:
@@ -119,7 +122,9 @@ class Load:
 
     def _tell_calls(self) -> None:
         ended, self._ended = self._ended, []
-        tell({"event": "calls", "at": self._now(), "calls": ended, "waiting": self._waiting})
+        late, self._late = self._late, []
+        facts = {"calls": ended, "waiting": self._waiting, "late": late}
+        tell({"event": "calls", "at": self._now(), **facts})
 
     async def _look(self) -> None:
         known = 0

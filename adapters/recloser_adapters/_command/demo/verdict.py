@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, NEIGHBOURS, SICK
-from recloser_adapters.demo.story import Call, Story, Stretch
+from recloser_adapters._command.demo.plan import ARMS, BARE, GUARDED, NEIGHBOURS, SICK
+from recloser_adapters._command.demo.story import Call, Story, Stretch
 
 # Seconds within which a refusal must be there, 99 of 100 times, on a machine that also runs the
 # rest of the show. It takes a millisecond or two; the callers of the other app wait for three
 # seconds.
 AT_ONCE = 0.1
+# A machine may be too busy for that. Two processes must get the processor before a refusal is there,
+# so it may take twice as long as two of them waited for it, as the load did, 99 of 100 times.
+WAITS = 4
 # Of the calls that the app without a breaker wastes in a bout, the share that may be wasted
 # before it opens.
 SPARED = 0.25
@@ -100,7 +103,7 @@ def judge(story: Story) -> Verdict:
         calls={arm: len(mine[arm]) for arm in ARMS},
         expectations=[
             *(each for bout in bouts for each in _of_bout(bout)),
-            _of_refusals(p99),
+            _of_refusals(p99, _quantile(sorted(story.late), 0.99)),
             *_of_the_healthy(story),
         ],
     )
@@ -159,10 +162,11 @@ def _of_bout(bout: Bout) -> list[Expectation]:
     ]
 
 
-def _of_refusals(p99: float | None) -> Expectation:
+def _of_refusals(p99: float | None, late: float | None) -> Expectation:
+    allowed = max(AT_ONCE, WAITS * (late or 0.0))
     return Expectation(
-        f"it refuses within {AT_ONCE * 1000:.0f} ms, 99 times of 100",
-        p99 is not None and p99 <= AT_ONCE,
+        f"it refuses within {allowed * 1000:.0f} ms, 99 times of 100",
+        p99 is not None and p99 <= allowed,
         "nothing was refused" if p99 is None else f"{p99 * 1000:.1f} ms",
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recloser_adapters.demo.plan import ARMS, GUARDED, HEALTHY, PATIENCE, SICK
+from recloser_adapters._command.demo.plan import ARMS, GUARDED, HEALTHY, PATIENCE, SICK
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,19 @@ class Stretch:
 
 @dataclass(slots=True)
 class Story:
-    """All that was seen so far."""
+    """All that was seen so far.
+
+    Attributes:
+        late: Of each turn of the load, how many seconds after its time the load was at it. This is
+            how long a process waits for the machine.
+    """
 
     now: float = 0.0
     over: bool = False
     stretches: list[Stretch] = field(default_factory=list[Stretch])
     changes: list[Change] = field(default_factory=list[Change])
     calls: list[Call] = field(default_factory=list[Call])
+    late: list[float] = field(default_factory=list[float])
     keys: Sequence[Mapping[str, Any]] = ()
     waiting: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ARMS, 0))
     _recent: deque[Call] = field(default_factory=deque[Call])
@@ -99,6 +105,8 @@ class Story:
             case "calls":
                 self._add(Call(*call) for call in event["calls"])
                 self.waiting = event["waiting"]
+                if not self.over:
+                    self.late += event["late"]
             case "over":
                 self.over = True
                 self.stretches[-1].end = event["at"]

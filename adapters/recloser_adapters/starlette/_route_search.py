@@ -1,4 +1,4 @@
-"""Which route will answer a request, before Starlette or FastAPI have routed it."""
+"""The search for the route that will answer a request, before the framework has routed it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from typing import Any, Final
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.staticfiles import StaticFiles
 
-from recloser_adapters._routing import MISSING, marked_key
+from recloser_adapters._routes.keys import MISSING
+from recloser_adapters._routes.marks import marked_key
 
 _DEEPEST_WRAPPING: Final = 64
 
 
 @dataclass(slots=True)
 class Search:
-    """What a search looked at besides method and path, and what it passed.
+    """What one search depended on besides method and path, and which routes matched.
 
     Attributes:
-        by_host: Whether the host had a say.
-        repeatable: Whether it will end the same next time.
-        index: The index where it began.
+        by_host: Whether the host was looked at.
+        repeatable: Whether the same request will give the same result.
+        index: The index where the search began.
         passed: The endpoints of all mounts and routes that matched.
-        root: The root path behind the last mount of them.
+        root: The root path within the last of these mounts.
     """
 
     by_host: bool = False
@@ -34,11 +35,11 @@ class Search:
     root: str = ""
 
     def led_to(self, scope: Mapping[str, Any], *, hides: bool) -> bool:
-        """Whether it passed where a request that was routed already has come.
+        """Whether the search passed the endpoint that the framework has already routed to.
 
         Args:
-            scope: Of the request.
-            hides: Whether the search ended at a mount that hides what is in it.
+            scope: Of the request. Where the framework has not routed it, the answer is yes.
+            hides: Whether the search ended at a mount whose routes cannot be seen.
         """
         reached = scope.get("endpoint")
         if reached is None or any(each is reached for each in self.passed):
@@ -53,12 +54,12 @@ class RouteEntry:
     Attributes:
         order: Its place in the router.
         route: The route.
-        matches: Asks it for a match, as the library does it.
-        overridden: Whether the route's own way to match is the user's.
+        matches: The library's function that matches it with a scope.
+        overridden: Whether the route has a matching function of the user's, too.
         name: Host and template.
         endpoint: What may carry a mark.
         routes: What a Mount or Host leads to, None for other routes.
-        inside: The index of `routes`, once it was entered.
+        inside: The index of `routes`, made when a search first gets there.
     """
 
     order: int
@@ -80,9 +81,9 @@ class _Node:
 class RouteIndex:
     """The routes of one router, found by the literal segments that their paths begin with.
 
-    Whether a route matches is asked of the library's own matching, in the router's order; the
-    index only leaves out those that cannot. A user's matching is code that would notice being
-    asked twice per request, so it is asked only where the library's finds nothing.
+    Whether a route matches is decided by the library's own matching, in the router's order; the
+    index only leaves out routes that cannot match. Matching that a user wrote is called only where
+    the library's finds nothing: it would be called twice per request, which the user could notice.
     """
 
     __slots__ = ("_depth", "_included", "_overridden", "_prefix", "_root", "count", "routes")
@@ -100,14 +101,14 @@ class RouteIndex:
 
     @property
     def outdated(self) -> bool:
-        """Whether routes came or went since the index was made, those of included routers too."""
+        """Whether routes were added or removed since, also those of included routers."""
         if len(self.routes) != self.count:
             return True
         included = self._included
         return bool(included) and any(len(inner) != count for inner, count in included)
 
     def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
-        """Find the route that will answer, as the router will: the first full match wins."""
+        """Find the route that will answer. As in the router, the first full match wins."""
         search.index = search.index or self
         search.passed = []
         search.root = scope.get("root_path", "")
@@ -121,7 +122,7 @@ class RouteIndex:
             if match is Match.FULL:
                 return self._enter(entry, {**scope, **child_scope}, search)
         for entry in self._overridden:
-            # It may look at anything.
+            # The user's matching may depend on anything in the scope.
             search.repeatable = False
             match, child_scope = entry.route.matches(scope)
             if match is Match.FULL:
@@ -168,7 +169,7 @@ class RouteIndex:
 
     def _entry(self, order: int, route: Any, matches: Any, overridden: bool) -> RouteEntry:
         if isinstance(route, Mount | Host):
-            # A mark on the mounted application speaks for all that is in it.
+            # A mark on the mounted application holds for all that is in it.
             routes = None if marked_key(route.app) is not MISSING else find_routes(route.app)
             format_ = (
                 route.path_format if isinstance(route, Mount) else f"{route.host_format}/{{path}}"
@@ -182,18 +183,18 @@ class RouteIndex:
 
 
 class _Static:
-    """Stands for a mount of static files: exempt."""
+    """Stands in for a mount of static files, which is exempt."""
 
     __recloser_key__ = None
 
 
 def find_routes(app: Any) -> Sequence[Any] | None:
-    """Find the routes of an application inside the middleware that is wrapped round it."""
+    """Find the routes of an application inside the middleware around it."""
     for _ in range(_DEEPEST_WRAPPING):
         routes: Any = getattr(app, "routes", None)
         if isinstance(routes, list | tuple):
             return routes  # pyright: ignore[reportUnknownVariableType]  # whatever it holds
-        # A Router with middleware of its own hands on its bound method.
+        # A Router with middleware of its own gives that middleware a bound method.
         app = getattr(app, "app", None) or getattr(app, "__self__", None)
         if app is None:
             break
@@ -202,7 +203,7 @@ def find_routes(app: Any) -> Sequence[Any] | None:
 
 def _flat(routes: Sequence[Any]) -> Iterator[Any]:
     for route in routes:
-        # FastAPI >= 0.137 keeps an included router as a node; its contexts know the full paths.
+        # FastAPI >= 0.137 keeps an included router as a node, whose contexts have the full paths.
         contexts = getattr(route, "effective_route_contexts", None)
         if contexts is not None:
             for context in contexts():
@@ -221,7 +222,7 @@ def _included(routes: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _matching(route: Any) -> tuple[Any, bool]:
-    """The library's way to match a route, None if it has none; and whether it is overridden."""
+    """The library's matching of a route, None if it has none; and whether a user overrides it."""
     overridden = False
     for kind in type(route).__mro__:
         matches = vars(kind).get("matches")
@@ -240,7 +241,7 @@ def _literal_segments(route: Any) -> list[str]:
     if brace:
         literal = literal.rpartition("/")[0]
     pattern = getattr(route, "path_regex", None)
-    # People replace the pattern, to be lax about case for one.
+    # Users replace the pattern, for example to ignore case.
     if (
         pattern is None
         or pattern.flags & re.IGNORECASE

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recloser_adapters.demo.plan import (
+from recloser_adapters._command.demo.plan import (
     ARMS,
     GUARDED,
     PHASES,
@@ -22,7 +22,7 @@ from recloser_adapters.demo.plan import (
     Phase,
     schedule,
 )
-from recloser_adapters.demo.story import Change, Story
+from recloser_adapters._command.demo.story import Change, Story
 
 REDRAW_PER_SECOND = 8
 STATES = {

@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recloser_adapters.demo.plan import ARMS, BARE, GUARDED, SICK
-from recloser_adapters.demo.screen import changes
-from recloser_adapters.demo.story import Change, Story
-from recloser_adapters.demo.verdict import Bout, Verdict, headline
+from recloser_adapters._command.demo.plan import ARMS, BARE, GUARDED, SICK
+from recloser_adapters._command.demo.screen import changes
+from recloser_adapters._command.demo.story import Change, Story
+from recloser_adapters._command.demo.verdict import Bout, Verdict, headline
 
 
 def summary(story: Story, verdict: Verdict) -> RenderableType:

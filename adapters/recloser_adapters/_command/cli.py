@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-# Its child processes import them: this one alone would not notice.
+# The demo's child processes import them. Without this check only those would fail.
 DEMO_LIBRARIES = ("httpx", "rich", "starlette", "uvicorn")
 
 
@@ -35,15 +35,15 @@ def demo(*, seconds: int, serve: bool, as_json: bool) -> None:
     """Watch breakers at work on real servers and real requests.
 
     Two web apps run side by side under the same load, one with breakers and one without. Their
-    upstream hangs, fails and turns slow, and recovers each time. At the end stands what that cost
-    each of them. The exit status is 1 when the breakers did not do what they should.
+    upstream hangs, fails and turns slow, and recovers each time. A summary says what that cost each
+    of them. The exit status is 1 when the breakers did not do what they should.
     """
     missing = [library for library in DEMO_LIBRARIES if find_spec(library) is None]
     if missing:
         _fail(f"`recloser demo` needs {', '.join(missing)}: pip install 'recloser[demo]'")
-    # Here, because only this command needs the extra.
-    from recloser_adapters.demo.children import ChildError
-    from recloser_adapters.demo.show import run
+    # Imported here, because only this command needs the extra.
+    from recloser_adapters._command.demo.children import ChildError
+    from recloser_adapters._command.demo.show import run
 
     try:
         status = run(seconds=seconds, serve=serve, as_json=as_json)

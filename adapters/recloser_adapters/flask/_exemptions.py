@@ -1,7 +1,7 @@
 """Which rules an exempt pattern covers: all their paths, or perhaps some.
 
-The middleware asks a pattern about a path. Here there are no requests yet, only rules such as
-`/items/<int:id>`.
+The middleware matches a pattern with the path of a request. Here there are no requests, only rules
+such as `/items/<int:id>`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ class Cover(enum.Enum):
 
     NONE = "none"
     SOME = "some"
-    """At most some: that they begin alike is all that is known."""
+    """Perhaps some: all that is known is that pattern and rule begin alike."""
     ALL = "all"
 
 
 _VARIABLE: Final = re.compile(r"<[^<>]+>")
 _WILDCARD: Final = re.compile(r"[*?[]")
-# In no rule and in no pattern, and of two lengths: `?` matches but the one of them.
+# Values for the variables of a rule: characters of no rule and no pattern, and two lengths, because
+# `?` matches one character only.
 _SAMPLES: Final = ("\ue000", "\ue000" * 9)
 
 
@@ -44,7 +45,7 @@ def cover(pattern: str, method: str, rule: Rule) -> Cover:
         return Cover.NONE
     before_variable = _VARIABLE.split(rule.rule, maxsplit=1)[0]
     has_variable = before_variable != rule.rule
-    # Whether a class in brackets matches a variable is its value's affair.
+    # Whether `[...]` matches a variable depends on the value of the variable.
     if not (has_variable and "[" in glob):
         matches = re.compile(translate(glob)).match
         if all(matches(_VARIABLE.sub(sample, rule.rule)) for sample in _SAMPLES):

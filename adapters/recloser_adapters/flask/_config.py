@@ -1,4 +1,4 @@
-"""The settings of a Flask application: `RECLOSER_*` read and checked, and what then holds."""
+"""The settings of a Flask application, read from `RECLOSER_*` in its config and checked."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, Final, Self, cast
 from recloser import Mode, Policy, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 
+EXTENSION: Final = "recloser"
+"""Where `app.extensions` has the `RecloserState`."""
+
 _PREFIX: Final = "RECLOSER_"
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
@@ -18,7 +21,7 @@ _BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the configuration says; each field is `RECLOSER_` and its name in capitals."""
+    """The settings. Each is `RECLOSER_` and its name in capitals in the config."""
 
     enabled: bool = True
     mode: Mode | None = None
@@ -33,7 +36,8 @@ class Settings:
         """Read a configuration.
 
         Raises:
-            ValueError: A value cannot be used, or a name is unknown; it begins with the name.
+            ValueError: A value cannot be used, or a name is unknown. The message begins with the
+                name.
         """
         known = {_PREFIX + field.name.upper(): field.name for field in fields(cls)}
         values: dict[str, Any] = {}
@@ -52,7 +56,7 @@ class Settings:
         return cls(**values)
 
     def overridden(self, **given: Any) -> Self:
-        """The same with what was given, where it is not `None`."""
+        """Return the settings with those that are given and not `None` replaced."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def registry(self) -> Registry:
@@ -71,10 +75,10 @@ class RecloserState:
 
     Attributes:
         registry: The application's breakers.
-        key: How its requests are named: `RuleKeys`, or the function that was given instead.
-        exempt: Which of them are not guarded: patterns, or a function of the environ.
+        key: The function that gives requests their keys: `RuleKeys`, or what was given instead.
+        exempt: Which requests are not guarded: patterns, or a function of the environ.
         enabled: Whether anything is guarded at all.
-        limit: What breakers may do here at most, `Mode.DISABLED` where nothing is guarded.
+        limit: The strictest mode of a breaker here; `Mode.DISABLED` where nothing is guarded.
     """
 
     registry: Registry
@@ -89,7 +93,7 @@ class RecloserState:
         return self.mode_in(self.registry)
 
     def mode_in(self, registry: Registry) -> Mode:
-        """What the breakers of some registry may do here: the more lenient of two holds."""
+        """What the breakers of a registry may do here: the more lenient of limit and its mode."""
         return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
@@ -106,7 +110,7 @@ def _mode(value: Any) -> Mode:
 
 
 def _exempt(value: Any) -> Any:
-    # The middleware knows what it accepts.
+    # The middleware checks it, and raises what is wrong with it.
     BreakerMiddleware(lambda environ, start_response: [], exempt=value)
     return value
 

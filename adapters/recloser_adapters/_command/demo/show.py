@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from recloser_adapters.demo.children import Child, ChildError
-from recloser_adapters.demo.plain import PlainScreen, summary_lines
-from recloser_adapters.demo.plan import BARE, GUARDED, PHASES
-from recloser_adapters.demo.screen import LiveScreen
-from recloser_adapters.demo.story import Story
-from recloser_adapters.demo.summary import invitation, summary
-from recloser_adapters.demo.verdict import Verdict, judge
+from recloser_adapters._command.demo.children import Child, ChildError
+from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
+from recloser_adapters._command.demo.plan import BARE, GUARDED, PHASES
+from recloser_adapters._command.demo.screen import LiveScreen
+from recloser_adapters._command.demo.story import Story
+from recloser_adapters._command.demo.summary import invitation, summary
+from recloser_adapters._command.demo.verdict import Verdict, judge
 
-PACKAGE = "recloser_adapters.demo"
+PACKAGE = "recloser_adapters._command.demo"
 # The load tells something ten times a second; when it is silent for so long, something broke.
 SILENCE = 15.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from recloser_adapters.demo.plan import ARMS, GUARDED, PHASES
-from recloser_adapters.demo.story import Story
-from recloser_adapters.demo.verdict import Verdict, headline
+from recloser_adapters._command.demo.plan import ARMS, GUARDED, PHASES
+from recloser_adapters._command.demo.story import Story
+from recloser_adapters._command.demo.verdict import Verdict, headline
 
 COUNT_EVERY = 2.0  # seconds
 

@@ -1,4 +1,4 @@
-"""The rules of a Flask application: what answers them, and which breakers guard that."""
+"""The rules of a Flask application: their keys, and the breakers that guard their views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from flask import Flask
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import Registry
-from recloser_adapters._routing import MISSING, mark, marked_key
+from recloser_adapters._routes.keys import MISSING
+from recloser_adapters._routes.marks import mark, marked_key
 from recloser_adapters.werkzeug import RuleKeys
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class FlaskKeys(RuleKeys):
-    """`RuleKeys` of a Flask application, which read the marks on its views."""
+    """`RuleKeys` of a Flask application. They follow the marks on its views."""
 
     def __init__(self, app: Flask) -> None:
         def bind(environ: WSGIEnvironment) -> MapAdapter:
-            # Not populated: the environ stays as it came.
+            # Not populated, which would write into the environ.
             wanted = app.request_class(environ, populate_request=False)
             adapter = app.create_url_adapter(wanted)
             assert adapter is not None
@@ -53,7 +54,7 @@ def mark_protected(view: _View, registry: Registry | None, key: str) -> _View:
 
 
 def protections(app: Flask, rule: Rule, method: str) -> Iterator[tuple[Registry | None, str]]:
-    """What `mark_protected` wrote onto whatever answers a rule for one of its methods."""
+    """The breakers of `protect` around a rule's view, for one of its methods: registry and key."""
     for answering in _answering(app, rule, method):
         found: tuple[Registry | None, str] | None = getattr(answering, _PROTECTED, None)
         if found is not None:
@@ -66,14 +67,14 @@ def is_static(rule: Rule) -> bool:
 
 
 def _answering(app: Flask, rule: Rule, method: str) -> Iterator[object]:
-    """All that may carry a mark for a request: the function, and a class with its method."""
+    """All that may carry a mark: the view function, its class, and the methods of that class."""
     function = app.view_functions.get(rule.endpoint)
     yield function
     view_class: Any = getattr(function, "view_class", None)
     if view_class is None:
         return
     yield view_class
-    # A View has the one method, a MethodView several, and GET's answers HEAD if need be.
+    # A View has this one method, a MethodView one per HTTP method. Without a `head`, `get` answers.
     yield getattr(view_class, "dispatch_request", None)
     name = method.lower()
     if name == "head" and not hasattr(view_class, name):

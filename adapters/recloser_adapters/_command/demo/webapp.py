@@ -1,6 +1,6 @@
 """The web app of the demo: a Starlette app that asks an upstream, with or without breakers.
 
-Run as a process: `python -m recloser_adapters.demo.webapp UPSTREAM_URL [--guarded]`.
+Run as a process: `python -m recloser_adapters._command.demo.webapp UPSTREAM_URL [--guarded]`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from recloser import Breaker, Registry, Transition
-from recloser_adapters.demo.children import serve
-from recloser_adapters.demo.plan import STATUS_PATH
+from recloser_adapters._command.demo.children import serve
+from recloser_adapters._command.demo.plan import STATUS_PATH
 from recloser_adapters.starlette import BreakerMiddleware
 
 # What a careful developer sets, and no help when the upstream hangs: forty callers a second that

@@ -1,4 +1,4 @@
-"""`flask recloser status`: by which breaker each rule is guarded, and what that says."""
+"""`flask recloser status`: the breaker that guards each rule, and its state."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from flask.cli import AppGroup
 from werkzeug.routing import Rule
 
 from recloser import Mode, Registry
-from recloser_adapters._flask_config import RecloserState
-from recloser_adapters._flask_exempt import Cover, cover
-from recloser_adapters._flask_rules import FlaskKeys, is_static, protections
+from recloser_adapters.flask._config import EXTENSION, RecloserState
+from recloser_adapters.flask._exemptions import Cover, cover
+from recloser_adapters.flask._rules import FlaskKeys, is_static, protections
 from recloser_adapters.werkzeug import RuleKeys
 
 _MEANING: Final = {
@@ -31,7 +31,7 @@ commands: Final = AppGroup("recloser", help="Look at this application's circuit 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def _status(as_json: bool) -> None:
     """Show every rule, its key and its breaker, as this process knows them."""
-    state: RecloserState = current_app.extensions["recloser"]
+    state: RecloserState = current_app.extensions[EXTENSION]
     rows = _rows(cast("Any", current_app)._get_current_object(), state)
     if as_json:
         report = {
@@ -43,7 +43,7 @@ def _status(as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
         return
     for line in _lines(state, rows):
-        # A key may come from a client: it must neither break the line nor command the terminal.
+        # A key may come from a client: no line breaks and no control sequences of the terminal.
         click.echo("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line))
 
 
@@ -70,9 +70,9 @@ class _Row:
     Attributes:
         key: The key, or the exempt rule.
         registry: Where its breaker lives; None if there is nothing to guard.
-        explanation: What is said where there is no breaker.
+        explanation: What to print where there is no breaker.
         rules: The rules that have this key, by method and rule.
-        patterns: What exempts the rule, or, of a rule that has a key, some of its paths.
+        patterns: The patterns that exempt the rule or, where it has a key, some of its paths.
     """
 
     key: str
@@ -129,7 +129,7 @@ def _rows(app: Flask, state: RecloserState) -> list[_Row]:
             guarded(registry, key, name) for registry, key in protections(app, rule, method)
         ]
         if not isinstance(keys, RuleKeys):
-            # Any other function may name a request after whatever it likes.
+            # Any other function may use anything of a request for the key.
             continue
         key_of_rule = keys.of_rule(rule, method)
         everywhere, somewhere = _exempting(state, rule, method)
@@ -151,7 +151,7 @@ def _exempted(name: str, rule: Rule, key: str | None, patterns: list[str]) -> _R
 
 def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
     for rule in app.url_map.iter_rules():
-        # These answer nothing themselves.
+        # Those have no view.
         if not rule.build_only and rule.redirect_to is None:
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield rule, method

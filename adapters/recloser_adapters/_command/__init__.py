@@ -1,0 +1,1 @@
+"""The `recloser` command, and the demo that it runs: applications, not adapters."""

@@ -1,0 +1,66 @@
+"""The decorator that guards one endpoint by a breaker of its own."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+
+from recloser import Unguarded
+from recloser_adapters._routes.endpoint_watch import EndpointWatch
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+Begin: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], EndpointWatch | Unguarded]
+"""Begins a call: takes its arguments, raises the framework's refusal, or returns the watch."""
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Check that a function is decorated.
+
+    Raises:
+        TypeError: It is a class, or cannot be called.
+    """
+    if isinstance(endpoint, type) or not callable(endpoint):
+        raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
+
+
+def guarded(endpoint: Callable[_P, _R], begin: Begin) -> Callable[_P, _R]:
+    """Wrap an endpoint, `def` or `async def`, so that each call of it is watched.
+
+    Args:
+        endpoint: The endpoint.
+        begin: Asks for admission of one call. It may take arguments out of the dict that it is
+            given; the endpoint is called with the rest.
+    """
+    call: Callable[..., Any] = endpoint
+
+    @functools.wraps(endpoint)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        watch = begin(args, kwargs)
+        if isinstance(watch, Unguarded):
+            return call(*args, **kwargs)
+        with watch:
+            return watch.returned(call(*args, **kwargs))
+
+    @functools.wraps(endpoint)
+    async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+        watch = begin(args, kwargs)
+        if isinstance(watch, Unguarded):
+            return await call(*args, **kwargs)
+        with watch:
+            return watch.returned(await call(*args, **kwargs))
+
+    return cast("Callable[_P, _R]", guarded_async if _is_async(endpoint) else guarded)
+
+
+def _is_async(endpoint: Callable[..., Any]) -> bool:
+    """Whether a call of the endpoint returns something to await."""
+    inner: Any = endpoint
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
+        getattr(inner, "__call__", None)  # noqa: B004 - asked for its kind, not whether it is there
+    )

@@ -1,0 +1,31 @@
+"""Breakers for Starlette and FastAPI: one per route, in one line.
+
+    app.add_middleware(BreakerMiddleware)
+
+The key of a request is its method and route template, such as `GET /items/{id}`, known before
+the application has routed it. Requests that no route answers share a key that never opens.
+"""
+
+from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser_adapters._routes.marks import exempt, keyed
+from recloser_adapters.starlette._endpoints import (
+    EndpointRefusedError,
+    dependency,
+    protect,
+    refuse,
+)
+from recloser_adapters.starlette._middleware import BreakerMiddleware
+from recloser_adapters.starlette._route_keys import RouteKeys
+
+__all__ = [
+    "DEFAULT_EXEMPT",
+    "UNMATCHED",
+    "BreakerMiddleware",
+    "EndpointRefusedError",
+    "RouteKeys",
+    "dependency",
+    "exempt",
+    "keyed",
+    "protect",
+    "refuse",
+]

@@ -1,0 +1,143 @@
+"""What Starlette's errors, responses and generators say about a call to an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Final, cast
+
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from recloser import BreakerOpenError, Permit
+from recloser.asgi import note_refusal
+from recloser_adapters._routes.endpoint_watch import EndpointWatch
+from recloser_adapters.starlette._handshake import watch_handshake
+
+_INTERNAL_ERROR: Final = 1011  # RFC 6455 section 7.4.1
+# How an endpoint learns that its client has gone, which is not its own fault.
+_CLIENT_LEFT: Final = (WebSocketDisconnect, ClientDisconnect)
+
+
+class StarletteWatch(EndpointWatch):
+    """Ends the permit of one call to an endpoint of Starlette or FastAPI.
+
+    Args:
+        permit: Of the call.
+        connection: What the endpoint answers, if that is known. Of a WebSocket that is not yet
+            accepted the handshake is the call, as it is for the middleware.
+    """
+
+    __slots__ = ("_connection", "_is_handshake")
+
+    def __init__(self, permit: Permit, connection: HTTPConnection | None) -> None:
+        self.permit = permit
+        self.goes_on = False
+        self._connection = connection
+        self._is_handshake = False
+        if (
+            isinstance(connection, WebSocket)
+            and connection.application_state is WebSocketState.CONNECTING
+        ):
+            self._is_handshake = True
+            watch_handshake(connection, permit)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """End the call, unless the endpoint has returned and the call goes on."""
+        if error is not None:
+            self.raised(error)
+        elif self._is_handshake:
+            # Where it was accepted or closed, the permit has ended already.
+            self.permit.cancel()
+        elif not self.goes_on:
+            self.permit.success()
+
+    def raised(self, error: BaseException) -> None:
+        """End the call by what the endpoint raised."""
+        permit = self.permit
+        if _is_only(error, BreakerOpenError):
+            if self._connection is not None:
+                # Whatever answers it, and wherever: the breakers around must not count that.
+                note_refusal(self._connection.scope)
+            permit.ignore()
+        elif _is_only(error, _CLIENT_LEFT):
+            permit.cancel()
+        elif isinstance(error, WebSocketException) and error.code != _INTERNAL_ERROR:
+            permit.ignore()
+        else:
+            super().raised(error)
+
+    def status_of_error(self, error: BaseException) -> int | None:
+        """The status of an `HTTPException`."""
+        return error.status_code if isinstance(error, HTTPException) else None
+
+    def returned(self, result: object) -> Any:
+        """Take what the endpoint returned; what goes on is replaced by what watches it."""
+        if isinstance(result, Response):
+            body: AsyncIterator[Any] | None = getattr(result, "body_iterator", None)
+            if self.answered(result.status_code, streams=body is not None):
+                result.body_iterator = self._chunks(body)  # type: ignore[attr-defined,arg-type]
+            return result
+        follow = _FOLLOW.get(type(result))
+        if follow is None:
+            return result
+        self.goes_on = True
+        return follow(self, result)
+
+    # What nobody awaits or iterates is dropped together with its permit, which is then cancelled.
+
+    async def _awaited(self, result: Coroutine[Any, Any, Any]) -> Any:
+        self.goes_on = False
+        with self:
+            return self.returned(await result)
+
+    async def _chunks(self, body: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+        self.goes_on = False
+        with self:
+            async for chunk in body:
+                yield chunk
+
+    async def _items_async(self, items: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any]:
+        self.goes_on = False
+        first = True
+        with self:
+            try:
+                async for item in items:
+                    if first:
+                        self.permit.mark()
+                        first = False
+                    yield item
+            finally:
+                await items.aclose()
+
+    def _items(self, items: Generator[Any, Any, Any]) -> Generator[Any]:
+        self.goes_on = False
+        first = True
+        with self:
+            try:
+                for item in items:
+                    if first:
+                        self.permit.mark()
+                        first = False
+                    yield item
+            finally:
+                items.close()
+
+
+# What only begins once it is awaited or iterated.
+_FOLLOW: Final[dict[type, Callable[[StarletteWatch, Any], Any]]] = {
+    GeneratorType: StarletteWatch._items,
+    AsyncGeneratorType: StarletteWatch._items_async,
+    # A plain function around a coroutine function.
+    CoroutineType: StarletteWatch._awaited,
+}
+
+
+def _is_only(error: BaseException, kinds: Any) -> bool:
+    """Whether an error is of these kinds, or a group of none but such."""
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return all(_is_only(leaf, kinds) for leaf in group.exceptions)
+    return isinstance(error, kinds)

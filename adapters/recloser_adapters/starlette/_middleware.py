@@ -1,0 +1,60 @@
+"""The middleware of a whole application, keyed by its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from recloser import Mode, Outcome, Registry
+from recloser.asgi import DEFAULT_EXEMPT
+from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters.starlette._route_keys import RouteKeys
+
+
+class BreakerMiddleware(AnyAppMiddleware):
+    """Guard every route of a Starlette or FastAPI application by a breaker of its own.
+
+    Works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
+    a Mount or a Router, and as `app = BreakerMiddleware(app)`. The last form also sees what the
+    application's other middleware and its handler for unhandled errors do.
+
+    Args:
+        app: The application.
+        registry: Where the breakers live; one of its own by default.
+        key: A function from the scope to a key, or to `None` to exempt the request. By default
+            `RouteKeys`: method and route template.
+        routes: The routes, where they cannot be found inside `app`.
+        exempt: What is not guarded: patterns, or a function of the scope. See
+            `recloser.asgi.BreakerMiddleware`, as for all the following.
+        classify: Status to `Outcome`.
+        on_refuse: An ASGI application that answers refused requests.
+        mode: What the breakers may do; by default the registry's mode.
+        expose_details: Whether a refusal names the key and the reason.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: Registry | None = None,
+        *,
+        key: Callable[[Any], str | None] | None = None,
+        routes: Sequence[BaseRoute] | None = None,
+        exempt: Any = DEFAULT_EXEMPT,
+        classify: Callable[[int], Outcome] | None = None,
+        on_refuse: ASGIApp | None = None,
+        mode: Mode | str | None = None,
+        expose_details: bool = False,
+    ) -> None:
+        super().__init__(
+            app,
+            registry,
+            key=RouteKeys(app, routes=routes) if key is None else key,
+            exempt=exempt,
+            classify=classify,
+            on_refuse=on_refuse,
+            mode=mode,
+            expose_details=expose_details,
+        )
