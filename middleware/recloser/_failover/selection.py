@@ -74,7 +74,7 @@ class Selection(Generic[T]):
 
     __slots__ = (
         "_held_back",
-        "_refusals",
+        "_refusing",
         "_untried",
         "attempts_left",
         "chosen",
@@ -105,7 +105,7 @@ class Selection(Generic[T]):
             self._untried.sort(key=self._draw, reverse=True)
         if prefer is not None:
             self._put_first(prefer)
-        self._refusals: list[tuple[Provider[T], Refused]] = []
+        self._refusing: list[tuple[Provider[T], Breaker]] = []
         self._held_back: set[str] = set()
 
     def _draw(self, provider: Provider[T]) -> float:
@@ -140,7 +140,7 @@ class Selection(Generic[T]):
                 continue
             admission: Permit | Refused | Unguarded = breaker.admit(LoosePermit)
             if isinstance(admission, Refused):
-                self._refusals.append((provider, admission))
+                self._refusing.append((provider, breaker))
                 if self.record is not None:
                     self.record.pass_over(key, Fate.REFUSED, admission.error())
                 continue
@@ -182,20 +182,20 @@ class Selection(Generic[T]):
         """
         served_at = self.memory.served_at
         ranks = [
-            (served_at.get(provider.key, -math.inf), -refused.breaker.retry_after, -index)
-            for index, (provider, refused) in enumerate(self._refusals)
-            if not _is_paused(refused.breaker)
+            (served_at.get(provider.key, -math.inf), -breaker.retry_after, -index)
+            for index, (provider, breaker) in enumerate(self._refusing)
+            if not _is_paused(breaker)
         ]
         if not ranks:
             return False
-        provider, refused = self._refusals.pop(-max(ranks)[2])
+        provider, breaker = self._refusing.pop(-max(ranks)[2])
         self.attempts_left -= 1
-        self.chosen = provider, _without_vote(refused.breaker, self.settings), True
+        self.chosen = provider, _without_vote(breaker, self.settings), True
         return True
 
     def refusal(self) -> BreakerOpenError:
         """The refusal with the shortest wait, for a call that no provider gets."""
-        return min((refused.error() for _, refused in self._refusals), key=_wait)
+        return min((breaker.refusal() for _, breaker in self._refusing), key=_wait)
 
     # The providers that could take over: the time limit of an attempt depends on them
 
@@ -208,7 +208,7 @@ class Selection(Generic[T]):
         """How many providers that refused can be asked as the least bad."""
         if self.settings.when_all_open != "least_bad":
             return 0
-        return sum(not _is_paused(refused.breaker) for _, refused in self._refusals)
+        return sum(not _is_paused(breaker) for _, breaker in self._refusing)
 
     def takeover_in(self, key: str) -> float:
         """Seconds until a better provider can take over from one that is not healthy.
@@ -226,7 +226,7 @@ class Selection(Generic[T]):
         least_bad = settings.when_all_open == "least_bad"
         others = [(provider.key, settings.registry[provider.key]) for provider in self._untried]
         if least_bad:
-            others += [(provider.key, refused.breaker) for provider, refused in self._refusals]
+            others += [(provider.key, breaker) for provider, breaker in self._refusing]
         waits = [
             0.0 if least_bad and not _is_paused(breaker) else breaker.retry_after
             for other, breaker in others
