@@ -14,9 +14,11 @@ from recloser._state import Mode, State
 
 __all__ = [
     "UNGUARDED",
+    "AsyncChunks",
     "Attempt",
     "Breaker",
     "BreakerOpenError",
+    "Chunks",
     "Delivery",
     "Failover",
     "Fate",
@@ -41,21 +43,25 @@ __all__ = [
 
 if TYPE_CHECKING:
     from recloser._failover.attempt import Attempt
-    from recloser._failover.delivery import Delivery, Fate, Leg, Provider
     from recloser._failover.failover import Failover
+    from recloser._failover.provider import Provider
+    from recloser._failover.report import Delivery, Fate, Leg
+    from recloser._failover.streams import AsyncChunks, Chunks
     from recloser._metrics import Metrics
     from recloser._retry_after import parse_retry_after
 else:
     # Imported on first use (PEP 562): a breaker works without them, and they are nearly half of what
     # our own modules cost at import.
     _LATER = {
+        "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",
-        "Delivery": "recloser._failover.delivery",
+        "Chunks": "recloser._failover.streams",
+        "Delivery": "recloser._failover.report",
         "Failover": "recloser._failover.failover",
-        "Fate": "recloser._failover.delivery",
-        "Leg": "recloser._failover.delivery",
+        "Fate": "recloser._failover.report",
+        "Leg": "recloser._failover.report",
         "Metrics": "recloser._metrics",
-        "Provider": "recloser._failover.delivery",
+        "Provider": "recloser._failover.provider",
         "parse_retry_after": "recloser._retry_after",
     }
 

@@ -1,1 +1,1 @@
-"""One call, several providers: who is asked, for how long, and who is asked next."""
+"""One call, several providers: which one is asked, for how long, and which one is asked next."""

@@ -1,35 +1,29 @@
-"""Streams with failover behind them: the first chunk decides, the rest is passed through."""
+"""Chunks, AsyncChunks: streams with failover. The first chunk decides, the rest is passed through."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-if TYPE_CHECKING:
-    from recloser._failover.attempt import Attempt
+from recloser._failover.attempt import Attempt
 
 C = TypeVar("C")
 
 
 class Chunks(Iterator[C], Generic[C]):
-    """An open stream: an iterator of its chunks, and a context manager that closes it."""
+    """An open stream: an iterator of its chunks, and a context manager that closes it.
+
+    `Failover.stream` returns it. The provider is chosen: what fails now is raised by the iteration.
+    """
 
     __slots__ = ("_attempt", "_first", "_source")
 
-    def __init__(self, attempt: Attempt[Any], source: Iterable[C]) -> None:
+    def __init__(self, attempt: Attempt[Any], source: Iterator[C], first: list[C]) -> None:
         self._attempt = attempt
-        self._source = iter(source)
-        try:
-            self._first = [next(self._source)]
-        except StopIteration:
-            # An empty stream is an answer too.
-            self._first = []
-        except BaseException:
-            with suppress(Exception):
-                _close(self._source)
-            raise
-        attempt.commit()
+        self._source = source
+        # The chunk that was read ahead; none if the stream is empty.
+        self._first = first
 
     def __next__(self) -> C:
         if self._first:
@@ -44,7 +38,7 @@ class Chunks(Iterator[C], Generic[C]):
             raise
 
     def close(self) -> None:
-        """Read no further. A stream that was not at its end says nothing of the provider."""
+        """Read no further. A stream that is closed before its end says nothing of the provider."""
         self._first = []
         try:
             _close(self._source)
@@ -59,27 +53,18 @@ class Chunks(Iterator[C], Generic[C]):
 
 
 class AsyncChunks(AsyncIterator[C], Generic[C]):
-    """The async twin of `Chunks`."""
+    """An open stream: an async iterator of its chunks, and a context manager that closes it.
+
+    `Failover.astream` returns it. The provider is chosen: what fails now is raised by the iteration.
+    """
 
     __slots__ = ("_attempt", "_first", "_source")
 
-    def __init__(self, attempt: Attempt[Any], source: AsyncIterable[C]) -> None:
+    def __init__(self, attempt: Attempt[Any], source: AsyncIterator[C], first: list[C]) -> None:
         self._attempt = attempt
-        self._source = aiter(source)
-        self._first: list[C] = []
-
-    async def open(self) -> Self:
-        """Wait for the first chunk; from then on no other provider is tried."""
-        try:
-            self._first = [await anext(self._source)]
-        except StopAsyncIteration:
-            self._first = []
-        except BaseException:
-            with suppress(Exception):
-                await _aclose(self._source)
-            raise
-        self._attempt.commit()
-        return self
+        self._source = source
+        # The chunk that was read ahead; none if the stream is empty.
+        self._first = first
 
     async def __anext__(self) -> C:
         if self._first:
@@ -94,7 +79,7 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
             raise
 
     async def aclose(self) -> None:
-        """Read no further. A stream that was not at its end says nothing of the provider."""
+        """Read no further. A stream that is closed before its end says nothing of the provider."""
         self._first = []
         try:
             await _aclose(self._source)
@@ -106,6 +91,37 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def open_chunks(attempt: Attempt[Any], source: Iterable[C]) -> Chunks[C]:
+    """Wait for the first chunk of a stream; from then on no other provider is tried."""
+    chunks = iter(source)
+    try:
+        first = [next(chunks)]
+    except StopIteration:
+        # An empty stream is an answer too.
+        first = []
+    except BaseException:
+        with suppress(Exception):
+            _close(chunks)
+        raise
+    attempt.commit()
+    return Chunks(attempt, chunks, first)
+
+
+async def open_async_chunks(attempt: Attempt[Any], source: AsyncIterable[C]) -> AsyncChunks[C]:
+    """Wait for the first chunk of a stream; from then on no other provider is tried."""
+    chunks = aiter(source)
+    try:
+        first = [await anext(chunks)]
+    except StopAsyncIteration:
+        first = []
+    except BaseException:
+        with suppress(Exception):
+            await _aclose(chunks)
+        raise
+    attempt.commit()
+    return AsyncChunks(attempt, chunks, first)
 
 
 def _close(source: object) -> None:

@@ -1,0 +1,179 @@
+"""What a failover tells after a call: which provider served it, and why the others did not.
+
+`Delivery` and its `Leg`s are the report that `on_delivery` gets. A `Record` collects the legs while
+the call goes on.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recloser._errors import BreakerOpenError
+from recloser._outcome import Outcome
+
+
+class Fate(enum.Enum):
+    """How a call ended at one provider."""
+
+    SERVED = "served"
+    """The answer reached the caller; for a stream: the first chunk did."""
+    FAILED = "failed"
+    """The provider failed."""
+    TIMED_OUT = "timed_out"
+    """The attempt was cut off at its time limit. The provider may have carried out the request."""
+    UNREACHABLE = "unreachable"
+    """Nothing was sent: the connection failed, or an error occurred on this side before that."""
+    THROTTLED = "throttled"
+    """The provider asked to be called later (HTTP 429)."""
+    REFUSED = "refused"
+    """The provider's breaker refused the call. Nothing was sent, and no attempt was used up."""
+    HELD_BACK = "held_back"
+    """The provider is due for its first probe, and this call may not be repeated if the probe
+    fails. It was put last."""
+    IGNORED = "ignored"
+    """The call itself was wrong (a 4xx, a mistake of the caller). It says nothing of the provider,
+    and another provider would not help."""
+    CANCELLED = "cancelled"
+    """The caller went away."""
+
+    @classmethod
+    def of(cls, outcome: Outcome, *, sent: bool) -> Fate:
+        """How an attempt ended: by its outcome, and by whether the request may have been sent."""
+        if sent or outcome is Outcome.CANCELLED:
+            return _FATE_OF_OUTCOME[outcome]
+        return cls.UNREACHABLE
+
+
+_FATE_OF_OUTCOME = {
+    Outcome.SUCCESS: Fate.SERVED,
+    Outcome.FAILURE: Fate.FAILED,
+    Outcome.THROTTLED: Fate.THROTTLED,
+    Outcome.IGNORED: Fate.IGNORED,
+    Outcome.CANCELLED: Fate.CANCELLED,
+}
+
+# What follows the provider's key in the text of a leg.
+_WORDS = {
+    Fate.SERVED: "served",
+    Fate.FAILED: "failed",
+    Fate.TIMED_OUT: "timed out",
+    Fate.UNREACHABLE: "was not reached",
+    Fate.THROTTLED: "was throttled",
+    Fate.REFUSED: "was refused",
+    Fate.HELD_BACK: "was kept for a call that may be repeated",
+    Fate.IGNORED: "rejected the call",
+    Fate.CANCELLED: "was cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The part of one provider in one call.
+
+    Attributes:
+        key: The provider's key.
+        fate: How the call ended there.
+        duration: Seconds spent there, >= 0; 0.0 where nothing was sent.
+        error: What was raised, the refusal of the breaker, or the name of a bad answer: `HTTP 502`.
+    """
+
+    key: str
+    fate: Fate
+    duration: float = 0.0
+    error: BaseException | str | None = None
+
+    def __str__(self) -> str:
+        spent = f" after {self.duration:.3g} s" if self.duration else ""
+        why = f" ({_reason(self.error)})" if self.error is not None else ""
+        return f"{self.key!r} {_WORDS[self.fate]}{spent}{why}"
+
+
+def _reason(error: BaseException | str) -> str:
+    if isinstance(error, BreakerOpenError):
+        rule = error.reason.rule if error.reason is not None else error.state.value
+        return f"{rule}, {error.retry_after:.3g} s more"
+    # The type alone: a message may hold secrets, and str() of a foreign error may raise.
+    return error if isinstance(error, str) else type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one call was served, or why it was not.
+
+    Attributes:
+        served_by: The key of the provider whose answer reached the caller; None if none did.
+        legs: Every provider that was looked at, in order.
+        duration: Seconds from the call to its answer (a stream's first chunk) or to its failure.
+    """
+
+    served_by: str | None
+    legs: tuple[Leg, ...]
+    duration: float
+
+    def __str__(self) -> str:
+        head = f"served by {self.served_by!r}" if self.served_by is not None else "not served"
+        others = [str(leg) for leg in self.legs if leg.fate is not Fate.SERVED]
+        return f"{head} in {self.duration:.3g} s" + "".join(f"; {leg}" for leg in others)
+
+
+class Record:
+    """The legs of one call while it goes on.
+
+    Args:
+        on_delivery: Called with the report when the call is over.
+        on_fault: Called with a place and an error, if `on_delivery` raises.
+        clock: Monotonic seconds.
+        started: When the call began, in seconds of the clock.
+    """
+
+    __slots__ = ("_clock", "_legs", "_on_delivery", "_on_fault", "_place", "_started")
+
+    def __init__(
+        self,
+        on_delivery: Callable[[Delivery], object],
+        on_fault: Callable[[str, BaseException], None],
+        clock: Callable[[], float],
+        started: float,
+    ) -> None:
+        self._on_delivery = on_delivery
+        self._on_fault = on_fault
+        self._clock = clock
+        self._started = started
+        self._legs: list[Leg] = []
+        self._place = 0
+
+    def pass_over(self, key: str, fate: Fate, error: BaseException | None = None) -> None:
+        """Add a provider to which nothing was sent."""
+        self._legs.append(Leg(key, fate, error=error))
+
+    def begin_attempt(self) -> None:
+        """Keep the place of an attempt that begins now.
+
+        Its leg is known when it ends. By then the next provider has been chosen, and those passed
+        over on the way have their legs; they come after it.
+        """
+        self._place = len(self._legs)
+
+    def end_attempt(
+        self, key: str, fate: Fate, started: float, error: BaseException | str | None
+    ) -> None:
+        """Add the leg of the attempt that began last.
+
+        Args:
+            key: The provider.
+            fate: How the attempt ended.
+            started: When it began, in seconds of the clock.
+            error: As for `Leg`.
+        """
+        spent = 0.0 if fate is Fate.UNREACHABLE else max(self._clock() - started, 0.0)
+        self._legs.insert(self._place, Leg(key, fate, spent, error))
+
+    def deliver(self, served_by: str | None) -> None:
+        """The call is over: hand out the report. A fault of the listener harms no call."""
+        duration = max(self._clock() - self._started, 0.0)
+        try:
+            self._on_delivery(Delivery(served_by, tuple(self._legs), duration))
+        except Exception as fault:
+            self._on_fault("on_delivery", fault)

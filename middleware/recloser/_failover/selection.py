@@ -1,0 +1,252 @@
+"""Which provider is asked next.
+
+Providers are asked in order. The first whose breaker admits the call gets it. Two rules change that:
+
+- A provider that is due for its first probe is put last in a call that may not be repeated: the
+  first probe after an opening is the one most likely to fail, and the call would be lost with it.
+- Where no provider admits the call, the least bad one can be asked all the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from recloser._admission import Refused, Unguarded
+from recloser._breaker import Breaker
+from recloser._errors import BreakerOpenError
+from recloser._failover.provider import Provider
+from recloser._failover.report import Fate, Record
+from recloser._failover.settings import Settings
+from recloser._permit import LoosePermit, Permit, voteless
+from recloser._state import Mode, State
+
+T = TypeVar("T")
+
+Choice = tuple[Provider[T], Permit, bool]
+"""A provider, the permit of its breaker, and whether it is the least bad one."""
+
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED, _OPEN = State.CLOSED, State.OPEN
+# Rules that open a breaker for another reason than bad health: the provider asked for a pause, or
+# somebody opened it by hand.
+_PAUSES = frozenset({"retry_after", "quota", "manual"})
+
+
+class Memory:
+    """What one `Failover` remembers of its providers from call to call.
+
+    Times are seconds of the registry's clock. Each change is one store into a dict, so threads need
+    no lock.
+
+    Attributes:
+        called_at: Key to the start of the last call that a provider got.
+        served_at: Key to the start of the last call that a provider served.
+    """
+
+    __slots__ = ("called_at", "served_at")
+
+    def __init__(self) -> None:
+        self.called_at: dict[str, float] = {}
+        self.served_at: dict[str, float] = {}
+
+
+class Selection(Generic[T]):
+    """Chooses the providers of one call, one after the other.
+
+    Args:
+        settings: Those of the failover.
+        memory: That of the failover.
+        providers: All of them, as listed.
+        record: Gets the providers that are passed over; None if the call is not reported.
+        repeatable: Whether the call may be sent twice.
+        prefer: The key of the provider to ask first; None for none in particular.
+
+    Raises:
+        ValueError: `prefer` is no provider's key.
+
+    Attributes:
+        chosen: The provider of the next attempt; None if there is none. The loop over the attempts
+            takes it from here and sets None.
+        attempts_left: How many further attempts the call may have.
+    """
+
+    __slots__ = (
+        "_held_back",
+        "_refusing",
+        "_untried",
+        "attempts_left",
+        "chosen",
+        "memory",
+        "record",
+        "repeatable",
+        "settings",
+    )
+
+    def __init__(
+        self,
+        settings: Settings,
+        memory: Memory,
+        providers: Iterable[Provider[T]],
+        record: Record | None,
+        *,
+        repeatable: bool,
+        prefer: str | None,
+    ) -> None:
+        self.settings: Settings = settings
+        self.memory: Memory = memory
+        self.record: Record | None = record
+        self.repeatable: bool = repeatable
+        self.attempts_left: int = settings.max_attempts
+        self.chosen: Choice[T] | None = None
+        self._untried = list(providers)
+        if settings.order == "weighted":
+            self._untried.sort(key=self._draw, reverse=True)
+        if prefer is not None:
+            self._put_first(prefer)
+        self._refusing: list[tuple[Provider[T], Breaker]] = []
+        self._held_back: set[str] = set()
+
+    def _draw(self, provider: Provider[T]) -> float:
+        # Efraimidis and Spirakis 2006: sorted by log(u) / w, each place is drawn by weight from
+        # those that are left.
+        if not provider.weight:
+            return -math.inf
+        return math.log(1.0 - self.settings.random()) / provider.weight
+
+    def _put_first(self, key: str) -> None:
+        keys = [each.key for each in self._untried]
+        if key not in keys:
+            raise ValueError(f"prefer must be one of {sorted(keys)!r}, not {key!r}")
+        self._untried.insert(0, self._untried.pop(keys.index(key)))
+
+    # The next provider
+
+    def choose(self) -> bool:
+        """Choose the provider of the next attempt.
+
+        Returns:
+            Whether there is one: then it is `chosen`.
+        """
+        if not self.attempts_left:
+            return False
+        settings = self.settings
+        while self._untried:
+            provider = self._untried.pop(0)
+            key = provider.key
+            breaker = settings.registry[key]
+            if breaker.state is _OPEN and self._hold_back(provider, breaker):
+                continue
+            admission: Permit | Refused | Unguarded = breaker.admit(LoosePermit)
+            if isinstance(admission, Refused):
+                self._refusing.append((provider, breaker))
+                if self.record is not None:
+                    self.record.pass_over(key, Fate.REFUSED, admission.error())
+                continue
+            if isinstance(admission, Unguarded):
+                admission = _without_vote(breaker, settings)
+            self.memory.called_at[key] = admission.started
+            self.attempts_left -= 1
+            self.chosen = provider, admission, False
+            return True
+        return settings.when_all_open == "least_bad" and self._choose_least_bad()
+
+    def _hold_back(self, provider: Provider[T], breaker: Breaker) -> bool:
+        """Put an open provider last, if this call would be its first probe and must not be.
+
+        A call that may be repeated can be the probe. So can any call if no other provider is left,
+        or if this one has had no call for `probe_wait` seconds: where no call may be repeated, it
+        would otherwise never be used again.
+        """
+        key = provider.key
+        if self.repeatable or not self._untried or key in self._held_back:
+            return False
+        if breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
+            return False
+        now = self.settings.clock()
+        if now - self.memory.called_at.setdefault(key, now) >= self.settings.probe_wait:
+            return False
+        self._held_back.add(key)
+        self._untried.append(provider)
+        if self.record is not None:
+            self.record.pass_over(key, Fate.HELD_BACK)
+        return True
+
+    def _choose_least_bad(self) -> bool:
+        """Choose among the providers that refused.
+
+        First comes the one that served a call most recently; among those that never did, the one
+        that may be probed soonest; then the first in order. A provider that is paused is none of
+        them. The call has no vote: the breaker decides about a recovery by its own probes alone.
+        """
+        served_at = self.memory.served_at
+        ranks = [
+            (served_at.get(provider.key, -math.inf), -breaker.retry_after, -index)
+            for index, (provider, breaker) in enumerate(self._refusing)
+            if not _is_paused(breaker)
+        ]
+        if not ranks:
+            return False
+        provider, breaker = self._refusing.pop(-max(ranks)[2])
+        self.attempts_left -= 1
+        self.chosen = provider, _without_vote(breaker, self.settings), True
+        return True
+
+    def refusal(self) -> BreakerOpenError:
+        """The refusal with the shortest wait, for a call that no provider gets."""
+        return min((breaker.refusal() for _, breaker in self._refusing), key=_wait)
+
+    # The providers that could take over: the time limit of an attempt depends on them
+
+    def count_healthy(self) -> int:
+        """How many providers that were not asked yet have a closed breaker."""
+        registry = self.settings.registry
+        return sum(registry[each.key].state is _CLOSED for each in self._untried)
+
+    def count_least_bad(self) -> int:
+        """How many providers that refused can be asked as the least bad."""
+        if self.settings.when_all_open != "least_bad":
+            return 0
+        return sum(not _is_paused(breaker) for _, breaker in self._refusing)
+
+    def takeover_in(self, key: str) -> float:
+        """Seconds until a better provider can take over from one that is not healthy.
+
+        Better is one that served a call more recently. It can take over when its breaker admits a
+        probe, or at once where it can be asked as the least bad.
+
+        Returns:
+            0.0 or more; infinite if there is none, or the breaker of `key` is closed.
+        """
+        settings, served_at = self.settings, self.memory.served_at
+        if settings.registry[key].state is _CLOSED:
+            return math.inf
+        since = served_at.get(key, -math.inf)
+        least_bad = settings.when_all_open == "least_bad"
+        others = [(provider.key, settings.registry[provider.key]) for provider in self._untried]
+        if least_bad:
+            others += [(provider.key, breaker) for provider, breaker in self._refusing]
+        waits = [
+            0.0 if least_bad and not _is_paused(breaker) else breaker.retry_after
+            for other, breaker in others
+            if served_at.get(other, -math.inf) > since
+        ]
+        return min(waits, default=math.inf)
+
+
+def _without_vote(breaker: Breaker, settings: Settings) -> Permit:
+    """A permit for a call that the breaker does not count."""
+    permit = voteless(breaker, LoosePermit)
+    permit.started = settings.clock()
+    return permit
+
+
+def _is_paused(breaker: Breaker) -> bool:
+    """Whether a breaker that refuses does so for another reason than bad health."""
+    reason = breaker.refusal().reason
+    return reason is not None and reason.rule in _PAUSES
+
+
+def _wait(refusal: BreakerOpenError) -> float:
+    return refusal.retry_after

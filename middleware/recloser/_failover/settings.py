@@ -1,0 +1,111 @@
+"""What a `Failover` is told when it is made. It is checked once and never changes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from recloser._failover.report import Delivery
+from recloser._outcome import Outcome, classify_error
+from recloser._registry import Registry
+
+Order = Literal["listed", "weighted"]
+WhenAllOpen = Literal["refuse", "least_bad"]
+
+
+# Without `eq` and `repr`, which nothing uses: they are a third of what the class costs at import.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Settings:
+    """The settings of one `Failover`, which documents them.
+
+    Raises:
+        ValueError: A value is out of range.
+        TypeError: A value is of the wrong type.
+    """
+
+    registry: Registry
+    order: Order
+    max_attempts: int
+    time_budget: float
+    patience: float
+    probe_wait: float
+    when_all_open: WhenAllOpen
+    classify: Callable[[BaseException], Outcome]
+    nothing_sent: Callable[[BaseException], bool]
+    on_delivery: Callable[[Delivery], object] | None
+    random: Callable[[], float]
+    # The clock of the registry; kept here because it is read several times per call.
+    clock: Callable[[], float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.registry, Registry):
+            raise TypeError(f"registry must be a Registry, not {type(self.registry).__name__}")
+        _check_choice("order", self.order, get_args(Order))
+        _check_choice("when_all_open", self.when_all_open, get_args(WhenAllOpen))
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
+            raise TypeError(f"max_attempts must be an int, not {type(self.max_attempts).__name__}")
+        check_range("max_attempts", self.max_attempts, 1, 1000)
+        check_range("time_budget", self.time_budget, 0.001, 86400.0)
+        check_range("patience", self.patience, 1.0, 1000.0)
+        check_range("probe_wait", self.probe_wait, 0.0, 86400.0)
+        _check_callable("classify", self.classify)
+        _check_callable("nothing_sent", self.nothing_sent)
+        _check_callable("random", self.random)
+        if self.on_delivery is not None:
+            _check_callable("on_delivery", self.on_delivery)
+        object.__setattr__(self, "clock", self.registry.clock)
+
+    def outcome_of(self, key: str, error: BaseException) -> Outcome:
+        """Classify an error of a provider by the user's rule.
+
+        A fault of the rule is counted, and the default rule is used instead.
+        """
+        if isinstance(error, self.registry[key].policy.ignore_errors):
+            return Outcome.IGNORED
+        if not isinstance(error, Exception):
+            # A cancelled call is never the provider's fault, whatever the user's rule says.
+            return classify_error(error)
+        try:
+            outcome = self.classify(error)
+            if isinstance(outcome, Outcome):
+                return outcome
+            raise TypeError(f"classify must return an Outcome, not {outcome!r}")
+        except Exception as fault:
+            self.registry.fault("classify", fault)
+            return classify_error(error)
+
+    def is_unsent(self, error: BaseException) -> bool:
+        """Whether an error proves, by the user's rule, that the request was never sent.
+
+        A fault of the rule is counted, and proves nothing.
+        """
+        try:
+            return self.nothing_sent(error) is True
+        except Exception as fault:
+            self.registry.fault("nothing_sent", fault)
+            return False
+
+
+def check_range(name: str, value: object, low: float, high: float) -> None:
+    """Check that a setting is a finite number from `low` to `high`, both included.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"{name} must be finite and in {low:g}-{high:g}, not {value!r}")
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed!r}, not {value!r}")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be a callable, not {type(value).__name__}")
