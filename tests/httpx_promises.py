@@ -16,7 +16,7 @@ from tests.upstream import Upstream, answer, closed_port, head
 
 from recloser import Breaker, Outcome, Registry
 from recloser.testing import open_breaker
-from recloser_adapters._httpx_factory import _is_event_stream
+from recloser_adapters._httpx.library import announces_events
 
 
 class HttpxPromises:
@@ -259,10 +259,10 @@ class HttpxPromises:
         ]
         others = [lib.Headers([(name, "application/json")]), lib.Headers([("date", "x")])]
 
-        assert [_is_event_stream(headers) for headers in streams] == [True, True]
-        assert [_is_event_stream(headers) for headers in others] == [False, False]
+        assert [announces_events(headers) for headers in streams] == [True, True]
+        assert [announces_events(headers) for headers in others] == [False, False]
         # What is read for speed is private: without it, the public way is taken.
-        assert [_is_event_stream(dict(headers)) for headers in streams] == [True, True]
+        assert [announces_events(dict(headers)) for headers in streams] == [True, True]
 
     def test_latency_is_reported_for_the_provider_by_name(
         self, lib: Any, adapter: Any, registry: Registry, upstream: Upstream

@@ -63,8 +63,12 @@ def _libraries(path: Path) -> set[str]:
 
 
 LIBRARY_ADAPTERS = [path for path in ADAPTERS if not _is_application(path)]
-# `__init__` begins with an underscore, too.
-PUBLIC_ADAPTERS = [path for path in LIBRARY_ADAPTERS if not path.stem.startswith("_")]
+PUBLIC_ADAPTERS = [
+    path
+    for path in LIBRARY_ADAPTERS
+    # `__init__` begins with an underscore, too.
+    if not any(part.startswith("_") for part in path.relative_to(ROOT / "adapters").parts)
+]
 
 
 @pytest.mark.parametrize("path", CORE, ids=_module_name)
@@ -97,8 +101,10 @@ def _run(script: str) -> str:
 
 @pytest.mark.parametrize("path", LIBRARY_ADAPTERS, ids=_module_name)
 def test_an_adapter_imports_the_library_it_is_named_after_and_no_other(path: Path) -> None:
-    # A private module shows its library first: `_starlette_routes`. Without one it has none.
-    library = path.stem.lstrip("_").split("_")[0]
+    # A private module shows its library first: `_starlette_routes`, or `_aiohttp/` as the folder
+    # that it is in. Without one it has none.
+    name = path.relative_to(ROOT / "adapters" / "recloser_adapters").parts[0].removesuffix(".py")
+    library = name.lstrip("_").split("_")[0]
 
     assert _libraries(path) <= {library} | BESIDE.get(library, set())
 
@@ -165,3 +171,14 @@ def test_the_package_root_computes_nothing() -> None:
 
     assert set(kinds[:-2]) <= {ast.ImportFrom}
     assert kinds[-2:] == [ast.Assign, ast.If]
+
+
+def test_the_adapter_for_httpx2_is_the_one_for_httpx_by_another_name() -> None:
+    """The two libraries differ in their name, so one adapter is written and the other generated."""
+    script = ROOT / ".ci" / "generate_httpx2.py"
+
+    checked = subprocess.run(
+        [sys.executable, script, "--check"], check=False, capture_output=True, text=True
+    )
+
+    assert checked.returncode == 0, checked.stderr

@@ -36,8 +36,8 @@ def verdict(seen: httpx.Response | BaseException) -> Outcome | None:
     return Outcome.IGNORED if isinstance(seen, httpx.ReadTimeout) else None
 
 
-def report(exchange: for_httpx.Exchange) -> None:
-    assert_type(exchange.latency, float | None)
+def report(report: for_httpx.CallReport) -> None:
+    assert_type(report.latency, float | None)
 
 
 def clients() -> None:

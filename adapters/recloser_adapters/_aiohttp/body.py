@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from recloser_adapters._outbound_body import BodyWatch
+from recloser_adapters._outbound.body import AnyBodyWatch
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 WIRE = (aiohttp.ClientError, OSError, TimeoutError)
 
 
-def watch_content(response: aiohttp.ClientResponse, watch: BodyWatch) -> None:
+def watch_body(response: aiohttp.ClientResponse, watch: AnyBodyWatch) -> None:
     """Let a watch see what becomes of a response's body, whose headers came now."""
     content = response.content
     if content.total_bytes:
@@ -30,15 +30,15 @@ def watch_content(response: aiohttp.ClientResponse, watch: BodyWatch) -> None:
         if content.is_eof():
             # A small body comes with its headers: nothing is left to see.
             return
-    response.content = WatchedContent(content, watch)  # type: ignore[assignment]  # one to isinstance
+    response.content = _WatchedReader(content, watch)  # type: ignore[assignment]  # one to isinstance
 
 
-class WatchedContent:
+class _WatchedReader:
     """A `StreamReader` that tells a watch what it reads; all else goes through."""
 
     __slots__ = ("_content", "_watch")
 
-    def __init__(self, content: aiohttp.StreamReader, watch: BodyWatch) -> None:
+    def __init__(self, content: aiohttp.StreamReader, watch: AnyBodyWatch) -> None:
         self._content = content
         self._watch = watch
 
