@@ -207,7 +207,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             permit: The permit of the call.
             error: What it raised.
             local: Whether that was no fault of the callee.
-            status: The status of the answer that the error stands for.
+            status: The status of the answer that the error stands for; one below 400 says nothing.
             headers: The headers of that answer.
         """
         try:
@@ -216,7 +216,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             if outcome is Outcome.FAILURE:
                 if local:
                     outcome = Outcome.IGNORED
-                elif status is not None:
+                elif status is not None and status >= 400:
                     outcome = Outcome.of_upstream_status(status)
                     retry_after = None if headers is None else parse_retry_after(headers)
             if isinstance(error, Exception):
