@@ -12,7 +12,8 @@ A call ends with its body. Its latency is the time to the headers, of an event s
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
 other 4xx, the caller's own mistakes and waiting in vain for the session's own pool say nothing.
 The last is known from the trace only: aiohttp raises the same error for a host that is slow to
-connect.
+connect. An error that stands for an answer (`raise_for_status` within an inner middleware) counts
+as that answer.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ of an SDK is one; a connection tried again within a transport (`retries=`) is no
 
 A call ends with its body. Its latency is the time to the headers, of an event stream the time to
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing.
+other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing. An error
+that stands for an answer (`raise_for_status` within the wrapped transport) counts as that answer.
 
 An LLM SDK retries whatever its client raises, and hides it. It gets a response that it does not
 retry, and each attempt that it makes is a call:

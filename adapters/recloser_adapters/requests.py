@@ -9,7 +9,8 @@ one call, which ends with the last of them and took as long as all of them.
 
 A call ends with its body. Its latency is the time to the headers, of an event stream the time to
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, a full pool and the caller's own mistakes say nothing.
+other 4xx, a full pool and the caller's own mistakes say nothing. An error that stands for an answer
+(`raise_for_status` within the wrapped adapter) counts as that answer.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class BreakerOpenConnectionError(ClientBreakerOpenError, requests.ConnectionErro
 
 
 class RefusedResponse(requests.Response):
-    """A 503 of our own making: an outer breaker must not count it."""
+    """The 503 of a refused call: no breaker around it counts it."""
 
 
 def by_host(request: requests.PreparedRequest) -> str:

@@ -46,7 +46,7 @@ _CREDENTIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LLMEndpoint:
-    """An OpenAI-compatible provider: where it is, who you are there, what it calls the models.
+    """An OpenAI-compatible provider: its address, your key there, and its names of the models.
 
     Credentials in the request itself (keys, cookies, organization) are taken out: they belong to
     another provider.
@@ -100,7 +100,7 @@ class Plan:
 
 
 class Planner:
-    """Looks at requests, and addresses them.
+    """Finds the requests that are for a provider, and addresses them.
 
     Args:
         failover: The providers.

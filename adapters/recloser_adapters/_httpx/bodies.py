@@ -47,7 +47,7 @@ class SyncBody(LoosePermit):
 
 
 class SyncWatchedBody:
-    """A response body that tells its watch what becomes of it."""
+    """A response body that tells a watch how it is read."""
 
     def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream
@@ -119,7 +119,7 @@ class _Chunks:
 
 
 class AsyncWatchedBody:
-    """A response body that tells its watch what becomes of it."""
+    """A response body that tells a watch how it is read."""
 
     def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream

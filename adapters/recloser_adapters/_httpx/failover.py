@@ -54,7 +54,8 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
 
     def answered(self, plan: Plan, sent: Any, response: Any, permit: AttemptPermit) -> bool:
         """Decide by the headers of an answer; return whether its body matters, too."""
-        # From here on the client's own time-outs hold: `sent` was made for this attempt alone.
+        # From here on the client's own time-outs hold. No other request shares this mapping: `sent`
+        # was made for this attempt.
         limits = sent.extensions["timeout"]
         limits.clear()
         limits.update(plan.timeouts)
@@ -102,8 +103,8 @@ class AttemptPermit(ReportedPermit):
 
     def end_by_error(self, error: BaseException) -> None:
         """End it with what the call raised."""
-        # Who is cancelled before the caller has anything may have been cut off by the attempt's own
-        # time limit. Only the attempt knows; it ends the permit.
+        # Before the caller has an answer, a cancellation may come from the time limit of the attempt.
+        # Only the attempt knows whether it does, so the attempt ends the permit.
         if self._handed_over or isinstance(error, Exception):
             super().end_by_error(error)
 
@@ -147,7 +148,7 @@ class SyncFailover(
         return None
 
     def _look_into(self, response: Any) -> None:
-        """Wait for what decides: the first chunk of a stream, or why a 429 says no."""
+        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
         if response.status_code == 429:
             response.read()
         elif is_event_stream(response.headers.get("content-type", "")):
@@ -198,7 +199,7 @@ class AsyncFailover(
         return None
 
     async def _look_into(self, response: Any) -> None:
-        """Wait for what decides: the first chunk of a stream, or why a 429 says no."""
+        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
         if response.status_code == 429:
             await response.aread()
         elif is_event_stream(response.headers.get("content-type", "")):
@@ -208,7 +209,7 @@ class AsyncFailover(
 
 
 def _close(response: Any) -> None:
-    # The answer is not wanted; what goes wrong with it is nobody's concern any more.
+    # Nobody wants this answer any more, so no error of its close matters.
     with suppress(Exception):
         if response is not None:
             response.close()

@@ -55,6 +55,10 @@ class Library:
         """The 503 of a refused call."""
         return self.response(503, headers=refusal_headers(refusal), content=refusal_body(refusal))
 
+    def answer_of(self, error: Any) -> Any:
+        """The answer whose status was bad, if an error stands for one; else None."""
+        return error.response if isinstance(error, self.status_error) else None
+
 
 class URL(Protocol):
     """What is asked of a request's URL."""

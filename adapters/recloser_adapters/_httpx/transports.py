@@ -28,7 +28,7 @@ from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 
 REFUSED = "recloser.refused"
-"""In the extensions of a response that we made up: an outer breaker must not count it."""
+"""In the extensions of a response to a refused call: no breaker around it counts it."""
 
 RequestT = TypeVar("RequestT", bound=Request)
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -52,10 +52,9 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         wrapped: The transport that sends.
         outbound: What admits the calls and decides how they ended.
         library: The classes of the library.
-        body: The permit of a call, which replaces the stream of a response whose headers said that
-            all is well.
-        watched_body: What replaces it where a watch is told of the body.
-        read_ahead: What replaces it where the first chunk has been read.
+        body: The permit of a call. It replaces the stream of a good answer.
+        watched_body: What replaces the stream where a watch must be told of the body.
+        read_ahead: What replaces the stream where a failover has read the first chunk.
     """
 
     wrapped: InnerT
@@ -137,7 +136,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         if watch is None:
             return
         if response.is_closed:
-            # Made in memory: there is no stream that anybody would read.
+            # Made in memory: nobody will read a stream.
             watch.eof()
         else:
             response.stream = self.watched_body(response.stream, watch)
@@ -150,8 +149,8 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
     ) -> None:
         """End a call that raised before it had a response."""
         library = self.library
-        if isinstance(error, library.status_error):
-            answer = error.response
+        answer = library.answer_of(error)
+        if answer is not None:
             self.outbound.end_by_error(
                 permit,
                 error,

@@ -7,7 +7,7 @@ does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from recloser import (
     UNGUARDED,
@@ -32,7 +32,7 @@ from recloser_adapters._outbound.permit import (
     WatchingPermit,
     outcome_of_error,
 )
-from recloser_adapters._outbound.settings import CallSettings, check_settings
+from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse, check_settings
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -40,6 +40,8 @@ PermitT = TypeVar("PermitT", bound=LoosePermit)
 
 # As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS = Outcome.SUCCESS
+# A set: to look into a range takes 75 ns, into this 27 ns.
+_GOOD = frozenset(range(200, 400))
 _WORDS = ("raise", "response")
 
 
@@ -67,7 +69,8 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
     def __init__(
         self,
         registry: Registry | None,
-        settings: CallSettings[RequestT, ResponseT, Any],
+        settings: CallSettings[RequestT, ResponseT, RaiseOrResponse]
+        | CallSettings[RequestT, ResponseT, Literal["raise"]],
         *,
         by_host: Callable[[RequestT], str],
         refusal_error: Callable[[RequestT, BreakerOpenError], BreakerOpenError],
@@ -80,7 +83,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         self.sse_errors: bool = bool(settings.get("sse_errors", False))
         self._known = self.registry.get
         self._classify = settings.get("classify")
-        self.good_statuses = range(200, 400) if self._classify is None else range(0)
+        self.good_statuses: frozenset[int] = _GOOD if self._classify is None else frozenset()
         self._on_end = settings.get("on_end")
         key = settings.get("key", by_host)
         self._by_host = by_host
@@ -88,7 +91,9 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         self._key_function = key if not isinstance(key, str) else by_host
         self._key_of = self._ask if self._key_function is not by_host else by_host
         on_refuse = settings.get("on_refuse", "raise")
-        self._substitute = on_refuse if callable(on_refuse) else None
+        self._substitute: Callable[[RequestT, BreakerOpenError], ResponseT | None] | None = (
+            on_refuse if callable(on_refuse) else None
+        )
         self._refusal_response = refusal_response if on_refuse == "response" else None
         self._refusal_error = refusal_error
 
@@ -123,7 +128,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             breaker = self._known(key) or self.registry[key]
             admission = breaker.admit(kind)
         except Exception as error:
-            # Only a decision to refuse may refuse.
+            # A fault of ours never refuses a call.
             self.registry.fault("outbound admission", error)
             return UNGUARDED
         if self._on_end is None or isinstance(admission, Refused | Unguarded):
@@ -138,7 +143,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         """
         if self._substitute is not None:
             try:
-                substitute: ResponseT | None = self._substitute(request, refusal)
+                substitute = self._substitute(request, refusal)
                 if substitute is not None:
                     return substitute
             except Exception as error:
@@ -164,8 +169,8 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             response: What `classify` is shown.
             status: Its status.
             headers: Its headers.
-            content_type: One of them. Each adapter knows its own cheap way to read it, and all calls
-                need it.
+            content_type: One of them, "" if there is none. All calls need it, and each adapter has
+                its own cheap way to read it.
 
         Returns:
             None if the call has ended.
@@ -201,7 +206,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
     ) -> None:
         """End a call that raised before it had an answer.
 
-        `classify` sees what is an `Exception`: the caller's going away is not up for discussion.
+        `classify` is shown an `Exception` only: a call that was cancelled stays cancelled.
 
         Args:
             permit: The permit of the call.
@@ -228,7 +233,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             permit.end(Outcome.FAILURE, error=error)
 
     def _overruled(self, seen: ResponseT | BaseException, outcome: Outcome) -> Outcome:
-        """The outcome after the user's `classify` had its say."""
+        """The outcome that the user's `classify` makes of it, or the usual one."""
         if self._classify is None:
             return outcome
         try:

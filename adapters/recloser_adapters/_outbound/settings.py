@@ -1,4 +1,7 @@
-"""The settings that all client adapters share: stated, documented and validated here."""
+"""The settings that all client adapters share: stated, documented and checked here.
+
+A fault is counted by the registry (`Registry.faults`), and never reaches the caller.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,7 @@ RaiseOrResponse = Literal["raise", "response"]
 
 
 class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False):
-    """What is made of answers and of refusals.
-
-    Attributes:
-        on_refuse: What a refused call gets. `"raise"`, the default, raises the refusal as an error
-            of the client library. `"response"` answers a 503 that the OpenAI and Anthropic SDKs
-            do not retry; aiohttp has no way to make a response, so there it is not allowed. A
-            callable makes the response from the request and the refusal. If it raises, that is
-            counted as a fault, and the refusal is raised.
-        classify: Overrules the outcome of a response (its headers are there, its body is not) or of
-            an error; None from it leaves the usual outcome. So does anything that it raises, which
-            is counted as a fault.
-        sse_errors: Whether an error event within an event stream is a failure. False by default,
-            and True for a failover transport.
-    """
+    """The part of `CallSettings` that a failover transport has, too: it explains them."""
 
     on_refuse: WordT | Callable[[RequestT, BreakerOpenError], ResponseT]
     classify: Callable[[ResponseT | BaseException], Outcome | None] | None
@@ -38,17 +28,25 @@ class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False
 
 
 class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
-    """All settings of a guarded client, each of them optional.
+    """The settings of a guarded client, as keyword arguments; each of them is optional.
 
     Attributes:
         key: One key for all requests (a provider's name), or what makes it from a request; by
             default `by_host`. A callable that returns None leaves the request unguarded. One that
-            raises, or returns no str, is counted as a fault; the request is then keyed by host.
-        on_refuse: See `AnswerSettings`.
-        classify: See `AnswerSettings`.
-        sse_errors: See `AnswerSettings`.
+            raises, or returns anything else than a str, is a fault; the request is then keyed by
+            host.
+        on_refuse: What a refused call gets. `"raise"`, the default, raises the refusal as an error
+            of the client library. `"response"` answers a 503 that the OpenAI and Anthropic SDKs
+            do not retry; with aiohttp, where no response can be made, it is not allowed. A callable
+            makes the response from the request and the refusal. If it raises, that is a fault, and
+            the refusal is raised.
+        classify: Overrules the outcome of a response (its headers are there, its body is not) or of
+            an error. None from it leaves the usual outcome. If it raises, or returns anything else
+            than an `Outcome`, that is a fault, and the usual outcome stays.
+        sse_errors: Whether an error event within an event stream is a failure. By default False,
+            but True for a failover transport.
         on_end: Called with a `CallReport` after the end of each admitted call, on the thread that
-            ended it.
+            ended it. What it raises is a fault.
     """
 
     key: str | Callable[[RequestT], str | None]

@@ -21,7 +21,7 @@ def is_local(error: BaseException) -> bool:
 
 
 def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
-    """Return a response of urllib3 that tells a watch what becomes of its body."""
+    """Wrap a response of urllib3: a watch is told of its body."""
     # Past its own `__setattr__`, and an `__init__` would double the price.
     watched = _new(_WatchedResponse)
     _set_raw(watched, raw)
@@ -30,7 +30,7 @@ def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
 
 
 class _WatchedResponse:
-    """urllib3's response, telling a watch what becomes of the body; all else goes through."""
+    """A response of urllib3 that tells a watch of its body; all else is the wrapped one's."""
 
     __slots__ = ("_raw", "_watch")
 
@@ -45,7 +45,7 @@ class _WatchedResponse:
 
     @property
     def __class__(self) -> type[Any]:
-        # For isinstance(): it is what it wraps.
+        # For isinstance(): it passes for what it wraps.
         kind: type[Any] = self._raw.__class__
         return kind
 
