@@ -17,7 +17,7 @@ from tests.upstream import Upstream, answer, closed_port, head
 
 from recloser import Breaker, Outcome, Registry, State
 from recloser.testing import open_breaker
-from recloser_adapters._httpx.library import announces_events
+from recloser_adapters._httpx.transports import announces_events
 
 
 class HttpxPromises:

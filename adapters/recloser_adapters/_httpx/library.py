@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 from recloser import BreakerOpenError
-from recloser_adapters._outbound.body import is_event_stream
 from recloser_adapters._outbound.refusal import (
     ClientBreakerOpenError,
     refusal_body,
@@ -160,16 +159,3 @@ def by_host(request: Request) -> str:
     if ":" in host:
         host = f"[{host}]"
     return host if port is None else f"{host}:{port}"
-
-
-def announces_events(headers: Any) -> bool:
-    """Whether the headers of a response announce server-sent events."""
-    try:
-        # Names as they came, names in lower case, and values, all as bytes, in all versions of both
-        # libraries. `headers.get()` decodes each of them, and would be the dearest step of a call.
-        for _, name, value in headers._list:
-            if name == b"content-type":
-                return bool(value[:17].lower() == b"text/event-stream")
-    except (AttributeError, TypeError, ValueError):
-        return is_event_stream(headers.get("content-type", ""))
-    return False

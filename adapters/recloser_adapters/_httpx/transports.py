@@ -20,9 +20,9 @@ from recloser_adapters._httpx.library import (
     Request,
     Response,
     SyncInner,
-    announces_events,
     by_host,
 )
+from recloser_adapters._outbound.body import is_event_stream
 from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
@@ -236,6 +236,19 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         traceback: TracebackType | None = None,
     ) -> None:
         await self.wrapped.__aexit__(exc_type, exc_value, traceback)
+
+
+def announces_events(headers: Any) -> bool:
+    """Whether the headers of a response announce server-sent events."""
+    try:
+        # Names as they came, names in lower case, and values, all as bytes, in all versions of both
+        # libraries. `headers.get()` decodes each of them, and would be the dearest step of a call.
+        for _, name, value in headers._list:
+            if name == b"content-type":
+                return bool(value[:17].lower() == b"text/event-stream")
+    except (AttributeError, TypeError, ValueError):
+        return is_event_stream(headers.get("content-type", ""))
+    return False
 
 
 def wrap_transports(
