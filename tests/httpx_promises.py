@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from tests.calls import votes
 from tests.upstream import Upstream, answer, closed_port, head
 
-from recloser import Breaker, Outcome, Registry
+from recloser import Breaker, Outcome, Registry, State
 from recloser.testing import open_breaker
-from recloser_adapters._httpx_factory import _is_event_stream
+from recloser_adapters._httpx.transports import announces_events
 
 
 class HttpxPromises:
@@ -135,6 +136,83 @@ class HttpxPromises:
 
         assert seen.value is raised
         assert getattr(registry["k"].metrics(), counted) == 1
+
+    @pytest.mark.parametrize("reported", [False, True])
+    @pytest.mark.parametrize(
+        ("status", "counted", "outcome"),
+        [
+            (404, "ignored", Outcome.IGNORED),
+            (429, "throttled", Outcome.THROTTLED),
+            (503, "failures", Outcome.FAILURE),
+        ],
+    )
+    def test_an_error_for_a_status_counts_by_that_status_and_is_reported_so(
+        self,
+        lib: Any,
+        adapter: Any,
+        registry: Registry,
+        status: int,
+        counted: str,
+        outcome: Outcome,
+        reported: bool,
+    ) -> None:
+        reports: list[Any] = []
+
+        def respond(request: Any) -> Any:
+            return lib.Response(status, request=request).raise_for_status()
+
+        on_end = reports.append if reported else None
+        transport = adapter.BreakerTransport(_Raw(lib, respond), registry, key="k", on_end=on_end)
+        with lib.Client(transport=transport) as client, pytest.raises(lib.HTTPStatusError):
+            client.get("http://x/")
+
+        assert votes(registry["k"].metrics()) == {counted: 1}
+        assert [report.outcome for report in reports] == [outcome] * reported
+
+    def test_an_error_for_a_throttled_call_is_obeyed(
+        self, lib: Any, adapter: Any, registry: Registry
+    ) -> None:
+        def respond(request: Any) -> Any:
+            headers = {"retry-after": "30"}
+            return lib.Response(429, headers=headers, request=request).raise_for_status()
+
+        transport = adapter.BreakerTransport(_Raw(lib, respond), registry, key="k")
+        with lib.Client(transport=transport) as client, pytest.raises(lib.HTTPStatusError):
+            client.get("http://x/")
+
+        assert registry["k"].state is State.OPEN
+        assert registry["k"].retry_after == pytest.approx(30.0)
+
+    def test_an_error_for_a_refusal_within_is_not_counted_by_a_guard_around(
+        self, lib: Any, adapter: Any, registry: Registry
+    ) -> None:
+        inner = adapter.BreakerTransport(
+            lib.HTTPTransport(), registry, key="inner", on_refuse="response"
+        )
+
+        def respond(request: Any) -> Any:
+            response = inner.handle_request(request)
+            response.request = request
+            return response.raise_for_status()
+
+        outer = adapter.BreakerTransport(_Raw(lib, respond), registry, key="outer")
+        open_breaker(registry["inner"])
+        with lib.Client(transport=outer) as client, pytest.raises(lib.HTTPStatusError):
+            client.get("http://x/")
+
+        assert votes(registry["outer"].metrics()) == {"ignored": 1}
+
+    def test_the_answer_to_an_unguarded_call_is_passed_on_untouched(
+        self, lib: Any, adapter: Any
+    ) -> None:
+        response = lib.Response(200, stream=lib.ByteStream(b"x"))
+        stream = response.stream
+        transport = adapter.BreakerTransport(
+            _Raw(lib, lambda request: response), key=lambda request: None
+        )
+
+        assert transport.handle_request(lib.Request("GET", "http://x/")) is response
+        assert response.stream is stream
 
     @pytest.mark.parametrize(("body", "counted"), [(b"fixed", "failures"), (None, "ignored")])
     def test_a_strange_error_is_the_transports_unless_the_body_runs_code(
@@ -259,10 +337,10 @@ class HttpxPromises:
         ]
         others = [lib.Headers([(name, "application/json")]), lib.Headers([("date", "x")])]
 
-        assert [_is_event_stream(headers) for headers in streams] == [True, True]
-        assert [_is_event_stream(headers) for headers in others] == [False, False]
+        assert [announces_events(headers) for headers in streams] == [True, True]
+        assert [announces_events(headers) for headers in others] == [False, False]
         # What is read for speed is private: without it, the public way is taken.
-        assert [_is_event_stream(dict(headers)) for headers in streams] == [True, True]
+        assert [announces_events(dict(headers)) for headers in streams] == [True, True]
 
     def test_latency_is_reported_for_the_provider_by_name(
         self, lib: Any, adapter: Any, registry: Registry, upstream: Upstream

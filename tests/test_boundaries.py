@@ -211,3 +211,14 @@ def test_the_package_root_computes_nothing() -> None:
 
     assert set(kinds[:-2]) <= {ast.ImportFrom}
     assert kinds[-2:] == [ast.Assign, ast.If]
+
+
+def test_the_adapter_for_httpx2_is_the_one_for_httpx_by_another_name() -> None:
+    """The two libraries differ in their name, so one adapter is written and the other generated."""
+    script = ROOT / ".ci" / "generate_httpx2.py"
+
+    checked = subprocess.run(
+        [sys.executable, script, "--check"], check=False, capture_output=True, text=True
+    )
+
+    assert checked.returncode == 0, checked.stderr

@@ -12,27 +12,30 @@ A call ends with its body. Its latency is the time to the headers, of an event s
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
 other 4xx, the caller's own mistakes and waiting in vain for the session's own pool say nothing.
 The last is known from the trace only: aiohttp raises the same error for a host that is slow to
-connect.
+connect. An error that stands for an answer (`raise_for_status` within an inner middleware) counts
+as that answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from recloser import BreakerOpenError, Outcome, Registry
-from recloser_adapters._aiohttp_content import WIRE, watch_content
-from recloser_adapters._outbound import ClientBreakerOpenError, Exchange, Outbound
-from recloser_adapters._outbound_body import Call, Ticket
+from recloser import BreakerOpenError, Refused, Registry, Unguarded
+from recloser_adapters._aiohttp.body import WIRE, watch_body
+from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
+from recloser_adapters._outbound.refusal import ClientBreakerOpenError
+from recloser_adapters._outbound.settings import CallSettings
 
 __all__ = [
     "BreakerMiddleware",
     "BreakerOpenConnectionError",
-    "Exchange",
+    "CallReport",
+    "CallSettings",
     "by_host",
     "nothing_sent",
     "wrap_session",
@@ -63,6 +66,10 @@ def nothing_sent(error: BaseException) -> bool:
     return isinstance(error, unsent)
 
 
+def _refusal_error(request: ClientRequest, refusal: BreakerOpenError) -> BreakerOpenConnectionError:
+    return BreakerOpenConnectionError.of(refusal)
+
+
 class BreakerMiddleware:
     """A client middleware that guards each request, one breaker per host.
 
@@ -70,49 +77,31 @@ class BreakerMiddleware:
 
     Args:
         registry: Where the breakers are; a new one unless given.
-        key: One key for all requests (a provider's name), or what makes it from a request. A
-            callable that returns None leaves the request unguarded; one that raises is a fault,
-            and the request is then keyed by host.
-        on_refuse: `"raise"` raises `BreakerOpenConnectionError`; a callable makes the response.
-            aiohttp offers no way to make one up, so there is no `"response"`.
-        classify: Overrules the verdict on a response (its headers are there, its body is not) or
-            on an error; None from it leaves the default.
-        sse_errors: Whether an error event within an event stream is a failure.
-        on_end: Told of each admitted call after its end.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Raises:
         TypeError: A setting of the wrong type.
         ValueError: An empty key, or an unknown `on_refuse`.
 
     Attributes:
-        outbound: The settings.
+        outbound: What admits the calls and decides how they ended.
         trace_config: For the session's `trace_configs`: tells waiting for its pool from waiting
             for the host.
     """
 
-    outbound: Outbound[ClientRequest, ClientResponse]
+    outbound: OutboundCalls[ClientRequest, ClientResponse]
 
     def __init__(
         self,
         registry: Registry | None = None,
-        *,
-        key: str | Callable[[ClientRequest], str | None] = by_host,
-        on_refuse: Literal["raise"]
-        | Callable[[ClientRequest, BreakerOpenError], ClientResponse] = "raise",
-        classify: Callable[[ClientResponse | BaseException], Outcome | None] | None = None,
-        sse_errors: bool = False,
-        on_end: Callable[[Exchange], None] | None = None,
+        **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Literal["raise"]]],
     ) -> None:
-        if not callable(on_refuse) and on_refuse != "raise":
-            raise ValueError(f'on_refuse must be "raise" or a callable, not {on_refuse!r}')
-        self.outbound = Outbound(
+        self.outbound = OutboundCalls(
             registry,
-            by_host,
-            key=key,
-            on_refuse=on_refuse,
-            classify=classify,
-            sse_errors=sse_errors,
-            on_end=on_end,
+            settings,
+            by_host=by_host,
+            refusal_error=_refusal_error,
+            refusal_response=None,
         )
         self.trace_config: aiohttp.TraceConfig = aiohttp.TraceConfig()
         self.trace_config.on_connection_queued_start.append(_wait_begins)
@@ -120,53 +109,52 @@ class BreakerMiddleware:
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request, Call)
-        if isinstance(ticket, BreakerOpenError):
-            return self._refused(request, ticket)
+        permit = self.outbound.admit(request, WatchingPermit)
+        if isinstance(permit, Refused):
+            return self.outbound.answer_refusal(request, permit.error())
+        if isinstance(permit, Unguarded):
+            return await handler(request)
         # Another call of this context may have been cut off while it waited.
         _queued.set(False)
         try:
             response = await handler(request)
         except BaseException as error:
-            self._end_by_error(ticket, error, queued=_queued.get())
+            self._end_by_error(permit, error, queued=_queued.get())
             # A call around this one, whose handler made it, does not wait.
             _queued.set(False)
             raise
-        self._watch(ticket, response)
+        self._watch(permit, response)
         return response
 
-    def _refused(self, request: ClientRequest, refusal: BreakerOpenError) -> ClientResponse:
-        response = self.outbound.substitute(request, refusal)
-        if response is not None:
-            return response
-        raise BreakerOpenConnectionError(
-            refusal.key, refusal.state, refusal.reason, refusal.retry_after
-        )
-
-    def _watch(self, ticket: Ticket, response: ClientResponse) -> None:
+    def _watch(self, permit: CallPermit, response: ClientResponse) -> None:
         outbound = self.outbound
         try:
+            status = response.status
             if (
-                response.status < 400
+                status in outbound.good_statuses
                 and response.content.is_eof()
-                and outbound.classify is None
                 and not outbound.sse_errors
             ):
                 # A small body came with its headers: there is nothing left to watch.
-                ticket.mark()
-                ticket.success()
+                permit.mark()
+                permit.success()
                 return
             headers = response.headers
             content_type = headers.get("content-type", "")
-            watch = outbound.judge(ticket, response, response.status, headers, content_type)
+            watch = outbound.watch_answer(permit, response, status, headers, content_type)
             if watch is not None:
-                watch_content(response, watch)
+                watch_body(response, watch)
         except Exception as fault:
-            outbound.registry.fault("outbound verdict", fault)
+            outbound.registry.fault("outbound outcome", fault)
 
-    def _end_by_error(self, ticket: Ticket, error: BaseException, *, queued: bool) -> None:
+    def _end_by_error(self, permit: CallPermit, error: BaseException, *, queued: bool) -> None:
         if isinstance(error, aiohttp.ClientHttpProxyError):
-            self.outbound.end_by_status(ticket, error, error.status)
+            self.outbound.end_by_error(permit, error, status=error.status)
+            return
+        if isinstance(error, aiohttp.ClientResponseError) and error.__cause__ is None:
+            # A middleware within has raised for the status of its answer. An answer that cannot be
+            # parsed is the same error with a status of aiohttp's own; there it has a cause.
+            self.outbound.end_by_error(permit, error, status=error.status, headers=error.headers)
             return
         local = isinstance(error, Exception) and (
             isinstance(error, _LOCAL)
@@ -175,7 +163,7 @@ class BreakerMiddleware:
             or _is_of_request_body(error)
             or (queued and isinstance(error, TimeoutError))
         )
-        self.outbound.end_by_error(ticket, error, local=local)
+        self.outbound.end_by_error(permit, error, local=local)
 
 
 def _is_of_request_body(error: Exception) -> bool:
@@ -199,13 +187,7 @@ async def _wait_ends(session: aiohttp.ClientSession, context: Any, params: Any) 
 def wrap_session(
     session: aiohttp.ClientSession,
     registry: Registry | None = None,
-    *,
-    key: str | Callable[[ClientRequest], str | None] = by_host,
-    on_refuse: Literal["raise"]
-    | Callable[[ClientRequest, BreakerOpenError], ClientResponse] = "raise",
-    classify: Callable[[ClientResponse | BaseException], Outcome | None] | None = None,
-    sse_errors: bool = False,
-    on_end: Callable[[Exchange], None] | None = None,
+    **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Literal["raise"]]],
 ) -> aiohttp.ClientSession:
     """Put a `BreakerMiddleware` first in a session, with its trace; the settings are the same.
 
@@ -220,14 +202,7 @@ def wrap_session(
     """
     if not isinstance(session, aiohttp.ClientSession):
         raise TypeError(f"session must be an aiohttp.ClientSession, not {session!r}")
-    guard = BreakerMiddleware(
-        registry,
-        key=key,
-        on_refuse=on_refuse,
-        classify=classify,
-        sse_errors=sse_errors,
-        on_end=on_end,
-    )
+    guard = BreakerMiddleware(registry, **settings)
     # Middlewares are given at construction, and there is no public way to add one.
     present = vars(session)["_middlewares"]
     if not any(isinstance(each, BreakerMiddleware) for each in present):

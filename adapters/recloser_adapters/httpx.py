@@ -9,7 +9,8 @@ of an SDK is one; a connection tried again within a transport (`retries=`) is no
 
 A call ends with its body. Its latency is the time to the headers, of an event stream the time to
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing.
+other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing. An error
+that stands for an answer (`raise_for_status` within the wrapped transport) counts as that answer.
 
 An LLM SDK retries whatever its client raises, and hides it. It gets a response that it does not
 retry, and each attempt that it makes is a call:
@@ -22,34 +23,26 @@ retry, and each attempt that it makes is a call:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, TypeVar, Unpack
 
 import httpx
 
-from recloser import BreakerOpenError, Outcome, Registry
-from recloser_adapters._failover_plan import ANY_PROVIDER, REPEATABLE, LLMEndpoint
-from recloser_adapters._httpx_body import (
+from recloser import BreakerOpenError, Registry
+from recloser_adapters._httpx.addressing import ANY_PROVIDER, REPEATABLE, LLMEndpoint
+from recloser_adapters._httpx.bodies import (
     AsyncBody,
+    AsyncReadAhead,
     AsyncWatchedBody,
-    Body,
     SyncBody,
+    SyncReadAhead,
     SyncWatchedBody,
 )
-from recloser_adapters._httpx_factory import (
-    AsyncTransport,
-    SyncTransport,
-    by_host,
-    wrap_transports,
-)
-from recloser_adapters._httpx_failover import (
-    PROVIDER,
-    AsyncFailover,
-    AsyncPeeked,
-    SyncFailover,
-    SyncPeeked,
-)
-from recloser_adapters._outbound import ClientBreakerOpenError, Exchange
+from recloser_adapters._httpx.failover import PROVIDER, AsyncFailover, SyncFailover
+from recloser_adapters._httpx.library import Library, by_host
+from recloser_adapters._httpx.transports import AsyncTransport, SyncTransport, wrap_transports
+from recloser_adapters._outbound.permit import CallReport
+from recloser_adapters._outbound.refusal import ClientBreakerOpenError
+from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 
 __all__ = [
     "ANY_PROVIDER",
@@ -59,7 +52,8 @@ __all__ = [
     "AsyncFailoverTransport",
     "BreakerOpenTransportError",
     "BreakerTransport",
-    "Exchange",
+    "CallReport",
+    "CallSettings",
     "FailoverTransport",
     "LLMEndpoint",
     "by_host",
@@ -69,13 +63,6 @@ __all__ = [
 
 ClientT = TypeVar("ClientT", bound=httpx.Client | httpx.AsyncClient)
 
-_LOCAL = (
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-)
 _UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -83,7 +70,6 @@ _UNSENT = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-_WIRE = (httpx.TransportError, OSError)
 
 
 class BreakerOpenTransportError(ClientBreakerOpenError, httpx.TransportError):
@@ -95,32 +81,57 @@ class BreakerOpenTransportError(ClientBreakerOpenError, httpx.TransportError):
     """
 
 
+_LIBRARY = Library(
+    request=httpx.Request,
+    response=httpx.Response,
+    url=httpx.URL,
+    fixed_body=httpx.ByteStream,
+    refusal=BreakerOpenTransportError,
+    read_timeout=httpx.ReadTimeout,
+    status_error=httpx.HTTPStatusError,
+    wire_errors=(httpx.TransportError, OSError),
+    local_errors=(
+        httpx.PoolTimeout,
+        httpx.UnsupportedProtocol,
+        httpx.LocalProtocolError,
+        httpx.InvalidURL,
+        httpx.StreamError,
+    ),
+    unsent_errors=_UNSENT,
+)
+
+
 class _SyncBody(SyncBody, httpx.SyncByteStream):
-    """A sync body that ends its call."""
+    pass
 
 
 class _SyncWatchedBody(SyncWatchedBody, httpx.SyncByteStream):
-    """A sync body that has a say."""
+    pass
+
+
+class _SyncReadAhead(SyncReadAhead, httpx.SyncByteStream):
+    pass
 
 
 class _AsyncBody(AsyncBody, httpx.AsyncByteStream):
-    """An async body that ends its call."""
+    pass
 
 
 class _AsyncWatchedBody(AsyncWatchedBody, httpx.AsyncByteStream):
-    """An async body that has a say."""
+    pass
+
+
+class _AsyncReadAhead(AsyncReadAhead, httpx.AsyncByteStream):
+    pass
 
 
 class BreakerTransport(SyncTransport[httpx.Request, httpx.Response], httpx.BaseTransport):
     """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
-    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
-    fixed_body: ClassVar[type] = httpx.ByteStream
-    body: ClassVar[type[Body]] = _SyncBody
+    library: ClassVar[Library] = _LIBRARY
+    body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _SyncWatchedBody
-    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
-    response_class: ClassVar[Callable[..., Any]] = httpx.Response
+    read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]] = _SyncReadAhead
 
 
 class AsyncBreakerTransport(
@@ -128,21 +139,10 @@ class AsyncBreakerTransport(
 ):
     """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
-    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
-    fixed_body: ClassVar[type] = httpx.ByteStream
-    body: ClassVar[type[Body]] = _AsyncBody
+    library: ClassVar[Library] = _LIBRARY
+    body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _AsyncWatchedBody
-    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
-    response_class: ClassVar[Callable[..., Any]] = httpx.Response
-
-
-class _SyncPeeked(SyncPeeked, httpx.SyncByteStream):
-    """A sync body whose first chunk was read ahead."""
-
-
-class _AsyncPeeked(AsyncPeeked, httpx.AsyncByteStream):
-    """An async body whose first chunk was read ahead."""
+    read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]] = _AsyncReadAhead
 
 
 class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTransport):
@@ -172,20 +172,13 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
         failover: The providers and their rules; its `classify` and `nothing_sent` are not asked.
         repeatable: Whether a request may be sent twice; None from it leaves the default. The
             extension `REPEATABLE` of a request comes before it.
-        on_refuse: What follows when all refuse: as for `wrap_client`.
-        classify: As for `wrap_client`.
-        sse_errors: As for `wrap_client`.
+        **settings: `on_refuse` (what follows when all refuse), `classify` and `sse_errors` of
+            `CallSettings`; the last is True unless given.
 
     Raises:
         TypeError: A setting of the wrong type, or a target that is neither of the two.
         ValueError: A base URL that is none.
     """
-
-    url_class: ClassVar[type[Any]] = httpx.URL
-    request_class: ClassVar[type[Any]] = httpx.Request
-    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
-    time_out_class: ClassVar[type[Any]] = httpx.ReadTimeout
-    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _SyncPeeked
 
 
 class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], AsyncBreakerTransport):
@@ -193,12 +186,6 @@ class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], Async
 
     On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
     """
-
-    url_class: ClassVar[type[Any]] = httpx.URL
-    request_class: ClassVar[type[Any]] = httpx.Request
-    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
-    time_out_class: ClassVar[type[Any]] = httpx.ReadTimeout
-    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _AsyncPeeked
 
 
 def nothing_sent(error: BaseException) -> bool:
@@ -209,13 +196,7 @@ def nothing_sent(error: BaseException) -> bool:
 def wrap_client(
     client: ClientT,
     registry: Registry | None = None,
-    *,
-    key: str | Callable[[httpx.Request], str | None] = by_host,
-    on_refuse: Literal["raise", "response"]
-    | Callable[[httpx.Request, BreakerOpenError], httpx.Response] = "raise",
-    classify: Callable[[httpx.Response | BaseException], Outcome | None] | None = None,
-    sse_errors: bool = False,
-    on_end: Callable[[Exchange], None] | None = None,
+    **settings: Unpack[CallSettings[httpx.Request, httpx.Response, RaiseOrResponse]],
 ) -> ClientT:
     """Guard every request of a client, whichever of its transports, proxies or mounts sends it.
 
@@ -223,15 +204,7 @@ def wrap_client(
         client: An `httpx.Client` or `httpx.AsyncClient`, before or after its first request. What
             is guarded already is left alone.
         registry: Where the breakers are; a new one unless given.
-        key: One key for all requests (a provider's name), or what makes it from a request. A
-            callable that returns None leaves the request unguarded; one that raises is a fault,
-            and the request is then keyed by host.
-        on_refuse: `"raise"` raises `BreakerOpenTransportError`. `"response"` answers a 503 that
-            the OpenAI and Anthropic SDKs do not retry. A callable makes the response.
-        classify: Overrules the verdict on a response (its headers are there, its body is not) or
-            on an error; None from it leaves the default.
-        sse_errors: Whether an error event within an event stream is a failure.
-        on_end: Told of each admitted call after its end, on the thread that ended it.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.
@@ -243,14 +216,5 @@ def wrap_client(
     if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
         raise TypeError(f"client must be an httpx client, not {client!r}")
     kind = BreakerTransport if isinstance(client, httpx.Client) else AsyncBreakerTransport
-    wrap_transports(
-        client,
-        kind,
-        registry,
-        key=key,
-        on_refuse=on_refuse,
-        classify=classify,
-        sse_errors=sse_errors,
-        on_end=on_end,
-    )
+    wrap_transports(client, kind, registry, settings)
     return client

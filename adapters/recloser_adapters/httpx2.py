@@ -1,3 +1,4 @@
+# Generated from httpx.py by .ci/generate_httpx2.py: change that one, and run the script.
 """Breakers for httpx2 clients, sync and async.
 
     client = wrap_client(httpx2.Client(http2=True), registry)
@@ -9,7 +10,8 @@ of an SDK is one; a connection tried again within a transport (`retries=`) is no
 
 A call ends with its body. Its latency is the time to the headers, of an event stream the time to
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing.
+other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing. An error
+that stands for an answer (`raise_for_status` within the wrapped transport) counts as that answer.
 
 An LLM SDK retries whatever its client raises, and hides it. It gets a response that it does not
 retry, and each attempt that it makes is a call:
@@ -22,34 +24,26 @@ retry, and each attempt that it makes is a call:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, TypeVar, Unpack
 
 import httpx2
 
-from recloser import BreakerOpenError, Outcome, Registry
-from recloser_adapters._failover_plan import ANY_PROVIDER, REPEATABLE, LLMEndpoint
-from recloser_adapters._httpx_body import (
+from recloser import BreakerOpenError, Registry
+from recloser_adapters._httpx.addressing import ANY_PROVIDER, REPEATABLE, LLMEndpoint
+from recloser_adapters._httpx.bodies import (
     AsyncBody,
+    AsyncReadAhead,
     AsyncWatchedBody,
-    Body,
     SyncBody,
+    SyncReadAhead,
     SyncWatchedBody,
 )
-from recloser_adapters._httpx_factory import (
-    AsyncTransport,
-    SyncTransport,
-    by_host,
-    wrap_transports,
-)
-from recloser_adapters._httpx_failover import (
-    PROVIDER,
-    AsyncFailover,
-    AsyncPeeked,
-    SyncFailover,
-    SyncPeeked,
-)
-from recloser_adapters._outbound import ClientBreakerOpenError, Exchange
+from recloser_adapters._httpx.failover import PROVIDER, AsyncFailover, SyncFailover
+from recloser_adapters._httpx.library import Library, by_host
+from recloser_adapters._httpx.transports import AsyncTransport, SyncTransport, wrap_transports
+from recloser_adapters._outbound.permit import CallReport
+from recloser_adapters._outbound.refusal import ClientBreakerOpenError
+from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 
 __all__ = [
     "ANY_PROVIDER",
@@ -59,7 +53,8 @@ __all__ = [
     "AsyncFailoverTransport",
     "BreakerOpenTransportError",
     "BreakerTransport",
-    "Exchange",
+    "CallReport",
+    "CallSettings",
     "FailoverTransport",
     "LLMEndpoint",
     "by_host",
@@ -69,13 +64,6 @@ __all__ = [
 
 ClientT = TypeVar("ClientT", bound=httpx2.Client | httpx2.AsyncClient)
 
-_LOCAL = (
-    httpx2.PoolTimeout,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-    httpx2.InvalidURL,
-    httpx2.StreamError,
-)
 _UNSENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -83,7 +71,6 @@ _UNSENT = (
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
 )
-_WIRE = (httpx2.TransportError, OSError)
 
 
 class BreakerOpenTransportError(ClientBreakerOpenError, httpx2.TransportError):
@@ -95,32 +82,57 @@ class BreakerOpenTransportError(ClientBreakerOpenError, httpx2.TransportError):
     """
 
 
+_LIBRARY = Library(
+    request=httpx2.Request,
+    response=httpx2.Response,
+    url=httpx2.URL,
+    fixed_body=httpx2.ByteStream,
+    refusal=BreakerOpenTransportError,
+    read_timeout=httpx2.ReadTimeout,
+    status_error=httpx2.HTTPStatusError,
+    wire_errors=(httpx2.TransportError, OSError),
+    local_errors=(
+        httpx2.PoolTimeout,
+        httpx2.UnsupportedProtocol,
+        httpx2.LocalProtocolError,
+        httpx2.InvalidURL,
+        httpx2.StreamError,
+    ),
+    unsent_errors=_UNSENT,
+)
+
+
 class _SyncBody(SyncBody, httpx2.SyncByteStream):
-    """A sync body that ends its call."""
+    pass
 
 
 class _SyncWatchedBody(SyncWatchedBody, httpx2.SyncByteStream):
-    """A sync body that has a say."""
+    pass
+
+
+class _SyncReadAhead(SyncReadAhead, httpx2.SyncByteStream):
+    pass
 
 
 class _AsyncBody(AsyncBody, httpx2.AsyncByteStream):
-    """An async body that ends its call."""
+    pass
 
 
 class _AsyncWatchedBody(AsyncWatchedBody, httpx2.AsyncByteStream):
-    """An async body that has a say."""
+    pass
+
+
+class _AsyncReadAhead(AsyncReadAhead, httpx2.AsyncByteStream):
+    pass
 
 
 class BreakerTransport(SyncTransport[httpx2.Request, httpx2.Response], httpx2.BaseTransport):
     """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
-    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
-    fixed_body: ClassVar[type] = httpx2.ByteStream
-    body: ClassVar[type[Body]] = _SyncBody
+    library: ClassVar[Library] = _LIBRARY
+    body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _SyncWatchedBody
-    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
-    response_class: ClassVar[Callable[..., Any]] = httpx2.Response
+    read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]] = _SyncReadAhead
 
 
 class AsyncBreakerTransport(
@@ -128,21 +140,10 @@ class AsyncBreakerTransport(
 ):
     """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
 
-    local_errors: ClassVar[tuple[type[BaseException], ...]] = _LOCAL
-    transport_errors: ClassVar[tuple[type[BaseException], ...]] = _WIRE
-    fixed_body: ClassVar[type] = httpx2.ByteStream
-    body: ClassVar[type[Body]] = _AsyncBody
+    library: ClassVar[Library] = _LIBRARY
+    body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]] = _AsyncWatchedBody
-    refusal_class: ClassVar[type[ClientBreakerOpenError]] = BreakerOpenTransportError
-    response_class: ClassVar[Callable[..., Any]] = httpx2.Response
-
-
-class _SyncPeeked(SyncPeeked, httpx2.SyncByteStream):
-    """A sync body whose first chunk was read ahead."""
-
-
-class _AsyncPeeked(AsyncPeeked, httpx2.AsyncByteStream):
-    """An async body whose first chunk was read ahead."""
+    read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]] = _AsyncReadAhead
 
 
 class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTransport):
@@ -172,20 +173,13 @@ class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTr
         failover: The providers and their rules; its `classify` and `nothing_sent` are not asked.
         repeatable: Whether a request may be sent twice; None from it leaves the default. The
             extension `REPEATABLE` of a request comes before it.
-        on_refuse: What follows when all refuse: as for `wrap_client`.
-        classify: As for `wrap_client`.
-        sse_errors: As for `wrap_client`.
+        **settings: `on_refuse` (what follows when all refuse), `classify` and `sse_errors` of
+            `CallSettings`; the last is True unless given.
 
     Raises:
         TypeError: A setting of the wrong type, or a target that is neither of the two.
         ValueError: A base URL that is none.
     """
-
-    url_class: ClassVar[type[Any]] = httpx2.URL
-    request_class: ClassVar[type[Any]] = httpx2.Request
-    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
-    time_out_class: ClassVar[type[Any]] = httpx2.ReadTimeout
-    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _SyncPeeked
 
 
 class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], AsyncBreakerTransport):
@@ -193,12 +187,6 @@ class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], Asy
 
     On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
     """
-
-    url_class: ClassVar[type[Any]] = httpx2.URL
-    request_class: ClassVar[type[Any]] = httpx2.Request
-    unsent_errors: ClassVar[tuple[type[BaseException], ...]] = _UNSENT
-    time_out_class: ClassVar[type[Any]] = httpx2.ReadTimeout
-    peeked: ClassVar[type[SyncPeeked | AsyncPeeked]] = _AsyncPeeked
 
 
 def nothing_sent(error: BaseException) -> bool:
@@ -209,13 +197,7 @@ def nothing_sent(error: BaseException) -> bool:
 def wrap_client(
     client: ClientT,
     registry: Registry | None = None,
-    *,
-    key: str | Callable[[httpx2.Request], str | None] = by_host,
-    on_refuse: Literal["raise", "response"]
-    | Callable[[httpx2.Request, BreakerOpenError], httpx2.Response] = "raise",
-    classify: Callable[[httpx2.Response | BaseException], Outcome | None] | None = None,
-    sse_errors: bool = False,
-    on_end: Callable[[Exchange], None] | None = None,
+    **settings: Unpack[CallSettings[httpx2.Request, httpx2.Response, RaiseOrResponse]],
 ) -> ClientT:
     """Guard every request of a client, whichever of its transports, proxies or mounts sends it.
 
@@ -223,15 +205,7 @@ def wrap_client(
         client: An `httpx2.Client` or `httpx2.AsyncClient`, before or after its first request. What
             is guarded already is left alone.
         registry: Where the breakers are; a new one unless given.
-        key: One key for all requests (a provider's name), or what makes it from a request. A
-            callable that returns None leaves the request unguarded; one that raises is a fault,
-            and the request is then keyed by host.
-        on_refuse: `"raise"` raises `BreakerOpenTransportError`. `"response"` answers a 503 that
-            the OpenAI and Anthropic SDKs do not retry. A callable makes the response.
-        classify: Overrules the verdict on a response (its headers are there, its body is not) or
-            on an error; None from it leaves the default.
-        sse_errors: Whether an error event within an event stream is a failure.
-        on_end: Told of each admitted call after its end, on the thread that ended it.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.
@@ -243,14 +217,5 @@ def wrap_client(
     if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
         raise TypeError(f"client must be an httpx2 client, not {client!r}")
     kind = BreakerTransport if isinstance(client, httpx2.Client) else AsyncBreakerTransport
-    wrap_transports(
-        client,
-        kind,
-        registry,
-        key=key,
-        on_refuse=on_refuse,
-        classify=classify,
-        sse_errors=sse_errors,
-        on_end=on_end,
-    )
+    wrap_transports(client, kind, registry, settings)
     return client

@@ -9,33 +9,36 @@ one call, which ends with the last of them and took as long as all of them.
 
 A call ends with its body. Its latency is the time to the headers, of an event stream the time to
 the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, a full pool and the caller's own mistakes say nothing.
+other 4xx, a full pool and the caller's own mistakes say nothing. An error that stands for an answer
+(`raise_for_status` within the wrapped adapter) counts as that answer.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import requests
 from requests.adapters import BaseAdapter
 
-from recloser import BreakerOpenError, Outcome, Registry
-from recloser_adapters._outbound import (
+from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
+from recloser_adapters._outbound.refusal import (
     ClientBreakerOpenError,
-    Exchange,
-    Outbound,
     refusal_body,
     refusal_headers,
 )
-from recloser_adapters._outbound_body import BodyWatch, Call, Ticket
+from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
+from recloser_adapters._requests.body import is_local, watch_body
 
 __all__ = [
     "BreakerAdapter",
     "BreakerOpenConnectionError",
-    "Exchange",
+    "CallReport",
+    "CallSettings",
     "RefusedResponse",
     "by_host",
     "nothing_sent",
@@ -49,10 +52,8 @@ _LOCAL = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.UnrewindableBodyError,
 )
-# Errors of urllib3, by name: it is no dependency of ours. The pool ones mean that our own pool is
-# full or closed, the other one that the body does not decode.
-_LOCAL_NAMES = frozenset({"EmptyPoolError", "ClosedPoolError", "DecodeError"})
-# No connection, hence no request: no such name, no listener, no free connection in our own pool.
+# Errors of urllib3, by name: it is no dependency of ours. No connection, hence no request: no such
+# name, no listener, no free connection in our own pool.
 _UNSENT_NAMES = frozenset({"NewConnectionError", "EmptyPoolError", "ClosedPoolError"})
 _WIRE = (requests.RequestException, OSError)
 _USUAL_PORT = {"http:": ":80", "https:": ":443"}
@@ -68,7 +69,7 @@ class BreakerOpenConnectionError(ClientBreakerOpenError, requests.ConnectionErro
 
 
 class RefusedResponse(requests.Response):
-    """A 503 of our own making: an outer breaker must not count it."""
+    """The 503 of a refused call: no breaker around it counts it."""
 
 
 def by_host(request: requests.PreparedRequest) -> str:
@@ -100,39 +101,54 @@ def nothing_sent(error: BaseException) -> bool:
     return any(kind.__name__ in _UNSENT_NAMES for kind in type(reason).__mro__)
 
 
+def _refusal_error(
+    request: requests.PreparedRequest, refusal: BreakerOpenError
+) -> BreakerOpenConnectionError:
+    error = BreakerOpenConnectionError.of(refusal)
+    error.request = request
+    return error
+
+
+def _refusal_response(
+    request: requests.PreparedRequest, refusal: BreakerOpenError
+) -> requests.Response:
+    response = RefusedResponse()
+    response.status_code = 503
+    response.reason = "Service Unavailable"
+    response.url = request.url or ""
+    response.request = request
+    response.headers.update(refusal_headers(refusal))
+    response.raw = io.BytesIO(refusal_body(refusal))
+    return response
+
+
 class BreakerAdapter(BaseAdapter):
     """An adapter that guards the one it wraps; its settings are those of `wrap_session`.
 
     Attributes:
         wrapped: The adapter that sends.
-        outbound: The settings.
+        outbound: What admits the calls and decides how they ended.
     """
 
     wrapped: BaseAdapter
-    outbound: Outbound[requests.PreparedRequest, requests.Response]
+    outbound: OutboundCalls[requests.PreparedRequest, requests.Response]
 
     def __init__(
         self,
         adapter: BaseAdapter,
         registry: Registry | None = None,
-        *,
-        key: str | Callable[[requests.PreparedRequest], str | None] = by_host,
-        on_refuse: Literal["raise", "response"]
-        | Callable[[requests.PreparedRequest, BreakerOpenError], requests.Response] = "raise",
-        classify: Callable[[requests.Response | BaseException], Outcome | None] | None = None,
-        sse_errors: bool = False,
-        on_end: Callable[[Exchange], None] | None = None,
+        **settings: Unpack[
+            CallSettings[requests.PreparedRequest, requests.Response, RaiseOrResponse]
+        ],
     ) -> None:
         super().__init__()
         self.wrapped = adapter
-        self.outbound = Outbound(
+        self.outbound = OutboundCalls(
             registry,
-            by_host,
-            key=key,
-            on_refuse=on_refuse,
-            classify=classify,
-            sse_errors=sse_errors,
-            on_end=on_end,
+            settings,
+            by_host=by_host,
+            refusal_error=_refusal_error,
+            refusal_response=_refusal_response,
         )
 
     def send(
@@ -145,17 +161,19 @@ class BreakerAdapter(BaseAdapter):
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
         """Send a request if its breaker admits it."""
-        ticket = self.outbound.admit(request, Call)
-        if isinstance(ticket, BreakerOpenError):
-            return self._refused(request, ticket)
+        permit = self.outbound.admit(request, WatchingPermit)
+        if isinstance(permit, Refused):
+            return self._refused(request, permit.error())
         try:
             response = self.wrapped.send(request, stream, timeout, verify, cert, proxies)
         except BaseException as error:
-            self._end_by_error(ticket, request, error)
+            if not isinstance(permit, Unguarded):
+                self._end_by_error(permit, request, error)
             raise
         # Authentication sends its second request through this attribute.
         response.connection = self  # type: ignore[assignment]  # any adapter will do
-        self._watch(ticket, response)
+        if not isinstance(permit, Unguarded):
+            self._watch(permit, response)
         return response
 
     def close(self) -> None:
@@ -171,60 +189,56 @@ class BreakerAdapter(BaseAdapter):
     def _refused(
         self, request: requests.PreparedRequest, refusal: BreakerOpenError
     ) -> requests.Response:
-        response = self.outbound.substitute(request, refusal)
-        if response is not None:
-            return response
-        if self.outbound.on_refuse != "response":
-            error = BreakerOpenConnectionError(
-                refusal.key, refusal.state, refusal.reason, refusal.retry_after
-            )
-            error.request = request
-            raise error
-        response = RefusedResponse()
-        response.status_code = 503
-        response.reason = "Service Unavailable"
-        response.url = request.url or ""
-        response.request = request
-        response.headers.update(refusal_headers(refusal))
-        response.raw = io.BytesIO(refusal_body(refusal))
-        response.connection = self  # type: ignore[assignment]  # any adapter will do
+        response = self.outbound.answer_refusal(request, refusal)
+        if isinstance(response, RefusedResponse):
+            response.connection = self  # type: ignore[assignment]  # any adapter will do
         return response
 
-    def _watch(self, ticket: Ticket, response: requests.Response) -> None:
+    def _watch(self, permit: CallPermit, response: requests.Response) -> None:
+        outbound = self.outbound
         try:
             if isinstance(response, RefusedResponse):
-                return ticket.ignore()
-            outbound = self.outbound
+                return permit.end(Outcome.IGNORED)
             headers = response.headers
             content_type = _content_type(headers)
-            watch = outbound.judge(ticket, response, response.status_code, headers, content_type)
+            watch = outbound.watch_answer(
+                permit, response, response.status_code, headers, content_type
+            )
             if watch is not None:
-                watched = _new(_WatchedRaw)
-                _set_raw(watched, response.raw)
-                _set_watch(watched, watch)
-                response.raw = watched
+                response.raw = watch_body(response.raw, watch)
         except Exception as fault:
-            self.outbound.registry.fault("outbound verdict", fault)
+            outbound.registry.fault("outbound outcome", fault)
 
     def _end_by_error(
-        self, ticket: Ticket, request: requests.PreparedRequest, error: BaseException
+        self, permit: CallPermit, request: requests.PreparedRequest, error: BaseException
     ) -> None:
         gave_up = isinstance(error, requests.exceptions.RetryError) and _GAVE_UP.search(str(error))
         if gave_up:
             # urllib3 retried a status until it gave up: the answer was that status.
-            self.outbound.end_by_status(ticket, error, int(gave_up[1]))
+            self.outbound.end_by_error(permit, error, status=int(gave_up[1]))
+            return
+        if isinstance(error, requests.HTTPError) and error.response is not None:
+            # An adapter within has raised for the status of its answer.
+            answer = error.response
+            self.outbound.end_by_error(
+                permit,
+                error,
+                local=isinstance(answer, RefusedResponse),
+                status=answer.status_code,
+                headers=answer.headers,
+            )
             return
         local = isinstance(error, Exception) and (
             isinstance(error, _LOCAL)
-            or _is_local(error)
-            or any(isinstance(cause, Exception) and _is_local(cause) for cause in error.args)
+            or is_local(error)
+            or any(isinstance(cause, Exception) and is_local(cause) for cause in error.args)
             # A body that the user's own code makes raises through the adapter.
             or (
                 not isinstance(error, _WIRE)
                 and not isinstance(request.body, (str, bytes, type(None)))
             )
         )
-        self.outbound.end_by_error(ticket, error, local=local)
+        self.outbound.end_by_error(permit, error, local=local)
 
 
 def _content_type(headers: Any) -> str:
@@ -237,133 +251,10 @@ def _content_type(headers: Any) -> str:
     return str(value)
 
 
-def _is_local(error: BaseException) -> bool:
-    return any(kind.__name__ in _LOCAL_NAMES for kind in type(error).__mro__)
-
-
-class _WatchedRaw:
-    """urllib3's response, telling a watch what becomes of the body; all else goes through."""
-
-    __slots__ = ("_raw", "_watch")
-
-    _raw: Any
-    _watch: BodyWatch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        setattr(self._raw, name, value)
-
-    @property
-    def __class__(self) -> type[Any]:
-        # For isinstance(): it is what it wraps.
-        kind: type[Any] = self._raw.__class__
-        return kind
-
-    @__class__.setter
-    def __class__(self, kind: type) -> None:
-        raise TypeError("a watched response stays one")
-
-    # The defaults are urllib3's; to pass on whatever comes would cost each body 200 ns.
-    def stream(
-        self, amt: int | None = 65536, decode_content: bool | None = None
-    ) -> Iterator[bytes]:
-        """Yield the body in pieces; this is how requests reads it."""
-        watch = self._watch
-        try:
-            yield from watch.heard(self._raw.stream(amt, decode_content))
-        except GeneratorExit:
-            watch.closed()
-            raise
-        except BaseException as error:
-            watch.failed(error, local=_is_local(error))
-            raise
-        watch.eof()
-
-    def read(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read the body, or some of it."""
-        return self._read(self._raw.read, *args, **kwargs)
-
-    def read1(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read what is there."""
-        return self._read(self._raw.read1, *args, **kwargs)
-
-    def readline(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read a line."""
-        return self._read(self._raw.readline, *args, **kwargs)
-
-    def _read(self, read: Callable[..., bytes], *args: Any, **kwargs: Any) -> bytes:
-        try:
-            data = read(*args, **kwargs)
-        except BaseException as error:
-            self._watch.failed(error, local=_is_local(error))
-            raise
-        self._saw(data)
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer."""
-        try:
-            count: int = self._raw.readinto(buffer)
-        except BaseException as error:
-            self._watch.failed(error, local=_is_local(error))
-            raise
-        self._saw(bytes(buffer[:count]))
-        return count
-
-    def _saw(self, data: bytes) -> None:
-        if data:
-            self._watch.chunk(data)
-        # http.client closes its file with the last byte.
-        if self._raw.closed:
-            self._watch.eof()
-
-    def __iter__(self) -> Iterator[bytes]:
-        chunks = self._watch.heard(iter(self._raw))
-        try:
-            yield from chunks
-        except GeneratorExit:
-            self._watch.closed()
-            raise
-        except BaseException as error:
-            self._watch.failed(error, local=_is_local(error))
-            raise
-        self._watch.eof()
-
-    def close(self) -> None:
-        """Close it: the call ends here, if it had not ended before."""
-        self._watch.closed()
-        self._raw.close()
-
-    def release_conn(self) -> None:
-        """Give the connection back: the call ends here, if it had not ended before."""
-        self._watch.closed()
-        self._raw.release_conn()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-# Past its own `__setattr__`, and an `__init__` would double the price.
-_new = object.__new__
-_set_raw: Callable[[_WatchedRaw, object], None] = vars(_WatchedRaw)["_raw"].__set__
-_set_watch: Callable[[_WatchedRaw, BodyWatch], None] = vars(_WatchedRaw)["_watch"].__set__
-
-
 def wrap_session(
     session: requests.Session,
     registry: Registry | None = None,
-    *,
-    key: str | Callable[[requests.PreparedRequest], str | None] = by_host,
-    on_refuse: Literal["raise", "response"]
-    | Callable[[requests.PreparedRequest, BreakerOpenError], requests.Response] = "raise",
-    classify: Callable[[requests.Response | BaseException], Outcome | None] | None = None,
-    sse_errors: bool = False,
-    on_end: Callable[[Exchange], None] | None = None,
+    **settings: Unpack[CallSettings[requests.PreparedRequest, requests.Response, RaiseOrResponse]],
 ) -> requests.Session:
     """Guard every adapter mounted in a session, with its pools, proxies and retries.
 
@@ -371,15 +262,7 @@ def wrap_session(
         session: The session. An adapter that is guarded already is left alone; one mounted later
             is not guarded.
         registry: Where the breakers are; a new one unless given.
-        key: One key for all requests (a provider's name), or what makes it from a request. A
-            callable that returns None leaves the request unguarded; one that raises is a fault,
-            and the request is then keyed by host.
-        on_refuse: `"raise"` raises `BreakerOpenConnectionError`. `"response"` answers a 503.
-            A callable makes the response.
-        classify: Overrules the verdict on a response (its headers are there, its body is not) or
-            on an error; None from it leaves the default.
-        sse_errors: Whether an error event within an event stream is a failure.
-        on_end: Told of each admitted call after its end, on the thread that ended it.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Returns:
         The same session.
@@ -393,13 +276,5 @@ def wrap_session(
     registry = registry if registry is not None else Registry()
     for prefix, adapter in list(session.adapters.items()):
         if not isinstance(adapter, BreakerAdapter):
-            session.adapters[prefix] = BreakerAdapter(
-                adapter,
-                registry,
-                key=key,
-                on_refuse=on_refuse,
-                classify=classify,
-                sse_errors=sse_errors,
-                on_end=on_end,
-            )
+            session.adapters[prefix] = BreakerAdapter(adapter, registry, **settings)
     return session

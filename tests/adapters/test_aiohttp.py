@@ -10,10 +10,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
+from tests.calls import votes
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, hang_up, head, unreachable
 
-from recloser import Breaker, Registry
-from recloser_adapters.aiohttp import BreakerMiddleware, by_host, wrap_session
+from recloser import Breaker, Outcome, Registry
+from recloser_adapters.aiohttp import BreakerMiddleware, CallReport, by_host, wrap_session
 
 pytestmark = pytest.mark.anyio
 
@@ -352,6 +353,54 @@ async def test_an_error_of_another_middleware_is_no_vote(
             await session.get(upstream.url)
 
     assert breaker.metrics().ignored == 1
+
+
+@pytest.mark.parametrize("reported", [False, True])
+@pytest.mark.parametrize(
+    ("status", "counted", "outcome"),
+    [
+        (404, "ignored", Outcome.IGNORED),
+        (429, "throttled", Outcome.THROTTLED),
+        (503, "failures", Outcome.FAILURE),
+    ],
+)
+async def test_an_error_for_a_status_counts_by_that_status_and_is_reported_so(
+    upstream: Upstream,
+    registry: Registry,
+    breaker: Breaker,
+    status: int,
+    counted: str,
+    outcome: Outcome,
+    reported: bool,
+) -> None:
+    upstream.answers("/", answer(status))
+    reports: list[CallReport] = []
+
+    async def raising(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        response = await handler(request)
+        response.raise_for_status()
+        return response
+
+    guard = BreakerMiddleware(registry, on_end=reports.append if reported else None)
+    async with aiohttp.ClientSession(middlewares=[guard, raising]) as session:
+        with pytest.raises(aiohttp.ClientResponseError):
+            await session.get(upstream.url)
+
+    assert votes(breaker.metrics()) == {counted: 1}
+    assert [report.outcome for report in reports] == [outcome] * reported
+
+
+async def test_an_answer_that_cannot_be_parsed_is_a_failure(
+    session: aiohttp.ClientSession, upstream: Upstream, breaker: Breaker
+) -> None:
+    """aiohttp raises it with a status of its own, 400."""
+    upstream.answers("/", b"no HTTP at all\r\n\r\n", hang_up)
+
+    with pytest.raises(aiohttp.ClientResponseError) as raised:
+        await session.get(upstream.url)
+
+    assert raised.value.status == 400
+    assert votes(breaker.metrics()) == {"failures": 1}
 
 
 async def test_middlewares_of_a_request_leave_ours_out(

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.calls import teach, votes
 
 from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -398,6 +398,28 @@ def test_used_up_money_opens_for_long(world: World) -> None:
     reason = world.registry["a"].refusal().reason
     assert reason is not None
     assert reason.rule == "quota"
+
+
+@pytest.mark.parametrize(
+    ("status", "counted", "asked"),
+    [(404, "ignored", {"a": 1}), (503, "failures", {"a": 1, "b": 1})],
+)
+def test_an_error_for_a_status_moves_on_and_counts_by_that_status(
+    world: World, status: int, counted: str, asked: dict[str, int]
+) -> None:
+    def refuse(request: Any) -> Any:
+        return world.lib.Response(status, request=request).raise_for_status()
+
+    world.answers["a"] = refuse
+    if asked == {"a": 1}:
+        with pytest.raises(world.lib.HTTPStatusError):
+            world.request("GET")
+    else:
+        assert world.request("GET").text == "b"
+
+    assert world.counts == asked
+    assert votes(world.registry["a"].metrics()) == {counted: 1}
+    assert world.fates()[0] == ("a", Fate.IGNORED if status == 404 else Fate.FAILED)
 
 
 # All open

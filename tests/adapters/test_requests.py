@@ -12,11 +12,12 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPDigestAuth
+from tests.calls import votes
 from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
 
-from recloser import Breaker, Registry
+from recloser import Breaker, Outcome, Registry
 from recloser.testing import open_breaker
-from recloser_adapters.requests import BreakerAdapter, by_host, wrap_session
+from recloser_adapters.requests import BreakerAdapter, CallReport, by_host, wrap_session
 
 # As requests itself gets at it: urllib3 is its dependency, not ours.
 Retry: Any = type(HTTPAdapter(max_retries=1).max_retries)
@@ -281,6 +282,46 @@ def test_a_refusal_within_is_not_counted_by_a_guard_around(registry: Registry) -
     assert response.status_code == 503
     assert response.json()["breaker"] == "inner"
     assert registry["outer"].metrics().ignored == 1
+
+
+class _Raising(BaseAdapter):
+    """An adapter that raises for the status of its answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def send(self, *arguments: Any, **options: Any) -> requests.Response:
+        response = requests.Response()
+        response.status_code = self.status
+        response.raise_for_status()
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("reported", [False, True])
+@pytest.mark.parametrize(
+    ("status", "counted", "outcome"),
+    [
+        (404, "ignored", Outcome.IGNORED),
+        (429, "throttled", Outcome.THROTTLED),
+        (503, "failures", Outcome.FAILURE),
+    ],
+)
+def test_an_error_for_a_status_counts_by_that_status_and_is_reported_so(
+    registry: Registry, status: int, counted: str, outcome: Outcome, reported: bool
+) -> None:
+    reports: list[CallReport] = []
+    on_end = reports.append if reported else None
+    adapter = BreakerAdapter(_Raising(status), registry, key="k", on_end=on_end)
+
+    with pytest.raises(requests.HTTPError):
+        adapter.send(requests.Request("GET", "http://x/").prepare())
+
+    assert votes(registry["k"].metrics()) == {counted: 1}
+    assert [report.outcome for report in reports] == [outcome] * reported
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from recloser import Policy, Registry
-from recloser_adapters._httpx_body import AsyncBody, SyncBody
+from recloser_adapters._httpx.bodies import AsyncBody, SyncBody
 from recloser_adapters.httpx import AsyncBreakerTransport, BreakerTransport
 
 CONTROL = os.environ.get("RECLOSER_CONTROL", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Literal, TypeAlias, Unpack, assert_type
 
 import aiohttp
 import httpx
@@ -18,6 +18,9 @@ from recloser_adapters import httpx2 as for_httpx2
 from recloser_adapters import requests as for_requests
 
 registry = Registry()
+OwnSettings: TypeAlias = for_httpx.CallSettings[
+    httpx.Request, httpx.Response, Literal["raise", "response"]
+]
 
 
 class OwnClient(httpx.Client):
@@ -36,8 +39,8 @@ def verdict(seen: httpx.Response | BaseException) -> Outcome | None:
     return Outcome.IGNORED if isinstance(seen, httpx.ReadTimeout) else None
 
 
-def report(exchange: for_httpx.Exchange) -> None:
-    assert_type(exchange.latency, float | None)
+def report(report: for_httpx.CallReport) -> None:
+    assert_type(report.latency, float | None)
 
 
 def clients() -> None:
@@ -54,6 +57,15 @@ def clients() -> None:
         sse_errors=True,
         on_end=report,
     )
+
+    for_httpx.wrap_client(httpx.Client(), key=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no key
+    for_requests.wrap_session(requests.Session(), classify=verdict)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # of another library
+    for_httpx.wrap_client(httpx.Client(), keys="k")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # no such setting
+    for_aiohttp.BreakerMiddleware(on_refuse="response")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # not there
+
+
+def wrapped(**settings: Unpack[OwnSettings]) -> httpx.Client:
+    return for_httpx.wrap_client(httpx.Client(), registry, **settings)
 
 
 def transports() -> None:

@@ -252,6 +252,60 @@ async def test_each_call_is_reported_with_its_latency_and_its_whole_time(
     assert report.duration == pytest.approx(4.25)
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome", "counted"),
+    [
+        (200, Outcome.SUCCESS, "successes"),
+        (404, Outcome.IGNORED, "ignored"),
+        (408, Outcome.FAILURE, "failures"),
+        (429, Outcome.THROTTLED, "throttled"),
+        (500, Outcome.FAILURE, "failures"),
+    ],
+)
+async def test_the_outcome_that_is_reported_is_the_one_that_is_counted(
+    connect: Connect,
+    client: Client,
+    upstream: Upstream,
+    breaker: Breaker,
+    status: int,
+    outcome: Outcome,
+    counted: str,
+) -> None:
+    upstream.answers("/", answer(status, b"x"))
+    reports: list[Any] = []
+
+    await connect(on_end=reports.append).get(f"{upstream.url}/")
+
+    assert [report.outcome for report in reports] == [outcome]
+    assert votes(breaker.metrics()) == {counted: 1}
+
+
+async def test_an_error_that_the_policy_ignores_is_reported_as_ignored(
+    connect: Connect, client: Client, clock: ManualClock
+) -> None:
+    registry = Registry(Policy(ignore_errors=(*client.wire_error, OSError)), clock=clock)
+    reports: list[Any] = []
+    guarded: Client = connect(registry=registry, key="k", on_end=reports.append)
+
+    with closed_port() as port, pytest.raises(client.wire_error):
+        await guarded.get(f"http://127.0.0.1:{port}/")
+
+    assert [report.outcome for report in reports] == [Outcome.IGNORED]
+    assert votes(registry["k"].metrics()) == {"ignored": 1}
+
+
+async def test_classify_overrules_what_the_policy_ignores(
+    connect: Connect, client: Client, clock: ManualClock
+) -> None:
+    registry = Registry(Policy(ignore_errors=(*client.wire_error, OSError)), clock=clock)
+    guarded: Client = connect(registry=registry, key="k", classify=giving(Outcome.FAILURE))
+
+    with closed_port() as port, pytest.raises(client.wire_error):
+        await guarded.get(f"http://127.0.0.1:{port}/")
+
+    assert votes(registry["k"].metrics()) == {"failures": 1}
+
+
 async def test_a_call_without_headers_is_reported_without_latency(
     connect: Connect, client: Client, upstream: Upstream
 ) -> None:
@@ -301,6 +355,7 @@ async def test_a_fault_of_our_own_admits_the_call(
         ({"classify": "failure"}, TypeError, "classify"),
         ({"on_end": 7}, TypeError, "on_end"),
         ({"registry": {}}, TypeError, "registry"),
+        ({"on_ends": None}, TypeError, "on_ends"),
     ],
 )
 async def test_a_setting_that_cannot_be_is_named_at_once(

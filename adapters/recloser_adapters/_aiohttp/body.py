@@ -1,7 +1,7 @@
 """The body of an aiohttp response, watched while it is read.
 
-aiohttp says when a body is complete (`StreamReader.on_eof`), but of a cut, a time-out and a close
-only who reads is told. So the reader itself is watched.
+aiohttp says when a body is complete (`StreamReader.on_eof`). It tells only the code that reads of a
+cut, a time-out and a close, so the reader is wrapped.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from recloser_adapters._outbound_body import BodyWatch
+from recloser_adapters._outbound.body import AnyBodyWatch
 
 T = TypeVar("T")
 
-# All that the wire does to a request. Whatever else is raised comes from the caller's side:
-# another middleware, a body that is made as it is sent, a line that is longer than the limit.
+# What is raised for trouble on the wire. All else comes from the caller's side: from another
+# middleware, a body that is made as it is sent, a line that is longer than the limit.
 WIRE = (aiohttp.ClientError, OSError, TimeoutError)
 
 
-def watch_content(response: aiohttp.ClientResponse, watch: BodyWatch) -> None:
-    """Let a watch see what becomes of a response's body, whose headers came now."""
+def watch_body(response: aiohttp.ClientResponse, watch: AnyBodyWatch) -> None:
+    """Have a watch told of the body of a response, whose headers came now."""
     content = response.content
     if content.total_bytes:
         watch.begun()
     if not watch.reads:
         content.on_eof(watch.eof)
         if content.is_eof():
-            # A small body comes with its headers: nothing is left to see.
+            # A small body comes with its headers: it is complete already.
             return
-    response.content = WatchedContent(content, watch)  # type: ignore[assignment]  # one to isinstance
+    response.content = _WatchedReader(content, watch)  # type: ignore[assignment]  # one to isinstance
 
 
-class WatchedContent:
-    """A `StreamReader` that tells a watch what it reads; all else goes through."""
+class _WatchedReader:
+    """A `StreamReader` that tells a watch what it reads; all else is the wrapped one's."""
 
     __slots__ = ("_content", "_watch")
 
-    def __init__(self, content: aiohttp.StreamReader, watch: BodyWatch) -> None:
+    def __init__(self, content: aiohttp.StreamReader, watch: AnyBodyWatch) -> None:
         self._content = content
         self._watch = watch
 
@@ -47,7 +47,7 @@ class WatchedContent:
 
     @property
     def __class__(self) -> type[Any]:
-        # For isinstance(): it is what it wraps.
+        # For isinstance(): it passes for what it wraps.
         return type(self._content)
 
     @__class__.setter
@@ -106,14 +106,14 @@ class WatchedContent:
         return _Pieces(self.readchunk, lambda piece: piece == (b"", False))
 
     def exception(self) -> BaseException | None:
-        """What broke the body, if something did. Asked for when the response is closed."""
+        """What broke the body, if something did. aiohttp asks when the response is closed."""
         error = self._content.exception()
         if error is not None:
             self._failed(error)
         return error
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Break the body. The response does so to its own when it is closed."""
+        """Break the body: the response does this when it is closed."""
         self._watch.closed()
         self._content.set_exception(exc, *cause)
 

@@ -1,6 +1,6 @@
-"""Which provider of a failover a request goes to, and what the request looks like there.
+"""The providers of a failover: where they are, and what a request to each of them looks like.
 
-It knows no client library: requests and URLs are those of httpx or httpx2, which are alike.
+Requests and URLs are those of httpx or httpx2, which are alike.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recloser import Attempt, Failover
+from recloser_adapters._httpx.library import Library
 
 ANY_PROVIDER = "http://failover"
 """A base URL for clients of a failover transport: requests to it go to whichever provider can."""
@@ -45,7 +46,7 @@ _CREDENTIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LLMEndpoint:
-    """An OpenAI-compatible provider: where it is, who you are there, what it calls the models.
+    """An OpenAI-compatible provider: its address, your key there, and its names of the models.
 
     Credentials in the request itself (keys, cookies, organization) are taken out: they belong to
     another provider.
@@ -99,14 +100,12 @@ class Plan:
 
 
 class Planner:
-    """Looks at requests, and addresses them.
+    """Finds the requests that are for a provider, and addresses them.
 
     Args:
         failover: The providers.
         repeatable: Whether a request may be sent twice; None from it leaves the default.
-        url_class: The library's URL.
-        request_class: The library's request.
-        fixed_body: The class of a request body that can be sent again.
+        library: The classes of the library.
 
     Raises:
         TypeError: A target that is neither a base URL nor an `LLMEndpoint`.
@@ -117,18 +116,13 @@ class Planner:
         self,
         failover: Failover[Any],
         repeatable: Callable[[Any], bool | None] | None,
-        *,
-        url_class: type[Any],
-        request_class: type[Any],
-        fixed_body: type[Any],
+        library: Library,
     ) -> None:
         if repeatable is not None and not callable(repeatable):
             raise TypeError(f"repeatable must be a callable, not {type(repeatable).__name__}")
         self._registry = failover.registry
         self._repeatable = repeatable
-        self._url_class = url_class
-        self._request_class = request_class
-        self._fixed_body = fixed_body
+        self._library = library
         self._addresses = {
             each.key: self._address(each.key, each.target) for each in failover.providers
         }
@@ -141,7 +135,7 @@ class Planner:
         base = endpoint.base_url if endpoint is not None else target
         if not isinstance(base, str):
             raise TypeError(f"target of {key!r} must be a base URL or an LLMEndpoint, not {base!r}")
-        url = self._url_class(base)
+        url = self._library.url(base)
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"base URL of {key!r} must be like https://host/path, not {base!r}")
         return Address(key, url, bytes(url.raw_path).rstrip(b"/"), endpoint)
@@ -157,7 +151,7 @@ class Planner:
         tail = min((tail for tail in tails if tail is not None), key=len, default=None)
         if tail is None:
             return None
-        fixed = isinstance(request.stream, self._fixed_body)
+        fixed = isinstance(request.stream, self._library.fixed_body)
         declared = self._declared(request)
         if declared and not fixed:
             raise ValueError(
@@ -206,7 +200,7 @@ class Planner:
             limit = limits.get(phase)
             limits[phase] = own if limit is None else limit if own is None else min(own, limit)
         extensions = {**request.extensions, "timeout": limits}
-        return self._request_class(
+        return self._library.request(
             request.method, url, headers=headers, extensions=extensions, **content
         )
 
@@ -222,7 +216,7 @@ class Planner:
 
     def _renamed(self, request: Any, models: Mapping[str, str]) -> bytes | None:
         """The body with the provider's own name of the model; None if it stays as it is."""
-        if not models or not isinstance(request.stream, self._fixed_body):
+        if not models or not isinstance(request.stream, self._library.fixed_body):
             return None
         try:
             document = json.loads(request.read())

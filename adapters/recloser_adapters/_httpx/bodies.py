@@ -1,18 +1,23 @@
-"""Bodies of `httpx` and `httpx2` responses that end their call, sync and async."""
+"""Bodies of `httpx` and `httpx2` responses that end their call, sync and async.
+
+Each adapter completes these classes with its library's own `SyncByteStream` or `AsyncByteStream`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from types import CoroutineType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from recloser_adapters._outbound_body import BodyWatch, Call
+from recloser import LoosePermit
+from recloser_adapters._outbound.body import AnyBodyWatch
 
 
-class Body(Call):
-    """A response body that ends its call: by its end, its close or its failure.
+class SyncBody(LoosePermit):
+    """The body of a good answer, which ends its call: by its end, its close or its failure.
 
-    It is the permit of its call as well: one object less for each.
+    It is the permit of the call as well: one object less for each. For `WatchingPermit` the same
+    ends mean the same.
 
     Attributes:
         stream: The body that it passes on; given to it once the headers are there.
@@ -20,13 +25,9 @@ class Body(Call):
 
     __slots__ = ("stream",)
 
+    # The adapter has read the status of the answer. A body that breaks has none.
+    reads_status: ClassVar[bool] = False
     stream: Any
-
-
-class SyncBody(Body):
-    """The sync half."""
-
-    __slots__ = ()
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -46,16 +47,16 @@ class SyncBody(Body):
 
 
 class SyncWatchedBody:
-    """A response body that tells its watch what becomes of it."""
+    """A response body that tells a watch how it is read."""
 
-    def __init__(self, stream: Any, watch: BodyWatch) -> None:
+    def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream
         self._watch = watch
 
     def __iter__(self) -> Iterator[bytes]:
         watch = self._watch
         try:
-            yield from watch.heard(self._stream)
+            yield from watch.watched(self._stream)
         except GeneratorExit:
             watch.closed()
             raise
@@ -70,10 +71,13 @@ class SyncWatchedBody:
         self._stream.close()
 
 
-class AsyncBody(Body):
-    """The async half."""
+class AsyncBody(LoosePermit):
+    """`SyncBody` for async clients."""
 
-    __slots__ = ()
+    __slots__ = ("stream",)
+
+    reads_status: ClassVar[bool] = False
+    stream: Any
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Chunks(self, self.stream.__aiter__())
@@ -95,7 +99,7 @@ class _Chunks:
 
     __slots__ = ("_body", "_chunks")
 
-    def __init__(self, body: Body, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(self, body: AsyncBody, chunks: AsyncIterator[bytes]) -> None:
         self._body = body
         self._chunks = chunks
 
@@ -115,9 +119,9 @@ class _Chunks:
 
 
 class AsyncWatchedBody:
-    """A response body that tells its watch what becomes of it."""
+    """A response body that tells a watch how it is read."""
 
-    def __init__(self, stream: Any, watch: BodyWatch) -> None:
+    def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream
         self._watch = watch
 
@@ -141,6 +145,45 @@ class AsyncWatchedBody:
     async def aclose(self) -> None:
         """Close it: the call ends here, if it had not ended before."""
         self._watch.closed()
+        await self._stream.aclose()
+
+
+class SyncReadAhead:
+    """A response body whose first chunk was read ahead."""
+
+    def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
+        self._first = first
+        self._chunks = chunks
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._first
+        yield from self._chunks
+
+    def close(self) -> None:
+        """Close the body."""
+        self._stream.close()
+
+
+class AsyncReadAhead:
+    """A response body whose first chunk was read ahead."""
+
+    def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
+        self._first = first
+        self._chunks = chunks
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            yield self._first
+            async for chunk in self._chunks:
+                yield chunk
+        finally:
+            # Left to the garbage collector, it would be closed on another task, or never.
+            await self._chunks.aclose()
+
+    async def aclose(self) -> None:
+        """Close the body."""
         await self._stream.aclose()
 
 

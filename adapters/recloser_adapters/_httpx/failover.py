@@ -1,0 +1,221 @@
+"""Failover for `httpx` and `httpx2` clients: one client, several base URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Unpack, cast
+
+from recloser import Attempt, BreakerOpenError, Failover, Outcome
+from recloser_adapters._httpx.addressing import LLMEndpoint, Plan, Planner
+from recloser_adapters._httpx.library import AsyncInner, SyncInner
+from recloser_adapters._httpx.transports import (
+    AsyncTransport,
+    InnerT,
+    RequestT,
+    ResponseT,
+    SyncTransport,
+    Transport,
+)
+from recloser_adapters._outbound.body import is_event_stream
+from recloser_adapters._outbound.permit import ReportedPermit
+from recloser_adapters._outbound.settings import (
+    AnswerSettings,
+    CallSettings,
+    RaiseOrResponse,
+    check_names,
+)
+
+PROVIDER = "recloser.provider"
+"""In the extensions of a response: the key of the provider that answered."""
+_ANSWERED_BADLY = (Outcome.FAILURE, Outcome.THROTTLED)
+
+
+class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
+    """What both halves share; the settings are those of the adapters' `FailoverTransport`."""
+
+    def __init__(
+        self,
+        transport: InnerT,
+        failover: Failover[str] | Failover[LLMEndpoint] | Failover[str | LLMEndpoint],
+        *,
+        repeatable: Callable[[RequestT], bool | None] | None = None,
+        **settings: Unpack[AnswerSettings[RequestT, ResponseT, RaiseOrResponse]],
+    ) -> None:
+        if not isinstance(failover, Failover):
+            raise TypeError(f"failover must be a Failover, not {type(failover).__name__}")
+        check_names(settings, AnswerSettings.__optional_keys__)
+        all_settings = cast(
+            "CallSettings[RequestT, ResponseT, RaiseOrResponse]", {"sse_errors": True, **settings}
+        )
+        self._guard(transport, failover.registry, all_settings)
+        self.failover: Failover[Any] = failover
+        self.planner: Planner = Planner(failover, repeatable, self.library)
+
+    def answered(self, plan: Plan, sent: Any, response: Any, permit: AttemptPermit) -> bool:
+        """Decide by the headers of an answer; return whether its body matters, too."""
+        # From here on the client's own time-outs hold. No other request shares this mapping: `sent`
+        # was made for this attempt.
+        limits = sent.extensions["timeout"]
+        limits.clear()
+        limits.update(plan.timeouts)
+        response.extensions = {**response.extensions, PROVIDER: permit.attempt.key}
+        self.watch(permit, response)
+        return plan.repeatable and permit.outcome is None and not response.is_closed
+
+    def stands(self, response: Any, permit: AttemptPermit) -> bool:
+        """Whether an answer goes to the caller; if not, another provider takes over."""
+        outcome = permit.outcome or Outcome.SUCCESS
+        status = response.status_code
+        what = f"HTTP {status}" if status >= 400 else "error event in the stream"
+        if outcome in _ANSWERED_BADLY and permit.attempt.moves_on(outcome, error=what):
+            return False
+        permit.hand_over()
+        return True
+
+    def gives_up(self, plan: Plan, error: Exception, permit: AttemptPermit) -> bool:
+        """Whether another provider takes over after an error; if not, it is the last word."""
+        self.end_by_error(permit, plan.request, error)
+        outcome = permit.outcome or Outcome.FAILURE
+        sent = not isinstance(error, (*self.library.unsent_errors, BreakerOpenError))
+        if permit.attempt.moves_on(outcome, error=error, sent=sent):
+            return True
+        permit.attempt.end(outcome, error=error, sent=sent)
+        return False
+
+
+class AttemptPermit(ReportedPermit):
+    """The permit of one attempt: its outcome says whether another provider is tried.
+
+    Attributes:
+        attempt: The attempt.
+    """
+
+    def __init__(self, attempt: Attempt[Any], failover: Failover[Any]) -> None:
+        super().__init__(attempt.permit, failover.registry, None)
+        self.attempt: Attempt[Any] = attempt
+        self._handed_over = False
+
+    def hand_over(self) -> None:
+        """The answer goes to the caller, and its body ends the call."""
+        self._handed_over = True
+        self.attempt.commit(self.outcome or Outcome.SUCCESS)
+
+    def end_by_error(self, error: BaseException) -> None:
+        """End it with what the call raised."""
+        # Before the caller has an answer, a cancellation may come from the time limit of the attempt.
+        # Only the attempt knows whether it does, so the attempt ends the permit.
+        if self._handed_over or isinstance(error, Exception):
+            super().end_by_error(error)
+
+
+class SyncFailover(
+    FailoverBase[SyncInner[RequestT, ResponseT], RequestT, ResponseT],
+    SyncTransport[RequestT, ResponseT],
+):
+    """The sync half."""
+
+    def handle_request(self, request: RequestT) -> ResponseT:
+        """Send a request to the first provider that can serve it."""
+        plan = self.planner.plan(request)
+        if plan is None:
+            return self.wrapped.handle_request(request)
+        try:
+            for attempt in self.failover.attempts(repeatable=plan.repeatable):
+                with attempt:
+                    response: ResponseT | None = self._try(plan, attempt)
+                    if response is not None:
+                        return response
+        except BreakerOpenError as refusal:
+            return self.refused(request, refusal)
+        raise AssertionError("the last attempt either answers or raises")
+
+    def _try(self, plan: Plan, attempt: Attempt[Any]) -> Any:
+        permit = AttemptPermit(attempt, self.failover)
+        sent = self.planner.addressed(plan, attempt)
+        response: Any = None
+        try:
+            response = self.wrapped.handle_request(sent)
+            if self.answered(plan, sent, response, permit):
+                self._look_into(response)
+            if self.stands(response, permit):
+                return response
+        except Exception as error:
+            if not self.gives_up(plan, error, permit):
+                _close(response)
+                raise
+        _close(response)
+        return None
+
+    def _look_into(self, response: Any) -> None:
+        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
+        if response.status_code == 429:
+            response.read()
+        elif is_event_stream(response.headers.get("content-type", "")):
+            chunks = iter(response.stream)
+            response.stream = self.read_ahead(next(chunks, b""), chunks, response.stream)
+
+
+class AsyncFailover(
+    FailoverBase[AsyncInner[RequestT, ResponseT], RequestT, ResponseT],
+    AsyncTransport[RequestT, ResponseT],
+):
+    """The async half."""
+
+    async def handle_async_request(self, request: RequestT) -> ResponseT:
+        """Send a request to the first provider that can serve it."""
+        plan = self.planner.plan(request)
+        if plan is None:
+            return await self.wrapped.handle_async_request(request)
+        try:
+            for attempt in self.failover.attempts(repeatable=plan.repeatable):
+                async with attempt:
+                    response: ResponseT | None = await self._try(plan, attempt)
+                    if response is not None:
+                        return response
+        except BreakerOpenError as refusal:
+            return self.refused(request, refusal)
+        except TimeoutError as late:
+            raise self.library.read_timeout(
+                "no answer within the time budget of the failover"
+            ) from late
+        raise AssertionError("the last attempt either answers or raises")
+
+    async def _try(self, plan: Plan, attempt: Attempt[Any]) -> Any:
+        permit = AttemptPermit(attempt, self.failover)
+        sent = self.planner.addressed(plan, attempt)
+        response: Any = None
+        try:
+            response = await self.wrapped.handle_async_request(sent)
+            if self.answered(plan, sent, response, permit):
+                await self._look_into(response)
+            if self.stands(response, permit):
+                return response
+        except Exception as error:
+            if not self.gives_up(plan, error, permit):
+                await _aclose(response)
+                raise
+        await _aclose(response)
+        return None
+
+    async def _look_into(self, response: Any) -> None:
+        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
+        if response.status_code == 429:
+            await response.aread()
+        elif is_event_stream(response.headers.get("content-type", "")):
+            chunks = response.stream.__aiter__()
+            first = await anext(chunks, b"")
+            response.stream = self.read_ahead(first, chunks, response.stream)
+
+
+def _close(response: Any) -> None:
+    # Nobody wants this answer any more, so no error of its close matters.
+    with suppress(Exception):
+        if response is not None:
+            response.close()
+
+
+async def _aclose(response: Any) -> None:
+    with suppress(Exception):
+        if response is not None:
+            await response.aclose()

@@ -1,0 +1,272 @@
+"""Transports that guard the one they wrap, for httpx and httpx2, sync and async."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+
+from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser_adapters._httpx.bodies import (
+    AsyncBody,
+    AsyncReadAhead,
+    AsyncWatchedBody,
+    SyncBody,
+    SyncReadAhead,
+    SyncWatchedBody,
+)
+from recloser_adapters._httpx.library import (
+    AsyncInner,
+    Library,
+    Request,
+    Response,
+    SyncInner,
+    by_host,
+)
+from recloser_adapters._outbound.body import is_event_stream
+from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.permit import ReportedPermit
+from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
+
+REFUSED = "recloser.refused"
+"""In the extensions of a response to a refused call: no breaker around it counts it."""
+
+RequestT = TypeVar("RequestT", bound=Request)
+ResponseT = TypeVar("ResponseT", bound=Response)
+InnerT = TypeVar("InnerT")
+
+
+class Transport(Generic[InnerT, RequestT, ResponseT]):
+    """Guards the transport it wraps, one breaker per host.
+
+    Args:
+        transport: What sends. `Client(transport=...)` ignores the client's own `verify`, `http2`
+            and `proxy`: set them there, or use `wrap_client`.
+        registry: Where the breakers are; a new one unless given.
+        **settings: See `CallSettings`.
+
+    Raises:
+        TypeError: A setting of the wrong type.
+        ValueError: An empty key, or an unknown `on_refuse`.
+
+    Attributes:
+        wrapped: The transport that sends.
+        outbound: What admits the calls and decides how they ended.
+        library: The classes of the library.
+        body: The permit of a call. It replaces the stream of a good answer.
+        watched_body: What replaces the stream where a watch must be told of the body.
+        read_ahead: What replaces the stream where a failover has read the first chunk.
+    """
+
+    wrapped: InnerT
+    outbound: OutboundCalls[RequestT, ResponseT]
+
+    library: ClassVar[Library]
+    body: ClassVar[type[SyncBody | AsyncBody]]
+    watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]]
+    read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]]
+
+    def __init__(
+        self,
+        transport: InnerT,
+        registry: Registry | None = None,
+        **settings: Unpack[CallSettings[RequestT, ResponseT, RaiseOrResponse]],
+    ) -> None:
+        self._guard(transport, registry, settings)
+
+    def _guard(
+        self,
+        transport: InnerT,
+        registry: Registry | None,
+        settings: CallSettings[RequestT, ResponseT, RaiseOrResponse],
+    ) -> None:
+        self.wrapped = transport
+        self.outbound = OutboundCalls(
+            registry,
+            settings,
+            by_host=by_host,
+            refusal_error=self.library.refusal_error,
+            refusal_response=self.library.refusal_response,
+        )
+
+    @classmethod
+    def sharing(cls, outbound: OutboundCalls[RequestT, ResponseT], transport: InnerT) -> Self:
+        """Guard one more transport with the same settings; one that is guarded stays as it is."""
+        if isinstance(transport, cls):
+            return transport
+        guard = cls.__new__(cls)
+        guard.wrapped = transport
+        guard.outbound = outbound
+        return guard
+
+    def refused(self, request: RequestT, refusal: BreakerOpenError) -> ResponseT:
+        """Answer a refused request, or raise."""
+        response = self.outbound.answer_refusal(request, refusal)
+        response.extensions = {**response.extensions, REFUSED: True}
+        return response
+
+    def watch(self, permit: SyncBody | AsyncBody | ReportedPermit, response: ResponseT) -> None:
+        """Decide by the headers of a response; where they are not enough, watch its body."""
+        outbound = self.outbound
+        try:
+            if (
+                isinstance(permit, self.body)
+                and response.status_code in outbound.good_statuses
+                and not response.is_closed
+                and not announces_events(response.headers)
+            ):
+                # The usual answer, as `watch_answer` would decide it, without the detour.
+                permit.mark()
+                permit.stream = response.stream
+                response.stream = permit
+            elif REFUSED in response.extensions:
+                permit.end(Outcome.IGNORED)
+            else:
+                self._watch_closely(permit, response)
+        except Exception as fault:
+            outbound.registry.fault("outbound outcome", fault)
+
+    def _watch_closely(
+        self, permit: SyncBody | AsyncBody | ReportedPermit, response: ResponseT
+    ) -> None:
+        headers = response.headers
+        content_type = headers.get("content-type", "")
+        watch = self.outbound.watch_answer(
+            permit, response, response.status_code, headers, content_type
+        )
+        if watch is None:
+            return
+        if response.is_closed:
+            # Made in memory: nobody will read a stream.
+            watch.eof()
+        else:
+            response.stream = self.watched_body(response.stream, watch)
+
+    def end_by_error(
+        self,
+        permit: SyncBody | AsyncBody | ReportedPermit,
+        request: RequestT,
+        error: BaseException,
+    ) -> None:
+        """End a call that raised before it had a response."""
+        library = self.library
+        answer = library.answer_of(error)
+        if answer is not None:
+            self.outbound.end_by_error(
+                permit,
+                error,
+                local=REFUSED in answer.extensions,
+                status=answer.status_code,
+                headers=answer.headers,
+            )
+            return
+        local = isinstance(error, library.local_errors) or (
+            # A body that the user's own code makes raises through the transport.
+            isinstance(error, Exception)
+            and not isinstance(error, library.wire_errors)
+            and not isinstance(request.stream, library.fixed_body)
+        )
+        self.outbound.end_by_error(permit, error, local=local)
+
+
+class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, ResponseT]):
+    """The sync half."""
+
+    def handle_request(self, request: RequestT) -> ResponseT:
+        """Send a request if its breaker admits it."""
+        permit = self.outbound.admit(request, self.body)
+        if isinstance(permit, Refused):
+            return self.refused(request, permit.error())
+        if isinstance(permit, Unguarded):
+            return self.wrapped.handle_request(request)
+        try:
+            response = self.wrapped.handle_request(request)
+        except BaseException as error:
+            self.end_by_error(permit, request, error)
+            raise
+        self.watch(permit, response)
+        return response
+
+    def close(self) -> None:
+        """Close the wrapped transport."""
+        self.wrapped.close()
+
+    def __enter__(self) -> Self:
+        self.wrapped.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self.wrapped.__exit__(exc_type, exc_value, traceback)
+
+
+class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, ResponseT]):
+    """The async half."""
+
+    async def handle_async_request(self, request: RequestT) -> ResponseT:
+        """Send a request if its breaker admits it."""
+        permit = self.outbound.admit(request, self.body)
+        if isinstance(permit, Refused):
+            return self.refused(request, permit.error())
+        if isinstance(permit, Unguarded):
+            return await self.wrapped.handle_async_request(request)
+        try:
+            response = await self.wrapped.handle_async_request(request)
+        except BaseException as error:
+            self.end_by_error(permit, request, error)
+            raise
+        self.watch(permit, response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the wrapped transport."""
+        await self.wrapped.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.wrapped.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.wrapped.__aexit__(exc_type, exc_value, traceback)
+
+
+def announces_events(headers: Any) -> bool:
+    """Whether the headers of a response announce server-sent events."""
+    try:
+        # Names as they came, names in lower case, and values, all as bytes, in all versions of both
+        # libraries. `headers.get()` decodes each of them, and would be the dearest step of a call.
+        for _, name, value in headers._list:
+            if name == b"content-type":
+                return bool(value[:17].lower() == b"text/event-stream")
+    except (AttributeError, TypeError, ValueError):
+        return is_event_stream(headers.get("content-type", ""))
+    return False
+
+
+def wrap_transports(
+    client: object,
+    kind: type[Transport[Any, RequestT, ResponseT]],
+    registry: Registry | None,
+    settings: CallSettings[RequestT, ResponseT, RaiseOrResponse],
+) -> None:
+    """Put a guard around every transport of a client: its own, its proxies' and its mounts'.
+
+    There is no public way to reach them; both libraries, in all versions supported, keep them in
+    these two attributes.
+    """
+    attributes = vars(client)
+    guard = kind(attributes["_transport"], registry, **settings)
+    attributes["_transport"] = kind.sharing(guard.outbound, guard.wrapped)
+    # None stands for "no proxy here": the client's own transport is used.
+    attributes["_mounts"] = {
+        pattern: None if mount is None else kind.sharing(guard.outbound, mount)
+        for pattern, mount in attributes["_mounts"].items()
+    }

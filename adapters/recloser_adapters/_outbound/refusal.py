@@ -1,0 +1,64 @@
+"""What a refused call gets: an error of the client library, or a 503 made here."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Self
+
+from recloser import BreakerOpenError, Reason, RecloserError, State
+
+# Seconds: a day. A breaker opened by hand may stay open for ever, which no header can say.
+_LONGEST_WAIT = 86_400.0
+
+
+class ClientBreakerOpenError(BreakerOpenError):
+    """A refusal that is an error of the client library, too: derive from this one first."""
+
+    def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
+        self.key = key
+        self.state = state
+        self.reason = reason
+        self.retry_after = retry_after
+        # The library's own class is next, and its initialiser takes a message.
+        super(RecloserError, self).__init__(str(self))
+
+    @classmethod
+    def of(cls, refusal: BreakerOpenError) -> Self:
+        """The same refusal, as an error of the client library."""
+        return cls(refusal.key, refusal.state, refusal.reason, refusal.retry_after)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, State, Reason | None, float]]:
+        return type(self), (self.key, self.state, self.reason, self.retry_after)
+
+
+def refusal_headers(refusal: BreakerOpenError) -> dict[str, str]:
+    """The headers of a 503 for a refusal.
+
+    Without `x-should-retry: false` the OpenAI and Anthropic SDKs sleep and try again.
+    """
+    return {
+        "content-type": "application/problem+json",
+        "cache-control": "no-store",
+        "x-should-retry": "false",
+        "retry-after": str(max(math.ceil(_bounded(refusal.retry_after)), 1)),
+    }
+
+
+def refusal_body(refusal: BreakerOpenError) -> bytes:
+    """The problem document (RFC 9457) of a refusal. It stays in this process: it names the key."""
+    return json.dumps(
+        {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": str(refusal),
+            "breaker": refusal.key,
+            "state": refusal.state.value,
+            "retry_after": round(_bounded(refusal.retry_after), 3),
+        }
+    ).encode()
+
+
+def _bounded(seconds: float) -> float:
+    return min(seconds, _LONGEST_WAIT)
