@@ -5,7 +5,6 @@ Times are seconds.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from recloser import Breaker, Permit
+from recloser import Breaker, Permit, problem_document
 
 __all__ = ["DeadlineMiddleware", "guard"]
 
@@ -27,14 +26,7 @@ _App: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[Any]]
 _CAN_END = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 _FAULT = "the deadline function of a DeadlineMiddleware failed: no deadline"
 _logger = logging.getLogger("recloser")
-_BODY = json.dumps(
-    {
-        "type": "about:blank",
-        "title": "Gateway Timeout",
-        "status": 504,
-        "detail": "This took too long and was given up.",
-    }
-).encode()
+_BODY = problem_document(504, "Gateway Timeout", "This took too long and was given up.")
 _HEADERS = (
     (b"content-type", b"application/problem+json"),
     (b"content-length", str(len(_BODY)).encode()),

@@ -39,6 +39,7 @@ __all__ = [
     "Transition",
     "Unguarded",
     "parse_retry_after",
+    "problem_document",
 ]
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from recloser._failover.report import Delivery, Fate, Leg
     from recloser._failover.streams import AsyncChunks, Chunks
     from recloser._metrics import Metrics
+    from recloser._problem import problem_document
     from recloser._retry_after import parse_retry_after
 else:
     # Imported on first use (PEP 562): a breaker works without them, and they are nearly half of what
@@ -63,6 +65,7 @@ else:
         "Metrics": "recloser._metrics",
         "Provider": "recloser._failover.provider",
         "parse_retry_after": "recloser._retry_after",
+        "problem_document": "recloser._problem",
     }
 
     def __getattr__(name):

@@ -115,12 +115,20 @@ class Permit(Timing):
         *,
         error: BaseException | str | None = None,
         retry_after: float | None = None,
+        quota: bool = False,
     ) -> None:
-        """End it with an outcome; the general form of the five above."""
+        """End it with an outcome; the general form of the five above.
+
+        Args:
+            outcome: How the call ended.
+            error: For a failure, as for `failure`.
+            retry_after: Seconds for which the callee asked to be left alone, if it did.
+            quota: For a throttled call, as for `throttled`.
+        """
         if outcome is _SUCCESS:
             self.success()
         else:
-            self.breaker.end(self, outcome, error, retry_after)
+            self.breaker.end(self, outcome, error, retry_after, quota=quota)
 
     def end_by_error(self, error: BaseException | None) -> None:
         """End it with what the call raised, None if nothing; see `classify`."""

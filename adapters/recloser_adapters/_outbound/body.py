@@ -157,7 +157,8 @@ class QuotaWatch(_ReadingWatch):
 
     def eof(self) -> None:
         """Decide by what came."""
-        self._permit.throttled(quota=_QUOTA.search(self._text()) is not None)
+        used_up = _QUOTA.search(self._text()) is not None
+        self._permit.end(Outcome.THROTTLED, quota=used_up)
 
     def closed(self) -> None:
         """Decide by what came."""

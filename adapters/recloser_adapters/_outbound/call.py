@@ -30,7 +30,6 @@ from recloser_adapters._outbound.permit import (
     CallPermit,
     ReportedPermit,
     WatchingPermit,
-    outcome_of_error,
 )
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse, check_settings
 
@@ -215,22 +214,17 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             status: The status of the answer that the error stands for; one below 400 says nothing.
             headers: The headers of that answer.
         """
-        try:
-            outcome = outcome_of_error(error, permit.breaker)
-            retry_after = None
-            if outcome is Outcome.FAILURE:
-                if local:
-                    outcome = Outcome.IGNORED
-                elif status is not None and status >= 400:
-                    outcome = Outcome.of_upstream_status(status)
-                    retry_after = None if headers is None else parse_retry_after(headers)
-            if isinstance(error, Exception):
-                outcome = self._overruled(error, outcome)
-            named = error if status is None else f"HTTP {status}"
-            permit.end(outcome, error=named, retry_after=retry_after)
-        except Exception as fault:  # a metaclass of the user, or a group nested without end
-            self.registry.fault("outbound outcome", fault)
-            permit.end(Outcome.FAILURE, error=error)
+        outcome, retry_after = permit.classify(error)
+        if outcome is Outcome.FAILURE:
+            if local:
+                outcome = Outcome.IGNORED
+            elif status is not None and status >= 400:
+                outcome = Outcome.of_upstream_status(status)
+                retry_after = None if headers is None else parse_retry_after(headers)
+        if isinstance(error, Exception):
+            outcome = self._overruled(error, outcome)
+        named = error if status is None else f"HTTP {status}"
+        permit.end(outcome, error=named, retry_after=retry_after)
 
     def _overruled(self, seen: ResponseT | BaseException, outcome: Outcome) -> Outcome:
         """The outcome that the user's `classify` makes of it, or the usual one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from recloser import Breaker, LoosePermit, Outcome, Permit, Registry
+from recloser import LoosePermit, Outcome, Permit, Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,6 @@ class WatchingPermit(LoosePermit):
             self.end_by_error(error)
 
 
-def outcome_of_error(error: BaseException, breaker: Breaker) -> Outcome:
-    """The outcome of a call that raised, as a permit with `reads_status = False` decides it.
-
-    For those who must know the outcome before the permit is ended with it.
-    """
-    if isinstance(error, breaker.policy.ignore_errors):
-        return Outcome.IGNORED
-    return Outcome.of_error(error)
-
-
 class ReportedPermit:
     """A permit whose outcome is known after its end, and told to `on_end`.
 
@@ -93,7 +83,6 @@ class ReportedPermit:
         on_end: Called once, after the end, on the thread that ended the call.
 
     Attributes:
-        breaker: The breaker that gave the permit.
         outcome: How the call ended; None while it goes on.
     """
 
@@ -103,7 +92,6 @@ class ReportedPermit:
         registry: Registry,
         on_end: Callable[[CallReport], None] | None,
     ) -> None:
-        self.breaker: Breaker = permit.breaker
         self.outcome: Outcome | None = None
         self._permit = permit
         self._registry = registry
@@ -117,34 +105,28 @@ class ReportedPermit:
         """The callee answered."""
         self.end(Outcome.SUCCESS)
 
-    def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
-        """The callee said "later"."""
-        if self.outcome is None:
-            self.outcome = Outcome.THROTTLED
-            self._permit.throttled(retry_after, quota=quota)
-            self._report(Outcome.THROTTLED)
-
     def end(
         self,
         outcome: Outcome,
         *,
         error: BaseException | str | None = None,
         retry_after: float | None = None,
+        quota: bool = False,
     ) -> None:
         """End it with an outcome; a second end does nothing."""
         if self.outcome is None:
             self.outcome = outcome
-            self._permit.end(outcome, error=error, retry_after=retry_after)
+            self._permit.end(outcome, error=error, retry_after=retry_after, quota=quota)
             self._report(outcome)
 
     def end_by_error(self, error: BaseException) -> None:
         """End it with what the call raised."""
-        try:
-            outcome = outcome_of_error(error, self.breaker)
-        except Exception as fault:  # a metaclass of the user, or a group nested without end
-            self._registry.fault("outbound outcome", fault)
-            outcome = Outcome.FAILURE
-        self.end(outcome, error=error)
+        outcome, retry_after = self.classify(error)
+        self.end(outcome, error=error, retry_after=retry_after)
+
+    def classify(self, error: BaseException) -> tuple[Outcome, float | None]:
+        """What an error says of the callee, as the permit itself would tell."""
+        return self._permit.classify(error)
 
     def _report(self, outcome: Outcome) -> None:
         on_end, self._on_end = self._on_end, None
@@ -154,7 +136,7 @@ class ReportedPermit:
         latency = None if permit.answered == inf else permit.answered - permit.started
         try:
             duration = self._registry.clock() - permit.started
-            on_end(CallReport(self.breaker.key, outcome, latency, duration))
+            on_end(CallReport(permit.breaker.key, outcome, latency, duration))
         except Exception as error:
             self._registry.fault("on_end", error)
 

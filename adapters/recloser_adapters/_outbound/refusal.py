@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Self
 
-from recloser import BreakerOpenError, Reason, RecloserError, State
+from recloser import BreakerOpenError, Reason, RecloserError, State, problem_document
 
 # Seconds: a day. A breaker opened by hand may stay open for ever, which no header can say.
 _LONGEST_WAIT = 86_400.0
@@ -47,17 +46,14 @@ def refusal_headers(refusal: BreakerOpenError) -> dict[str, str]:
 
 def refusal_body(refusal: BreakerOpenError) -> bytes:
     """The problem document (RFC 9457) of a refusal. It stays in this process: it names the key."""
-    return json.dumps(
-        {
-            "type": "about:blank",
-            "title": "Service Unavailable",
-            "status": 503,
-            "detail": str(refusal),
-            "breaker": refusal.key,
-            "state": refusal.state.value,
-            "retry_after": round(_bounded(refusal.retry_after), 3),
-        }
-    ).encode()
+    return problem_document(
+        503,
+        "Service Unavailable",
+        str(refusal),
+        breaker=refusal.key,
+        state=refusal.state.value,
+        retry_after=round(_bounded(refusal.retry_after), 3),
+    )
 
 
 def _bounded(seconds: float) -> float:

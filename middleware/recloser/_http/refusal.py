@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import cycle
 from math import ceil
 from random import random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from recloser._admission import Refused
+from recloser._problem import PROBLEM_TYPE, problem_document
 
 # Retry-After is spread over this much more than the wait itself, so that the refused do not come
 # back together. Never less: they would come before the probe.
@@ -106,17 +106,10 @@ class Refusals:
 
 
 def _build(seconds: int, details: Mapping[str, str | None]) -> Refusal:
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": "Service Unavailable",
-        "status": 503,
-        "detail": f"This is temporarily unavailable. Try again in {seconds} s.",
-        "retry_after": seconds,
-        **details,
-    }
-    body = json.dumps(problem).encode()
+    detail = f"This is temporarily unavailable. Try again in {seconds} s."
+    body = problem_document(503, "Service Unavailable", detail, retry_after=seconds, **details)
     headers = (
-        ("Content-Type", "application/problem+json"),
+        ("Content-Type", PROBLEM_TYPE),
         ("Content-Length", str(len(body))),
         ("Retry-After", str(seconds)),
         ("Cache-Control", "no-store"),
