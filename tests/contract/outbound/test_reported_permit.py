@@ -100,9 +100,15 @@ def test_an_error_means_the_same_reported_or_not(
             for each in Outcome
         ],
         pytest.param(lambda permit: permit.success(), Outcome.SUCCESS, id="by success()"),
-        pytest.param(lambda permit: permit.throttled(2.0), Outcome.THROTTLED, id="asked to wait"),
         pytest.param(
-            lambda permit: permit.throttled(quota=True), Outcome.THROTTLED, id="out of quota"
+            lambda permit: permit.end(Outcome.THROTTLED, retry_after=2.0),
+            Outcome.THROTTLED,
+            id="asked to wait",
+        ),
+        pytest.param(
+            lambda permit: permit.end(Outcome.THROTTLED, quota=True),
+            Outcome.THROTTLED,
+            id="out of quota",
         ),
     ],
 )
