@@ -10,7 +10,16 @@ import anyio
 import anyio.lowlevel
 import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, hang_up, head, unreachable
+from tests.support.scripted_upstream import (
+    LAST,
+    Gate,
+    Upstream,
+    answer,
+    chunk,
+    hang_up,
+    head,
+    unreachable,
+)
 
 from recloser import Breaker, Registry
 from recloser_adapters.aiohttp import BreakerMiddleware, by_host, wrap_session

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import Host, Mount, Route, Router
 from starlette.websockets import WebSocketDisconnect
-from tests.scopes import scope_of
+from tests.support.asgi_scope import scope_of
 
 from recloser import BreakerOpenError, Registry, State
 from recloser.testing import ManualClock, open_breaker

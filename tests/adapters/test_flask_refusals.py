@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, request
-from tests.calls import votes
+from tests.support.counts import votes
 from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Registry

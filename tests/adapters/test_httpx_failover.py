@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.training import teach
 
 from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock, open_breaker

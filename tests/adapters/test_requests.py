@@ -12,7 +12,7 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPDigestAuth
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
+from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head
 
 from recloser import Breaker, Registry
 from recloser.testing import open_breaker

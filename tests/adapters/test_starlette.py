@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from tests.scopes import scope_of
+from tests.support.asgi_scope import scope_of
 
 from recloser import BreakerOpenError, Metrics, Registry, State
 from recloser.testing import ManualClock, open_breaker

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from tests.calls import votes
+from tests.support.counts import votes
 
 import recloser.asgi
 import recloser.wsgi

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 
 import pytest
-from tests.calls import votes
+from tests.support import asgi_client, wsgi_client
+from tests.support.counts import votes
+from tests.support.frontends import Asgi, Frontend, Wsgi
+from tests.support.scripted_handler import Script
 
 from recloser import State
 from recloser.testing import ManualClock
 
-from . import asgi_client, wsgi_client
-from .frontends import Asgi, Frontend, Wsgi
-from .script import Script
 from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio

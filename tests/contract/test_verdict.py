@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.calls import votes
+from tests.support.counts import votes
+from tests.support.frontends import Asgi, Frontend
+from tests.support.scripted_handler import Script
 
 import recloser.asgi
 from recloser import BreakerOpenError, Outcome, State
-
-from .frontends import Asgi, Frontend
-from .script import Script
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.training import teach
 
 import recloser
 from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State, Transition

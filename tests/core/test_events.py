@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.threads import all_at_once
+from tests.support.threads import all_at_once
 
 from recloser import Breaker, BreakerOpenError, Metrics, Reason, Registry, State, Transition
 from recloser.testing import ManualClock, RecordingListener, open_breaker

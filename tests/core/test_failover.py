@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.calls import teach
-from tests.threads import all_at_once
+from tests.support.threads import all_at_once
+from tests.support.training import teach
 
 from recloser import (
     BreakerOpenError,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.calls import everyday, teach
+from tests.support.training import everyday, teach
 
 from recloser import Breaker, Permit, State
 from recloser.testing import ManualClock, no_jitter

@@ -11,7 +11,7 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.training import teach
 
 from recloser import Breaker, Outcome, Permit, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.training import teach
 
 from recloser import Breaker, BreakerOpenError, Registry, State, _stall
 from recloser._stall import StallWatch, watch_of

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
-from tests.serving import until
+from tests.support.waiting import until
 
 from .servers import DEADLINE
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
-from tests.upstream import LAST, Upstream, answer, chunk, hang_up, head
+from tests.support.scripted_upstream import LAST, Upstream, answer, chunk, hang_up, head
 
 from recloser import Breaker, Registry, State
 from recloser.testing import ManualClock

@@ -7,7 +7,7 @@ import socket
 from importlib import import_module
 from typing import Any
 
-from tests.upstream import Listening
+from tests.support.scripted_upstream import Listening
 
 BODY = b"spoken in frames"
 

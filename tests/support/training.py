@@ -1,11 +1,11 @@
-"""Calls: to teach a breaker what is normal, and how those of a test ended."""
+"""Calls from which a breaker learns what is normal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from recloser import Breaker, Metrics
+from recloser import Breaker
 from recloser.testing import ManualClock
 
 
@@ -25,16 +25,3 @@ def everyday(calls: int, seed: int = 1) -> Iterator[float]:
     chance = Random(seed)
     for _ in range(calls):
         yield 0.1 * chance.lognormvariate(0.0, 0.4)
-
-
-def ended(breaker: Breaker) -> tuple[int, int, int, int]:
-    """Successes, failures, ignored and cancelled calls; nothing may be left in flight."""
-    metrics = breaker.metrics()
-    assert metrics.in_flight == 0
-    return metrics.successes, metrics.failures, metrics.ignored, metrics.cancelled
-
-
-def votes(metrics: Metrics) -> dict[str, int]:
-    """The counts that are not zero."""
-    names = ("successes", "failures", "throttled", "ignored", "cancelled", "refused", "in_flight")
-    return {name: getattr(metrics, name) for name in names if getattr(metrics, name)}

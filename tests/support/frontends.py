@@ -10,14 +10,13 @@ from typing import Any, ClassVar
 from wsgiref.validate import validator
 
 import anyio
+from tests.support import asgi_client, wsgi_client
+from tests.support.scripted_handler import WAIT, Answer, Script, TaskLatch, ThreadLatch
 
 import recloser.asgi
 import recloser.wsgi
 from recloser import Breaker, Registry
 from recloser.testing import ManualClock
-
-from . import asgi_client, wsgi_client
-from .script import WAIT, Answer, Script, TaskLatch, ThreadLatch
 
 
 class Flight:

@@ -8,8 +8,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-
-from .script import Answer
+from tests.support.scripted_handler import Answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

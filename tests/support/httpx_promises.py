@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
-from tests.upstream import Upstream, answer, closed_port, head
+from tests.support.scripted_upstream import Upstream, answer, closed_port, head
 
 from recloser import Breaker, Outcome, Registry
 from recloser.testing import open_breaker

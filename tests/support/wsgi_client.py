@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-from .script import Answer
+from tests.support.scripted_handler import Answer
 
 App = Callable[[dict[str, Any], Any], Iterable[bytes]]
 

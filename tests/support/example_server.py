@@ -1,4 +1,4 @@
-"""Examples that serve, each as a process of its own, and what has to be waited for."""
+"""Runs an example as a server, in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,26 +13,16 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # Seconds that starting or ending may take on a loaded machine.
 DEADLINE = 60.0
 TRIES = 3
-# Seconds that anything else may take there.
-PATIENCE = 20.0
 
 
 def needs(*libraries: str) -> pytest.MarkDecorator:
     """Skip a test where what it needs is not installed, and say what that is."""
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
-
-
-def until(happened: Callable[[], bool], what: str) -> None:
-    """Look again and again until it happened; there is no telling how fast a loaded machine is."""
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
-        time.sleep(0.01)
 
 
 @contextmanager
