@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 
 from recloser import Mode, Registry
 from recloser.testing import open_breaker

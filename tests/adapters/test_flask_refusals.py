@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, abort, request
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Registry

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, abort, current_app, jsonify, send_file
 from flask.views import MethodView, View
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 
 from recloser import BreakerOpenError, Registry
 from recloser.testing import ManualClock, open_breaker

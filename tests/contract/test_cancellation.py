@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.frontends import Asgi, AsyncCallFrontend, AsyncFrontend, Frontend
 from tests.support.scripted_handler import Script
 

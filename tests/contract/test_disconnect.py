@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.asgi_client import Exchange, Leaving
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.frontends import Asgi, Frontend
 from tests.support.scripted_handler import Answer, Script
 

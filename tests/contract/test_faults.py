@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.frontends import AsyncFrontend, Frontend
 from tests.support.scripted_handler import Script
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.frontends import ASGI, Asgi, Frontend
 from tests.support.scripted_handler import Script
 

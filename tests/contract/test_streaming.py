@@ -6,7 +6,7 @@ import gc
 
 import pytest
 from tests.support import asgi_client, wsgi_client
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.frontends import Asgi, Frontend, Wsgi
 from tests.support.scripted_handler import Script
 

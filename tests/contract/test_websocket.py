@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 
 import recloser.asgi
 from recloser import Registry, State

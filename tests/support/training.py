@@ -25,3 +25,15 @@ def everyday(calls: int, seed: int = 1) -> Iterator[float]:
     chance = Random(seed)
     for _ in range(calls):
         yield 0.1 * chance.lognormvariate(0.0, 0.4)
+
+
+def learned(breaker: Breaker, clock: ManualClock) -> None:
+    """Let it learn that 0.1 s is normal; its slow threshold is then at least twice that."""
+    teach(breaker, clock, [0.1] * 100)
+    assert 0.2 <= breaker.slow_threshold < 1.0
+
+
+def record(breaker: Breaker, calls: int, *, success: bool, latency: float = 0.1) -> None:
+    """Count calls that were timed elsewhere, all alike."""
+    for _ in range(calls):
+        breaker.record(latency, success=success)

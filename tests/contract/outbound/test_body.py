@@ -7,7 +7,7 @@ import gc
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.outbound_clients import ENOUGH, Client
 from tests.support.scripted_upstream import (
     LAST,

@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.outbound_clients import Client
 from tests.support.scripted_upstream import Upstream, answer
 

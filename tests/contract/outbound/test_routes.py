@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.h2_upstream import H2Upstream
 from tests.support.outbound_clients import SHORT, Client
 from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.counts import votes
+from tests.support.breaker_state import votes
 from tests.support.outbound_clients import Client
 from tests.support.scripted_upstream import (
     LAST,

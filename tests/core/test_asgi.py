@@ -12,9 +12,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import recloser.asgi
 from recloser import Registry
 from recloser.asgi import BreakerMiddleware
 from recloser.testing import ManualClock
@@ -217,3 +219,25 @@ def test_messages_after_the_end_still_pass() -> None:
 
     sent = [what for step, what in transcript if step == "send"]
     assert sent == [id(start), id(end), id(late), id(start)]
+
+
+def test_each_refusal_has_headers_of_its_own(registry: Registry) -> None:
+    """Middleware further out, CORS for one, adds to the very list that it is given."""
+    registry["app"].open(for_=0.5)
+    guarded = recloser.asgi.BreakerMiddleware(lambda *args: pytest.fail("called"), registry)
+    seen: list[Any] = []
+
+    async def send(message: Any) -> None:
+        seen.append([*message.get("headers", [])])
+        message.setdefault("headers", []).append((b"vary", b"origin"))
+        message["status"] = 200
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    for _ in range(2):
+        scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+        asyncio.run(guarded(scope, receive, send))
+
+    assert seen[:2] == seen[2:]
+    assert (b"vary", b"origin") not in seen[2]

@@ -1,4 +1,4 @@
-"""Reasons and explanations: plain words, the numbers that decided, and nobody else's characters."""
+"""Reasons: plain words, the numbers that decided, and nobody else's characters."""
 
 from __future__ import annotations
 
@@ -31,29 +31,6 @@ def breaker(registry: Registry, listener: RecordingListener) -> Breaker:
 def learn(breaker: Breaker) -> None:
     for _ in range(200):
         breaker.record(0.2, success=True)
-
-
-def test_a_fresh_breaker_says_what_it_goes_by(breaker: Breaker) -> None:
-    assert breaker.explain().startswith("closed: bad is failed or slower than the ceiling of 60 s")
-
-
-def test_a_closed_breaker_says_what_is_normal(breaker: Breaker) -> None:
-    learn(breaker)
-
-    sentence = breaker.explain()
-
-    assert sentence.startswith("closed: ")
-    assert "sigma" in sentence
-    assert "over a median of " in sentence
-    assert "is normal" in sentence
-
-
-def test_a_suspicious_breaker_says_how_far_it_is(breaker: Breaker) -> None:
-    learn(breaker)
-    for _ in range(3):
-        breaker.record(0.2, success=False)
-
-    assert breaker.explain().startswith("closed, but 3 of the last 3 calls were bad, evidence ")
 
 
 def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
@@ -90,23 +67,6 @@ def test_an_opening_by_slowness_names_threshold_sigma_and_median(
     assert reason.numbers["median"] == pytest.approx(0.2, rel=0.1)
     assert " slower than " in str(reason)
     assert " sigma" in str(reason)
-
-
-def test_probes_are_explained_while_they_run_and_when_they_have_decided(
-    breaker: Breaker, clock: ManualClock, listener: RecordingListener
-) -> None:
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-    breaker.acquire().success()
-    assert breaker.explain().startswith("half-open: 1 good and 0 bad probes of ")
-
-    while breaker.state is not State.CLOSED:
-        breaker.acquire().success()
-    reason = listener.transitions[-1].reason
-
-    assert reason.rule == "recovered"
-    assert str(reason).startswith("recovered after ")
-    assert f"{reason.numbers['good']:.0f} of " in str(reason)
 
 
 def test_a_wait_that_was_asked_for_is_named(breaker: Breaker, listener: RecordingListener) -> None:

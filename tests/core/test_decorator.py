@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from typing import Any
 
 import pytest
-from tests.support.counts import ended
+from tests.support.breaker_state import ended
 
 from recloser import Breaker, BreakerOpenError, Policy
 from recloser.testing import ManualClock, open_breaker
