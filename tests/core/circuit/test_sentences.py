@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from recloser import Breaker, Policy, Registry, State
+from recloser._circuit.sentences import seconds
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 HOSTILE = "k\r\nSet-Cookie: a=b\n2026-01-01 CRITICAL root: pwned\x1b[2J\u2028\x00\x85\ud800"
@@ -134,3 +135,21 @@ def test_nothing_from_outside_forges_a_line_or_moves_a_terminal(
     for line in shown:
         assert line.isprintable(), line
         line.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.0, "0 ms"),
+        (0.000_25, "0.25 ms"),
+        (0.042, "42 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (1.234, "1.23 s"),
+        (60.0, "60 s"),
+        (998.7, "999 s"),
+        (86_400.0, "86400 s"),
+    ],
+)
+def test_a_duration_has_the_unit_that_a_person_would_choose(value: float, shown: str) -> None:
+    assert seconds(value) == shown
