@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from tests.support.breaker_state import votes
 from tests.support.frontends import AsyncFrontend, Frontend
-from tests.support.scripted_handler import Script
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
-
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.support.frontends import Frontend
-from tests.support.scripted_handler import Script
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
 from recloser.testing import ManualClock
-
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

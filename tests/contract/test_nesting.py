@@ -8,14 +8,12 @@ import anyio.lowlevel
 import pytest
 from tests.support.breaker_state import votes
 from tests.support.frontends import ASGI, Asgi, Frontend
-from tests.support.scripted_handler import Script
+from tests.support.scripted_handler import OopsError, Script
 
 import recloser.asgi
 import recloser.wsgi
 from recloser import Registry
 from recloser.testing import ManualClock
-
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

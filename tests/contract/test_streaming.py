@@ -1,4 +1,4 @@
-"""Nothing is held back, and the verdict waits for the end of the body."""
+"""Nothing is held back, and a call ends with the end of its body."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import pytest
 from tests.support import asgi_client, wsgi_client
 from tests.support.breaker_state import votes
 from tests.support.frontends import Asgi, Frontend, Wsgi
-from tests.support.scripted_handler import Script
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
 from recloser.testing import ManualClock
-
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 An app is a random list of steps; a server may fail at any of them. Both are played once bare and
 once through the middleware, and the transcripts must be equal: the same message objects in the
 same order, the same exceptions, the same return value. Whatever was played, every call then has
-exactly one verdict and no permit is left.
+exactly one outcome and no permit is left.
 """
 
 from __future__ import annotations

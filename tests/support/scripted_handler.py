@@ -16,6 +16,10 @@ from recloser.testing import ManualClock
 WAIT = 10.0  # seconds after which a test that hangs fails
 
 
+class OopsError(Exception):
+    """What a handler raises when a test has it fail."""
+
+
 class Latch(Protocol):
     """Where a handler stops until the test lets it go on."""
 

@@ -1,4 +1,4 @@
-"""Keys, verdicts of the user's own, error events, reports, and what goes wrong around them."""
+"""Keys, outcomes by rules of the user's own, error events, reports, and what goes wrong around them."""
 
 from __future__ import annotations
 

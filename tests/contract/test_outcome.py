@@ -1,20 +1,16 @@
-"""Each call gets one verdict, whatever it does."""
+"""Each call has one outcome, whatever it does."""
 
 from __future__ import annotations
 
 import pytest
 from tests.support.breaker_state import votes
 from tests.support.frontends import Asgi, Frontend
-from tests.support.scripted_handler import Script
+from tests.support.scripted_handler import OopsError, Script
 
 import recloser.asgi
 from recloser import BreakerOpenError, Outcome, State
 
 pytestmark = pytest.mark.anyio
-
-
-class OopsError(Exception):
-    pass
 
 
 async def test_a_good_call_is_one_success(frontend: Frontend) -> None:
