@@ -10,11 +10,7 @@ import pytest
 from tests.support.outage import CLOSED, HALF, OPEN, edges, run_through
 from tests.support.threads import all_at_once
 
-from recloser import (
-    Registry,
-    State,
-    Transition,
-)
+from recloser import Registry, State, Transition
 from recloser.testing import ManualClock, RecordingListener, open_breaker
 
 

@@ -14,14 +14,12 @@ from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 ROOMS = Path(recloser.__file__).parent
-
 # `in_flight` is left out: its operations are single steps, which an exception cannot cut in two.
 INTERNALS = {
     *(str(path) for path in (ROOMS / "_circuit").glob("*.py") if path.stem != "in_flight"),
     str(ROOMS / "_listeners.py"),
     str(ROOMS / "_stall.py"),
 }
-
 Line = tuple[str, int]
 
 

@@ -10,20 +10,11 @@ from typing import Any
 import pytest
 from tests.support.training import teach
 
-from recloser import (
-    Delivery,
-    Failover,
-    Fate,
-    Provider,
-    Registry,
-    State,
-)
+from recloser import Delivery, Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock
 
 Send = Callable[[Any], Any]
-
 Invoke = Callable[..., Any]
-
 Run = Callable[[Awaitable[Any]], Any]
 
 
@@ -67,16 +58,10 @@ def fates(delivery: Delivery) -> list[tuple[str, Fate]]:
     return [(leg.key, leg.fate) for leg in delivery.legs]
 
 
-# When all are open
-
-
 def trip(registry: Registry, key: str) -> None:
     while (permit := registry[key].try_acquire()) is not None:
         permit.failure("test")
     assert registry[key].state is State.OPEN
-
-
-# A provider that hangs
 
 
 async def hang() -> Any:

@@ -15,9 +15,7 @@ from recloser import Delivery, Failover, Fate, Provider, Registry
 from recloser.testing import ManualClock
 
 LIBRARIES = [name for name in ("httpx", "httpx2") if find_spec(name)]
-
 HANG = b"hang"
-
 Run = Callable[[Awaitable[Any]], Any]
 
 

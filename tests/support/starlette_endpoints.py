@@ -18,10 +18,7 @@ from starlette.websockets import WebSocket
 from tests.support.asgi_scope import scope_of
 
 from recloser import Registry
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    protect,
-)
+from recloser_adapters.starlette import BreakerMiddleware, protect
 
 
 async def page(request: Request) -> Response:
@@ -46,7 +43,7 @@ async def raw_app(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("raw")(scope, receive, send)
 
 
-# The middleware
+# Places for the middleware
 
 
 def added(app: Starlette, registry: Registry) -> Any:
@@ -77,7 +74,7 @@ def declared(app: Starlette, registry: Registry) -> Any:
 PLACES = [added, added_outside_others, wrapped, wrapped_far_outside, declared]
 
 
-# Decorated endpoints
+# WebSockets
 
 
 def converse(app: Any, *said: str, path: str = "/") -> list[Any]:

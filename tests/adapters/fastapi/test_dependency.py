@@ -15,11 +15,7 @@ from tests.support.fastapi_endpoints import TestClient, page, plain
 
 from recloser import Registry, State
 from recloser.testing import ManualClock, open_breaker
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    RouteKeys,
-    dependency,
-)
+from recloser_adapters.starlette import BreakerMiddleware, RouteKeys, dependency
 
 
 def test_of_a_websocket_a_dependency_sees_the_handshake(

@@ -17,11 +17,7 @@ from tests.support.fastapi_endpoints import TestClient
 
 from recloser import BreakerOpenError, Registry
 from recloser.testing import ManualClock, open_breaker
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    protect,
-    refuse,
-)
+from recloser_adapters.starlette import BreakerMiddleware, protect, refuse
 
 
 class Order(BaseModel):

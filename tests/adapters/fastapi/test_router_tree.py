@@ -13,13 +13,7 @@ from tests.support.asgi_scope import scope_of
 from tests.support.fastapi_endpoints import TestClient, page, plain
 
 from recloser import Registry
-from recloser_adapters.starlette import (
-    UNMATCHED,
-    BreakerMiddleware,
-    RouteKeys,
-    exempt,
-    keyed,
-)
+from recloser_adapters.starlette import UNMATCHED, BreakerMiddleware, RouteKeys, exempt, keyed
 
 
 class Shouting(APIRoute):

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from tests.support.starlette_endpoints import (
-    PLACES,
-)
+from tests.support.starlette_endpoints import PLACES
 
 from recloser import Registry
 

@@ -12,15 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from tests.support.asgi_scope import scope_of
-from tests.support.starlette_endpoints import (
-    page,
-)
+from tests.support.starlette_endpoints import page
 
-from recloser_adapters.starlette import (
-    RouteKeys,
-    exempt,
-    keyed,
-)
+from recloser_adapters.starlette import RouteKeys, exempt, keyed
 
 
 def test_exempt_and_keyed_endpoints_are_so_in_whatever_form_they_come() -> None:

@@ -14,20 +14,11 @@ from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
-from tests.support.starlette_endpoints import (
-    broken,
-    chat,
-    page,
-    raw_app,
-    wrapped,
-)
+from tests.support.starlette_endpoints import broken, chat, page, raw_app, wrapped
 
 from recloser import Registry, State
 from recloser.testing import open_breaker
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    exempt,
-)
+from recloser_adapters.starlette import BreakerMiddleware, exempt
 
 
 def test_a_route_that_fails_is_refused_and_its_neighbours_are_not(

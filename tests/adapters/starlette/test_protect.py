@@ -17,21 +17,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from tests.support.starlette_endpoints import (
-    Item,
-    chat,
-    converse,
-    conversing,
-    page,
-)
+from tests.support.starlette_endpoints import Item, chat, converse, conversing, page
 
 from recloser import BreakerOpenError, Metrics, Registry
 from recloser.testing import ManualClock, open_breaker
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    EndpointRefusedError,
-    protect,
-)
+from recloser_adapters.starlette import BreakerMiddleware, EndpointRefusedError, protect
 
 
 def both_kinds(work: Callable[[], Any]) -> list[Callable[..., Any]]:

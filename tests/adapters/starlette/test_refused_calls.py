@@ -15,19 +15,11 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
-from tests.support.starlette_endpoints import (
-    chat,
-    converse,
-    page,
-)
+from tests.support.starlette_endpoints import chat, converse, page
 
 from recloser import BreakerOpenError, Registry
 from recloser.testing import open_breaker
-from recloser_adapters.starlette import (
-    BreakerMiddleware,
-    protect,
-    refuse,
-)
+from recloser_adapters.starlette import BreakerMiddleware, protect, refuse
 
 
 def outbound(registry: Registry) -> Callable[..., Any]:

@@ -16,17 +16,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from tests.support.asgi_scope import scope_of
-from tests.support.starlette_endpoints import (
-    Item,
-    chat,
-    page,
-    raw_app,
-)
+from tests.support.starlette_endpoints import Item, chat, page, raw_app
 
-from recloser_adapters.starlette import (
-    UNMATCHED,
-    RouteKeys,
-)
+from recloser_adapters.starlette import UNMATCHED, RouteKeys
 
 
 def routes(files: Path) -> list[BaseRoute]:
@@ -152,7 +144,6 @@ def test_a_websocket_is_named_by_its_template(method: str | None) -> None:
 
 
 SEGMENTS = st.sampled_from(["a", "b", "{x}", "{x:int}", "c{x}", "{x}.d", ""])
-
 WORDS = st.sampled_from(["a", "b", "7", "c7", "7.d", "", "zz"])
 
 

@@ -10,16 +10,10 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.testclient import TestClient
 from tests.support.asgi_scope import scope_of
-from tests.support.starlette_endpoints import (
-    page,
-)
+from tests.support.starlette_endpoints import page
 
 from recloser import Registry
-from recloser_adapters.starlette import (
-    UNMATCHED,
-    BreakerMiddleware,
-    RouteKeys,
-)
+from recloser_adapters.starlette import UNMATCHED, BreakerMiddleware, RouteKeys
 
 
 @pytest.fixture

@@ -124,9 +124,6 @@ def test_a_failed_probe_opens_again_at_once(breaker: Breaker, clock: ManualClock
     assert breaker.retry_after > 0.0
 
 
-# Long answers
-
-
 def test_probes_that_answer_without_end_close_it_all_the_same(
     breaker: Breaker, clock: ManualClock
 ) -> None:
@@ -146,7 +143,7 @@ def test_probes_that_answer_without_end_close_it_all_the_same(
     assert breaker.state is State.CLOSED
 
 
-# Recovery
+# From the outage to normal traffic
 
 
 def test_an_outage_that_turns_into_slowness_ends(breaker: Breaker, clock: ManualClock) -> None:
@@ -225,9 +222,6 @@ def test_a_strange_source_of_chance_leaves_waits_near_what_they_were(chance: flo
 
     assert breaker.state is State.OPEN
     assert 0.9 * Policy().open_for <= breaker.retry_after <= 1.1 * Policy().open_for
-
-
-# Refusals
 
 
 def test_while_half_open_the_wait_is_that_of_a_look_not_of_a_lease(

@@ -6,15 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Invoke,
-    Run,
-    Send,
-)
+from tests.support.failover_fleet import Invoke, Run, Send
 
-from recloser import (
-    Failover,
-)
+from recloser import Failover
 
 
 @pytest.fixture(params=["call", "acall", "stream", "astream"])

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    fates,
-    limits,
-    trip,
-    warm,
-)
+from tests.support.failover_fleet import Fleet, Invoke, fates, limits, trip, warm
 
-from recloser import (
-    BreakerOpenError,
-    Fate,
-    Registry,
-    State,
-)
+from recloser import BreakerOpenError, Fate, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 

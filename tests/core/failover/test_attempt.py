@@ -6,23 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    Run,
-    StatusError,
-    fates,
-    warm,
-)
+from tests.support.failover_fleet import Fleet, Invoke, Run, StatusError, fates, warm
 
-from recloser import (
-    BreakerOpenError,
-    Fate,
-    Outcome,
-    Policy,
-    Registry,
-    State,
-)
+from recloser import BreakerOpenError, Fate, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 # When another may be tried

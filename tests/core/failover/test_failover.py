@@ -8,20 +8,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    Run,
-    StatusError,
-)
+from tests.support.failover_fleet import Fleet, Invoke, Run, StatusError
 from tests.support.threads import all_at_once
 
-from recloser import (
-    BreakerOpenError,
-    Failover,
-    Provider,
-    Registry,
-)
+from recloser import BreakerOpenError, Failover, Provider, Registry
 from recloser.testing import ManualClock, open_breaker
 
 # Who is tried

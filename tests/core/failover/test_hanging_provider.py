@@ -7,22 +7,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Run,
-    fates,
-    hang,
-    limits,
-    warm,
-)
+from tests.support.failover_fleet import Fleet, Run, fates, hang, limits, warm
 
-from recloser import (
-    Failover,
-    Fate,
-    Policy,
-    Provider,
-    Registry,
-)
+from recloser import Failover, Fate, Policy, Provider, Registry
 from recloser.testing import ManualClock, open_breaker
 
 

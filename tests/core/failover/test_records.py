@@ -5,21 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    StatusError,
-    fates,
-)
+from tests.support.failover_fleet import Fleet, Invoke, StatusError, fates
 
-from recloser import (
-    BreakerOpenError,
-    Delivery,
-    Failover,
-    Fate,
-    Provider,
-    Registry,
-)
+from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry
 from recloser.testing import ManualClock, open_breaker
 
 

@@ -6,21 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    Run,
-    fates,
-    trip,
-    warm,
-)
+from tests.support.failover_fleet import Fleet, Invoke, Run, fates, trip, warm
 
-from recloser import (
-    Fate,
-    Mode,
-    Registry,
-    State,
-)
+from recloser import Fate, Mode, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 

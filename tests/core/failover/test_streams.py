@@ -7,20 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import (
-    Fleet,
-    Invoke,
-    Run,
-    fates,
-    hang,
-    warm,
-)
+from tests.support.failover_fleet import Fleet, Invoke, Run, fates, hang, warm
 
-from recloser import (
-    Fate,
-    Registry,
-    State,
-)
+from recloser import Fate, Registry, State
 from recloser.testing import ManualClock
 
 

@@ -19,23 +19,14 @@ class OopsError(Exception):
 
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
-
 START_WITH_TRAILERS = {**START, "trailers": True}
-
 BODY = {"type": "http.response.body", "body": b"chunk"}
-
 MORE_BODY = {**BODY, "more_body": True}
-
 TRAILERS = {"type": "http.response.trailers", "headers": []}
-
 MORE_TRAILERS = {**TRAILERS, "more_trailers": True}
-
 PATHSEND = {"type": "http.response.pathsend", "path": "/tmp/file"}
-
 ZEROCOPY = {"type": "http.response.zerocopysend", "file": 3}
-
 MORE_ZEROCOPY = {**ZEROCOPY, "more_body": True}
-
 PUSH = {"type": "http.response.push", "path": "/", "headers": []}
 
 
