@@ -7,6 +7,7 @@ so does a row that left no JUnit file although it runs tests: green must mean th
 import json
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 # These rows check files instead of running tests.
@@ -26,28 +27,33 @@ def read(junit: Path) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
-def main(result: Path, totals: Path) -> int:
-    """Print the sum and return the exit status."""
+def environments(result: Path) -> dict[str, Any]:
+    """Return what a run of tox says of its environments; nothing if it wrote no result."""
     if not result.exists():
-        print("tox wrote no result", file=sys.stderr)
-        print("0 passed, 1 failed")
-        return 1
+        print(f"tox wrote no {result}", file=sys.stderr)
+        return {}
+    found: dict[str, Any] = json.loads(result.read_text())["testenvs"]
+    # The environment that builds the wheel has no result.
+    return {name: found[name] for name in sorted(found) if "result" in found[name]}
+
+
+def main(totals: Path, *results: Path) -> int:
+    """Print the sum over several runs of tox and return the exit status."""
     passed = failed = skipped = 0
-    environments = json.loads(result.read_text())["testenvs"]
-    for name, environment in sorted(environments.items()):
-        if "result" not in environment:  # the environment that builds the wheel
-            continue
-        junits = sorted(totals.glob(f"{name}.xml")) + sorted(totals.glob(f"{name}.*.xml"))
-        counts = [sum(column) for column in zip(*map(read, junits), strict=True)] or [0, 0, 0]
-        if not environment["result"]["success"] and not counts[1]:
-            print(f"{name}: failed outside its tests", file=sys.stderr)
-            counts[1] = 1
-        elif name not in WITHOUT_TESTS and not counts[0] and not counts[1]:
-            print(f"{name}: ran no test", file=sys.stderr)
-            counts[1] = 1
-        passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
-    if not passed and not failed:
-        failed = 1
+    for result in results:
+        ran = environments(result)
+        if not ran:
+            failed += 1
+        for name, environment in ran.items():
+            junits = sorted(totals.glob(f"{name}.xml")) + sorted(totals.glob(f"{name}.*.xml"))
+            counts = [sum(column) for column in zip(*map(read, junits), strict=True)] or [0, 0, 0]
+            if not environment["result"]["success"] and not counts[1]:
+                print(f"{name}: failed outside its tests", file=sys.stderr)
+                counts[1] = 1
+            elif name not in WITHOUT_TESTS and not counts[0] and not counts[1]:
+                print(f"{name}: ran no test", file=sys.stderr)
+                counts[1] = 1
+            passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed else 0
 

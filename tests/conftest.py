@@ -10,7 +10,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests.upstream import Upstream
+from tests.support.scripted_upstream import Upstream
 
 from recloser import Policy, Registry
 from recloser.testing import ManualClock, no_jitter

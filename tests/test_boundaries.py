@@ -1,4 +1,4 @@
-"""What may import what: the core nothing, an adapter one library and the core's public names."""
+"""The rules of the house: what may import what, how big a part may be, and where its tests are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import importlib
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 from typing import ParamSpec, TypeVar
@@ -31,6 +33,11 @@ BESIDE = {
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.
 APPLICATIONS = {"__main__", "_command"}
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+# Each is on a path that every call takes, where a method would cost more than the work it does.
+MAX_PRIVATE_USES = 20
 
 
 def _module_name(path: Path) -> str:
@@ -222,3 +229,78 @@ def test_the_adapter_for_httpx2_is_the_one_for_httpx_by_another_name() -> None:
     )
 
     assert checked.returncode == 0, checked.stderr
+
+
+# Where the tests are
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CORE if path.stem != "__init__"], ids=_module_name
+)
+def test_a_core_module_has_a_test_file_of_its_name_in_the_room_of_its_name(path: Path) -> None:
+    *rooms, module = path.relative_to(ROOT / "middleware" / "recloser").with_suffix("").parts
+    folder = ROOT.joinpath("tests", "core", *(room.lstrip("_") for room in rooms))
+
+    assert (folder / f"test_{module.lstrip('_')}.py").exists()
+
+
+# How big a part may be
+
+
+@pytest.mark.parametrize("path", [*CORE, *ADAPTERS], ids=_module_name)
+def test_no_file_and_no_function_is_too_long(path: Path) -> None:
+    text = path.read_text()
+    functions = (
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+    lengths = {f"{each.name}, line {each.lineno}": _lines(each) for each in functions}
+
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION_LINES} == {}
+
+
+def _lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+# What the parts of the core know of each other
+
+
+def test_no_modules_of_the_core_import_each_other_in_a_circle() -> None:
+    """Not even for annotations: imports under TYPE_CHECKING count, and those in functions."""
+    names = {_module_name(path) for path in CORE}
+    graph: dict[str, set[str]] = {
+        _module_name(path): {
+            f"{module}.{name}" if f"{module}.{name}" in names else module
+            for module, name in _imports(path)
+            if module in names
+        }
+        for path in CORE
+    }
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])), pytrace=False)
+
+
+def test_few_parts_of_the_core_use_what_is_private_to_another() -> None:
+    uses = Counter({_module_name(path): sum(1 for _ in _private_uses(path)) for path in CORE})
+
+    assert uses.total() <= MAX_PRIVATE_USES, {name: uses[name] for name in +uses}
+
+
+def _private_uses(path: Path) -> Iterator[ast.Attribute]:
+    """Yield each attribute with one leading underscore that is not of `self` or `cls`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+        ):
+            yield node

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 
 import pytest
-from tests.serving import EXAMPLES, needs, serving, until
+from tests.support.example_server import EXAMPLES, needs, serving
+from tests.support.waiting import until
 
 # What has to be installed for an example to run.
 NEEDED = {

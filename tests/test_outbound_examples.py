@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.serving import EXAMPLES, needs, serving
+from tests.support.example_server import EXAMPLES, needs, serving
 
 DEADLINE = 60.0
 # What has to be installed for an example to run.

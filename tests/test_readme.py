@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import configparser
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -199,8 +201,47 @@ def test_ci_runs_the_test_command_of_the_readme_word_for_word() -> None:
     commands = "".join(code for heading, code in _blocks("console") if heading == "See it")
     [test_command] = [line for line in commands.splitlines() if "tox" in line]
 
-    assert test_command in (ROOT / ".ci" / "run").read_text()
+    assert test_command in _without_comments(".ci/run")
     assert test_command in (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def _rows(lines: str) -> set[str]:
+    """The names of tox rows, with what stands in braces written out: `py3{11-13}-core`."""
+    rows: set[str] = set()
+    for name in re.split(r"[\s,]+(?![^{]*\})", lines.strip()):
+        choices = [_choices(part) for part in re.split(r"[{}]", name)]
+        rows |= {"".join(parts) for parts in itertools.product(*choices)}
+    return rows
+
+
+def _choices(part: str) -> list[str]:
+    if span := re.fullmatch(r"(\d+)-(\d+)", part):
+        return [str(number) for number in range(int(span[1]), int(span[2]) + 1)]
+    return part.split(",")
+
+
+def test_ci_runs_every_row_of_the_matrix_once() -> None:
+    """By the README's command the rows of a contributor, and those with a label by another one."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(ROOT / "tox.ini")
+    default = _rows(tox["tox"]["env_list"])
+    [(label, names)] = re.findall(r"^(\w+) = (.*)$", tox["tox"]["labels"].strip(), re.MULTILINE)
+    slow = _rows(names)
+    suites = re.findall(r"^([\w, ]+): SUITE =", tox["testenv"]["set_env"], re.MULTILINE)
+    sections = {name.removeprefix("testenv:") for name in tox.sections() if ":" in name}
+
+    assert f".venv/bin/tox run-parallel -m {label}\n" in _without_comments(".ci/run")
+    assert {"py311-core", "py313-core", "py312-flask-latest", "lint", "docs"} <= default
+    assert {"foreign-httpx", "e2e", "coverage"} <= slow
+    assert not default & slow
+    factors = {factor for row in default | slow for factor in row.split("-")}
+    assert {factor.strip() for suite in suites for factor in suite.split(",")} <= factors
+    assert set().union(*map(_rows, sections)) <= default | slow
+
+
+def _without_comments(name: str) -> str:
+    lines = (ROOT / name).read_text().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#")).replace(" || status=$?", "")
 
 
 def test_the_readme_names_two_set_up_commands() -> None:

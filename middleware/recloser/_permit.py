@@ -232,15 +232,23 @@ class LoosePermit(Permit):
             self.breaker.fault("clock", error)
 
     def __del__(self) -> None:
-        if self.token:
-            self.breaker.drop(self.token)
+        try:
+            token = self.token
+        except AttributeError:
+            return  # no breaker has given it
+        if token:
+            self.breaker.drop(token)
 
 
 def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:
     """A permit that has ended already: for a call that is made, but not counted."""
     permit = kind()
     permit.breaker = breaker
-    permit.started = breaker.clock()
+    try:
+        permit.started = breaker.clock()
+    except Exception as error:
+        breaker.fault("clock", error)
+        permit.started = 0.0
     permit.answered = inf
     permit.token = NO_TOKEN
     permit.outer = None

@@ -10,8 +10,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, web
-from tests.calls import votes
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, hang_up, head, unreachable
+from tests.support.breaker_state import votes
+from tests.support.scripted_upstream import (
+    LAST,
+    Gate,
+    Upstream,
+    answer,
+    chunk,
+    hang_up,
+    head,
+    unreachable,
+)
 
 from recloser import Breaker, Outcome, Registry
 from recloser_adapters.aiohttp import BreakerMiddleware, CallReport, by_host, wrap_session

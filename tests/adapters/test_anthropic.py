@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import anthropic
-from tests.sdk_promises import Promises, Sdk
+from tests.support.sdk_promises import Promises, Sdk
 
 ASKED: dict[str, Any] = {
     "model": "m",

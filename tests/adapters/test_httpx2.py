@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.httpx_promises import HttpxPromises
+from tests.support.httpx_promises import HttpxPromises
 
 
 class TestAdapter(HttpxPromises):

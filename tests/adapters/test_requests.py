@@ -12,8 +12,8 @@ import pytest
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 from requests.auth import HTTPDigestAuth
-from tests.calls import votes
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
+from tests.support.breaker_state import votes
+from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head
 
 from recloser import Breaker, Outcome, Registry
 from recloser.testing import open_breaker

@@ -5,13 +5,12 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
+from tests.support import frontends
+from tests.support.frontends import Frontend
+from tests.support.scripted_handler import Script
 
 from recloser import Registry
 from recloser.testing import ManualClock
-
-from . import frontends
-from .frontends import Frontend
-from .script import Script
 
 # What a test may ask for, by the name of its argument.
 GROUPS: dict[str, tuple[type[Frontend], ...]] = {

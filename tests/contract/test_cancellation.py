@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
+from tests.support.frontends import Asgi, AsyncCallFrontend, AsyncFrontend, Frontend
+from tests.support.scripted_handler import Script
 
 from recloser import Policy, State
 from recloser.testing import ManualClock
-
-from .frontends import Asgi, AsyncCallFrontend, AsyncFrontend, Frontend
-from .script import Script
 
 pytestmark = pytest.mark.anyio
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.calls import votes
+from tests.support.asgi_client import Exchange, Leaving
+from tests.support.breaker_state import votes
+from tests.support.frontends import Asgi, Frontend
+from tests.support.scripted_handler import Answer, Script
 
 from recloser import Policy, State
 from recloser.testing import ManualClock
-
-from .asgi_client import Exchange, Leaving
-from .frontends import Asgi, Frontend
-from .script import Answer, Script
 
 pytestmark = pytest.mark.anyio
 

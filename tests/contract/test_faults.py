@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
+from tests.support.frontends import AsyncFrontend, Frontend
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
-
-from .frontends import AsyncFrontend, Frontend
-from .script import Script
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.frontends import Frontend
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
 from recloser.testing import ManualClock
-
-from .frontends import Frontend
-from .script import Script
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

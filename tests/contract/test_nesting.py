@@ -6,16 +6,14 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
+from tests.support.frontends import ASGI, Asgi, Frontend
+from tests.support.scripted_handler import OopsError, Script
 
 import recloser.asgi
 import recloser.wsgi
 from recloser import Registry
 from recloser.testing import ManualClock
-
-from .frontends import ASGI, Asgi, Frontend
-from .script import Script
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

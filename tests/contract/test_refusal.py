@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.support.frontends import Frontend
+from tests.support.scripted_handler import Answer, Script
 
 from recloser import BreakerOpenError, Mode, State
 from recloser.testing import ManualClock
-
-from .frontends import Frontend
-from .script import Answer, Script
 
 pytestmark = pytest.mark.anyio
 

@@ -1,19 +1,17 @@
-"""Nothing is held back, and the verdict waits for the end of the body."""
+"""Nothing is held back, and a call ends with the end of its body."""
 
 from __future__ import annotations
 
 import gc
 
 import pytest
-from tests.calls import votes
+from tests.support import asgi_client, wsgi_client
+from tests.support.breaker_state import votes
+from tests.support.frontends import Asgi, Frontend, Wsgi
+from tests.support.scripted_handler import OopsError, Script
 
 from recloser import State
 from recloser.testing import ManualClock
-
-from . import asgi_client, wsgi_client
-from .frontends import Asgi, Frontend, Wsgi
-from .script import Script
-from .test_verdict import OopsError
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
 
 import recloser.asgi
 from recloser import Breaker, Policy, Registry, State

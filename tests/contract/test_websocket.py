@@ -8,13 +8,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
+from tests.support.scripted_handler import OopsError
 
 import recloser.asgi
 from recloser import Registry, State
 from recloser.testing import ManualClock
-
-from .test_verdict import OopsError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 

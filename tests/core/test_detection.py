@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from tests.calls import everyday, teach
+from tests.support.training import everyday, teach
 
 from recloser import Breaker, Policy, State
 from recloser.testing import ManualClock

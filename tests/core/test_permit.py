@@ -1,39 +1,19 @@
-"""Permit: one call, one verdict, and a slot that always comes back."""
+"""Permit: one call, one outcome, and a place in flight that always comes back."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Generator
 from contextlib import suppress
-from itertools import pairwise
 from math import inf, nan
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.breaker_state import WAYS, counts
+from tests.support.training import learned
 
-from recloser import Breaker, Outcome, Permit, Policy, Registry, State
+from recloser import Breaker, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
-
-WAYS = ["success", "failure", "throttled", "ignore", "cancel"]
-
-
-def counts(breaker: Breaker) -> dict[str, int]:
-    metrics = breaker.metrics()
-    return {
-        "success": metrics.successes,
-        "failure": metrics.failures,
-        "throttled": metrics.throttled,
-        "ignore": metrics.ignored,
-        "cancel": metrics.cancelled,
-    }
-
-
-def learned(breaker: Breaker, clock: ManualClock) -> None:
-    """Let it learn that 0.1 s is normal; its slow threshold is then at least twice that."""
-    teach(breaker, clock, [0.1] * 100)
-    assert 0.2 <= breaker.slow_threshold < 1.0
 
 
 @pytest.mark.parametrize("first", WAYS)
@@ -196,235 +176,6 @@ def test_a_signal_handler_that_raises_at_the_end_of_a_call_keeps_no_permit(
     assert breaker.metrics().in_flight == 0
 
 
-def test_late_results_of_an_older_generation_change_nothing(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    learned(breaker, clock)
-    late = [breaker.acquire() for _ in range(20)]
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-    probe = breaker.acquire()
-    until = breaker.metrics()
-
-    for permit in late[:10]:
-        permit.success()
-    for permit in late[10:]:
-        permit.failure()
-
-    assert breaker.state is State.HALF_OPEN
-    assert breaker.metrics().generation == until.generation
-    assert probe.is_probe
-
-
-def test_late_failures_do_not_open_a_recovered_breaker(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    late = [breaker.acquire() for _ in range(20)]
-    breaker.open()
-    breaker.half_open()
-    for _ in range(20):
-        breaker.record(0.1, success=True)
-    assert breaker.state is State.CLOSED
-
-    for permit in late:
-        permit.failure()
-
-    assert breaker.state is State.CLOSED
-    assert breaker.metrics().evidence == 0.0
-
-
-def test_late_results_teach_nothing_after_a_reset(breaker: Breaker, clock: ManualClock) -> None:
-    late = [breaker.acquire() for _ in range(50)]
-    clock.advance(20.0)
-    breaker.reset()
-
-    for permit in late:
-        permit.success()
-
-    assert breaker.metrics().p50 == 0.0
-
-
-def test_failures_that_land_after_opening_do_not_move_the_next_look(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    permits = [breaker.acquire() for _ in range(30)]
-    while breaker.state is State.CLOSED:
-        permits.pop(0).failure()
-    look_in = breaker.retry_after
-
-    clock.advance(0.1)
-    for permit in permits:
-        permit.failure()
-
-    assert breaker.retry_after == pytest.approx(look_in - 0.1)
-
-
-def test_calls_that_hang_open_it_before_they_end(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-    hanging: list[Permit] = []
-
-    for _ in range(100):
-        permit = breaker.try_acquire()
-        if permit is None:
-            break
-        hanging.append(permit)
-        clock.advance(0.05)
-
-    assert breaker.state is State.OPEN
-    assert len(hanging) < 40
-
-
-def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-    hanging = breaker.acquire()
-    clock.advance(2.0)
-    breaker.acquire().ignore()
-    surprise = breaker.metrics().evidence
-
-    hanging.failure(TimeoutError())
-
-    assert surprise > 0.0
-    assert breaker.metrics().evidence == surprise
-
-
-# Probes
-
-
-def test_of_200_callers_at_half_open_only_the_window_passes(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    async def caller() -> Permit | None:
-        permit = breaker.try_acquire()
-        await asyncio.sleep(0)
-        return permit
-
-    async def all_at_once() -> list[Permit | None]:
-        return await asyncio.gather(*(caller() for _ in range(200)))
-
-    breaker.open(for_=5.0)
-    clock.advance(5.0)
-
-    admitted = [permit for permit in asyncio.run(all_at_once()) if permit is not None]
-
-    assert len(admitted) == 1
-    assert admitted[0].is_probe
-    assert breaker.metrics().refused == 199
-
-
-def test_the_window_widens_with_each_good_probe_and_only_by_little(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    breaker.open(for_=5.0)
-    clock.advance(5.0)
-    widths: list[int] = []
-
-    for _ in range(8):
-        permits: list[Permit] = []
-        while (permit := breaker.try_acquire()) is not None:
-            permits.append(permit)
-        widths.append(len(permits))
-        permits[0].success()
-        for permit in permits[1:]:
-            permit.cancel()
-
-    assert breaker.state is State.CLOSED
-    assert widths[0] == 1
-    assert all(0 < next_one - one <= 4 for one, next_one in pairwise(widths))
-
-
-def test_a_hung_probe_never_wedges_it(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-    hung = breaker.acquire()
-    assert breaker.try_acquire() is None
-
-    for _ in range(100):
-        clock.advance(breaker.retry_after + 0.001)
-        if (permit := breaker.try_acquire()) is not None:
-            clock.advance(0.1)
-            permit.success()
-        if breaker.state is State.CLOSED:
-            break
-
-    assert breaker.state is State.CLOSED
-    assert not hung.ended
-
-
-def test_the_lease_of_a_probe_ends_at_the_slow_threshold(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    learned(breaker, clock)
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-    probe = breaker.acquire()
-
-    clock.advance(breaker.slow_threshold * 0.99)
-    assert breaker.try_acquire() is None
-    assert probe.is_probe
-    clock.advance(breaker.slow_threshold * 0.02)
-    breaker.try_acquire()
-
-    assert not probe.is_probe
-    assert breaker.state is State.OPEN
-
-
-@pytest.mark.parametrize("how", ["cancel", "ignore", "throttled", "drop"])
-def test_a_probe_without_a_verdict_gives_its_slot_back(
-    breaker: Breaker, clock: ManualClock, how: str
-) -> None:
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-
-    for _ in range(10_000 if how == "cancel" else 100):
-        permit = breaker.try_acquire()
-        assert permit is not None
-        assert permit.is_probe
-        if how != "drop":
-            getattr(permit, how)()
-        del permit
-
-    assert breaker.state is State.HALF_OPEN
-    assert breaker.metrics().in_flight == 0
-
-
-def test_a_failed_probe_opens_again_at_once(breaker: Breaker, clock: ManualClock) -> None:
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-
-    breaker.acquire().failure()
-
-    assert breaker.state is State.OPEN
-    assert breaker.retry_after > 0.0
-
-
-def test_a_cancelled_call_that_was_slow_already_is_a_slow_call(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    learned(breaker, clock)
-
-    for _ in range(30):
-        permit = breaker.try_acquire()
-        if permit is None:
-            break
-        clock.advance(3.0)
-        permit.cancel()
-
-    assert breaker.state is State.OPEN
-
-
-def test_prompt_cancellations_say_nothing(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-
-    for _ in range(1000):
-        permit = breaker.acquire()
-        clock.advance(0.05)
-        permit.cancel()
-
-    assert breaker.state is State.CLOSED
-    assert breaker.metrics().evidence == 0.0
-
-
 # Long answers
 
 
@@ -449,59 +200,6 @@ def test_a_mark_at_time_zero_is_a_mark() -> None:
     permit.success()
 
     assert breaker.metrics().mean == 0.0
-
-
-def test_streams_that_began_in_time_are_never_overdue(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-    streams: list[Permit] = []
-
-    for _ in range(200):
-        streams.append(breaker.acquire())
-        clock.advance(0.1)
-        streams[-1].mark()
-        clock.advance(0.5)
-    for stream in streams[::2]:
-        stream.cancel()
-    for stream in streams[1::2]:
-        stream.success()
-
-    assert breaker.state is State.CLOSED
-    assert breaker.metrics().evidence == 0.0
-    assert breaker.metrics().in_flight == 0
-
-
-def test_a_stream_that_breaks_in_the_end_has_failed(breaker: Breaker, clock: ManualClock) -> None:
-    learned(breaker, clock)
-    streams = [breaker.acquire() for _ in range(30)]
-    clock.advance(0.1)
-    for stream in streams:
-        stream.mark()
-    clock.advance(5.0)
-    breaker.acquire().success()
-
-    for stream in streams:
-        stream.failure(ConnectionResetError())
-
-    assert breaker.state is State.OPEN
-
-
-def test_probes_that_answer_without_end_close_it_all_the_same(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    learned(breaker, clock)
-    breaker.open(for_=1.0)
-    clock.advance(1.0)
-    streams: list[Permit] = []
-
-    for _ in range(500):
-        if breaker.state is State.CLOSED:
-            break
-        if (stream := breaker.try_acquire()) is not None:
-            streams.append(stream)
-            stream.mark()
-        clock.advance(0.1)
-
-    assert breaker.state is State.CLOSED
 
 
 # Waits

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from recloser import Breaker, Mode, Permit, Policy, Registry, State
-from recloser.testing import ManualClock, RecordingListener, open_breaker
+from recloser import Breaker, Mode, Permit, Policy, Registry
+from recloser.testing import ManualClock, open_breaker
 
 OVERFLOW = "<overflow>"
 
@@ -225,48 +225,6 @@ def test_the_mode_of_all_breakers_can_be_changed_at_once() -> None:
         registry.mode = "of"
 
     assert registry.mode is Mode.ENFORCE
-
-
-def test_faults_are_counted_and_logged_once_a_minute_per_place(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    registry = Registry()
-
-    for index in range(100):
-        registry.fault("key function", KeyError(index))
-        registry.fault("classifier", ValueError(index))
-
-    assert registry.faults == 200
-    assert len(caplog.records) == 2
-
-
-class UnprintableError(Exception):
-    def __repr__(self) -> str:
-        raise RuntimeError("no words")
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_counting_a_fault_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    import logging
-
-    class Broken(logging.Handler):
-        def handle(self, record: logging.LogRecord) -> bool:
-            raise OSError("disk full")
-
-    registry = Registry(clock=ManualClock())
-    listener = RecordingListener()
-    registry.subscribe(listener)
-    handler = Broken()
-    logging.getLogger("recloser").addHandler(handler)
-    try:
-        registry.fault("key function", UnprintableError())
-        registry["k"].open()
-    finally:
-        logging.getLogger("recloser").removeHandler(handler)
-
-    assert registry.faults >= 2
-    assert registry["k"].state is State.OPEN
-    assert len(listener.transitions) == 1
 
 
 def test_what_it_holds_shows_in_its_repr() -> None:

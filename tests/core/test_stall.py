@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.breaker_state import is_closed
+from tests.support.training import teach
 
 from recloser import Breaker, BreakerOpenError, Registry, State, _stall
 from recloser._stall import StallWatch, watch_of
@@ -204,3 +205,26 @@ def test_a_handler_that_blocks_the_loop_opens_nothing(
     run(serve())
 
     assert (breaker.metrics().generation == 0) is beats
+
+
+def test_a_stall_of_our_own_process_is_not_the_callees_fault(clock: ManualClock) -> None:
+    registry = Registry(clock=clock)
+    breaker = registry["k"]
+    for _ in range(100):
+        registry.stalls.beat(clock.now)
+        permit = breaker.acquire()
+        clock.advance(0.1)
+        permit.success()
+    known = breaker.metrics()
+
+    for _ in range(20):
+        spanning = [breaker.acquire() for _ in range(10)]
+        clock.advance(30.0)
+        registry.stalls.beat(clock.now)
+        breaker.acquire().success()
+        for permit in spanning:
+            permit.success()
+
+    assert is_closed(breaker)
+    assert breaker.metrics().evidence == 0.0
+    assert breaker.metrics().p99 <= known.p99

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.threads import all_at_once
+from tests.support.threads import all_at_once
 
 from recloser import Breaker, Permit, Registry, State
 from recloser.testing import ManualClock, RecordingListener, no_jitter

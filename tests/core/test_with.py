@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, ExitStack, nullcontext, suppress
 
 import pytest
-from tests.calls import ended
+from tests.support.breaker_state import ended
 
 from recloser import Breaker, BreakerOpenError, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving import until
+from tests.support.waiting import until
 
 # Seconds that anything may take on a loaded machine; far below the app's own 60.
 DEADLINE = 20.0

@@ -10,9 +10,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
-from tests.serving import until
+from tests.support.machine_load import MachineLoad
+from tests.support.waiting import until
 
 from .servers import DEADLINE
 
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("click", "httpx", "rich", "starlette", "uvicorn")),
     reason="needs the extra demo",
 )
+TRIES = 3
 DEMO = [sys.executable, "-m", "recloser_adapters", "demo", "--seconds=30"]
 
 
@@ -43,18 +46,32 @@ def _ports(process: subprocess.Popen[str]) -> list[int]:
     raise AssertionError(f"it ended with {process.wait()} and served nothing")
 
 
-def test_the_demo_goes_as_it_should_and_says_so_in_json() -> None:
+def _shown() -> tuple[dict[str, Any], str]:
+    """Run the demo to its end; what it says in JSON, and what it says to people."""
     done = subprocess.run(
         [*DEMO, "--json"], capture_output=True, text=True, timeout=30 + 2 * DEADLINE, check=False
     )
+    summary: dict[str, Any] = json.loads(done.stdout)
+    assert done.returncode == (0 if summary["ok"] else 1), done.stderr
+    return summary, done.stderr
 
-    summary = json.loads(done.stdout)
-    missed = [each for each in summary["expectations"] if not each["met"]]
-    assert (done.returncode, missed) == (0, []), done.stderr
+
+def test_the_demo_goes_as_it_should_and_says_so_in_json() -> None:
+    """What it expects of itself are times: what is missed on a busy machine is tried again."""
+    for _ in range(TRIES):
+        with MachineLoad() as load:
+            summary, said = _shown()
+        missed = [each for each in summary["expectations"] if not each["met"]]
+        if not missed or not load.is_busy:
+            break
+    else:
+        pytest.skip(f"the machine is busy, a thread waits {load.late * 1000:.0f} ms for a core")
+
+    assert missed == [], said
     assert [bout["phase"] for bout in summary["bouts"]] == ["hanging", "failing", "slow"]
     assert all(bout["refused"] > 0 for bout in summary["bouts"])
     assert summary["waited"]["guarded"] < summary["waited"]["bare"]
-    ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", done.stderr)]
+    ports = [int(port) for port in re.findall(r"http://127\.0\.0\.1:(\d+)", said)]
     assert len(ports) == 3
     assert not any(_serves(port) for port in ports)
 

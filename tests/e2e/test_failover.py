@@ -10,8 +10,17 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from tests.calls import teach
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, closed_port, hang_up, head
+from tests.support.scripted_upstream import (
+    LAST,
+    Gate,
+    Upstream,
+    answer,
+    chunk,
+    closed_port,
+    hang_up,
+    head,
+)
+from tests.support.training import teach
 
 from recloser import Failover, Provider, Registry
 from recloser.testing import ManualClock, no_jitter

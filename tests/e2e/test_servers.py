@@ -8,7 +8,7 @@ import select
 import socket
 
 import pytest
-from tests.serving import until
+from tests.support.waiting import until
 
 from .servers import ASGI, COMMANDS, ONE_AT_A_TIME, Server, ask, params
 

@@ -58,15 +58,12 @@ class Counts:
         ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
         return ended + self.refused
 
-    def count_success(self, latency: float) -> None:
-        """A call answered after `latency` seconds."""
-        self.successes += 1
-        self.latency_sum += latency
-        self.latency_squares += latency * latency
-
-    def count_failure(self, latency: float) -> None:
-        """A call failed after `latency` seconds."""
-        self.failures += 1
+    def count(self, latency: float, success: bool) -> None:
+        """A call answered, or failed, after `latency` seconds."""
+        if success:
+            self.successes += 1
+        else:
+            self.failures += 1
         self.latency_sum += latency
         self.latency_squares += latency * latency
 

@@ -22,6 +22,8 @@ from recloser._policy import Policy
 # A call is very slow above this many slow thresholds. With 1.5 and with 3, real faults were told
 # from everyday slowness less well.
 _VERY_SLOW_RATIO = 2.0
+# Silence is long from this many usual gaps between two calls on.
+_LONG_SILENCE = 10.0
 # Latencies that the baseline learns at a time. Where more calls ended, a sample serves as well.
 _SAMPLE = 64
 # A latency that was accepted as normal hovers at the threshold: this much larger a share of slow
@@ -166,6 +168,11 @@ class Detector:
         self.expect_slow(
             lambda latency: (baseline.share_above(latency) * baseline.count + overdue) / total, now
         )
+
+    def note_rate(self, rate: float) -> None:
+        """Let evidence fade by the pace of the calls, of which `rate` > 0 come in a second."""
+        gaps = _LONG_SILENCE / rate
+        self.evidence.half_life = max(self._policy.evidence_half_life, gaps)
 
     def accept_latency(
         self, level: float, share_above: Callable[[float], float], now: float, *, severe: bool

@@ -221,10 +221,8 @@ class Evidence:
         total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
         slow = max((slow_calls + weight * slow) / total, FLOOR)
         failed = max((failed_calls + weight * failed) / total, FLOOR)
-        if self._shares is _NO_SHARES:
-            self._shares = {}
-        self._shares[row] = known = slow, failed
-        return known
+        self._shares = {**self._shares, row: (slow, failed)}
+        return slow, failed
 
     def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
         """Take shares of the calls for slow and very slow: a new threshold says so."""

@@ -39,8 +39,6 @@ _REFRESH_WITHIN = 10.0
 # is taken in.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
-# Silence is long from this many usual gaps between two calls on.
-_LONG_SILENCE = 10.0
 
 
 class Circuit:
@@ -158,8 +156,7 @@ class Circuit:
             if now < self.probe_at:
                 return False
             recovery.begin_round(1)
-            age = now - recovery.began
-            self._change(Cause.TIME_TO_PROBE, now, sentences.look_again(age), recovery)
+            self._change(Cause.TIME_TO_PROBE, now, sentences.look_again(recovery, now), recovery)
             if self._accept_new_normal(recovery, now):
                 return True
         self._check_overdue(now)
@@ -265,7 +262,9 @@ class Circuit:
         normal = self.detector.evidence.normal_bad_rate
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
-            self._recover(recovery, ending.now)
+            if recovery.was_momentary(ending.now):
+                self.detector.evidence.learn_run(ending.now)
+            self._close(Cause.PROBES_GOOD, ending.now, sentences.recovered(recovery, ending.now))
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:
             accepted = self._accept_new_normal(recovery, ending.now)
             if step is Step.LOST and not accepted:
@@ -274,33 +273,23 @@ class Circuit:
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It votes when closed, and as a probe half-open."""
-        if self.state is not _OPEN:
-            call = Timing()
-            call.started = call.answered = now
-            token = next(self.calls.tokens)
-            self.calls.voting[token] = call
-            self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
-        elif success:
-            self.counts.count_success(latency)
-        else:
-            self.counts.count_failure(latency)
+        if self.state is _OPEN:
+            self.counts.count(latency, success=success)
+            return
+        call = Timing()
+        call.started = call.answered = now
+        token = next(self.calls.tokens)
+        self.calls.voting[token] = call
+        self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
 
     def _pause(self, ending: Ending) -> None:
-        now, wait = ending.now, ending.wait
-        if wait > 0.0 and self.state is not _OPEN:
-            recovery = self.recovery or self._new_recovery(now)
-            reason = sentences.told_to_wait(wait, ending.rule)
-            self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
-
-    def _recover(self, recovery: Recovery, now: float) -> None:
-        if recovery.was_momentary(now):
-            self.detector.evidence.learn_run(now)
-        reason = sentences.recovered(recovery.good, recovery.bad, now - recovery.began)
-        self._close(Cause.PROBES_GOOD, now, reason)
+        if ending.wait > 0.0 and self.state is not _OPEN:
+            recovery = self.recovery or self._new_recovery(ending.now)
+            reason = sentences.told_to_wait(ending.wait, ending.rule)
+            self._change(Cause.ASKED_TO_WAIT, ending.now, reason, recovery)
 
     def _reopen(self, recovery: Recovery, now: float, what: str) -> None:
-        age = now - recovery.began
-        reason = sentences.probe_failed(recovery.good, recovery.bad, what, age)
+        reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
         wait = self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
         self.probe_at = max(self.probe_at, now + wait)
@@ -316,7 +305,7 @@ class Circuit:
         severe = is_severe(level, before)
         detector.accept_latency(level, recovery.answers.share_above, now, severe=severe)
         self._refresh_at = self.counts.successes + 1
-        reason = sentences.new_normal(level, before, now - recovery.began)
+        reason = sentences.new_normal(level, before, recovery, now)
         self._close(Cause.NEW_NORMAL, now, reason)
         return True
 
@@ -336,8 +325,7 @@ class Circuit:
 
     def _measure_rate(self, now: float) -> None:
         if self.counts.measure_rate(self.asked, now):
-            gaps = _LONG_SILENCE / self.counts.rate
-            self.detector.evidence.half_life = max(self._policy.evidence_half_life, gaps)
+            self.detector.note_rate(self.counts.rate)
 
     @property
     def asked(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import Evidence
+from recloser._circuit.recovery import Recovery
 from recloser._events import Reason
 from recloser._policy import Policy
 
@@ -62,15 +63,17 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
     )
 
 
-def look_again(outage: float) -> Reason:
+def look_again(recovery: Recovery, now: float) -> Reason:
     """It is time to send a probe."""
+    outage = now - recovery.began
     return Reason(
         "look_again", f"looking again after {seconds(outage)}", {"outage_seconds": outage}
     )
 
 
-def probe_failed(good: int, bad: int, what: str, outage: float) -> Reason:
-    """Too many probes were bad."""
+def probe_failed(recovery: Recovery, what: str, now: float) -> Reason:
+    """Too many probes were bad; `what` the last one was."""
+    good, bad, outage = recovery.good, recovery.bad, now - recovery.began
     return Reason(
         "probe_failed",
         f"still bad after {seconds(outage)}: {bad} of {good + bad} probes were bad ({what})",
@@ -78,8 +81,9 @@ def probe_failed(good: int, bad: int, what: str, outage: float) -> Reason:
     )
 
 
-def recovered(good: int, bad: int, outage: float) -> Reason:
+def recovered(recovery: Recovery, now: float) -> Reason:
     """Enough probes were good."""
+    good, bad, outage = recovery.good, recovery.bad, now - recovery.began
     return Reason(
         "recovered",
         f"recovered after {seconds(outage)}: {good} of {good + bad} probes were good",
@@ -87,8 +91,9 @@ def recovered(good: int, bad: int, outage: float) -> Reason:
     )
 
 
-def new_normal(median: float, before: float, patience: float) -> Reason:
-    """The callee is not sick, it is slower."""
+def new_normal(median: float, before: float, recovery: Recovery, now: float) -> Reason:
+    """The callee is not sick, it is slower: the median was `before` seconds, and is `median`."""
+    patience = now - recovery.began
     return Reason(
         "new_normal",
         f"slower but working for {seconds(patience)}: {seconds(median)} is the new normal "

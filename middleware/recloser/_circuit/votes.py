@@ -95,7 +95,7 @@ def vote_of(
     if not has_vote and not _take_late(calls, token):
         return Vote.NONE
     if outcome is _FAILURE:
-        counts.count_failure(latency)
+        counts.count(latency, success=False)
         # One that hung and then failed is no sign of a slow callee, but of a sick one.
         return Vote.FAILED if has_vote else Vote.LOST
     if outcome is _THROTTLED:
@@ -116,7 +116,7 @@ def _of_success(
         call, vote = calls.take_outdated(token), Vote.OUTDATED
     if call is None:
         return Vote.NONE
-    counts.count_success(latency)
+    counts.count(latency, success=True)
     if latency > threshold:
         counts.slow += 1
         if is_excused(latency, call.started, ending.now, threshold, stalls):

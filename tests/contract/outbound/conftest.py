@@ -8,11 +8,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from tests.upstream import Upstream
+from tests.support.outbound_clients import ALL, HAS_TRIO, HTTPX, Client
+from tests.support.scripted_upstream import Upstream
 
 from recloser import Breaker, Registry
-
-from .clients import ALL, HAS_TRIO, HTTPX, Client
 
 BACKENDS = ("asyncio", "trio")
 # What a test may ask for, by the name of its argument.

@@ -7,13 +7,12 @@ import json
 from email.utils import formatdate
 
 import pytest
-from tests.calls import votes
-from tests.upstream import Gate, Upstream, answer
+from tests.support.breaker_state import votes
+from tests.support.outbound_clients import Client
+from tests.support.scripted_upstream import Gate, Upstream, answer
 
 from recloser import Breaker, State
 from recloser.testing import ManualClock
-
-from .clients import Client
 
 pytestmark = pytest.mark.anyio
 

@@ -7,13 +7,23 @@ import gc
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.calls import votes
-from tests.upstream import LAST, Gate, Step, Upstream, answer, chunk, cut, hang_up, head
+from tests.support.breaker_state import votes
+from tests.support.outbound_clients import ENOUGH, Client
+from tests.support.scripted_upstream import (
+    LAST,
+    Gate,
+    Step,
+    Upstream,
+    answer,
+    chunk,
+    cut,
+    hang_up,
+    head,
+)
 
 from recloser import Breaker
 from recloser.testing import ManualClock
 
-from .clients import ENOUGH, Client
 from .conftest import Connect
 
 pytestmark = [

@@ -7,14 +7,14 @@ import pickle
 from typing import Any
 
 import pytest
-from tests.calls import votes
-from tests.upstream import Upstream, answer
+from tests.support.breaker_state import votes
+from tests.support.outbound_clients import Client
+from tests.support.scripted_upstream import Upstream, answer
 
 import recloser
 from recloser import Breaker, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
-from .clients import Client
 from .conftest import Connect
 
 pytestmark = pytest.mark.anyio

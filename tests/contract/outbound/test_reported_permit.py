@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.calls import votes
+from tests.support.breaker_state import votes
 
 from recloser import Breaker, Outcome, Policy, Registry
 from recloser.testing import ManualClock, open_breaker

@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from tests.calls import votes
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, head
+from tests.support.breaker_state import votes
+from tests.support.h2_upstream import H2Upstream
+from tests.support.outbound_clients import SHORT, Client
+from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head
 
 from recloser import Breaker, Registry
 
-from .clients import SHORT, Client
 from .conftest import Connect
-from .h2_upstream import H2Upstream
 
 pytestmark = pytest.mark.anyio
 

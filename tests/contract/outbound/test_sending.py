@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.calls import votes
-from tests.upstream import (
+from tests.support.breaker_state import votes
+from tests.support.outbound_clients import SHORT, Client
+from tests.support.scripted_upstream import (
     Gate,
     Step,
     Upstream,
@@ -22,7 +23,6 @@ from tests.upstream import (
 
 from recloser import Breaker, Registry
 
-from .clients import SHORT, Client
 from .conftest import Connect
 from .test_body import reached
 

@@ -1,4 +1,4 @@
-"""Keys, verdicts of the user's own, error events, reports, and what goes wrong around them."""
+"""Keys, outcomes by rules of the user's own, error events, reports, and what goes wrong around them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.calls import votes
-from tests.upstream import LAST, Gate, Upstream, answer, chunk, closed_port, cut, head
+from tests.support.breaker_state import votes
+from tests.support.outbound_clients import Client
+from tests.support.scripted_upstream import (
+    LAST,
+    Gate,
+    Upstream,
+    answer,
+    chunk,
+    closed_port,
+    cut,
+    head,
+)
 
 from recloser import Breaker, Outcome, Policy, Registry
 from recloser.testing import ManualClock
 
-from .clients import Client
 from .conftest import Connect
 from .test_body import EVENTS, later
 

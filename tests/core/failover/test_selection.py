@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 import pytest
-from tests.calls import teach
+from tests.support.training import teach
 
 from recloser import Delivery, Failover, Fate, Mode, Outcome, Provider, Registry, State
 from recloser._failover.report import Record

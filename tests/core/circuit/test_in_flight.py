@@ -1,0 +1,180 @@
+"""Calls in flight: which of them have a vote, and which are overdue."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.training import learned, teach
+
+from recloser import Breaker, Permit, Policy, State
+from recloser.testing import ManualClock
+
+
+def test_late_results_of_an_older_generation_change_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    late = [breaker.acquire() for _ in range(20)]
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+    until = breaker.metrics()
+
+    for permit in late[:10]:
+        permit.success()
+    for permit in late[10:]:
+        permit.failure()
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.metrics().generation == until.generation
+    assert probe.is_probe
+
+
+def test_late_failures_do_not_open_a_recovered_breaker(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    late = [breaker.acquire() for _ in range(20)]
+    breaker.open()
+    breaker.half_open()
+    for _ in range(20):
+        breaker.record(0.1, success=True)
+    assert breaker.state is State.CLOSED
+
+    for permit in late:
+        permit.failure()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().evidence == 0.0
+
+
+def test_late_results_teach_nothing_after_a_reset(breaker: Breaker, clock: ManualClock) -> None:
+    late = [breaker.acquire() for _ in range(50)]
+    clock.advance(20.0)
+    breaker.reset()
+
+    for permit in late:
+        permit.success()
+
+    assert breaker.metrics().p50 == 0.0
+
+
+def test_failures_that_land_after_opening_do_not_move_the_next_look(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    permits = [breaker.acquire() for _ in range(30)]
+    while breaker.state is State.CLOSED:
+        permits.pop(0).failure()
+    look_in = breaker.retry_after
+
+    clock.advance(0.1)
+    for permit in permits:
+        permit.failure()
+
+    assert breaker.retry_after == pytest.approx(look_in - 0.1)
+
+
+def test_calls_that_hang_open_it_before_they_end(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    hanging: list[Permit] = []
+
+    for _ in range(100):
+        permit = breaker.try_acquire()
+        if permit is None:
+            break
+        hanging.append(permit)
+        clock.advance(0.05)
+
+    assert breaker.state is State.OPEN
+    assert len(hanging) < 40
+
+
+def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    hanging = breaker.acquire()
+    clock.advance(2.0)
+    breaker.acquire().ignore()
+    surprise = breaker.metrics().evidence
+
+    hanging.failure(TimeoutError())
+
+    assert surprise > 0.0
+    assert breaker.metrics().evidence == surprise
+
+
+# Probes
+
+
+def test_a_cancelled_call_that_was_slow_already_is_a_slow_call(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+
+    for _ in range(30):
+        permit = breaker.try_acquire()
+        if permit is None:
+            break
+        clock.advance(3.0)
+        permit.cancel()
+
+    assert breaker.state is State.OPEN
+
+
+def test_prompt_cancellations_say_nothing(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+
+    for _ in range(1000):
+        permit = breaker.acquire()
+        clock.advance(0.05)
+        permit.cancel()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().evidence == 0.0
+
+
+# Long answers
+
+
+def test_streams_that_began_in_time_are_never_overdue(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    streams: list[Permit] = []
+
+    for _ in range(200):
+        streams.append(breaker.acquire())
+        clock.advance(0.1)
+        streams[-1].mark()
+        clock.advance(0.5)
+    for stream in streams[::2]:
+        stream.cancel()
+    for stream in streams[1::2]:
+        stream.success()
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().evidence == 0.0
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_stream_that_breaks_in_the_end_has_failed(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    streams = [breaker.acquire() for _ in range(30)]
+    clock.advance(0.1)
+    for stream in streams:
+        stream.mark()
+    clock.advance(5.0)
+    breaker.acquire().success()
+
+    for stream in streams:
+        stream.failure(ConnectionResetError())
+
+    assert breaker.state is State.OPEN
+
+
+def test_from_the_call_on_that_makes_latency_known_it_is_judged(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """However fast the calls before it came."""
+    teach(breaker, clock, [0.001] * Policy().min_history)
+
+    permit = breaker.acquire()
+    clock.advance(0.3)
+    permit.success()
+
+    assert breaker.metrics().slow == 1

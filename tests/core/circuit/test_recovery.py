@@ -1,0 +1,236 @@
+"""Recovery: when the callee is looked at again, which probes pass, and what closes the breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from math import inf, nan
+
+import pytest
+from tests.support.breaker_state import is_closed
+from tests.support.training import learned, record, teach
+
+from recloser import Breaker, Permit, Policy, State
+from recloser.testing import ManualClock
+
+# Probes
+
+
+def test_of_200_callers_at_half_open_only_the_window_passes(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    async def caller() -> Permit | None:
+        permit = breaker.try_acquire()
+        await asyncio.sleep(0)
+        return permit
+
+    async def all_at_once() -> list[Permit | None]:
+        return await asyncio.gather(*(caller() for _ in range(200)))
+
+    breaker.open(for_=5.0)
+    clock.advance(5.0)
+
+    admitted = [permit for permit in asyncio.run(all_at_once()) if permit is not None]
+
+    assert len(admitted) == 1
+    assert admitted[0].is_probe
+    assert breaker.metrics().refused == 199
+
+
+def test_the_window_widens_with_each_good_probe_and_only_by_little(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=5.0)
+    clock.advance(5.0)
+    widths: list[int] = []
+
+    for _ in range(8):
+        permits: list[Permit] = []
+        while (permit := breaker.try_acquire()) is not None:
+            permits.append(permit)
+        widths.append(len(permits))
+        permits[0].success()
+        for permit in permits[1:]:
+            permit.cancel()
+
+    assert breaker.state is State.CLOSED
+    assert widths[0] == 1
+    assert all(0 < next_one - one <= 4 for one, next_one in pairwise(widths))
+
+
+def test_a_hung_probe_never_wedges_it(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    hung = breaker.acquire()
+    assert breaker.try_acquire() is None
+
+    for _ in range(100):
+        clock.advance(breaker.retry_after + 0.001)
+        if (permit := breaker.try_acquire()) is not None:
+            clock.advance(0.1)
+            permit.success()
+        if breaker.state is State.CLOSED:
+            break
+
+    assert breaker.state is State.CLOSED
+    assert not hung.ended
+
+
+def test_the_lease_of_a_probe_ends_at_the_slow_threshold(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+
+    clock.advance(breaker.slow_threshold * 0.99)
+    assert breaker.try_acquire() is None
+    assert probe.is_probe
+    clock.advance(breaker.slow_threshold * 0.02)
+    breaker.try_acquire()
+
+    assert not probe.is_probe
+    assert breaker.state is State.OPEN
+
+
+@pytest.mark.parametrize("how", ["cancel", "ignore", "throttled", "drop"])
+def test_a_probe_without_a_verdict_gives_its_slot_back(
+    breaker: Breaker, clock: ManualClock, how: str
+) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    for _ in range(10_000 if how == "cancel" else 100):
+        permit = breaker.try_acquire()
+        assert permit is not None
+        assert permit.is_probe
+        if how != "drop":
+            getattr(permit, how)()
+        del permit
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.metrics().in_flight == 0
+
+
+def test_a_failed_probe_opens_again_at_once(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    breaker.acquire().failure()
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after > 0.0
+
+
+def test_probes_that_answer_without_end_close_it_all_the_same(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    streams: list[Permit] = []
+
+    for _ in range(500):
+        if breaker.state is State.CLOSED:
+            break
+        if (stream := breaker.try_acquire()) is not None:
+            streams.append(stream)
+            stream.mark()
+        clock.advance(0.1)
+
+    assert breaker.state is State.CLOSED
+
+
+# From the outage to normal traffic
+
+
+def test_an_outage_that_turns_into_slowness_ends(breaker: Breaker, clock: ManualClock) -> None:
+    """It began with failures, and the callee came back three times slower, for good."""
+    teach(breaker, clock, [0.1] * 300)
+    for _ in range(100):
+        if (permit := breaker.try_acquire()) is not None:
+            permit.failure()
+        clock.advance(0.1)
+    assert not is_closed(breaker)
+
+    for _ in range(20_000):
+        if (permit := breaker.try_acquire()) is not None:
+            clock.advance(1.0)
+            permit.success()
+            if is_closed(breaker):
+                break
+        clock.advance(0.1)
+
+    assert is_closed(breaker)
+
+
+@pytest.mark.parametrize("begins", ["failures", "hand", "throttled"])
+def test_a_healthy_callee_gets_its_traffic_back(
+    breaker: Breaker, clock: ManualClock, begins: str
+) -> None:
+    if begins == "failures":
+        record(breaker, 30, success=False)
+    elif begins == "hand":
+        breaker.open(for_=10.0)
+    else:
+        breaker.acquire().throttled(10.0)
+    assert not is_closed(breaker)
+
+    began = clock.now
+    while not is_closed(breaker) and clock.now < began + 100.0:
+        clock.advance(0.05)
+        if (permit := breaker.try_acquire()) is not None:
+            permit.success()
+
+    assert is_closed(breaker)
+    assert clock.now - began < 15.0
+
+
+def test_the_first_call_after_a_month_of_silence_is_admitted(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    record(breaker, 30, success=False)
+    clock.advance(1.0)
+    breaker.acquire().ignore()
+    assert breaker.state is State.HALF_OPEN
+
+    clock.advance(30 * 86_400.0)
+
+    assert breaker.try_acquire() is not None
+
+
+def test_looks_are_never_further_apart_than_max_open_for(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    record(breaker, 30, success=False)
+
+    for _ in range(200):
+        assert breaker.retry_after <= Policy().max_open_for + 1e-6
+        clock.advance(breaker.retry_after)
+        permit = breaker.try_acquire()
+        assert permit is not None
+        permit.failure()
+
+
+@pytest.mark.parametrize("chance", [nan, inf, -inf, -1e9, 1e9, 0.0, 1.0])
+def test_a_strange_source_of_chance_leaves_waits_near_what_they_were(chance: float) -> None:
+    breaker = Breaker("k", clock=ManualClock(), random=lambda: chance)
+
+    record(breaker, 30, success=False)
+
+    assert breaker.state is State.OPEN
+    assert 0.9 * Policy().open_for <= breaker.retry_after <= 1.1 * Policy().open_for
+
+
+def test_while_half_open_the_wait_is_that_of_a_look_not_of_a_lease(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+
+    assert breaker.try_acquire() is None
+    assert probe.is_probe
+    assert 0.0 <= breaker.refusal().retry_after <= Policy().open_for

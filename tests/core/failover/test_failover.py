@@ -1,0 +1,244 @@
+"""Failover: who is tried, and which settings and arguments are mistakes; sync and async alike."""
+
+from __future__ import annotations
+
+import random as random_module
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+from tests.support.failover_fleet import Fleet, Invoke, Run, StatusError
+from tests.support.threads import all_at_once
+
+from recloser import BreakerOpenError, Failover, Provider, Registry
+from recloser.testing import ManualClock, open_breaker
+
+# Who is tried
+
+
+def test_the_first_provider_serves_while_it_can(registry: Registry, invoke: Invoke) -> None:
+    fleet = Fleet(registry, "a", "b")
+
+    assert invoke(fleet.failover, fleet.send) == "answer of a"
+    assert fleet.sent == {"a": 1}
+    assert registry["a"].metrics().successes == 1
+    assert registry["a"].metrics().in_flight == 0
+
+
+def test_an_open_provider_is_passed_over_without_a_call(registry: Registry, invoke: Invoke) -> None:
+    fleet = Fleet(registry, "a", "b")
+    open_breaker(registry["a"])
+
+    assert invoke(fleet.failover, fleet.send) == "answer of b"
+    assert fleet.sent == {"b": 1}
+
+
+def test_attempts_know_their_target_and_number(registry: Registry) -> None:
+    seen: list[tuple[str, int]] = []
+    failover = Failover(registry, [Provider("a", "A"), Provider("b", "B")])
+
+    def send(attempt: Any) -> None:
+        seen.append((attempt.target, attempt.number))
+        raise ConnectionRefusedError
+
+    with pytest.raises(ConnectionRefusedError):
+        failover.call(send)
+    assert seen == [("A", 1), ("B", 2)]
+
+
+def test_a_throttled_provider_is_left_alone_and_not_blamed(
+    registry: Registry, clock: ManualClock, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    fleet.faults["a"] = StatusError(429, retry_after="2")
+
+    for _ in range(20):
+        assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of b"
+    clock.advance(1.99)
+    invoke(fleet.failover, fleet.send, repeatable=True)
+
+    assert fleet.sent["a"] == 1
+    assert registry["a"].metrics().failures == 0
+    assert registry["a"].metrics().throttled == 1
+    del fleet.faults["a"]
+    clock.advance(0.02)
+    assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of a"
+
+
+def test_weights_are_shares_of_the_first_attempts(registry: Registry) -> None:
+    failover = Failover(
+        registry,
+        [Provider("a", "", weight=3.0), Provider("b", "", weight=1.0), Provider("c", "", weight=0)],
+        order="weighted",
+        random=random_module.Random(7).random,
+    )
+
+    served = Counter(failover.call(lambda attempt: attempt.key) for _ in range(4000))
+
+    assert 0.72 < served["a"] / 4000 < 0.78
+    assert served["c"] == 0
+
+
+def test_a_provider_without_weight_stands_by(registry: Registry) -> None:
+    failover = Failover(
+        registry, [Provider("standby", "", weight=0), Provider("a", "")], order="weighted"
+    )
+    assert failover.call(lambda attempt: attempt.key) == "a"
+
+    open_breaker(registry["a"])
+
+    assert failover.call(lambda attempt: attempt.key) == "standby"
+
+
+def test_a_preferred_provider_is_tried_first_and_the_others_after_it(
+    registry: Registry, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b", "c")
+    assert invoke(fleet.failover, fleet.send, prefer="b") == "answer of b"
+
+    open_breaker(registry["b"])
+
+    assert invoke(fleet.failover, fleet.send, prefer="b") == "answer of a"
+
+
+# Bad input
+
+
+def test_no_provider_at_all_is_an_error(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Failover(registry, [])
+
+
+def test_a_key_twice_is_an_error(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="'a' twice"):
+        Failover(registry, [Provider("a", 1), Provider("b", 2), Provider("a", 3)])
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), -0.001])
+def test_a_weight_that_is_no_share_is_an_error(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Provider("a", "", weight=weight)
+
+
+@pytest.mark.parametrize("weight", [True, "1", None])
+def test_a_weight_that_is_no_number_is_an_error(weight: Any) -> None:
+    with pytest.raises(TypeError, match="weight"):
+        Provider("a", "", weight=weight)
+
+
+@pytest.mark.parametrize(("key", "kind"), [("", ValueError), (None, TypeError), (7, TypeError)])
+def test_a_key_that_is_none_is_an_error(key: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="key"):
+        Provider(key, "")
+
+
+def test_weights_of_nothing_but_zero_are_an_error(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Failover(registry, [Provider("a", "", weight=0)], order="weighted")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kind"),
+    [
+        ("order", "random", ValueError),
+        ("when_all_open", "panic", ValueError),
+        ("max_attempts", 0, ValueError),
+        ("max_attempts", 1.5, TypeError),
+        ("max_attempts", True, TypeError),
+        ("time_budget", 0.0, ValueError),
+        ("time_budget", float("inf"), ValueError),
+        ("time_budget", "60", TypeError),
+        ("patience", 0.5, ValueError),
+        ("probe_wait", -1.0, ValueError),
+        ("classify", "x", TypeError),
+        ("nothing_sent", None, TypeError),
+        ("on_delivery", 3, TypeError),
+        ("random", 0.5, TypeError),
+    ],
+)
+def test_a_bad_setting_is_an_error_that_names_it(
+    registry: Registry, option: str, value: Any, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=option):
+        Failover(registry, [Provider("a", "")], **{option: value})
+
+
+@pytest.mark.parametrize("registry_like", [None, {}, "registry"])
+def test_a_registry_that_is_none_is_an_error(registry_like: Any) -> None:
+    with pytest.raises(TypeError, match="registry"):
+        Failover(registry_like, [Provider("a", "")])
+
+
+def test_a_provider_that_is_none_is_an_error(registry: Registry) -> None:
+    urls: Any = ["https://a"]
+    with pytest.raises(TypeError, match="Provider"):
+        Failover(registry, urls)
+
+
+def test_an_unknown_preference_is_an_error_that_lists_the_known(
+    registry: Registry, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+
+    with pytest.raises(ValueError, match=r"\['a', 'b'\], not 'x'"):
+        invoke(fleet.failover, fleet.send, prefer="x")
+
+    assert not fleet.sent
+
+
+@pytest.mark.parametrize("method", ["call", "acall", "stream", "astream"])
+def test_the_wrong_kind_of_function_is_an_error_and_blames_nobody(
+    registry: Registry, run: Run, method: str
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+
+    async def coroutine(attempt: Any) -> None:
+        fleet.sent[attempt.key] += 1
+
+    def function(attempt: Any) -> None:
+        fleet.sent[attempt.key] += 1
+
+    wrong: Any = coroutine if method in ("call", "astream") else function
+    called = getattr(fleet.failover, method)
+
+    with pytest.raises(TypeError, match="send"):
+        run(called(wrong, repeatable=True)) if method.startswith("a") else called(
+            wrong, repeatable=True
+        )
+
+    assert set(fleet.sent) <= {"a"}
+    assert registry["a"].metrics().failures == 0
+    assert registry["a"].metrics().ignored == 1
+
+
+# Threads
+
+
+def test_threads_never_repeat_what_was_not_declared_safe() -> None:
+    registry = Registry()
+    failover = Failover(registry, [Provider(key, "") for key in "abc"])
+    sent: Counter[tuple[bool, int, int]] = Counter()
+    lock = threading.Lock()
+
+    def work(worker: int) -> None:
+        chance = random_module.Random(worker)
+        for number in range(200):
+            call = (number % 2 == 0, worker, number)
+
+            def send(attempt: Any, call: tuple[bool, int, int] = call) -> None:
+                with lock:
+                    sent[call] += 1
+                if attempt.key == "a" or chance.random() < 0.2:
+                    raise OSError
+
+            try:
+                failover.call(send, repeatable=call[0])
+            except (OSError, BreakerOpenError):
+                continue
+
+    all_at_once(8, work)
+
+    assert max(count for (repeatable, *_), count in sent.items() if not repeatable) == 1
+    assert max(count for (repeatable, *_), count in sent.items() if repeatable) <= 3
+    assert all(registry[key].metrics().in_flight == 0 for key in "abc")

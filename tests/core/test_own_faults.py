@@ -1,0 +1,111 @@
+"""A fault of our own: wherever it is raised, it refuses no call and keeps no permit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import recloser
+from recloser import Breaker, Policy, Registry, State
+from recloser.testing import ManualClock, RecordingListener, no_jitter
+
+ROOMS = Path(recloser.__file__).parent
+# `in_flight` is left out: its operations are single steps, which an exception cannot cut in two.
+INTERNALS = {
+    *(str(path) for path in (ROOMS / "_circuit").glob("*.py") if path.stem != "in_flight"),
+    str(ROOMS / "_listeners.py"),
+    str(ROOMS / "_stall.py"),
+}
+Line = tuple[str, int]
+
+
+class Sabotage(Exception):  # noqa: N818  # what it is
+    """A bug of ours."""
+
+
+@contextmanager
+def tracing(seen: set[Line], target: Line | None) -> Iterator[None]:
+    """Note the lines of the internals that run, and raise at the first run of one of them."""
+    armed = True
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal armed
+        if frame.f_code.co_filename not in INTERNALS:
+            return None
+        if event == "line":
+            line = (frame.f_code.co_filename, frame.f_lineno)
+            seen.add(line)
+            if armed and line == target:
+                armed = False
+                raise Sabotage
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def live_through(breaker: Breaker, clock: ManualClock) -> None:
+    """Health, slowness, calls that hang, an outage, probes of all kinds, and recovery."""
+
+    def serve(calls: int, latency: float, way: str, waits: float = 0.05) -> None:
+        for _ in range(calls):
+            closed = breaker.state is State.CLOSED
+            permit = breaker.try_acquire()
+            clock.advance(latency)
+            # An opening is a decision; nothing else may refuse.
+            if permit is None:
+                assert not closed or breaker.state is not State.CLOSED
+            else:
+                getattr(permit, way)()
+            clock.advance(waits)
+
+    serve(40, 0.1, "success")
+    serve(3, 2.0, "success")
+    serve(20, 0.1, "success")
+    serve(1, 0.1, "ignore")
+    serve(1, 3.0, "cancel")
+    hanging = [breaker.try_acquire() for _ in range(3)]
+    clock.advance(3.0)
+    serve(1, 0.1, "success")
+    for permit in hanging:
+        if permit is not None:
+            permit.success()
+    serve(40, 0.1, "failure")
+    serve(10, 0.1, "success", waits=1.0)
+    serve(1, 0.1, "throttled")
+    permit = breaker.try_acquire()
+    if permit is not None:
+        permit.throttled(5.0)
+    serve(60, 0.1, "success", waits=1.0)
+
+
+def test_no_line_of_ours_that_fails_refuses_a_call_or_keeps_a_permit() -> None:
+    lines: set[Line] = set()
+    with tracing(lines, None):
+        clock = ManualClock(100.0)
+        live_through(Breaker("k", Policy(min_history=20), clock=clock, random=no_jitter), clock)
+    assert len(lines) > 200
+
+    for line in sorted(lines):
+        clock = ManualClock(100.0)
+        registry = Registry(Policy(min_history=20), clock=clock, random=no_jitter)
+        registry.subscribe(RecordingListener())
+        breaker = registry["k"]
+        with tracing(set(), line):
+            live_through(breaker, clock)
+
+        # It goes on as if nothing had been: nothing in flight, and calls are served.
+        for _ in range(200):
+            clock.advance(1.0)
+            if (permit := breaker.try_acquire()) is not None:
+                permit.success()
+        assert breaker.metrics().in_flight == 0, line
+        assert breaker.try_acquire() is not None, line
