@@ -34,7 +34,8 @@ class Handler:
             self.seen.append("no permit")
         else:
             assert not permit.ended
-            self.seen.append("probe" if permit.is_probe else "permit")
+            kind = "probe" if permit.is_probe else "permit"
+            self.seen.append(kind if permit.outer is None else f"{kind} within a permit")
 
 
 class Asgi:
@@ -246,11 +247,14 @@ CASES = {
     ),
     "nested, another key": Case(
         outer=lambda world: (world.registry, {"key": first_key}),
-        sees="permit",
+        sees="permit within a permit",
         counted={"first": {"successes": 1}, **GOOD},
     ),
     "nested, another registry": Case(
-        outer=lambda world: (world.other, {}), sees="permit", counted=GOOD, other=GOOD
+        outer=lambda world: (world.other, {}),
+        sees="permit within a permit",
+        counted=GOOD,
+        other=GOOD,
     ),
     "nested, another registry, the inner breaker is open": Case(
         outer=lambda world: (world.other, {}),
