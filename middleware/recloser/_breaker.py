@@ -7,13 +7,13 @@ from math import inf
 from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
-from recloser import _with
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._decorator import IS_LAZY, awaited, guarded
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError
 from recloser._operations import OperableCircuit
 from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, loosened, voteless
 from recloser._state import Mode, State
+from recloser._with import BlockPermit, innermost, leave
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,7 +86,8 @@ class Breaker(OperableCircuit):
         token = NO_TOKEN
         try:
             try:
-                now = self.clock()
+                clock = self.clock
+                now = clock()
                 is_quick = now < calls.quick_until
                 if not is_quick:
                     circuit = self._circuit
@@ -197,8 +198,18 @@ class Breaker(OperableCircuit):
         return guarded(self.admit_strict, self._permit_of, function)
 
     def __enter__(self) -> Permit:
-        permit = self.acquire()
-        _with.enter(permit)
+        permit = self.admit_strict(BlockPermit)
+        try:
+            if type(permit) is not BlockPermit:
+                permit = self._permit_of(permit, BlockPermit)
+            permit.around = innermost.get()
+            permit.in_block = True
+            innermost.set(permit)
+        except BaseException:
+            # A signal handler wants out: the block is not entered.
+            if type(permit) is BlockPermit:
+                permit.cancel()
+            raise
         return permit
 
     def __exit__(
@@ -207,8 +218,18 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = _with.leave(self)
-        if permit is not None:
+        permit = innermost.get()
+        if permit is not None and permit.breaker is self and permit.in_block:
+            # The usual block: the last one that was entered here.
+            permit.in_block = False
+            innermost.set(permit.around)
+        else:
+            permit = leave(self, self._calls.all())
+            if permit is None:
+                return
+        if error is None:
+            permit.success()
+        else:
             permit.end_by_error(error)
 
     async def __aenter__(self) -> Permit:

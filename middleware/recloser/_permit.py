@@ -64,7 +64,10 @@ class Permit(Timing):
         calls = breaker._calls
         try:
             answered = self.answered
-            latency = (breaker.clock() if answered == inf else answered) - self.started
+            if answered == inf:
+                clock = breaker.clock
+                answered = clock()
+            latency = answered - self.started
             if 0.0 <= latency <= calls.quick_latency:
                 self.token = NO_TOKEN
                 del calls.voting[token]

@@ -149,7 +149,8 @@ class BreakerMiddleware:
             refusal = self._refusals.of(watch)
             # A new list of headers each time: middleware further out may add to it.
             await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
-            return await send({"type": BODY, "body": _body(refusal, scope)})
+            body = b"" if scope.get("method") == "HEAD" else refusal.body
+            return await send({"type": BODY, "body": body})
         # Plain stores: an __init__ would cost each request one more frame.
         watch.gate = gate
         watch.pass_receive = receive
@@ -161,7 +162,8 @@ class BreakerMiddleware:
         watch.waited = 0.0
         try:
             # An illegal app returns a value; the server is to see it.
-            return await self.app(scope, watch, watch.send)
+            app = self.app
+            return await app(scope, watch, watch.send)
         except BaseException as error:
             watch.leave(error)
             raise
@@ -170,10 +172,13 @@ class BreakerMiddleware:
                 # The client had left, or the app broke the protocol.
                 watch.leave()
             # Servers keep the scope where their send() is: a cycle, if we stayed in it.
-            if watch.outer is not None:
+            if watch.outer is None:
+                try:  # noqa: SIM105 - suppress() costs more than the rest of this block
+                    del scope[PERMIT]
+                except KeyError:
+                    pass
+            else:
                 scope[PERMIT] = watch.outer
-            elif PERMIT in scope:
-                del scope[PERMIT]
 
     async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a WebSocket, or by an app of the user."""
@@ -190,7 +195,8 @@ class BreakerMiddleware:
             start, body = DENIAL_START, DENIAL_BODY
         refusal = self._refusals.of(refused)
         await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
-        await send({"type": body, "body": _body(refusal, scope)})
+        is_head = scope.get("method") == "HEAD"
+        await send({"type": body, "body": b"" if is_head else refusal.body})
 
     async def _refused_by_app(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -211,7 +217,3 @@ class BreakerMiddleware:
                 # Half an answer is out; only the server can end it.
                 raise
         return sent
-
-
-def _body(refusal: Refusal, scope: Scope) -> bytes:
-    return b"" if scope.get("method") == "HEAD" else refusal.body

@@ -197,7 +197,8 @@ class Gate:
             if not is_guarded and self._is_exempt(request):
                 return UNGUARDED
             where = "key"
-            key = self._key(request)
+            key_of = self._key
+            key = key_of(request)
             if key is None or key == UNMATCHED:
                 return UNGUARDED
             try:

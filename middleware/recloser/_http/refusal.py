@@ -72,20 +72,23 @@ class Refusals:
 
     def of(self, refused: Refused) -> Refusal:
         """The response to a request that was refused just now."""
-        kept = self._kept.get(refused)
-        if kept is None or refused.at >= kept[0] or kept[1] != refused.probe_at:
-            kept = self._prepare(refused)
-        return next(kept[2])
+        try:
+            until, probe_at, answers = self._kept[refused]
+            if refused.at < until and refused.probe_at == probe_at:
+                return next(answers)
+        except KeyError:
+            pass
+        return next(self._prepare(refused))
 
-    def _prepare(self, refused: Refused) -> tuple[float, float, Iterator[Refusal]]:
+    def _prepare(self, refused: Refused) -> Iterator[Refusal]:
         wait = refused.breaker.retry_after
         answers = [self._after(refused, spread(wait)) for _ in range(_SPREAD)]
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
         # Until another second has passed, or it is time for the next probe.
-        kept = refused.at + min(wait, 1.0), refused.probe_at, cycle(answers)
-        self._kept[refused] = kept
-        return kept
+        in_turn = cycle(answers)
+        self._kept[refused] = refused.at + min(wait, 1.0), refused.probe_at, in_turn
+        return in_turn
 
     def _after(self, refused: Refused, seconds: int) -> Refusal:
         return self._detailed(refused, seconds) if self._expose_details else self._plain(seconds)
