@@ -59,8 +59,8 @@ class Permit(Timing):
         if not token:
             return
         breaker = self.breaker
-        # Most calls end here, without the lock (see `in_flight.py`) and without the two frames of
-        # `breaker.end`: 150 of the 540 ns that a guarded call costs.
+        # Most calls end here, without the lock (see `in_flight.py`). By `breaker.end` an end takes
+        # 2.3 us longer.
         calls = breaker._calls
         try:
             answered = self.answered

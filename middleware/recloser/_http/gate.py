@@ -254,15 +254,13 @@ class Gate:
         """End a call by the status it was answered with."""
         classify = self._classify
         outcome = Outcome.of_status(status) if classify is None else self._ask(classify, status)
-        if outcome is Outcome.FAILURE:
-            if request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError):
-                # Another breaker answered, and the handler was not even asked; or a refusal inside
-                # is being handled, as frameworks answer what nobody caught.
-                permit.ignore()
-            else:
-                permit.failure(f"HTTP {status}")
-        else:
-            permit.end(outcome)
+        if outcome is Outcome.FAILURE and (
+            # Another breaker answered, and the handler was not called; or a framework answers a
+            # refusal that no handler caught.
+            request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError)
+        ):
+            outcome = Outcome.IGNORED
+        permit.breaker.end(permit, outcome, f"HTTP {status}")
 
     def _ask(self, classify: Classify, status: int) -> Outcome:
         try:
