@@ -69,17 +69,19 @@ class Breaker(OperableCircuit):
             if type(admission) is Permit:
                 return loosened(admission, kind)
         except BaseException:
-            # A signal handler wants out: nobody will end this call.
+            # A signal handler raised: the caller will not get the permit.
             if type(admission) is Permit:
                 admission.cancel()
             raise
         return cast("Refused | Unguarded", admission)
 
     def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
-        """The same with a permit that must be ended: until then its call is in flight.
+        """The same, with a permit that must be ended: until then its call counts as in flight.
+
+        This is the only place where calls are admitted.
 
         Args:
-            kind: The class of the permit; no `LoosePermit`.
+            kind: The class of the permit. It must not be a `LoosePermit`.
         """
         calls = self._calls
         voting = calls.voting  # before `quick_until`: see `in_flight.py`
@@ -92,13 +94,13 @@ class Breaker(OperableCircuit):
                 if not is_quick:
                     circuit = self._circuit
                     if circuit.state is _OPEN and now < circuit.probe_at and self._mode is _ENFORCE:
-                        # One number decides, so without the lock: threads that refuse at one moment
-                        # may count as one.
+                        # Without the lock, because one number decides. Refusals at the same moment
+                        # in several threads may be counted once.
                         circuit.counts.refused += 1
                         return self._refuse(now)
                 token = next(calls.tokens)
             except Exception as error:
-                # A fault of ours never refuses a call.
+                # A fault in recloser never refuses a call.
                 self.fault("admission", error)
                 return UNGUARDED
             permit = kind()
@@ -110,7 +112,7 @@ class Breaker(OperableCircuit):
                 return self._decide_admission(permit, now)
             voting[token] = permit
         except BaseException:
-            # A signal handler or a listener wants out: nobody will end this call.
+            # A signal handler or a listener raised: the caller will not get the permit.
             calls.voting.pop(token, None)
             raise
         return permit
@@ -129,7 +131,7 @@ class Breaker(OperableCircuit):
         except WithinDecisionError:
             return UNGUARDED
         except Exception as error:
-            # A fault of ours never refuses a call.
+            # A fault in recloser never refuses a call.
             self.fault("admission", error)
             self._calls.voting.pop(token, None)
             return UNGUARDED
@@ -164,7 +166,7 @@ class Breaker(OperableCircuit):
         return self._permit_of(self.admit(LoosePermit), LoosePermit)
 
     def try_acquire(self) -> Permit | None:
-        """`acquire()` for code that prefers None to an error where the call is refused."""
+        """Like `acquire()`, but return None if the call is refused."""
         admission = self.admit(LoosePermit)
         return None if isinstance(admission, Refused) else self._permit_of(admission, LoosePermit)
 
@@ -187,7 +189,7 @@ class Breaker(OperableCircuit):
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
                 return cast("T", awaited(permit, cast("Any", result)))
-            permit.success()  # in here: a signal handler may raise on the way
+            permit.success()  # in the try block: a signal handler may raise here
         except BaseException as error:
             permit.end_by_error(error)
             raise
@@ -206,7 +208,7 @@ class Breaker(OperableCircuit):
             permit.in_block = True
             innermost.set(permit)
         except BaseException:
-            # A signal handler wants out: the block is not entered.
+            # A signal handler raised: the block is not entered.
             if type(permit) is BlockPermit:
                 permit.cancel()
             raise
