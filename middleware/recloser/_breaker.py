@@ -11,7 +11,7 @@ from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._decorator import IS_LAZY, awaited, guarded
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError
 from recloser._operations import OperableCircuit
-from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, loosened, voteless
+from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, voteless
 from recloser._state import Mode, State
 from recloser._with import BlockPermit, innermost, leave
 
@@ -66,14 +66,21 @@ class Breaker(OperableCircuit):
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
             admission = self.admit_strict(Permit)
-            if type(admission) is Permit:
-                return loosened(admission, kind)
+            if type(admission) is not Permit:
+                return cast("Refused | Unguarded", admission)
+            # loosened(), without its frame.
+            loose = kind()
+            loose.breaker = self
+            loose.started = admission.started
+            loose.answered = inf
+            loose.timing = admission
+            loose.token, admission.token = admission.token, NO_TOKEN
         except BaseException:
             # A signal handler raised: the caller will not get the permit.
             if type(admission) is Permit:
                 admission.cancel()
             raise
-        return cast("Refused | Unguarded", admission)
+        return loose
 
     def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
         """The same, with a permit that must be ended: until then its call counts as in flight.
@@ -163,7 +170,10 @@ class Breaker(OperableCircuit):
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
-        return self._permit_of(self.admit(LoosePermit), LoosePermit)
+        admission = self.admit(LoosePermit)
+        if type(admission) is LoosePermit:
+            return admission
+        return self._permit_of(admission, LoosePermit)
 
     def try_acquire(self) -> Permit | None:
         """Like `acquire()`, but return None if the call is refused."""

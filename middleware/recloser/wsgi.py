@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from types import GeneratorType
 from typing import TYPE_CHECKING
 
-from recloser._admission import Refused, Unguarded
+from recloser._admission import Refused
 from recloser._http.exemptions import DEFAULT_EXEMPT
 from recloser._http.gate import (
     PERMIT,
@@ -134,10 +134,10 @@ class BreakerMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
         permit = self._gate.admit(environ, RequestPermit)
-        if isinstance(permit, Unguarded):
+        if type(permit) is not RequestPermit:
+            if isinstance(permit, Refused):
+                return self._refuse(permit, environ, start_response)
             return self.app(environ, start_response)
-        if isinstance(permit, Refused):
-            return self._refuse(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
         said: list[str] = []
