@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from recloser._admission import Refused
+from recloser._environment import enabled
 from recloser._http.asgi_watch import (
     BODY,
     DENIAL_BODY,
@@ -38,20 +39,9 @@ from recloser._http.asgi_watch import (
     says_gone,
 )
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import (
-    PERMIT,
-    REFUSAL,
-    REFUSED,
-    UNMATCHED,
-    Classify,
-    Exempt,
-    Gate,
-    KeyFunction,
-    enabled,
-    note_refusal,
-    permit_of,
-)
+from recloser._http.gate import UNMATCHED, Classify, Exempt, Gate, KeyFunction
 from recloser._http.refusal import Refusal, Refusals
+from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._registry import Registry
 from recloser._state import Mode
 

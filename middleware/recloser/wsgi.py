@@ -24,21 +24,11 @@ from types import GeneratorType
 from typing import TYPE_CHECKING
 
 from recloser._admission import Refused
+from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import (
-    PERMIT,
-    REFUSAL,
-    REFUSED,
-    UNMATCHED,
-    Classify,
-    Exempt,
-    Gate,
-    KeyFunction,
-    enabled,
-    note_refusal,
-    permit_of,
-)
+from recloser._http.gate import UNMATCHED, Classify, Exempt, Gate, KeyFunction
 from recloser._http.refusal import Refusal, Refusals
+from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
     RequestPermit,
     ResponseBody,

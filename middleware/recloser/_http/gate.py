@@ -7,91 +7,31 @@ it, and the request passes.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
+from recloser._environment import enabled
 from recloser._errors import BreakerOpenError
 from recloser._http.exemptions import Exemptions
+from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
 from recloser._outcome import Outcome
-from recloser._permit import AnyPermit, Permit, voteless
+from recloser._permit import AnyPermit, Permit
 from recloser._registry import Registry
 from recloser._state import Mode
 
-PERMIT = "recloser.permit"
-"""The key in a scope or environ for the `Permit` of the innermost breaker around the handler."""
-REFUSED = "recloser.refused"
-"""The key in a scope or environ that is True after a refusal: breakers outside must not count it."""
-REFUSAL = "recloser.refusal"
-"""The key in a scope or environ where `on_refuse` finds the `BreakerOpenError`."""
 UNMATCHED = "<unmatched>"
 """The key of requests that match no route. Clients can invent such requests, so they are never
 guarded."""
 APP = "app"
 """The only key of an app whose routes are not known."""
 
-Request = MutableMapping[str, Any]
 KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
 Classify = Callable[[int], Outcome]
-
-_ON = frozenset({"", "1", "true", "yes", "on"})
-_OFF = frozenset({"0", "false", "no", "off"})
-
-
-def _is_within(permit: Permit | None, breaker: Breaker) -> bool:
-    """Whether this breaker guards the request already, by a middleware outside."""
-    while permit is not None:
-        if permit.breaker is breaker and not permit.ended:
-            return True
-        permit = permit.outer
-    return False
-
-
-def permit_of(request: Request) -> Permit:
-    """The permit of the innermost breaker around a handler; one without effect if there is none.
-
-    Args:
-        request: The scope or environ.
-    """
-    permit: Permit = request.get(PERMIT, _VOTELESS)
-    return permit
-
-
-def note_refusal(request: Request) -> None:
-    """Mark a request as refused, and end the calls of the breakers outside without a vote.
-
-    The handler was not called, so the answer says nothing about it. The mark alone is not enough:
-    a middleware in between may have copied the request.
-    """
-    request[REFUSED] = True
-    _ignore(request.get(PERMIT))
-
-
-def _ignore(permit: Permit | None) -> None:
-    """End a call and those around it without a vote."""
-    while permit is not None:
-        permit.ignore()
-        permit = permit.outer
-
-
-def enabled() -> bool:
-    """Whether guarding is on. `RECLOSER_ENABLED=0` in the environment turns every middleware off.
-
-    Raises:
-        ValueError: The variable is neither a yes nor a no.
-    """
-    said = os.environ.get("RECLOSER_ENABLED", "1").strip().lower()
-    if said in _OFF:
-        return False
-    if said in _ON:
-        return True
-    known = ", ".join(sorted(filter(None, _ON | _OFF)))
-    raise ValueError(f"RECLOSER_ENABLED must be one of {known}, not {said!r}")
 
 
 def _check_function(name: str, function: object) -> None:
@@ -100,9 +40,6 @@ def _check_function(name: str, function: object) -> None:
     # The coroutine that it returns would count as true.
     if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise TypeError(f"{name} must be a plain function, not the async {function!r}")
-
-
-_VOTELESS = voteless(Breaker("<unguarded>", mode=Mode.DISABLED), Permit)
 
 
 def _whole_app(request: Request) -> str:
@@ -229,7 +166,7 @@ class Gate:
     ) -> AnyPermit | Refused | Unguarded:
         """Answer whether a request may pass that a middleware outside has admitted already."""
         around = request[PERMIT]
-        if _is_within(around, breaker):
+        if is_within(around, breaker):
             return UNGUARDED  # the same call, seen a second time
         admission = breaker.admit_strict(kind)
         if type(admission) is kind:
@@ -239,7 +176,7 @@ class Gate:
             if not self._enforces:
                 return UNGUARDED
             request[REFUSED] = True
-            _ignore(around)
+            ignore_all(around)
         return admission
 
     def _is_exempt(self, request: Request) -> bool:
