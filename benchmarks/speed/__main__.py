@@ -12,7 +12,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from . import calls, footprint, frames, frameworks, outbound, peers, report, routes, scaling, web
+from . import (
+    calls,
+    footprint,
+    frames,
+    frameworks,
+    outbound,
+    peers,
+    report,
+    routes,
+    scaling,
+    server,
+    web,
+)
 from .rounds import QUICK, THOROUGH, Effort
 
 Tick = Callable[[], None]
@@ -63,6 +75,12 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
     for distribution in missing:
         print(f"skipped: {distribution} is not installed", file=sys.stderr)
     rounds = effort.rounds
+    obstacle = server.obstacle()
+    if obstacle is not None:
+        print(f"skipped: server: {obstacle}", file=sys.stderr)
+    on_server: dict[str, tuple[Callable[[Tick], report.Section], int]] = {
+        "server": (lambda tick: server.real_server(effort, tick), rounds)
+    }
     return {
         "calls": (lambda tick: calls.sync_calls(rivals, effort, tick), rounds),
         "async": (lambda tick: calls.async_calls(rivals, effort, tick), rounds),
@@ -79,6 +97,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         "history": (lambda tick: scaling.history(effort, tick), rounds),
         "frames": (lambda tick: frames.frames(), 1),
         **{name: (partial(section, effort), rounds) for name, section in outbound.SECTIONS.items()},
+        **({} if obstacle else on_server),
     }
 
 

@@ -92,6 +92,11 @@ class InFlight:
         tables = (self.voting, self.answering, self.overdue, *self.outdated)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
 
+    def all(self) -> list[Timing]:
+        """All calls that have begun and not ended."""
+        tables = (self.voting, self.answering, self.overdue, *self.outdated)
+        return [call for table in tables for call in table.copy().values()]
+
     def oldest(self) -> tuple[int, Timing] | None:
         """The token and the times of the oldest call that may become overdue."""
         while True:
