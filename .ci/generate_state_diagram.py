@@ -1,6 +1,6 @@
 """Write the state diagram in docs/architecture.md from the table that the circuit executes.
 
-`--check` writes nothing, and exits with 1 if the diagram in the file is another one.
+With `--check` it writes nothing, and the exit status is 1 if the diagram in the file differs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ END = "<!-- end of states -->"
 
 
 def diagram() -> str:
-    """Return the diagram as Mermaid, one arrow for each pair of states."""
+    """Return the diagram as Mermaid text, with one arrow per pair of states."""
     from recloser._circuit.transitions import TRANSITIONS
 
     causes: dict[tuple[str, str], list[str]] = {}
@@ -28,7 +28,7 @@ def diagram() -> str:
 
 
 def main() -> int:
-    """Write or check; return the exit status."""
+    """Write or check the diagram; return the exit status."""
     text = DOCUMENT.read_text()
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)

@@ -1,6 +1,6 @@
 """Measure everything and print the report: `python -m benchmarks.speed [--quick]`.
 
-The exit status is 1 when a goal was missed.
+The exit status is 1 if a goal was missed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Tick = Callable[[], None]
 
 
 class Progress:
-    """A bar on standard error, on a terminal only; standard output carries the report."""
+    """A progress bar on standard error, if that is a terminal. The report is on standard output."""
 
     WIDTH = 30
 
@@ -43,12 +43,12 @@ class Progress:
         self._start = time.monotonic()
 
     def title(self, title: str) -> None:
-        """Name what is being measured now."""
+        """Set the name of what is being measured."""
         self._title = title
         self._draw()
 
     def tick(self) -> None:
-        """Go on by one round."""
+        """Advance the bar by one round."""
         self._done = min(self._done + 1, self._total)
         self._draw()
 
@@ -64,13 +64,13 @@ class Progress:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Wipe the bar off the terminal."""
+        """Remove the bar from the terminal."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
 
 
 def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section], int]]:
-    """Return what can be measured, by name, with the number of rounds that each takes."""
+    """Return all sections by name, each with its number of rounds."""
     rivals, missing = peers.installed()
     for distribution in missing:
         print(f"skipped: {distribution} is not installed", file=sys.stderr)
@@ -102,7 +102,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; return the exit status."""
+    """Measure, print and write the report; return the exit status."""
     options = _parse(arguments)
     if options.profile:
         print(frames.profile())

@@ -1,13 +1,13 @@
-"""What a breaker costs on a real server: uvicorn, with httptools and uvloop, over loopback.
+"""The cost of a breaker on a real server: uvicorn with httptools and uvloop, over loopback.
 
-Each candidate has a server process of its own. All of them run on one core, and one of them at a
-time is loaded, in short and shuffled rounds. The load comes from this process, on another core:
-a few connections, each of which sends its next request when the answer is there. So the server is
-always busy, and what a middleware costs is missing from the throughput.
+Each candidate has its own server process. All servers run on one core, and only one server is
+loaded at a time, in short and shuffled rounds. The load comes from this process, on another core.
+It has a few connections, and each of them sends its next request when it has its answer. So the
+server is always busy, and the cost of a middleware lowers the throughput.
 
-Others may take a part of a shared core, so each server's CPU time is read too. A busy server spends
-all of its core, so its CPU time per request tells its throughput without what others took. The goal
-is about that; the requests per second are shown beside it.
+Other processes may use a part of a shared core, so the CPU time of each server is read, too. A busy
+server uses its whole core, so its CPU time per request is its throughput without the influence of
+other processes. The goal applies to this figure. The requests per second are shown next to it.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from .web import BARE, BREAKER, NOOP, App, Message, NoopAsgi, Receive, Send
 
 TIMES = "times and wraps send"
 WANTED = ("uvicorn", "httptools", "uvloop")
-LEAST_THROUGHPUT = 0.94  # the goal of the project, to that of the bare app
+LEAST_THROUGHPUT = 0.94  # the project's goal, as a share of the bare app's throughput
 
 CONNECTIONS = 16
-BATCHES = 80  # a round takes as long as so many batches of the other sections
-WARM_UP = 3000  # requests before the first that counts: the breaker must know its latencies by then
+BATCHES = 80  # length of a round, in batches of the other sections
+WARM_UP = 3000  # requests before the first one that is measured; the breaker learns its baseline
 TIMEOUT = 30.0  # seconds for a server to start, or to answer
 ASKED = b"GET /items/42 HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n"
 BODY = b"ok"
@@ -57,7 +57,7 @@ async def view(request: Request) -> Response:
 
 
 class TimedAsgi:
-    """The least that a breaker with latencies must do: read the clock twice, and wrap `send`."""
+    """The least work of a breaker with latencies: it reads the clock twice and wraps `send`."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -75,7 +75,7 @@ class TimedAsgi:
 
 
 def app_of(candidate: str) -> Starlette:
-    """Make the app of one route, with the middleware of a candidate."""
+    """Make an app of one route, with the middleware of a candidate."""
     app = Starlette(routes=[Route("/items/{id}", view)])
     if candidate == NOOP:
         app.add_middleware(NoopAsgi)
@@ -87,23 +87,23 @@ def app_of(candidate: str) -> Starlette:
 
 
 def obstacle() -> str | None:
-    """Say why there is nothing to measure here, None if there is."""
+    """Return the reason why this benchmark cannot run here; None if it can."""
     missing = [name for name in WANTED if find_spec(name) is None]
     if missing:
         return f"{', '.join(missing)} not installed"
     if not hasattr(os, "sched_setaffinity"):
         return "this system does not let a process choose its core"
     if len(os.sched_getaffinity(0)) < 2:
-        return "it takes two cores, one for the server and one for the load"
+        return "it needs two cores, one for the server and one for the load"
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a request took in one round with one server, in seconds.
+    """The mean cost of a request in one round with one server, in seconds.
 
     Attributes:
-        wall: Time.
+        wall: Wall-clock time.
         cpu: CPU time of the server.
     """
 
@@ -128,7 +128,7 @@ def real_server(effort: Effort, tick: Tick) -> Section:
 
 
 def compared(servers: Mapping[str, Served], effort: Effort, tick: Tick) -> list[dict[str, Sample]]:
-    """Load one server after the other, in rounds; return the fastest rounds."""
+    """Load one server after the other, in rounds. Return the fastest rounds."""
     for server in servers.values():
         server.load(TIMEOUT, WARM_UP)
     seconds = BATCHES * effort.batch_ns / 1e9
@@ -160,8 +160,8 @@ def _section(kept: Sequence[dict[str, Sample]]) -> Section:
         section.rows.append(row)
     busy = statistics.median(one[BARE].cpu / one[BARE].wall for one in kept)
     section.notes.append(
-        f"While it was loaded, the bare server used {busy:.0%} of its core. Much less than all of it "
-        "means that others used the core, too, and that the requests per second say little."
+        f"While it was loaded, the bare server used {busy:.0%} of its core. Much less than 100% "
+        "means that other processes used the core, so the requests per second are not reliable."
     )
     section.goals.append(
         Goal(
@@ -185,12 +185,12 @@ class Served:
 
     Args:
         process: The server.
-        port: Where it answers, or will answer in a moment.
+        port: Its port. The server may still be starting.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        # What clock_getcpuclockid(3) makes of a process id on Linux. It counts nanoseconds;
-        # /proc/<pid>/stat counts hundredths of a second.
+        # On Linux clock_getcpuclockid(3) computes this from a process id. The clock counts
+        # nanoseconds; /proc/<pid>/stat counts hundredths of a second.
         self._cpu_clock = (~process.pid << 3) | 2
         self._poll = select.epoll()
         self._wires: dict[int, socket.socket] = {}
@@ -208,10 +208,14 @@ class Served:
             wire.close()
 
     def load(self, seconds: float, requests: int = 1_000_000) -> Sample:
-        """Keep the server busy for some time, or until it has answered so many requests.
+        """Keep the server busy for a time, or until it has answered a number of requests.
+
+        Args:
+            seconds: The time, > 0.
+            requests: The number of requests, >= 1.
 
         Raises:
-            ConnectionError: It does not answer as it did at first.
+            ConnectionError: An answer differs from the first one, or does not arrive.
         """
         wires, poll, length = self._wires, self._poll, len(self._answer)
         missing = dict.fromkeys(wires, length)
@@ -228,11 +232,11 @@ class Served:
             for number, _ in ready:
                 data = wires[number].recv(65536)
                 missing[number] -= len(data)
-                # Head and body may come one after the other.
+                # Head and body may arrive separately.
                 if missing[number] > 0 and data:
                     continue
                 if missing[number] < 0 or not data.endswith(BODY):
-                    raise ConnectionError(f"this is not the answer: {data!r}")
+                    raise ConnectionError(f"the answer differs from the first one: {data!r}")
                 answered += 1
                 if clock() < until and answered < requests:
                     missing[number] = length
@@ -244,7 +248,7 @@ class Served:
         return Sample(wall / answered, cpu / answered)
 
     def _first_answer(self) -> bytes:
-        # All answers of one server have the same length: the date in them has.
+        # All answers of one server have the same length, because the date has a fixed length.
         wire = next(iter(self._wires.values()))
         wire.sendall(ASKED)
         answer = b""
@@ -257,7 +261,7 @@ class Served:
 
 
 def command_of(candidate: str) -> list[str]:
-    """The command that serves a candidate, but for the socket and the core."""
+    """Return the command that serves a candidate, without the arguments for socket and core."""
     return [sys.executable, "-m", "benchmarks.speed.server", candidate]
 
 
@@ -265,7 +269,7 @@ def command_of(candidate: str) -> list[str]:
 def serving(
     command: Sequence[str], core: int, environment: Mapping[str, str] | None = None
 ) -> Generator[Served]:
-    """Run a server on a core as long as the block lasts."""
+    """Run a server on a core until the block ends."""
     with socket.create_server(("127.0.0.1", 0), backlog=CONNECTIONS) as listener:
         port = listener.getsockname()[1]
         number = listener.fileno()
@@ -276,7 +280,7 @@ def serving(
             cwd=Path(__file__).parents[2],
             env=environment,
         )
-    # Our side of the listener is closed by now: should the server die, we do not wait for it.
+    # This process has closed its listener, so it does not wait for a server that has died.
     try:
         with closing(Served(process, port)) as served:
             yield served
@@ -286,7 +290,7 @@ def serving(
 
 
 def _serve(candidate: str, number: int, core: int) -> None:
-    """Serve a candidate in this process until the parent has ended."""
+    """Serve a candidate in this process until the parent process ends."""
     import uvicorn
 
     os.sched_setaffinity(0, {core})
@@ -297,7 +301,7 @@ def _serve(candidate: str, number: int, core: int) -> None:
         http="httptools",
         log_level="warning",
         access_log=False,
-        timeout_keep_alive=3600,  # a connection waits while the other servers are loaded
+        timeout_keep_alive=3600,  # seconds; a connection is idle while the other servers are loaded
     )
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=number)])
 
