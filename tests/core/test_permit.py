@@ -115,23 +115,6 @@ def test_a_guarded_generator_in_a_cycle_is_collected_within_a_decision(breaker: 
     assert breaker.metrics().in_flight == 0
 
 
-def test_a_signal_handler_that_raises_leaves_the_lock_free(
-    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(breaker._circuit), "admit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        breaker.acquire()
-    monkeypatch.undo()
-
-    assert breaker._lock.acquire(blocking=False)
-    breaker._lock.release()
-    breaker.acquire().success()
-    assert counts(breaker)["success"] == 1
-
-
 def test_a_long_answer_is_not_overdue_while_its_end_is_told(
     breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from recloser import Breaker, Permit, Policy, Registry, State, Transition
+from recloser._circuit.transitions import RULES, TRANSITIONS
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 POLICY = Policy(
@@ -40,15 +41,11 @@ POLICY = Policy(
     quota_open_for=30.0,
 )
 LONGEST_WAIT = 30.0
-BY_HAND = {"manual", "reset"}
-LEGAL = {
-    (State.CLOSED, State.OPEN): {"failures", "slow", "bad_calls", "retry_after", "quota", "manual"},
-    (State.OPEN, State.HALF_OPEN): {"look_again", "manual"},
-    (State.HALF_OPEN, State.OPEN): {"probe_failed", "retry_after", "quota", "manual"},
-    (State.HALF_OPEN, State.CLOSED): {"recovered", "new_normal", "reset"},
-    (State.OPEN, State.CLOSED): {"reset"},
-    (State.CLOSED, State.HALF_OPEN): {"manual"},
-}
+# What a transition between two states may be caused by, as rules of its reason.
+LEGAL: dict[tuple[State, State], frozenset[str]] = {}
+for before, cause, after in TRANSITIONS:
+    if before is not after:
+        LEGAL[before, after] = LEGAL.get((before, after), frozenset()) | RULES[cause]
 seen: Counter[str] = Counter()
 # Of three rounds about one misses an edge or a rule.
 ROUNDS = 12

@@ -105,75 +105,9 @@ def test_a_preferred_provider_is_tried_first_and_the_others_after_it(
 # Bad input
 
 
-def test_no_provider_at_all_is_an_error(registry: Registry) -> None:
-    with pytest.raises(ValueError, match="at least one"):
-        Failover(registry, [])
-
-
-def test_a_key_twice_is_an_error(registry: Registry) -> None:
-    with pytest.raises(ValueError, match="'a' twice"):
-        Failover(registry, [Provider("a", 1), Provider("b", 2), Provider("a", 3)])
-
-
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), -0.001])
-def test_a_weight_that_is_no_share_is_an_error(weight: float) -> None:
-    with pytest.raises(ValueError, match="weight"):
-        Provider("a", "", weight=weight)
-
-
-@pytest.mark.parametrize("weight", [True, "1", None])
-def test_a_weight_that_is_no_number_is_an_error(weight: Any) -> None:
-    with pytest.raises(TypeError, match="weight"):
-        Provider("a", "", weight=weight)
-
-
-@pytest.mark.parametrize(("key", "kind"), [("", ValueError), (None, TypeError), (7, TypeError)])
-def test_a_key_that_is_none_is_an_error(key: Any, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="key"):
-        Provider(key, "")
-
-
 def test_weights_of_nothing_but_zero_are_an_error(registry: Registry) -> None:
     with pytest.raises(ValueError, match="weight"):
         Failover(registry, [Provider("a", "", weight=0)], order="weighted")
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "kind"),
-    [
-        ("order", "random", ValueError),
-        ("when_all_open", "panic", ValueError),
-        ("max_attempts", 0, ValueError),
-        ("max_attempts", 1.5, TypeError),
-        ("max_attempts", True, TypeError),
-        ("time_budget", 0.0, ValueError),
-        ("time_budget", float("inf"), ValueError),
-        ("time_budget", "60", TypeError),
-        ("patience", 0.5, ValueError),
-        ("probe_wait", -1.0, ValueError),
-        ("classify", "x", TypeError),
-        ("nothing_sent", None, TypeError),
-        ("on_delivery", 3, TypeError),
-        ("random", 0.5, TypeError),
-    ],
-)
-def test_a_bad_setting_is_an_error_that_names_it(
-    registry: Registry, option: str, value: Any, kind: type[Exception]
-) -> None:
-    with pytest.raises(kind, match=option):
-        Failover(registry, [Provider("a", "")], **{option: value})
-
-
-@pytest.mark.parametrize("registry_like", [None, {}, "registry"])
-def test_a_registry_that_is_none_is_an_error(registry_like: Any) -> None:
-    with pytest.raises(TypeError, match="registry"):
-        Failover(registry_like, [Provider("a", "")])
-
-
-def test_a_provider_that_is_none_is_an_error(registry: Registry) -> None:
-    urls: Any = ["https://a"]
-    with pytest.raises(TypeError, match="Provider"):
-        Failover(registry, urls)
 
 
 def test_an_unknown_preference_is_an_error_that_lists_the_known(

@@ -1,0 +1,202 @@
+"""Answers: which calls of an outage make a slower callee the new normal."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from recloser import Policy
+from recloser._circuit.new_normal import Answers, is_severe
+
+POLICY = Policy(latency_patience=100.0, max_open_for=60.0, success_rate_threshold=0.8)
+MEDIAN = 0.1
+LONG_AGO = 1000.0  # longer than any patience
+NOW = 5.0
+
+
+def answered(*latencies: float, policy: Policy = POLICY) -> Answers:
+    answers = Answers(policy, 0.0)
+    for latency in latencies:
+        answers.add(latency, NOW)
+    return answers
+
+
+def accepted(
+    answers: Answers,
+    *,
+    now: float = NOW,
+    median: float = MEDIAN,
+    missing: int = 0,
+    age: float = LONG_AGO,
+) -> float | None:
+    return answers.new_normal(now, median, missing, age)
+
+
+# How many must come back
+
+
+@pytest.mark.parametrize(("answers", "expected"), [(15, None), (16, 0.3)])
+def test_few_answers_have_no_median(answers: int, expected: float | None) -> None:
+    assert accepted(answered(*[0.3] * answers)) == expected
+
+
+@pytest.mark.parametrize(("failed", "expected"), [(4, 0.3), (5, None)])
+def test_a_callee_that_fails_too_often_is_not_only_slow(
+    failed: int, expected: float | None
+) -> None:
+    """At least 80 % must come back: 16 of 20, and 16 of 21 are not enough."""
+    assert accepted(answered(*[0.3] * 16, *[inf] * failed)) == expected
+
+
+@pytest.mark.parametrize(("missing", "expected"), [(4, 0.3), (5, None)])
+def test_what_does_not_come_back_counts_like_a_failure(
+    missing: int, expected: float | None
+) -> None:
+    assert accepted(answered(*[0.3] * 16), missing=missing) == expected
+
+
+def test_the_calls_of_the_suspicion_count_too() -> None:
+    answers = Answers(POLICY, 0.0)
+
+    answers.begin_with([0.3] * 16)
+
+    assert accepted(answers) == 0.3
+
+
+# How slow it is
+
+
+def test_the_level_is_the_median_of_the_answers() -> None:
+    latencies = [0.2 + 0.01 * number for number in range(17)]
+
+    assert accepted(answered(*reversed(latencies))) == latencies[8]
+
+
+def test_what_has_not_come_back_is_slower_than_what_has() -> None:
+    latencies = [0.2 + 0.01 * number for number in range(16)]
+
+    # Of twenty calls the eleventh in order, as the four that are missing are the last ones.
+    assert accepted(answered(*latencies), missing=4) == latencies[10]
+
+
+def test_slower_than_the_ceiling_is_never_normal() -> None:
+    policy = Policy(slow_ceiling=0.3)
+
+    assert accepted(answered(*[0.3] * 16, policy=policy)) == 0.3
+    assert accepted(answered(*[0.31] * 16, policy=policy)) is None
+
+
+def test_without_an_old_normal_there_is_no_new_one() -> None:
+    assert accepted(answered(*[0.3] * 16), median=0.0) is None
+
+
+# How long it takes
+
+
+@pytest.mark.parametrize(
+    ("level", "patience"),
+    [
+        (0.1, 0.0),
+        (0.34, 0.0),
+        # Half-way between 3.4 and 4.5 medians: an eighth of the patience.
+        (0.395, 12.5),
+        (0.45, 100.0),
+        (5.0, 100.0),
+    ],
+)
+def test_the_further_from_normal_the_more_patience_it_takes(level: float, patience: float) -> None:
+    answers = answered(*[level] * 40)
+
+    assert accepted(answers, age=patience - 0.1) is None or patience == 0.0
+    assert accepted(answers, age=patience + 0.1) == level
+
+
+@pytest.mark.parametrize(("answers", "expected"), [(31, None), (32, 0.5)])
+def test_severe_slowness_takes_many_answers_besides_the_patience(
+    answers: int, expected: float | None
+) -> None:
+    assert accepted(answered(*[0.5] * answers)) == expected
+
+
+def test_the_calls_of_the_suspicion_are_no_substitute_for_answers_of_the_outage() -> None:
+    answers = Answers(POLICY, 0.0)
+    answers.begin_with([0.5] * 40)
+
+    assert accepted(answers) is None
+
+
+@pytest.mark.parametrize(("ratio", "severe"), [(4.49, False), (4.5, True), (9.0, True)])
+def test_severe_is_what_takes_all_the_patience(ratio: float, severe: bool) -> None:
+    answers = answered(*[ratio] * 40)
+
+    assert is_severe(ratio, 1.0) is severe
+    assert (accepted(answers, median=1.0, age=99.9) is None) is severe
+
+
+# What is remembered
+
+
+@pytest.mark.parametrize(("silence", "expected"), [(60.0, 0.3), (60.1, None)])
+def test_answers_are_stale_after_a_long_silence(silence: float, expected: float | None) -> None:
+    assert accepted(answered(*[0.3] * 16), now=NOW + silence) == expected
+
+
+def test_stale_answers_are_forgotten_with_the_next_one() -> None:
+    answers = answered(*[0.3] * 40)
+    later = NOW + 60.1
+
+    for _ in range(15):
+        answers.add(0.3, later)
+    assert accepted(answers, now=later) is None
+    answers.add(0.3, later)
+
+    assert accepted(answers, now=later) == 0.3
+
+
+def test_stale_answers_are_none_of_the_many_that_severe_slowness_takes() -> None:
+    answers = answered(*[0.5] * 40)
+    later = NOW + 60.1
+
+    for _ in range(31):
+        answers.add(0.5, later)
+    assert accepted(answers, now=later) is None
+    answers.add(0.5, later)
+
+    assert accepted(answers, now=later) == 0.5
+
+
+def test_the_outage_itself_is_no_silence_yet() -> None:
+    """What is in flight when it opens, or was held back, is as young as the outage."""
+    answers = Answers(POLICY, 100.0)
+    answers.begin_with([0.3] * 16)
+
+    assert accepted(answers, now=160.0) == 0.3
+
+
+def test_only_the_latest_answers_tell_how_slow_it_is_now() -> None:
+    answers = answered(*[0.2] * 200, *[0.3] * 64)
+
+    assert accepted(answers) == 0.3
+    assert answers.share_above(0.25) == 1.0
+
+
+def test_memory_is_bounded() -> None:
+    answers = answered(*[0.2] * 1000)
+
+    assert 32 <= len(answers._answers) <= 64
+
+
+# Shares
+
+
+def test_the_share_above_counts_what_took_longer_and_what_failed() -> None:
+    answers = answered(0.1, 0.2, 0.3, inf)
+
+    assert answers.share_above(0.2) == 0.5
+    assert answers.share_above(0.05) == 1.0
+    assert answers.share_above(0.3) == 0.25
+
+
+def test_of_no_answers_none_is_above() -> None:
+    assert answered().share_above(0.1) == 0.0

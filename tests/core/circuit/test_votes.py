@@ -1,0 +1,244 @@
+"""Votes: what the end of a call says, by its outcome, its latency and where it was in flight."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from recloser import Outcome
+from recloser._circuit.counts import Counts
+from recloser._circuit.in_flight import WAITING, InFlight, Timing
+from recloser._circuit.votes import Ending, Vote, is_excused, vote_of, vote_of_overdue
+from recloser._stall import StallWatch
+
+TOKEN = 7
+THRESHOLD = 1.0
+STARTED = 100.0
+FAST, LIMIT, SLOW = 0.5, THRESHOLD, 1.5
+
+SUCCESS, FAILURE, THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
+IGNORED, CANCELLED = Outcome.IGNORED, Outcome.CANCELLED
+
+
+def timing(answered: float = inf) -> Timing:
+    call = Timing()
+    call.started, call.answered = STARTED, answered
+    return call
+
+
+def in_flight(where: str) -> InFlight:
+    """One call, in the table that is named."""
+    calls = InFlight()
+    if where == "voting":
+        calls.voting[TOKEN] = timing()
+    elif where == "answering":
+        calls.note_answering(TOKEN, timing())
+    elif where == "overdue":
+        calls.note_overdue(TOKEN, timing())
+    elif where == "outdated":
+        calls.note_outdated(TOKEN, timing())
+    return calls
+
+
+def counted(counts: Counts) -> dict[str, int]:
+    names = ("successes", "failures", "slow", "throttled", "ignored", "cancelled")
+    return {name: getattr(counts, name) for name in names if getattr(counts, name)}
+
+
+def end(
+    calls: InFlight,
+    counts: Counts,
+    outcome: Outcome,
+    latency: float,
+    stalls: StallWatch | None = None,
+) -> Vote:
+    ending = Ending(TOKEN, outcome, latency, STARTED + latency)
+    return vote_of(ending, calls, counts, THRESHOLD, stalls or StallWatch())
+
+
+def stall(*, ended: float, seconds: float) -> StallWatch:
+    """The process stood still for some seconds until a time."""
+    watch = StallWatch()
+    watch.beat(ended - seconds - 0.02)
+    watch.beat(ended)
+    watch.stop()
+    return watch
+
+
+ENDS = [
+    # A success is good or slow if it has a vote. Else it only tells that the callee answers.
+    ("voting", SUCCESS, FAST, Vote.GOOD, {"successes": 1}),
+    ("voting", SUCCESS, LIMIT, Vote.GOOD, {"successes": 1}),
+    ("voting", SUCCESS, SLOW, Vote.SLOW, {"successes": 1, "slow": 1}),
+    ("answering", SUCCESS, FAST, Vote.GOOD, {"successes": 1}),
+    ("answering", SUCCESS, SLOW, Vote.SLOW, {"successes": 1, "slow": 1}),
+    ("overdue", SUCCESS, FAST, Vote.CAME_BACK, {"successes": 1}),
+    ("overdue", SUCCESS, SLOW, Vote.CAME_BACK, {"successes": 1, "slow": 1}),
+    ("outdated", SUCCESS, FAST, Vote.OUTDATED, {"successes": 1}),
+    ("outdated", SUCCESS, SLOW, Vote.OUTDATED, {"successes": 1, "slow": 1}),
+    # A failure counts however long it took.
+    ("voting", FAILURE, FAST, Vote.FAILED, {"failures": 1}),
+    ("voting", FAILURE, SLOW, Vote.FAILED, {"failures": 1}),
+    ("answering", FAILURE, SLOW, Vote.FAILED, {"failures": 1}),
+    ("overdue", FAILURE, SLOW, Vote.LOST, {"failures": 1}),
+    ("outdated", FAILURE, FAST, Vote.LOST, {"failures": 1}),
+    # The wait that a callee asks for holds, whichever call was told.
+    ("voting", THROTTLED, FAST, Vote.ASKED_TO_WAIT, {"throttled": 1}),
+    ("answering", THROTTLED, SLOW, Vote.ASKED_TO_WAIT, {"throttled": 1}),
+    ("overdue", THROTTLED, SLOW, Vote.ASKED_TO_WAIT, {"throttled": 1}),
+    ("outdated", THROTTLED, FAST, Vote.ASKED_TO_WAIT, {"throttled": 1}),
+    ("voting", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
+    ("answering", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
+    ("overdue", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
+    ("outdated", IGNORED, FAST, Vote.NONE, {"ignored": 1}),
+    # Who gave up on a call that was slow already may have done so because of it.
+    ("voting", CANCELLED, FAST, Vote.NONE, {"cancelled": 1}),
+    ("voting", CANCELLED, LIMIT, Vote.NONE, {"cancelled": 1}),
+    ("voting", CANCELLED, SLOW, Vote.HUNG, {"cancelled": 1}),
+    ("answering", CANCELLED, SLOW, Vote.NONE, {"cancelled": 1}),
+    ("overdue", CANCELLED, SLOW, Vote.LOST, {"cancelled": 1}),
+    ("outdated", CANCELLED, SLOW, Vote.NONE, {"cancelled": 1}),
+]
+
+
+@pytest.mark.parametrize(("where", "outcome", "latency", "vote", "expected"), ENDS)
+def test_the_end_of_a_call_is_counted_once_and_says_one_thing(
+    where: str, outcome: Outcome, latency: float, vote: Vote, expected: dict[str, int]
+) -> None:
+    calls, counts = in_flight(where), Counts()
+
+    assert end(calls, counts, outcome, latency) is vote
+    assert counted(counts) == expected
+    assert len(calls) == 0
+
+    # Who ends it a second time is too late.
+    assert end(calls, counts, outcome, latency) is Vote.NONE
+    assert counted(counts) == expected
+
+
+def test_the_table_of_ends_is_whole() -> None:
+    tables = {"voting", "answering", "overdue", "outdated"}
+
+    assert {(where, outcome) for where, outcome, *_ in ENDS} == {
+        (where, outcome) for where in tables for outcome in Outcome
+    }
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_call_that_is_in_no_table_says_nothing(outcome: Outcome) -> None:
+    counts = Counts()
+
+    assert end(in_flight("none"), counts, outcome, SLOW) is Vote.NONE
+    assert counted(counts) == {}
+
+
+@pytest.mark.parametrize("outcome", [SUCCESS, FAILURE])
+def test_what_answered_or_failed_is_counted_with_its_latency(outcome: Outcome) -> None:
+    counts = Counts()
+
+    end(in_flight("voting"), counts, outcome, SLOW)
+
+    assert counts.latency_sum == SLOW
+
+
+@pytest.mark.parametrize("outcome", [THROTTLED, IGNORED, CANCELLED])
+def test_the_latency_of_other_calls_is_not_counted(outcome: Outcome) -> None:
+    counts = Counts()
+
+    end(in_flight("voting"), counts, outcome, SLOW)
+
+    assert counts.latency_sum == 0.0
+
+
+# A process that stood still
+
+
+@pytest.mark.parametrize(
+    ("where", "outcome", "expected"),
+    [
+        ("voting", SUCCESS, {"successes": 1, "slow": 1}),
+        ("overdue", SUCCESS, {"successes": 1, "slow": 1}),
+        ("outdated", SUCCESS, {"successes": 1, "slow": 1}),
+        ("voting", CANCELLED, {"cancelled": 1}),
+    ],
+)
+def test_a_call_that_was_slow_through_our_own_fault_has_no_vote(
+    where: str, outcome: Outcome, expected: dict[str, int]
+) -> None:
+    counts = Counts()
+    stalls = stall(ended=STARTED + 1.2, seconds=0.6)
+
+    assert end(in_flight(where), counts, outcome, SLOW, stalls) is Vote.NONE
+    assert counted(counts) == expected
+
+
+def test_a_stall_excuses_no_failure() -> None:
+    stalls = stall(ended=STARTED + 1.2, seconds=0.6)
+
+    assert end(in_flight("voting"), Counts(), FAILURE, SLOW, stalls) is Vote.FAILED
+
+
+@pytest.mark.parametrize(
+    ("latency", "seconds", "excused"),
+    [(1.5, 0.6, True), (1.5, 0.4, False), (1.5, 0.0, False), (0.5, 0.0, False)],
+)
+def test_a_stall_excuses_no_more_than_it_took(
+    latency: float, seconds: float, excused: bool
+) -> None:
+    stalls = stall(ended=STARTED + 1.2, seconds=seconds)
+
+    assert is_excused(latency, STARTED, STARTED + latency, THRESHOLD, stalls) is excused
+
+
+def test_a_stall_before_the_call_excuses_nothing() -> None:
+    stalls = stall(ended=STARTED - 0.1, seconds=5.0)
+
+    assert not is_excused(SLOW, STARTED, STARTED + SLOW, THRESHOLD, stalls)
+
+
+# Calls that are overdue
+
+
+@pytest.mark.parametrize(
+    ("answered", "closed", "vote", "table"),
+    [
+        (inf, True, Vote.HUNG, "overdue"),
+        (inf, False, Vote.HUNG, "overdue"),
+        # It began to answer, but too late.
+        (STARTED + 1.1, True, Vote.HUNG, "overdue"),
+        (STARTED + 1.1, False, Vote.HUNG, "overdue"),
+        # It began to answer in time. While closed its end decides.
+        (STARTED + 1.0, True, Vote.NONE, "answering"),
+        (STARTED + 0.5, True, Vote.NONE, "answering"),
+        # Of a probe that has to do.
+        (STARTED + 0.5, False, Vote.ANSWERING, "outdated"),
+        # It waits for its own caller.
+        (WAITING, True, Vote.NONE, "answering"),
+        (WAITING, False, Vote.NONE, "answering"),
+    ],
+)
+def test_a_call_in_flight_past_the_threshold_is_put_aside(
+    answered: float, closed: bool, vote: Vote, table: str
+) -> None:
+    calls, call = InFlight(), timing(answered)
+
+    told = vote_of_overdue(
+        TOKEN, call, STARTED + SLOW, calls, THRESHOLD, StallWatch(), closed=closed
+    )
+
+    assert told is vote
+    tables = {"overdue": calls.overdue, "answering": calls.answering}
+    tables["outdated"] = calls.outdated[0] if calls.outdated else {}
+    assert {name for name, entries in tables.items() if entries == {TOKEN: call}} == {table}
+    assert len(calls) == 1
+
+
+def test_a_call_that_hangs_through_our_own_fault_is_overdue_and_has_no_vote() -> None:
+    calls = InFlight()
+    stalls = stall(ended=STARTED + 1.2, seconds=0.6)
+
+    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, closed=True)
+
+    assert told is Vote.NONE
+    assert calls.overdue
