@@ -123,7 +123,7 @@ def end_with_parent() -> None:
 
     def watch() -> None:
         sys.stdin.buffer.read()
-        # sys.exit would wait for calls that hang, and the demo makes calls that hang.
+        # sys.exit would end only this thread. os._exit does not wait for calls that hang.
         os._exit(0)
 
     threading.Thread(target=watch, name="ends with its parent", daemon=True).start()
