@@ -39,11 +39,10 @@ from recloser._http.asgi_watch import (
     says_gone,
 )
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import UNMATCHED, Classify, Exempt, Gate, KeyFunction
-from recloser._http.refusal import Refusal, Refusals
+from recloser._http.gate import UNMATCHED
+from recloser._http.middleware import Middleware
+from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
-from recloser._registry import Registry
-from recloser._state import Mode
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -67,7 +66,7 @@ _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 _WATCHES = {"http": RequestWatch, "websocket": HandshakeWatch}
 
 
-class BreakerMiddleware:
+class BreakerMiddleware(Middleware[ASGIApp]):
     """Guards an ASGI app: answers 503 at once while a breaker is open.
 
     A handler may end its call itself: `permit_of(scope).failure("stale data served")`. If two
@@ -94,36 +93,8 @@ class BreakerMiddleware:
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        registry: Registry | None = None,
-        *,
-        key: KeyFunction | None = None,
-        exempt: Exempt = DEFAULT_EXEMPT,
-        classify: Classify | None = None,
-        on_refuse: ASGIApp | None = None,
-        mode: Mode | str | None = None,
-        expose_details: bool = False,
-    ) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be an ASGI app, not {app!r}")
-        if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(f"on_refuse must be an ASGI app, not {on_refuse!r}")
-        self.app = app
-        self._gate = Gate(
-            registry,
-            key=key,
-            exempt=exempt,
-            classify=classify,
-            mode=mode,
-            method="method",
-            path="path",
-            root="root_path",
-        )
-        self.registry: Registry = self._gate.registry
-        self._refusals = Refusals(expose_details=expose_details)
-        self._on_refuse = on_refuse
+    _protocol = "an ASGI"
+    _method, _path, _root = "method", "path", "root_path"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""

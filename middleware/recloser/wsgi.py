@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 from recloser._admission import Refused
 from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import UNMATCHED, Classify, Exempt, Gate, KeyFunction
-from recloser._http.refusal import Refusal, Refusals
+from recloser._http.gate import UNMATCHED
+from recloser._http.middleware import Middleware
+from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
     RequestPermit,
@@ -36,13 +37,14 @@ from recloser._http.wsgi_watch import (
     WatchedBody,
     end_by_status_line,
 )
-from recloser._registry import Registry
-from recloser._state import Mode
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from _typeshed import OptExcInfo
+else:
+    # Only annotations need it.
+    WSGIApplication = Callable
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -64,7 +66,7 @@ _FILE_WRAPPER = "wsgi.file_wrapper"
 _WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
 
 
-class BreakerMiddleware:
+class BreakerMiddleware(Middleware[WSGIApplication]):
     """Guards a WSGI app: answers 503 at once while a breaker is open.
 
     A handler may end its call itself: `permit_of(environ).failure("stale data served")`. If two
@@ -90,36 +92,8 @@ class BreakerMiddleware:
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    def __init__(
-        self,
-        app: WSGIApplication,
-        registry: Registry | None = None,
-        *,
-        key: KeyFunction | None = None,
-        exempt: Exempt = DEFAULT_EXEMPT,
-        classify: Classify | None = None,
-        on_refuse: WSGIApplication | None = None,
-        mode: Mode | str | None = None,
-        expose_details: bool = False,
-    ) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be a WSGI app, not {app!r}")
-        if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(f"on_refuse must be a WSGI app, not {on_refuse!r}")
-        self.app = app
-        self._gate = Gate(
-            registry,
-            key=key,
-            exempt=exempt,
-            classify=classify,
-            mode=mode,
-            method="REQUEST_METHOD",
-            path="PATH_INFO",
-            root="",
-        )
-        self.registry: Registry = self._gate.registry
-        self._refusals = Refusals(expose_details=expose_details)
-        self._on_refuse = on_refuse
+    _protocol = "a WSGI"
+    _method, _path, _root = "REQUEST_METHOD", "PATH_INFO", ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""

@@ -148,7 +148,7 @@ class Gate:
             if PERMIT in request:
                 return self._admit_within(breaker, request, kind)
             admission = breaker.admit_strict(kind)
-            if type(admission) is kind:
+            if isinstance(admission, Permit):
                 admission.outer = None
                 request[PERMIT] = admission
                 return admission
@@ -169,7 +169,7 @@ class Gate:
         if is_within(around, breaker):
             return UNGUARDED  # the same call, seen a second time
         admission = breaker.admit_strict(kind)
-        if type(admission) is kind:
+        if isinstance(admission, Permit):
             admission.outer = around
             request[PERMIT] = admission
         elif type(admission) is Refused:
