@@ -214,7 +214,10 @@ class Breaker(OperableCircuit):
         try:
             if type(permit) is not BlockPermit:
                 permit = self._permit_of(permit, BlockPermit)
-            permit.around = innermost.get()
+            around = innermost.get()
+            while around is not None and not around.in_block:
+                around = around.around
+            permit.around = around
             permit.in_block = True
             innermost.set(permit)
         except BaseException:
@@ -234,7 +237,6 @@ class Breaker(OperableCircuit):
         if permit is not None and permit.breaker is self and permit.in_block:
             # The usual block: the last one that was entered here.
             permit.in_block = False
-            innermost.set(permit.around)
         else:
             permit = leave(self, self._calls.all())
             if permit is None:

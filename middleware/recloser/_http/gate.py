@@ -109,6 +109,7 @@ class Gate:
         # Stored as bools: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
+        # The dict itself: `registry[key]` would cost each request one more frame.
         self._breakers = self.registry._breakers
         self._key: KeyFunction = _whole_app if key is None else key
         self._classify = classify
