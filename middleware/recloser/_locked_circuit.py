@@ -106,9 +106,9 @@ class LockedCircuit:
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
-        self.key = key
-        self.policy = policy
-        self.clock = clock
+        self.key: str = key
+        self.policy: Policy = policy
+        self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
         self._circuit = Circuit(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
