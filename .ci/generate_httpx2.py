@@ -1,7 +1,7 @@
-"""Write the adapter for httpx2 from the one for httpx: the two libraries differ in their name.
+"""Generate the adapter for httpx2 from the one for httpx: only the name of the library differs.
 
-`python .ci/generate_httpx2.py` writes it. With `--check` nothing is written, and the exit status is
-1 if it is out of date.
+`python .ci/generate_httpx2.py` writes the file. With `--check` it writes nothing, and the exit
+status is 1 if the file is out of date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTE = "# Generated from httpx.py by .ci/generate_httpx2.py: change that one, an
 
 def generated() -> str:
     """The text of the adapter for httpx2."""
-    # Not `_httpx`, the package that both share: an underscore is no boundary of a word.
+    # `_httpx`, the package that both adapters share, stays: `\b` does not match after `_`.
     return NOTE + re.sub(r"\bhttpx\b", "httpx2", SOURCE.read_text())
 
 

@@ -1,7 +1,7 @@
 """Sum the JUnit files of all tox environments into one line: `N passed, N failed[, N skipped]`.
 
-A row that fails without a failing test (lint, typing, an installation) counts as one failure, and
-so does a row that left no JUnit file although it runs tests: green must mean that something ran.
+An environment that fails without a failing test (lint, typing, an installation) counts as one
+failure. So does one that runs tests but wrote no JUnit file: success must mean that tests ran.
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-# These rows check files instead of running tests.
+# These environments check files instead of running tests.
 WITHOUT_TESTS = {"lint", "typing", "typing-installed", "coverage"}
 
 
@@ -28,7 +28,7 @@ def read(junit: Path) -> tuple[int, int, int]:
 
 
 def environments(result: Path) -> dict[str, Any]:
-    """Return what a run of tox says of its environments; nothing if it wrote no result."""
+    """Return the results of a tox run by environment; empty if tox wrote no result file."""
     if not result.exists():
         print(f"tox wrote no {result}", file=sys.stderr)
         return {}

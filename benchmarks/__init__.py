@@ -1,1 +1,1 @@
-"""What recloser costs and what it detects, measured next to its peers in the same run."""
+"""Benchmarks: the cost of recloser and what it detects, next to its peers in the same run."""

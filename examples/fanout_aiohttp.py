@@ -1,4 +1,4 @@
-"""A page put together from four services at once: a sick one costs its part, not the page.
+"""A page made from four services at once: an unhealthy service costs its part, not the page.
 
 Run it:  pip install 'recloser[aiohttp]'
          python examples/fanout_aiohttp.py               # a demonstration of a few seconds
@@ -8,11 +8,11 @@ Try it:  curl localhost:8000/page
          curl localhost:8000/page                             # without reviews
          curl localhost:8000/breakers                         # why
 
-Each service has its own breaker, by its host. The page waits 0.4 s for what it has asked for; once
-a breaker is open, it waits no longer than the services that are well.
+Each service has its own breaker, keyed by host. The page waits at most 0.4 s for each part. While a
+breaker is open, the page does not wait for that service.
 
-The page is the upper half of this file. The services below it are fakes on local sockets that do
-what they are told.
+The page is the upper half of this file. The services below it are fakes on local sockets. Their
+modes can be set.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PATIENCE = aiohttp.ClientTimeout(total=0.4)
 
 
 def page_app(base_urls: dict[str, str]) -> web.Application:
-    """The application: one page of four parts."""
+    """Return the application: one page of four parts."""
     registry = Registry()
 
     async def part(session: aiohttp.ClientSession, name: str) -> str:
-        """One part of the page, or a word on why it is not there."""
+        """Return one part of the page, or the reason why it is missing."""
         try:
             async with session.get(f"{base_urls[name]}/part", timeout=PATIENCE) as response:
                 response.raise_for_status()
@@ -72,7 +72,7 @@ SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
 class FakeService:
-    """Answers at once; `mode` is how it is today."""
+    """Answers at once, unless `mode` is "hang" or "fail"."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -92,7 +92,7 @@ class FakeService:
 
 @contextlib.asynccontextmanager
 async def served(app: web.Application, port: int = 0) -> AsyncGenerator[str, None]:
-    """Serve an app on a local socket; gives its base URL."""
+    """Serve an app on a local socket, and yield its base URL."""
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
@@ -105,7 +105,7 @@ async def served(app: web.Application, port: int = 0) -> AsyncGenerator[str, Non
 
 @contextlib.asynccontextmanager
 async def everything(port: int) -> AsyncGenerator[tuple[str, dict[str, FakeService]], None]:
-    """The page and its four services, all on local sockets."""
+    """Serve the page and its four services on local sockets."""
     fakes = {name: FakeService(name) for name in NAMES}
     async with contextlib.AsyncExitStack() as stack:
         urls = {

@@ -1,13 +1,13 @@
-"""A FastAPI app: every route gets a breaker; two that share a provider share one.
+"""A FastAPI app: every route gets a breaker; two routes with one provider share a breaker.
 
 Run it:  pip install 'recloser[fastapi]' uvicorn
          python examples/fastapi_app.py
 Try it:  curl -i localhost:8000/orders/1
-         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails
          for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
                                                       # five times 502, then refused: 503 at once
          curl -i localhost:8000/invoices/1            # the same provider: refused too
-         curl -i localhost:8000/about                 # the other routes go on
+         curl -i localhost:8000/about                 # the other routes still work
          curl localhost:8000/breakers                 # why
          curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
 """
@@ -23,7 +23,7 @@ from recloser import Registry
 from recloser_adapters.starlette import BreakerMiddleware, exempt, keyed
 
 registry = Registry()
-ledger = {"up": True}  # stands for a database, or another service
+ledger = {"up": True}  # represents a database or another service
 
 app = FastAPI()
 app.add_middleware(BreakerMiddleware, registry=registry)
@@ -51,7 +51,7 @@ async def about() -> str:
 
 
 @app.put("/ledger/{how}")
-@exempt  # what one repairs things with must never be refused
+@exempt  # an endpoint for repairs must never be refused
 async def repair(how: str) -> dict[str, bool]:
     ledger["up"] = how == "up"
     return ledger

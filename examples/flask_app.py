@@ -1,12 +1,12 @@
-"""A Flask app: every rule gets a breaker, by one line.
+"""A Flask app: every rule gets a breaker, with one line.
 
 Run it:  pip install 'recloser[flask]'
          python examples/flask_app.py
 Try it:  curl -i localhost:8000/orders/1
-         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails
          for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
                                                       # five times 502, then refused: 503 at once
-         curl -i localhost:8000/about                 # the other routes go on
+         curl -i localhost:8000/about                 # the other routes still work
          curl localhost:8000/breakers                 # why
          curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
 """
@@ -21,7 +21,7 @@ from recloser import Registry
 from recloser_adapters.flask import Recloser, exempt
 
 registry = Registry()
-ledger = {"up": True}  # stands for a database, or another service
+ledger = {"up": True}  # represents a database or another service
 
 app = Flask(__name__)
 Recloser(app, registry)
@@ -40,7 +40,7 @@ def about() -> str:
 
 
 @app.put("/ledger/<how>")
-@exempt  # what one repairs things with must never be refused
+@exempt  # an endpoint for repairs must never be refused
 def repair(how: str) -> dict[str, bool]:
     ledger["up"] = how == "up"
     return ledger

@@ -1,4 +1,4 @@
-"""An LLM route with three providers: tokens stream through, and failover comes before the first.
+"""An LLM route with three providers: tokens are streamed; failover happens before the first one.
 
 Run it:  pip install 'recloser[httpx]' starlette uvicorn
          python examples/llm_failover.py               # a demonstration of a few seconds
@@ -8,8 +8,8 @@ Try it:  curl -N localhost:8000/chat -d 'a question'
          curl -N -i localhost:8000/chat -d 'a question'       # x-served-by: south
          curl localhost:8000/breakers                         # why
 
-The app is the upper half of this file. The providers below it are fakes on local sockets that do
-what they are told.
+The app is the upper half of this file. The providers below it are fakes on local sockets. Their
+modes can be set.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ NAMES = ("north", "south", "west")
 
 
 def chat_app(base_urls: dict[str, str], log: deque[Delivery]) -> Starlette:
-    """The application: one route, one client, three providers in order of preference."""
-    # A first token that takes more than five seconds is a failure whatever the history says.
+    """Return the application: one route, one client, three providers in order of preference."""
+    # A first token after more than five seconds is a failure, for any baseline.
     registry = Registry(Policy(slow_ceiling=5.0))
     providers = [
         Provider("north", LLMEndpoint(base_urls["north"], "key-north")),
@@ -60,7 +60,7 @@ def chat_app(base_urls: dict[str, str], log: deque[Delivery]) -> Starlette:
             json={"model": "big", "stream": True, "messages": [message]},
         )
         try:
-            # Returns when a provider has sent its first token; until then another may take over.
+            # Returns when a provider has sent its first token. Until then another may be tried.
             response = await client.send(upstream, stream=True)
         except BreakerOpenError as refusal:
             wait = max(1, round(refusal.retry_after))
@@ -88,7 +88,7 @@ def chat_app(base_urls: dict[str, str], log: deque[Delivery]) -> Starlette:
 
 
 async def tokens(response: httpx.Response) -> AsyncIterator[str]:
-    """The text of an OpenAI stream; closing it early is the end of the call."""
+    """Yield the text of an OpenAI stream. Closing the stream early also ends the call."""
     async with contextlib.aclosing(response):
         async for line in response.aiter_lines():
             data = line.removeprefix("data: ")
@@ -99,7 +99,7 @@ async def tokens(response: httpx.Response) -> AsyncIterator[str]:
 
 
 class FakeProvider:
-    """Speaks just enough of the OpenAI protocol; `mode` is how it is today."""
+    """Speaks the needed part of the OpenAI protocol; `mode` is its fault, or "ok"."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -130,8 +130,8 @@ class FakeProvider:
 
 @contextlib.asynccontextmanager
 async def served(app: Starlette, port: int = 0) -> AsyncGenerator[str, None]:
-    """Serve an app on a local socket; gives its base URL."""
-    # The protocol is named, or asyncio leaves Nagle's algorithm on: 40 ms a chunk.
+    """Serve an app on a local socket, and yield its base URL."""
+    # asyncio turns Nagle's algorithm off only if the protocol is given. It costs 40 ms per chunk.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -140,7 +140,7 @@ async def served(app: Starlette, port: int = 0) -> AsyncGenerator[str, None]:
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve([listener]))
     try:
-        # Who connects before it is up waits in the listener's queue.
+        # A client that connects before the server is ready waits in the listener's queue.
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = server.force_exit = True
@@ -152,7 +152,7 @@ async def served(app: Starlette, port: int = 0) -> AsyncGenerator[str, None]:
 async def everything(
     port: int, log: deque[Delivery]
 ) -> AsyncGenerator[tuple[str, list[FakeProvider]], None]:
-    """The app and its three providers, all on local sockets."""
+    """Serve the app and its three providers on local sockets."""
     fakes = [FakeProvider(name) for name in NAMES]
     async with contextlib.AsyncExitStack() as stack:
         urls = {
@@ -170,7 +170,7 @@ async def everything(
 
 
 async def ask(client: httpx.AsyncClient, times: int) -> None:
-    """Ask some questions, and print how they went."""
+    """Send some questions, and print the results."""
     answers: Counter[str] = Counter()
     waits: list[float] = []
     for _ in range(times):
@@ -191,7 +191,7 @@ async def answer(client: httpx.AsyncClient) -> str:
 
 
 async def recover(client: httpx.AsyncClient, name: str) -> None:
-    """Go on asking until a provider serves again."""
+    """Send questions until a provider serves again."""
     began = time.perf_counter()
     asked = served_by_it = 0
     while served_by_it < 20 and asked < 2000:

@@ -8,12 +8,12 @@ Try it:  curl -i -X POST localhost:8000/pay/order-1
          curl -i -X POST localhost:8000/pay/order-2           # charged by west
          curl localhost:8000/breakers                         # why
 
-Both hosts belong to one payment service: they share what they know of idempotency keys, so a
-charge that carries one is safe to send again, to either. A refund carries none here; it goes to
-another host only where it certainly never left.
+Both hosts belong to one payment service and share their idempotency keys. A charge has such a key,
+so it is safe to send it again, to either host. A refund has none here. It goes to the other host
+only if it is certain that nothing was sent.
 
-The app is the upper half of this file. The hosts below it are fakes on local sockets that do what
-they are told.
+The app is the upper half of this file. The hosts below it are fakes on local sockets. Their modes
+can be set.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ NAMES = ("east", "west")
 
 
 def shop(base_urls: dict[str, str]) -> Flask:
-    """The application: charges are repeatable, refunds are not."""
-    # A payment that takes more than two seconds is a failure whatever the history says.
+    """Return the application: charges are repeatable, refunds are not."""
+    # A payment that takes more than two seconds is a failure, for any baseline.
     registry = Registry(Policy(slow_ceiling=2.0))
     hosts = Failover(
         registry,
@@ -55,7 +55,7 @@ def shop(base_urls: dict[str, str]) -> Flask:
         response = session.post(
             attempt.target + path,
             headers=headers,
-            # requests cannot be cut off from outside: this is what ends a host that hangs.
+            # A requests call cannot be cancelled. Only this time-out ends a call that hangs.
             timeout=(attempt.connect_timeout, attempt.timeout),
         )
         response.raise_for_status()
@@ -91,7 +91,7 @@ def shop(base_urls: dict[str, str]) -> Flask:
 
 @dataclass
 class Bank:
-    """What both hosts share: the modes they are in, and every charge and refund made."""
+    """The state that both hosts share: their modes, and every charge and refund."""
 
     modes: dict[str, str] = field(default_factory=lambda: dict.fromkeys(NAMES, "ok"))
     received: Counter[str] = field(default_factory=Counter[str])
@@ -102,7 +102,7 @@ class Bank:
 
 @contextlib.contextmanager
 def fake_hosts() -> Generator[tuple[Bank, dict[str, str]], None, None]:
-    """Two hosts on local sockets; gives their bank and their base URLs."""
+    """Run two hosts on local sockets; yield their bank and their base URLs."""
     bank = Bank()
     with contextlib.ExitStack() as stack:
         urls: dict[str, str] = {}
@@ -119,7 +119,7 @@ def fake_hosts() -> Generator[tuple[Bank, dict[str, str]], None, None]:
 def handler_of(name: str, bank: Bank) -> type[BaseHTTPRequestHandler]:
     class Host(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Headers and body go out as two packets, which Nagle's algorithm would hold 40 ms apart.
+        # Headers and body are two packets. Nagle's algorithm would delay the second one by 40 ms.
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
@@ -134,7 +134,7 @@ def handler_of(name: str, bank: Bank) -> type[BaseHTTPRequestHandler]:
                 self.answer(500, {"error": "out of order"})
             else:
                 if kind == "charges":
-                    # A key that was seen before is the same charge, not another one.
+                    # A known key means the same charge, not another one.
                     bank.charged.setdefault(self.headers["Idempotency-Key"], name)
                 else:
                     bank.refunded[order] += 1
@@ -148,7 +148,7 @@ def handler_of(name: str, bank: Bank) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
             pass
 
     return Host

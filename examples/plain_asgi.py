@@ -1,12 +1,12 @@
-"""An ASGI app without a framework: one function says which breaker guards a request.
+"""An ASGI app without a framework: one function chooses the breaker of a request.
 
 Run it:  pip install recloser uvicorn
          python examples/plain_asgi.py
 Try it:  curl -i localhost:8000/orders/1
-         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails
          for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
                                                       # five times 502, then refused: 503 at once
-         curl -i localhost:8000/about                 # everything else goes on
+         curl -i localhost:8000/about                 # everything else still works
          curl localhost:8000/breakers                 # why
          curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
 """
@@ -27,7 +27,7 @@ Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
 registry = Registry()
-ledger = {"up": True}  # stands for a database, or another service
+ledger = {"up": True}  # represents a database or another service
 
 
 async def shop(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +55,7 @@ def answer(method: str, path: str) -> tuple[int, str]:
 
 
 def key(scope: Scope) -> str | None:
-    # Never the path as it is: anybody can make up paths. None leaves a request unguarded.
+    # The path itself is no good key: clients can send any path. None leaves a request unguarded.
     return "GET /orders/{number}" if scope["path"].startswith("/orders/") else None
 
 

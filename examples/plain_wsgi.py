@@ -1,12 +1,12 @@
-"""A WSGI app without a framework: one function says which breaker guards a request.
+"""A WSGI app without a framework: one function chooses the breaker of a request.
 
 Run it:  pip install recloser
          python examples/plain_wsgi.py
 Try it:  curl -i localhost:8000/orders/1
-         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails
          for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
                                                       # five times 502, then refused: 503 at once
-         curl -i localhost:8000/about                 # everything else goes on
+         curl -i localhost:8000/about                 # everything else still works
          curl localhost:8000/breakers                 # why
          curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 registry = Registry()
-ledger = {"up": True}  # stands for a database, or another service
+ledger = {"up": True}  # represents a database or another service
 
 
 def shop(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -54,7 +54,7 @@ def answer(method: str, path: str) -> tuple[str, str]:
 
 
 def key(environ: WSGIEnvironment) -> str | None:
-    # Never the path as it is: anybody can make up paths. None leaves a request unguarded.
+    # The path itself is no good key: clients can send any path. None leaves a request unguarded.
     return "GET /orders/{number}" if environ["PATH_INFO"].startswith("/orders/") else None
 
 

@@ -1,12 +1,12 @@
-"""A Starlette app: every route gets a breaker, by one line.
+"""A Starlette app: every route gets a breaker, with one line.
 
 Run it:  pip install 'recloser[starlette]' uvicorn
          python examples/starlette_app.py
 Try it:  curl -i localhost:8000/orders/1
-         curl -X PUT localhost:8000/ledger/down       # what the orders depend on goes down
+         curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails
          for i in $(seq 9); do curl -i localhost:8000/orders/$i; done
                                                       # five times 502, then refused: 503 at once
-         curl -i localhost:8000/about                 # the other routes go on
+         curl -i localhost:8000/about                 # the other routes still work
          curl localhost:8000/breakers                 # why
          curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
 """
@@ -26,7 +26,7 @@ from recloser import Registry
 from recloser_adapters.starlette import BreakerMiddleware, exempt
 
 registry = Registry()
-ledger = {"up": True}  # stands for a database, or another service
+ledger = {"up": True}  # represents a database or another service
 
 
 async def order(request: Request) -> Response:
@@ -39,7 +39,7 @@ async def about(request: Request) -> Response:
     return PlainTextResponse("We sell things.\n")
 
 
-@exempt  # what one repairs things with must never be refused
+@exempt  # an endpoint for repairs must never be refused
 async def repair(request: Request) -> Response:
     ledger["up"] = request.path_params["how"] == "up"
     return JSONResponse(ledger)

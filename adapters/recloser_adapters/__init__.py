@@ -1,4 +1,4 @@
-"""Adapters: one module or package per third-party library, named like it and like the extra.
+"""Adapters: one module or package per third-party library, with the name of the library's extra.
 
-Nothing is imported here, so that `recloser_adapters.flask` needs Flask and nothing else.
+This file imports nothing, so that `recloser_adapters.flask` needs Flask and no other library.
 """

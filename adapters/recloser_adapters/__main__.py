@@ -1,4 +1,4 @@
-"""`python -m recloser_adapters`, and what the `recloser` script calls."""
+"""The entry point of `python -m recloser_adapters` and of the `recloser` script."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 
 
 def main() -> None:
-    """Run the command, or say in one line which extra it needs."""
-    # Whoever runs a script has not chosen its library, unlike whoever imports an adapter.
+    """Run the command. Without click, print in one line which extra to install, and exit with 2."""
+    # An adapter may fail with ModuleNotFoundError: its user chose the library. The user of a
+    # script did not choose click, so the script explains the error.
     try:
         from recloser_adapters._command.cli import main as command
     except ModuleNotFoundError as error:

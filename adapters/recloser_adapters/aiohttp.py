@@ -3,17 +3,17 @@
     guard = BreakerMiddleware(registry)
     session = aiohttp.ClientSession(middlewares=[guard], trace_configs=[guard.trace_config])
 
-or `wrap_session(session, registry)` for one that exists. A request that is given its own
-`middlewares=` leaves the session's out, and this one with them. A call is one request as a
-middleware sees it: each hop of a redirect (keyed by its own host) is one, and so is the second
+or, for an existing session, `wrap_session(session, registry)`. A request with its own
+`middlewares=` does not use those of the session, so it is not guarded. A call is one request as a
+middleware sees it. Each hop of a redirect is a call (keyed by its own host), and so is the second
 attempt that aiohttp makes by itself when a kept-alive connection turns out to be dead.
 
-A call ends with its body. Its latency is the time to the headers, of an event stream the time to
-the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, the caller's own mistakes and waiting in vain for the session's own pool say nothing.
-The last is known from the trace only: aiohttp raises the same error for a host that is slow to
-connect. An error that stands for an answer (`raise_for_status` within an inner middleware) counts
-as that answer.
+A call ends with its body. Its latency is the time to the headers; for an event stream it is the
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
+Retry-After is obeyed. Other 4xx, the caller's own mistakes and time-outs of the session's own pool
+have no vote. Only the trace shows a time-out of the pool: aiohttp raises the same error if a host
+is slow to connect. An error that was raised for the status of an answer (`raise_for_status` in an
+inner middleware) counts as that answer.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ __all__ = [
 
 _LOCAL = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
-# Whether the call of this context waits for a free connection of its own session.
+# Whether the call in this context waits for a free connection from its session's pool.
 _queued: ContextVar[bool] = ContextVar("recloser_queued", default=False)
 
 
 class BreakerOpenConnectionError(ClientBreakerOpenError, aiohttp.ClientConnectionError):
     """The breaker refused the request; nothing was sent.
 
-    It is an `aiohttp.ClientConnectionError`, so what handles an unreachable host handles this;
-    retry rules made for that error will try again, at no cost to the host.
+    It is an `aiohttp.ClientConnectionError`, so code that handles an unreachable host handles it,
+    too. Retry rules for that error will retry, which costs the host nothing.
     """
 
 
 def by_host(request: ClientRequest) -> str:
-    """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
+    """Key by host, plus the port if it is not the default: `api.example.org:8443`."""
     return request.url.host_port_subcomponent or ""
 
 
 def nothing_sent(error: BaseException) -> bool:
-    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`."""
+    """Whether an error proves that nothing was sent. For `Failover(nothing_sent=...)`."""
     unsent = (BreakerOpenError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
     return isinstance(error, unsent)
 
@@ -73,20 +73,20 @@ def _refusal_error(request: ClientRequest, refusal: BreakerOpenError) -> Breaker
 class BreakerMiddleware:
     """A client middleware that guards each request, one breaker per host.
 
-    Put it first: what comes after it in the list counts as part of the call.
+    Put it first: the middlewares after it in the list are part of the call.
 
     Args:
-        registry: Where the breakers are; a new one unless given.
+        registry: Holds the breakers; by default a new one.
         **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Raises:
-        TypeError: A setting of the wrong type.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist.
+        ValueError: The key is empty, or `on_refuse` is unknown.
 
     Attributes:
-        outbound: What admits the calls and decides how they ended.
-        trace_config: For the session's `trace_configs`: tells waiting for its pool from waiting
-            for the host.
+        outbound: Admits the calls and decides their outcomes.
+        trace_config: For the session's `trace_configs`. With it a wait for the session's pool can
+            be told from a wait for the host.
     """
 
     outbound: OutboundCalls[ClientRequest, ClientResponse]
@@ -114,13 +114,13 @@ class BreakerMiddleware:
             return self.outbound.answer_refusal(request, permit.error())
         if isinstance(permit, Unguarded):
             return await handler(request)
-        # Another call of this context may have been cut off while it waited.
+        # An earlier call in this context may have been cancelled while it waited.
         _queued.set(False)
         try:
             response = await handler(request)
         except BaseException as error:
             self._end_by_error(permit, error, queued=_queued.get())
-            # A call around this one, whose handler made it, does not wait.
+            # The call may have been made by the handler of an outer call. That call does not wait.
             _queued.set(False)
             raise
         self._watch(permit, response)
@@ -135,7 +135,7 @@ class BreakerMiddleware:
                 and response.content.is_eof()
                 and not outbound.sse_errors
             ):
-                # A small body came with its headers: there is nothing left to watch.
+                # A small body arrives with its headers, so there is nothing to watch.
                 permit.mark()
                 permit.success()
                 return
@@ -152,13 +152,14 @@ class BreakerMiddleware:
             self.outbound.end_by_error(permit, error, status=error.status)
             return
         if isinstance(error, aiohttp.ClientResponseError) and error.__cause__ is None:
-            # A middleware within has raised for the status of its answer. An answer that cannot be
-            # parsed is the same error with a status of aiohttp's own; there it has a cause.
+            # An inner middleware has raised an error for the status of its answer. For an answer
+            # that cannot be parsed, aiohttp raises the same class, but with a cause and with a
+            # status of its own.
             self.outbound.end_by_error(permit, error, status=error.status, headers=error.headers)
             return
         local = isinstance(error, Exception) and (
             isinstance(error, _LOCAL)
-            # Another middleware's error.
+            # An error of another middleware.
             or not isinstance(error, WIRE)
             or _is_of_request_body(error)
             or (queued and isinstance(error, TimeoutError))
@@ -167,7 +168,7 @@ class BreakerMiddleware:
 
 
 def _is_of_request_body(error: Exception) -> bool:
-    """Whether a body that the user's own code makes raised: aiohttp wraps what it did."""
+    """Whether user code that makes the request body raised it. aiohttp wraps such errors."""
     cause = error.__cause__
     return (
         isinstance(error, aiohttp.ClientConnectionError)
@@ -189,21 +190,26 @@ def wrap_session(
     registry: Registry | None = None,
     **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Literal["raise"]]],
 ) -> aiohttp.ClientSession:
-    """Put a `BreakerMiddleware` first in a session, with its trace; the settings are the same.
+    """Put a `BreakerMiddleware` first in a session, and add its trace.
 
-    A session that has one is left alone.
+    A session that already has one stays unchanged.
+
+    Args:
+        session: The session.
+        registry: Holds the breakers; by default a new one.
+        **settings: The settings of `BreakerMiddleware`.
 
     Returns:
         The same session.
 
     Raises:
-        TypeError: A setting of the wrong type, or no session.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist, or `session` is no session.
+        ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(session, aiohttp.ClientSession):
         raise TypeError(f"session must be an aiohttp.ClientSession, not {session!r}")
     guard = BreakerMiddleware(registry, **settings)
-    # Middlewares are given at construction, and there is no public way to add one.
+    # Middlewares are given to the constructor. There is no public way to add one later.
     present = vars(session)["_middlewares"]
     if not any(isinstance(each, BreakerMiddleware) for each in present):
         vars(session)["_middlewares"] = (guard, *present)

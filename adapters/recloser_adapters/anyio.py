@@ -1,6 +1,6 @@
-"""Deadlines on asyncio and trio: a call that is cut off at its deadline counts as failed.
+"""Deadlines on asyncio and trio: a call that is cancelled at its deadline counts as a failure.
 
-Times are seconds.
+All times are in seconds.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _Send: TypeAlias = Callable[[_Message], Awaitable[None]]
 _App: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[Any]]
 
 _CAN_END = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
-_FAULT = "the deadline function of a DeadlineMiddleware failed: no deadline"
+_FAULT = "a DeadlineMiddleware's deadline function failed: the request has no deadline"
 _logger = logging.getLogger("recloser")
-_BODY = problem_document(504, "Gateway Timeout", "This took too long and was given up.")
+_BODY = problem_document(504, "Gateway Timeout", "The request took too long and was cancelled.")
 _HEADERS = (
     (b"content-type", b"application/problem+json"),
     (b"content-length", str(len(_BODY)).encode()),
@@ -36,26 +36,27 @@ _HEADERS = (
 
 @asynccontextmanager
 async def guard(breaker: Breaker, *, deadline: float | None) -> AsyncGenerator[Permit]:
-    """Guard a block by a breaker, and cut it off at a deadline.
+    """Guard a block with a breaker, and cancel the block at a deadline.
 
-    A block that is cut off counts as failed. One that is cancelled from outside does not, unless
-    it had already taken longer than is normal for this key.
+    A block that is cancelled at its deadline is a failure. A block that is cancelled from outside
+    is not, unless it has already taken longer than is normal for this key.
 
         async with guard(registry["payments"], deadline=2.0):
             await charge(order)
 
     Args:
         breaker: The breaker that guards the block.
-        deadline: Seconds until the block is cancelled, > 0. `None` for never.
+        deadline: Seconds until the block is cancelled, > 0 and finite. `None` for no deadline.
 
     Yields:
-        The call's permit, for `mark()`, or to end the call by another outcome than that which
-        follows from what the block raises.
+        The call's permit. Use it for `mark()`, or to end the call with another outcome than the
+        block's own end gives.
 
     Raises:
         BreakerOpenError: The breaker refused; the block was not entered.
-        TimeoutError: The block was cut off.
-        ValueError: The deadline is no number of seconds above 0.
+        TimeoutError: The block was cancelled at its deadline.
+        TypeError: The deadline is not a number.
+        ValueError: The deadline is not above 0, or it is infinite.
     """
     _check(deadline)
     with breaker.acquire() as permit, anyio.fail_after(deadline):
@@ -63,23 +64,25 @@ async def guard(breaker: Breaker, *, deadline: float | None) -> AsyncGenerator[P
 
 
 class DeadlineMiddleware:
-    """Cut ASGI handlers off at a deadline: 504 if nothing was sent yet, else the response breaks.
+    """Cancel ASGI handlers at a deadline: 504 if nothing was sent yet, else the response breaks.
 
-    Place it inside the breaker's middleware, which then counts both as failures. Only the time
-    until the last piece of the body counts, so background tasks run on. A response that is cut off
-    midway ends in a `TimeoutError`: the server closes the connection, and the client can see that
-    the response is incomplete. WebSockets and everything else pass untouched.
+    Place it inside the breaker's middleware, which then counts both as failures. The deadline
+    applies until the last piece of the body, so background tasks can take longer. If a response is
+    cancelled midway, the middleware raises a `TimeoutError`: the server closes the connection, and
+    the client can see that the response is incomplete. WebSockets and lifespan pass unchanged.
 
-    Code that runs in a worker thread (a plain `def` endpoint) cannot be interrupted: its
-    deadline shows only once the thread is done.
+    Code that runs in a worker thread (a plain `def` endpoint) cannot be interrupted. Its deadline
+    takes effect only when the thread is done.
 
     Args:
         app: The ASGI application.
-        deadline: Seconds, > 0; or a function from the scope to seconds, or to `None` for no
-            deadline on this request, such as for endpoints that stream on purpose.
+        deadline: Seconds, > 0 and finite; or a function that takes the scope and returns seconds.
+            It returns `None` for no deadline, such as for endpoints that stream for long. If it
+            fails, that is logged, and the request has no deadline.
 
     Raises:
-        ValueError: The deadline is no number of seconds above 0.
+        TypeError: The deadline is neither a number nor a function.
+        ValueError: The deadline is not above 0, or it is infinite.
     """
 
     def __init__(self, app: _App, *, deadline: float | Callable[[_Scope], float | None]) -> None:
@@ -102,10 +105,10 @@ class DeadlineMiddleware:
                 started = True
                 await send(message)
                 if message["type"] in _CAN_END and not message.get("more_body"):
-                    # The response is complete: from here on nobody waits for the handler.
+                    # The response is complete, so the client no longer waits for the handler.
                     cut.deadline = math.inf
 
-            # An application must return None. If it does not, the server is to see that.
+            # An application must return None. If it does not, the server must get to see that.
             return await self.app(scope, receive, watched)
         if started:
             raise TimeoutError(f"the response was not complete after {deadline:g} s")
@@ -121,8 +124,8 @@ class DeadlineMiddleware:
             deadline = self._deadline(scope)
             _check(deadline)
         except Exception:
-            # A fault in choosing a deadline must not fail the request. It is an error in the log once,
-            # not for every request.
+            # A fault of this function must not fail the request. Only the first fault is logged as
+            # an error, because it may occur on every request.
             _logger.log(logging.DEBUG if self._faulty else logging.ERROR, _FAULT, exc_info=True)
             self._faulty = True
             return None

@@ -3,18 +3,19 @@
 
     client = wrap_client(httpx2.Client(http2=True), registry)
 
-guards every request of a client, with its proxies and mounts; `BreakerTransport` and
-`AsyncBreakerTransport` guard one transport. A call is one request as the transport sees it: each
-hop of a redirect (keyed by its own host), each request of an authentication flow and each attempt
-of an SDK is one; a connection tried again within a transport (`retries=`) is not.
+guards every request of a client, with its proxies and mounts. `BreakerTransport` and
+`AsyncBreakerTransport` guard one transport. A call is one request as the transport sees it. Each
+hop of a redirect is a call (keyed by its own host), and so is each request of an authentication
+flow and each attempt of an SDK. A second connection attempt in a transport (`retries=`) is not.
 
-A call ends with its body. Its latency is the time to the headers, of an event stream the time to
-the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, time-outs of the client's own pool and the caller's own mistakes say nothing. An error
-that stands for an answer (`raise_for_status` within the wrapped transport) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for an event stream it is the
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
+Retry-After is obeyed. Other 4xx, the caller's own mistakes and time-outs of the client's own pool
+have no vote. An error that was raised for the status of an answer (`raise_for_status` in the
+wrapped transport) counts as that answer.
 
-An LLM SDK retries whatever its client raises, and hides it. It gets a response that it does not
-retry, and each attempt that it makes is a call:
+An LLM SDK retries every error that its client raises, and hides it. Give it a response that it
+does not retry. Each attempt of the SDK is a call:
 
     http_client = wrap_client(
         openai.DefaultHttpxClient(), registry, key="openai", on_refuse="response", sse_errors=True
@@ -76,9 +77,9 @@ _UNSENT = (
 class BreakerOpenTransportError(ClientBreakerOpenError, httpx2.TransportError):
     """The breaker refused the request; nothing was sent.
 
-    It is an `httpx2.TransportError`, so what handles an unreachable host handles this; retry rules
-    made for that error will try again, at no cost to the host. It is no `ConnectError` and no
-    `TimeoutException`: nothing of the kind happened.
+    It is an `httpx2.TransportError`, so code that handles an unreachable host handles it, too.
+    Retry rules for that error will retry, which costs the host nothing. It is not a `ConnectError`
+    or a `TimeoutException`, because neither happened.
     """
 
 
@@ -127,7 +128,7 @@ class _AsyncReadAhead(AsyncReadAhead, httpx2.AsyncByteStream):
 
 
 class BreakerTransport(SyncTransport[httpx2.Request, httpx2.Response], httpx2.BaseTransport):
-    """A sync transport that guards the one it wraps; its settings are those of `wrap_client`."""
+    """A sync transport that guards the one it wraps. The settings are those of `wrap_client`."""
 
     library: ClassVar[Library] = _LIBRARY
     body: ClassVar[type[SyncBody | AsyncBody]] = _SyncBody
@@ -138,7 +139,7 @@ class BreakerTransport(SyncTransport[httpx2.Request, httpx2.Response], httpx2.Ba
 class AsyncBreakerTransport(
     AsyncTransport[httpx2.Request, httpx2.Response], httpx2.AsyncBaseTransport
 ):
-    """An async transport that guards the one it wraps; its settings are those of `wrap_client`."""
+    """An async transport that guards the one it wraps. The settings are those of `wrap_client`."""
 
     library: ClassVar[Library] = _LIBRARY
     body: ClassVar[type[SyncBody | AsyncBody]] = _AsyncBody
@@ -153,44 +154,46 @@ class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTr
         transport = FailoverTransport(httpx2.HTTPTransport(), failover)
         client = httpx2.Client(transport=transport, base_url=ANY_PROVIDER)
 
-    The target of a provider is a base URL, with all of them alike (replicas of one service:
-    credentials and cookies go to each), or an `LLMEndpoint`. Requests to `ANY_PROVIDER` or to any
-    of the base URLs go to the provider chosen; others (a redirect to elsewhere) pass unguarded.
-    `response.extensions[PROVIDER]` is the key of the one that answered.
+    The target of a provider is a base URL or an `LLMEndpoint`. Base URLs must be replicas of one
+    service, because credentials and cookies go to each of them. Requests to `ANY_PROVIDER` or to
+    any of the base URLs go to the chosen provider. Other requests (such as a redirect to another
+    host) pass unguarded. `response.extensions[PROVIDER]` is the key of the provider that answered.
 
-    Another provider is tried where nothing was sent, and after a failure or a 429 of a request
-    that may be repeated: by its method (RFC 9110), by an `Idempotency-Key`, and, where all targets
-    are `LLMEndpoint`, if it asks a model for an answer. An event stream must have sent its first
-    chunk: an error event or a cut before that is a failure. A body from a generator or a file is
-    sent once. If the last answer is bad it is the answer: give SDKs that retry `max_retries=0`.
+    The next provider is tried if nothing was sent. It is also tried after a failure or a 429, if
+    the request is repeatable: by its method (RFC 9110), by an `Idempotency-Key`, or, if all
+    targets are `LLMEndpoint`, because it is a request to a model. A stream of events is given to
+    the caller after its first chunk; an error event or a cut before that is a failure. A body from
+    a generator or a file is sent once. If the last answer is bad, the caller gets it, so give SDKs
+    that retry `max_retries=0`.
 
-    The time limits of the failover become time-outs of the wrapped transport, never above those
-    of the client. Between the headers of a stream and its first chunk the client's own read
-    time-out holds; `AsyncFailoverTransport` cuts off there too.
+    The time limits of the failover become time-outs of the wrapped transport. They are never above
+    those of the client. Between the headers of a stream and its first chunk the client's own read
+    time-out applies; `AsyncFailoverTransport` also applies its time limit there.
 
     Args:
-        transport: What sends.
-        failover: The providers and their rules; its `classify` and `nothing_sent` are not asked.
-        repeatable: Whether a request may be sent twice; None from it leaves the default. The
-            extension `REPEATABLE` of a request comes before it.
-        **settings: `on_refuse` (what follows when all refuse), `classify` and `sse_errors` of
-            `CallSettings`; the last is True unless given.
+        transport: The transport that sends.
+        failover: The providers and their rules. Its `classify` and `nothing_sent` are not used.
+        repeatable: Takes a request and returns whether it may be sent twice, or None for the
+            default rule. The extension `REPEATABLE` of a request takes precedence.
+        **settings: `on_refuse` (for the case that all providers refuse), `classify` and
+            `sse_errors` of `CallSettings`. `sse_errors` is True by default.
 
     Raises:
-        TypeError: A setting of the wrong type, or a target that is neither of the two.
-        ValueError: A base URL that is none.
+        TypeError: A setting has the wrong type, or a target is neither a base URL nor an
+            `LLMEndpoint`.
+        ValueError: A base URL is not valid, or `on_refuse` is unknown.
     """
 
 
 class AsyncFailoverTransport(AsyncFailover[httpx2.Request, httpx2.Response], AsyncBreakerTransport):
     """`FailoverTransport` for an `httpx2.AsyncClient`.
 
-    On asyncio an attempt that takes too long is cut off, up to the first chunk of a stream.
+    On asyncio an attempt that takes too long is cancelled, up to the first chunk of a stream.
     """
 
 
 def nothing_sent(error: BaseException) -> bool:
-    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`."""
+    """Whether an error proves that nothing was sent. For `Failover(nothing_sent=...)`."""
     return isinstance(error, (*_UNSENT, BreakerOpenError))
 
 
@@ -199,20 +202,20 @@ def wrap_client(
     registry: Registry | None = None,
     **settings: Unpack[CallSettings[httpx2.Request, httpx2.Response, RaiseOrResponse]],
 ) -> ClientT:
-    """Guard every request of a client, whichever of its transports, proxies or mounts sends it.
+    """Guard every request of a client, also those that its proxies and mounts send.
 
     Args:
-        client: An `httpx2.Client` or `httpx2.AsyncClient`, before or after its first request. What
-            is guarded already is left alone.
-        registry: Where the breakers are; a new one unless given.
+        client: An `httpx2.Client` or `httpx2.AsyncClient`, before or after its first request. Its
+            transports that are guarded already stay unchanged.
+        registry: Holds the breakers; by default a new one.
         **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.
 
     Raises:
-        TypeError: A setting of the wrong type, or no client of this library.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist, or `client` is no httpx2 client.
+        ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
         raise TypeError(f"client must be an httpx2 client, not {client!r}")

@@ -2,15 +2,16 @@
 
     session = wrap_session(requests.Session(), registry)
 
-guards every adapter mounted in a session; `BreakerAdapter` guards one. A call is one
-`adapter.send`: each hop of a redirect (keyed by its own host) and each request of an
-authentication flow is one. Retries that urllib3 makes within the adapter (`max_retries`) are all
-one call, which ends with the last of them and took as long as all of them.
+guards every adapter mounted in a session. `BreakerAdapter` guards one adapter. A call is one
+`adapter.send`. Each hop of a redirect is a call (keyed by its own host), and so is each request of
+an authentication flow. A request and the retries that urllib3 makes in the adapter (`max_retries`)
+are one call. The call ends with the last retry, and its latency includes all of them.
 
-A call ends with its body. Its latency is the time to the headers, of an event stream the time to
-the first chunk. 5xx, 408 and errors on the wire are failures, 429 is obeyed with its Retry-After;
-other 4xx, a full pool and the caller's own mistakes say nothing. An error that stands for an answer
-(`raise_for_status` within the wrapped adapter) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for an event stream it is the
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
+Retry-After is obeyed. Other 4xx, a full pool and the caller's own mistakes have no vote. An error
+that was raised for the status of an answer (`raise_for_status` in the wrapped adapter) counts as
+that answer.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ _LOCAL = (
     requests.exceptions.InvalidHeader,
     requests.exceptions.UnrewindableBodyError,
 )
-# Errors of urllib3, by name: it is no dependency of ours. No connection, hence no request: no such
-# name, no listener, no free connection in our own pool.
+# Errors of urllib3, by name, because it is no dependency of this package. They mean that there was
+# no connection and therefore no request: unknown host name, connection refused, no free connection
+# in our own pool.
 _UNSENT_NAMES = frozenset({"NewConnectionError", "EmptyPoolError", "ClosedPoolError"})
 _WIRE = (requests.RequestException, OSError)
 _USUAL_PORT = {"http:": ":80", "https:": ":443"}
@@ -63,18 +65,18 @@ _GAVE_UP = re.compile(r"too many ([0-9]{3}) error responses")
 class BreakerOpenConnectionError(ClientBreakerOpenError, requests.ConnectionError):
     """The breaker refused the request; nothing was sent.
 
-    It is a `requests.ConnectionError`, so what handles an unreachable host handles this; retry
-    rules made for that error will try again, at no cost to the host.
+    It is a `requests.ConnectionError`, so code that handles an unreachable host handles it, too.
+    Retry rules for that error will retry, which costs the host nothing.
     """
 
 
 class RefusedResponse(requests.Response):
-    """The 503 of a refused call: no breaker around it counts it."""
+    """The 503 of a refused call. Outer breakers ignore it."""
 
 
 def by_host(request: requests.PreparedRequest) -> str:
-    """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
-    # A prepared URL has a lower-case host, and a path after it.
+    """Key by host, plus the port if it is not the default: `api.example.org:8443`."""
+    # A prepared URL has a lower-case host and always a path.
     parts = (request.url or "").split("/", 3)
     if len(parts) < 3:
         return ""
@@ -85,10 +87,10 @@ def by_host(request: requests.PreparedRequest) -> str:
 
 
 def nothing_sent(error: BaseException) -> bool:
-    """Tell whether a request certainly never left: the rule for `Failover(nothing_sent=...)`.
+    """Whether an error proves that nothing was sent. For `Failover(nothing_sent=...)`.
 
-    Where urllib3 retries within the adapter, what counts is its last attempt: do not let it retry
-    what may not be sent twice (it does not, by default).
+    If urllib3 retries in the adapter, the error is that of its last attempt. So do not let it retry
+    requests that must not be sent twice. (By default it does not.)
     """
     if isinstance(
         error, (BreakerOpenError, requests.ConnectTimeout, requests.exceptions.ProxyError)
@@ -96,7 +98,7 @@ def nothing_sent(error: BaseException) -> bool:
         return True
     if not isinstance(error, requests.ConnectionError):
         return False
-    # It carries urllib3's MaxRetryError, and that the error of the last attempt.
+    # Its argument is urllib3's MaxRetryError, whose `reason` is the error of the last attempt.
     reason = getattr(error.args[0] if error.args else None, "reason", error)
     return any(kind.__name__ in _UNSENT_NAMES for kind in type(reason).__mro__)
 
@@ -123,11 +125,11 @@ def _refusal_response(
 
 
 class BreakerAdapter(BaseAdapter):
-    """An adapter that guards the one it wraps; its settings are those of `wrap_session`.
+    """An adapter that guards the one it wraps. The settings are those of `wrap_session`.
 
     Attributes:
         wrapped: The adapter that sends.
-        outbound: What admits the calls and decides how they ended.
+        outbound: Admits the calls and decides their outcomes.
     """
 
     wrapped: BaseAdapter
@@ -181,7 +183,7 @@ class BreakerAdapter(BaseAdapter):
         self.wrapped.close()
 
     def __getattr__(self, name: str) -> Any:
-        # `poolmanager`, `max_retries` and the like: others look them up on the mounted adapter.
+        # Other code reads `poolmanager`, `max_retries` and so on from the mounted adapter.
         if name == "wrapped":  # not there yet, while unpickling
             raise AttributeError(name)
         return getattr(self.wrapped, name)
@@ -214,11 +216,11 @@ class BreakerAdapter(BaseAdapter):
     ) -> None:
         gave_up = isinstance(error, requests.exceptions.RetryError) and _GAVE_UP.search(str(error))
         if gave_up:
-            # urllib3 retried a status until it gave up: the answer was that status.
+            # urllib3 retried because of a status, and gave up. The last answer had that status.
             self.outbound.end_by_error(permit, error, status=int(gave_up[1]))
             return
         if isinstance(error, requests.HTTPError) and error.response is not None:
-            # An adapter within has raised for the status of its answer.
+            # An inner adapter has raised an error for the status of its answer.
             answer = error.response
             self.outbound.end_by_error(
                 permit,
@@ -232,7 +234,7 @@ class BreakerAdapter(BaseAdapter):
             isinstance(error, _LOCAL)
             or is_local(error)
             or any(isinstance(cause, Exception) and is_local(cause) for cause in error.args)
-            # A body that the user's own code makes raises through the adapter.
+            # If user code makes the request body, its errors come out of the adapter.
             or (
                 not isinstance(error, _WIRE)
                 and not isinstance(request.body, (str, bytes, type(None)))
@@ -243,8 +245,8 @@ class BreakerAdapter(BaseAdapter):
 
 def _content_type(headers: Any) -> str:
     try:
-        # Where requests keeps its headers, by name in lower case, in all versions: a third of what
-        # `headers.get()` costs.
+        # In all versions requests keeps its headers in this dict, by lower-case name. Reading it
+        # costs a third of `headers.get()`.
         _, value = headers._store.get("content-type", ("", ""))
     except (AttributeError, TypeError, ValueError):
         value = headers.get("content-type", "")
@@ -259,17 +261,17 @@ def wrap_session(
     """Guard every adapter mounted in a session, with its pools, proxies and retries.
 
     Args:
-        session: The session. An adapter that is guarded already is left alone; one mounted later
-            is not guarded.
-        registry: Where the breakers are; a new one unless given.
+        session: The session. An adapter that is guarded already stays unchanged. An adapter that
+            is mounted later is not guarded.
+        registry: Holds the breakers; by default a new one.
         **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
 
     Returns:
         The same session.
 
     Raises:
-        TypeError: A setting of the wrong type, or no session.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist, or `session` is no session.
+        ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(session, requests.Session):
         raise TypeError(f"session must be a requests.Session, not {session!r}")

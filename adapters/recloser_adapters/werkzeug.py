@@ -2,8 +2,9 @@
 
     app.wsgi_app = BreakerMiddleware(app.wsgi_app, url_map=app.url_map)
 
-The key of a request is its method and rule, such as `GET /items/<int:id>`, known before the
-application has routed it. Requests that no rule answers share a key that never opens.
+The key of a request is its method and rule, such as `GET /items/<int:id>`. It is known before the
+application has routed the request. Requests that match no rule share a key whose breaker never
+opens.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ _Environ: TypeAlias = "WSGIEnvironment"
 class RuleKeys:
     """Resolve WSGI environs to breaker keys: method and rule, such as `GET /items/<int:id>`.
 
-    Where a map has hosts or subdomains, the rule's own is written before its path. A request that
-    no rule answers (404, 405, a redirect) gets `<unmatched>`; one whose endpoint is marked by
-    `exempt` gets `None`. A request that was resolved before takes one lookup in a bounded memory.
+    If the map has hosts or subdomains, the key has that of the rule before the path. A request that
+    matches no rule (404, 405, a redirect) gets `<unmatched>`. A request whose endpoint is marked by
+    `exempt` gets `None`. A request that was resolved before takes one look-up in a bounded cache.
 
     Args:
         url_map: The rules.
         bind: Binds the map to an environ in the same way as the application. By default
             `url_map.bind_to_environ`.
-        view: The view of a rule, whose mark is read. By default the rule's endpoint, which is the
-            view function itself in many applications.
+        view: Returns the view of a rule; the mark of the view is read. By default it is the rule's
+            endpoint, which is the view function itself in many applications.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class RuleKeys:
         self._cache = KeyCache()
 
     def __call__(self, environ: _Environ) -> str | None:
-        """Resolve an environ to its key, or to `None` when nothing shall guard it."""
+        """Resolve an environ to its key, or to `None` if no breaker must guard it."""
         if "HTTP_UPGRADE" in environ:
             # A WebSocket rule may share its path with another one.
             return self._search(environ)
-        # This runs once per request. Subscripts take two thirds of the time of `get`.
+        # This runs for every request. A subscript takes two thirds of the time of `get`.
         host = environ["HTTP_HOST"] if "HTTP_HOST" in environ else None  # noqa: SIM401
         try:
             return self._cache.newer[environ["REQUEST_METHOD"], environ["PATH_INFO"], host]  # type: ignore[no-any-return]
@@ -79,16 +80,16 @@ class RuleKeys:
             )
 
     def clear(self) -> None:
-        """Forget every resolved request. Needed only when a rule is replaced by another one."""
+        """Drop all resolved requests. Needed only if a rule is replaced by another one."""
         self._cache.clear()
 
     def of_rule(self, rule: Rule, method: str) -> str | None:
-        """The key of a rule for one of its methods, `None` if it is exempt."""
+        """The key of a rule for one of its methods; `None` if it is exempt."""
         key = marked_key(self._view(rule))
         return self.name_of(rule, method) if key is MISSING else key
 
     def name_of(self, rule: Rule, method: str) -> str:
-        """Method and rule, which is the key unless a mark says otherwise."""
+        """Method and rule. This is the key unless the view has a mark."""
         domain = (rule.host if self._map.host_matching else rule.subdomain) or ""
         return route_key("WS" if rule.websocket else method, domain + rule.rule)
 
@@ -97,7 +98,8 @@ class RuleKeys:
         if key is MISSING:
             key = self._search(environ)
             if key != UNMATCHED:
-                # Scanners send ever new paths, and rules may still be added.
+                # `<unmatched>` is not cached: scanners send new paths all the time, and rules may
+                # still be added.
                 self._cache.put(request, key)
         return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
 
@@ -110,24 +112,24 @@ class RuleKeys:
 
 
 class BreakerMiddleware(AnyAppMiddleware):
-    """Guard every rule of a Werkzeug application by a breaker of its own.
+    """Guard every rule of a Werkzeug application with its own breaker.
 
     Args:
         app: The WSGI application.
-        registry: Where the breakers live; one of its own by default.
-        url_map: Its rules. By default the `url_map` of `app`, or of the object whose method
-            `app` is.
-        key: A function from the environ to a key, or to `None` to exempt the request. By default
-            `RuleKeys(url_map)`.
-        exempt: What is not guarded: patterns, or a function of the environ. See
-            `recloser.wsgi.BreakerMiddleware`, as for all the following.
-        classify: Status to `Outcome`.
+        registry: Holds the breakers; by default a new one.
+        url_map: The rules. By default the `url_map` of `app`, or, if `app` is a bound method, that
+            of its object.
+        key: A function that takes the environ and returns a key, or `None` to exempt the request.
+            By default `RuleKeys(url_map)`.
+        exempt: Requests that are not guarded: patterns, or a function of the environ. For this and
+            all following arguments see `recloser.wsgi.BreakerMiddleware`.
+        classify: A function that takes a status and returns an `Outcome`.
         on_refuse: A WSGI application that answers refused requests.
-        mode: What the breakers may do; by default the registry's mode.
+        mode: The mode of the breakers; by default the registry's mode.
         expose_details: Whether a refusal names the key and the reason.
 
     Raises:
-        TypeError: There is neither `key` nor a `url_map`.
+        TypeError: `key` is not given and no `url_map` is found, or `url_map` is not a `Map`.
     """
 
     def __init__(
@@ -161,17 +163,17 @@ class BreakerMiddleware(AnyAppMiddleware):
 
 
 class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
-    """A breaker around a view refused the call. It is Werkzeug's `ServiceUnavailable` (503), too.
+    """The breaker of a view refused the call. It is also Werkzeug's `ServiceUnavailable` (503).
 
-    Where nothing catches it, the answer is that of the middleware's refusals. In Flask, error
-    handlers for `BreakerOpenError` or for 503 may answer it.
+    If no code catches it, the response is the same as that of the middleware's refusals. In Flask,
+    error handlers for `BreakerOpenError` or for 503 may answer it.
     """
 
-    # Werkzeug would also take a date here; ours are always seconds.
+    # Werkzeug also allows a date here. Here it is always seconds.
     retry_after: float  # type: ignore[assignment]
 
     def __init__(self, refusal: BreakerOpenError) -> None:
-        # Not through BreakerOpenError.__init__, whose super() is Werkzeug's constructor here.
+        # BreakerOpenError.__init__ is not called: its super() would be Werkzeug's constructor.
         ServiceUnavailable.__init__(self, "Temporarily unavailable")
         self.key: str = refusal.key
         self.state: State = refusal.state
@@ -181,7 +183,7 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the response."""
-        # Without the length: users send these headers with a body of their own.
+        # Content-Length is left out: users send these headers with another body.
         return [header for header in self._answer.headers if header[0] != "Content-Length"]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
@@ -189,7 +191,7 @@ class ViewRefusedError(BreakerOpenError, ServiceUnavailable):
         return self._answer.body.decode()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are copied and pickled by their `args`, which Werkzeug leaves empty.
+        # copy and pickle use the `args` of an exception. Werkzeug leaves them empty.
         refusal = BreakerOpenError(self.key, self.state, self.reason, self.retry_after)
         return type(self), (refusal,), self.__dict__
 

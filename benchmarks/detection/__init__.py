@@ -1,5 +1,5 @@
-"""How soon trouble is noticed and how seldom wolf is cried: recloser next to its peers.
+"""How fast recloser and its peers detect faults, and how rarely they open without a fault.
 
-`python -m benchmarks.detection` plays the same calls, on virtual time, to every breaker, and
-prints what each of them let through and refused. See docs/detection.md for the table it writes.
+`python -m benchmarks.detection` gives the same calls, on virtual time, to every breaker. It prints
+what each of them admitted and refused. docs/detection.md is the report that it writes.
 """

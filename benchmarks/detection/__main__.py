@@ -14,7 +14,7 @@ from benchmarks.detection.report import Results, as_json, markdown
 from benchmarks.detection.scenarios import Scenario, scenarios
 from benchmarks.detection.traces import TraceError
 
-# A quick run leaves out what takes long: big worlds, second repeats, half of the peers.
+# A quick run leaves out what takes long: large worlds, further repeats, half of the peers.
 _QUICK_ENTRANTS = {
     "recloser",
     "no breaker",
@@ -30,7 +30,7 @@ _LONG = ("2,000/s", "8 h", "30 min", "day and night")
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.detection",
-        description="How soon trouble is noticed and how seldom wolf is cried, next to peers.",
+        description="How fast breakers detect faults, and how rarely they open without one.",
     )
     parser.add_argument("--quick", action="store_true", help="a coarse run of under a minute")
     parser.add_argument(
@@ -68,7 +68,7 @@ def _shown(arguments: argparse.Namespace) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run, print, write; 0, or 2 when the input is no good."""
+    """Run the benchmark, print and write the report. Return 0, or 2 if the input is not valid."""
     arguments = _arguments(argv)
     logging.getLogger("recloser").setLevel(logging.CRITICAL)
     stories = _stories(arguments)

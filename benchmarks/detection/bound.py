@@ -1,9 +1,9 @@
-"""The bound: how soon could anyone notice, and how often does chance alone open?
+"""The theoretical bound: the delay of detection, and the interval between false openings.
 
-No rule that opens by chance once in N healthy calls notices, in the worst case, in fewer than
-ln(N) / KL calls on average (Lorden 1971), KL being what one call of the outage tells against
-normal, in nats. Normal is independent failures at rate p0, or a chain of the same rate whose
-failures come in runs; an outage fails each call with probability p1.
+Take a rule that opens by chance once in N healthy calls. In the worst case it needs at least
+ln(N) / KL calls on average to detect an outage (Lorden 1971). KL is the evidence of one call of the
+outage against normal, in nats. Normal means independent failures at rate p0, or a Markov chain of
+the same rate whose failures come in runs. In an outage each call fails with probability p1.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from benchmarks.detection.simulator import Clock
 from recloser import Breaker, Policy, State
 
 RATES = (0.001, 0.02, 0.1, 0.2)
-STAY = 0.5  # in a run: probability that a failure is followed by one
+STAY = 0.5  # in runs: probability that the call after a failure fails, too
 _GAP = 0.02  # seconds between calls
 _LEARNING = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Mean calls to detection next to the bound."""
+    """Mean number of calls to detection, and the bound."""
 
     p0: float
     runs: bool
@@ -40,7 +40,7 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Mean healthy calls between false openings, next to the interval asked for."""
+    """Mean number of healthy calls between false openings, and the configured interval."""
 
     p0: float
     runs: bool
@@ -50,7 +50,7 @@ class Interval:
 
     @property
     def ratio(self) -> float:
-        """Measured over asked; of the calls there were when nothing opened."""
+        """Measured over configured interval. If nothing opened, all calls are one interval."""
         return self.calls / max(self.openings, 1) / self.asked
 
 
@@ -60,7 +60,7 @@ def _kl(p: float, q: float) -> float:
 
 
 class _Key:
-    """One key that lives through normal times and outages."""
+    """One key that goes through normal times and outages."""
 
     def __init__(self, p0: float, *, runs: bool, interval: float, seed: int) -> None:
         self.p11 = STAY if runs else p0
@@ -82,7 +82,7 @@ class _Key:
                 self._recover()
 
     def suffer(self, p1: float) -> int:
-        """An outage: how many calls until it is noticed."""
+        """Run an outage; return how many calls passed until it was detected."""
         calls = 0
         while self.breaker.state is State.CLOSED and calls < 10_000:
             calls += 1
@@ -92,7 +92,7 @@ class _Key:
         return calls
 
     def _recover(self) -> None:
-        # Long enough not to be taken for a run of everyday failures.
+        # The outage must last too long to count as a run of everyday failures.
         self._clock.now += 30.0
         self.breaker.half_open()
         while self.breaker.state is not State.CLOSED:
@@ -101,7 +101,7 @@ class _Key:
 
 
 def delays(trials: int) -> list[Delay]:
-    """Measure detection under the default policy."""
+    """Measure the delay of detection under the default policy."""
     found: list[Delay] = []
     cases = [(p0, runs) for p0 in RATES for runs in (False, True)]
     for p0, runs in progress(cases, len(cases), "bound"):
@@ -119,7 +119,7 @@ def delays(trials: int) -> list[Delay]:
 
 
 def intervals(calls: int) -> list[Interval]:
-    """Measure false openings of keys that have shown what is normal for them."""
+    """Measure false openings of keys whose baseline has been learned."""
     found: list[Interval] = []
     cases = [(asked, p0, runs) for asked in (1e3, 1e4) for p0 in RATES for runs in (False, True)]
     for asked, p0, runs in progress(cases, len(cases), "interval"):

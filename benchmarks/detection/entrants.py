@@ -1,7 +1,7 @@
-"""Who takes part: recloser with its defaults, and every peer with its defaults and well tuned.
+"""The breakers that take part: recloser with its defaults, each peer with its defaults and tuned.
 
-"Tuned" knows what nobody knows in production: the median latency of the very service it guards,
-and that an outage here is worth five seconds of waiting.
+A "tuned" peer knows what is unknown in production: the median latency of the service that it
+guards, and that five seconds are a good time to stay open here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recloser import Permit, Policy, Registry, State, Transition
 
 
 class Recloser:
-    """The real breaker, through its public names."""
+    """The real breaker, used through its public API."""
 
     def __init__(self, clock: Clock, policy: Policy, seed: int) -> None:
         registry = Registry(policy, clock=clock, random=Random(seed).random)
@@ -51,13 +51,13 @@ class Recloser:
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A contender by name.
+    """A breaker that takes part, by name.
 
     Attributes:
-        name: Its row or column in the tables.
+        name: The name of its row or column in the tables.
         settings: "ours", "default", "tuned" or "none".
-        make: Makes it from a clock, the median latency a tuner would know, and a seed.
-        package: The Python package it drives, if any.
+        make: Makes it from a clock, the median latency of the service, and a seed.
+        package: The Python package that it uses, if any.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Entrant:
 
 
 def recloser(policy: Policy | None = None, name: str = "recloser") -> Entrant:
-    """Recloser under a policy, by default the default one."""
+    """Return recloser under a policy, by default the default policy."""
     used = policy or Policy()
     return Entrant(name, "ours", lambda clock, median, seed: Recloser(clock, used, seed))
 
@@ -135,7 +135,7 @@ def _all() -> list[Entrant]:
 
 
 def entrants() -> tuple[list[Entrant], list[str]]:
-    """Those that can take part here, and the packages that are not installed."""
+    """Return the breakers that can take part here, and the packages that are not installed."""
     every = _all()
     missing = {e.package for e in every if e.package and not packages.installed(e.package)}
     return [e for e in every if e.package not in missing], sorted(missing)

@@ -20,7 +20,7 @@ _HOVERING = ("2.5x slower for good", "3x slower for good", "3.5x slower for good
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One row: what was measured, and what it should be."""
+    """One row: the figure, its goal, and what was measured."""
 
     figure: str
     wanted: str
@@ -41,12 +41,12 @@ def _group(group: str) -> list[str]:
 
 
 def harm(scores: Scores, entrant: str) -> float:
-    """Harm summed over all scenarios played, in percentage points."""
+    """Return the sum of the harm over all scenarios, in percentage points."""
     return sum(100.0 * score.harm for (_, name), score in scores.items() if name == entrant)
 
 
 def unavoidable(scores: Scores) -> float:
-    """What an all-knowing breaker would harm, summed over all scenarios, in percentage points."""
+    """Return the harm of a breaker that knows all, summed over all scenarios, in percent points."""
     ours = (score for (_, name), score in scores.items() if name == OURS)
     return sum(100.0 * score.unavoidable / score.calls for score in ours)
 
@@ -58,7 +58,7 @@ def goals(
     intervals: list[Interval],
     traces: TraceScores | None,
 ) -> list[Goal]:
-    """All rows that the figures at hand allow."""
+    """Return all rows for which there are figures."""
     rows = [*_healthy(scores), *_wasted(scores), *_bounds(delays, intervals), *_harmed(scores)]
     rows += [*_steps(scores), *_harm(scores, settings)]
     return rows + (_traces(traces) if traces else [])

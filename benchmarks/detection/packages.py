@@ -1,8 +1,8 @@
-"""Peers that are Python packages, driven through their own public calls on virtual time.
+"""Peers that are Python packages, used through their own public API on virtual time.
 
-The asynchronous ones await something that only the simulator completes: their coroutines are
-stepped by hand, so thousands of calls overlap without an event loop. A package that is not
-installed is left out, with a word.
+Coroutines of the asynchronous ones are stepped by hand, and only the simulator completes what they
+await. So thousands of calls overlap without an event loop. A package that is not installed is left
+out, and the report says so.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, Self
 
 from benchmarks.detection.simulator import Clock, Ending
 
-_EPOCH = 1.8e9  # virtual time zero on a wall clock, for those that read one
+_EPOCH = 1.8e9  # virtual time zero as wall-clock time, for packages that read the wall clock
 
 
 class CallFailedError(Exception):
-    """What the callee raises in a simulated call."""
+    """The error of a simulated call that fails."""
 
 
 class _CallerError(Exception):
-    """A caller's own mistake, for the packages that can be told to exclude it."""
+    """The caller's own mistake, for the packages that can exclude errors."""
 
 
 class _ClientGone(BaseException):
-    """Stands in for asyncio.CancelledError: not an `Exception`, as in every Python since 3.8."""
+    """Replaces asyncio.CancelledError, which is not an `Exception` since Python 3.8."""
 
 
 class _Answer:
@@ -50,8 +50,8 @@ class Stepped:
     Args:
         clock: Virtual time.
         begin: Starts one guarded call: a coroutine or generator that stops at its answer.
-        refusal: What it raises when it refuses.
-        is_open: Whether it refuses at present.
+        refusal: The error that the package raises for a refusal.
+        is_open: Whether the breaker is open now.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Stepped:
         if is_open and not self._was_open:
             self.alarms.append(self._clock.now)
         self._was_open = is_open
-        # Open again after a probe is the same opening.
+        # An opening after a failed probe is not a new opening.
         if is_open and not self._tripped:
             self.openings.append(self._clock.now)
             self._tripped = True
@@ -109,7 +109,7 @@ def installed(package: str) -> bool:
 
 
 def pybreaker(clock: Clock, failures: int = 5, open_for: float = 60.0) -> Stepped:
-    """pybreaker, whose generator protocol is the one that lets calls overlap."""
+    """Return pybreaker. Only its generator protocol allows calls to overlap."""
     package: Any = import_module("pybreaker")
 
     class WallClock(datetime):
@@ -133,7 +133,7 @@ def pybreaker(clock: Clock, failures: int = 5, open_for: float = 60.0) -> Steppe
 
 
 def circuitbreaker(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
-    """circuitbreaker, through its decorator for coroutines."""
+    """Return circuitbreaker, used through its decorator for coroutines."""
     package: Any = import_module("circuitbreaker")
     package.monotonic = clock
     breaker = package.CircuitBreaker(failures, open_for, CallFailedError)
@@ -141,7 +141,7 @@ def circuitbreaker(clock: Clock, failures: int = 5, open_for: float = 30.0) -> S
 
 
 def interlock(clock: Clock, **settings: Any) -> Stepped:
-    """interlock, with its default or other settings."""
+    """Return interlock, with its default settings or others."""
     package: Any = import_module("interlock")
     name_space = types.SimpleNamespace(monotonic=clock)
     breaker = package.CircuitBreaker(
@@ -165,7 +165,7 @@ class _CountsFailures:
 
 
 def purgatory(clock: Clock, failures: int = 5, open_for: float = 30.0) -> Stepped:
-    """purgatory, through its asynchronous factory."""
+    """Return purgatory, used through its asynchronous factory."""
     package: Any = import_module("purgatory")
     model: Any = import_module("purgatory.domain.model")
     model.time = types.SimpleNamespace(time=clock)

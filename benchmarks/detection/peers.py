@@ -1,8 +1,8 @@
-"""Small, faithful models of what other breakers do, for those that are not Python packages.
+"""Small, exact models of other breakers that are not Python packages.
 
-Sources and defaults: the projects' own code and documentation, as of 2026. A failure is what each
-of them counts as one; 4xx answers and clients that leave are kept away from all of them, and a
-429 is a failure to those that know no better, which is all but the ones told otherwise.
+Sources and defaults: the projects' own code and documentation, as of 2026. Each model counts as a
+failure what its project does. No model treats a 4xx or a client that disconnects as a failure. Each
+of them treats a 429 as a failure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FAILURES = (Ending.FAILED, Ending.THROTTLED)
 
 
 class _Timer:
-    """Closed, open for a fixed time, half-open with some permits: what most breakers share."""
+    """The states of most breakers: closed, open for a fixed time, half-open with some permits."""
 
     def __init__(self, clock: Clock, open_for: float, permits: int) -> None:
         self.openings: list[float] = []
@@ -54,7 +54,7 @@ class _Timer:
 
 
 class Consecutive(_Timer):
-    """So many failures in a row; one probe decides (Envoy, Finagle, most Python breakers)."""
+    """Opens after N failures in a row; one probe decides (Envoy, Finagle, most Python breakers)."""
 
     def __init__(self, clock: Clock, failures: int = 5, open_for: float = 30.0) -> None:
         super().__init__(clock, open_for, 1)
@@ -92,7 +92,7 @@ class Ejection:
         if now < self._until:
             self._swept = self._until
             return None
-        # Each healthy sweep, every 10 s, takes one ejection off the multiplier.
+        # Every 10 s a sweep without an ejection lowers the multiplier by one.
         sweeps = int((now - self._swept) / 10.0)
         if sweeps:
             self._ejections = max(self._ejections - sweeps, 0)
@@ -114,9 +114,9 @@ class Ejection:
 
 
 class Rates(_Timer):
-    """Failure and slow-call rate over a window of calls or seconds (resilience4j and its kin).
+    """Failure rate and slow-call rate over a window of calls or seconds (such as resilience4j).
 
-    Like resilience4j it credits a result to whatever state it finds, late ones included.
+    Like resilience4j it counts a result in the state at the end of the call, also a late result.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Rates(_Timer):
 
 
 class FirstResult(_Timer):
-    """Polly v8: a failure ratio over seconds; one probe, and the first result to come decides."""
+    """Polly v8: a failure ratio over seconds; one probe, and the first result decides."""
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class FirstResult(_Timer):
         self._failed = 0
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
-        # Whatever is not handled as a failure, a cancelled call too, is a success to Polly.
+        # Polly counts every result that is not a failure as a success, also a cancelled call.
         now, failed = self._clock.now, ending in _FAILURES
         if self._state == "half-open":
             self._window.clear()
@@ -222,16 +222,16 @@ class FirstResult(_Timer):
 
 
 class Throttle:
-    """go-zero: each call is dropped with the SRE book's probability, one a second is let pass.
+    """go-zero: drops each call with the probability of the SRE book, and admits one per second.
 
-    As in the book, and as go-zero does, the calls it dropped itself count as asked for.
+    As in the book and in go-zero, dropped calls count as requests.
     """
 
     def __init__(self, clock: Clock, random: Random) -> None:
         self.openings = self.alarms = list[float]()
         self._clock = clock
         self._random = random.random
-        # [number, asked for, accepted, failed]: 40 buckets of a quarter second.
+        # [number, requests, accepted, failed]: 40 buckets of a quarter second.
         self._buckets: deque[list[int]] = deque()
         self._asked = self._accepted = 0
         self._dropped = -1e9
@@ -244,7 +244,7 @@ class Throttle:
             _, asked, accepted, _ = self._buckets.popleft()
             self._asked -= asked
             self._accepted -= accepted
-        # The smallest weight there is spares a look at the buckets while all is well.
+        # With the smallest possible weight, a healthy service needs no look at the buckets.
         if self._asked - 5 - 1.1 * self._accepted <= 0.0:
             return self
         working = failing = 0
@@ -310,7 +310,7 @@ class Expression:
         total = len(self._results)
         if total < self._minimum:
             return False
-        # LatencyAtQuantileMS(50.0) is above the limit when half of the calls are.
+        # LatencyAtQuantileMS(50.0) is above the limit if half of the calls are.
         return self._failed > self._errors * total or (
             self._slow > 0.0 and self._late > 0.5 * len(self._tooks)
         )
@@ -355,10 +355,10 @@ class Expression:
 
 
 class RawZScore:
-    """llmkit 0.1.3, the source of this project's mission, as written.
+    """llmkit 0.1.3, from which this project's mission comes, as it is written.
 
-    One failure or one latency above mean + 2.5 sigma opens it, the outlier being part of both;
-    nothing but an operator ever makes it look again.
+    One failure, or one latency above mean + 2.5 sigma, opens it. Mean and sigma include the outlier
+    itself. Only an operator can close it.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -389,7 +389,7 @@ class RawZScore:
 
 
 class Never:
-    """No breaker at all: what happens when nothing is refused."""
+    """No breaker: nothing is refused."""
 
     def __init__(self) -> None:
         self.openings = self.alarms = list[float]()

@@ -1,4 +1,4 @@
-"""One SVG per scenario: state, calls, and latency with its threshold, over time."""
+"""One SVG per scenario: state, calls, latency and slow threshold over time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HIGHEST, _LOWEST = 1.6, -2.4  # of the latency axis, powers of ten of a second
 
 
 def draw(scenario: Scenario, directory: Path) -> Path:
-    """Play a scenario once to recloser and draw what happened."""
+    """Run recloser once through a scenario, draw the result, and return the file."""
     world, clock = scenario.world(1), Clock()
     breaker = Recloser(clock, Policy(), 1)
     thresholds: list[tuple[float, float]] = []
@@ -86,7 +86,7 @@ def _states(breaker: Recloser, world: World, span: float) -> list[str]:
 
 
 def _calls(world: World, run: Run, span: float) -> list[str]:
-    """Stacked bars: good and bad calls admitted, below them good and bad calls refused."""
+    """Stacked bars: admitted good and bad calls, and below them refused good and bad calls."""
     counts = [[0, 0, 0, 0] for _ in range(_BINS)]
     for start, bad, admitted in zip(world.starts, world.bad, run.admitted, strict=True):
         counts[min(int(_BINS * start / span), _BINS - 1)][bad + 2 * (not admitted)] += 1

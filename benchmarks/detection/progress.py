@@ -1,4 +1,4 @@
-"""A progress bar on standard error, only where somebody watches."""
+"""A progress bar on standard error, only if that is a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 40
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Pass items on and draw how many have passed."""
+    """Yield the items, and draw how many of them are done."""
     watched = sys.stderr.isatty()
     for number, item in enumerate(items, 1):
         if watched:

@@ -1,4 +1,4 @@
-"""The tables, as Markdown and JSON."""
+"""The report: tables as Markdown, and all figures as JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ guard; recloser runs with its defaults in every row.
 
 @dataclass(slots=True)
 class Results:
-    """All that a benchmark measured."""
+    """All results of a benchmark."""
 
     arguments: str
     stories: list[Scenario]
@@ -43,12 +43,12 @@ class Results:
     traces: TraceScores | None = None
 
     def goals(self) -> list[Goal]:
-        """The rows of the goals' table."""
+        """Return the rows of the table of goals."""
         return aims.goals(self.scores, self.settings, self.delays, self.intervals, self.traces)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose columns line up as plain text, too."""
+    """Return a Markdown table whose columns are also aligned as plain text."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -58,7 +58,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def markdown(results: Results) -> str:
-    """The whole report."""
+    """Return the whole report as Markdown."""
     parts = [_INTRODUCTION.format(arguments=results.arguments)]
     if results.missing:
         parts.append(f"Not installed, so left out: {', '.join(results.missing)}.\n")
@@ -227,7 +227,7 @@ def _traces(traces: TraceScores, settings: dict[str, str]) -> str:
 
 
 def as_json(results: Results) -> str:
-    """Everything, for programs."""
+    """Return all figures as JSON."""
     content: dict[str, object] = {
         "command": f"python -m benchmarks.detection{results.arguments}",
         "not_installed": results.missing,

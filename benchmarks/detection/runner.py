@@ -1,4 +1,4 @@
-"""Plays scenarios and traces to entrants, on a few processes."""
+"""Runs entrants through scenarios and traces, in several processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from benchmarks.detection.simulator import Clock, simulate
 Scores = dict[tuple[str, str], Score]
 """(scenario, entrant) -> score."""
 TraceScores = dict[tuple[str, str], tuple[bool, traces.TraceScore]]
-"""(series, entrant) -> (is it a series of samples rather than requests, score)."""
+"""(series, entrant) -> (whether its rows are samples instead of requests, score)."""
 
 _Job = tuple[str, int, list[str]]
 
 
 def _quiet() -> None:
-    # Every opening is a warning in the log; here they are counted instead.
+    # Each opening logs a warning. Here openings are only counted.
     logging.getLogger("recloser").setLevel(logging.CRITICAL)
 
 
@@ -44,7 +44,7 @@ def _play(job: _Job) -> list[tuple[str, str, Score]]:
 
 
 def play(stories: list[Scenario], names: list[str], *, repeats: int, processes: int) -> Scores:
-    """Play every scenario, up to `repeats` times, to every entrant named."""
+    """Run every named entrant through every scenario, at most `repeats` times."""
     jobs: list[_Job] = [
         (story.name, seed, names)
         for story in stories
@@ -75,10 +75,10 @@ def _nth(series: Iterator[traces.Series], number: int) -> traces.Series:
 
 
 def replay(directory: Path, names: list[str], *, processes: int) -> TraceScores:
-    """Replay every series of a directory to every entrant named.
+    """Replay every series of a directory to every named entrant.
 
     Raises:
-        TraceError: A file is not a trace. All are read before any is replayed.
+        TraceError: A file is not a trace. All files are read before the first one is replayed.
     """
     number = sum(1 for _ in traces.load(directory))
     jobs = [(directory, index, names) for index in range(number)]

@@ -1,6 +1,6 @@
-"""Scenarios: what happens to a service, drawn anew for each repeat.
+"""Scenarios: the phases of a service, drawn at random for each repeat.
 
-Lengths and starts of faults are random, so that no fixed timer fits by luck.
+Lengths and starts of faults are random, so that no fixed timer matches them by chance.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from benchmarks.detection.simulator import Ending, Fault, World
 
 @dataclass(slots=True)
 class Phase:
-    """Some seconds of one service at one rate of calls per second.
+    """A time with one service and one rate of calls per second.
 
-    `fault` names what is wrong, if anything; "step" is a new normal and not a fault.
+    `fault` names the fault, if there is one. "step" means a new normal, which is not a fault.
     """
 
     seconds: float
@@ -34,13 +34,13 @@ Story = Callable[[Random], Iterator[Phase]]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A story under a name.
+    """A named scenario.
 
     Attributes:
-        name: Its row in the table.
+        name: The name of its row in the table.
         group: "independent" (healthy), "runs" (healthy), "step" (healthy, but new) or "fault".
         story: Draws the phases of one repeat.
-        repeats: How often a full benchmark draws it.
+        repeats: The number of repeats in a full benchmark.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Scenario:
     repeats: int = 3
 
     def world(self, seed: int) -> World:
-        """Draw one repeat; the same seed draws the same world on every machine."""
+        """Draw one repeat. The same seed gives the same world on every machine."""
         random = Random(f"{self.name}/{seed}")
         world, now, end = World(MEDIAN), 0.0, 0.0
         for phase in self.story(random):
@@ -150,7 +150,7 @@ def _falling(length: float) -> Callable[[float], float]:
 
 
 def _day_and_night(random: Random) -> Iterator[Phase]:
-    """Two days; at noon ten times as many calls as at night, and each takes twice as long."""
+    """Two days. At noon there are ten times as many calls as at night, each twice as long."""
 
     def noon(now: float) -> float:
         return 0.5 - 0.5 * cos(2 * pi * now / 86_400.0)
@@ -160,7 +160,7 @@ def _day_and_night(random: Random) -> Iterator[Phase]:
 
 
 def _bursts(random: Random) -> Iterator[Phase]:
-    """Ten mornings after idle nights; the first second finds cold caches."""
+    """Ten mornings after idle nights. In the first second the caches are cold."""
     latency = s.lognormal()
     for _ in range(10):
         yield Phase(1.0, 50.0, s.healthy(s.scaled(latency, 2.0)))
@@ -269,5 +269,5 @@ def _sick() -> list[Scenario]:
 
 
 def scenarios() -> list[Scenario]:
-    """All of them, healthy ones first."""
+    """Return all scenarios, healthy ones first."""
     return [*_healthy(), *_steps(), *_sick()]

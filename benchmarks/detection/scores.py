@@ -1,4 +1,4 @@
-"""What a run is worth: calls harmed, openings, delays."""
+"""The score of a run: harmed calls, openings, delays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from statistics import fmean, median
 
 from benchmarks.detection.simulator import Run, World
 
-# Calls after which a key has shown what is normal for it.
+# Number of calls after which the baseline of a key has been learned.
 LEARNED = 20_000
-# After so many seconds a new normal should have been accepted: the default `latency_patience`.
+# Seconds until a new normal should be accepted: the default `latency_patience`.
 PATIENCE = 120.0
-# Openings this long after a fault began or ended are still the fault's doing: calls of the fault
-# end late, and a recovery may be taken back once.
+# Seconds. An opening within this time after the end of a fault still belongs to the fault: its
+# calls end late, and the breaker may open once more after it has closed.
 _AFTERMATH = 5.0
 
 
@@ -21,11 +21,10 @@ _AFTERMATH = 5.0
 class Score:
     """Sums over the runs of one contender in one scenario.
 
-    A call is *bad* by its own fate: a fault makes it fail or be slow. Everyday failures of a
-    healthy service are not counted as bad, since every breaker lets them through alike; they
-    are in `everyday`. What is `unavoidable` would be harmed even by a breaker that knows all, and
-    admits or refuses all calls of each second: the good among many bad ones or the other way
-    round.
+    A call is *bad* if a fault makes it fail or be slow. Everyday failures of a healthy service are
+    not counted as bad, because every breaker admits them; they are in `everyday`. `unavoidable`
+    counts the calls that even a breaker that knows all would harm, if it admits or refuses all
+    calls of each second: the good calls among many bad ones, or the bad among many good ones.
     """
 
     runs: int = 0
@@ -52,26 +51,26 @@ class Score:
 
     @property
     def harm(self) -> float:
-        """(Bad calls let through + good calls refused) / all calls, 0.0-1.0."""
+        """(Bad calls admitted + good calls refused) / all calls, 0.0-1.0."""
         return (self.bad_admitted + self.good_refused) / max(self.calls, 1)
 
     @property
     def refused(self) -> float:
-        """Share of the good calls that was refused, 0.0-1.0."""
+        """Share of the good calls that were refused, 0.0-1.0."""
         return self.good_refused / max(self.good, 1)
 
     @property
     def let_through(self) -> float:
-        """Share of the bad calls that was let through, 0.0-1.0."""
+        """Share of the bad calls that were admitted, 0.0-1.0."""
         return self.bad_admitted / max(self.bad, 1)
 
     @property
     def false_per_million(self) -> float:
-        """False openings per million calls of healthy times."""
+        """False openings per million calls outside of faults."""
         return 1e6 * self.false_openings / max(self.healthy_calls, 1)
 
     def summary(self) -> dict[str, float | int | None]:
-        """Plain figures, for JSON."""
+        """Return the figures for JSON."""
         figures = {
             name: value for name, value in asdict(self).items() if not isinstance(value, list)
         }
@@ -88,9 +87,9 @@ class Score:
         }
 
     def add(self, other: Score) -> None:
-        """Take in the sums of another score."""
+        """Add the sums of another score."""
         for name in self.__slots__:
-            # Lists are joined and counts are added by the same operator.
+            # The operator joins lists and adds counts.
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
@@ -140,8 +139,8 @@ def _score_fault(
     result.faults += 1
     result.healthy_calls -= last - first
     opening = next((at for at in run.openings if start <= at <= end), None)
-    # A breaker that was already refusing when the fault began wastes nothing; it is charged for
-    # that as a false opening.
+    # A breaker that already refuses when the fault begins wastes no call. Its opening counts as a
+    # false one.
     refusing = first < last and not run.admitted[first]
     stop = first if refusing else bisect_right(world.starts, end if opening is None else opening)
     result.wasted.append(sum(world.bad[i] & run.admitted[i] for i in range(first, min(stop, last))))
@@ -154,7 +153,7 @@ def _score_fault(
         if not run.admitted[index] and not world.bad[index]:
             refused_after += 1
             recovered = world.starts[index]
-    # Later false openings are charged as such, not to this outage's recovery.
+    # All good calls refused before the next fault count, also those of a later false opening.
     result.good_refused_after += refused_after
     result.harmed.append(through + refused_after)
     result.recoveries.append(recovered - end)

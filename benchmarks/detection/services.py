@@ -1,6 +1,6 @@
-"""Services and their troubles: what fate they deal to one call.
+"""Services, healthy and with faults: how each of their calls ends.
 
-A service answers `(random, now) -> (seconds to the end, ending, made bad by a fault)`.
+A service is a function `(random, now) -> (seconds to the end, ending, made bad by a fault)`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Service = Callable[[Random, float], Fate]
 Latency = Callable[[Random, float], float]
 
 MEDIAN = 0.1  # seconds, of every service here
-# From this multiple of the median on an answer is late: 2.5 standard deviations of the lognormal
-# service. It is also what a tuner would configure.
+# An answer is late from this multiple of the median on: 2.5 standard deviations of the lognormal
+# service. A person who tunes a breaker would configure the same.
 SLOW = 3.5
-_LONGEST = 30.0  # a server's own time-out, which cuts the heaviest tails
+_LONGEST = 30.0  # seconds; the server's own time-out, which limits the longest answers
 
 
 def lognormal(sigma: float = 0.5, median: float = MEDIAN) -> Latency:
@@ -36,13 +36,13 @@ def pareto(alpha: float = 1.5, median: float = MEDIAN) -> Latency:
 
 
 def bimodal(share: float, ratio: float = 20.0) -> Latency:
-    """A share of the calls (a cold cache, a big tenant) takes `ratio` times as long."""
+    """A share of the calls (cold cache, large tenant) takes `ratio` times as long."""
     fast = lognormal(0.3)
     return lambda random, now: fast(random, now) * (ratio if random.random() < share else 1.0)
 
 
 def slow_runs(enter: float, stay: float, ratio: float = 10.0) -> Latency:
-    """Slow calls come in runs: a chain of two states."""
+    """Slow calls come in runs: a Markov chain of two states."""
     fast, slow = lognormal(0.4), [False]
 
     def latency(random: Random, now: float) -> float:
@@ -53,14 +53,14 @@ def slow_runs(enter: float, stay: float, ratio: float = 10.0) -> Latency:
 
 
 def scaled(latency: Latency, factor: float | Callable[[float], float]) -> Latency:
-    """The same, times a factor that may depend on the time."""
+    """The same latency times a factor, which may depend on the time."""
     if callable(factor):
         return lambda random, now: latency(random, now) * factor(now)
     return lambda random, now: latency(random, now) * factor
 
 
 def healthy(latency: Latency, failing: float = 0.001) -> Service:
-    """Answers, but for a share of everyday failures, each independent of the last."""
+    """Answers, except for a share of everyday failures that are independent of each other."""
 
     def fate(random: Random, now: float) -> Fate:
         ending = Ending.FAILED if random.random() < failing else Ending.OK
@@ -70,7 +70,7 @@ def healthy(latency: Latency, failing: float = 0.001) -> Service:
 
 
 def failing_runs(latency: Latency, enter: float, stay: float) -> Service:
-    """Everyday failures that come in runs: a chain of two states."""
+    """Everyday failures come in runs: a Markov chain of two states."""
     failed = [False]
 
     def fate(random: Random, now: float) -> Fate:
@@ -81,7 +81,7 @@ def failing_runs(latency: Latency, enter: float, stay: float) -> Service:
 
 
 def sometimes(service: Service, share: float | Callable[[float], float], other: Fate) -> Service:
-    """A share of the calls meets another, fixed fate."""
+    """A share of the calls ends in another, fixed way."""
 
     def fate(random: Random, now: float) -> Fate:
         odds = share(now) if callable(share) else share
@@ -91,7 +91,7 @@ def sometimes(service: Service, share: float | Callable[[float], float], other: 
 
 
 def disconnecting(latency: Latency, share: float) -> Service:
-    """Healthy, but a share of the clients leaves before the answer."""
+    """Healthy, but a share of the clients disconnects before the answer."""
 
     def fate(random: Random, now: float) -> Fate:
         took = latency(random, now)
@@ -103,7 +103,7 @@ def disconnecting(latency: Latency, share: float) -> Service:
 
 
 def slower(latency: Latency, factor: float | Callable[[float], float]) -> Service:
-    """A fault: everything answers, later; a call is bad if its own answer comes too late."""
+    """A fault: all calls are answered, but later. A call is bad if its own answer is too late."""
     late = scaled(latency, factor)
 
     def fate(random: Random, now: float) -> Fate:
@@ -119,6 +119,6 @@ def failing(took: float) -> Service:
 
 
 def hanging(timeout: float, *, cancelled: bool = False) -> Service:
-    """A fault: no answer, until the server's time-out fails the call or the client's ends it."""
+    """A fault: no answer. The server's time-out fails the call, or the client's cancels it."""
     fate = timeout, Ending.CANCELLED if cancelled else Ending.FAILED, True
     return lambda random, now: fate

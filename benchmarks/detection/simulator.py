@@ -1,9 +1,9 @@
 """An event-level simulator of one key on virtual time.
 
-A `World` is a list of calls whose fate is settled beforehand: when each is asked for, how long it
-would take, how it would end, and whether a fault made it bad. Every breaker is shown the same
-world, so differences between them are differences in judgement and not in luck. A breaker sees
-only what it would see in production: somebody asks to call, an admitted call ends.
+A `World` is a list of calls that are fixed in advance: when each call starts, how long it would
+take, how it would end, and whether a fault made it bad. Every breaker gets the same world, so
+differences between breakers are not due to chance. A breaker sees only what it would see in
+production: a call that needs admission, and the end of an admitted call.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Ending(IntEnum):
 
     OK = 0
     FAILED = 1
-    THROTTLED = 2  # "later", with a Retry-After
-    CALLER_ERROR = 3  # the caller's own fault, a 4xx
-    CANCELLED = 4  # the caller went away
+    THROTTLED = 2  # a 429 with a Retry-After
+    CALLER_ERROR = 3  # the caller's own mistake, a 4xx
+    CANCELLED = 4  # the client disconnected
 
 
 class Clock:
-    """Virtual time, in seconds, that the simulator turns."""
+    """Virtual time in seconds, set by the simulator."""
 
     __slots__ = ("now",)
 
@@ -39,23 +39,23 @@ class Clock:
 
 
 class Contender(Protocol):
-    """A breaker under test. All of it happens at `clock.now`."""
+    """A breaker under test. Each method is called at the time `clock.now`."""
 
     openings: list[float]
-    """When it went from letting calls through to refusing them; seconds."""
+    """Times at which it changed from admitting to refusing, in seconds."""
     alarms: list[float]
-    """The same, and when a probe was found bad; seconds."""
+    """The same, plus the times at which a probe was bad, in seconds."""
 
     def acquire(self) -> object | None:
-        """Admit a call (anything but None, handed back to `end`) or refuse it (None)."""
+        """Admit a call (return an object, which `end` gets back) or refuse it (return None)."""
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
-        """Take in how an admitted call ended, how long it took, and what Retry-After it bore."""
+        """Record how an admitted call ended, its duration, and its Retry-After, in seconds."""
 
 
 @dataclass(slots=True)
 class Fault:
-    """A stretch of a world in which the service is sick; seconds."""
+    """A time in a world in which the service is unhealthy, in seconds."""
 
     start: float
     end: float
@@ -67,14 +67,14 @@ class World:
     """The calls of one run, in order of time, and the faults among them.
 
     Attributes:
-        median: Typical latency of the healthy service, which a tuner would know; seconds.
-        starts: When each call is asked for; seconds.
-        tooks: How long each would take to its end, whatever that is; seconds.
-        endings: `Ending` of each.
-        bad: 1 for a call that a fault makes fail or be slow.
-        faults: When the service was sick, ascending.
-        waits: Index of a throttled call -> the Retry-After it is told; seconds.
-        changed: When a new, slower normal began, if one does; seconds.
+        median: Median latency of the healthy service, in seconds. Tuned peers know it.
+        starts: When each call starts, in seconds.
+        tooks: How long each call takes to its end, for any ending, in seconds.
+        endings: The `Ending` of each call.
+        bad: 1 for each call that a fault makes fail or be slow.
+        faults: When the service was unhealthy, ascending.
+        waits: Index of a throttled call -> its Retry-After, in seconds.
+        changed: When a new, slower normal began, in seconds; None if none began.
     """
 
     median: float
@@ -90,7 +90,7 @@ class World:
         return len(self.starts)
 
     def add(self, start: float, took: float, ending: Ending, bad: bool) -> None:
-        """Append a call; calls come in order of time."""
+        """Append a call. Calls must be added in order of time."""
         self.starts.append(start)
         self.tooks.append(took)
         self.endings.append(ending)
@@ -102,9 +102,9 @@ class Run:
     """What one contender did with one world.
 
     Attributes:
-        admitted: 1 for each call that was let through.
-        openings: When it opened; seconds.
-        alarms: The same, and when a probe was found bad; seconds.
+        admitted: 1 for each call that was admitted.
+        openings: When it opened, in seconds.
+        alarms: The same, plus the times at which a probe was bad, in seconds.
     """
 
     admitted: bytearray
@@ -118,13 +118,13 @@ def simulate(
     clock: Clock,
     watch: Callable[[int], None] | None = None,
 ) -> Run:
-    """Play a world to a contender.
+    """Run a contender through a world.
 
     Args:
         world: The calls.
-        contender: It reads the time from `clock`.
-        clock: Turned to each event in turn.
-        watch: Called with each call's index just before the call is asked for.
+        contender: The breaker. It must read the time from `clock`.
+        clock: Set to the time of each event.
+        watch: Called with the index of each call just before its admission.
     """
     admitted = bytearray(len(world))
     in_flight: list[tuple[float, int, object]] = []

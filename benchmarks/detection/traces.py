@@ -1,8 +1,8 @@
-"""Real latency, replayed request by request.
+"""Traces of real latencies, replayed request by request.
 
-A directory holds `<series>.csv.gz` (or `.csv`) with the columns t_seconds, latency_ms, ok (0 or
-1), sorted by time, latency 0 where none was measured; and, if anything is known of what happened
-when, `labels.json`: series -> [[t_start, t_end, kind], ...].
+A directory holds `<series>.csv.gz` (or `.csv`) with the columns t_seconds, latency_ms and ok (0 or
+1). Rows are sorted by time. A latency of 0 means that it was not measured. If faults are known, the
+directory also holds `labels.json`: series -> [[t_start, t_end, kind], ...].
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from benchmarks.detection.entrants import Entrant
 from benchmarks.detection.simulator import Clock, Ending, Fault, Run, World, simulate
 
 _COLUMNS = ["t_seconds", "latency_ms", "ok"]
-# A fault that raises the median by this much should be noticed by latency alone.
+# A fault that raises the median by this factor should be detected by latency alone.
 RAISED = 3.0
-# Fewer rows than this have no median worth the name.
+# Fewer rows than this do not give a usable median.
 _FEW = 5
-# Rows further apart than this are not requests but means of many.
+# Seconds. Rows further apart than this are means of many requests, not single requests.
 _SAMPLED = 300.0
 
 
 class TraceError(ValueError):
-    """A file is not a trace; the message names file and row."""
+    """A file is not a trace. The message names file and row."""
 
 
 @dataclass(slots=True)
@@ -40,8 +40,8 @@ class Series:
 
     Attributes:
         name: File name without suffix.
-        world: Its rows as calls; its labels as faults.
-        raised: For each label by how much the median was raised, 0.0 where too few rows tell.
+        world: Its rows as calls, and its labels as faults.
+        raised: For each label the factor by which the median rose; 0.0 if there are too few rows.
     """
 
     name: str
@@ -50,17 +50,17 @@ class Series:
 
     @property
     def sampled(self) -> bool:
-        """Whether its rows are regular samples of many requests rather than requests."""
+        """Whether its rows are regular samples of many requests instead of single requests."""
         starts = self.world.starts
         gaps = [later - earlier for earlier, later in pairwise(starts)]
         return bool(gaps) and median(gaps) >= _SAMPLED
 
 
 def load(directory: Path) -> Iterator[Series]:
-    """Read all series of a directory, in order of name.
+    """Read all series of a directory, ordered by name.
 
     Raises:
-        TraceError: A file or directory is not what it should be.
+        TraceError: The directory has no trace, or a file is not valid.
     """
     files = sorted([*directory.glob("*.csv.gz"), *directory.glob("*.csv")])
     if not files:
@@ -127,7 +127,7 @@ def _read(file: Path, rows: Iterator[list[str]]) -> World:
         if start < before:
             raise TraceError(f"{file}: row {number}: time {start:g} comes after {before:g}")
         before = start
-        # A good call whose latency nobody measured says nothing.
+        # A good call without a measured latency has no vote.
         unmeasured = ok and not latency
         ending = Ending.CALLER_ERROR if unmeasured else Ending.OK if ok else Ending.FAILED
         world.add(start, latency / 1000.0, ending, not ok)
@@ -139,7 +139,7 @@ def _read(file: Path, rows: Iterator[list[str]]) -> World:
 
 
 def _raised(world: World) -> list[float]:
-    """Median of the good calls in each label over that of all unlabelled ones before it."""
+    """For each label: median of its good calls / median of all unlabelled good calls before it."""
     healthy = _outside(world)
     good = [ending == Ending.OK for ending in world.endings]
     raised: list[float] = []
@@ -166,14 +166,14 @@ def _outside(world: World) -> bytearray:
 
 @dataclass(slots=True)
 class TraceScore:
-    """What one contender made of one or more series.
+    """The score of one contender for one or more series.
 
     Attributes:
-        healthy: Good calls outside all labels.
-        healthy_refused: Those of them that were refused.
-        false_openings: Openings outside all labels.
-        raised: Labels in which the median rose at least `RAISED`-fold.
-        noticed: Those of them in which it opened, or found a probe bad.
+        healthy: Number of good calls outside all labels.
+        healthy_refused: How many of these were refused.
+        false_openings: Number of openings outside all labels.
+        raised: Number of labels in which the median rose at least `RAISED`-fold.
+        noticed: In how many of these the breaker opened, or a probe was bad.
         missed: Names and starts of the others.
     """
 
@@ -185,13 +185,13 @@ class TraceScore:
     missed: list[str] = field(default_factory=list)
 
     def add(self, other: TraceScore) -> None:
-        """Take in the figures of other series."""
+        """Add the figures of other series."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def replay(series: Series, entrant: Entrant, seed: int = 1) -> TraceScore:
-    """Play one series to one entrant."""
+    """Replay one series to one entrant."""
     clock = Clock()
     run = simulate(series.world, entrant.make(clock, series.world.median, seed), clock)
     return _score(series, run)
@@ -208,7 +208,7 @@ def _score(series: Series, run: Run) -> TraceScore:
         if raised < RAISED:
             continue
         result.raised += 1
-        # Being open since long before is no notice: a breaker that never closes would have it all.
+        # An earlier opening does not count: a breaker that never closes would otherwise win.
         if any(fault.start <= at <= fault.end for at in run.alarms):
             result.noticed += 1
         else:

@@ -1,1 +1,1 @@
-"""What users notice of a sick primary when calls fail over: `python -m benchmarks.failover`."""
+"""What users notice of an unhealthy primary if calls fail over: `python -m benchmarks.failover`."""

@@ -1,11 +1,12 @@
-"""Runs 2,000 requests against each kind of sick primary, and prints what users noticed of it.
+"""Sends 2,000 requests against each kind of unhealthy primary, and prints what users noticed.
 
     python -m benchmarks.failover            # about six minutes
     python -m benchmarks.failover --quick    # a tenth of the requests
 
 Each run first warms up with 200 requests against healthy providers. `added` is the median latency
-after the first 15 requests, less that of as many requests which the same client sends straight to
-the healthy provider at the same time. `twice` counts requests that any providers received more than once in total.
+after the first 15 requests, minus the median of the same number of requests that the same client
+sends directly to the healthy provider at the same time. `twice` counts the requests that the
+providers together received more than once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ WARM_UP = 200
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A kind of sickness, a kind of request and a rate."""
+    """A fault of the primary, a kind of request and a rate per second."""
 
     mode: str
     repeatable: bool
@@ -67,12 +68,12 @@ class Result:
 
 
 def measure(client: str, run: Run, providers: Providers, count: int) -> Result:
-    """Send the load of a run, with the primary sick from its first request on."""
+    """Send the load of a run. The primary is unhealthy from the first request on."""
     for name in providers.urls:
         providers.set_mode(name, "ok")
     urls = dict(providers.urls)
     if run.mode == "refuse":
-        # A port on which nobody listens.
+        # A port without a listener.
         with socket.create_server(("127.0.0.1", 0)) as free:
             urls["primary"] = f"http://127.0.0.1:{free.getsockname()[1]}"
     straight = MAKERS[client](urls["backup"])
@@ -98,7 +99,7 @@ def measure(client: str, run: Run, providers: Providers, count: int) -> Result:
 
 
 def line(client: str, run: Run, result: Result, count: int) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     lost = sum(not each.succeeded for each in result.sent)
     added = statistics.median(each.seconds for each in result.sent[SETTLED:]) - result.bare
     slowest = max(each.seconds for each in result.sent if each.succeeded)

@@ -1,6 +1,6 @@
-"""Users: send requests at a steady rate through one client or another, and time each.
+"""Users that send requests at a steady rate through a client, and time each request.
 
-An open loop: a request starts when it is due, whether or not earlier ones have been answered.
+The load is an open loop: a request starts when it is due, even if earlier ones are not answered.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from recloser import Attempt, Failover, Policy, Provider, Registry
 from recloser_adapters.httpx import ANY_PROVIDER, REPEATABLE, AsyncFailoverTransport
 from recloser_adapters.requests import nothing_sent
 
-# Beyond that a user has gone. It also is a bound on a run.
+# Seconds that a user waits. It also limits the length of a run.
 PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One user's request: what it was called, whether it succeeded, and how long it took."""
+    """One user's request: its name, whether it succeeded, and how long it took."""
 
     name: str
     succeeded: bool
@@ -35,7 +35,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many requests at such a rate (per second), declared repeatable or not."""
+    """A number of requests at a rate per second, declared repeatable or not."""
 
     count: int
     rate: float
@@ -43,7 +43,7 @@ class Load:
     prefix: str
 
     def due(self) -> Iterator[tuple[str, float]]:
-        """Name and time of each request, in seconds from the start; Poisson, always the same."""
+        """Name and start of each request, in seconds; a Poisson process with a fixed seed."""
         chance = random.Random(self.prefix)
         at = 0.0
         for number in range(self.count):
@@ -52,21 +52,22 @@ class Load:
 
 
 def failover(urls: dict[str, str]) -> Failover[str]:
-    """Two providers, with a registry of their own."""
+    """Make a failover over two providers, with its own registry."""
     providers = [Provider(name, url) for name, url in urls.items()]
     policy = Policy(slow_ceiling=5.0)
     return Failover(
         Registry(policy),
         providers,
         time_budget=PATIENCE,
-        # On a loaded machine the healthy one is slow at times, and slow beats none.
+        # On a loaded machine the healthy provider is sometimes slow. A slow answer is better than
+        # none.
         when_all_open="least_bad",
         nothing_sent=nothing_sent,
     )
 
 
 class AsyncUsers:
-    """One event loop with an httpx client, over a failover transport or straight to one URL."""
+    """One event loop with an httpx client, over a failover transport or directly to one URL."""
 
     def __init__(self, target: Failover[str] | str) -> None:
         limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
@@ -103,13 +104,13 @@ class AsyncUsers:
         return Sent(name, succeeded, time.perf_counter() - began)
 
     def close(self) -> None:
-        """Close client and loop."""
+        """Close the client and the event loop."""
         self._runner.run(self._client.aclose())
         self._runner.close()
 
 
 class ThreadUsers:
-    """Threads with one requests session, over a failover or straight to one URL."""
+    """Threads with one requests session, over a failover or directly to one URL."""
 
     def __init__(self, target: Failover[str] | str) -> None:
         self._target = target
@@ -147,7 +148,7 @@ class ThreadUsers:
         self._session.post(url, headers={"x-id": name}, timeout=timeout).raise_for_status()
 
     def close(self) -> None:
-        """Close session and threads."""
+        """Close the session and end the threads."""
         self._pool.shutdown()
         self._session.close()
 

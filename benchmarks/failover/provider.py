@@ -1,6 +1,6 @@
-"""Two fake providers in a process of their own: they do as told, and count what they receive.
+"""Two fake providers in their own process. Each has a mode, and counts the requests it receives.
 
-`Providers` starts them. A request names itself in `x-id`; every answer takes `LATENCY`.
+`Providers` starts them. The header `x-id` is the name of a request. An answer takes `LATENCY`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LATENCY = 0.005
 
 
 class Provider:
-    """One provider: its mode, and how often it received each request."""
+    """One provider: its mode, and how often it has received each request."""
 
     def __init__(self) -> None:
         self.mode = "ok"
@@ -48,7 +48,7 @@ class Provider:
             return await self._send(writer, 200, json.dumps(self.received).encode())
         self.received[headers["x-id"]] += 1
         if self.mode == "hang":
-            # Until the client has had enough.
+            # Wait until the client closes the connection.
             await reader.read(1)
             return False
         if self.mode == "fail":
@@ -63,7 +63,7 @@ class Provider:
 
 
 class Providers:
-    """Both providers, running; a context manager."""
+    """Both providers, running. It is a context manager that ends them."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -77,11 +77,11 @@ class Providers:
         self.urls = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
 
     def set_mode(self, name: str, mode: str) -> None:
-        """Tell a provider how to behave from now on; it forgets what it received."""
+        """Set the mode of a provider, and reset its counts."""
         self._get(name, f"/mode/{mode}")
 
     def received(self, name: str) -> Counter[str]:
-        """How often a provider received each request since its mode was set."""
+        """Return how often a provider has received each request since its mode was set."""
         return Counter(self._get(name, "/received"))
 
     def _get(self, name: str, path: str) -> dict[str, int]:
@@ -107,7 +107,7 @@ async def main() -> None:
     servers = [await asyncio.start_server(Provider().serve, "127.0.0.1", 0) for _ in NAMES]
     ports = [server.sockets[0].getsockname()[1] for server in servers]
     print(json.dumps(dict(zip(NAMES, ports, strict=True))), flush=True)
-    # Ends with whoever started it, however that ends.
+    # Standard input closes when the parent process ends, for any reason.
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 

@@ -1,1 +1,4 @@
-"""What a guarded call, a guarded request, a refusal and a key cost: `python -m benchmarks.speed`."""
+"""The cost of a guarded call, a guarded request, a refusal and a key.
+
+Run it as `python -m benchmarks.speed`.
+"""

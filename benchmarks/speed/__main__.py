@@ -1,6 +1,6 @@
 """Measure everything and print the report: `python -m benchmarks.speed [--quick]`.
 
-The exit status is 1 when a goal was missed.
+The exit status is 1 if a goal was missed.
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from . import calls, footprint, frames, frameworks, outbound, peers, report, routes, scaling, web
+from . import (
+    calls,
+    footprint,
+    frames,
+    frameworks,
+    outbound,
+    peers,
+    report,
+    routes,
+    scaling,
+    server,
+    web,
+)
 from .rounds import QUICK, THOROUGH, Effort
 
 Tick = Callable[[], None]
 
 
 class Progress:
-    """A bar on standard error, on a terminal only; standard output carries the report."""
+    """A progress bar on standard error, if that is a terminal. The report is on standard output."""
 
     WIDTH = 30
 
@@ -31,12 +43,12 @@ class Progress:
         self._start = time.monotonic()
 
     def title(self, title: str) -> None:
-        """Name what is being measured now."""
+        """Set the name of what is being measured."""
         self._title = title
         self._draw()
 
     def tick(self) -> None:
-        """Go on by one round."""
+        """Advance the bar by one round."""
         self._done = min(self._done + 1, self._total)
         self._draw()
 
@@ -52,17 +64,23 @@ class Progress:
         sys.stderr.flush()
 
     def close(self) -> None:
-        """Wipe the bar off the terminal."""
+        """Remove the bar from the terminal."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
 
 
 def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section], int]]:
-    """Return what can be measured, by name, with the number of rounds that each takes."""
+    """Return all sections by name, each with its number of rounds."""
     rivals, missing = peers.installed()
     for distribution in missing:
         print(f"skipped: {distribution} is not installed", file=sys.stderr)
     rounds = effort.rounds
+    obstacle = server.obstacle()
+    if obstacle is not None:
+        print(f"skipped: server: {obstacle}", file=sys.stderr)
+    on_server: dict[str, tuple[Callable[[Tick], report.Section], int]] = {
+        "server": (lambda tick: server.real_server(effort, tick), rounds)
+    }
     return {
         "calls": (lambda tick: calls.sync_calls(rivals, effort, tick), rounds),
         "async": (lambda tick: calls.async_calls(rivals, effort, tick), rounds),
@@ -79,11 +97,12 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         "history": (lambda tick: scaling.history(effort, tick), rounds),
         "frames": (lambda tick: frames.frames(), 1),
         **{name: (partial(section, effort), rounds) for name, section in outbound.SECTIONS.items()},
+        **({} if obstacle else on_server),
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; return the exit status."""
+    """Measure, print and write the report; return the exit status."""
     options = _parse(arguments)
     if options.profile:
         print(frames.profile())

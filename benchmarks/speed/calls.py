@@ -1,4 +1,4 @@
-"""A guarded function call: closed and refusing, sync and async, next to the peers."""
+"""The cost of a guarded function call, admitted and refused, sync and async, next to the peers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def async_calls(peers: list[Peer], effort: Effort, tick: Callable[[], None]) -> 
 
 
 def refused_calls(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time a refusal of an open breaker, with and without the exception."""
+    """Time the refusal of an open breaker, with and without the exception."""
     breaker = Breaker("open")
     breaker.open(for_=3600.0)
 
@@ -94,7 +94,7 @@ def refused_calls(effort: Effort, tick: Callable[[], None]) -> Section:
 
     def caught(call: Callable[[], object]) -> Callable[[], None]:
         def attempt() -> None:
-            # Not contextlib.suppress: its own cost would be in every figure.
+            # contextlib.suppress would add its own cost to every figure.
             try:  # noqa: SIM105 - see above
                 call()
             except (BreakerOpenError, ConnectionError):

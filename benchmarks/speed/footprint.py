@@ -1,4 +1,4 @@
-"""What a key costs in memory, and what the import costs in time."""
+"""The memory of a key, and the time of the import."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMPORT_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| +(\S+)")
 
 
 def memory(tick: Callable[[], None]) -> Section:
-    """Count the bytes of a key by tracemalloc: new, after one call, after three hundred."""
+    """Measure the bytes of a key with tracemalloc: new, after one call, after three hundred."""
     section = Section("Memory", ["one key", "bytes"])
     fresh = _bytes_per_key(KEYS, calls=0)
     tick()
@@ -59,7 +59,7 @@ def _bytes_per_key(keys: int, *, calls: int) -> float:
 
 
 def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time whole interpreters, with and without `import recloser`, taking turns."""
+    """Time whole interpreters with and without `import recloser`, in turns."""
     statements = [
         "pass",
         "import recloser",
@@ -69,7 +69,7 @@ def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
     ]
     rounds: list[dict[str, float]] = []
     with TemporaryDirectory() as compiled:
-        # As installed: compiled once, whatever this environment says about writing bytecode.
+        # Bytecode is compiled once, as in an installation, also if this environment disables it.
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         for each in statements:
@@ -98,7 +98,7 @@ def import_time(effort: Effort, tick: Callable[[], None]) -> Section:
 
 
 def _start_python(statement: str, environment: Mapping[str, str]) -> float:
-    # CPU time of the child: on a shared machine the wall's says more about the others.
+    # CPU time of the child: on a shared machine, wall-clock time depends on other processes.
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""A guarded request to an app of a framework, in process: Starlette and Flask."""
+"""The cost of a guarded request to a Starlette and to a Flask app, in process."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A guarded outbound call, next to interlock-cb's, and what it adds to a request over loopback.
+"""The cost of a guarded outbound call next to interlock-cb, and its share of a loopback request.
 
-Each client sends through a stand-in for the network, so that what is timed is the client and its
-guard: the answer is 200 with seven headers and a body in one piece, which is read to its end.
+Each client sends to a fake network, so only the client and its guard are timed. The answer is 200
+with seven headers and a body in one piece, which is read to its end.
 
-Both guards are as their users get them: one breaker per host, and every default. They do not do the
-same. Ours ends a call with its body, so that a body that breaks off is a failure; interlock-cb's
-ends it at the headers, and returns the library's own response untouched. Ours keys by host and
-port, theirs by host. No allowance is made for either.
+Both guards have their defaults, with one breaker per host. They do not do the same work. Ours ends
+a call with its body, so that a body that breaks off is a failure. interlock-cb ends the call with
+the headers, and returns the library's own response unchanged. Ours has keys of host and port,
+interlock-cb has keys of the host only. The figures are not corrected for that.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ BARE, OURS, THEIRS = "bare", "recloser", "interlock-cb"
 LIMIT_TO_INTERLOCK = 1 / 3
 LIMIT_OF_LOOPBACK = 0.05
 
-PAIRS = 20  # rounds over loopback for each round elsewhere
-WARM_UP = 200  # requests before the first that counts
+PAIRS = 20  # rounds over loopback for each round of another section
+WARM_UP = 200  # requests before the first one that is measured
 
 Tick = Callable[[], None]
 
@@ -104,16 +104,16 @@ def requests_calls(effort: Effort, tick: Tick) -> Section:
 
 
 def aiohttp_calls(effort: Effort, tick: Tick) -> Section:
-    """Time an aiohttp middleware; the small body came with the headers."""
+    """Time an aiohttp middleware; the small body comes with the headers."""
     with asyncio.Runner() as runner:
         asking = partial(_asking, runner)
         return _section("aiohttp, a middleware", _middlewares(), asking, effort, tick)
 
 
 def aiohttp_body_calls(effort: Effort, tick: Tick) -> Section:
-    """Time an aiohttp middleware; the body came after the headers.
+    """Time an aiohttp middleware; the body comes after the headers.
 
-    With the one above it is as with the other clients, where a body always comes by itself.
+    The other clients always read the body on its own, so this case compares with theirs.
     """
     with asyncio.Runner() as runner:
         reading = partial(_reading, runner)
@@ -122,10 +122,10 @@ def aiohttp_body_calls(effort: Effort, tick: Tick) -> Section:
 
 def loopback(effort: Effort, tick: Tick) -> Section:
     """Time a request of a whole httpx client over a real connection, bare and guarded."""
-    # One request a batch: over many, the moods of the kernel are larger than what is measured.
+    # One request per batch: over many requests the kernel's timing varies more than the cost added.
     pairs = Effort(effort.rounds * PAIRS, effort.keep * PAIRS, batch_ns=1)
     with _server() as url, ExitStack() as stack:
-        # One connection for all: two of them can differ by more than what is measured.
+        # One connection for all, because two connections can differ by more than the cost added.
         wire = stack.enter_context(httpx.HTTPTransport())
 
         def asking(transport: httpx.BaseTransport) -> Callable[[], object]:
@@ -266,7 +266,7 @@ class _Raw(io.BytesIO):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes a response as requests does, out of nothing."""
+    """Makes a response as requests does, without a network."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Any:
         response = requests.Response()
@@ -303,13 +303,13 @@ def _interlock_adapter() -> Any:
         theirs = importlib.import_module("interlock.integrations.requests")
     except ModuleNotFoundError:
         return None
-    # Theirs sends by super(): the stand-in goes between it and the real adapter.
+    # interlock-cb's adapter sends through super(), so the fake adapter is its next base class.
     return type("Guarded", (theirs.CircuitBreakerAdapter, _Adapter), {})()
 
 
 @contextmanager
 def _server() -> Generator[str]:
-    """A server that answers as fast as can be, in a process of its own: no lock is shared."""
+    """Run a server that answers as fast as possible, in its own process without shared locks."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = multiprocessing.get_context("fork").Process(
         target=_serve, args=(listener,), daemon=True
@@ -346,4 +346,4 @@ SECTIONS: dict[str, Callable[[Effort, Tick], Section]] = {
     "aiohttp-body": aiohttp_body_calls,
     "loopback": loopback,
 }
-"""What can be measured here, by name; each takes the usual number of rounds."""
+"""The sections of this module by name. Each takes the usual number of rounds."""

@@ -1,6 +1,6 @@
-"""The Python peers, each set up as its documentation does; those not installed are left out.
+"""The Python peers, set up as in their documentation. Peers that are not installed are left out.
 
-They come untyped, are wanted here only, and are no dependency of anything:
+They have no types, only this benchmark uses them, and they are no dependency of the project:
 `pip install circuitbreaker pybreaker nopanic interlock-cb purgatory`.
 """
 
@@ -18,7 +18,7 @@ Async = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One rival's guard around the same function; None where it has no such form."""
+    """A peer's guard around the same function; `guard_async` is None without an async form."""
 
     name: str
     guard: Callable[[Plain], Plain]
@@ -47,7 +47,7 @@ def _circuitbreaker(module: ModuleType) -> list[Peer]:
 
 
 def _pybreaker(module: ModuleType) -> list[Peer]:
-    # No async form: around an `async def` it counts nothing.
+    # There is no async form: around an `async def` it counts no failure.
     return [Peer("pybreaker", lambda call: module.CircuitBreaker()(call))]
 
 

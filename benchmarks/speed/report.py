@@ -1,4 +1,4 @@
-"""What a run found: sections of rows and goals, as Markdown for people and JSON for machines."""
+"""The report of a run: sections of rows and goals, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .rounds import Effort, Timings
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A promise with a number in it, and what was measured."""
+    """A limit, and what was measured."""
 
     promise: str
     measured: float
@@ -23,7 +23,7 @@ class Goal:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise holds."""
+        """Whether the measured value is within the limit."""
         return self.measured <= self.limit
 
 
@@ -39,7 +39,7 @@ class Section:
 
 
 def timed(title: str, timings: Timings, *, over: str) -> Section:
-    """Return the section of a round of candidates: cost, cost added over one of them, spread."""
+    """Return the section of timed candidates: cost, spread, and cost added to one of them."""
     section = Section(title, ["", "ns", "spread", f"added to {over}, ns"])
     for name in timings.names:
         added = timings.added(name, over)
@@ -60,7 +60,7 @@ def missed(sections: Sequence[Section]) -> list[Goal]:
 
 
 def machine() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the machine and the Python that the figures depend on."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "build": platform.python_compiler(),

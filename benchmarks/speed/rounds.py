@@ -1,10 +1,10 @@
 """Interleaved timing: ratios that hold on a shared machine.
 
-Candidates of a section take turns in shuffled batches of a few milliseconds, timed in CPU time of
-this thread, so that a slow second of the machine slows all of them. A batch during which the
-kernel took the CPU away is retaken. Of all rounds the fastest are kept *as a whole* (picking each
-candidate's own best would compare different seconds), and the cost that a candidate adds is the
-median of its differences to the baseline of the same round.
+Candidates of a section take turns in shuffled batches of a few milliseconds, so that a slow second
+of the machine slows all of them. Batches are timed in CPU time of this thread. A batch is repeated
+if the kernel took the CPU away during it. The fastest rounds are kept *as a whole*: if each
+candidate's best batches were kept, they would come from different seconds. The cost that a
+candidate adds is the median of its differences to the baseline of the same round.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# One batch runs the candidate so many times and says how many nanoseconds of CPU that took.
+# A batch runs the candidate this many times, and returns the CPU time in nanoseconds.
 Batch = Callable[[int], int]
 RETAKES = 3
-# Linux counts context switches per thread; elsewhere those of the process must do.
+# Linux counts context switches per thread. Other systems have only those of the process.
 _WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
 
 
@@ -44,14 +44,14 @@ QUICK = Effort(rounds=21, keep=9, batch_ns=1_500_000)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something to be timed."""
+    """A piece of code to time."""
 
     name: str
     batch: Batch
 
 
 class Timings:
-    """What each candidate cost in the rounds that were kept, in nanoseconds per call."""
+    """The cost of each candidate in the kept rounds, in nanoseconds per call."""
 
     def __init__(self, kept: Sequence[dict[str, float]]) -> None:
         self._kept = kept
@@ -67,15 +67,16 @@ class Timings:
         return (high - low) / middle
 
     def added(self, name: str, over: str) -> float:
-        """Return the median of the cost above another candidate's in the same round."""
+        """Return the median of the difference to another candidate in the same round."""
         return statistics.median(one[name] - one[over] for one in self._kept)
 
 
 def unshared(function: F) -> F:
-    """Return a copy of a function with code of its own.
+    """Return a copy of a function with its own code object.
 
-    The interpreter remembers at each call what was called there last (PEP 659). In one process with
-    many candidates it would find something else each time; a server finds its one app.
+    The interpreter specialises each call site for what was called there last (PEP 659). With many
+    candidates in one process, the same call site would call something else each time. A server
+    always calls its one app.
     """
     own = cast("FunctionType", function)
     return cast(
@@ -103,7 +104,7 @@ def plain(call: Callable[[], object]) -> Batch:
 
 
 def awaited(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -> Batch:
-    """Return the batch that awaits a coroutine function, without the cost of starting a loop."""
+    """Return the batch that awaits a coroutine function. Starting the event loop is not timed."""
 
     async def loop(times: int) -> int:
         start = time.thread_time_ns()
@@ -118,7 +119,7 @@ def awaited(runner: asyncio.Runner, call: Callable[[], Awaitable[object]]) -> Ba
 def measure(
     candidates: Sequence[Candidate], effort: Effort, tick: Callable[[], None] = lambda: None
 ) -> Timings:
-    """Time the candidates side by side; `tick` is called after each round."""
+    """Time the candidates in turns. `tick` is called after each round."""
     times = {each.name: _calibrated(each.batch, effort.batch_ns) for each in candidates}
     taken: list[dict[str, float]] = []
     for _ in range(effort.rounds):
@@ -126,14 +127,15 @@ def measure(
         costs = {each.name: _undisturbed(each.batch, times[each.name]) for each in shuffled}
         taken.append({name: costs[name] / times[name] for name in times})
         tick()
-    # A heavy candidate must not decide alone which rounds were fast: weigh each by its own median.
+    # Divide each cost by its median: an expensive candidate must not decide alone which rounds are
+    # fast.
     typical = {name: statistics.median(one[name] for one in taken) for name in times}
     taken.sort(key=lambda one: sum(one[name] / typical[name] for name in times))
     return Timings(taken[: effort.keep])
 
 
 def _calibrated(batch: Batch, batch_ns: int) -> int:
-    # The first call does what is done once: it builds an index, or imports something.
+    # The first call is not counted: it may build an index or import a module.
     batch(1)
     times = 1
     while (took := batch(times)) < batch_ns / 4:

@@ -1,4 +1,4 @@
-"""Finding the key of a request: the cost must not grow with the number of routes."""
+"""The cost to find the key of a request. It must not grow with the number of routes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ async def _view(request: Request) -> Response:
 
 
 def key_resolution(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time the look-up of the *last* of so many routes, for a seen and for a new path."""
+    """Time the look-up of the *last* of many routes, for a cached path and for a new one."""
     candidates = [Candidate(BARE, plain(_requests(lambda scope: None, 1, seen=True)))]
     for routes in ROUTES:
         app = Starlette(routes=[Route(f"/r{n}/{{item}}", _view) for n in range(routes)])
-        # Each its own memory: new paths push the seen ones of the same memory out.
+        # Each has its own cache, because new paths would push the seen path out of a shared one.
         seen, new = RouteKeys(app), RouteKeys(app)
         candidates += [
             Candidate(f"{routes}, seen", plain(_requests(seen, routes, seen=True))),
@@ -55,7 +55,7 @@ def _requests(
     stem = f"/r{routes - 1}/"
 
     def request() -> object:
-        # The path is made anew for a seen one too, so that its hash is not remembered.
+        # The path is a new str each time, also for a seen path, so that its hash is not stored yet.
         return keys({**SCOPE, "path": f"{stem}{0 if seen else next(numbers)}"})
 
     return request

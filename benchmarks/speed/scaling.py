@@ -1,4 +1,4 @@
-"""Whether the cost of a call stays the same with more threads, keys and history."""
+"""The cost of a call with more threads, more keys and a longer history."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _wait() -> None:
 
 
 def threads(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time calls of several threads: the CPU they burn, and whether they wait for each other."""
+    """Time calls from several threads: their CPU time, and whether they wait for each other."""
     shared = Breaker("shared")(_nothing)
     cpu: dict[int, list[float]] = {number: [] for number in THREADS}
     for _ in range(max(5, effort.keep // 3)):
@@ -75,7 +75,7 @@ def _run(number: int, call: Callable[[], object], calls: int) -> None:
 
 
 def keys(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time calls that take turns over so many keys, found in the registry each time."""
+    """Time calls that take turns over many keys, each looked up in the registry."""
     candidates = [
         Candidate(f"{number:,} keys", plain(_turns(number))) for number in (1, 100, 10_000)
     ]
@@ -99,7 +99,7 @@ def _turns(number: int) -> Callable[[], None]:
 
 
 def history(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time calls of breakers that remember more and more."""
+    """Time calls of breakers with a longer and longer history."""
     candidates = [
         Candidate(f"history_size={size:,}", plain(_remembering(size)))
         for size in (100, 1000, 100_000)

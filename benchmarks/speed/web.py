@@ -1,4 +1,4 @@
-"""A guarded request to a bare ASGI or WSGI app, in process: admitted and refused."""
+"""The cost of a guarded request to a bare ASGI or WSGI app, in process, admitted and refused."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class NoopAsgi:
 
 
 class LeastRefusal:
-    """What no breaker can do without: a key, a look-up, a state, a clock, and two messages.
+    """The least that a refusal needs: a key, a look-up, a state, a clock and two messages.
 
-    The messages are constants, nobody is told that the answer is a refusal, and Retry-After stays
-    what it was.
+    The messages are constants: the answer is not marked as a refusal, and Retry-After does not
+    change.
     """
 
     def __init__(self, app: App) -> None:
@@ -115,7 +115,7 @@ class NoopBaseHttp(BaseHTTPMiddleware):
 
 
 def requests_to(app: App) -> Callable[[], Awaitable[None]]:
-    # A fresh scope each time, as a server makes it: a breaker leaves its mark on the scope.
+    # A new scope for each request, as a server makes it, because a breaker writes into the scope.
     async def request() -> None:
         await app(dict(SCOPE), receive, send)
 
@@ -132,7 +132,7 @@ def opened(registry: Registry, key: str) -> Registry:
 
 
 def asgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time a request to a bare two-message ASGI app, through nothing and through middleware."""
+    """Time a request to a bare two-message ASGI app, without and with middleware."""
 
     def guarded(registry: Registry) -> App:
         return recloser.asgi.BreakerMiddleware(unshared(two_messages), registry, key=_key)
@@ -197,7 +197,7 @@ def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any =
 
 
 def wsgi_requests_to(app: Any) -> Callable[[], None]:
-    # As a server does it: iterate what comes back, then close it if it can be closed.
+    # As a server does: iterate over the body, then close it if it has a `close`.
     def request() -> None:
         body = app(dict(ENVIRON), _start_response)
         for _ in body:
@@ -210,7 +210,7 @@ def wsgi_requests_to(app: Any) -> Callable[[], None]:
 
 
 def wsgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
-    """Time a request to a bare WSGI app, with a list and with a generator for a body."""
+    """Time a request to a bare WSGI app, with a list and with a generator as the body."""
 
     def guarded(app: WsgiApp, registry: Registry) -> Any:
         return recloser.wsgi.BreakerMiddleware(unshared(app), registry, key=lambda environ: "route")

@@ -1,4 +1,4 @@
-"""Adaptive circuit breakers: they learn what is normal, open when it clearly is not."""
+"""Adaptive circuit breakers: they learn what is normal, and open when calls clearly are not."""
 
 from typing import TYPE_CHECKING
 
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from recloser._problem import problem_document
     from recloser._retry_after import parse_retry_after
 else:
-    # Imported on first use (PEP 562): a breaker works without them, and they are nearly half of what
-    # our own modules cost at import.
+    # Imported on first use (PEP 562): a breaker works without them, and they take nearly half of
+    # the import time of our own modules.
     _LATER = {
         "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",

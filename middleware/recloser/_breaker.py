@@ -7,13 +7,13 @@ from math import inf
 from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
-from recloser import _with
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._decorator import IS_LAZY, awaited, guarded
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError
 from recloser._operations import OperableCircuit
-from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, loosened, voteless
+from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, voteless
 from recloser._state import Mode, State
+from recloser._with import BlockPermit, innermost, leave
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,38 +66,48 @@ class Breaker(OperableCircuit):
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
             admission = self.admit_strict(Permit)
-            if type(admission) is Permit:
-                return loosened(admission, kind)
+            if type(admission) is not Permit:
+                return cast("Refused | Unguarded", admission)
+            # loosened(), without its frame.
+            loose = kind()
+            loose.breaker = self
+            loose.started = admission.started
+            loose.answered = inf
+            loose.timing = admission
+            loose.token, admission.token = admission.token, NO_TOKEN
         except BaseException:
-            # A signal handler wants out: nobody will end this call.
+            # A signal handler raised: the caller will not get the permit.
             if type(admission) is Permit:
                 admission.cancel()
             raise
-        return cast("Refused | Unguarded", admission)
+        return loose
 
     def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
-        """The same with a permit that must be ended: until then its call is in flight.
+        """The same, with a permit that must be ended: until then its call counts as in flight.
+
+        This is the only place where calls are admitted.
 
         Args:
-            kind: The class of the permit; no `LoosePermit`.
+            kind: The class of the permit. It must not be a `LoosePermit`.
         """
         calls = self._calls
         voting = calls.voting  # before `quick_until`: see `in_flight.py`
         token = NO_TOKEN
         try:
             try:
-                now = self.clock()
+                clock = self.clock
+                now = clock()
                 is_quick = now < calls.quick_until
                 if not is_quick:
                     circuit = self._circuit
                     if circuit.state is _OPEN and now < circuit.probe_at and self._mode is _ENFORCE:
-                        # One number decides, so without the lock: threads that refuse at one moment
-                        # may count as one.
+                        # Without the lock, because one number decides. Refusals at the same moment
+                        # in several threads may be counted once.
                         circuit.counts.refused += 1
                         return self._refuse(now)
                 token = next(calls.tokens)
             except Exception as error:
-                # A fault of ours never refuses a call.
+                # A fault in recloser never refuses a call.
                 self.fault("admission", error)
                 return UNGUARDED
             permit = kind()
@@ -109,7 +119,7 @@ class Breaker(OperableCircuit):
                 return self._decide_admission(permit, now)
             voting[token] = permit
         except BaseException:
-            # A signal handler or a listener wants out: nobody will end this call.
+            # A signal handler or a listener raised: the caller will not get the permit.
             calls.voting.pop(token, None)
             raise
         return permit
@@ -128,7 +138,7 @@ class Breaker(OperableCircuit):
         except WithinDecisionError:
             return UNGUARDED
         except Exception as error:
-            # A fault of ours never refuses a call.
+            # A fault in recloser never refuses a call.
             self.fault("admission", error)
             self._calls.voting.pop(token, None)
             return UNGUARDED
@@ -160,10 +170,13 @@ class Breaker(OperableCircuit):
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
-        return self._permit_of(self.admit(LoosePermit), LoosePermit)
+        admission = self.admit(LoosePermit)
+        if type(admission) is LoosePermit:
+            return admission
+        return self._permit_of(admission, LoosePermit)
 
     def try_acquire(self) -> Permit | None:
-        """`acquire()` for code that prefers None to an error where the call is refused."""
+        """Like `acquire()`, but return None if the call is refused."""
         admission = self.admit(LoosePermit)
         return None if isinstance(admission, Refused) else self._permit_of(admission, LoosePermit)
 
@@ -186,7 +199,7 @@ class Breaker(OperableCircuit):
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
                 return cast("T", awaited(permit, cast("Any", result)))
-            permit.success()  # in here: a signal handler may raise on the way
+            permit.success()  # in the try block: a signal handler may raise here
         except BaseException as error:
             permit.end_by_error(error)
             raise
@@ -197,8 +210,21 @@ class Breaker(OperableCircuit):
         return guarded(self.admit_strict, self._permit_of, function)
 
     def __enter__(self) -> Permit:
-        permit = self.acquire()
-        _with.enter(permit)
+        permit = self.admit_strict(BlockPermit)
+        try:
+            if type(permit) is not BlockPermit:
+                permit = self._permit_of(permit, BlockPermit)
+            around = innermost.get()
+            while around is not None and not around.in_block:
+                around = around.around
+            permit.around = around
+            permit.in_block = True
+            innermost.set(permit)
+        except BaseException:
+            # A signal handler raised: the block is not entered.
+            if type(permit) is BlockPermit:
+                permit.cancel()
+            raise
         return permit
 
     def __exit__(
@@ -207,8 +233,17 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = _with.leave(self)
-        if permit is not None:
+        permit = innermost.get()
+        if permit is not None and permit.breaker is self and permit.in_block:
+            # The usual block: the last one that was entered here.
+            permit.in_block = False
+        else:
+            permit = leave(self, self._calls.all())
+            if permit is None:
+                return
+        if error is None:
+            permit.success()
+        else:
             permit.end_by_error(error)
 
     async def __aenter__(self) -> Permit:

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-"""Flags of code whose call only begins it."""
+"""Code flags of functions whose call returns before the work is done."""
 
 
 class Admit(Protocol):
@@ -35,8 +35,8 @@ class PermitOf(Protocol):
 def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
     """Wrap a function so that each call of it is one call to the breaker.
 
-    The call of a generator begins when its first item is asked for and ends with its last; its
-    latency is that of the first, because the pace of the others is the consumer's too.
+    For a generator the call begins when its first item is requested, and ends with its last. Its
+    latency is that of the first item, because the pace of the others depends on the consumer, too.
 
     Args:
         admit: Asks for admission of one call.
@@ -76,7 +76,7 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
                 return cast("T", awaited(permit, cast("Any", result)))
-            permit.success()  # in here: a signal handler may raise on the way
+            permit.success()  # in the try block: a signal handler may raise here
         except BaseException as error:
             permit.end_by_error(error)
             raise

@@ -1,9 +1,9 @@
-"""What recloser raises.
+"""The exceptions of recloser.
 
     RecloserError
     └── BreakerOpenError    the breaker refused the call; nothing was sent
 
-Configuration mistakes are `ValueError` or `TypeError` at construction, never one of these.
+A mistake in the configuration is a `ValueError` or `TypeError` at construction, never one of these.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class RecloserError(Exception):
-    """The root of everything that recloser raises by itself."""
+    """The base class of recloser's own exceptions."""
 
 
 class BreakerOpenError(RecloserError):
     """The breaker refused the call; nothing was sent.
 
     Attributes:
-        key: Which breaker refused.
-        state: `State.OPEN`, or `State.HALF_OPEN` when every probe slot was taken.
-        reason: Why it opened.
+        key: The key of the breaker that refused.
+        state: `State.OPEN`, or `State.HALF_OPEN` if the window had no room for another probe.
+        reason: Why the breaker opened or became half-open; None if it has no reason.
         retry_after: Seconds until a probe may pass, >= 0.
     """
 

@@ -1,4 +1,4 @@
-"""What listeners are told of: a change of state and the reason for it."""
+"""What listeners get: a change of state and the reason for it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ class Reason:
     Attributes:
         rule: The rule that decided: `failures`, `slow`, `bad_calls` (some of both), `probe_failed`,
             `recovered`, `new_normal`, `retry_after`, `quota`, `look_again`, `manual` or `reset`.
-        sentence: The same in plain words, numbers included.
-        numbers: What the rule compared, by name. Times are seconds, ratios lie in 0.0-1.0.
+        sentence: The same in plain words, with the numbers.
+        numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
+            0.0-1.0.
     """
 
     rule: str
     sentence: str
-    # A plain dict, for what is pickled, copied or made JSON: a BreakerOpenError carries it.
+    # A plain dict, because a BreakerOpenError with it may be pickled, copied or made JSON.
     numbers: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def __str__(self) -> str:
         return self.sentence
 
     def __reduce__(self) -> tuple[type[Reason], tuple[str, str, dict[str, float]]]:
-        # A refusal may cross processes with its reason, and a mapping proxy cannot be pickled.
+        # A refusal may be sent to another process with its reason, and `numbers` may be a mapping
+        # proxy, which cannot be pickled.
         return Reason, (self.rule, self.sentence, dict(self.numbers))
 
 
@@ -39,12 +41,12 @@ class Transition:
 
     Attributes:
         key: The breaker's key.
-        before: The state it left.
-        after: The state it entered; never equal to `before`.
-        reason: Why.
-        generation: Number of the generation that began, counted per breaker. A call admitted in
-            an earlier one no longer has a vote.
-        at: When, in seconds of the registry's clock.
+        before: The state before the change.
+        after: The state after the change; never equal to `before`.
+        reason: Why the state changed.
+        generation: Number of the generation that began, counted per breaker. A call that was
+            admitted in an earlier generation has no vote any more.
+        at: When it changed, in seconds of the registry's clock.
     """
 
     key: str
@@ -59,12 +61,13 @@ class Transition:
 
 
 class Listener(Protocol):
-    """Something that wants to know of changes; see `Registry.subscribe`."""
+    """An object that receives changes of state; see `Registry.subscribe`."""
 
     def on_transition(self, transition: Transition) -> None:
-        """Take note of a transition.
+        """Handle a transition.
 
-        Called on the thread of the call that caused it, after the breaker's lock was released,
-        in order and one at a time per breaker. It may use the breaker. What it raises is counted
-        and logged, and goes no further.
+        It is called without the breaker's lock, in order and one at a time per breaker. The thread
+        is usually that of the call that caused the change. If another thread is delivering events
+        of the breaker at that moment, that thread delivers this one, too. The listener may use the
+        breaker. If it raises an `Exception`, that is counted and logged, and no call fails for it.
         """

@@ -1,4 +1,4 @@
-"""Hub: where events go out and faults are counted; one per registry."""
+"""Listeners: delivers transitions to listeners and the log, and counts faults; one per registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOG_EVERY = 60.0  # seconds between two log lines about the same kind of fault
 
 @cache
 def _log() -> logging.Logger:
-    # Imported when there is something to say: it is a third of what importing recloser costs.
+    # Imported for the first log line: it would be a third of the import time of recloser.
     import logging
 
     logger = logging.getLogger("recloser")
@@ -28,15 +28,15 @@ def _log() -> logging.Logger:
 
 
 class Listeners:
-    """Listeners, the log, and a count of what went wrong around them.
+    """Listeners, the log, and the count of faults.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        faults: Faults of key functions, classifiers, listeners, handlers, and of our own.
-        stalls: Tells whether this process stood still.
-        strange_latencies: Latencies ignored because they were negative, infinite or NaN.
+        faults: Number of faults in key functions, classifiers, listeners, handlers and our code.
+        stalls: Reports when this process stood still.
+        strange_latencies: Number of latencies ignored because they were negative, infinite or NaN.
     """
 
     __slots__ = ("_listeners", "_logged_at", "faults", "stalls", "strange_latencies")
@@ -50,13 +50,13 @@ class Listeners:
         self.strange_latencies: int = 0
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send transitions to a listener; call the result to stop.
+        """Send transitions to a listener; call the result to unsubscribe.
 
         Raises:
-            TypeError: It has no method `on_transition`.
+            TypeError: The listener has no method `on_transition`.
         """
         if not callable(getattr(listener, "on_transition", None)):
-            raise TypeError(f"a listener has a method on_transition, not so {listener!r}")
+            raise TypeError(f"listener must be an object with on_transition(), not {listener!r}")
         self._listeners = (*self._listeners, listener)
 
         def unsubscribe() -> None:
@@ -65,12 +65,12 @@ class Listeners:
         return unsubscribe
 
     def deliver(self, transition: Transition) -> None:
-        """Log a transition and hand it to every listener; contain what those raise."""
+        """Log a transition and pass it to every listener; count the exceptions that they raise."""
         opened = transition.before is State.CLOSED and transition.after is State.OPEN
         try:
             log = _log().warning if opened else _log().info
             log("%s", transition, extra={"recloser_key": transition.key})
-        except Exception as error:  # a handler of the user
+        except Exception as error:  # raised by a logging handler of the user
             self.fault("logging", error)
         for listener in self._listeners:
             try:
@@ -79,23 +79,23 @@ class Listeners:
                 self.fault("listener", error)
 
     def fault(self, where: str, error: BaseException) -> None:
-        """Count a fault that must not reach the call; log it, once a minute per place."""
+        """Count a fault that must not reach the call; log it at most once a minute per place."""
         self.faults += 1
         now = time.monotonic()
         if now - self._logged_at.get(where, -_LOG_EVERY) < _LOG_EVERY:
             return
         self._logged_at[where] = now
-        # Nothing is left to tell what a handler of the user raises; it is one more fault.
+        # If a logging handler of the user raises, that cannot be logged. It is only counted.
         try:
             trace = error if _is_printable(error) else None
-            message = "fault in %s, no call was refused for it: %r"
+            message = "fault in %s (no call was refused because of it): %r"
             _log().warning(message, where, error, exc_info=trace)
         except Exception:
             self.faults += 1
 
 
 def _is_printable(error: BaseException) -> bool:
-    """Whether a traceback that ends in this error keeps to its own lines of the log."""
+    """Whether the traceback of this error can be logged: no message in it can forge a log line."""
     chain: BaseException | None = error
     for _ in range(20):
         if chain is None:

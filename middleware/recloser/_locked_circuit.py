@@ -1,4 +1,4 @@
-"""A circuit with a clock and a lock: makes decisions safe on any thread, and tells of changes."""
+"""A circuit with a clock and a lock: it decides safely on any thread, and delivers its changes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Ts = TypeVarTuple("Ts")
 NO_TOKEN = 0
 """The token of a call that has ended, or that no breaker counts."""
 LONGEST = 1e9
-"""Latencies from this many seconds on are ignored: nobody waits 31 years, and the square of this
-number is still finite."""
+"""Latencies of this many seconds or more are ignored: no caller waits 31 years, and the square of
+this number is still finite."""
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -37,16 +37,16 @@ _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROT
 
 
 class WithinDecisionError(Exception):
-    """A thread wants a decision while it makes one: a finalizer or signal handler interrupted it."""
+    """A finalizer or signal handler needs a decision while its own thread is making one."""
 
 
 class CallInFlight(Protocol):
-    """What the end of a call is decided from.
+    """The data of a call that its end is decided from.
 
     Attributes:
-        token: Its number among the calls of its breaker, `NO_TOKEN` once it has ended.
+        token: Its number among the calls of its breaker; `NO_TOKEN` once it has ended.
         started: When it began, in seconds of the breaker's clock.
-        answered: When it began to answer, in the same seconds.
+        answered: When the callee began to answer, in seconds of the same clock.
     """
 
     token: int
@@ -55,22 +55,23 @@ class CallInFlight(Protocol):
 
 
 class LockedCircuit:
-    """A circuit that any thread may ask for decisions. The base of `Breaker`.
+    """A circuit whose decisions are safe on any thread. The base of `Breaker`.
 
     Args:
-        key: What it guards.
+        key: The name of what it guards.
         policy: When it opens; the default needs no tuning.
-        clock: Monotonic seconds.
-        random: Uniform in 0.0-1.0, for jitter.
+        clock: Returns monotonic seconds.
+        random: Returns uniform numbers in 0.0-1.0, for jitter.
         mode: Whether it refuses, only reports, or does nothing.
 
     Raises:
-        TypeError: The key is no str, or the policy no Policy.
+        TypeError: `key` is not a str, `policy` not a Policy, or `clock` or `random` not callable.
+        ValueError: `mode` is unknown.
 
     Attributes:
-        key: What it guards.
+        key: The name of what it guards.
         policy: When it opens.
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     __slots__ = (
@@ -105,15 +106,15 @@ class LockedCircuit:
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
-        self.key = key
-        self.policy = policy
-        self.clock = clock
+        self.key: str = key
+        self.policy: Policy = policy
+        self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
         self._circuit = Circuit(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
-        # Reentrant: a finalizer or signal handler may come by while this thread holds it.
+        # Reentrant: a finalizer or signal handler may run while this thread holds the lock.
         self._lock = RLock()
-        # Whether this lock is held to change the circuit.
+        # Whether a decision is being made under the lock.
         self._deciding = False
         self._delivering = False
         self.mode = mode
@@ -121,7 +122,7 @@ class LockedCircuit:
             loose_circuits.add(self)
 
     def after_fork(self) -> None:
-        """Start anew in a child process: nobody else here holds the lock, or ends a call."""
+        """Reset lock and calls in a child process, where only the thread that forked exists."""
         self._lock = RLock()
         self._deciding = False
         self._delivering = False
@@ -137,14 +138,14 @@ class LockedCircuit:
     # Decisions
 
     def _decide(self, now: float, decide: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Have the circuit decide under the lock, and hand out the events that this made.
+        """Make a decision of the circuit under the lock, then deliver its events.
 
-        What the lock is held for does not depend on history, but may on the calls in flight: when
-        some are late, all are looked at.
+        The time for which the lock is held does not depend on history. It can depend on the number
+        of calls in flight: if some are late, all are copied and checked.
 
         Raises:
-            WithinDecisionError: This very thread is at a decision, and was interrupted by a
-                finalizer or a signal handler.
+            WithinDecisionError: This thread is making a decision already, and a finalizer or signal
+                handler interrupted it.
         """
         circuit = self._circuit
         with self._lock:
@@ -163,9 +164,9 @@ class LockedCircuit:
         return decided
 
     def _deliver(self) -> None:
-        """Hand out events in order, one at a time, without the lock.
+        """Deliver events in order, one at a time, without the lock.
 
-        One thread does it for all: others that add events meanwhile need not wait.
+        One thread delivers for all threads. Others that add events meanwhile do not wait.
         """
         circuit = self._circuit
         while True:
@@ -173,8 +174,8 @@ class LockedCircuit:
                 if self._delivering or not circuit.events:
                     return
                 self._delivering = True
-                # One at a time: what a listener raises past us loses none of the others.
-                # In two steps without a call: in one, a signal handler may add another event.
+                # One at a time: if a listener raises a BaseException, the other events are kept.
+                # Two steps, no function call: during a call, a signal handler could add an event.
                 transition = circuit.events[0]
                 circuit.events = circuit.events[1:]
             try:
@@ -193,17 +194,19 @@ class LockedCircuit:
         *,
         quota: bool = False,
     ) -> None:
-        """End a call; all that a permit can say of its end comes here. A second end does nothing.
+        """End a call by a decision; a second end does nothing.
+
+        A permit uses it for every end that needs a decision, see `in_flight.py`.
 
         Args:
             call: The call.
-            outcome: How it ended.
-            error: For a failure: what to name in the reason, should this open the breaker.
-            retry_after: Seconds for which the callee asked to be left alone, if it did.
-            quota: Whether it was throttled because money or quota is used up.
+            outcome: Its outcome.
+            error: For a failure: what to name in the reason if this end opens the breaker.
+            retry_after: Seconds of the pause that the callee asked for; None for none.
+            quota: Whether the call was throttled because money or quota is used up.
 
         Raises:
-            BaseException: Only what a signal handler raises meanwhile.
+            BaseException: Only an exception that a signal handler raises meanwhile.
         """
         token, call.token = call.token, NO_TOKEN
         if not token:
@@ -229,7 +232,7 @@ class LockedCircuit:
             self.lose(token, fault)
 
     def _capped(self, retry_after: float | None, otherwise: float) -> float:
-        """The wait that a callee may impose, in seconds; 0.0 for none."""
+        """The wait that the callee asked for, limited by the policy, in seconds; 0.0 for none."""
         if retry_after is None:
             return otherwise
         try:
@@ -237,11 +240,11 @@ class LockedCircuit:
         except (TypeError, ValueError, OverflowError) as error:
             self.fault("retry_after", error)
             return 0.0
-        # NaN and negative: as if nothing was said.
+        # NaN and negative numbers count as no wait.
         return min(wait, self.policy.max_retry_after) if wait > 0.0 else 0.0
 
     def lose(self, token: int, error: BaseException) -> None:
-        """End a call whose end could not be told, without a vote.
+        """End a call without a vote, because an error occurred while it was ended.
 
         Raises:
             BaseException: The error, if a signal handler raised it.
@@ -253,35 +256,35 @@ class LockedCircuit:
             self.fault("bookkeeping", error)
 
     def drop(self, token: int) -> None:
-        """Note that nobody can end a call any more: its permit was garbage-collected."""
-        # No lock here: the collector may run while this very thread holds it.
+        """Note that a call cannot be ended any more, because its permit was garbage-collected."""
+        # No lock here: the garbage collector may run while this thread holds it.
         self._calls.dropped.append(token)
 
     def delay(self, call: Timing, token: int, seconds: float, now: float) -> int:
-        """Take a call to have begun later: so many seconds until now it waited for its own caller.
+        """Move the start of a call by the seconds for which it waited for its own caller.
 
         Args:
-            call: The object that is in the table of calls in flight, thus not a `LoosePermit`.
-            token: The call's token.
-            seconds: >= 0.
+            call: The object that is in the table of calls in flight, so not a `LoosePermit`.
+            token: The token of the call.
+            seconds: How long it waited, >= 0.
             now: Seconds.
 
         Returns:
-            The token that it has from now on.
+            The token that the call has from now on.
         """
         with suppress(WithinDecisionError):
             token = self._decide(now, self._circuit.delay, token, call, seconds)
         return token
 
     def fault(self, where: str, error: BaseException) -> None:
-        """Count a fault that must not reach the call; log it, once a minute per place."""
+        """Count a fault that must not reach the call; log it at most once a minute per place."""
         self._listeners.fault(where, error)
 
-    # What it does now
+    # The present state
 
     @property
     def state(self) -> State:
-        """What is done with the next call. An open breaker half-opens at the next call."""
+        """The present state. After its wait, an open breaker becomes half-open at the next call."""
         return self._circuit.state
 
     @property
@@ -292,31 +295,31 @@ class LockedCircuit:
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
         mode = Mode(mode)
-        with self._lock:  # or a decision that goes on would be settled in the mode before
+        with self._lock:  # otherwise a decision on another thread could end in the old mode
             self._mode = mode
             self._calls.stop_quick()
 
     def refusal(self) -> BreakerOpenError:
-        """The error of a call refused now."""
+        """The error for a call that is refused now."""
         now = self.clock()
         circuit = self._circuit
         with self._lock:
             state, reason, wait = circuit.state, circuit.reason, circuit.wait(now)
-        if state is _CLOSED:  # by another call, a moment ago
+        if state is _CLOSED:  # another call has closed it since the refusal
             state = _HALF_OPEN
         return BreakerOpenError(self.key, state, reason, self._finite(wait))
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a call may be admitted; 0.0 when one would be now.
+        """Seconds until a call may be admitted; 0.0 if one would be admitted now.
 
-        `Policy.max_open_for` when it was opened by hand until told otherwise.
+        It is `Policy.max_open_for` if the breaker was opened by hand without a time.
         """
         return self._wait(self.clock()) if self._mode is _ENFORCE else 0.0
 
     def _wait(self, now: float) -> float:
         circuit = self._circuit
-        if circuit.state is _OPEN:  # one number needs no lock
+        if circuit.state is _OPEN:  # a single number can be read without the lock
             return self._finite(max(0.0, circuit.probe_at - now))
         with self._lock:
             return circuit.wait(now)
@@ -325,21 +328,21 @@ class LockedCircuit:
         return wait if wait < inf else self.policy.max_open_for
 
     def is_probe(self, token: int) -> bool:
-        """Whether a call decides about a recovery."""
+        """Whether a call is a probe."""
         return self._circuit.is_probe(token)
 
     @property
     def is_spare(self) -> bool:
-        """Whether it can be dropped: it is closed, and no call is in flight."""
+        """Whether the circuit can be dropped: it is closed, and no call is in flight."""
         return self._circuit.state is _CLOSED and not len(self._calls)
 
     @property
     def asked(self) -> int:
-        """Calls asked for since it was made."""
+        """All calls since it was made, including refused ones and those in flight."""
         return self._circuit.asked
 
 
-# Circuits that no registry knows (any more), for what follows a fork.
+# Circuits in no registry, or no longer in one. They must be reset after a fork, too.
 loose_circuits: weakref.WeakSet[LockedCircuit] = weakref.WeakSet()
 
 

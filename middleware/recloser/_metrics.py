@@ -1,4 +1,4 @@
-"""What a breaker shows of itself: figures for machines, one sentence for people."""
+"""Metrics of a breaker for machines, and its explanation in one sentence for people."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Metrics:
         key: The breaker's key.
         state: What is done with the next call.
         mode: Whether it refuses, only reports, or does nothing.
-        calls: Calls asked for, refused ones included.
-        successes: Calls that answered, slow ones included.
+        calls: All calls, including refused ones and those in flight.
+        successes: Calls that were answered, including slow ones.
         failures: Calls that failed.
-        slow: Calls that answered above the slow threshold of their time.
-        throttled: Calls answered with "later".
-        ignored: Calls that said nothing, by the caller's own fault.
-        cancelled: Calls that the caller left.
-        refused: Calls refused; in mode observe, that would have been.
-        in_flight: Permits given out and not ended.
-        count: Calls that ended with a success or a failure: what the next three speak of.
-        mean: Mean latency of those.
-        standard_deviation: Standard deviation of their latency.
-        error_rate: Share of failures among them.
+        slow: Answered calls that took longer than the slow threshold at that time.
+        throttled: Calls that the callee answered by asking for a later call.
+        ignored: Calls that are no evidence, because the caller caused the error.
+        cancelled: Calls that the caller cancelled.
+        refused: Calls that were refused or, in mode `observe`, would have been.
+        in_flight: Calls that have begun and not ended.
+        count: Successes and failures. The next three figures are about these calls.
+        mean: Their mean latency.
+        standard_deviation: The standard deviation of their latency.
+        error_rate: The share of failures among them.
         p50: Median latency of the good calls in the history; 0.0 while there are none.
-        p90: Latency that 90 % of them stayed below.
-        p99: Latency that 99 % of them stayed below.
+        p90: 90 % of those calls were faster than this latency.
+        p99: 99 % of those calls were faster than this latency.
         slow_threshold: A latency above this is slow.
         normal_bad_rate: Share of bad calls that is normal for this key.
-        evidence: Evidence that calls are no longer as they normally are, in nats, >= 0.0.
-        evidence_threshold: The evidence at which it opens, in nats.
-        generation: Changes of state so far.
-        retry_after: Seconds until a call may be admitted; 0.0 when one would be now.
+        evidence: Evidence that calls are no longer normal, in nats, 0.0 to `evidence_threshold`.
+        evidence_threshold: The evidence that is needed to open, in nats.
+        generation: Number of generations that have begun after the first.
+        retry_after: Seconds until a call may be admitted; 0.0 if one would be admitted now.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Metrics:
 
 
 def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metrics:
-    """Read the figures off a circuit; the caller holds the lock."""
+    """Read the metrics of a circuit; the caller must hold the lock."""
     counts, detector = circuit.counts, circuit.detector
     count = counts.successes + counts.failures
     mean = counts.latency_sum / count if count else 0.0
@@ -114,7 +114,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
 
 
 def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
-    """Say what a circuit does and which numbers decided; the caller holds the lock."""
+    """Describe what a circuit does and which numbers decided; the caller must hold the lock."""
     sentence = _explain_state(circuit, policy, now)
     if mode is Mode.ENFORCE:
         return sentence
@@ -132,13 +132,14 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
     if recovery is not None:
         return (
             f"half-open: {recovery.good} good and {recovery.bad} bad probes of "
-            f"{recovery.needed(evidence.normal_bad_rate)} good ones, {recovery.window} at a time"
+            f"{recovery.needed(evidence.normal_bad_rate)} good ones needed, "
+            f"at most {recovery.window} at a time"
         )
     slow = sentences.slower_than(circuit.detector.baseline, policy)
-    normal = f"bad is failed or {slow}, and a share of {evidence.normal_bad_rate:.2g} is normal"
+    normal = f"bad is failed or {slow}; a bad share of {evidence.normal_bad_rate:.2g} is normal"
     if evidence.level == 0.0:
         return f"closed: {normal}"
     return (
         f"closed, but {evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad, "
-        f"evidence {evidence.level:.1f} of {evidence.threshold:.1f}: {normal}"
+        f"evidence {evidence.level:.1f} of {evidence.threshold:.1f} needed to open: {normal}"
     )

@@ -1,4 +1,4 @@
-"""What operators see of a breaker, and what they do to it by hand."""
+"""The operator's side of a breaker: metrics and explanations, and changes by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class OperableCircuit(LockedCircuit):
-    """A circuit that can be looked at, opened and closed. The base of `Breaker`."""
+    """A circuit that an operator can inspect, open and close. The base of `Breaker`."""
 
     __slots__ = ()
 
@@ -29,43 +29,46 @@ class OperableCircuit(LockedCircuit):
         """Open now.
 
         Args:
-            reason: Why, for the record.
-            for_: Seconds until it probes again, >= 0; None until `half_open()` or `reset()`.
+            reason: Why; it is shown in the reason of the transition.
+            for_: Seconds until the next probe, >= 0. With None, it stays open until `half_open()`
+                or `reset()`.
 
         Raises:
-            TypeError: `for_` is no number.
+            TypeError: `for_` is not a number.
             ValueError: `for_` is negative or NaN.
         """
         if for_ is not None and not isinstance(for_, (int, float)):
-            raise TypeError(f"for_ must be seconds from 0, or None, not {for_!r}")
+            raise TypeError(f"for_ must be a number of seconds >= 0, or None, not {for_!r}")
         try:
             wait = inf if for_ is None else float(for_)
         except OverflowError:
             wait = inf
         if not wait >= 0.0:
-            raise ValueError(f"for_ must be seconds from 0, or None, not {for_!r}")
+            raise ValueError(f"for_ must be a number of seconds >= 0, or None, not {for_!r}")
         now = self.clock()
         until, why = now + wait, sentences.by_hand("manual", reason)
         self._decide_anyway(now, self._circuit.open_by_hand, now, until, why)
 
     def half_open(self) -> None:
-        """Let `Policy.half_open_requests` probes through at once: you say that the callee is well."""
+        """Admit `Policy.half_open_requests` probes at once, since you expect the callee to work."""
         now = self.clock()
         why = sentences.by_hand("manual", "")
         self._decide_anyway(now, self._circuit.half_open_by_hand, now, why)
 
     def reset(self) -> None:
-        """Close, and forget all that was learned."""
+        """Close, and forget everything that was learned."""
         now = self.clock()
         self._decide_anyway(now, self._circuit.reset, now, sentences.by_hand("reset", ""))
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
 
-        While closed it votes, while half-open it counts as a probe, while open it has no say.
+        The call has a vote if the breaker is closed, and is a probe if it is half-open. If the
+        breaker is open, the call is only counted.
 
         Args:
-            latency: Seconds, >= 0; a negative, infinite or NaN one is ignored and counted.
+            latency: Seconds, >= 0. A negative, infinite or NaN latency is ignored, and counted in
+                `Registry.strange_latencies`.
             success: Whether the callee answered.
         """
         if self._mode is Mode.DISABLED:
@@ -78,50 +81,53 @@ class OperableCircuit(LockedCircuit):
             self._listeners.strange_latencies += 1
             return
         now = self.clock()
-        # A finalizer or signal handler that interrupts a decision is not heard.
+        # If a finalizer or signal handler calls this within a decision, the call is not counted.
         with suppress(WithinDecisionError):
             self._decide(now, self._circuit.record, latency, bool(success), now)
 
-    # What it shows
+    # Inspection
 
     def metrics(self) -> Metrics:
-        """Counts and latencies, all of one moment."""
+        """Counts and latencies, all of the same moment."""
         now = self.clock()
         return self._decide_anyway(now, self._measure, now)
 
     def _measure(self, now: float) -> Metrics:
-        # Here, because to make that class is a twentieth of what importing recloser costs.
+        # Imported here: creating that class takes a twentieth of the import time of recloser.
         from recloser._metrics import measure
 
         wait = self._wait(now) if self._mode is Mode.ENFORCE else 0.0
         return measure(self.key, self._mode, self._circuit, wait)
 
     def explain(self) -> str:
-        """Say in one plain sentence what it does now, and which numbers decided."""
+        """Describe in one plain sentence what it does now, and which numbers decided that."""
         from recloser._metrics import explain
 
         now = self.clock()
         return self._decide_anyway(now, explain, self._mode, self._circuit, self.policy, now)
 
     def z_score(self, latency: float) -> float:
-        """How many standard deviations of log latency a latency (s) lies above the median."""
+        """Distance of a latency (s) from the median, in standard deviations of log latency.
+
+        It is 0.0 until enough is known, and minus infinity for a latency of 0.
+        """
         baseline = self._circuit.detector.baseline
         return self._decide_anyway(self.clock(), baseline.z_score, latency)
 
     @property
     def slow_threshold(self) -> float:
-        """Seconds above which a call is slow now; `Policy.slow_ceiling` until enough is known."""
+        """Seconds above which a call is slow; `Policy.slow_ceiling` until enough is known."""
         return self._decide_anyway(self.clock(), self._threshold)
 
     def _threshold(self) -> float:
         return self._circuit.detector.baseline.threshold
 
     def is_slow(self, latency: float) -> bool:
-        """Whether a latency (s) would be an anomaly for this key."""
+        """Whether a latency (s) is slow for this key; False until enough is known."""
         return self.z_score(latency) > 0.0 and latency > self.slow_threshold
 
     def _decide_anyway(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Decide, even within a decision: for operators, also where a signal handler is one."""
+        """Decide, even within a decision: an operator's call from a signal handler must work."""
         try:
             return self._decide(now, action, *arguments)
         except WithinDecisionError:

@@ -1,4 +1,4 @@
-"""What the end of a call says about the callee: from an exception or an HTTP status to a vote."""
+"""Outcomes of calls, and how exceptions and HTTP statuses are classified as outcomes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from recloser._errors import BreakerOpenError
 
 
 class Outcome(enum.Enum):
-    """How a call ended, as far as the callee's health is concerned."""
+    """How a call ended, as evidence about the health of the callee."""
 
     SUCCESS = "success"
-    """It answered; slow or not is for the breaker to say."""
+    """The callee answered. The breaker decides whether the answer was slow."""
     FAILURE = "failure"
-    """It failed, and that was its own fault."""
+    """The call failed, and the callee caused that."""
     THROTTLED = "throttled"
-    """It said "later". A vote about our rate, not about its health."""
+    """The callee asked for a later call. That is about our rate of calls, not about its health."""
     IGNORED = "ignored"
-    """The caller's own fault (a 4xx, a local mistake). No vote."""
+    """The caller caused the error (a 4xx, a local mistake). No vote."""
     CANCELLED = "cancelled"
-    """The caller went away. No vote, unless the call had already been slow."""
+    """The caller went away. No vote, unless the call was slow already."""
 
     @staticmethod
     def of_error(error: BaseException) -> Outcome:
         """Classify what a call raised.
 
-        A refusal by another breaker is ignored, an `Exception` is a failure, and what is no
-        `Exception` (cancellation, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) cancels.
-        Of an exception group the worst leaf counts.
+        A refusal by another breaker is `IGNORED`. Any other `Exception` is a `FAILURE`. Another
+        `BaseException` (cancellation, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) is
+        `CANCELLED`. An exception group has the worst outcome of its leaves.
         """
         if isinstance(error, BreakerOpenError):
             return Outcome.IGNORED
@@ -40,7 +40,10 @@ class Outcome(enum.Enum):
 
     @staticmethod
     def worst(outcomes: Iterable[Outcome]) -> Outcome:
-        """What several ends of one call come to: a failure among them is one."""
+        """Return the worst of several outcomes of one call.
+
+        The order is `FAILURE`, `THROTTLED`, `CANCELLED`; `IGNORED` if there is none of these.
+        """
         found = set(outcomes)
         for worst in (Outcome.FAILURE, Outcome.THROTTLED, Outcome.CANCELLED):
             if worst in found:
@@ -49,16 +52,17 @@ class Outcome(enum.Enum):
 
     @staticmethod
     def of_status(status: int) -> Outcome:
-        """Classify the status that our own handler answered with (inbound)."""
+        """Classify the status of an answer by our own handler (inbound)."""
         if status >= 500:
             return Outcome.FAILURE
         return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
 
     @staticmethod
     def of_upstream_status(status: int) -> Outcome:
-        """Classify the status that an upstream answered with (outbound).
+        """Classify the status of an answer by an upstream (outbound).
 
-        408 is the upstream's time-out and 529 an overload; 429 is a limit of ours.
+        408 is a time-out of the upstream and 529 an overload, so they are failures. 429 is a limit
+        on our rate.
         """
         if status == 429:
             return Outcome.THROTTLED
@@ -68,11 +72,11 @@ class Outcome(enum.Enum):
 
 
 def classify_error(error: BaseException) -> Outcome:
-    """Classify what a client raised: by its HTTP status where it has one, else by its type.
+    """Classify what a client raised: by its HTTP status if it has one, else by its type.
 
     The status is `error.status_code` (OpenAI, Anthropic, Starlette), `error.response.status_code`
-    (requests, httpx) or `error.status` (aiohttp). `error.code` is not read: of many protocols it is
-    something else. A refusal by a breaker is ignored, whatever status it has.
+    (requests, httpx) or `error.status` (aiohttp). `error.code` is not read, because it is not an
+    HTTP status in many protocols. A refusal by a breaker is `IGNORED`, whatever status it has.
     """
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
@@ -88,15 +92,15 @@ def classify_error(error: BaseException) -> Outcome:
 
 
 def nothing_sent(error: BaseException) -> bool:
-    """Tell whether the request certainly never left: no such name, no listener, or a refusal.
+    """Whether an error proves that nothing was sent: unknown host, no listener, or a refusal.
 
     Only the error itself is read, never its cause: a client that tried twice may have sent the
     second time. Clients with errors of their own (httpx, requests, aiohttp) need their own rule.
     """
     if isinstance(error, (ConnectionRefusedError, BreakerOpenError)):
         return True
-    # Here, because it would be a third of what importing recloser costs. What raised such an error
-    # has imported it.
+    # Imported here: it would be a third of the import time of recloser. The code that raised such
+    # an error has imported it already.
     import socket
 
     return isinstance(error, socket.gaierror)

@@ -1,4 +1,4 @@
-"""Policy: every number in the system, with its unit, range, default and the default's source."""
+"""Policy: every setting of a breaker, with its unit, range, default and the default's source."""
 
 from __future__ import annotations
 
@@ -33,64 +33,68 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """When a breaker opens, when it looks again, and when it closes.
+    """When a breaker opens, when it sends probes, and when it closes.
 
     Times are seconds, ratios and rates lie in 0.0-1.0, counts are whole calls. The defaults need
     no tuning in the common case: what differs from key to key is learned.
 
     Args:
-        failure_threshold_z_score: A call is slow when its log latency lies this many standard
-            deviations above the median, 0.5-10. 2.5 is the choice of the llmkit breaker, of whose
-            normal calls 0.6 % are slower.
+        failure_threshold_z_score: A call is slow if its log latency is more than this many standard
+            deviations above the median, 0.5-10. The llmkit breaker also uses 2.5; 0.6 % of normal
+            calls are slower than that.
         min_latency_ratio: A call is never slow below this multiple of the median, 1-1000,
-            however narrow the distribution. Netflix' Gradient2 tolerates 1.5 as a limiter; a
-            breaker, which refuses everything, must be less touchy.
+            however narrow the distribution is. Netflix' Gradient2 tolerates 1.5, but it is a
+            limiter. A breaker refuses all calls, so it must be less sensitive.
         max_latency_ratio: A call is always slow above this multiple of the median, 1-1000,
-            however wide the distribution; if that is common for the key, it is learned to be.
-            With 3 it noticed at least 24 of 28 real faults that raised the median threefold,
-            with the z-score alone 8.
-        slow_floor: A call is never slow below this latency, 0-3600 s: nobody misses 50 ms.
-        slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even when
-            everything is. It is also the lease of a call before anything was learned.
-            resilience4j and interlock call 60 s slow.
-        history_size: Calls in one generation of the latency history, 50-1,000,000; one to two
-            generations are remembered. 1,000 is the choice of the llmkit breaker.
-        history_span: Seconds that a generation lasts at least, 0-86400. Without it a key with 50
-            calls a second forgot in 40 s what was normal, and a slow-down that crept in over ten
-            minutes went unseen.
-        min_history: Successes before latency is judged at all, 10-1,000,000. Below some 30 a
-            standard deviation says nothing.
-        failure_rate_threshold: It opens only if at least this share of the calls since suspicion
-            began were bad (failed or slow), 0.05-1. Below one half, refusing harms more calls
-            than it spares.
-        min_failures: It opens on no fewer bad calls than this, 1-10,000. Envoy, Finagle and
-            most Python breakers agree on 5.
+            however wide the distribution is. If such calls are common for a key, that is learned.
+            With 3, at least 24 of 28 real faults that tripled the median were noticed; with the
+            z-score alone, 8.
+        slow_floor: A call is never slow below this latency, 0-3600 s. Users do not notice 50 ms.
+        slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even if all calls
+            are. Before latencies are learned, a call in flight is overdue after this time.
+            resilience4j and interlock treat 60 s as slow.
+        history_size: Calls in one generation of the latency history, 50-1,000,000. One to two
+            generations are remembered. The llmkit breaker also uses 1,000.
+        history_span: Shortest time that a generation lasts, 0-86400 s. Without it, a key with 50
+            calls a second forgot in 40 s what was normal, and a gradual slow-down over ten minutes
+            was not noticed.
+        min_history: Successes before latency is judged at all, 10-1,000,000. A standard deviation
+            of fewer than about 30 values means nothing.
+        failure_rate_threshold: It opens only if at least this share of the calls since the
+            suspicion began was bad (failed or slow), 0.05-1. Below one half, refusing calls harms
+            more of them than it saves.
+        min_failures: It opens only after at least this many bad calls, 1-10,000. Envoy, Finagle
+            and most Python breakers use 5.
         false_trip_interval: Healthy calls between two false openings, by design, 100-1e15. The
-            evidence needed follows from it and from what is normal for the key. At a million a
-            key of 50 calls a second may cry wolf every six hours, in practice it rarely does.
-        normal_bad_rate: Share of bad calls taken for normal before anything was learned,
-            0.0001-0.5, be they slow or failed; it weighs like 50 calls. With 0.02 an outage at a
-            cold start is noticed in five to eight calls.
-        evidence_half_life: Seconds of silence in which evidence halves, 1-86400; on a key whose
-            calls are rare, ten of its usual gaps if that is longer.
-        open_for: Shortest time it stays open, 0.001-3600 s, and the time to the first look. At
-            0.15 a 20 s outage at 2,000 calls a second harmed half as many calls as at 0.5, and
-            one of a minute at 50 a second as many.
-        max_open_for: Longest time between two looks, 0.001-86400 s. resilience4j, pybreaker and
-            gobreaker wait 60 s each time.
-        typical_outage: How long an outage is expected to last at its beginning, 0.1-86400 s; later
-            it is expected to last as long again as it did. Looks are spaced by it: see `Outage`.
-        jitter: Share by which times to look again are varied at random, 0-0.5, so that many
-            workers do not look in step. Envoy's users asked for it (envoy#6016).
-        half_open_requests: Probes that decide, 1-10,000. resilience4j and llmkit use 10.
-        success_rate_threshold: It closes when this share of the probes was good, 0.01-1, of
-            those that normally are. 0.8 is the choice of the llmkit breaker.
-        latency_patience: After so long with slow but successful answers, 1-86400 s, the latency
-            is accepted as the new normal; below 4.5 times the old one much sooner.
-        max_retry_after: The longest wait an upstream may ask for, 0-86400 s. Linkerd caps at 300.
-        quota_open_for: How long it stays open when an upstream says that money or quota is used
-            up and not when that ends, 1-604800 s.
-        ignore_errors: Exceptions that say nothing of the callee, besides refusals.
+            evidence needed follows from it and from what is normal for the key. At a million, a
+            key with 50 calls a second may open falsely every six hours; in practice it rarely does.
+        normal_bad_rate: Share of bad calls (slow or failed) that is assumed to be normal before
+            anything was learned, 0.0001-0.5. It weighs like 50 calls. With 0.02, an outage at a
+            cold start is noticed within five to eight calls.
+        evidence_half_life: Seconds of silence in which evidence halves, 1-86400. On a key with few
+            calls, it is ten of the usual gaps between them if that is longer.
+        open_for: Shortest time that it stays open, 0.001-3600 s, and the time until the first
+            probe. At 0.15, a 20 s outage at 2,000 calls a second harmed half as many calls as at
+            0.5; a 60 s outage at 50 calls a second harmed equally many.
+        max_open_for: Longest time between two rounds of probes, 0.001-86400 s. resilience4j,
+            pybreaker and gobreaker wait 60 s each time.
+        typical_outage: How long an outage is expected to last at its beginning, 0.1-86400 s. Once
+            it has lasted longer, it is expected to last as long again. The time between two rounds
+            of probes follows from this.
+        jitter: Share by which the times between probes are varied at random, 0-0.5, so that many
+            workers do not probe at the same moment. Envoy's users asked for it (envoy#6016).
+        half_open_requests: Probes that decide about a recovery, 1-10,000. resilience4j and llmkit
+            use 10.
+        success_rate_threshold: It closes when this share of the probes was good, 0.01-1, relative
+            to the share of good calls that is normal. The llmkit breaker also uses 0.8.
+        latency_patience: Time with slow but successful answers after which the latency is accepted
+            as the new normal, 1-86400 s. A latency below 4.5 times the old one is accepted much
+            sooner.
+        max_retry_after: The longest wait that an upstream may ask for, 0-86400 s. Linkerd limits
+            it to 300.
+        quota_open_for: How long it stays open if an upstream says that money or quota is used up,
+            but not for how long, 1-604800 s.
+        ignore_errors: Exceptions that are no evidence about the callee, in addition to refusals.
 
     Raises:
         ValueError: A value out of range, infinite or NaN; the message names field, range, value.
@@ -141,10 +145,10 @@ class Policy:
 
 def _check_number(name: str, value: object, low: float, high: float, *, whole: bool) -> None:
     kind = "a whole number" if whole else "a number"
-    # A bool is an int to Python, but `half_open_requests=True` is a mistake.
+    # A bool is an int in Python, but `half_open_requests=True` is a mistake.
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         raise TypeError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
-    if not low <= value <= high:  # NaN compares false, so it is refused too
+    if not low <= value <= high:  # a comparison with NaN is false, so NaN is refused, too
         raise ValueError(f"{name} must be {kind} from {low:g} to {high:g}, not {value!r}")
 
 

@@ -1,4 +1,4 @@
-"""Registry: key -> breaker, bounded; which policy a key gets."""
+"""Registry: a bounded mapping from key to breaker, and the policy of each key."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from recloser._stall import StallWatch
 from recloser._state import Mode, State
 
 OVERFLOW_KEY = "<overflow>"
-"""The key that is shared when `max_keys` breakers exist and none may be evicted."""
-# Breakers looked at to find one to evict: Redis samples 5 of millions, and 10 are nearly exact.
+"""The key of the breaker that new keys share if `max_keys` breakers exist and none may be evicted.
+"""
+# How many breakers are checked to find one to evict. Redis samples 5 of millions of keys; 10 are
+# nearly exact.
 _SAMPLE = 16
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
@@ -30,27 +32,28 @@ _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 class Registry:
     """The breakers of one process, made on first use.
 
-    At most `max_keys` exist. A further key evicts one that was little used of late, but never one
-    that is open, half-open or has calls in flight. When none of those it looks at may go, the new
-    key gets the breaker of `OVERFLOW_KEY`, which exists besides. Both are counted.
+    At most `max_keys` exist. A further key evicts a breaker that was little used recently, but
+    never one that is open or half-open or has calls in flight. Only some breakers are checked. If
+    none of them may be evicted, the new key gets the shared breaker of `OVERFLOW_KEY`, which is not
+    counted in `max_keys`. Evictions and overflows are counted.
 
     Args:
-        policy: The policy of every key that `policies` does not name.
-        policies: Key, or pattern of keys with `*`, `?` and `[...]`, to policy. A key is looked up
-            as it is first, then the patterns in their order.
-        clock: Monotonic seconds.
-        random: Uniform in 0.0-1.0, for jitter.
-        max_keys: Breakers kept, >= 1.
+        policy: The policy of every key that `policies` does not name; None for `Policy()`.
+        policies: From a key, or a pattern of keys with `*`, `?` and `[...]`, to a policy. The exact
+            key is looked up first, then the patterns in their order.
+        clock: Returns monotonic seconds.
+        random: Returns uniform numbers in 0.0-1.0, for jitter.
+        max_keys: Maximum number of breakers, >= 1.
         mode: The mode of new breakers.
 
     Raises:
-        TypeError: A policy is no Policy, a key no str.
-        ValueError: `max_keys` is below 1, or the mode unknown.
+        TypeError: An argument has the wrong type.
+        ValueError: `max_keys` is below 1, or `mode` is unknown.
 
     Attributes:
-        get: Finds the breaker of a key, or None if there is none, at the cost of a dict's look-up.
-        evicted: Breakers dropped to make room.
-        overflowed: Look-ups answered with the shared breaker.
+        get: Returns the breaker of a key, or None if there is none. It costs one dict look-up.
+        evicted: Number of breakers that were dropped to make room.
+        overflowed: Number of look-ups that got the shared breaker.
     """
 
     def __init__(
@@ -64,11 +67,11 @@ class Registry:
         mode: Mode | str = Mode.ENFORCE,
     ) -> None:
         if isinstance(max_keys, bool) or not isinstance(max_keys, int):
-            raise TypeError(f"max_keys must be a whole number from 1, not {max_keys!r}")
+            raise TypeError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
         if max_keys < 1:
-            raise ValueError(f"max_keys must be a whole number from 1, not {max_keys!r}")
+            raise ValueError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
         if not isinstance(policies, Mapping):
-            raise TypeError(f"policies must map str to Policy, not be {policies!r}")
+            raise TypeError(f"policies must be a mapping of str to Policy, not {policies!r}")
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
@@ -89,9 +92,9 @@ class Registry:
         self._listeners = Listeners(clock)
         self._breakers: dict[str, Breaker] = {}
         self.get: Callable[[str], Breaker | None] = self._breakers.get
-        # Calls asked for of each key when eviction last came by.
+        # `Breaker.asked` of each key when it was last checked for eviction.
         self._seen: dict[str, int] = {}
-        # Reentrant: a finalizer, run by the collector inside of it, may ask for a breaker.
+        # Reentrant: the garbage collector may run a finalizer here that looks up a breaker.
         self._lock = RLock()
         self.evicted: int = 0
         self.overflowed: int = 0
@@ -105,10 +108,10 @@ class Registry:
         return self
 
     def __getitem__(self, key: str) -> Breaker:
-        """The breaker of a key, made if need be.
+        """The breaker of a key. It is made on the first look-up.
 
         Raises:
-            TypeError: The key is no str.
+            TypeError: The key is not a str.
         """
         breaker = self._breakers.get(key)
         return breaker if breaker is not None else self._make(key)
@@ -137,13 +140,13 @@ class Registry:
             return self._breakers.setdefault(key, breaker)
 
     def _evict_one(self) -> bool:
-        """Drop the least used of the first breakers in line; the others go to the end of it."""
+        """Drop the least used of the first breakers in order; move the others to the end."""
         spare: str | None = None
         fewest = (0, 0)
         for _ in range(min(_SAMPLE, len(self._breakers))):
             key, breaker = next(iter(self._breakers.items()))
             asked = breaker.asked
-            uses = (asked - self._seen.get(key, 0), asked)  # of late, and ever
+            uses = (asked - self._seen.get(key, 0), asked)  # since the last check, and in all
             if breaker.is_spare and key != OVERFLOW_KEY and (spare is None or uses < fewest):
                 spare, fewest = key, uses
                 if not uses[0]:
@@ -155,13 +158,13 @@ class Registry:
         if spare is None or evicted is None:
             return False
         self._seen.pop(spare, None)
-        # Somebody may hold on to it, a decorated function for one.
+        # The breaker may still be in use, for example by a decorated function.
         loose_circuits.add(evicted)
         self.evicted += 1
         return True
 
     def policy_for(self, key: str) -> Policy:
-        """The policy that a key gets: its own, else of the first pattern it fits, else the default."""
+        """The policy of a key: its own, or that of the first matching pattern, or the default."""
         policy = self._exact.get(key)
         if policy is not None:
             return policy
@@ -171,8 +174,8 @@ class Registry:
         return self._policy
 
     def breakers(self) -> list[Breaker]:
-        """All breakers there are, in no particular order."""
-        with self._lock:  # or one that is on its way to the end of the line would be missed
+        """All breakers, in no particular order."""
+        with self._lock:  # otherwise a breaker that an eviction is moving could be missed
             return list(self._breakers.values())
 
     def __iter__(self) -> Iterator[Breaker]:
@@ -191,7 +194,7 @@ class Registry:
 
     @property
     def mode(self) -> Mode:
-        """The mode of new breakers; setting it changes those that exist too."""
+        """The mode of new breakers. Setting it also changes the existing ones."""
         return self._mode
 
     @mode.setter
@@ -201,28 +204,37 @@ class Registry:
             breaker.mode = self._mode
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send the transitions of all breakers to a listener; call the result to stop."""
+        """Send the transitions of all breakers to a listener; call the result to unsubscribe.
+
+        Raises:
+            TypeError: The listener has no method `on_transition`.
+        """
         return self._listeners.subscribe(listener)
 
     def fault(self, where: str, error: BaseException) -> None:
-        """Count a fault around a call (a key function, say); log it, once a minute per place."""
+        """Count a fault that must not reach the call; log it at most once a minute per place.
+
+        Args:
+            where: The place, such as `key function`.
+            error: What was raised there.
+        """
         self._listeners.fault(where, error)
 
     @property
     def faults(self) -> int:
-        """Faults of key functions, classifiers, listeners and handlers, and of our own."""
+        """Number of faults in key functions, classifiers, listeners, handlers and our own code."""
         return self._listeners.faults
 
     @property
     def strange_latencies(self) -> int:
-        """Latencies ignored because they were negative, infinite or NaN."""
+        """Number of latencies ignored because they were negative, infinite or NaN."""
         return self._listeners.strange_latencies
 
     @property
     def stalls(self) -> StallWatch:
-        """What tells whether this process stood still; all with this clock of the system's share it.
+        """The record of when this process stood still; shared by users of the same system clock.
 
-        asyncio loops in which calls are made beat it by themselves.
+        asyncio event loops in which calls are made beat it automatically.
         """
         return self._listeners.stalls
 
@@ -235,7 +247,7 @@ _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    # Another thread of the parent may have held a lock; nobody in this process would release it.
+    # Another thread of the parent may have held a lock. No thread here would ever release it.
     for registry in list(_registries):
         registry._lock = RLock()
         for breaker in registry.breakers():

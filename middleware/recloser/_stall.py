@@ -1,8 +1,8 @@
-"""StallWatch: tells a slow callee from a process of ours that stood still.
+"""StallWatch: distinguishes a slow callee from our own process standing still.
 
-A pause of the process, a handler that blocks the event loop or a storm of garbage collection makes
-every call that spans it look slow, all at once. Something that is due at short intervals beats a
-watch (see `Pulse`); by how much it is late is time that the process lost.
+A pause of the process, a handler that blocks the event loop or a long garbage collection makes all
+calls in flight look slow at once. So a timer beats a watch at short intervals (see `Pulse`). If a
+beat is late, the process stood still for that time.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ if TYPE_CHECKING:
     import asyncio
 
 BEAT_EVERY = 0.02
-"""Seconds between two beats: a stall is known to within one, and nothing is slow below 50 ms unless
-`slow_floor` says so. Fifty wake-ups a second cost a thousandth of a core."""
-# Seconds by which the timer of a loop that stands still for nobody may be late.
+"""Seconds between two beats. A stall is measured with this precision. That is enough: with the
+default `slow_floor`, nothing below 50 ms is slow. Fifty wake-ups a second cost a thousandth of a
+core."""
+# The timer of an event loop may be late by so many seconds without a stall.
 _LATE = 0.005
-# A beat that has been missing for longer than this many seconds will not come: its loop is closed.
+# If a beat is late by more than this many seconds, its event loop was closed: there is no stall.
 _MISSING = 1.0
 _REMEMBERED = 64
 
-# Seconds: a loop that has not beaten for so long was closed.
+# If an event loop has not beaten for so many seconds, it was closed, and another one takes over.
 _GIVEN_UP_AFTER = 1.0
-# Beats after the last call that asked for them: for another second.
+# Beats after the last call of `keep_up`: they go on for another second.
 _BEATS = round(1.0 / BEAT_EVERY)
 
 
 class StallWatch:
-    """The stalls of late. Without beats it never sees one.
+    """The recent stalls of this process. Without beats it never notices one.
 
-    Safe to beat from one thread and to ask from others: each store is a single one.
+    One thread may beat it while others read it, because each change is a single store.
 
     Attributes:
-        keep_up: Called now and then while calls come, with the time in seconds: what beats this
-            watch may stop without them.
+        keep_up: Called from time to time while calls are made, with the time in seconds. Without
+            calls, the beats may stop. None if the watch has no pulse.
     """
 
     __slots__ = ("_due", "_stalls", "keep_up")
@@ -46,24 +47,24 @@ class StallWatch:
     def __init__(self) -> None:
         self.keep_up: Callable[[float], None] | None = None
         self._due = inf
-        # When each ended, and how long it was; the latest last. In seconds.
+        # When each stall ended, and how long it was, in seconds; the latest one last.
         self._stalls: tuple[tuple[float, float], ...] = ()
 
     def beat(self, now: float, every: float = BEAT_EVERY) -> None:
-        """Note that the process runs at `now` seconds, and will say so again after `every`."""
+        """Note that the process runs at `now` seconds; the next beat is due after `every`."""
         late = now - self._due
         if late > _LATE:
             self._stalls = (*self._stalls[1 - _REMEMBERED :], (now, late))
         self._due = now + every
 
     def stop(self) -> None:
-        """Expect no more beats, so that their absence is no stall."""
+        """Expect no more beats, so that a missing beat is no stall."""
         self._due = inf
 
     def lost(self, started: float, now: float) -> float:
-        """Seconds between two times in which the process stood still, as far as it knows."""
+        """Seconds between two times in which the process stood still, as far as is known."""
         late = now - self._due
-        # What was woken together with the beat may run before it.
+        # After a stall, this code may run before the late beat.
         lost = late if _LATE < late < _MISSING else 0.0
         for ended, length in reversed(self._stalls):
             if ended <= started:
@@ -72,15 +73,15 @@ class StallWatch:
         return lost
 
 
-# A process stands still as a whole, so all who use a clock share a watch, and a pulse.
+# A process stands still as a whole. So all users of the same clock share one watch and one pulse.
 _watches: dict[Callable[[], float], StallWatch] = {}
 
 
 def watch_of(clock: Callable[[], float]) -> StallWatch:
-    """The stall watch for a clock, beaten from asyncio loops while calls are made in them.
+    """The stall watch for a clock, beaten by asyncio event loops while calls are made in them.
 
-    A clock that is not the system's has a watch of its own without a pulse: in tests, time moves
-    in leaps that are no stalls.
+    A clock that is not the system's has its own watch without a pulse: a test moves its clock in
+    jumps, which are no stalls.
     """
     if clock is not time.perf_counter and clock is not time.monotonic:
         return StallWatch()
@@ -92,10 +93,10 @@ def watch_of(clock: Callable[[], float]) -> StallWatch:
 
 
 class Pulse:
-    """Beats a watch from an asyncio loop while calls come; under trio it does nothing.
+    """Beats a watch from an asyncio event loop while calls are made; under trio it does nothing.
 
-    After a stall, asyncio runs the timers that are due before it resumes a single task: the watch
-    knows of a stall before any call that spans it can end.
+    After a stall, asyncio runs the timers that are due before it resumes any task. So the watch has
+    recorded a stall before a call that was in flight during it can end.
     """
 
     __slots__ = ("_beats_left", "_clock", "_look_at", "_watch")
@@ -107,12 +108,12 @@ class Pulse:
         self._look_at = -inf
 
     def keep_up(self, now: float) -> None:
-        """Begin to beat from the loop of this thread, if that is not being done."""
+        """Begin to beat from the event loop of this thread, unless a loop is beating already."""
         self._beats_left = _BEATS
         if now <= self._look_at:
             return
-        # Not imported: that is as much as all that importing recloser costs, and who runs a loop of
-        # it has done so.
+        # Not imported here: that would double the import time of recloser. A program that runs an
+        # asyncio event loop has imported it already.
         asyncio = sys.modules.get("asyncio")
         if asyncio is None:
             return

@@ -1,4 +1,4 @@
-"""The states of a breaker, and how much of its decisions is carried out."""
+"""The states of a breaker, and its modes: whether its decisions take effect."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ class State(enum.Enum):
     CLOSED = "closed"
     """Every call is admitted."""
     OPEN = "open"
-    """Every call is refused until it is time to look again."""
+    """Every call is refused until it is time to send a probe."""
     HALF_OPEN = "half_open"
-    """A few probes are admitted; the rest is refused."""
+    """A few probes are admitted; all other calls are refused."""
 
 
 class Mode(enum.Enum):
-    """How much a breaker may do with its verdict."""
+    """Whether the decisions of a breaker take effect."""
 
     ENFORCE = "enforce"
-    """Refuse when open."""
+    """Refuse calls when open."""
     OBSERVE = "observe"
-    """Decide and report, but refuse nothing: day one of every roll-out."""
+    """Decide and report, but refuse nothing. Recommended for the first days of a roll-out."""
     DISABLED = "disabled"
     """Admit everything, learn nothing."""
 

@@ -5,44 +5,50 @@ All callers share the breaker, so the permit of a block is found by context, not
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import TypeAlias
 
 from recloser._locked_circuit import LockedCircuit
 from recloser._permit import Permit
 
-# The permit of a block that has begun, and the block around it.
-_Block: TypeAlias = "tuple[Permit, _Block | None]"
 
-# The innermost block around the code that runs now.
-_innermost: ContextVar[_Block | None] = ContextVar("recloser_innermost", default=None)
-# The permits of all blocks that have not ended, of every breaker. Taking one out ends its block.
-_unended: dict[Permit, bool] = {}
+class BlockPermit(Permit):
+    """The permit of a block.
+
+    Attributes:
+        around: The permit of the block around this one, of whatever breaker; None if there is none.
+        in_block: Whether the block goes on. The permit may have been ended within it.
+    """
+
+    __slots__ = ("around", "in_block")
+
+    around: BlockPermit | None
+    in_block: bool
 
 
-def enter(permit: Permit) -> None:
-    """Begin a block."""
-    _innermost.set((permit, _innermost.get()))
-    _unended[permit] = True
+innermost: ContextVar[BlockPermit | None] = ContextVar("recloser_innermost", default=None)
+"""The permit of the last block that was entered around the code that runs now. Its block may have
+ended already: to say so on the permit is faster than to change the context again."""
 
 
-def leave(breaker: LockedCircuit) -> Permit | None:
-    """End the innermost block of a breaker around here; its permit, or None if there is none."""
-    passed: list[Permit] = []
-    block = _innermost.get()
-    while block is not None:
-        permit, outer = block
-        if permit.breaker is breaker and _unended.pop(permit, False):
-            # Blocks in generators need not end in the order in which they began.
-            for inner in reversed(passed):
-                outer = (inner, outer)
-            _innermost.set(outer)
+def leave(breaker: LockedCircuit, in_flight: Iterable[object]) -> BlockPermit | None:
+    """End the innermost block of a breaker around here; its permit, or None if there is none.
+
+    Args:
+        breaker: The breaker.
+        in_flight: Its calls in flight.
+    """
+    permit = innermost.get()
+    while permit is not None:
+        # Blocks in generators need not end in the order in which they began.
+        if permit.breaker is breaker and permit.in_block:
+            permit.in_block = False
             return permit
-        passed.append(permit)
-        block = outer
+        permit = permit.around
     # It was entered in a context that is gone: a generator that a thread pool runs step by step
-    # has one per step. One permit of a breaker is as good as another.
-    for permit in tuple(_unended):
-        if permit.breaker is breaker and _unended.pop(permit, False):
-            return permit
+    # has one context per step. Any permit of the breaker will do.
+    for call in in_flight:
+        if isinstance(call, BlockPermit) and call.in_block:
+            call.in_block = False
+            return call
     return None

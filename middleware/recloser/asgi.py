@@ -2,19 +2,20 @@
 
     app = BreakerMiddleware(app)
 
-It alters nothing and holds nothing back: every message passes as it is, when it is sent. A call
-begins when the app is called and ends once, at the first of
+It changes no message and delays none. A call begins when the app is called. It ends once, at the
+first of these:
 
-- the last message of the response (body, `pathsend`, or trailers if they were announced): its
-  status decides, 4xx being the client's own fault. Work after it, in the background, is not judged;
-- an exception before that: a failure;
-- the client leaving before that, in whatever way the server says so (`http.disconnect`, an
-  `OSError` from `send`, cancellation) and the app returning without it: no verdict.
+- The last message of the response (body, `pathsend`, or trailers if they were announced). The
+  status decides: 5xx is a failure, 4xx is the client's own fault. Background work after the last
+  message does not count.
+- An exception before that: a failure.
+- The client leaves before that (`http.disconnect`, an `OSError` from `send`, cancellation), or the
+  app returns without a complete response: the call has no vote. But if a status of 500 or above
+  was sent before, it is a failure.
 
-Latency is taken at the start of the response, and does not count the time that the handler waits
-for the client to send its request. A status of 500 and above that was sent before the client left
-is a failure all the same. Of a WebSocket the handshake is the call: accepting it is a success,
-closing it (the server answers 403) is the app's right and no verdict.
+Latency is taken at the start of the response. The time during which the handler waits for the
+client to send its request does not count. For a WebSocket the call is the handshake: to accept it
+is a success; to close it (the server answers 403) is the app's decision and no vote.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from recloser._admission import Refused
+from recloser._environment import enabled
 from recloser._http.asgi_watch import (
     BODY,
     DENIAL_BODY,
@@ -37,22 +39,10 @@ from recloser._http.asgi_watch import (
     says_gone,
 )
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import (
-    PERMIT,
-    REFUSAL,
-    REFUSED,
-    UNMATCHED,
-    Classify,
-    Exempt,
-    Gate,
-    KeyFunction,
-    enabled,
-    note_refusal,
-    permit_of,
-)
-from recloser._http.refusal import Refusal, Refusals
-from recloser._registry import Registry
-from recloser._state import Mode
+from recloser._http.gate import UNMATCHED
+from recloser._http.middleware import Middleware
+from recloser._http.refusal import Refusal
+from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -72,65 +62,39 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 
 
-# Scope types that are guarded, and what watches one. Others pass.
+# Scope types that are guarded, and the class that watches each. Others pass.
 _WATCHES = {"http": RequestWatch, "websocket": HandshakeWatch}
 
 
-class BreakerMiddleware:
+class BreakerMiddleware(Middleware[ASGIApp]):
     """Guards an ASGI app: answers 503 at once while a breaker is open.
 
-    A handler may end its call by itself: `permit_of(scope).failure("stale data served")`. Two of
-    these around one app with the same registry and key count a call once.
+    A handler may end its call itself: `permit_of(scope).failure("stale data served")`. If two
+    middlewares around one app have the same registry and key, a call is counted once.
 
     Args:
         app: The app.
-        registry: Where the breakers are; None for one of its own.
-        key: Scope to key. The default is one key, "app", for the whole app: a raw path would make
-            a key of whatever a client thinks of. None from it leaves a request unguarded.
-        exempt: What is not guarded: patterns such as `/static/*` or `GET /search*`, replacing
-            `DEFAULT_EXEMPT`, or a function of the scope.
-        classify: Status to `Outcome`; the default counts 5xx as failures and ignores 4xx.
-        on_refuse: An ASGI app that answers refused requests; `scope["recloser.refusal"]` is the
-            `BreakerOpenError`. Should it fail before it sent anything, the default answer goes out.
-        mode: None leaves it to the registry; else the more lenient of the two holds.
-        expose_details: Whether a refusal tells key, state and reason to the client. The reason
-            quotes the last exception: a host, a user, whatever its message says.
+        registry: The registry that holds the breakers; None makes a new one.
+        key: A function from the scope to a key; a request whose key is None is not guarded. The
+            default is one key, "app", for the whole app. A raw path would be a bad key: clients
+            can invent paths.
+        exempt: What is not guarded: patterns such as `/static/*` or `GET /search*`, instead of
+            `DEFAULT_EXEMPT`, or a function from the scope to bool.
+        classify: A function from status to `Outcome`. By default 5xx fails and 4xx is ignored.
+        on_refuse: An ASGI app that answers refused requests. `scope["recloser.refusal"]` is the
+            `BreakerOpenError`. If the app fails before it has sent anything, the default answer is
+            sent.
+        mode: None: the mode of the registry. Otherwise the more lenient of the two applies.
+        expose_details: Whether a refusal contains key, state and reason. The reason quotes the last
+            exception, which may name a host or a user.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        registry: Registry | None = None,
-        *,
-        key: KeyFunction | None = None,
-        exempt: Exempt = DEFAULT_EXEMPT,
-        classify: Classify | None = None,
-        on_refuse: ASGIApp | None = None,
-        mode: Mode | str | None = None,
-        expose_details: bool = False,
-    ) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be an ASGI app, not {app!r}")
-        if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(f"on_refuse must be an ASGI app, not {on_refuse!r}")
-        self.app = app
-        self._gate = Gate(
-            registry,
-            key=key,
-            exempt=exempt,
-            classify=classify,
-            mode=mode,
-            method="method",
-            path="path",
-            root="root_path",
-        )
-        self.registry: Registry = self._gate.registry
-        self._refusals = Refusals(expose_details=expose_details)
-        self._on_refuse = on_refuse
+    _protocol = "an ASGI"
+    _method, _path, _root = "method", "path", "root_path"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
@@ -145,38 +109,43 @@ class BreakerMiddleware:
                 return await self.app(scope, receive, send)
             if self._on_refuse is not None or kind is HandshakeWatch:
                 return await self._refuse(watch, scope, receive, send)
-            # Here, and not in a coroutine of its own: refusals are to cost next to nothing.
+            # Not in a coroutine of its own: a refusal must cost next to nothing.
             refusal = self._refusals.of(watch)
-            # A new list of headers each time: middleware further out may add to it.
+            # A new list of headers each time: middleware outside may append to it.
             await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
-            return await send({"type": BODY, "body": _body(refusal, scope)})
-        # Plain stores: an __init__ would cost each request one more frame.
+            body = b"" if scope.get("method") == "HEAD" else refusal.body
+            return await send({"type": BODY, "body": body})
+        # Plain assignments: an __init__ would cost each request one more frame.
         watch.gate = gate
         watch.pass_receive = receive
         watch.pass_send = send
         watch.scope = scope
         watch.status = 0
         watch.last_kinds = NONE_YET
-        watch.is_heard = False
+        watch.is_received = False
         watch.waited = 0.0
         try:
-            # An illegal app returns a value; the server is to see it.
-            return await self.app(scope, watch, watch.send)
+            # An app that breaks the protocol returns a value. The server must see it.
+            app = self.app
+            return await app(scope, watch, watch.send)
         except BaseException as error:
             watch.leave(error)
             raise
         finally:
             if watch.token:
-                # The client had left, or the app broke the protocol.
+                # The client has left, or the app has broken the protocol.
                 watch.leave()
-            # Servers keep the scope where their send() is: a cycle, if we stayed in it.
-            if watch.outer is not None:
+            # Servers keep the scope with their send(): a permit in it would close a cycle.
+            if watch.outer is None:
+                try:  # noqa: SIM105 - suppress() costs more than the rest of this block
+                    del scope[PERMIT]
+                except KeyError:
+                    pass
+            else:
                 scope[PERMIT] = watch.outer
-            elif PERMIT in scope:
-                del scope[PERMIT]
 
     async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a WebSocket, or by an app of the user."""
+        """Refuse a WebSocket, or let the user's app answer."""
         if self._on_refuse is not None:
             scope[REFUSAL] = refused.error()
             if await self._refused_by_app(self._on_refuse, scope, receive, send):
@@ -190,7 +159,8 @@ class BreakerMiddleware:
             start, body = DENIAL_START, DENIAL_BODY
         refusal = self._refusals.of(refused)
         await send({"type": start, "status": 503, "headers": [*refusal.raw_headers]})
-        await send({"type": body, "body": _body(refusal, scope)})
+        is_head = scope.get("method") == "HEAD"
+        await send({"type": body, "body": b"" if is_head else refusal.body})
 
     async def _refused_by_app(
         self, app: ASGIApp, scope: Scope, receive: Receive, send: Send
@@ -208,10 +178,6 @@ class BreakerMiddleware:
         except Exception as error:
             self.registry.fault("on_refuse", error)
             if sent:
-                # Half an answer is out; only the server can end it.
+                # A part of an answer was sent. Only the server can end it.
                 raise
         return sent
-
-
-def _body(refusal: Refusal, scope: Scope) -> bytes:
-    return b"" if scope.get("method") == "HEAD" else refusal.body

@@ -1,4 +1,4 @@
-"""Tools for tests: time that stands still, and a listener that remembers.
+"""Tools for tests: a clock that the test moves, and a listener that keeps its transitions.
 
 clock = ManualClock()
 registry = Registry(clock=clock, random=no_jitter)
@@ -15,22 +15,33 @@ __all__ = ["ManualClock", "RecordingListener", "no_jitter", "open_breaker"]
 
 
 class ManualClock:
-    """A clock that moves only when told to; pass it as `clock=`."""
+    """A clock that only `advance` moves; pass it as `clock=`.
+
+    Args:
+        start: The first time that it shows, in seconds.
+
+    Attributes:
+        now: The time that it shows, in seconds.
+    """
 
     def __init__(self, start: float = 0.0) -> None:
         self.now: float = start
 
     def __call__(self) -> float:
-        """The time, in seconds."""
+        """Return the time, in seconds."""
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the time on by some seconds; a negative number moves it back."""
+        """Move the time forward by some seconds; a negative number moves it back."""
         self.now += seconds
 
 
 class RecordingListener:
-    """A listener that keeps what it is told, in order."""
+    """A listener that keeps all transitions.
+
+    Attributes:
+        transitions: The transitions so far, oldest first.
+    """
 
     def __init__(self) -> None:
         self.transitions: list[Transition] = []
@@ -41,10 +52,10 @@ class RecordingListener:
 
 
 def no_jitter() -> float:
-    """A constant in place of chance; pass it as `random=`: waits are then exact."""
+    """Return a constant instead of a random number; pass it as `random=` to make waits exact."""
     return 0.5
 
 
 def open_breaker(breaker: Breaker) -> None:
-    """Open a breaker until it is told otherwise."""
+    """Open a breaker until the test calls its `half_open()` or `reset()`."""
     breaker.open("opened by a test")

@@ -2,17 +2,18 @@
 
     app = BreakerMiddleware(app)
 
-It alters nothing and holds nothing back. A call begins when the app is called and ends once:
+It changes nothing in the response and delays nothing. A call begins when the app is called. It ends
+once:
 
-- with the app's return, if the body is then whole (a list, a tuple) or handed to the server as a
-  file (`wsgi.file_wrapper`; servers whose wrapper is a class keep their `sendfile`);
-- else with the end of the body. The last status set before it decides, 4xx being the client's own
-  fault;
-- with an exception before that: a failure;
-- with `close()` or garbage collection before that: the client has left, no verdict.
+- When the app returns, if the body is complete then (a list, a tuple), or is a file for the server
+  (`wsgi.file_wrapper`; a server whose wrapper is a class can still use `sendfile`).
+- Otherwise at the end of the body. The last status that was set decides: 5xx is a failure, 4xx is
+  the client's own fault.
+- At an exception before that: a failure.
+- At `close()` or garbage collection before that: the client has left, and the call has no vote.
 
-Latency is taken at the first piece of the body that is not empty, which is when a WSGI server
-sends the headers.
+Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
+the headers.
 """
 
 from __future__ import annotations
@@ -22,36 +23,28 @@ from collections.abc import Callable, Iterable
 from types import GeneratorType
 from typing import TYPE_CHECKING
 
-from recloser._admission import Refused, Unguarded
+from recloser._admission import Refused
+from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import (
-    PERMIT,
-    REFUSAL,
-    REFUSED,
-    UNMATCHED,
-    Classify,
-    Exempt,
-    Gate,
-    KeyFunction,
-    enabled,
-    note_refusal,
-    permit_of,
-)
-from recloser._http.refusal import Refusal, Refusals
+from recloser._http.gate import UNMATCHED
+from recloser._http.middleware import Middleware
+from recloser._http.refusal import Refusal
+from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
     RequestPermit,
     ResponseBody,
     SizedResponseBody,
     WatchedBody,
-    end_by_status,
+    end_by_status_line,
 )
-from recloser._registry import Registry
-from recloser._state import Mode
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from _typeshed import OptExcInfo
+else:
+    # Only annotations need it.
+    WSGIApplication = Callable
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -68,74 +61,47 @@ __all__ = [
 ]
 
 _FILE_WRAPPER = "wsgi.file_wrapper"
-# Bodies that are whole when the app returns. They pass as they are, so that a server can still
-# ask for their length. (A str or bytes is a mistake of the app that the server is to see.)
+# Bodies that are complete when the app returns. They are passed on unchanged, so that a server can
+# still use their length. (A str or bytes is a mistake of the app; the server must see it.)
 _WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
 
 
-class BreakerMiddleware:
+class BreakerMiddleware(Middleware[WSGIApplication]):
     """Guards a WSGI app: answers 503 at once while a breaker is open.
 
-    A handler may end its call by itself: `permit_of(environ).failure("stale data served")`. Two of
-    these around one app with the same registry and key count a call once.
+    A handler may end its call itself: `permit_of(environ).failure("stale data served")`. If two
+    middlewares around one app have the same registry and key, a call is counted once.
 
     Args:
         app: The app.
-        registry: Where the breakers are; None for one of its own.
-        key: Environ to key. The default is one key, "app", for the whole app: a raw path would
-            make a key of whatever a client thinks of. None from it leaves a request unguarded.
-        exempt: What is not guarded: patterns such as `/static/*` or `GET /search*`, replacing
-            `DEFAULT_EXEMPT`, or a function of the environ.
-        classify: Status to `Outcome`; the default counts 5xx as failures and ignores 4xx.
-        on_refuse: A WSGI app that answers refused requests; `environ["recloser.refusal"]` is the
-            `BreakerOpenError`. Should it raise, the default answer goes out.
-        mode: None leaves it to the registry; else the more lenient of the two holds.
-        expose_details: Whether a refusal tells key, state and reason to the client. The reason
-            quotes the last exception: a host, a user, whatever its message says.
+        registry: The registry that holds the breakers; None makes a new one.
+        key: A function from the environ to a key; a request whose key is None is not guarded. The
+            default is one key, "app", for the whole app. A raw path would be a bad key: clients
+            can invent paths.
+        exempt: What is not guarded: patterns such as `/static/*` or `GET /search*`, instead of
+            `DEFAULT_EXEMPT`, or a function from the environ to bool.
+        classify: A function from status to `Outcome`. By default 5xx fails and 4xx is ignored.
+        on_refuse: A WSGI app that answers refused requests. `environ["recloser.refusal"]` is the
+            `BreakerOpenError`. If the app raises, the default answer is sent.
+        mode: None: the mode of the registry. Otherwise the more lenient of the two applies.
+        expose_details: Whether a refusal contains key, state and reason. The reason quotes the last
+            exception, which may name a host or a user.
 
     Raises:
         TypeError: An argument is of the wrong type.
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    def __init__(
-        self,
-        app: WSGIApplication,
-        registry: Registry | None = None,
-        *,
-        key: KeyFunction | None = None,
-        exempt: Exempt = DEFAULT_EXEMPT,
-        classify: Classify | None = None,
-        on_refuse: WSGIApplication | None = None,
-        mode: Mode | str | None = None,
-        expose_details: bool = False,
-    ) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be a WSGI app, not {app!r}")
-        if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(f"on_refuse must be a WSGI app, not {on_refuse!r}")
-        self.app = app
-        self._gate = Gate(
-            registry,
-            key=key,
-            exempt=exempt,
-            classify=classify,
-            mode=mode,
-            method="REQUEST_METHOD",
-            path="PATH_INFO",
-            root="",
-        )
-        self.registry: Registry = self._gate.registry
-        self._refusals = Refusals(expose_details=expose_details)
-        self._on_refuse = on_refuse
+    _protocol = "a WSGI"
+    _method, _path, _root = "REQUEST_METHOD", "PATH_INFO", ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
         permit = self._gate.admit(environ, RequestPermit)
-        if isinstance(permit, Unguarded):
+        if type(permit) is not RequestPermit:
+            if isinstance(permit, Refused):
+                return self._refuse(permit, environ, start_response)
             return self.app(environ, start_response)
-        if isinstance(permit, Refused):
-            return self._refuse(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
         said: list[str] = []
@@ -161,7 +127,7 @@ class BreakerMiddleware:
             permit.end_by_error(error)
             raise
         if is_whole:
-            end_by_status(self._gate, environ, permit, said)
+            end_by_status_line(self._gate, environ, permit, said)
             return body
         watched = SizedResponseBody if is_sized else ResponseBody
         return watched(body, permit, self._gate, environ, said)

@@ -13,7 +13,7 @@ pytest.importorskip("uvicorn")
 
 from click.testing import CliRunner
 
-import recloser_adapters._command.demo.show
+import recloser_adapters._command.demo.run
 from recloser_adapters import __main__ as script
 from recloser_adapters._command.cli import main
 from recloser_adapters._command.demo.children import ChildError
@@ -28,7 +28,7 @@ def _outcome(monkeypatch: pytest.MonkeyPatch, outcome: int | BaseException) -> l
             raise outcome
         return outcome
 
-    monkeypatch.setattr(recloser_adapters._command.demo.show, "run", run)
+    monkeypatch.setattr(recloser_adapters._command.demo.run, "run", run)
     return asked
 
 
@@ -87,7 +87,7 @@ def test_the_exit_status_tells_how_it_went(
     assert CliRunner().invoke(main, ["demo"]).exit_code == status
 
 
-def test_the_options_reach_the_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _outcome(monkeypatch, 0)
 
     CliRunner().invoke(main, ["demo"])

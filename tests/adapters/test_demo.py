@@ -15,11 +15,11 @@ pytest.importorskip("uvicorn")
 from rich.console import Console
 
 from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
-from recloser_adapters._command.demo.plan import BARE, GUARDED, NEIGHBOURS, SICK, schedule
+from recloser_adapters._command.demo.plan import AFFECTED, BARE, GUARDED, OTHER_ROUTES, schedule
+from recloser_adapters._command.demo.record import Record
+from recloser_adapters._command.demo.results import evaluate
 from recloser_adapters._command.demo.screen import picture
-from recloser_adapters._command.demo.story import Story
 from recloser_adapters._command.demo.summary import summary
-from recloser_adapters._command.demo.verdict import judge
 
 URLS = {GUARDED: "http://127.0.0.1:1", BARE: "http://127.0.0.1:2"}
 
@@ -28,7 +28,7 @@ def _phase(at: float, name: str) -> dict[str, Any]:
     return {"event": "phase", "at": at, "phase": name}
 
 
-def _change(at: float, after: str, key: str = SICK) -> dict[str, Any]:
+def _change(at: float, after: str, key: str = AFFECTED) -> dict[str, Any]:
     facts = {"key": key, "before": "closed", "after": after, "reason": f"so it is {after}"}
     return {"event": "transition", "at": at, **facts}
 
@@ -46,65 +46,69 @@ def _key(key: str, state: str) -> dict[str, Any]:
     return {"key": key, "state": state, "explained": f"{state}, as seen", **counts, **latencies}
 
 
-def _good_show() -> list[dict[str, Any]]:
+def _good_run() -> list[dict[str, Any]]:
     """Ten seconds well, ten hanging, ten well; a hundred calls a phase wasted without a breaker."""
-    neighbour = NEIGHBOURS[0]
+    neighbour = OTHER_ROUTES[0]
     return [
         _phase(0.0, "healthy"),
-        _calls(9.0, (GUARDED, SICK, 8.9, 0.01, "good"), (BARE, SICK, 8.9, 0.01, "good")),
+        _calls(9.0, (GUARDED, AFFECTED, 8.9, 0.01, "good"), (BARE, AFFECTED, 8.9, 0.01, "good")),
         _phase(10.0, "hanging"),
-        _calls(10.5, *[(GUARDED, SICK, 10.1, 3.0, "failed")] * 7),
+        _calls(10.5, *[(GUARDED, AFFECTED, 10.1, 3.0, "failed")] * 7),
         _change(10.2, "open"),
-        _calls(11.0, *[(GUARDED, SICK, 10.5, 0.002, "refused")] * 50),
+        _calls(11.0, *[(GUARDED, AFFECTED, 10.5, 0.002, "refused")] * 50),
         _change(15.0, "half_open"),
-        _calls(18.1, (GUARDED, SICK, 15.0, 3.0, "failed")),
+        _calls(18.1, (GUARDED, AFFECTED, 15.0, 3.0, "failed")),
         _change(15.1, "open"),
-        _calls(19.0, *[(BARE, SICK, 14.0, 3.0, "failed")] * 100),
+        _calls(19.0, *[(BARE, AFFECTED, 14.0, 3.0, "failed")] * 100),
         _calls(
             19.5, (GUARDED, neighbour, 19.0, 0.01, "good"), (BARE, neighbour, 16.0, 3.0, "failed")
         ),
         _phase(20.0, "healthy"),
         _change(21.0, "half_open"),
         _change(21.5, "closed"),
-        _calls(23.0, (BARE, SICK, 19.9, 3.0, "failed")),
-        {"event": "keys", "at": 29.0, "keys": [_key(SICK, "closed"), _key(neighbour, "closed")]},
+        _calls(23.0, (BARE, AFFECTED, 19.9, 3.0, "failed")),
+        {
+            "event": "keys",
+            "at": 29.0,
+            "keys": [_key(AFFECTED, "closed"), _key(neighbour, "closed")],
+        },
         {"event": "over", "at": 30.0},
     ]
 
 
-def _told(events: list[dict[str, Any]]) -> Story:
-    story = Story()
+def _told(events: list[dict[str, Any]]) -> Record:
+    record = Record()
     for event in events:
-        story.fold(event)
-    return story
+        record.add(event)
+    return record
 
 
-def test_a_good_show_meets_every_expectation() -> None:
-    verdict = judge(_told(_good_show()))
+def test_a_good_run_meets_every_expectation() -> None:
+    results = evaluate(_told(_good_run()))
 
-    assert verdict.failed == []
-    assert verdict.as_json()["ok"] is True
+    assert results.failed == []
+    assert results.as_json()["ok"] is True
 
 
 def test_the_summary_counts_what_each_app_wasted_and_how_fast_it_recovered() -> None:
-    verdict = judge(_told(_good_show()))
+    results = evaluate(_told(_good_run()))
 
-    (bout,) = verdict.bouts
-    assert bout.opened_after == pytest.approx(0.2)
-    assert (bout.wasted_before_opening, bout.wasted_on_probes, bout.refused) == (7, 1, 50)
-    assert bout.closed_after == pytest.approx(1.5)
-    assert bout.bare_wasted == 101
-    assert bout.bare_well_after == pytest.approx(2.9)
-    assert verdict.refusal_p50 == verdict.refusal_p99 == 0.002
-    assert verdict.neighbours_well == {GUARDED: 1.0, BARE: 0.0}
-    assert verdict.waited == pytest.approx({GUARDED: 24.0, BARE: 306.0})
+    (outage,) = results.outages
+    assert outage.opened_after == pytest.approx(0.2)
+    assert (outage.wasted_before_opening, outage.wasted_on_probes, outage.refused) == (7, 1, 50)
+    assert outage.closed_after == pytest.approx(1.5)
+    assert outage.bare_wasted == 101
+    assert outage.bare_well_after == pytest.approx(2.9)
+    assert results.refusal_p50 == results.refusal_p99 == 0.002
+    assert results.neighbours_well == {GUARDED: 1.0, BARE: 0.0}
+    assert results.waited == pytest.approx({GUARDED: 24.0, BARE: 306.0})
 
 
 def test_an_answer_that_came_too_late_was_wasted() -> None:
-    events = _good_show()
-    events.insert(3, _calls(10.4, *[(GUARDED, SICK, 10.1, 0.3, "good")] * 3))
+    events = _good_run()
+    events.insert(3, _calls(10.4, *[(GUARDED, AFFECTED, 10.1, 0.3, "good")] * 3))
 
-    assert judge(_told(events)).bouts[0].wasted_before_opening == 10
+    assert evaluate(_told(events)).outages[0].wasted_before_opening == 10
 
 
 def _without(*gone: tuple[str, float]) -> Callable[[list[dict[str, Any]]], None]:
@@ -127,94 +131,94 @@ def _with(*more: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:
         (_without(("transition", 10.2), ("transition", 15.1)), ["hanging: it opens"]),
         (
             _without(("transition", 21.5)),
-            ["hanging: it closes when that is over", "it is closed at the end"],
+            ["hanging: it closes after the recovery", "it is closed at the end"],
         ),
         (
-            _with(_calls(29.0, *[(GUARDED, SICK, 10.15, 3.0, "failed")] * 30)),
-            ["hanging: it wastes at most 25 calls by then"],
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 10.15, 3.0, "failed")] * 30)),
+            ["hanging: it wastes at most 25 calls before it opens"],
         ),
         (
-            _with(_calls(29.0, *[(GUARDED, SICK, 12.0, 0.9, "refused")] * 2)),
-            ["it refuses within 100 ms, 99 times of 100"],
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 12.0, 0.9, "refused")] * 2)),
+            ["99 % of refusals take at most 100 ms"],
         ),
         (
-            _with(_calls(29.0, (GUARDED, SICK, 5.0, 0.002, "refused"))),
-            ["it refuses nobody before the first illness"],
+            _with(_calls(29.0, (GUARDED, AFFECTED, 5.0, 0.002, "refused"))),
+            ["it refuses no call before the first outage"],
         ),
         (
-            _with(_calls(29.0, (GUARDED, NEIGHBOURS[1], 12.0, 0.002, "refused"))),
-            ["it leaves the other routes alone"],
+            _with(_calls(29.0, (GUARDED, OTHER_ROUTES[1], 12.0, 0.002, "refused"))),
+            ["it does not affect the other routes"],
         ),
         (
-            _with(_change(12.0, "open", NEIGHBOURS[0])),
-            ["it leaves the other routes alone"],
+            _with(_change(12.0, "open", OTHER_ROUTES[0])),
+            ["it does not affect the other routes"],
         ),
         (_with(_change(29.0, "open")), ["it is closed at the end"]),
-        (_without(("calls", 11.0)), ["it refuses within 100 ms, 99 times of 100"]),
+        (_without(("calls", 11.0)), ["99 % of refusals take at most 100 ms"]),
     ],
 )
 def test_what_went_wrong_is_named(
     spoil: Callable[[list[dict[str, Any]]], None], promises: list[str]
 ) -> None:
-    events = _good_show()
+    events = _good_run()
     spoil(events)
 
-    verdict = judge(_told(events))
+    results = evaluate(_told(events))
 
-    assert [each.promise for each in verdict.failed] == promises
-    assert verdict.as_json()["ok"] is False
+    assert [each.promise for each in results.failed] == promises
+    assert results.as_json()["ok"] is False
 
 
 @pytest.mark.parametrize(("late", "failed"), [(0.02, True), (0.2, True), (0.25, False)])
 def test_on_a_machine_that_is_busy_a_refusal_may_take_as_long_as_it_made_the_load_wait(
     late: float, failed: bool
 ) -> None:
-    events = _good_show()
-    slow_refusals = [(GUARDED, SICK, 12.0, 0.9, "refused")] * 2
+    events = _good_run()
+    slow_refusals = [(GUARDED, AFFECTED, 12.0, 0.9, "refused")] * 2
     _with(_calls(29.0, *slow_refusals, late=late))(events)
 
-    verdict = judge(_told(events))
+    results = evaluate(_told(events))
 
-    promise = f"it refuses within {max(100, 4000 * late):.0f} ms, 99 times of 100"
-    assert promise in [each.promise for each in verdict.expectations]
-    assert [each.promise for each in verdict.failed] == [promise] * failed
+    promise = f"99 % of refusals take at most {max(100, 4000 * late):.0f} ms"
+    assert promise in [each.promise for each in results.expectations]
+    assert [each.promise for each in results.failed] == [promise] * failed
 
 
 def test_plain_lines_say_what_happened_when_and_why() -> None:
     lines: list[str] = []
     screen = PlainScreen(lines.append)
-    story = Story()
-    for event in _good_show():
-        story.fold(event)
-        screen.draw(story)
+    record = Record()
+    for event in _good_run():
+        record.add(event)
+        screen.draw(record)
 
     text = "\n".join(lines)
     assert " 10.00 s  the upstream is hanging: it takes calls and never answers" in text
-    assert f" 10.20 s  {SICK}  closed -> open: so it is open" in text
+    assert f" 10.20 s  {AFFECTED}  closed -> open: so it is open" in text
     assert text.count("-> open") == 2
     assert "no breaker 1 well, 0 wasted, 3 waiting" in text
 
 
 def test_plain_summary_marks_what_failed() -> None:
-    events = _good_show()
+    events = _good_run()
     _with(_change(29.0, "open"))(events)
 
-    lines = summary_lines(judge(_told(events)))
+    lines = summary_lines(evaluate(_told(events)))
 
     assert "FAILED it is closed at the end: it is open" in lines
     assert "ok     hanging: it opens: after 0.20 s" in lines
 
 
 @pytest.mark.parametrize("height", [24, 30])
-@pytest.mark.parametrize("seen", range(1, len(_good_show()) + 1))
+@pytest.mark.parametrize("seen", range(1, len(_good_run()) + 1))
 def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(
     seen: int, height: int
 ) -> None:
     console = Console(width=80, record=True, file=StringIO())
-    story = _told(_good_show()[:seen])
-    story.changes = [replace(each, reason="every call was bad " * 5) for each in story.changes]
+    record = _told(_good_run()[:seen])
+    record.changes = [replace(each, reason="every call was bad " * 5) for each in record.changes]
 
-    console.print(picture(story, 45.0, URLS, height))
+    console.print(picture(record, 45.0, URLS, height))
 
     lines = console.export_text().splitlines()
     assert len(lines) <= height
@@ -226,9 +230,9 @@ def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(
 
 def test_the_summary_on_a_terminal_says_what_it_said_and_what_it_cost() -> None:
     console = Console(width=80, record=True, file=StringIO())
-    story = _told(_good_show())
+    record = _told(_good_run())
 
-    console.print(summary(story, judge(story)))
+    console.print(summary(record, evaluate(record)))
 
     text = console.export_text()
     assert "10.2 s  ■ open    so it is open" in text

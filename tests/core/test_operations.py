@@ -180,7 +180,7 @@ def test_opening_for_no_time_is_refused(breaker: Breaker, for_: float) -> None:
 
 @pytest.mark.parametrize("for_", ["5", [], 1j])
 def test_opening_for_what_is_no_time_is_refused(breaker: Breaker, for_: Any) -> None:
-    with pytest.raises(TypeError, match="for_ must be seconds from 0, or None, not "):
+    with pytest.raises(TypeError, match="for_ must be a number of seconds >= 0, or None, not "):
         breaker.open(for_=for_)
 
     assert breaker.state is State.CLOSED
@@ -367,7 +367,7 @@ def test_the_number_of_good_probes_that_it_tells_is_the_one_that_closes_it(
 
     for is_good in (*probes, None):
         told = re.fullmatch(
-            r"half-open: (\d+) good and (\d+) bad probes of (\d+) good ones, \d+ at a time",
+            r"half-open: (\d+) good and (\d+) bad probes of (\d+) good ones needed, at most \d+ at a time",
             breaker.explain(),
         )
         assert told is not None, breaker.explain()

@@ -1,1 +1,1 @@
-"""What several test files share; no tests."""
+"""Code that several test files share. It has no tests."""

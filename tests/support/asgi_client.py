@@ -1,4 +1,4 @@
-"""A server and client in one, for ASGI apps: it drives scope, receive and send by hand."""
+"""Server and client in one for ASGI apps. It makes scope, receive and send by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ App = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
 class Leaving(enum.Enum):
-    """How a server tells an app that its client has gone."""
+    """How a server tells an app that its client has disconnected."""
 
     RECEIVE = "http.disconnect from receive"
     OSERROR = "OSError from send"
@@ -28,12 +28,12 @@ class Exchange:
     """One request to an app.
 
     Args:
-        method: Of the request.
-        path: Of the request.
-        headers: Of the request.
-        spec: The version of the HTTP and WebSocket specification that the server speaks.
-        leaving: How the client leaves, None if it stays.
-        leaves_after: Messages after which it leaves; 0 is before the response.
+        method: The method of the request.
+        path: The path of the request.
+        headers: The headers of the request.
+        spec: The version of the ASGI HTTP and WebSocket specification that the server supports.
+        leaving: How the client disconnects; None if it stays.
+        leaves_after: Number of messages after which it disconnects; 0 is before the response.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Exchange:
         self._asked = False
 
     async def run(self, app: App) -> Answer:
-        """Play it, and say what the client got and the server caught."""
+        """Run the request; return what the client got and what the server caught."""
         self._over = anyio.Event()
         self._cancel = anyio.CancelScope()
         self._leave_if_time()

@@ -1,4 +1,4 @@
-"""Scopes: what a server hands to an ASGI app."""
+"""Scopes, as a server passes them to an ASGI app."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def scope_of(path: str, method: str = "GET", **more: Any) -> dict[str, Any]:
-    """The scope of a request; `host` sets its header, all else is added as it is."""
+    """Make the scope of a request. `host` sets the header; other arguments are added unchanged."""
     return {
         "type": "http",
         "method": method,

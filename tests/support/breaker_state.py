@@ -1,4 +1,4 @@
-"""What state a breaker is in, and what it has counted, in a form to compare with."""
+"""The state and the counts of a breaker, in forms that are easy to compare."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ WAYS = ["success", "failure", "throttled", "ignore", "cancel"]
 
 
 def is_closed(breaker: Breaker) -> bool:
-    """As a function, since a type checker takes an attribute for what it was asserted to be."""
+    """Whether it is closed. A function, because a type checker narrows an asserted attribute."""
     return breaker.state is State.CLOSED
 
 
 def counts(breaker: Breaker) -> dict[str, int]:
-    """Calls that ended, by the way in which their permit did."""
+    """Count the ended calls, by the permit method that ended them."""
     metrics = breaker.metrics()
     return {
         "success": metrics.successes,
@@ -26,7 +26,7 @@ def counts(breaker: Breaker) -> dict[str, int]:
 
 
 def ended(breaker: Breaker) -> tuple[int, int, int, int]:
-    """Successes, failures, ignored and cancelled calls; nothing may be left in flight."""
+    """Successes, failures, ignored and cancelled calls. No call may be in flight."""
     metrics = breaker.metrics()
     assert metrics.in_flight == 0
     return metrics.successes, metrics.failures, metrics.ignored, metrics.cancelled

@@ -1,4 +1,4 @@
-"""Runs an example as a server, in a process of its own."""
+"""Runs an example as a server in its own process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-# Seconds that starting or ending may take on a loaded machine.
+# Seconds that a start or an end may take on a loaded machine.
 DEADLINE = 60.0
 TRIES = 3
 
 
 def needs(*libraries: str) -> pytest.MarkDecorator:
-    """Skip a test where what it needs is not installed, and say what that is."""
+    """Skip a test if a library that it needs is not installed, and name the library."""
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
@@ -29,10 +29,10 @@ def needs(*libraries: str) -> pytest.MarkDecorator:
 def serving(
     example: str, *arguments: str, answers: Callable[[int], bool]
 ) -> Generator[int, None, None]:
-    """Run an example until the block ends; its port, once it answers there.
+    """Run an example until the block ends; yield its port as soon as it answers.
 
-    Another process may take the port between its being found and its being bound: then the
-    example ends at once, and another port is tried.
+    Another process may take the free port before the example binds it. The example then ends at
+    once, and another port is tried.
     """
     for _ in range(TRIES):
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -1,4 +1,4 @@
-"""Fake providers behind a failover, and what tests of it ask again and again."""
+"""Fake providers behind a failover, and helpers that its tests often need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Run = Callable[[Awaitable[Any]], Any]
 
 
 class Fleet:
-    """Fake providers: counts what each one gets, and answers or raises as told."""
+    """Fake providers. It counts the calls to each one, and answers or raises as configured."""
 
     def __init__(self, registry: Registry, *keys: str, **options: Any) -> None:
         self.deliveries: list[Delivery] = []
@@ -40,7 +40,7 @@ class Fleet:
 
 
 class StatusError(Exception):
-    """Shaped like the errors of requests and httpx."""
+    """An error with the attributes of those of requests and httpx."""
 
     def __init__(self, status: int, **headers: str) -> None:
         super().__init__(f"HTTP {status}")
@@ -50,7 +50,7 @@ class StatusError(Exception):
 
 
 def warm(registry: Registry, clock: ManualClock, key: str, latency: float = 0.1) -> None:
-    """Teach a breaker what is normal."""
+    """Let a breaker learn its baseline."""
     teach(registry[key], clock, [latency] * 200)
 
 
@@ -69,7 +69,7 @@ async def hang() -> Any:
 
 
 def limits(failover: Failover[Any], **options: Any) -> list[tuple[float, float]]:
-    """(timeout, connect_timeout) of the attempts of a call that fails everywhere."""
+    """(timeout, connect_timeout) of all attempts of a call that fails at every provider."""
     seen: list[tuple[float, float]] = []
 
     def send(attempt: Any) -> None:

@@ -7,7 +7,7 @@ import warnings
 from fastapi import Request, Response
 
 with warnings.catch_warnings():
-    # Which HTTP client it wants depends on its version, and it says so.
+    # It warns, depending on its version, about the HTTP client that is installed.
     warnings.simplefilter("ignore")
     from fastapi.testclient import TestClient as TestClient
 

@@ -1,4 +1,4 @@
-"""Every way to put a breaker around a handler, behind one small protocol."""
+"""Front ends: every way to put a breaker around a handler, with one small interface."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recloser.testing import ManualClock
 
 
 class Flight:
-    """A call that is under way, held in its handler."""
+    """A call in flight that is held in its handler."""
 
     def __init__(self) -> None:
         self.answer: Answer | None = None
@@ -28,12 +28,12 @@ class Flight:
 
 
 class Frontend:
-    """One way in. Options go to the front end's own constructor.
+    """One way to guard a handler. Options go to the constructor of the guarding object.
 
     Attributes:
-        key: Of the breaker around the handler.
-        is_async: Whether handlers run in tasks; they are then tried on asyncio and trio.
-        speaks_http: Whether there is a response, with a status.
+        key: The key of the breaker around the handler.
+        is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
+        speaks_http: Whether there is a response with a status.
     """
 
     key: ClassVar[str] = "handler"
@@ -47,11 +47,11 @@ class Frontend:
         self.configure()
 
     def configure(self, **options: Any) -> None:
-        """Wrap the handler anew, with options."""
+        """Wrap the handler again, with options."""
         assert not options
 
     def remember_requests(self) -> list[Any]:
-        """Wrap the handler anew; the requests that come, as its key function sees them."""
+        """Wrap the handler again; return the list of requests that its key function gets."""
         requests: list[Any] = []
 
         def remember(request: Any) -> str:
@@ -67,15 +67,15 @@ class Frontend:
 
     @abstractmethod
     async def call(self, **how: Any) -> Answer:
-        """Make one call, from beginning to end."""
+        """Make one whole call."""
 
     @abstractmethod
     def in_flight(self) -> Any:
-        """Make a call and hold it in its handler while the block runs."""
+        """Make a call, and hold it in its handler while the block runs."""
 
     @asynccontextmanager
     async def several_in_flight(self, calls: int) -> AsyncIterator[None]:
-        """Make calls and hold them all in their handlers while the block runs."""
+        """Make several calls, and hold them in their handlers while the block runs."""
         async with AsyncExitStack() as flights:
             for _ in range(calls):
                 await flights.enter_async_context(self.in_flight())
@@ -139,8 +139,8 @@ class Asgi(AsyncFrontend):
     """A bare app.
 
     Attributes:
-        heeds_disconnect: Whether it listens for `http.disconnect` while it streams, as the
-            frameworks' streaming responses do.
+        heeds_disconnect: Whether it checks for `http.disconnect` while it streams, as the
+            streaming responses of frameworks do.
     """
 
     speaks_http = True
@@ -175,9 +175,9 @@ class Asgi(AsyncFrontend):
 
 
 async def _is_gone(receive: Any) -> bool:
-    """Whether the client has gone by now; does not wait for it."""
+    """Whether the client has disconnected, without waiting for that."""
     with anyio.CancelScope() as scope:
-        # Time for what is there already, and no more.
+        # This leaves time only for messages that have arrived already.
         scope.deadline = anyio.current_time()
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -213,7 +213,7 @@ class Starlette(Asgi):
 
 
 class StarletteOutside(Starlette):
-    """Wrapped round the whole application: errors come as a 500 first, and are then raised."""
+    """Wrapped around the whole application. It first gets a 500 for an error, then the error."""
 
     def configure(self, **options: Any) -> None:
         from starlette.applications import Starlette as App
@@ -235,10 +235,10 @@ class FastAPI(Starlette):
         async def endpoint(id: int, request: Request) -> Any:  # noqa: A002 - the path's own name
             return await self.endpoint(request)
 
-        # Under `from __future__ import annotations` FastAPI looks names up in module globals.
+        # With `from __future__ import annotations` FastAPI looks names up in the module's globals.
         endpoint.__annotations__ = {"id": int, "request": Request}
         router = APIRouter()
-        # Unlike Starlette, FastAPI does not add HEAD by itself.
+        # FastAPI does not add HEAD by itself. Starlette does.
         router.api_route("/{id}", methods=["GET", "HEAD"], response_model=None)(endpoint)
         app = App()
         app.include_router(router, prefix="/items")
@@ -266,7 +266,7 @@ class Wsgi(SyncFrontend):
 
 
 class WsgiLate(Wsgi):
-    """An app that is a generator: nothing of it runs before its body is asked for."""
+    """An app that is a generator: none of its code runs before its body is iterated."""
 
     def handler(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         script = self.script
@@ -279,7 +279,7 @@ class WsgiLate(Wsgi):
 
 
 class WsgiValidated(Wsgi):
-    """With `wsgiref.validate` on both sides: neither the server nor the app may complain."""
+    """With `wsgiref.validate` on both sides, which checks the server and the app."""
 
     def configure(self, **options: Any) -> None:
         inner = validator(self.handler)
@@ -287,7 +287,7 @@ class WsgiValidated(Wsgi):
 
 
 class _Responding(Wsgi):
-    """Answers with a response object of Werkzeug's, as Flask's are, too."""
+    """Answers with a response object of Werkzeug. Flask's response class derives from it."""
 
     key = "GET /items/<int:id>"
 
@@ -341,7 +341,7 @@ class Werkzeug(_Responding):
 
 
 class _ClosedLate:
-    """A body whose work after the response is in its `close()`."""
+    """A body that does the work after the response in its `close()`."""
 
     def __init__(self, body: Iterator[bytes], after: Callable[[], None]) -> None:
         self._body = body
@@ -453,7 +453,7 @@ CALLS: tuple[type[Frontend], ...] = (
     AsyncGeneratorDecorator,
 )
 ALL: tuple[type[Frontend], ...] = (*HTTP, *CALLS)
-# The library that each needs besides ourselves.
+# The third-party library that each front end needs.
 NEEDS: dict[type[Frontend], str] = {
     Starlette: "starlette",
     StarletteOutside: "starlette",

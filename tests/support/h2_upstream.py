@@ -1,4 +1,4 @@
-"""A provider that speaks HTTP/2 in clear text, with prior knowledge, over a real socket."""
+"""A provider with HTTP/2 in clear text (prior knowledge), on a real socket."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BODY = b"spoken in frames"
 
 
 class H2Upstream(Listening):
-    """Answers 200, `/error` with 502, and resets `/reset` in the middle of its body."""
+    """Answers 200. It answers `/error` with 502, and resets `/reset` in the middle of the body."""
 
     def serve(self, wire: socket.socket) -> None:
-        # Imported here: a row without httpx has no h2 either.
+        # Imported here, because an environment without httpx does not have h2.
         h2: Any = import_module("h2.connection")
         events: Any = import_module("h2.events")
         config: Any = import_module("h2.config")

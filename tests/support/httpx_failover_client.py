@@ -20,7 +20,7 @@ Run = Callable[[Awaitable[Any]], Any]
 
 
 class World:
-    """A client over fake providers, and what each of them got."""
+    """A client over fake providers, and the requests that each provider got."""
 
     def __init__(
         self, library: str, *, asynchronous: bool, registry: Registry, clock: ManualClock, run: Run
@@ -73,7 +73,7 @@ class World:
         at_headers: Callable[[Any], object] = lambda response: None,
         **options: Any,
     ) -> Any:
-        """Send a request, and read the answer to its end; `at_headers` sees it before."""
+        """Send a request and read the whole answer. `at_headers` is called before the body."""
         transport = self.transport()
         if not self.asynchronous:
             with self.lib.Client(transport=transport) as client:
@@ -106,7 +106,7 @@ class World:
     def events(
         self, *chunks: bytes | Exception, code: int = 200, kind: str = "text/event-stream"
     ) -> Callable[[Any], Any]:
-        """A stream of these chunks; an exception among them cuts it."""
+        """Answer with a stream of these chunks. An exception among them breaks it off."""
 
         def pieces() -> Iterator[bytes]:
             for chunk in chunks:
@@ -127,7 +127,7 @@ class World:
         return answer
 
     def hang(self, request: Any) -> Any:
-        """Answer nothing: the client's read time-out, or the cut on asyncio, ends it."""
+        """Give no answer. The client's read time-out ends it, or on asyncio the cancellation."""
         if self.asynchronous:
             return asyncio.get_running_loop().create_future()
         self.clock.advance(request.extensions["timeout"]["read"])

@@ -1,6 +1,6 @@
-"""What holds for httpx and httpx2 beyond what holds for every client.
+"""Tests of httpx and httpx2, in addition to the contract of all clients.
 
-One class, which `tests/adapters/test_httpx.py` and `test_httpx2.py` run with their library.
+`tests/adapters/test_httpx.py` and `test_httpx2.py` run this class with their library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recloser_adapters._httpx.transports import announces_events
 
 
 class HttpxPromises:
-    """Derive from this, and name the library."""
+    """Derive from this class, and set `library`."""
 
     library: ClassVar[str]
 
@@ -339,7 +339,7 @@ class HttpxPromises:
 
         assert [announces_events(headers) for headers in streams] == [True, True]
         assert [announces_events(headers) for headers in others] == [False, False]
-        # What is read for speed is private: without it, the public way is taken.
+        # For speed a private attribute is read. Without it, the public method is used.
         assert [announces_events(dict(headers)) for headers in streams] == [True, True]
 
     def test_latency_is_reported_for_the_provider_by_name(
@@ -358,7 +358,7 @@ class HttpxPromises:
 
 
 def _Raw(lib: Any, respond: Any) -> Any:  # noqa: N802  # a class, made late
-    """A transport that does not read the request first, as MockTransport does."""
+    """A transport that does not read the request first. MockTransport reads it."""
 
     class Raw(lib.BaseTransport):  # type: ignore[misc]  # by name only
         def handle_request(self, request: Any) -> Any:

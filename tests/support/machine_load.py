@@ -1,4 +1,4 @@
-"""How busy the machine is, for tests that judge by the clock on the wall."""
+"""The load of the machine, for tests that measure wall-clock time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from types import TracebackType
 from typing import Self
 
-# Seconds between two looks.
+# Seconds between two measurements.
 _EVERY = 0.01
-# On a machine with a core to spare a sleep is over within a millisecond, 99 times of 100.
+# Seconds. With a free core, 99 % of the sleeps end less than a millisecond late.
 _BUSY = 0.005
 
 
 class MachineLoad:
-    """While the block runs, measures how much later than asked for a thread is woken."""
+    """Measures how late a sleeping thread wakes up, while the block runs."""
 
     def __init__(self) -> None:
         self._late: list[float] = []
@@ -36,12 +36,12 @@ class MachineLoad:
 
     @property
     def late(self) -> float:
-        """Seconds of delay that 99 of 100 sleeps stayed below."""
+        """99th percentile of the delay, in seconds."""
         return sorted(self._late)[int(0.99 * len(self._late))] if self._late else 0.0
 
     @property
     def is_busy(self) -> bool:
-        """Whether times measured meanwhile say more about the machine than about us."""
+        """Whether the machine was too busy for times measured meanwhile to be reliable."""
         return self.late > _BUSY
 
     def _measure(self) -> None:

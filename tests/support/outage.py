@@ -1,4 +1,4 @@
-"""An outage from its first bad call to its end, and the changes of state that were told."""
+"""A whole outage, from its first bad call to its end, and the transitions of a listener."""
 
 from __future__ import annotations
 

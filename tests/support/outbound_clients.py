@@ -1,6 +1,7 @@
-"""The clients under test, all behind one face; the calls of a sync one block, which is no harm here.
+"""The client libraries under test, with one async interface.
 
-Adapters are imported where they are used: a row of the matrix has one client installed, not all.
+Calls of a sync client block the event loop, which is harmless here. Adapters are imported where
+they are used, because a tox environment may have only one client library.
 """
 
 from __future__ import annotations
@@ -12,36 +13,36 @@ from typing import Any, Protocol
 
 from recloser import Registry
 
-LONG = 10.0  # seconds; for what is not expected to happen
-SHORT = 0.2  # seconds; for time-outs that are
-ENOUGH = 0.6  # seconds; for those that something comes before, on a loaded machine too
+LONG = 10.0  # seconds; for time-outs that should not be reached
+SHORT = 0.2  # seconds; for time-outs that should be reached
+ENOUGH = 0.6  # seconds; for time-outs that another event must precede, also under load
 
 
 class Answer(Protocol):
-    """A response whose headers are there."""
+    """A response whose headers have arrived."""
 
     status: int
 
     async def read(self) -> bytes:
-        """Read the rest of the body, and end."""
+        """Read the rest of the body."""
 
     async def piece(self) -> bytes:
         """Read one piece of the body."""
 
     async def close(self) -> None:
-        """Close it, read or not."""
+        """Close the body, even if it is not read to its end."""
 
 
 class Client:
     """A client whose requests are guarded.
 
     Attributes:
-        library: The module it comes from.
-        is_async: Whether its calls are awaited, and can be cancelled.
-        wire_error: What it raises for trouble on the wire.
-        refusal_name: What our adapter calls the error that it raises when refused.
-        answers_refusals: Whether it can make up a response.
-        timeout: Its time-out, seconds.
+        library: The module of the library.
+        is_async: Whether its calls are awaited, so that they can be cancelled.
+        wire_error: The errors that it raises for problems on the wire.
+        refusal_name: The name of the adapter's error for a refused call.
+        answers_refusals: Whether the adapter can make a response for a refused call.
+        timeout: Its time-out in seconds.
         client: The library's own object.
     """
 
@@ -67,19 +68,19 @@ class Client:
 
     @property
     def wire_error(self) -> tuple[type[Exception], ...]:
-        """What it raises for trouble on the wire."""
+        """The errors that it raises for problems on the wire."""
         raise NotImplementedError
 
     @property
     def refusal(self) -> type[Exception]:
-        """What it raises when refused."""
+        """The error that it raises for a refused call."""
         kind: type[Exception] = getattr(self.adapter, self.refusal_name)
         return kind
 
     async def open(
         self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
     ) -> Any:
-        """Send a request; return when its headers are there."""
+        """Send a request; return the answer when its headers have arrived."""
         raise NotImplementedError
 
     async def get(self, url: str, **options: Any) -> tuple[int, bytes]:
@@ -91,7 +92,7 @@ class Client:
             await answer.close()
 
     async def aclose(self) -> None:
-        """Close it."""
+        """Close the client."""
 
 
 class _HttpxAnswer:
@@ -159,7 +160,7 @@ class _AsyncHttpxAnswer:
         return await anext(self._pieces, b"")
 
     async def close(self) -> None:
-        # What a generator of httpx leaves open, trio complains about.
+        # trio reports an async generator of httpx that stays open as an error.
         if self._pieces is not None:
             await self._pieces.aclose()  # type: ignore[attr-defined]  # it is a generator
         await self.response.aclose()
@@ -272,7 +273,7 @@ class _Aiohttp(Client):
 
     @property
     def client(self) -> Any:
-        # A session wants a running loop.
+        # A session needs a running event loop.
         if self._session is None:
             limit = self.module.ClientTimeout(sock_connect=self.timeout, sock_read=self.timeout)
             self._session = self.module.ClientSession(timeout=limit)
@@ -311,7 +312,7 @@ HAS_TRIO = (_AsyncHttpx, _AsyncHttpx2)
 
 @contextlib.asynccontextmanager
 async def closing(client: Client) -> AsyncIterator[Client]:
-    """Close a client at the end, whatever happened."""
+    """Close a client at the end, also after an error."""
     try:
         yield client
     finally:

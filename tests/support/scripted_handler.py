@@ -1,4 +1,4 @@
-"""What a handler does when a front end calls it, and what came out of the call."""
+"""The script of a handler that a front end calls, and the result of the call."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WAIT = 10.0  # seconds after which a test that hangs fails
 
 
 class OopsError(Exception):
-    """What a handler raises when a test has it fail."""
+    """The error that a handler raises in tests of failures."""
 
 
 class Latch(Protocol):
-    """Where a handler stops until the test lets it go on."""
+    """A point at which a handler stops until the test releases it."""
 
     def reached(self) -> None: ...
     def release(self) -> None: ...
@@ -65,7 +65,7 @@ class TaskLatch:
 
 
 class _Chunks:
-    """An async iterator. Not a generator: trio complains of one that a framework leaves open."""
+    """An async iterator. trio would report a generator that a framework leaves open."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -81,21 +81,21 @@ class _Chunks:
 
 @dataclass
 class Script:
-    """What a handler does; tests change it from call to call.
+    """What a handler does. Tests change it between calls.
 
     Attributes:
-        clock: The clock that `takes`, `between` and `afterwards` move on.
-        status: Of the response, where there is one.
-        chunks: The body; more than one chunk makes it a stream.
+        clock: The clock that `takes`, `between` and `afterwards` advance.
+        status: The status of the response, if there is a response.
+        chunks: The body. More than one chunk makes it a stream.
         takes: Seconds before the response starts.
-        between: Seconds before every chunk but the first.
+        between: Seconds before every chunk except the first.
         afterwards: Seconds of work after the response.
-        raises: Instead of responding.
-        raises_midway: After the first chunk.
-        raises_afterwards: In the work after the response.
-        latch: Held before the response starts.
-        on_call: Run first, with nothing decided yet.
-        calls: How often the handler was called.
+        raises: Error that is raised instead of a response.
+        raises_midway: Error that is raised after the first chunk.
+        raises_afterwards: Error that is raised in the work after the response.
+        latch: Holds the handler before the response starts.
+        on_call: Called at the start of the handler.
+        calls: Number of calls of the handler.
     """
 
     clock: ManualClock
@@ -120,7 +120,7 @@ class Script:
         return bool(self.afterwards or self.raises_afterwards)
 
     def begin(self) -> None:
-        """Play the part before the response, in a thread."""
+        """Do the part before the response, in a thread."""
         latch = self._count_call()
         if latch is not None:
             assert isinstance(latch, ThreadLatch)
@@ -128,17 +128,17 @@ class Script:
         self._take()
 
     async def abegin(self) -> None:
-        """Play the part before the response, in a task."""
+        """Do the part before the response, in a task."""
         latch = self._count_call()
         if latch is not None:
             assert isinstance(latch, TaskLatch)
             await latch.hold()
-        # Where a cancellation that `on_call` asked for arrives.
+        # A cancellation that `on_call` requested takes effect here.
         await anyio.lowlevel.checkpoint()
         self._take()
 
     def body(self) -> Iterator[bytes]:
-        """Play the body."""
+        """Yield the body."""
         for index, chunk in enumerate(self.chunks):
             if index:
                 self.clock.advance(self.between)
@@ -150,7 +150,7 @@ class Script:
         return _Chunks(self.body())
 
     def after(self) -> None:
-        """Play the work after the response."""
+        """Do the work after the response."""
         self.clock.advance(self.afterwards)
         if self.raises_afterwards is not None:
             raise self.raises_afterwards
@@ -162,7 +162,7 @@ class Script:
         self.calls += 1
         if self.on_call is not None:
             self.on_call()
-        # One call is held; those that are made meanwhile are not.
+        # Only one call is held. Calls that are made meanwhile are not.
         latch, self.latch = self.latch, None
         return latch
 
@@ -174,13 +174,13 @@ class Script:
 
 @dataclass
 class Answer:
-    """What came out of one call.
+    """The result of one call.
 
     Attributes:
-        status: Of the response, None without one.
-        headers: Names in lower case.
-        body: All chunks joined.
-        error: What was raised to the caller: the server, or the code around the block.
+        status: The status of the response; None without a response.
+        headers: The headers, with names in lower case.
+        body: All chunks, joined.
+        error: The error that the caller got. The caller is the server or the code around the block.
     """
 
     status: int | None = None

@@ -2,8 +2,8 @@
 
     upstream.answers("/chat", head(200, {"content-type": "text/event-stream"}), wait, chunk(b"hi"))
 
-An answer is a sequence of steps: bytes are sent, a callable is called with the socket. Nothing
-sleeps: a step may wait for an event, or move a manual clock on.
+An answer is a sequence of steps. Bytes are sent; a callable is called with the socket. There are no
+sleeps: a step may wait for an event, or advance a manual clock.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Self
 Step = bytes | Callable[[socket.socket], object]
 
 PATIENCE = 20.0
-"""Seconds after which a wait gives up, so that a mistake in a test is no hang."""
+"""Seconds that a step or thread waits at most, so that an error in a test cannot hang it."""
 LAST = b"0\r\n\r\n"
 """Ends a chunked body."""
 
 
 def head(status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
-    """Status line and headers; the body is chunked unless a length is given."""
+    """Status line and headers. The body is chunked, unless a header says otherwise."""
     given = dict(headers or {})
     if not {"content-length", "transfer-encoding", "connection"} & {name.lower() for name in given}:
         given["transfer-encoding"] = "chunked"
@@ -35,7 +35,7 @@ def head(status: int = 200, headers: Mapping[str, str] | None = None) -> bytes:
 
 
 def chunk(data: bytes) -> bytes:
-    """One piece of a chunked body."""
+    """One chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
@@ -45,13 +45,13 @@ def answer(status: int = 200, body: bytes = b"", headers: Mapping[str, str] | No
 
 
 def cut(wire: socket.socket) -> None:
-    """End the connection with a reset, in the middle of whatever was going on."""
+    """End the connection with a reset, at any point of the answer."""
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raise _WireClosedError
 
 
 def hang_up(wire: socket.socket) -> None:
-    """End the connection in good order, complete or not."""
+    """Close the connection normally, at any point of the answer."""
     raise _WireClosedError
 
 
@@ -61,7 +61,7 @@ class _WireClosedError(Exception):
 
 @dataclass
 class Seen:
-    """A request as it came."""
+    """A request that was received."""
 
     method: str
     target: str
@@ -71,7 +71,7 @@ class Seen:
 
 @dataclass
 class Gate:
-    """A step that waits until it is opened, and says when it is waited at."""
+    """A step that waits until it is opened. `reached` is set when the waiting begins."""
 
     reached: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
@@ -82,16 +82,16 @@ class Gate:
             raise _WireClosedError
 
     def open(self) -> None:
-        """Let the answer go on."""
+        """Let the answer continue."""
         self.opened.set()
 
 
 class Listening:
-    """Listens on a free port of 127.0.0.1 while the block runs; each connection has a thread.
+    """Listens on a free port of 127.0.0.1 while the block runs. Each connection has a thread.
 
     Attributes:
-        port: Where it listens.
-        connections: Connections accepted so far.
+        port: The port.
+        connections: Number of connections accepted so far.
     """
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class Upstream(Listening):
     """The provider.
 
     Attributes:
-        seen: The requests, in the order in which they came.
+        seen: The requests, in the order of their arrival.
     """
 
     def __init__(self) -> None:
@@ -161,12 +161,12 @@ class Upstream(Listening):
         self._lock = threading.Lock()
 
     def answers(self, path: str, *steps: Step) -> None:
-        """Answer requests to a path so; called again, the answers come in turn, the last for good."""
+        """Add an answer for a path. Answers are used in turn, the last one again and again."""
         self._answers.setdefault(path, []).append(steps)
         self._gates += [step for step in steps if isinstance(step, Gate)]
 
     def count(self, path: str) -> int:
-        """Requests to a path so far."""
+        """Number of requests to a path so far."""
         return sum(each.target.partition("?")[0] == path for each in self.seen)
 
     def __exit__(self, *error: object) -> None:
@@ -175,8 +175,8 @@ class Upstream(Listening):
         super().__exit__(*error)
 
     def serve(self, wire: socket.socket) -> None:
-        """Answer requests by script, until the client or a step ends the connection."""
-        # A client that goes away in the middle of its request leaves half a line.
+        """Answer requests by the script, until the client or a step ends the connection."""
+        # A client that disconnects in the middle of its request leaves half a line.
         gone = contextlib.suppress(OSError, ValueError, _WireClosedError)
         with wire, gone, wire.makefile("rb") as lines:
             while (seen := _read_request(lines)) is not None:
@@ -188,7 +188,7 @@ class Upstream(Listening):
                         step(wire)
 
     def _next_answer(self, target: str) -> tuple[Step, ...]:
-        # A proxy is asked for a whole URL.
+        # A request to a proxy has a whole URL.
         path = "/" + target.split("/", 3)[3] if target.startswith("http://") else target
         with self._lock:
             scripted = self._answers.get(path.partition("?")[0])
@@ -221,11 +221,11 @@ def _read_request(lines: BufferedReader) -> Seen | None:
 
 @contextlib.contextmanager
 def unreachable() -> Iterator[int]:
-    """A port that accepts no connection and refuses none: to connect to it hangs."""
+    """A port that neither accepts nor refuses a connection: a connection attempt hangs."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         port: int = listener.getsockname()[1]
-        # Linux holds one more than the backlog; to further ones it does not answer.
+        # Linux holds one connection more than the backlog, and does not answer further ones.
         for _ in range(4):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
@@ -235,10 +235,10 @@ def unreachable() -> Iterator[int]:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that nobody listens at: to connect to it is refused.
+    """A port without a listener: a connection attempt is refused.
 
-    It stays taken: else another process could listen there by now, or a client be given it for
-    its own end of the connection, and reach itself.
+    The port stays bound. Otherwise another process could listen there, or a client could get it as
+    its own port and connect to itself.
     """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

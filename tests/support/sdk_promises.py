@@ -1,7 +1,7 @@
-"""What holds for an LLM SDK on a guarded client: calls made, sleeps taken, exception seen.
+"""Tests of an LLM SDK on a guarded client: its calls, its sleeps and its exceptions.
 
-One class, run against the real OpenAI and Anthropic packages, sync and async, with the provider
-on a real socket. The SDKs' sleeps are recorded and move the breakers' clock on.
+The class runs with the real OpenAI and Anthropic packages, sync and async, and with the provider on
+a real socket. The SDKs' sleeps are recorded, and advance the breakers' clock.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ KEY = "provider"
 
 
 class Sdk:
-    """An SDK, sync or async, on the guarded client that it would have made for itself.
+    """An SDK, sync or async, on a guarded client of the kind that it makes by default.
 
     Attributes:
         module: The package.
-        path: Where it sends a question.
+        path: The path of its requests.
         client: The SDK's own client.
     """
 
@@ -44,7 +44,7 @@ class Sdk:
         self._runner = asyncio.Runner()
         kind = self.module.DefaultAsyncHttpxClient if is_async else self.module.DefaultHttpxClient
         http_client = kind(trust_env=False)
-        # Old versions are built on httpx, new ones on httpx2.
+        # Old versions use httpx, new ones use httpx2.
         library = kind.__mro__[1].__module__.partition(".")[0]
         adapter = importlib.import_module(f"recloser_adapters.{library}")
         self._http_client = adapter.wrap_client(http_client, registry, key=KEY, **settings)
@@ -55,11 +55,11 @@ class Sdk:
         raise NotImplementedError
 
     def send(self, stream: bool) -> Any:
-        """Ask something; awaitable where the client is async."""
+        """Send a request; the result is awaitable if the client is async."""
         raise NotImplementedError
 
     def reply(self) -> bytes:
-        """A good answer of the provider, which says pong."""
+        """A good answer of the provider, with the text "pong"."""
         raise NotImplementedError
 
     def events(self) -> list[bytes]:
@@ -67,11 +67,11 @@ class Sdk:
         raise NotImplementedError
 
     def quota(self) -> bytes:
-        """The body of a 429 that says that money is used up."""
+        """The body of a 429 for an exhausted quota."""
         raise NotImplementedError
 
     def ask(self, *, stream: bool = False) -> Any:
-        """Ask something; a stream comes as a list of what the SDK made of it."""
+        """Send a request. A stream is returned as a list of the SDK's objects."""
         if self.is_async:
             return self._runner.run(self._ask_async(stream))
         answered = self.send(stream)
@@ -91,7 +91,7 @@ class Sdk:
 
 
 class Promises:
-    """Derive from this, and name the SDK."""
+    """Derive from this class, and set `sdk`."""
 
     sdk: ClassVar[type[Sdk]]
 
@@ -101,7 +101,7 @@ class Promises:
 
     @pytest.fixture
     def sleeps(self, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> list[float]:
-        """The waits of the SDK between its attempts, seconds."""
+        """The SDK's sleeps between its attempts, in seconds."""
         taken: list[float] = []
 
         def sleep(seconds: float) -> None:
@@ -183,7 +183,7 @@ class Promises:
         breaker: Breaker,
         sleeps: list[float],
     ) -> None:
-        """Why an SDK wants the response: this is what it does with an error."""
+        """This is why an SDK needs `on_refuse="response"`."""
         sdk = connect()
         breaker.open("test", for_=3000.0)
 
@@ -259,7 +259,7 @@ class Promises:
         breaker: Breaker,
         clock: ManualClock,
     ) -> None:
-        """OpenAI's SDK stops reading at `[DONE]`, and closes what it has not read to its end."""
+        """OpenAI's SDK stops reading at `[DONE]`, and closes the stream before its end."""
         sdk = connect()
         first, *rest = sdk.events()
         upstream.answers(

@@ -78,9 +78,10 @@ PLACES = [added, added_outside_others, wrapped, wrapped_far_outside, declared]
 
 
 def converse(app: Any, *said: str, path: str = "/") -> list[Any]:
-    """Open a WebSocket, say something and leave; what was sent to the client.
+    """Open a WebSocket, send texts and disconnect; return the messages to the client.
 
-    By hand, because the test clients of older versions wait for ever on an app that says nothing.
+    It is written by hand, because the test clients of older versions wait for ever if an app sends
+    no message.
     """
     received: list[Any] = [
         {"type": "websocket.connect"},

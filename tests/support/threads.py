@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def all_at_once(number: int, work: Callable[[int], None]) -> None:
-    """Do work on so many threads, each with a number of its own; none may raise."""
+    """Run `work` on many threads at once, each with its own number. No thread may raise."""
     together = threading.Barrier(number)
     errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Calls from which a breaker learns what is normal."""
+"""Calls from which a breaker learns its baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recloser.testing import ManualClock
 def teach(
     breaker: Breaker, clock: ManualClock, latencies: Iterable[float], pause: float = 0.0
 ) -> None:
-    """Make calls that succeed, one after another, each after so many seconds."""
+    """Make successful calls, one after another, with these latencies in seconds."""
     for latency in latencies:
         permit = breaker.acquire()
         clock.advance(latency)
@@ -21,19 +21,19 @@ def teach(
 
 
 def everyday(calls: int, seed: int = 1) -> Iterator[float]:
-    """Latencies as services have them: a median of 0.1 s, and a tail."""
+    """Realistic latencies: a median of 0.1 s, and a tail."""
     chance = Random(seed)
     for _ in range(calls):
         yield 0.1 * chance.lognormvariate(0.0, 0.4)
 
 
 def learned(breaker: Breaker, clock: ManualClock) -> None:
-    """Let it learn that 0.1 s is normal; its slow threshold is then at least twice that."""
+    """Let it learn that 0.1 s is normal. Its slow threshold is then at least twice that."""
     teach(breaker, clock, [0.1] * 100)
     assert 0.2 <= breaker.slow_threshold < 1.0
 
 
 def record(breaker: Breaker, calls: int, *, success: bool, latency: float = 0.1) -> None:
-    """Count calls that were timed elsewhere, all alike."""
+    """Record equal calls, without permits."""
     for _ in range(calls):
         breaker.record(latency, success=success)

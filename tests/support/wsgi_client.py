@@ -1,4 +1,4 @@
-"""A server and client in one, for WSGI apps."""
+"""Server and client in one for WSGI apps."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Exchange:
     """One request to an app.
 
     Args:
-        method: Of the request.
-        path: Of the request.
-        accept: The Accept header, None for none.
-        leaves_after: Chunks after which the client leaves; None if it stays.
-        closes: Whether the server calls `close()` in the end, as it should.
+        method: The method of the request.
+        path: The path of the request.
+        accept: The Accept header; None for no header.
+        leaves_after: Number of chunks after which the client disconnects; None if it stays.
+        closes: Whether the server calls `close()` at the end, as WSGI demands.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Exchange:
         self._answer = Answer()
 
     def run(self, app: App) -> Answer:
-        """Play it, and say what the client got and the server caught."""
+        """Run the request; return what the client got and what the server caught."""
         try:
             self._play(app)
         except BaseException as error:
@@ -86,7 +86,7 @@ class Exchange:
 
 
 def errors_of(exchange: Exchange) -> str:
-    """What the app wrote to `wsgi.errors`."""
+    """Return what the app wrote to `wsgi.errors`."""
     stream = exchange.environ["wsgi.errors"]
     assert isinstance(stream, io.StringIO)
     sys.stderr.flush()

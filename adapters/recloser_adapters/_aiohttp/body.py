@@ -1,7 +1,7 @@
 """The body of an aiohttp response, watched while it is read.
 
-aiohttp says when a body is complete (`StreamReader.on_eof`). It tells only the code that reads of a
-cut, a time-out and a close, so the reader is wrapped.
+aiohttp reports the end of a body to a callback (`StreamReader.on_eof`). It reports a cut, a
+time-out and a close only to the code that reads, so the reader is wrapped.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from recloser_adapters._outbound.body import AnyBodyWatch
 
 T = TypeVar("T")
 
-# What is raised for trouble on the wire. All else comes from the caller's side: from another
-# middleware, a body that is made as it is sent, a line that is longer than the limit.
+# Errors on the wire. All other errors come from the caller's side: from another middleware, from
+# code that makes the request body while it is sent, or from a line that is longer than the limit.
 WIRE = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 def watch_body(response: aiohttp.ClientResponse, watch: AnyBodyWatch) -> None:
-    """Have a watch told of the body of a response, whose headers came now."""
+    """Connect a watch to the body of a response whose headers have just arrived."""
     content = response.content
     if content.total_bytes:
         watch.begun()
     if not watch.reads:
         content.on_eof(watch.eof)
         if content.is_eof():
-            # A small body comes with its headers: it is complete already.
+            # A small body arrives with its headers, so it is complete already.
             return
-    response.content = _WatchedReader(content, watch)  # type: ignore[assignment]  # one to isinstance
+    response.content = _WatchedReader(content, watch)  # type: ignore[assignment]  # see __class__
 
 
 class _WatchedReader:
-    """A `StreamReader` that tells a watch what it reads; all else is the wrapped one's."""
+    """A `StreamReader` that tells a watch what is read, and passes on everything else."""
 
     __slots__ = ("_content", "_watch")
 
@@ -47,19 +47,19 @@ class _WatchedReader:
 
     @property
     def __class__(self) -> type[Any]:
-        # For isinstance(): it passes for what it wraps.
+        # isinstance() must accept the wrapper as a StreamReader.
         return type(self._content)
 
     @__class__.setter
     def __class__(self, kind: type[Any]) -> None:
-        raise TypeError("a watched body stays one")
+        raise TypeError("the class of a watched body cannot be changed")
 
     async def read(self, n: int = -1) -> bytes:
         """Read up to `n` bytes, or all."""
         return await self._pull(self._content.read(n))
 
     async def readany(self) -> bytes:
-        """Read what is there."""
+        """Read what has arrived."""
         return await self._pull(self._content.readany())
 
     async def readexactly(self, n: int) -> bytes:
@@ -75,7 +75,7 @@ class _WatchedReader:
         return await self._pull(self._content.readuntil(separator, **limits))
 
     async def readchunk(self) -> tuple[bytes, bool]:
-        """Read a piece as it was sent."""
+        """Read one chunk as it was sent, and whether it ends there."""
         try:
             piece = await self._content.readchunk()
         except BaseException as error:
@@ -98,22 +98,22 @@ class _WatchedReader:
         return _Pieces(lambda: self.read(n), lambda piece: not piece)
 
     def iter_any(self) -> AsyncIterator[bytes]:
-        """Iterate over what comes."""
+        """Iterate over pieces as they arrive."""
         return _Pieces(self.readany, lambda piece: not piece)
 
     def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
-        """Iterate over pieces as they were sent."""
+        """Iterate over chunks as they were sent."""
         return _Pieces(self.readchunk, lambda piece: piece == (b"", False))
 
     def exception(self) -> BaseException | None:
-        """What broke the body, if something did. aiohttp asks when the response is closed."""
+        """The error that broke the body, or None. Closing the response calls this."""
         error = self._content.exception()
         if error is not None:
             self._failed(error)
         return error
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """Break the body: the response does this when it is closed."""
+        """Break the body. Closing the response calls this."""
         self._watch.closed()
         self._content.set_exception(exc, *cause)
 
@@ -131,7 +131,7 @@ class _WatchedReader:
         self._watch.failed(error, local=local)
 
     def _saw(self, data: bytes) -> None:
-        # Each once: where a class has a `__getattr__`, looking an attribute up costs 50 ns.
+        # Read each attribute once: in a class with `__getattr__` one look-up costs 50 ns.
         content, watch = self._content, self._watch
         if data:
             watch.chunk(data)
@@ -140,7 +140,7 @@ class _WatchedReader:
 
 
 class _Pieces(AsyncIterator[T]):
-    """Iterates by calling a reader until what it returns is the end."""
+    """Iterates by calling a reader, until the reader returns the end marker."""
 
     def __init__(self, read: Callable[[], Awaitable[T]], is_end: Callable[[T], bool]) -> None:
         self._read = read

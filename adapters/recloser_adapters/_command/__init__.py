@@ -1,1 +1,1 @@
-"""The `recloser` command, and the demo that it runs: applications, not adapters."""
+"""The `recloser` command and its demo. They are applications, not adapters."""

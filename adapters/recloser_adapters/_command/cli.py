@@ -1,6 +1,6 @@
-"""The `recloser` command, with click.
+"""The `recloser` command, made with click.
 
-Exit status: 0 all went as it should, 1 it did not, 2 the command could not be run, 130 interrupted.
+Exit status: 0 success, 1 an expectation was not met, 2 the command could not run, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-# The demo's child processes import them. Without this check only those would fail.
+# The demo's child processes import these. Without this check only those processes would fail.
 DEMO_LIBRARIES = ("httpx", "rich", "starlette", "uvicorn")
 
 
@@ -29,21 +29,21 @@ def main() -> None:
     show_default=True,
     help="How long the schedule takes.",
 )
-@click.option("--serve", is_flag=True, help="Keep everything up afterwards, until Ctrl-C.")
+@click.option("--serve", is_flag=True, help="Keep all processes running afterwards, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def demo(*, seconds: int, serve: bool, as_json: bool) -> None:
     """Watch breakers at work on real servers and real requests.
 
     Two web apps run side by side under the same load, one with breakers and one without. Their
-    upstream hangs, fails and turns slow, and recovers each time. A summary says what that cost each
-    of them. The exit status is 1 when the breakers did not do what they should.
+    upstream hangs, fails and becomes slow, and recovers each time. A summary shows the cost for each
+    app. The exit status is 1 if the breakers did not do what is expected of them.
     """
     missing = [library for library in DEMO_LIBRARIES if find_spec(library) is None]
     if missing:
         _fail(f"`recloser demo` needs {', '.join(missing)}: pip install 'recloser[demo]'")
-    # Imported here, because only this command needs the extra.
+    # Imported here, because only this command needs the libraries of the extra.
     from recloser_adapters._command.demo.children import ChildError
-    from recloser_adapters._command.demo.show import run
+    from recloser_adapters._command.demo.run import run
 
     try:
         status = run(seconds=seconds, serve=serve, as_json=as_json)

@@ -1,1 +1,1 @@
-"""What the adapters for httpx and httpx2 share. It imports neither library."""
+"""Code that the adapters for httpx and httpx2 share. It imports neither library."""

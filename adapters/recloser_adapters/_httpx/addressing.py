@@ -1,6 +1,6 @@
-"""The providers of a failover: where they are, and what a request to each of them looks like.
+"""The addresses of the providers of a failover, and the requests that are sent to them.
 
-Requests and URLs are those of httpx or httpx2, which are alike.
+Requests and URLs are those of httpx or httpx2. Both libraries have the same API.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from recloser import Attempt, Failover
 from recloser_adapters._httpx.library import Library
 
 ANY_PROVIDER = "http://failover"
-"""A base URL for clients of a failover transport: requests to it go to whichever provider can."""
+"""A base URL for clients of a failover transport: any provider may serve requests to it."""
 REPEATABLE = "recloser.repeatable"
-"""In the extensions of a request: True or False, whether it may be sent twice."""
+"""Key in the extensions of a request: True if the request may be sent twice, else False."""
 
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-# To ask a model twice costs money, and changes nothing.
+# A second request to a model costs money, but it has no other effect.
 _GENERATION = (
     b"/chat/completions",
     b"/completions",
@@ -29,8 +29,8 @@ _GENERATION = (
     b"/embeddings",
     b"/moderations",
 )
-_URLS = 256  # URLs kept; ids in paths must not fill the memory
-# What one provider must not learn of the account with another.
+_URLS = 256  # URLs kept at most; paths with ids must not fill the memory
+# Headers that identify the account at one provider. No other provider may receive them.
 _CREDENTIALS = frozenset(
     {
         "authorization",
@@ -46,17 +46,18 @@ _CREDENTIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LLMEndpoint:
-    """An OpenAI-compatible provider: its address, your key there, and its names of the models.
+    """An OpenAI-compatible provider: its base URL, your API key and its model names.
 
-    Credentials in the request itself (keys, cookies, organization) are taken out: they belong to
-    another provider.
+    Credentials that the request itself carries (keys, cookies, organization) are removed, because
+    they belong to another provider.
 
     Args:
-        base_url: What the paths of the API are appended to: `https://api.groq.com/openai/v1`.
-        api_key: The key there; not shown by `repr()`.
-        key_header: The header that carries it; in `Authorization` it is a bearer token.
-        models: Names of models as the caller knows them, to their names here. Others are sent as
-            they are.
+        base_url: The URL before the paths of the API: `https://api.groq.com/openai/v1`.
+        api_key: The API key; `repr()` does not show it.
+        key_header: The header that carries the key. In `Authorization` the key is sent as a bearer
+            token.
+        models: Maps the caller's model names to this provider's names. A name that is not in the
+            mapping is sent unchanged.
     """
 
     base_url: str
@@ -72,7 +73,7 @@ class LLMEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A provider's base URL, taken apart."""
+    """A provider's base URL, parsed."""
 
     key: str
     url: Any
@@ -80,7 +81,7 @@ class Address:
     endpoint: LLMEndpoint | None
 
     def tail_of(self, url: Any) -> bytes | None:
-        """What follows the base URL in `url`; None if it does not begin with it."""
+        """The part of `url` after the base URL; None if `url` does not begin with the base URL."""
         here = self.url
         if (url.scheme, url.host, url.port) != (here.scheme, here.host, here.port):
             return None
@@ -91,7 +92,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is known of a request before it is sent to anybody."""
+    """Facts about a request that do not depend on the provider it is sent to."""
 
     request: Any
     tail: bytes
@@ -100,16 +101,17 @@ class Plan:
 
 
 class Planner:
-    """Finds the requests that are for a provider, and addresses them.
+    """Recognises requests that are for a provider, and makes the requests that are sent.
 
     Args:
         failover: The providers.
-        repeatable: Whether a request may be sent twice; None from it leaves the default.
+        repeatable: Returns whether a request may be sent twice, or None for the default rule.
         library: The classes of the library.
 
     Raises:
-        TypeError: A target that is neither a base URL nor an `LLMEndpoint`.
-        ValueError: A base URL that is none.
+        TypeError: `repeatable` cannot be called, or a target is neither a base URL nor an
+            `LLMEndpoint`.
+        ValueError: A base URL is not valid.
     """
 
     def __init__(
@@ -141,10 +143,10 @@ class Planner:
         return Address(key, url, bytes(url.raw_path).rstrip(b"/"), endpoint)
 
     def plan(self, request: Any) -> Plan | None:
-        """Look at a request; None if it is for none of the providers.
+        """Make the plan of a request; None if the request is not for any of the providers.
 
         Raises:
-            ValueError: It was declared repeatable, and its body can be sent only once.
+            ValueError: The request was declared repeatable, but its body can be sent only once.
         """
         url = request.url
         tails = (each.tail_of(url) for each in (self._any, *self._addresses.values()))
@@ -178,7 +180,7 @@ class Planner:
         return self._only_models and request.method == "POST" and path.endswith(_GENERATION)
 
     def addressed(self, plan: Plan, attempt: Attempt[Any]) -> Any:
-        """Make the request that goes to the provider of an attempt."""
+        """Make the request to send to the provider of an attempt."""
         request = plan.request
         address = self._addresses[attempt.key]
         url = self._url(address, plan.tail)
@@ -205,7 +207,7 @@ class Planner:
         )
 
     def _url(self, address: Address, tail: bytes) -> Any:
-        # To make a URL costs as much as all else here, and most clients ask for few.
+        # Making a URL costs as much as the rest of this method, and most clients use few URLs.
         url = self._urls.get((address.key, tail))
         if url is None:
             if len(self._urls) >= _URLS:
@@ -215,7 +217,7 @@ class Planner:
         return url
 
     def _renamed(self, request: Any, models: Mapping[str, str]) -> bytes | None:
-        """The body with the provider's own name of the model; None if it stays as it is."""
+        """The body with the provider's own model name; None if the body needs no change."""
         if not models or not isinstance(request.stream, self._library.fixed_body):
             return None
         try:

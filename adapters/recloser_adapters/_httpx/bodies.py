@@ -1,6 +1,6 @@
-"""Bodies of `httpx` and `httpx2` responses that end their call, sync and async.
+"""Response bodies for `httpx` and `httpx2`, sync and async, whose end also ends the call.
 
-Each adapter completes these classes with its library's own `SyncByteStream` or `AsyncByteStream`.
+Each adapter combines these classes with its library's own `SyncByteStream` or `AsyncByteStream`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from recloser_adapters._outbound.body import AnyBodyWatch
 
 
 class SyncBody(LoosePermit):
-    """The body of a good answer, which ends its call: by its end, its close or its failure.
+    """The body of a good answer. Its end, its close or its failure ends the call.
 
-    It is the permit of the call as well: one object less for each. For `WatchingPermit` the same
-    ends mean the same.
+    It is also the permit of the call, which saves one object per call. Each end gives the same
+    outcome as in `WatchingPermit`.
 
     Attributes:
-        stream: The body that it passes on; given to it once the headers are there.
+        stream: The body of the library, whose chunks are passed on. It is set when the headers
+            have arrived.
     """
 
     __slots__ = ("stream",)
 
-    # The adapter has read the status of the answer. A body that breaks has none.
+    # The adapter has judged the status already. An error of the body has no status to read.
     reads_status: ClassVar[bool] = False
     stream: Any
 
@@ -41,13 +42,13 @@ class SyncBody(LoosePermit):
         self.success()
 
     def close(self) -> None:
-        """Close it: the call ends here, if it had not ended before."""
+        """Close the body. This ends the call if it has not ended yet."""
         self.success()
         self.stream.close()
 
 
 class SyncWatchedBody:
-    """A response body that tells a watch how it is read."""
+    """A response body that tells a watch which chunks are read and how reading ends."""
 
     def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream
@@ -66,7 +67,7 @@ class SyncWatchedBody:
         watch.eof()
 
     def close(self) -> None:
-        """Close it: the call ends here, if it had not ended before."""
+        """Close the body. This ends the call if it has not ended yet."""
         self._watch.closed()
         self._stream.close()
 
@@ -83,18 +84,19 @@ class AsyncBody(LoosePermit):
         return _Chunks(self, self.stream.__aiter__())
 
     def aclose(self) -> CoroutineType[Any, Any, None]:
-        """Close it: the call ends here, if it had not ended before."""
+        """Close the body. This ends the call if it has not ended yet."""
         self.success()
         closing: CoroutineType[Any, Any, None] = self.stream.aclose()
         return closing
 
 
 class _Chunks:
-    """The pieces of an async body, which end its call when they end.
+    """The iterator over the chunks of an async body. The end of the chunks ends the call.
 
-    No async generator: it is entered into a list of its event loop first, which costs 330 ns, and
-    only bodies of many chunks would be the faster for it. Not the body itself: that is in a cycle
-    with its response, and generators that the collector finds together close each other twice.
+    It is not an async generator: the event loop registers each of those, which costs 330 ns, and
+    only bodies of many chunks would gain from one. It is not the body itself either: the body and
+    its response refer to each other, and generators that the garbage collector finds together
+    close each other twice.
     """
 
     __slots__ = ("_body", "_chunks")
@@ -108,7 +110,7 @@ class _Chunks:
 
     async def __anext__(self) -> bytes:
         try:
-            # One step of a loop: a fifth less than catching a StopAsyncIteration.
+            # One step of a loop takes a fifth less time than catching a StopAsyncIteration.
             async for chunk in self._chunks:
                 return chunk
         except BaseException as error:
@@ -119,7 +121,7 @@ class _Chunks:
 
 
 class AsyncWatchedBody:
-    """A response body that tells a watch how it is read."""
+    """A response body that tells a watch which chunks are read and how reading ends."""
 
     def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
         self._stream = stream
@@ -143,13 +145,13 @@ class AsyncWatchedBody:
         watch.eof()
 
     async def aclose(self) -> None:
-        """Close it: the call ends here, if it had not ended before."""
+        """Close the body. This ends the call if it has not ended yet."""
         self._watch.closed()
         await self._stream.aclose()
 
 
 class SyncReadAhead:
-    """A response body whose first chunk was read ahead."""
+    """A response body whose first chunk has been read already."""
 
     def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
         self._first = first
@@ -166,7 +168,7 @@ class SyncReadAhead:
 
 
 class AsyncReadAhead:
-    """A response body whose first chunk was read ahead."""
+    """A response body whose first chunk has been read already."""
 
     def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
         self._first = first
@@ -179,7 +181,7 @@ class AsyncReadAhead:
             async for chunk in self._chunks:
                 yield chunk
         finally:
-            # Left to the garbage collector, it would be closed on another task, or never.
+            # The garbage collector would close it on another task, or never.
             await self._chunks.aclose()
 
     async def aclose(self) -> None:
@@ -188,9 +190,9 @@ class AsyncReadAhead:
 
 
 async def _finish(chunks: AsyncIterator[bytes]) -> None:
-    """Close a generator that was not exhausted.
+    """Close an async generator that was not read to its end.
 
-    Left to the garbage collector, it would be closed on another task, or never.
+    The garbage collector would close it on another task, or never.
     """
     if isinstance(chunks, AsyncGenerator):
         await chunks.aclose()

@@ -27,12 +27,12 @@ from recloser_adapters._outbound.settings import (
 )
 
 PROVIDER = "recloser.provider"
-"""In the extensions of a response: the key of the provider that answered."""
+"""Key in the extensions of a response: its value is the key of the provider that answered."""
 _ANSWERED_BADLY = (Outcome.FAILURE, Outcome.THROTTLED)
 
 
 class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
-    """What both halves share; the settings are those of the adapters' `FailoverTransport`."""
+    """The part that sync and async share. `FailoverTransport` documents the settings."""
 
     def __init__(
         self,
@@ -53,9 +53,9 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         self.planner: Planner = Planner(failover, repeatable, self.library)
 
     def answered(self, plan: Plan, sent: Any, response: Any, permit: AttemptPermit) -> bool:
-        """Decide by the headers of an answer; return whether its body matters, too."""
-        # From here on the client's own time-outs hold. No other request shares this mapping: `sent`
-        # was made for this attempt.
+        """Judge an answer by its headers; return whether its body can still change the outcome."""
+        # From here on the client's own time-outs apply. `sent` was made for this attempt, so no
+        # other request shares this mapping.
         limits = sent.extensions["timeout"]
         limits.clear()
         limits.update(plan.timeouts)
@@ -64,7 +64,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         return plan.repeatable and permit.outcome is None and not response.is_closed
 
     def stands(self, response: Any, permit: AttemptPermit) -> bool:
-        """Whether an answer goes to the caller; if not, another provider takes over."""
+        """Whether an answer goes to the caller. If it does not, the next provider is tried."""
         outcome = permit.outcome or Outcome.SUCCESS
         status = response.status_code
         what = f"HTTP {status}" if status >= 400 else "error event in the stream"
@@ -74,7 +74,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         return True
 
     def gives_up(self, plan: Plan, error: Exception, permit: AttemptPermit) -> bool:
-        """Whether another provider takes over after an error; if not, it is the last word."""
+        """Whether the next provider is tried after an error. If not, the caller gets the error."""
         self.end_by_error(permit, plan.request, error)
         outcome = permit.outcome or Outcome.FAILURE
         sent = not isinstance(error, (*self.library.unsent_errors, BreakerOpenError))
@@ -85,7 +85,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
 
 
 class AttemptPermit(ReportedPermit):
-    """The permit of one attempt: its outcome says whether another provider is tried.
+    """The permit of one attempt. Its outcome decides whether the next provider is tried.
 
     Attributes:
         attempt: The attempt.
@@ -97,14 +97,14 @@ class AttemptPermit(ReportedPermit):
         self._handed_over = False
 
     def hand_over(self) -> None:
-        """The answer goes to the caller, and its body ends the call."""
+        """Give the answer to the caller: from now on its body ends the call."""
         self._handed_over = True
         self.attempt.commit(self.outcome or Outcome.SUCCESS)
 
     def end_by_error(self, error: BaseException) -> None:
-        """End it with what the call raised."""
-        # Before the caller has an answer, a cancellation may come from the time limit of the attempt.
-        # Only the attempt knows whether it does, so the attempt ends the permit.
+        """End the permit by the error that the call raised."""
+        # Before the caller has an answer, the time limit of the attempt may be what cancels it.
+        # Only the attempt can tell, so the attempt ends the permit.
         if self._handed_over or isinstance(error, Exception):
             super().end_by_error(error)
 
@@ -113,7 +113,7 @@ class SyncFailover(
     FailoverBase[SyncInner[RequestT, ResponseT], RequestT, ResponseT],
     SyncTransport[RequestT, ResponseT],
 ):
-    """The sync half."""
+    """The sync failover transport."""
 
     def handle_request(self, request: RequestT) -> ResponseT:
         """Send a request to the first provider that can serve it."""
@@ -160,7 +160,7 @@ class AsyncFailover(
     FailoverBase[AsyncInner[RequestT, ResponseT], RequestT, ResponseT],
     AsyncTransport[RequestT, ResponseT],
 ):
-    """The async half."""
+    """The async failover transport."""
 
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Send a request to the first provider that can serve it."""
@@ -209,7 +209,7 @@ class AsyncFailover(
 
 
 def _close(response: Any) -> None:
-    # Nobody wants this answer any more, so no error of its close matters.
+    # The answer is discarded, so an error from its close does not matter.
     with suppress(Exception):
         if response is not None:
             response.close()

@@ -1,4 +1,4 @@
-"""What the adapters use of httpx and httpx2, which have the same API and different classes."""
+"""The parts of httpx and httpx2 that the adapters use: same API, different classes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class Library:
     """The classes of one of the two libraries.
 
     Attributes:
-        request: A request.
-        response: A response.
-        url: A URL.
-        fixed_body: A request body that runs no code of the user's, and can be sent again.
-        refusal: The refusal, as an error of the library.
-        read_timeout: What is raised when an answer does not come in time.
-        status_error: What stands for an answer whose status was bad: it has it as `response`.
-        wire_errors: What a transport raises for all that happens on the wire.
-        local_errors: What a transport raises for the caller's own mistakes and for a full pool.
-        unsent_errors: What a transport raises before anything was sent.
+        request: The class of requests.
+        response: The class of responses.
+        url: The class of URLs.
+        fixed_body: The class of request bodies that run no user code and can be sent again.
+        refusal: The error for a refused call, a subclass of an error of the library.
+        read_timeout: The error for an answer that does not arrive in time.
+        status_error: The error for an answer with a bad status. Its `response` is that answer.
+        wire_errors: Errors that a transport raises for problems on the wire.
+        local_errors: Errors that a transport raises for the caller's own mistakes and for a full
+            pool.
+        unsent_errors: Errors that a transport raises before it has sent anything.
     """
 
     request: type[Any]
@@ -47,7 +48,7 @@ class Library:
     unsent_errors: tuple[type[BaseException], ...]
 
     def refusal_error(self, request: object, refusal: BreakerOpenError) -> BreakerOpenError:
-        """The error of a refused call; the client adds the request."""
+        """The error of a refused call. The client adds the request to it."""
         return self.refusal.of(refusal)
 
     def refusal_response(self, request: object, refusal: BreakerOpenError) -> Any:
@@ -55,30 +56,30 @@ class Library:
         return self.response(503, headers=refusal_headers(refusal), content=refusal_body(refusal))
 
     def answer_of(self, error: Any) -> Any:
-        """The answer whose status was bad, if an error stands for one; else None."""
+        """The answer that an error reports, if the error was raised for a bad status; else None."""
         return error.response if isinstance(error, self.status_error) else None
 
 
 class URL(Protocol):
-    """What is asked of a request's URL."""
+    """The parts of a request's URL that are used here."""
 
     @property
     def host(self) -> str:
-        """The host, without brackets; "" if it has none."""
+        """The host, without brackets; "" if the URL has none."""
         ...
 
     @property
     def port(self) -> int | None:
-        """The port; None for the usual one."""
+        """The port; None for the default port of the scheme."""
         ...
 
 
 class Request(Protocol):
-    """What is asked of a request."""
+    """The parts of a request that are used here."""
 
     @property
     def url(self) -> URL:
-        """Where it goes."""
+        """The URL it is sent to."""
         ...
 
     @property
@@ -88,7 +89,7 @@ class Request(Protocol):
 
 
 class Response(Protocol):
-    """What is asked of a response."""
+    """The parts of a response that are used here."""
 
     status_code: int
     stream: Any
@@ -96,7 +97,7 @@ class Response(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Its headers, in whatever case."""
+        """Its headers; names may be in any case."""
         ...
 
     @property
@@ -109,7 +110,7 @@ class SyncInner(Protocol[SentT, AnswerT]):
     """A sync transport."""
 
     def handle_request(self, request: SentT) -> AnswerT:
-        """Send a request, and return its response when the headers are there."""
+        """Send a request, and return its response as soon as the headers have arrived."""
         ...
 
     def close(self) -> None:
@@ -129,7 +130,7 @@ class AsyncInner(Protocol[SentT, AnswerT]):
     """An async transport."""
 
     async def handle_async_request(self, request: SentT) -> AnswerT:
-        """Send a request, and return its response when the headers are there."""
+        """Send a request, and return its response as soon as the headers have arrived."""
         ...
 
     async def aclose(self) -> None:
@@ -146,11 +147,11 @@ class AsyncInner(Protocol[SentT, AnswerT]):
 
 
 def by_host(request: Request) -> str:
-    """Key by host, with the port where it is not the usual one: `api.example.org:8443`."""
+    """Key by host, plus the port if it is not the default: `api.example.org:8443`."""
     url: Any = request.url
     try:
-        # What its `host` and `port` read from, in all versions of both libraries, at a third of the
-        # price. Here an international name is always as it is sent: `xn--...`.
+        # In all versions of both libraries `host` and `port` read this attribute. Reading it here
+        # costs a third. It has an international name as it is sent: `xn--...`.
         parts: URL = url._uri_reference
     except AttributeError:
         parts = url

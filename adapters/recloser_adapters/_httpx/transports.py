@@ -1,4 +1,4 @@
-"""Transports that guard the one they wrap, for httpx and httpx2, sync and async."""
+"""Transports that guard another transport, for httpx and httpx2, sync and async."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 
 REFUSED = "recloser.refused"
-"""In the extensions of a response to a refused call: no breaker around it counts it."""
+"""Key in the extensions of a response to a refused call: outer breakers ignore the response."""
 
 RequestT = TypeVar("RequestT", bound=Request)
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -39,22 +39,22 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
     """Guards the transport it wraps, one breaker per host.
 
     Args:
-        transport: What sends. `Client(transport=...)` ignores the client's own `verify`, `http2`
-            and `proxy`: set them there, or use `wrap_client`.
-        registry: Where the breakers are; a new one unless given.
+        transport: The transport that sends. `Client(transport=...)` ignores the client's own
+            `verify`, `http2` and `proxy`: set them on this transport, or use `wrap_client`.
+        registry: Holds the breakers; by default a new one.
         **settings: See `CallSettings`.
 
     Raises:
-        TypeError: A setting of the wrong type.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist.
+        ValueError: The key is empty, or `on_refuse` is unknown.
 
     Attributes:
         wrapped: The transport that sends.
-        outbound: What admits the calls and decides how they ended.
+        outbound: Admits the calls and decides their outcomes.
         library: The classes of the library.
-        body: The permit of a call. It replaces the stream of a good answer.
-        watched_body: What replaces the stream where a watch must be told of the body.
-        read_ahead: What replaces the stream where a failover has read the first chunk.
+        body: The class of permits. A permit replaces the stream of a good answer.
+        watched_body: Replaces the stream if a watch must see the body.
+        read_ahead: Replaces the stream if a failover has read the first chunk.
     """
 
     wrapped: InnerT
@@ -90,7 +90,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
 
     @classmethod
     def sharing(cls, outbound: OutboundCalls[RequestT, ResponseT], transport: InnerT) -> Self:
-        """Guard one more transport with the same settings; one that is guarded stays as it is."""
+        """Guard one more transport with the same settings; return a guarded one unchanged."""
         if isinstance(transport, cls):
             return transport
         guard = cls.__new__(cls)
@@ -99,13 +99,13 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         return guard
 
     def refused(self, request: RequestT, refusal: BreakerOpenError) -> ResponseT:
-        """Answer a refused request, or raise."""
+        """Return the response to a refused request, or raise the refusal."""
         response = self.outbound.answer_refusal(request, refusal)
         response.extensions = {**response.extensions, REFUSED: True}
         return response
 
     def watch(self, permit: SyncBody | AsyncBody | ReportedPermit, response: ResponseT) -> None:
-        """Decide by the headers of a response; where they are not enough, watch its body."""
+        """Decide by the headers of a response. If they are not enough, watch its body."""
         outbound = self.outbound
         try:
             if (
@@ -114,7 +114,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
                 and not response.is_closed
                 and not announces_events(response.headers)
             ):
-                # The usual answer, as `watch_answer` would decide it, without the detour.
+                # The usual case. `watch_answer` decides the same, but takes longer.
                 permit.mark()
                 permit.stream = response.stream
                 response.stream = permit
@@ -136,7 +136,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         if watch is None:
             return
         if response.is_closed:
-            # Made in memory: nobody will read a stream.
+            # The response was made in memory, so its stream is never read.
             watch.eof()
         else:
             response.stream = self.watched_body(response.stream, watch)
@@ -160,7 +160,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             )
             return
         local = isinstance(error, library.local_errors) or (
-            # A body that the user's own code makes raises through the transport.
+            # If user code makes the request body, its errors come out of the transport.
             isinstance(error, Exception)
             and not isinstance(error, library.wire_errors)
             and not isinstance(request.stream, library.fixed_body)
@@ -169,7 +169,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
 
 
 class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, ResponseT]):
-    """The sync half."""
+    """The sync transport."""
 
     def handle_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
@@ -204,7 +204,7 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
 
 
 class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, ResponseT]):
-    """The async half."""
+    """The async transport."""
 
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
@@ -241,8 +241,8 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
 def announces_events(headers: Any) -> bool:
     """Whether the headers of a response announce server-sent events."""
     try:
-        # Names as they came, names in lower case, and values, all as bytes, in all versions of both
-        # libraries. `headers.get()` decodes each of them, and would be the dearest step of a call.
+        # In all versions of both libraries this list holds (name, lower-case name, value) as bytes.
+        # `headers.get()` decodes all of them: it would be the most expensive step of a call.
         for _, name, value in headers._list:
             if name == b"content-type":
                 return bool(value[:17].lower() == b"text/event-stream")
@@ -257,15 +257,15 @@ def wrap_transports(
     registry: Registry | None,
     settings: CallSettings[RequestT, ResponseT, RaiseOrResponse],
 ) -> None:
-    """Put a guard around every transport of a client: its own, its proxies' and its mounts'.
+    """Guard every transport of a client: its own and those of its proxies and mounts.
 
-    There is no public way to reach them; both libraries, in all versions supported, keep them in
-    these two attributes.
+    There is no public access to them. In all supported versions both libraries keep them in these
+    two attributes.
     """
     attributes = vars(client)
     guard = kind(attributes["_transport"], registry, **settings)
     attributes["_transport"] = kind.sharing(guard.outbound, guard.wrapped)
-    # None stands for "no proxy here": the client's own transport is used.
+    # None means that these URLs use no proxy, so the client's own transport sends them.
     attributes["_mounts"] = {
         pattern: None if mount is None else kind.sharing(guard.outbound, mount)
         for pattern, mount in attributes["_mounts"].items()

@@ -1,1 +1,1 @@
-"""What every client adapter does around an outbound call. It knows no client library."""
+"""Code that all client adapters share for outbound calls. It imports no client library."""

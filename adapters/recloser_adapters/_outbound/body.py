@@ -1,6 +1,6 @@
-"""Watches of a body: how its end, its close, its failure or what it says ends the permit.
+"""Watches of a response body: its end, its close, its failure or its content ends the permit.
 
-They know no client library: an adapter tells a watch what happens to the body.
+They import no client library. The adapter tells the watch what happens to the body.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import TypeAlias
 from recloser import Outcome
 from recloser_adapters._outbound.permit import CallPermit, WatchingPermit
 
-# OpenAI and Anthropic say with these that money is used up: no wait of seconds will heal it.
+# With these codes OpenAI and Anthropic report that the account has no credit left. A wait of
+# seconds does not help.
 _QUOTA = re.compile(
     rb'"(?:insufficient_quota|credit_balance_exhausted|enforced_spend_limit_reached)"'
 )
-_ENOUGH = 8192  # bytes of an error's body to look at; theirs are a few hundred
-# The error event of Anthropic and of OpenAI's responses, and OpenAI's chat error, which has no
-# event name. Both SDKs raise on them.
+_ENOUGH = 8192  # bytes of an error body to search; those of OpenAI and Anthropic have a few hundred
+# The error event of Anthropic and of OpenAI's responses API, and the error of OpenAI's chat API,
+# which has no event name. Both SDKs raise an error for them.
 _ERROR_EVENT = re.compile(rb'[\r\n](?:event: ?error[\r\n]|data: ?\{ ?"error" ?: ?[{"])')
-_LONGEST_EVENT = 24  # bytes of the longest match, so that one split over two chunks is seen
+_LONGEST_EVENT = 24  # bytes of the longest match; a match may be split over two chunks
 
 
 def is_event_stream(content_type: str) -> bool:
@@ -32,13 +33,13 @@ def is_event_stream(content_type: str) -> bool:
 class BodyWatch:
     """Watches the body of a good answer: its end and its close are both a success.
 
-    `WatchingPermit` says why the close is one.
+    `WatchingPermit` explains why the close is a success.
 
     Args:
-        permit: The permit of the call, ended here.
+        permit: The permit of the call. The watch ends it.
 
     Attributes:
-        reads: Whether the outcome depends on what the body says.
+        reads: Whether the outcome depends on the content of the body.
     """
 
     __slots__ = ("_permit",)
@@ -48,17 +49,17 @@ class BodyWatch:
 
     @property
     def reads(self) -> bool:
-        """Whether the outcome depends on what the body says."""
+        """Whether the outcome depends on the content of the body."""
         return False
 
     def begun(self) -> None:
-        """The first piece of the body came."""
+        """The first chunk of the body has arrived."""
 
     def chunk(self, data: bytes) -> None:
-        """A piece of the body came."""
+        """A chunk of the body has arrived."""
 
     def watched(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """The same pieces; where it matters what they say, `chunk` is told of each first."""
+        """The same chunks. If their content matters, `chunk` is called with each one first."""
         return chunks
 
     def eof(self) -> None:
@@ -66,11 +67,11 @@ class BodyWatch:
         self._permit.success()
 
     def closed(self) -> None:
-        """The caller closed it, at whatever point."""
+        """The caller closed the body, complete or not."""
         self._permit.success()
 
     def failed(self, error: BaseException, *, local: bool = False) -> None:
-        """Reading it raised; `local` if that was no fault of the callee."""
+        """Reading the body raised an error; `local` if the callee did not cause it."""
         if local:
             self._permit.end(Outcome.IGNORED)
         else:
@@ -78,25 +79,30 @@ class BodyWatch:
 
 
 class _ReadingWatch(BodyWatch):
-    """A watch that is told what the body says."""
+    """A watch that reads the content of the body."""
 
     __slots__ = ()
 
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same pieces; `chunk` is told of each first."""
+        """The same chunks; `chunk` is called with each one first."""
         for chunk in chunks:
             self.chunk(chunk)
             yield chunk
 
 
 AnyBodyWatch: TypeAlias = BodyWatch | WatchingPermit
-"""What an adapter tells of a body."""
+"""The object that an adapter tells what happens to a body."""
 
 
 class EventStreamWatch(_ReadingWatch):
-    """An event stream: latency is its first chunk, and an error event is a failure if asked for.
+    """Watches an event stream. Its latency is the time to the first chunk.
 
-    The headers of a stream say that somebody listens; only the first chunk is an answer.
+    The headers of a stream show only that a server accepted the request. The first chunk is the
+    first part of an answer.
+
+    Args:
+        permit: The permit of the call. The watch ends it.
+        sse_errors: Whether an error event in the stream is a failure.
     """
 
     __slots__ = ("_begun", "_tail")
@@ -104,22 +110,22 @@ class EventStreamWatch(_ReadingWatch):
     def __init__(self, permit: CallPermit, *, sse_errors: bool) -> None:
         super().__init__(permit)
         self._begun = False
-        # The beginning of the body is the beginning of a line.
+        # A line begins at the start of the body, as after a line feed.
         self._tail: bytes | None = b"\n" if sse_errors else None
 
     @property
     def reads(self) -> bool:
-        """Whether it looks for error events."""
+        """Whether the watch searches for error events."""
         return self._tail is not None
 
     def begun(self) -> None:
-        """Take the latency at the first piece."""
+        """Take the latency at the first chunk."""
         if not self._begun:
             self._begun = True
             self._permit.mark()
 
     def chunk(self, data: bytes) -> None:
-        """Take the latency at the first piece; look for an error event."""
+        """Take the latency at the first chunk; search for an error event."""
         self.begun()
         if self._tail is None:
             return
@@ -131,12 +137,12 @@ class EventStreamWatch(_ReadingWatch):
             self._tail = seen[-_LONGEST_EVENT:]
 
     def closed(self) -> None:
-        """A stream closed before anything came was given up; afterwards it had served."""
+        """Before the first chunk a close is a cancellation; after it, a success."""
         self._permit.end(Outcome.SUCCESS if self._begun else Outcome.CANCELLED)
 
 
 class QuotaWatch(_ReadingWatch):
-    """A 429 without Retry-After: its body tells an exhausted quota from a brief limit."""
+    """Watches the body of a 429 without Retry-After, which may report an exhausted quota."""
 
     __slots__ = ("_encoding", "_seen")
 
@@ -147,7 +153,7 @@ class QuotaWatch(_ReadingWatch):
 
     @property
     def reads(self) -> bool:
-        """It always looks for the code."""
+        """Always True: the watch searches for the error code."""
         return True
 
     def chunk(self, data: bytes) -> None:
@@ -156,23 +162,24 @@ class QuotaWatch(_ReadingWatch):
             self._seen += data[:_ENOUGH]
 
     def eof(self) -> None:
-        """Decide by what came."""
+        """Decide by what has arrived."""
         used_up = _QUOTA.search(self._text()) is not None
         self._permit.end(Outcome.THROTTLED, quota=used_up)
 
     def closed(self) -> None:
-        """Decide by what came."""
+        """Decide by what has arrived."""
         self.eof()
 
     def failed(self, error: BaseException, *, local: bool = False) -> None:
-        """Decide by what came: the status was there before anything failed."""
+        """Decide by what has arrived. The 429 itself arrived before the error."""
         self.eof()
 
     def _text(self) -> bytes:
         if self._encoding not in ("gzip", "deflate"):
             return self._seen
         try:
-            # 47: either header; bounded, because a few bytes can inflate to gigabytes.
+            # 47 accepts a gzip or a zlib header. The output is limited: a few bytes can inflate to
+            # gigabytes.
             return zlib.decompressobj(47).decompress(self._seen, _ENOUGH)
         except zlib.error:
             return self._seen

@@ -1,7 +1,7 @@
-"""One outbound call: whether it is admitted, and how its outcome is decided.
+"""Admission of outbound calls, and the decision on their outcomes.
 
-An answer of 4xx and above, or an error, ends a call at once; any other answer ends it when its body
-does.
+An error ends a call at once. An answer of 4xx or above ends it with its headers, but a 429 without
+Retry-After ends it with its body, as any other answer does.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 PermitT = TypeVar("PermitT", bound=LoosePermit)
 
-# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+# A plain global, because looking up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS = Outcome.SUCCESS
-# A set: to look into a range takes 75 ns, into this 27 ns.
+# A set, because a test for membership takes 75 ns in a range and 27 ns in this set.
 _GOOD = frozenset(range(200, 400))
 _WORDS = ("raise", "response")
 
 
 class OutboundCalls(Generic[RequestT, ResponseT]):
-    """Admits the calls of one client, and decides how they ended.
+    """Admits the calls of one client, and decides their outcomes.
 
     Args:
-        registry: Where the breakers are; a new one unless given.
-        settings: What the user set; see `CallSettings`.
-        by_host: The key of a request by its host; "" where it has none.
+        registry: Holds the breakers; by default a new one.
+        settings: The user's settings; see `CallSettings`.
+        by_host: Returns the key of a request by its host; "" if it has no host.
         refusal_error: Makes the error of a refused call.
-        refusal_response: Makes the 503 of a refused call; None where the library cannot.
+        refusal_response: Makes the 503 of a refused call; None if the library has no way to.
 
     Attributes:
-        registry: Where the breakers are.
-        sse_errors: Whether an error event within an event stream is a failure.
-        good_statuses: The statuses that alone say that an answer is good. There are none where the
-            user's `classify` is to be asked.
+        registry: Holds the breakers.
+        sse_errors: Whether an error event in an event stream is a failure.
+        good_statuses: Statuses that are a success without a further check. Empty if the user gave
+            `classify`, which must see every answer.
 
     Raises:
-        TypeError: A setting of the wrong type.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist.
+        ValueError: The key is empty, or `on_refuse` is unknown.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             key = self._key_function(request)
             if key is None or (isinstance(key, str) and key):
                 return key
-            raise TypeError(f"key must be a str or None, not {key!r}")
+            raise TypeError(f"key must be a non-empty str or None, not {key!r}")
         except Exception as error:
             self.registry.fault("key function", error)
             return self._by_host(request)
@@ -111,23 +111,23 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
     def admit(
         self, request: RequestT, kind: type[PermitT]
     ) -> PermitT | ReportedPermit | Refused | Unguarded:
-        """Answer whether a call may pass.
+        """Admit a call, refuse it, or leave it unguarded.
 
         Args:
-            request: What is about to be sent.
-            kind: The class of its permit. Where the user wants to be told of its end, the permit
-                comes within a `ReportedPermit`.
+            request: The request that will be sent.
+            kind: The class of the permit. If the user gave `on_end`, the permit is wrapped in a
+                `ReportedPermit`.
         """
         try:
             key = self._key or self._key_of(request)
-            # Without a host the client will say what is wrong with the URL.
+            # A URL without a host is an error that the client itself reports.
             if not key:
                 return UNGUARDED
-            # One frame less than registry[key], for a key that is known.
+            # For a known key this saves one frame, compared with registry[key].
             breaker = self._known(key) or self.registry[key]
             admission = breaker.admit(kind)
         except Exception as error:
-            # A fault of ours never refuses a call.
+            # A fault in this package must not refuse a call.
             self.registry.fault("outbound admission", error)
             return UNGUARDED
         if self._on_end is None or isinstance(admission, Refused | Unguarded):
@@ -135,7 +135,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         return ReportedPermit(admission, self.registry, self._on_end)
 
     def answer_refusal(self, request: RequestT, refusal: BreakerOpenError) -> ResponseT:
-        """Answer a refused call as the setting `on_refuse` says.
+        """Answer a refused call according to the setting `on_refuse`.
 
         Raises:
             BreakerOpenError: The refusal, as an error of the client library.
@@ -161,15 +161,15 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         headers: Mapping[str, str],
         content_type: str,
     ) -> AnyBodyWatch | None:
-        """Decide by the headers of an answer; where they are not enough, return a watch of its body.
+        """Decide by the headers of an answer. If they are not enough, return a watch of its body.
 
         Args:
             permit: The permit of the call.
-            response: What `classify` is shown.
+            response: The answer; the user's `classify` is called with it.
             status: Its status.
             headers: Its headers.
-            content_type: One of them, "" if there is none. All calls need it, and each adapter has
-                its own cheap way to read it.
+            content_type: Its content type, "" if it has none. It is an argument of its own, because
+                all calls need it and each adapter has a cheap way to read it.
 
         Returns:
             None if the call has ended.
@@ -180,7 +180,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
             outcome = self._overruled(response, Outcome.of_upstream_status(status))
         if outcome is _SUCCESS:
             if status == 101:
-                # What follows is another protocol, with no end to wait for.
+                # Another protocol follows. Its end is not the end of this call.
                 permit.success()
                 return None
             if is_event_stream(content_type):
@@ -205,13 +205,15 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
     ) -> None:
         """End a call that raised before it had an answer.
 
-        `classify` is shown an `Exception` only: a call that was cancelled stays cancelled.
+        The user's `classify` is called for an `Exception` only, so a call that was cancelled stays
+        cancelled.
 
         Args:
             permit: The permit of the call.
-            error: What it raised.
-            local: Whether that was no fault of the callee.
-            status: The status of the answer that the error stands for; one below 400 says nothing.
+            error: The error that the call raised.
+            local: Whether the error was not caused by the callee.
+            status: The status of the answer for which the error was raised. A status below 400 is
+                not used.
             headers: The headers of that answer.
         """
         outcome, retry_after = permit.classify(error)
@@ -227,7 +229,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         permit.end(outcome, error=named, retry_after=retry_after)
 
     def _overruled(self, seen: ResponseT | BaseException, outcome: Outcome) -> Outcome:
-        """The outcome that the user's `classify` makes of it, or the usual one."""
+        """The outcome by the user's `classify`, or the usual one if it returns None or fails."""
         if self._classify is None:
             return outcome
         try:

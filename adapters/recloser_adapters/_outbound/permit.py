@@ -1,4 +1,4 @@
-"""Permits of outbound calls: what ends them, and what reports their end to the user."""
+"""Permits of outbound calls: a permit that is also a watch, and one that reports its end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class CallReport:
 
     Attributes:
         key: The breaker's key.
-        outcome: How it ended.
-        latency: Seconds to the headers, or to the first chunk of an event stream; None if it
-            ended before.
-        duration: Seconds to its end: of the body, where it had one.
+        outcome: How the call ended.
+        latency: Seconds to the headers, or to the first chunk of an event stream. None if the call
+            ended before that.
+        duration: Seconds to the end of the call. If the answer has a body, that is the end of the
+            body.
     """
 
     key: str
@@ -29,26 +30,26 @@ class CallReport:
 
 
 class WatchingPermit(LoosePermit):
-    """A permit that also is the `BodyWatch` of a good answer: one object less for each call.
+    """A permit that is also the `BodyWatch` of a good answer, which saves one object per call.
 
-    The end and the close of the body are both a success. A caller who closes early has had its
-    answer: that is the usual end of an OpenAI stream, which nobody reads beyond `[DONE]`.
+    The end and the close of the body are both a success. A caller that closes early has its
+    answer: an OpenAI stream usually ends this way, because clients stop reading at `[DONE]`.
     """
 
     __slots__ = ()
 
-    # The adapter has read the status of the answer. A body that breaks has none.
+    # The adapter has judged the status already. An error of the body has no status to read.
     reads_status: ClassVar[bool] = False
     reads: ClassVar[bool] = False
 
     def begun(self) -> None:
-        """The first piece of the body came."""
+        """The first chunk of the body has arrived."""
 
     def chunk(self, data: bytes) -> None:
-        """A piece of the body came."""
+        """A chunk of the body has arrived."""
 
     def watched(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """The same pieces: what they say does not matter."""
+        """The same chunks: their content does not matter."""
         return chunks
 
     if TYPE_CHECKING:
@@ -57,14 +58,14 @@ class WatchingPermit(LoosePermit):
             """The body is complete."""
 
         def closed(self) -> None:
-            """The caller closed it, at whatever point."""
+            """The caller closed the body, complete or not."""
 
     else:
-        # A method that calls `success` would cost each body one more frame.
+        # A method that calls `success` would cost one more frame per body.
         eof = closed = LoosePermit.success
 
     def failed(self, error: BaseException, *, local: bool = False) -> None:
-        """Reading it raised; `local` if that was no fault of the callee."""
+        """Reading the body raised an error; `local` if the callee did not cause it."""
         if local:
             self.ignore()
         else:
@@ -72,18 +73,18 @@ class WatchingPermit(LoosePermit):
 
 
 class ReportedPermit:
-    """A permit whose outcome is known after its end, and told to `on_end`.
+    """A permit that keeps its outcome and reports it to `on_end`.
 
-    Whatever ends the call ends it here, with an outcome. The breaker and `on_end` are told the
-    same one.
+    Every end of the call goes through this object. The breaker and `on_end` therefore get the same
+    outcome.
 
     Args:
-        permit: The permit of the call; nobody else ends it.
-        registry: Whose clock tells the time, and where a fault of `on_end` is counted.
+        permit: The permit of the call. Only this object ends it.
+        registry: Gives the time, and counts a fault of `on_end`.
         on_end: Called once, after the end, on the thread that ended the call.
 
     Attributes:
-        outcome: How the call ended; None while it goes on.
+        outcome: How the call ended; None while it is in flight.
     """
 
     def __init__(
@@ -113,19 +114,19 @@ class ReportedPermit:
         retry_after: float | None = None,
         quota: bool = False,
     ) -> None:
-        """End it with an outcome; a second end does nothing."""
+        """End the permit with an outcome. A second end has no effect."""
         if self.outcome is None:
             self.outcome = outcome
             self._permit.end(outcome, error=error, retry_after=retry_after, quota=quota)
             self._report(outcome)
 
     def end_by_error(self, error: BaseException) -> None:
-        """End it with what the call raised."""
+        """End the permit by the error that the call raised."""
         outcome, retry_after = self.classify(error)
         self.end(outcome, error=error, retry_after=retry_after)
 
     def classify(self, error: BaseException) -> tuple[Outcome, float | None]:
-        """What an error says of the callee, as the permit itself would tell."""
+        """The outcome and the Retry-After of an error, as the wrapped permit classifies it."""
         return self._permit.classify(error)
 
     def _report(self, outcome: Outcome) -> None:
@@ -141,7 +142,7 @@ class ReportedPermit:
             self._registry.fault("on_end", error)
 
     def __del__(self) -> None:
-        # The permit itself is cancelled by its own collection.
+        # The garbage collector cancels the wrapped permit, too.
         self._report(Outcome.CANCELLED)
 
 

@@ -1,4 +1,4 @@
-"""What a refused call gets: an error of the client library, or a 503 made here."""
+"""The answer to a refused call: an error of the client library, or a 503 made here."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Self
 
 from recloser import BreakerOpenError, Reason, RecloserError, State, problem_document
 
-# Seconds: a day. A breaker opened by hand may stay open for ever, which no header can say.
+# Seconds, one day. A breaker opened by hand may stay open for ever. No header can express that.
 _LONGEST_WAIT = 86_400.0
 
 
 class ClientBreakerOpenError(BreakerOpenError):
-    """A refusal that is an error of the client library, too: derive from this one first."""
+    """A refusal that is also an error of the client library. List this class first as a base."""
 
     def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
         self.key = key
         self.state = state
         self.reason = reason
         self.retry_after = retry_after
-        # The library's own class is next, and its initialiser takes a message.
+        # The library's own class is next in the method resolution order. It takes a message.
         super(RecloserError, self).__init__(str(self))
 
     @classmethod
@@ -45,7 +45,7 @@ def refusal_headers(refusal: BreakerOpenError) -> dict[str, str]:
 
 
 def refusal_body(refusal: BreakerOpenError) -> bytes:
-    """The problem document (RFC 9457) of a refusal. It stays in this process: it names the key."""
+    """The problem document (RFC 9457) of a refusal. It names the key: it stays in this process."""
     return problem_document(
         503,
         "Service Unavailable",

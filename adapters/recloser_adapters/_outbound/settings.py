@@ -1,6 +1,7 @@
-"""The settings that all client adapters share: stated, documented and checked here.
+"""The settings that all client adapters share: their types, documentation and checks.
 
-A fault is counted by the registry (`Registry.faults`), and never reaches the caller.
+A "fault" is an error in one of the user's functions. The registry counts it (`Registry.faults`);
+the caller never gets it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ ResponseT = TypeVar("ResponseT")
 WordT = TypeVar("WordT", bound=str)
 
 RaiseOrResponse = Literal["raise", "response"]
-"""The words for `on_refuse` where the library lets us make a response."""
+"""The words that `on_refuse` accepts if the library allows us to make a response."""
 
 
 class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False):
-    """The part of `CallSettings` that a failover transport has, too: it explains them."""
+    """The settings that a failover transport also has. `CallSettings` explains them."""
 
     on_refuse: WordT | Callable[[RequestT, BreakerOpenError], ResponseT]
     classify: Callable[[ResponseT | BaseException], Outcome | None] | None
@@ -28,25 +29,25 @@ class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False
 
 
 class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
-    """The settings of a guarded client, as keyword arguments; each of them is optional.
+    """The settings of a guarded client, as keyword arguments. Each of them is optional.
 
     Attributes:
-        key: One key for all requests (a provider's name), or what makes it from a request; by
-            default `by_host`. A callable that returns None leaves the request unguarded. One that
-            raises, or returns anything else than a str, is a fault; the request is then keyed by
-            host.
-        on_refuse: What a refused call gets. `"raise"`, the default, raises the refusal as an error
-            of the client library. `"response"` answers a 503 that the OpenAI and Anthropic SDKs
-            do not retry; with aiohttp, where no response can be made, it is not allowed. A callable
-            makes the response from the request and the refusal. If it raises, that is a fault, and
-            the refusal is raised.
-        classify: Overrules the outcome of a response (its headers are there, its body is not) or of
-            an error. None from it leaves the usual outcome. If it raises, or returns anything else
-            than an `Outcome`, that is a fault, and the usual outcome stays.
-        sse_errors: Whether an error event within an event stream is a failure. By default False,
-            but True for a failover transport.
+        key: One key for all requests (such as a provider's name), or a callable that makes the key
+            from a request; by default `by_host`. If the callable returns None, the request is
+            unguarded. If it raises, or returns an empty str or another type, that is a fault, and
+            the request is keyed by host.
+        on_refuse: How a refused call is answered. `"raise"`, the default, raises the refusal as an
+            error of the client library. `"response"` returns a 503 that the OpenAI and Anthropic
+            SDKs do not retry; aiohttp does not allow it, because no response can be made there. A
+            callable makes the response from the request and the refusal. If it returns None, the
+            refusal is raised. If it raises, that is a fault, and the refusal is raised.
+        classify: Overrules the outcome of a response (whose body has not been read yet) or of an
+            error. It returns an `Outcome`, or None to keep the usual outcome. If it raises, or
+            returns another type, that is a fault, and the usual outcome is kept.
+        sse_errors: Whether an error event in an event stream is a failure. By default False, but
+            True for a failover transport.
         on_end: Called with a `CallReport` after the end of each admitted call, on the thread that
-            ended it. What it raises is a fault.
+            ended it. An error that it raises is a fault.
     """
 
     key: str | Callable[[RequestT], str | None]
@@ -54,10 +55,10 @@ class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
 
 
 def check_names(settings: Iterable[str], known: frozenset[str]) -> None:
-    """Raise if a setting is none of those that there are.
+    """Check that all settings exist.
 
     Raises:
-        TypeError: It is none.
+        TypeError: A setting does not exist.
     """
     for name in settings:
         if name not in known:
@@ -68,16 +69,16 @@ def check_names(settings: Iterable[str], known: frozenset[str]) -> None:
 def check_settings(
     registry: object, settings: Mapping[str, object], *, words: tuple[str, ...]
 ) -> None:
-    """Raise if a setting cannot be.
+    """Check the registry and the settings that the user gave.
 
     Args:
-        registry: What was given as registry.
-        settings: What was given beside it.
-        words: What `on_refuse` may be other than a callable.
+        registry: The argument `registry`.
+        settings: The other arguments, by name.
+        words: The words that `on_refuse` accepts beside a callable.
 
     Raises:
-        TypeError: A setting of the wrong type, or one that does not exist.
-        ValueError: An empty key, or an unknown `on_refuse`.
+        TypeError: A setting has the wrong type or does not exist.
+        ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if registry is not None and not isinstance(registry, Registry):
         raise TypeError(f"registry must be a Registry, not {registry!r}")

@@ -1,6 +1,6 @@
-"""The body of a requests response, watched while it is read: urllib3's response.
+"""The body of a requests response, watched while it is read. It is a response of urllib3.
 
-urllib3 is a dependency of requests, not of ours: its errors are known by name.
+urllib3 is a dependency of requests and not of this package, so its errors are compared by name.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from typing import Any, Self
 
 from recloser_adapters._outbound.body import AnyBodyWatch
 
-# The pool ones mean that our own pool is full or closed, the other one that the body does not
-# decode.
+# The first two mean that our own pool is full or closed. The third means that the body cannot be
+# decoded.
 _LOCAL_NAMES = frozenset({"EmptyPoolError", "ClosedPoolError", "DecodeError"})
 
 
 def is_local(error: BaseException) -> bool:
-    """Whether an error of urllib3 is no fault of the host."""
+    """Whether an error of urllib3 was not caused by the host."""
     return any(kind.__name__ in _LOCAL_NAMES for kind in type(error).__mro__)
 
 
 def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
-    """Wrap a response of urllib3: a watch is told of its body."""
-    # Past its own `__setattr__`, and an `__init__` would double the price.
+    """Wrap a response of urllib3, so that a watch is told what happens to its body."""
+    # The slots are set directly, because the wrapper's `__setattr__` sets the attributes of the
+    # wrapped response. An `__init__` would double the time.
     watched = _new(_WatchedResponse)
     _set_raw(watched, raw)
     _set_watch(watched, watch)
@@ -30,7 +31,7 @@ def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
 
 
 class _WatchedResponse:
-    """A response of urllib3 that tells a watch of its body; all else is the wrapped one's."""
+    """A urllib3 response that tells a watch of its body, and passes on everything else."""
 
     __slots__ = ("_raw", "_watch")
 
@@ -45,19 +46,19 @@ class _WatchedResponse:
 
     @property
     def __class__(self) -> type[Any]:
-        # For isinstance(): it passes for what it wraps.
+        # isinstance() must accept the wrapper as a response of urllib3.
         kind: type[Any] = self._raw.__class__
         return kind
 
     @__class__.setter
     def __class__(self, kind: type) -> None:
-        raise TypeError("a watched response stays one")
+        raise TypeError("the class of a watched response cannot be changed")
 
-    # The defaults are urllib3's; to pass on whatever comes would cost each body 200 ns.
+    # The defaults are those of urllib3. `*args, **kwargs` would cost 200 ns per body.
     def stream(
         self, amt: int | None = 65536, decode_content: bool | None = None
     ) -> Iterator[bytes]:
-        """Yield the body in pieces; this is how requests reads it."""
+        """Yield the body in pieces. requests reads the body with this method."""
         watch = self._watch
         try:
             yield from watch.watched(self._raw.stream(amt, decode_content))
@@ -70,11 +71,11 @@ class _WatchedResponse:
         watch.eof()
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read the body, or some of it."""
+        """Read the whole body or a part of it."""
         return self._read(self._raw.read, *args, **kwargs)
 
     def read1(self, *args: Any, **kwargs: Any) -> bytes:
-        """Read what is there."""
+        """Read what has arrived."""
         return self._read(self._raw.read1, *args, **kwargs)
 
     def readline(self, *args: Any, **kwargs: Any) -> bytes:
@@ -103,7 +104,7 @@ class _WatchedResponse:
     def _saw(self, data: bytes) -> None:
         if data:
             self._watch.chunk(data)
-        # http.client closes its file with the last byte.
+        # http.client closes its file after the last byte.
         if self._raw.closed:
             self._watch.eof()
 
@@ -120,12 +121,12 @@ class _WatchedResponse:
         watch.eof()
 
     def close(self) -> None:
-        """Close it: the call ends here, if it had not ended before."""
+        """Close the body. This ends the call if it has not ended yet."""
         self._watch.closed()
         self._raw.close()
 
     def release_conn(self) -> None:
-        """Give the connection back: the call ends here, if it had not ended before."""
+        """Release the connection. This ends the call if it has not ended yet."""
         self._watch.closed()
         self._raw.release_conn()
 

@@ -1,4 +1,4 @@
-"""What the adapters of web frameworks share: keys, marks, and the watch over one endpoint call.
+"""Code that the web framework adapters share: keys, marks, and the watch of one endpoint call.
 
-It imports no framework. What is peculiar to one is in the adapter of that name.
+It imports no framework. Code for one framework is in the adapter of that name.
 """

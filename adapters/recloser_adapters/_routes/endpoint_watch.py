@@ -1,4 +1,4 @@
-"""The watch over one call to an endpoint, which ends its permit."""
+"""The watch of one call to an endpoint. The watch ends the permit of the call."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from recloser import LoosePermit, Outcome, Permit
 class EndpointPermit(LoosePermit):
     """The permit of a call to an endpoint.
 
-    An error that the endpoint lets out becomes a 500, also where the error has another status, such
-    as that of an upstream.
+    An exception that leaves the endpoint becomes a 500. A status that the exception carries, such
+    as that of an upstream, does not count.
     """
 
     __slots__ = ()
@@ -20,18 +20,18 @@ class EndpointPermit(LoosePermit):
 
 
 class EndpointWatch:
-    """Ends the permit of one call by what the endpoint raised or returned.
+    """Ends the permit of one call according to what the endpoint raised or returned.
 
-    It is a context manager around the call. A framework's subclass says what the framework's own
-    errors and responses mean; without one, any return value is a success.
+    It is a context manager around the call. A subclass per framework decides what the framework's
+    errors and responses mean. In this base class every return value is a success.
 
     Args:
-        permit: Of the call.
+        permit: The permit of the call.
 
     Attributes:
-        permit: The same.
+        permit: The permit of the call.
         goes_on: Whether the call goes on after the endpoint has returned, as a stream does. The
-            permit is then ended by whoever watches the stream.
+            watch of the stream then ends the permit.
     """
 
     __slots__ = ("goes_on", "permit")
@@ -50,7 +50,7 @@ class EndpointWatch:
             self.permit.success()
 
     def raised(self, error: BaseException) -> None:
-        """End the call by what the endpoint raised."""
+        """End the call by the exception that the endpoint raised."""
         status = self.status_of_error(error)
         if status is None:
             self.permit.end_by_error(error)
@@ -61,16 +61,16 @@ class EndpointWatch:
         """Take what the endpoint returned.
 
         Returns:
-            What the framework gets instead.
+            The value to give to the framework instead.
         """
         return result
 
     def answered(self, status: int, *, streams: bool) -> bool:
-        """End the call by the status of a response, unless a good response goes on as a stream.
+        """End the call by the status of a response, unless the response is good and streams.
 
         Args:
             status: The HTTP status.
-            streams: Whether the response has a body that is still to be made.
+            streams: Whether the response has a body that has not been produced yet.
 
         Returns:
             Whether the call goes on, so that the body must be watched.
@@ -84,9 +84,9 @@ class EndpointWatch:
         return self.goes_on
 
     def status_of_error(self, error: BaseException) -> int | None:
-        """The HTTP status of an error that is the framework's way to answer, None for others."""
+        """The HTTP status of an error that the framework turns into a response; None for others."""
         return None
 
     def outcome_of_status(self, status: int) -> Outcome:
-        """What a status that the endpoint answered with says about the call."""
+        """The outcome of a call that the endpoint answered with a status."""
         return Outcome.of_status(status)

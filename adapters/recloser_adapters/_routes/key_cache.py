@@ -1,4 +1,4 @@
-"""A bounded memory of the keys of requests."""
+"""A bounded cache of the keys of requests."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import Any, TypeAlias
 from recloser_adapters._routes.keys import MISSING
 
 RequestParts: TypeAlias = tuple[str | None, ...]
-"""All that decides on the route of a request: method, path, mount point, host."""
+"""The parts of a request that decide on its route: method, path, mount point, host."""
 
 
 class KeyCache:
-    """Keys of the requests seen lately, in bounded memory and without a lock.
+    """A cache of the keys of recent requests, in bounded memory and without a lock.
 
-    There are two dicts. What is looked up moves to the newer one; when that is full, the older one
-    is dropped and the newer one takes its place. A flood of paths that are seen once thus pushes
-    out other such paths, and costs a busy path one more lookup at most. Threads that collide
-    repeat a lookup, or keep an entry for one turn longer; they never get a wrong key.
+    There are two dicts. An entry that is looked up moves to the newer one. When the newer dict is
+    full, it becomes the older one, and the entries of the older one are dropped. A flood of paths
+    that are seen once therefore pushes out only other such paths. It costs a busy path at most one
+    more look-up. Threads that collide repeat a look-up, or keep an entry for one round longer.
+    They never get a wrong key.
 
     Args:
-        size: Requests per dict, >= 1; twice that many are held at most.
-        longest: Requests of more characters than this are not held, because clients choose path
+        size: Requests per dict, >= 1. The cache holds at most twice as many.
+        longest: Requests with more characters than this are not held, because clients choose path
             and host.
 
     Attributes:
-        newer: Where the key of a busy path is. Callers look there directly first, because a method
-            call would cost as much as the rest of the lookup.
+        newer: The dict that has the keys of busy paths. Callers look there directly first, because
+            a method call would cost as much as the rest of the look-up.
     """
 
     __slots__ = ("_longest", "_older", "_size", "newer")
@@ -40,7 +41,7 @@ class KeyCache:
         return len(self.newer) + len(self._older)
 
     def recall(self, request: RequestParts) -> Any:
-        """Look up a request: its key, `None` if exempt, `MISSING` if it is not known."""
+        """Look up a request: its key, `None` if exempt, `MISSING` if the cache does not have it."""
         key = self.newer.get(request, MISSING)
         if key is MISSING:
             key = self._older.get(request, MISSING)
@@ -49,12 +50,12 @@ class KeyCache:
         return key
 
     def put(self, request: RequestParts, key: str | None) -> None:
-        """Remember the key of a request, unless the request is too long to hold."""
+        """Store the key of a request, unless the request is too long."""
         if sum(len(part) for part in request if part) <= self._longest:
             self._store(request, key)
 
     def clear(self) -> None:
-        """Forget everything, because the routes changed."""
+        """Drop all entries. Needed when the routes have changed."""
         self.newer, self._older = {}, {}
 
     def _store(self, request: RequestParts, key: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 MISSING: Final[Any] = object()
-"""Stands for "no key is known", because `None` is a key: that of an exempt endpoint."""
+"""Means that no key is known. `None` cannot mean that: it is the key of an exempt endpoint."""
 
 _METHODS: Final = frozenset(
     {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WS"}
@@ -15,13 +15,13 @@ _METHODS: Final = frozenset(
 def route_key(method: str, template: str) -> str:
     """Make the key of a route, such as `GET /items/{id}`.
 
-    HEAD has the key of GET. All methods that are not standard ones share the key `OTHER ...`.
+    HEAD has the key of GET. All non-standard methods share the key `OTHER ...`.
 
     Args:
         method: The method in capitals, or `WS` for a WebSocket.
-        template: The route as the framework writes it.
+        template: The path template of the route, as the framework writes it.
     """
     if method == "HEAD":
         method = "GET"
-    # A class-based endpoint answers any method, so a client could make up one per request.
+    # A class-based endpoint answers any method, so a client could send a new one per request.
     return f"{method if method in _METHODS else 'OTHER'} {template}"

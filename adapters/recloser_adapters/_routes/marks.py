@@ -1,4 +1,4 @@
-"""Marks on endpoints: `exempt`, and `keyed` for a key of the user's choice."""
+"""Marks on endpoints: `exempt` for no breaker, `keyed` for a key that the user chooses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Endpoint = TypeVar("_Endpoint")
 def exempt(endpoint: _Endpoint) -> _Endpoint:
     """Mark an endpoint, so that no breaker guards it.
 
-    Place it next to the function, below the decorator that registers the route.
+    Place this decorator next to the function, below the decorator that registers the route.
     """
     return mark(endpoint, None)
 
@@ -23,26 +23,26 @@ def exempt(endpoint: _Endpoint) -> _Endpoint:
 def keyed(key: str) -> Callable[[_Endpoint], _Endpoint]:
     """Mark an endpoint, so that the middleware guards it under `key`.
 
-    Endpoints that depend on the same thing can share one breaker in this way.
+    In this way endpoints that depend on the same service can share one breaker.
 
     Args:
-        key: The breaker's key, in place of method and route template.
+        key: The breaker's key, instead of method and route template.
 
     Raises:
-        ValueError: The key is not a str, or is empty.
+        ValueError: The key is not a str, or it is empty.
     """
     if not isinstance(key, str) or not key:
-        raise ValueError(f"key must be a non-empty str, got {key!r}")
+        raise ValueError(f"key must be a non-empty str, not {key!r}")
     return lambda endpoint: mark(endpoint, key)
 
 
 def mark(endpoint: _Endpoint, key: str | None) -> _Endpoint:
     """Write the key of an endpoint onto it; `None` exempts it."""
-    # A bound method takes no attributes, its function does.
+    # A bound method accepts no attributes, but its function does.
     setattr(getattr(endpoint, "__func__", endpoint), _MARK, key)
     return endpoint
 
 
 def marked_key(endpoint: object) -> Any:
-    """Read what `mark` wrote: a key, `None` if exempt, `MISSING` if there is no mark."""
+    """Read the mark of an endpoint: a key, `None` if exempt, `MISSING` if there is no mark."""
     return getattr(endpoint, _MARK, MISSING)

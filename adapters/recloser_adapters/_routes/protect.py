@@ -1,4 +1,4 @@
-"""The decorator that guards one endpoint by a breaker of its own."""
+"""The decorator that guards one endpoint with its own breaker."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 Begin: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], EndpointWatch | Unguarded]
-"""Begins a call: takes its arguments, raises the framework's refusal, or returns the watch."""
+"""Begins a call: takes its arguments, and returns the watch or raises the refusal."""
 
 
 def check_endpoint(endpoint: object) -> None:
-    """Check that a function is decorated.
+    """Check that the decorated object is a function.
 
     Raises:
-        TypeError: It is a class, or cannot be called.
+        TypeError: It is a class, or it cannot be called.
     """
     if isinstance(endpoint, type) or not callable(endpoint):
         raise TypeError(f"protect needs a function, got {endpoint!r}: decorate its methods")
@@ -32,8 +32,8 @@ def guarded(endpoint: Callable[_P, _R], begin: Begin) -> Callable[_P, _R]:
 
     Args:
         endpoint: The endpoint.
-        begin: Asks for admission of one call. It may take arguments out of the dict that it is
-            given; the endpoint is called with the rest.
+        begin: Admits one call and returns its watch. It may remove arguments from the dict that it
+            receives. The endpoint is called with the rest.
     """
     call: Callable[..., Any] = endpoint
 
@@ -57,10 +57,10 @@ def guarded(endpoint: Callable[_P, _R], begin: Begin) -> Callable[_P, _R]:
 
 
 def _is_async(endpoint: Callable[..., Any]) -> bool:
-    """Whether a call of the endpoint returns something to await."""
+    """Whether a call of the endpoint returns an awaitable."""
     inner: Any = endpoint
     while isinstance(inner, functools.partial):
         inner = inner.func
     return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(
-        getattr(inner, "__call__", None)  # noqa: B004 - asked for its kind, not whether it is there
+        getattr(inner, "__call__", None)  # noqa: B004 - its type matters, not its presence
     )

@@ -1,10 +1,10 @@
-"""Breakers for Flask: one per rule, in one line.
+"""Breakers for Flask, one per URL rule, added in one line.
 
     Recloser(app)
 
 The key of a request is its method and rule, such as `GET /items/<int:id>`, blueprint prefixes
-included. Static files are exempt; requests that no rule answers share a key that never opens.
-Each worker process has breakers of its own.
+included. Static files are exempt. Requests that match no rule share a key whose breaker never
+opens. Each worker process has its own breakers.
 """
 
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED

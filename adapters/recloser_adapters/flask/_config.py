@@ -1,4 +1,4 @@
-"""The settings of a Flask application, read from `RECLOSER_*` in its config and checked."""
+"""The settings of a Flask application: reads and checks `RECLOSER_*` in its config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recloser import Mode, Policy, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 
 EXTENSION: Final = "recloser"
-"""Where `app.extensions` has the `RecloserState`."""
+"""The name under which `app.extensions` has the `RecloserState`."""
 
 _PREFIX: Final = "RECLOSER_"
 _TRUE: Final = ("1", "true", "yes", "on")
@@ -21,7 +21,7 @@ _BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings. Each is `RECLOSER_` and its name in capitals in the config."""
+    """The settings. The config name of each is `RECLOSER_` plus its name in capitals."""
 
     enabled: bool = True
     mode: Mode | None = None
@@ -36,7 +36,7 @@ class Settings:
         """Read a configuration.
 
         Raises:
-            ValueError: A value cannot be used, or a name is unknown. The message begins with the
+            ValueError: A value is not valid, or a name is unknown. The message begins with the
                 name.
         """
         known = {_PREFIX + field.name.upper(): field.name for field in fields(cls)}
@@ -56,7 +56,7 @@ class Settings:
         return cls(**values)
 
     def overridden(self, **given: Any) -> Self:
-        """Return the settings with those that are given and not `None` replaced."""
+        """Return the settings, with each given value that is not `None` in place of the old one."""
         return replace(self, **{name: value for name, value in given.items() if value is not None})
 
     def registry(self) -> Registry:
@@ -75,10 +75,10 @@ class RecloserState:
 
     Attributes:
         registry: The application's breakers.
-        key: The function that gives requests their keys: `RuleKeys`, or what was given instead.
-        exempt: Which requests are not guarded: patterns, or a function of the environ.
-        enabled: Whether anything is guarded at all.
-        limit: The strictest mode of a breaker here; `Mode.DISABLED` where nothing is guarded.
+        key: The function that makes the key of a request: `RuleKeys`, or the user's own.
+        exempt: The requests that are not guarded: patterns, or a function of the environ.
+        enabled: Whether the extension guards this application.
+        limit: The strictest mode of a breaker here; `Mode.DISABLED` if `enabled` is False.
     """
 
     registry: Registry
@@ -89,16 +89,16 @@ class RecloserState:
 
     @property
     def mode(self) -> Mode:
-        """What the application's breakers may do now."""
+        """The mode of the application's breakers now."""
         return self.mode_in(self.registry)
 
     def mode_in(self, registry: Registry) -> Mode:
-        """What the breakers of a registry may do here: the more lenient of limit and its mode."""
+        """The mode of a registry's breakers here: the more lenient of `limit` and its own mode."""
         return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
 
 
 def _boolean(value: Any) -> bool:
-    # The environment has no booleans, see Flask's Config.from_prefixed_env.
+    # Environment variables have no booleans; see Flask's Config.from_prefixed_env.
     word = str(value).strip().lower()
     if word not in _TRUE + _FALSE:
         raise ValueError(f"must be true or false, not {value!r}")
@@ -110,7 +110,7 @@ def _mode(value: Any) -> Mode:
 
 
 def _exempt(value: Any) -> Any:
-    # The middleware checks it, and raises what is wrong with it.
+    # The middleware checks the value, and its error says what is wrong.
     BreakerMiddleware(lambda environ, start_response: [], exempt=value)
     return value
 

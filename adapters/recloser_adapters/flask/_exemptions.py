@@ -1,4 +1,4 @@
-"""Which rules an exempt pattern covers: all their paths, or perhaps some.
+"""Tells whether an exempt pattern matches all paths of a rule, perhaps some, or none.
 
 The middleware matches a pattern with the path of a request. Here there are no requests, only rules
 such as `/items/<int:id>`.
@@ -15,26 +15,26 @@ from werkzeug.routing import Rule
 
 
 class Cover(enum.Enum):
-    """How many of the paths of a rule a pattern matches."""
+    """How many paths of a rule a pattern matches."""
 
     NONE = "none"
     SOME = "some"
-    """Perhaps some: all that is known is that pattern and rule begin alike."""
+    """Perhaps some: it is only known that pattern and rule begin with the same text."""
     ALL = "all"
 
 
 _VARIABLE: Final = re.compile(r"<[^<>]+>")
 _WILDCARD: Final = re.compile(r"[*?[]")
-# Values for the variables of a rule: characters of no rule and no pattern, and two lengths, because
-# `?` matches one character only.
+# Values for the variables of a rule. No rule and no pattern contains this character. There are two
+# lengths, because `?` matches exactly one character.
 _SAMPLES: Final = ("\ue000", "\ue000" * 9)
 
 
 def cover(pattern: str, method: str, rule: Rule) -> Cover:
-    """Tell how many of the requests to a rule, by one method, a pattern exempts.
+    """Tell how many requests to a rule a pattern exempts, for one method.
 
     Args:
-        pattern: As the middleware takes it: `/health*`, or `GET /search*` for one method.
+        pattern: A pattern of the middleware: `/health*`, or `GET /search*` for one method.
         method: One of the rule's methods.
         rule: The rule.
     """

@@ -1,4 +1,4 @@
-"""`Recloser`: the extension that guards a whole Flask application."""
+"""`Recloser`, the extension that guards a whole Flask application."""
 
 from __future__ import annotations
 
@@ -27,38 +27,39 @@ _Endpoint = TypeVar("_Endpoint")
 
 
 class Recloser:
-    """Guard every rule of a Flask application by a breaker of its own.
+    """Guard every rule of a Flask application with its own breaker.
 
-    A `BreakerOpenError` that leaves a view, because the breaker of an outbound call refused, is not
-    counted against the view's rule. The application's error handlers for it answer, in Flask's
-    order. Where there are none it becomes a `ViewRefusedError`, which is a 503: handlers for 503
-    and for `HTTPException` are then tried, too.
+    If the breaker of an outbound call refuses, a `BreakerOpenError` may leave the view. It is not
+    counted against the view's rule. The application's error handlers for it are tried first, in
+    Flask's order. If there are none, the error becomes a `ViewRefusedError`, which is a 503, so
+    handlers for 503 and for `HTTPException` are tried, too.
 
-    One object may serve several applications. Each gets a registry of its own, unless one is
-    given, which they then share. Arguments win over the application's config: `RECLOSER_ENABLED`,
-    `RECLOSER_MODE`, `RECLOSER_EXEMPT`, `RECLOSER_EXPOSE_DETAILS`, `RECLOSER_MAX_KEYS`,
-    `RECLOSER_POLICY` (the fields of the default Policy, as a mapping) and `RECLOSER_POLICIES` (key
-    or pattern to such a mapping). The last three describe the registry, so they have no effect
-    where one is given.
+    One object may serve several applications. If a registry is given, they share it; otherwise
+    each gets its own. Arguments take precedence over the application's config:
+    `RECLOSER_ENABLED`, `RECLOSER_MODE`, `RECLOSER_EXEMPT`, `RECLOSER_EXPOSE_DETAILS`,
+    `RECLOSER_MAX_KEYS`, `RECLOSER_POLICY` (the fields of the default Policy, as a mapping) and
+    `RECLOSER_POLICIES` (key or pattern to such a mapping). The last three describe the registry,
+    so they have no effect if a registry is given.
 
     Args:
-        app: The application; or call `init_app` later.
-        registry: Where the breakers live.
-        key: A function from the environ to a key, or to `None` to exempt the request. By default
-            method and rule.
-        exempt: What is not guarded: patterns such as `/internal/*`, or a function of the environ.
-        classify: Status to `Outcome`.
+        app: The application. Without it, call `init_app` later.
+        registry: Holds the breakers.
+        key: A function that takes the environ and returns a key, or `None` to exempt the request.
+            By default the key is method and rule.
+        exempt: Requests that are not guarded: patterns such as `/internal/*`, or a function of the
+            environ.
+        classify: A function that takes a status and returns an `Outcome`.
         on_refuse: A WSGI application that answers refused requests.
-        mode: What the breakers may do, those of `protect` too. By default their registry's mode;
-            if both are given, the more lenient one holds.
+        mode: The mode of the breakers, also of those of `protect`. By default the mode of their
+            registry. If both are given, the more lenient one applies.
         expose_details: Whether a refusal names the key and the reason.
-        enabled: False leaves the application as it is, and `protect` guards nothing in it.
-            `RECLOSER_ENABLED=0` in the environment does the same, whatever is given here.
+        enabled: False leaves the application unchanged, and `protect` guards nothing in it.
+            `RECLOSER_ENABLED=0` in the environment has the same effect and takes precedence.
 
     Raises:
-        TypeError: An argument is of the wrong type; perhaps `app` and `registry` are swapped.
-        ValueError: The mode is unknown, or a config value cannot be used; the message begins
-            with its name.
+        TypeError: An argument has the wrong type; perhaps `app` and `registry` are swapped.
+        ValueError: The mode is unknown, or a config value is not valid. In the second case the
+            message begins with the name of the value.
         RuntimeError: The application has this extension already.
     """
 
@@ -87,11 +88,11 @@ class Recloser:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Install the breakers in front of an application, and `flask recloser`."""
+        """Put the breakers in front of an application, and add the command `flask recloser`."""
         if not isinstance(app, Flask):
             raise TypeError(f"app must be a Flask application, not {app!r}")
         if EXTENSION in app.extensions:
-            raise RuntimeError(f"{app!r} has its breakers already: init_app was called twice")
+            raise RuntimeError(f"{app!r} has this extension already: init_app was called twice")
         settings = Settings.of(app.config).overridden(
             enabled=self._enabled,
             mode=self._mode,
@@ -101,7 +102,7 @@ class Recloser:
         registry = self._registry if self._registry is not None else settings.registry()
         exempt = _kept(settings.exempt)
         key = self._key if self._key is not None else FlaskKeys(app)
-        # Made also where it is not used: it checks the arguments before the application is changed.
+        # Made even if it is not used: it checks the arguments before the application is changed.
         middleware = BreakerMiddleware(
             app.wsgi_app,
             registry,
@@ -126,7 +127,7 @@ class Recloser:
             _answer_refusals(app)
 
     def protect(self, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-        """Guard one view by the breaker of `key` in its application's registry.
+        """Guard one view with the breaker of `key` in its application's registry.
 
         See the function `protect`.
         """
@@ -144,11 +145,11 @@ class Recloser:
 
 
 def _answer_refusals(app: Flask) -> None:
-    """Answer a refusal by the breaker of an outbound call, where the application does not."""
+    """Answer refusals of outbound breakers that the application has no handler for."""
     handle = app.handle_user_exception
 
-    # Not by an error handler: whatever class it was registered for, Flask would prefer it to some of
-    # the application's own handlers.
+    # This is not an error handler: for any class that it could be registered for, Flask would
+    # prefer it to some of the application's own handlers.
     def handle_refusal(e: Exception) -> Any:
         if not isinstance(e, BreakerOpenError):
             return handle(e)
@@ -166,7 +167,7 @@ def _answer_refusals(app: Flask) -> None:
 
 
 def _kept(exempt: Any) -> Any:
-    # An iterator could be read only once. A single string is a mistake, which the middleware reports.
+    # An iterator can be read only once. A single string is an error that the middleware reports.
     if isinstance(exempt, str | bytes) or not hasattr(exempt, "__iter__"):
         return exempt
     return tuple(exempt)

@@ -1,4 +1,4 @@
-"""The rules of a Flask application: their keys, and the breakers that guard their views."""
+"""The rules of a Flask application: their keys, and the breakers of their views."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from recloser_adapters.werkzeug import RuleKeys
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
-# What `protect` writes onto a view: where its breaker lives (None: with the application), its key.
+# The attribute that `protect` sets on a view: its registry (None for the application's), its key.
 _PROTECTED: Final = "__recloser_protected__"
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class FlaskKeys(RuleKeys):
-    """`RuleKeys` of a Flask application. They follow the marks on its views."""
+    """`RuleKeys` for a Flask application. They read the marks on its views."""
 
     def __init__(self, app: Flask) -> None:
         def bind(environ: WSGIEnvironment) -> MapAdapter:
-            # Not populated, which would write into the environ.
+            # populate_request=True would write into the environ.
             wanted = app.request_class(environ, populate_request=False)
             adapter = app.create_url_adapter(wanted)
             assert adapter is not None
@@ -48,13 +48,13 @@ class FlaskKeys(RuleKeys):
 
 
 def mark_protected(view: _View, registry: Registry | None, key: str) -> _View:
-    """Mark a view as guarded by a breaker of its own, and thus not by its rule's."""
+    """Mark a view as guarded by its own breaker, so that its rule's breaker does not guard it."""
     setattr(view, _PROTECTED, (registry, key))
     return mark(view, None)
 
 
 def protections(app: Flask, rule: Rule, method: str) -> Iterator[tuple[Registry | None, str]]:
-    """The breakers of `protect` around a rule's view, for one of its methods: registry and key."""
+    """The registry and key of each `protect` on a rule's view, for one of its methods."""
     for answering in _answering(app, rule, method):
         found: tuple[Registry | None, str] | None = getattr(answering, _PROTECTED, None)
         if found is not None:
@@ -62,19 +62,19 @@ def protections(app: Flask, rule: Rule, method: str) -> Iterator[tuple[Registry 
 
 
 def is_static(rule: Rule) -> bool:
-    """Whether a rule is that of a static folder, as Flask and its blueprints register them."""
+    """Whether a rule is for a static folder that Flask or a blueprint registered."""
     return rule.endpoint.rpartition(".")[2] == "static" and "<path:filename>" in rule.rule
 
 
 def _answering(app: Flask, rule: Rule, method: str) -> Iterator[object]:
-    """All that may carry a mark: the view function, its class, and the methods of that class."""
+    """The objects that may carry a mark: the view function, its class, that class's methods."""
     function = app.view_functions.get(rule.endpoint)
     yield function
     view_class: Any = getattr(function, "view_class", None)
     if view_class is None:
         return
     yield view_class
-    # A View has this one method, a MethodView one per HTTP method. Without a `head`, `get` answers.
+    # A View has only this method; a MethodView has one per HTTP method. `get` also answers HEAD.
     yield getattr(view_class, "dispatch_request", None)
     name = method.lower()
     if name == "head" and not hasattr(view_class, name):

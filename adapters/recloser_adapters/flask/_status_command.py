@@ -1,4 +1,4 @@
-"""`flask recloser status`: the breaker that guards each rule, and its state."""
+"""The command `flask recloser status`: the breaker that guards each rule, and its state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEANING: Final = {
     Mode.DISABLED: ": nothing is guarded",
 }
 
-commands: Final = AppGroup("recloser", help="Look at this application's circuit breakers.")
+commands: Final = AppGroup("recloser", help="Inspect this application's circuit breakers.")
 
 
 @commands.command("status")
@@ -43,7 +43,7 @@ def _status(as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
         return
     for line in _lines(state, rows):
-        # A key may come from a client: no line breaks and no control sequences of the terminal.
+        # A key may contain text from a client, so control sequences and line breaks are escaped.
         click.echo("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line))
 
 
@@ -55,8 +55,8 @@ def _lines(state: RecloserState, rows: list[_Row]) -> Iterator[str]:
     if not isinstance(state.key, RuleKeys):
         yield f"Requests are named by {_name(state.key)}: only keys that were used are listed."
     if callable(state.exempt):
-        yield f"{_name(state.exempt)} says which requests are exempt; no rule is listed as such."
-    yield "Each process has breakers of its own; this is the one that you just started."
+        yield f"{_name(state.exempt)} says which requests are exempt: no rule is listed as exempt."
+    yield "Each process has its own breakers. These are the breakers of the process of this command."
 
 
 def _name(function: object) -> str:
@@ -69,10 +69,10 @@ class _Row:
 
     Attributes:
         key: The key, or the exempt rule.
-        registry: Where its breaker lives; None if there is nothing to guard.
-        explanation: What to print where there is no breaker.
-        rules: The rules that have this key, by method and rule.
-        patterns: The patterns that exempt the rule or, where it has a key, some of its paths.
+        registry: Holds the breaker; None if the rule is exempt.
+        explanation: The text to print if there is no breaker.
+        rules: The rules that have this key, as method and rule.
+        patterns: The patterns that exempt the rule or, if it has a key, some of its paths.
     """
 
     key: str
@@ -89,7 +89,7 @@ class _Row:
         return "closed" if breaker is None else breaker.state.value
 
     def report(self) -> dict[str, Any]:
-        # `get` and not `[]`: looking at a key must not make a breaker.
+        # `get` and not `[]`, because a report on a key must not create its breaker.
         breaker = None if self.registry is None else self.registry.get(self.key)
         figures = None if breaker is None else breaker.metrics()
         return {
@@ -129,7 +129,7 @@ def _rows(app: Flask, state: RecloserState) -> list[_Row]:
             guarded(registry, key, name) for registry, key in protections(app, rule, method)
         ]
         if not isinstance(keys, RuleKeys):
-            # Any other function may use anything of a request for the key.
+            # A user's function may make the key from any part of the request.
             continue
         key_of_rule = keys.of_rule(rule, method)
         everywhere, somewhere = _exempting(state, rule, method)
@@ -151,7 +151,7 @@ def _exempted(name: str, rule: Rule, key: str | None, patterns: list[str]) -> _R
 
 def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
     for rule in app.url_map.iter_rules():
-        # Those have no view.
+        # Rules of these two kinds have no view.
         if not rule.build_only and rule.redirect_to is None:
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield rule, method

@@ -1,4 +1,4 @@
-"""What Flask's errors and responses say about a call to a view."""
+"""Maps the errors and responses of a Flask view to outcomes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class ViewWatch(EndpointWatch):
     __slots__ = ()
 
     def status_of_error(self, error: BaseException) -> int | None:
-        """The status of an `HTTPException`, as the response that it may carry has it."""
+        """The status of an `HTTPException`, or of the response that it carries."""
         if not isinstance(error, HTTPException) or isinstance(error, BreakerOpenError):
             return None
         status: int = getattr(error.get_response(), "status_code", 500)
         return status
 
     def outcome_of_status(self, status: int) -> Outcome:
-        """What a status says; nothing where it answers the refusal of another breaker."""
+        """The outcome of a status; IGNORED if it is the answer to another breaker's refusal."""
         outcome = Outcome.of_status(status)
         if outcome is Outcome.FAILURE and has_request_context() and request.environ.get(REFUSED):
             return Outcome.IGNORED
         return outcome
 
     def returned(self, result: Any) -> Response:
-        """Make a response of what the view returned, and watch its body if it streams."""
-        # Flask would do the same a moment later; only a response has a status.
+        """Make a response from what the view returned, and watch its body if it streams."""
+        # Flask would do the same next. Only a response has a status.
         response = current_app.make_response(result)
         if self.answered(response.status_code, streams=_is_streamed(response)):
             response.response = cast(
@@ -46,7 +46,7 @@ class ViewWatch(EndpointWatch):
 
 
 def _is_streamed(response: Response) -> bool:
-    """Whether the response has a body that is still to be made, other than a file to be sent."""
+    """Whether the response has a body that has not been produced yet and is not a file."""
     is_head = has_request_context() and request.method == "HEAD"
     if is_head or response.status_code in _BODILESS or not response.is_streamed:
         return False

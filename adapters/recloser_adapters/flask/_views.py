@@ -1,4 +1,4 @@
-"""Views with a breaker of their own, and the answer to a refusal from below one."""
+"""`protect` for single views, and `refuse`, which answers a `BreakerOpenError`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _R = TypeVar("_R")
 
 
 def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Guard one view, `def` or `async def`, by the breaker of `key`.
+    """Guard one view, `def` or `async def`, with the breaker of `key`.
 
     Place it next to the function, below the decorator that registers the rule, or on a method of
-    a class-based view. The view has this breaker instead of its rule's. A returned or raised
-    status of 500 and above is a failure, 4xx has no vote; a streamed body is watched to its end.
-    What `before_request` and `after_request` functions and error handlers do with the call is not
-    seen.
+    a class-based view. This breaker replaces that of the view's rule. A returned or raised status
+    of 500 or above is a failure; 4xx has no vote. A streamed body is watched to its end.
+    `before_request` functions, `after_request` functions and error handlers are outside of the
+    call, so their effects are not seen.
 
-    Where the application has a `Recloser`, its `mode` and its off switches hold here, too.
+    If the application has a `Recloser`, its `mode` and its off switches apply here, too.
 
     Args:
-        registry: Where the breaker lives; `None` for that of the current application.
-        key: Its key. Views that depend on the same thing may share it.
+        registry: Holds the breaker; `None` for the registry of the current application.
+        key: The breaker's key. Views that depend on the same service may share it.
 
     Raises:
-        TypeError: A class is decorated, instead of its methods.
+        TypeError: The decorated object is a class. Decorate its methods instead.
     """
     limit = Mode.ENFORCE if enabled() else Mode.DISABLED
 
@@ -51,14 +51,14 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
 
 
 def refuse(error: BreakerOpenError) -> Response:
-    """Answer a `BreakerOpenError` by the middleware's 503, and do not count it against the rule.
+    """Answer a `BreakerOpenError` with the middleware's 503, not counted against the rule.
 
-    For a view that gives the answer of `Recloser` itself:
+    In a view that catches the error:
 
         except BreakerOpenError as error:
             return refuse(error)
 
-    And for an application without `Recloser`:
+    In an application without `Recloser`:
 
         app.register_error_handler(BreakerOpenError, refuse)
     """
@@ -71,18 +71,20 @@ def _begin(registry: Registry | None, key: str, limit: Mode) -> ViewWatch | Ungu
     """Begin a call.
 
     Args:
-        registry: Where the breaker lives; `None` for that of the current application.
-        key: Its key.
-        limit: What it may do at most, in an application without `Recloser`.
+        registry: Holds the breaker; `None` for the registry of the current application.
+        key: The breaker's key.
+        limit: The mode of the breaker in an application without `Recloser`.
 
     Raises:
         ViewRefusedError: The call is refused.
-        RuntimeError: There is neither a registry nor an application that has one.
+        RuntimeError: No registry is given, and the current application has none.
     """
     state: RecloserState | None = current_app.extensions.get(EXTENSION)
     if registry is None:
         if state is None:
-            raise RuntimeError("protect(None, ...) needs Recloser(app), or a registry of its own")
+            raise RuntimeError(
+                "protect(None, ...) needs Recloser(app), or a registry instead of None"
+            )
         registry = state.registry
     mode = limit if state is None else state.mode_in(registry)
     if mode is Mode.DISABLED:

@@ -1,9 +1,10 @@
-"""Breakers for Starlette and FastAPI: one per route, in one line.
+"""Breakers for Starlette and FastAPI, one per route, added in one line.
 
     app.add_middleware(BreakerMiddleware)
 
-The key of a request is its method and route template, such as `GET /items/{id}`, known before
-the application has routed it. Requests that no route answers share a key that never opens.
+The key of a request is its method and route template, such as `GET /items/{id}`. It is known
+before the application has routed the request. Requests that match no route share a key whose
+breaker never opens.
 """
 
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED

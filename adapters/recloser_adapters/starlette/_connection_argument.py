@@ -1,4 +1,4 @@
-"""The connection among the arguments of an endpoint, and how FastAPI is made to pass it."""
+"""Finds the connection among an endpoint's arguments, and makes FastAPI pass it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _CONNECTION: Final = "recloser_connection"
 
 
 def signature_with_connection(endpoint: Callable[..., Any]) -> inspect.Signature:
-    """The signature of an endpoint, and a parameter for the connection if it has none.
+    """The signature of an endpoint, with a parameter for the connection added if it has none.
 
-    FastAPI passes what a signature has parameters for. Starlette always passes the connection, and
-    reads no signature.
+    FastAPI passes only what the signature has parameters for. Starlette always passes the
+    connection, and reads no signature.
     """
     signature = _resolved_signature(endpoint)
     parameters = list(signature.parameters.values())
@@ -33,8 +33,8 @@ def signature_with_connection(endpoint: Callable[..., Any]) -> inspect.Signature
 def take_connection(args: tuple[Any, ...], kwargs: dict[str, Any]) -> HTTPConnection | None:
     """Find the connection among the arguments of a call.
 
-    The argument that `signature_with_connection` added is taken out: the endpoint has no parameter
-    for it.
+    The argument that `signature_with_connection` added is removed, because the endpoint has no
+    parameter for it.
     """
     connection: HTTPConnection | None = kwargs.pop(_CONNECTION, None)
     if connection is None:
@@ -49,15 +49,15 @@ def _is_connection(value: object) -> bool:
 def _takes_connection(annotation: Any) -> bool:
     if isinstance(annotation, type):
         return issubclass(annotation, HTTPConnection)
-    # FastAPI fills one such parameter only; this one may be text that could not be resolved.
+    # FastAPI fills only one such parameter. This annotation may be text that was not resolved.
     return "HTTPConnection" in str(annotation)
 
 
 def _resolved_signature(endpoint: Callable[..., Any]) -> inspect.Signature:
-    """The signature of an endpoint with its annotations evaluated where they were written.
+    """The signature of an endpoint, with annotations evaluated in the endpoint's own module.
 
     `from __future__ import annotations` leaves annotations as text. FastAPI would evaluate the
-    text in the `__globals__` of a wrapper, which lives in another module and has other names.
+    text in the `__globals__` of the wrapper, which is in another module and has other names.
     """
     try:
         return inspect.signature(endpoint, eval_str=True)

@@ -1,4 +1,4 @@
-"""What Starlette's errors, responses and generators say about a call to an endpoint."""
+"""Maps the errors, responses and generators of a Starlette endpoint to outcomes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recloser_adapters._routes.endpoint_watch import EndpointWatch
 from recloser_adapters.starlette._handshake import watch_handshake
 
 _INTERNAL_ERROR: Final = 1011  # RFC 6455 section 7.4.1
-# How an endpoint learns that its client has gone, which is not its own fault.
+# Raised in an endpoint when its client has disconnected. The endpoint is not at fault.
 _CLIENT_LEFT: Final = (WebSocketDisconnect, ClientDisconnect)
 
 
@@ -25,9 +25,9 @@ class StarletteWatch(EndpointWatch):
     """Ends the permit of one call to an endpoint of Starlette or FastAPI.
 
     Args:
-        permit: Of the call.
-        connection: What the endpoint answers, if that is known. Of a WebSocket that is not yet
-            accepted the handshake is the call, as it is for the middleware.
+        permit: The permit of the call.
+        connection: The request or WebSocket, if known. If it is a WebSocket that is not accepted
+            yet, the call is the handshake, as in the middleware.
     """
 
     __slots__ = ("_connection", "_is_handshake")
@@ -49,17 +49,17 @@ class StarletteWatch(EndpointWatch):
         if error is not None:
             self.raised(error)
         elif self._is_handshake:
-            # Where it was accepted or closed, the permit has ended already.
+            # This has no effect if the WebSocket was accepted or closed: the permit has ended.
             self.permit.cancel()
         elif not self.goes_on:
             self.permit.success()
 
     def raised(self, error: BaseException) -> None:
-        """End the call by what the endpoint raised."""
+        """End the call by the exception that the endpoint raised."""
         permit = self.permit
         if _is_only(error, BreakerOpenError):
             if self._connection is not None:
-                # Whatever answers it, and wherever: the breakers around must not count that.
+                # Outer breakers must not count the answer, wherever it is made.
                 note_refusal(self._connection.scope)
             permit.ignore()
         elif _is_only(error, _CLIENT_LEFT):
@@ -74,7 +74,7 @@ class StarletteWatch(EndpointWatch):
         return error.status_code if isinstance(error, HTTPException) else None
 
     def returned(self, result: object) -> Any:
-        """Take what the endpoint returned; what goes on is replaced by what watches it."""
+        """Take what the endpoint returned. If it is not finished, return a watched version."""
         if isinstance(result, Response):
             body: AsyncIterator[Any] | None = getattr(result, "body_iterator", None)
             if self.answered(result.status_code, streams=body is not None):
@@ -86,7 +86,8 @@ class StarletteWatch(EndpointWatch):
         self.goes_on = True
         return follow(self, result)
 
-    # What nobody awaits or iterates is dropped together with its permit, which is then cancelled.
+    # If the result is never awaited or iterated, it is collected together with its permit, which is
+    # then cancelled.
 
     async def _awaited(self, result: Coroutine[Any, Any, Any]) -> Any:
         self.goes_on = False
@@ -126,17 +127,17 @@ class StarletteWatch(EndpointWatch):
                 items.close()
 
 
-# What only begins once it is awaited or iterated.
+# Results whose code begins to run only when they are awaited or iterated.
 _FOLLOW: Final[dict[type, Callable[[StarletteWatch, Any], Any]]] = {
     GeneratorType: StarletteWatch._items,
     AsyncGeneratorType: StarletteWatch._items_async,
-    # A plain function around a coroutine function.
+    # From a plain function that returns the coroutine of another one.
     CoroutineType: StarletteWatch._awaited,
 }
 
 
 def _is_only(error: BaseException, kinds: Any) -> bool:
-    """Whether an error is of these kinds, or a group of none but such."""
+    """Whether an error is of these kinds, or a group that has only such errors."""
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return all(_is_only(leaf, kinds) for leaf in group.exceptions)

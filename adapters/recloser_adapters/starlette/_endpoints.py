@@ -1,4 +1,4 @@
-"""Breakers around single endpoints, and the answer to a refusal from below one."""
+"""`protect` and `dependency` for single endpoints, and `refuse`, which answers a refusal."""
 
 from __future__ import annotations
 
@@ -39,48 +39,49 @@ _TRY_AGAIN_LATER: Final = 1013  # WebSocket close code, IANA registry
 
 
 class EndpointRefusedError(BreakerOpenError, HTTPException):
-    """A breaker around an endpoint refused the call. It is an `HTTPException` of status 503, too.
+    """The breaker of an endpoint refused the call. It is also an `HTTPException` of status 503.
 
-    The framework gives it to the handler for `BreakerOpenError`, else to the one for 503 or
-    `HTTPException`, else it answers by its default.
+    The framework gives it to the handler for `BreakerOpenError`. Without one it uses the handler
+    for 503 or `HTTPException`, and then its default.
     """
 
     def __init__(self, refusal: BreakerOpenError) -> None:
-        # Not through BreakerOpenError.__init__, whose super() is Starlette's constructor here.
+        # BreakerOpenError.__init__ is not called: its super() would be Starlette's constructor.
         self.key: str = refusal.key
         self.state: State = refusal.state
         self.reason: Reason | None = refusal.reason
         self.retry_after: float = refusal.retry_after
         answer = Refusal.after(refusal.retry_after)
-        # The body is the framework's, or that of a handler.
+        # The framework or a handler makes the body.
         headers = {name: value for name, value in answer.headers if name not in _OF_THE_BODY}
         HTTPException.__init__(self, 503, "Temporarily unavailable", headers=headers)
 
 
 def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Guard one endpoint, `def` or `async def`, by the breaker of `key`.
+    """Guard one endpoint, `def` or `async def`, with the breaker of `key`.
 
     Place it next to the function, below the decorator that registers the route. It needs no
-    middleware. Where there is one, the endpoint has this breaker instead of its route's, and no
-    breaker around it counts what this one refuses.
+    middleware. If there is a middleware, this breaker replaces that of the endpoint's route, and
+    outer breakers do not count the refusals of this one.
 
-    A returned or raised status of 500 and above is a failure, 4xx has no vote, and a client that
-    goes away cancels the call. A streamed body is watched to its end; its latency ends with the
-    endpoint's return. The items of a generator are watched to the end, too; their latency is that
-    of the first item. Of a WebSocket the handshake is the call, as it is for the middleware; where
-    the endpoint gets one that is accepted already, the whole session is the call. A
-    `WebSocketException` is a failure if its code is 1011 (internal error), and has no vote
-    otherwise.
+    A returned or raised status of 500 or above is a failure; 4xx has no vote. A client that
+    disconnects cancels the call. A streamed body is watched to its end; its latency is the time
+    until the endpoint returns. A generator is also watched to its end; its latency is the time to
+    the first item. For a WebSocket the call is the handshake, as in the middleware. If the
+    WebSocket is accepted before the endpoint gets it, the call is the whole session. A
+    `WebSocketException` is a failure if its code is 1011 (internal error); otherwise it has no
+    vote.
 
-    What middleware, dependencies and the framework itself (validation, exception handlers) do with
-    the call is not seen. With `RECLOSER_ENABLED=0` in the environment the endpoint stays as it is.
+    Middleware, dependencies and the framework itself (validation, exception handlers) are outside
+    of the call, so their effects are not seen. With `RECLOSER_ENABLED=0` in the environment the
+    endpoint stays unchanged.
 
     Args:
-        registry: Where the breaker lives.
-        key: Its key. Endpoints that depend on the same thing may share it.
+        registry: Holds the breaker.
+        key: The breaker's key. Endpoints that depend on the same service may share it.
 
     Raises:
-        TypeError: A class is decorated, instead of its methods.
+        TypeError: The decorated object is a class. Decorate its methods instead.
     """
 
     def decorate(endpoint: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -105,16 +106,17 @@ def dependency(
 
         router = APIRouter(dependencies=[Depends(dependency(registry, "payments"))])
 
-    A refusal is raised as `EndpointRefusedError`. Like `protect` it sees what the endpoint raises,
-    and the handshake of a WebSocket. It does not see the status of a response that the endpoint
-    *returns*: `JSONResponse(..., 503)` counts as a success. On FastAPI before 0.118 it does not
-    see a body that fails while it streams, either. With `RECLOSER_ENABLED=0` in the environment it
-    does nothing.
+    A refusal raises `EndpointRefusedError`. Like `protect`, the dependency sees the exceptions of
+    the endpoint and the handshake of a WebSocket. It does not see the status of a response that the
+    endpoint *returns*: `JSONResponse(..., 503)` counts as a success. On FastAPI before 0.118 it
+    also does not see that a body fails while it streams. With `RECLOSER_ENABLED=0` in the
+    environment it does nothing.
 
     Args:
-        registry: Where the breaker lives.
-        key: Its key; by default that of the route, the same that a middleware gives it. In that
-            case it does not guard a request that the innermost breaker around guards by that key.
+        registry: Holds the breaker.
+        key: The breaker's key. By default it is the key of the route, the same as in the
+            middleware. In that case a request is not guarded again if the innermost breaker around
+            it has the same key.
     """
     keys = RouteKeys()
     is_off = not enabled()
@@ -141,21 +143,21 @@ def dependency(
 
 
 def _own_key(keys: RouteKeys, scope: Scope) -> str | None:
-    """The key of the route that is guarded, None where a breaker around has that key already."""
-    # Without the memory: one `Depends` may be used in several applications, by the same path.
+    """The key of the route, or None if the innermost breaker around it has that key."""
+    # The cache is not used: one `Depends` may serve several applications that have equal paths.
     key = keys.resolve(scope, Search())
     if key == UNMATCHED:
-        raise LookupError("no route found for an endpoint that was reached: give dependency a key")
+        raise LookupError("the route of this endpoint was not found: give dependency() a key")
     around: Permit | None = scope.get(PERMIT)
     return None if around is not None and around.breaker.key == key else key
 
 
 async def refuse(connection: HTTPConnection, error: Exception) -> Any:
-    """Answer a `BreakerOpenError` from anywhere below an endpoint by the middleware's 503.
+    """Answer a `BreakerOpenError` that an endpoint raised with the middleware's 503.
 
         app.add_exception_handler(BreakerOpenError, refuse)
 
-    Where the breaker of an outbound call refuses, the client is then told when to try again, and
+    If the breaker of an outbound call refuses, the response tells the client when to try again, and
     the request is not counted against its own route.
     """
     note_refusal(connection.scope)

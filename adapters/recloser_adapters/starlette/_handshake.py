@@ -1,4 +1,4 @@
-"""The watch over the handshake of a WebSocket."""
+"""The watch of a WebSocket handshake."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from recloser import Outcome, Permit
 
 
 def watch_handshake(websocket: WebSocket, permit: Permit) -> None:
-    """End a permit with the handshake: accepted is a success, closed has no vote.
+    """End a permit with the handshake: accepting is a success, closing has no vote.
 
-    The `send` of this one object is replaced until the handshake is over, because the session after
-    it is not part of the call.
+    The `send` of this one object is replaced until the handshake is over. The session that follows
+    is not part of the call.
     """
     attributes = vars(websocket)
     before = attributes.get("send")

@@ -1,4 +1,4 @@
-"""The middleware of a whole application, keyed by its routes."""
+"""The middleware that guards a whole application, with one key per route."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from recloser_adapters.starlette._route_keys import RouteKeys
 
 
 class BreakerMiddleware(AnyAppMiddleware):
-    """Guard every route of a Starlette or FastAPI application by a breaker of its own.
+    """Guard every route of a Starlette or FastAPI application with its own breaker.
 
-    Works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
-    a Mount or a Router, and as `app = BreakerMiddleware(app)`. The last form also sees what the
-    application's other middleware and its handler for unhandled errors do.
+    It works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
+    a Mount or a Router, and as `app = BreakerMiddleware(app)`. In the last form the application's
+    other middleware and its handler for unhandled errors are part of the call.
 
     Args:
         app: The application.
-        registry: Where the breakers live; one of its own by default.
-        key: A function from the scope to a key, or to `None` to exempt the request. By default
-            `RouteKeys`: method and route template.
-        routes: The routes, where they cannot be found inside `app`.
-        exempt: What is not guarded: patterns, or a function of the scope. See
-            `recloser.asgi.BreakerMiddleware`, as for all the following.
-        classify: Status to `Outcome`.
+        registry: Holds the breakers; by default a new one.
+        key: A function that takes the scope and returns a key, or `None` to exempt the request. By
+            default `RouteKeys`: method and route template.
+        routes: The routes, if they cannot be found in `app`.
+        exempt: Requests that are not guarded: patterns, or a function of the scope. For this and
+            all following arguments see `recloser.asgi.BreakerMiddleware`.
+        classify: A function that takes a status and returns an `Outcome`.
         on_refuse: An ASGI application that answers refused requests.
-        mode: What the breakers may do; by default the registry's mode.
+        mode: The mode of the breakers; by default the registry's mode.
         expose_details: Whether a refusal names the key and the reason.
     """
 

@@ -13,30 +13,30 @@ from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import marked_key
 from recloser_adapters.starlette._route_search import RouteEntry, RouteIndex, Search, find_routes
 
-_MOST_INDEXES: Final = 16  # a server has one application, a test run has many
+_MOST_INDEXES: Final = 16  # a server has one application, but a test run has many
 
 
 class RouteKeys:
     """Resolve ASGI scopes to breaker keys: method and route template, such as `GET /items/{id}`.
 
-    Follows Mount, Host, included routers and FastAPI's router tree. A request that no route
-    answers (404, 405, a redirect that adds or removes the last slash) gets `<unmatched>`. One for
-    a mount of static files, or for an endpoint marked by `exempt`, gets `None`. In a class-based
-    endpoint, the mark of a method counts before that of the class.
+    It follows Mount, Host, included routers and FastAPI's router tree. A request that matches no
+    route (404, 405, a redirect that adds or removes the last slash) gets `<unmatched>`. A request
+    for a mount of static files, or for an endpoint marked by `exempt`, gets `None`. In a
+    class-based endpoint the mark of a method takes precedence over that of the class.
 
     A route has one key, wherever in the application it is resolved. On a Mount, a Router, a Route
     or in a mounted application the template begins at the outermost router. It begins at `app` only
-    where something in between hides the mounts of that router or rewrites paths.
+    if an application in between hides the mounts of that router or rewrites paths.
 
-    A request that was resolved before takes one lookup in a bounded memory, however many routes
-    there are. For others an index over the literal beginnings of the paths leaves only routes that
-    can match, and only those are tried.
+    A request that was resolved before takes one look-up in a bounded cache, for any number of
+    routes. For other requests, an index of the literal beginnings of the paths finds the routes
+    that can match, and only those are tried.
 
     Args:
-        app: The application whose routes to read, also inside the middleware around it. Where none
-            are found, those of `scope["app"]` are read.
+        app: The application whose routes are read. It may be wrapped in middleware. If it has no
+            routes, those of `scope["app"]` are read.
         routes: The routes themselves, instead of `app`.
-        prefix: What to put before every template of `app` or `routes`, such as the path at which
+        prefix: Text to put before every template of `app` or `routes`, such as the path at which
             they are mounted.
     """
 
@@ -52,7 +52,7 @@ class RouteKeys:
         self._by_host = False
 
     def __call__(self, scope: Mapping[str, Any]) -> str | None:
-        """Resolve a scope to its key, or to `None` when nothing shall guard it.
+        """Resolve a scope to its key, or to `None` if no breaker must guard it.
 
         Raises:
             LookupError: No routes were found, or none of them can be the one.
@@ -61,7 +61,7 @@ class RouteKeys:
         if index is not None and len(index.routes) != index.count:
             self.clear()
         host = _host(scope) if self._by_host else None
-        # A WebSocket may carry a method, too: HTTP/2 opens it with CONNECT.
+        # A WebSocket may have a method, too: HTTP/2 opens it with CONNECT.
         kind = scope["method"] if scope["type"] == "http" else scope["type"]
         request = (kind, scope["path"], scope.get("root_path"), host)
         key = self._cache.newer.get(request, MISSING)
@@ -72,29 +72,29 @@ class RouteKeys:
         return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
 
     def clear(self) -> None:
-        """Forget every resolved request.
+        """Drop all resolved requests from the cache.
 
-        Needed only when a route is replaced by another one. Routes that are added or removed are
-        noticed: in the application itself at once, in mounts and included routers with the first
-        path that was not seen before. To call this, keep the `RouteKeys` that you give to a
-        middleware as `key`.
+        This is needed only if a route is replaced by another one. Added and removed routes are
+        noticed: in the application itself at once, in mounts and included routers with the next
+        path that is not in the cache. To call this, keep a reference to the `RouteKeys` that you
+        give to a middleware as `key`.
         """
         self._index = None
         self._indexes.clear()
         self._cache.clear()
 
     def resolve(self, scope: Mapping[str, Any], search: Search) -> str | None:
-        """Resolve a scope without the memory, and note in `search` what decided.
+        """Resolve a scope without the cache, and record in `search` what the result depends on.
 
         Raises:
             LookupError: No routes were found, or none of them can be the one.
         """
-        # Starlette notes the outermost router, and where it was when a Mount changes that.
+        # Starlette stores the outermost router, and its root path in case a Mount changes that.
         router = None if self._is_told else scope.get("router")
         outermost = None if router is None else find_routes(router)
         if outermost is None:
             return _key(self._find_here(scope, search), scope)
-        # A copy: matching writes into the scope, and reads what FastAPI wrote there.
+        # This is a copy: matching writes into the scope, and reads entries that FastAPI wrote.
         whole = {**scope, "root_path": scope.get("app_root_path", scope.get("root_path", ""))}
         whole.pop("fastapi", None)
         entry = self._index_of(outermost, "").find(whole, search)
@@ -104,14 +104,14 @@ class RouteKeys:
                 return _key(entry, scope)
             within = self._find_here(scope, search)
             return _key(within, scope, entry.name.removesuffix("/{path}"))
-        # No route was found from the outermost router, or something in between rewrites paths.
+        # No route was found from the outermost router, or an application in between rewrites paths.
         within = self._find_here(scope, search)
         if within is not None and self._routes is None and not search.led_to(scope, hides=False):
-            raise LookupError("it cannot be told which route this is: give it a key")
+            raise LookupError("cannot tell which route this request matches: pass key=")
         return _key(within, scope)
 
     def _find_here(self, scope: Mapping[str, Any], search: Search) -> RouteEntry | None:
-        """Find the route among those of the application itself."""
+        """Find the route among the routes of the application itself."""
         routes = find_routes(scope.get("app")) if self._routes is None else self._routes
         if routes is None:
             raise LookupError("no routes found in this app: pass routes=, or key=")
@@ -125,17 +125,17 @@ class RouteKeys:
             self._cache.clear()
             self._index = search.index
         if key == UNMATCHED:
-            # Not remembered: scanners send ever new paths, and routes may still be added.
+            # Not cached: scanners send new paths all the time, and routes may still be added.
             return key
         if search.by_host and not self._by_host:
-            # From the next request on the memory tells hosts apart.
+            # From the next request on the host is part of the cache's key.
             self._by_host = True
         elif search.repeatable:
             self._cache.put(request, key)
         return key
 
     def _index_of(self, routes: Sequence[Any], prefix: str) -> RouteIndex:
-        # An index keeps its routes alive, so that their id is not given to others.
+        # An index keeps its routes alive, so that no other list can get their id.
         index = self._indexes.get(id(routes))
         if index is None or index.outdated:
             if index is not None:
@@ -158,7 +158,7 @@ def _key(entry: RouteEntry | None, scope: Mapping[str, Any], prefix: str = "") -
 
 def _marked(endpoint: object, method: str) -> Any:
     if isinstance(endpoint, type):
-        # The method answers, and `protect` is put on methods.
+        # The method answers the request, and users put `protect` on methods.
         name = "on_connect" if method == "WS" else method.lower()
         handler = getattr(endpoint, name, None)
         if handler is None and method == "HEAD":

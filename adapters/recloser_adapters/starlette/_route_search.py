@@ -18,11 +18,11 @@ _DEEPEST_WRAPPING: Final = 64
 
 @dataclass(slots=True)
 class Search:
-    """What one search depended on besides method and path, and which routes matched.
+    """The record of one search: what its result depends on, and which routes matched.
 
     Attributes:
-        by_host: Whether the host was looked at.
-        repeatable: Whether the same request will give the same result.
+        by_host: Whether the result depends on the host.
+        repeatable: Whether the same request will always give the same result.
         index: The index where the search began.
         passed: The endpoints of all mounts and routes that matched.
         root: The root path within the last of these mounts.
@@ -38,8 +38,9 @@ class Search:
         """Whether the search passed the endpoint that the framework has already routed to.
 
         Args:
-            scope: Of the request. Where the framework has not routed it, the answer is yes.
-            hides: Whether the search ended at a mount whose routes cannot be seen.
+            scope: The scope of the request. If the framework has not routed it yet, the result is
+                True.
+            hides: Whether the search ended at a mount whose routes cannot be read.
         """
         reached = scope.get("endpoint")
         if reached is None or any(each is reached for each in self.passed):
@@ -54,12 +55,12 @@ class RouteEntry:
     Attributes:
         order: Its place in the router.
         route: The route.
-        matches: The library's function that matches it with a scope.
-        overridden: Whether the route has a matching function of the user's, too.
+        matches: The library's method that matches the route with a scope.
+        overridden: Whether the user has overridden that method.
         name: Host and template.
-        endpoint: What may carry a mark.
-        routes: What a Mount or Host leads to, None for other routes.
-        inside: The index of `routes`, made when a search first gets there.
+        endpoint: The object that may carry a mark.
+        routes: The routes inside a Mount or Host; None for other routes.
+        inside: The index of `routes`, made when a search first needs it.
     """
 
     order: int
@@ -79,11 +80,11 @@ class _Node:
 
 
 class RouteIndex:
-    """The routes of one router, found by the literal segments that their paths begin with.
+    """An index of the routes of one router, by the literal segments at the start of their paths.
 
-    Whether a route matches is decided by the library's own matching, in the router's order; the
-    index only leaves out routes that cannot match. Matching that a user wrote is called only where
-    the library's finds nothing: it would be called twice per request, which the user could notice.
+    The library's own matching decides whether a route matches, in the router's order. The index
+    only leaves out routes that cannot match. A match function of the user is called only if the
+    library's finds no route: it is called twice per request then, which the user could notice.
     """
 
     __slots__ = ("_depth", "_included", "_overridden", "_prefix", "_root", "count", "routes")
@@ -101,14 +102,14 @@ class RouteIndex:
 
     @property
     def outdated(self) -> bool:
-        """Whether routes were added or removed since, also those of included routers."""
+        """Whether routes were added or removed since then, also in included routers."""
         if len(self.routes) != self.count:
             return True
         included = self._included
         return bool(included) and any(len(inner) != count for inner, count in included)
 
     def find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
-        """Find the route that will answer. As in the router, the first full match wins."""
+        """Find the route that will answer: the first full match, as in the router."""
         search.index = search.index or self
         search.passed = []
         search.root = scope.get("root_path", "")
@@ -122,7 +123,7 @@ class RouteIndex:
             if match is Match.FULL:
                 return self._enter(entry, {**scope, **child_scope}, search)
         for entry in self._overridden:
-            # The user's matching may depend on anything in the scope.
+            # A match function of the user may depend on anything in the scope.
             search.repeatable = False
             match, child_scope = entry.route.matches(scope)
             if match is Match.FULL:
@@ -142,7 +143,7 @@ class RouteIndex:
     def _candidates(self, path: str) -> list[RouteEntry]:
         node = self._root
         found = list(node.entries)
-        # A `$` in a route's pattern lets a line feed follow.
+        # A `$` at the end of a route's pattern also matches before a final line feed.
         segments = path.removesuffix("\n").split("/", self._depth + 1)
         for segment in segments[1:]:
             child = node.children.get(segment)
@@ -169,7 +170,7 @@ class RouteIndex:
 
     def _entry(self, order: int, route: Any, matches: Any, overridden: bool) -> RouteEntry:
         if isinstance(route, Mount | Host):
-            # A mark on the mounted application holds for all that is in it.
+            # A mark on the mounted application applies to everything in it.
             routes = None if marked_key(route.app) is not MISSING else find_routes(route.app)
             format_ = (
                 route.path_format if isinstance(route, Mount) else f"{route.host_format}/{{path}}"
@@ -193,8 +194,8 @@ def find_routes(app: Any) -> Sequence[Any] | None:
     for _ in range(_DEEPEST_WRAPPING):
         routes: Any = getattr(app, "routes", None)
         if isinstance(routes, list | tuple):
-            return routes  # pyright: ignore[reportUnknownVariableType]  # whatever it holds
-        # A Router with middleware of its own gives that middleware a bound method.
+            return routes  # pyright: ignore[reportUnknownVariableType]  # it may hold any objects
+        # A Router with its own middleware gives that middleware a bound method.
         app = getattr(app, "app", None) or getattr(app, "__self__", None)
         if app is None:
             break
@@ -203,7 +204,7 @@ def find_routes(app: Any) -> Sequence[Any] | None:
 
 def _flat(routes: Sequence[Any]) -> Iterator[Any]:
     for route in routes:
-        # FastAPI >= 0.137 keeps an included router as a node, whose contexts have the full paths.
+        # FastAPI >= 0.137 keeps an included router as a node. Its contexts have the full paths.
         contexts = getattr(route, "effective_route_contexts", None)
         if contexts is not None:
             for context in contexts():
@@ -222,7 +223,7 @@ def _included(routes: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _matching(route: Any) -> tuple[Any, bool]:
-    """The library's matching of a route, None if it has none; and whether a user overrides it."""
+    """The library's match method of a route, or None; and whether the user overrides it."""
     overridden = False
     for kind in type(route).__mro__:
         matches = vars(kind).get("matches")
@@ -235,7 +236,7 @@ def _matching(route: Any) -> tuple[Any, bool]:
 
 
 def _literal_segments(route: Any) -> list[str]:
-    """The whole segments that every path of a route begins with."""
+    """The whole literal segments at the start of every path of a route."""
     path: str = getattr(route, "path", "")
     literal, brace, _ = path.partition("{")
     if brace:
@@ -255,5 +256,5 @@ def _route_path(scope: Mapping[str, Any]) -> str:
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     inside = path[len(root) :] if root and path.startswith(root) else path
-    # "/shop" is no prefix of "/shopping".
+    # The root path "/shop" must not be cut off "/shopping".
     return inside if inside == "" or inside[0] == "/" else path

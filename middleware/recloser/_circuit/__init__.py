@@ -1,1 +1,1 @@
-"""What a breaker decides, and from what: pure code that is handed the time and owns no lock."""
+"""The decisions of a breaker, as pure code: the time is an argument, and there is no lock."""

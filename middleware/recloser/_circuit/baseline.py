@@ -1,4 +1,4 @@
-"""Baseline: what latency is normal for one key, and from where on a call is slow."""
+"""Baseline: the normal latency of one key, and the threshold above which a call is slow."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from math import exp, inf, log
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._policy import Policy
 
-# Quantiles of the standard normal distribution at 0 and +1 standard deviation: between them lies
-# one sigma, and both stay put when a few per cent of the calls are wild.
+# Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
+# them is one sigma. A few per cent of extreme calls hardly move either of them.
 _MEDIAN = 0.5
 _ONE_SIGMA = 0.8413
-# How many calls a shifted distribution weighs: the next hundred can take it back.
+# How many calls a shifted distribution weighs. It is low, so that the next hundred calls can
+# correct it.
 _ASSUMED = 50.0
 
 
 class Baseline:
-    """Latencies of good calls in two generations, and the slow threshold drawn from them.
+    """Latencies of good calls in two generations, and the slow threshold computed from them.
 
     The threshold T is a z-score on log latency: T = m * exp(z * s) with m = q50 and
     s = ln(q84 / q50), kept within the policy's floors and ceilings. Location and scale are
     quantiles, because a mean and a standard deviation are moved by the outliers that they judge.
-    Where latency is so wide that T flies off, T stays at `max_latency_ratio` medians and more
-    calls are slow; how many is learned (see `Evidence`), so that this alone is no alarm.
+    Where the distribution is very wide, T is limited to `max_latency_ratio` medians. More calls are
+    slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
-        reference: The typical latency a generation ago, in seconds; the same while there is but
-            one. What creeps up has not moved it yet. The threshold follows the lower
-            of the two: drawn from the median alone, it crept up with a slow-down that took ten
-            minutes, which let through a third more bad calls.
+        reference: The typical latency one generation ago, in seconds; equal to `median` while
+            there is only one generation. A gradual slow-down moves it later than the median. The
+            threshold follows the lower of the two: when it followed the median alone, it rose
+            with a slow-down that took ten minutes, and a third more bad calls were let through.
         sigma: Scale of the log latency; 0.0 while nothing is known.
     """
 
@@ -52,7 +53,7 @@ class Baseline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: until `min_history` calls are known only the ceiling is slow."""
+        """Forget everything. Until `min_history` calls are known, the threshold is the ceiling."""
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
         self.median = 0.0
@@ -67,11 +68,11 @@ class Baseline:
 
     @property
     def count(self) -> int:
-        """Latencies remembered."""
+        """Number of latencies remembered."""
         return round(self._current.total + (self._previous.total if self._previous else 0))
 
     def shift(self, ratio: float, now: float) -> None:
-        """Take the same distribution to be `ratio` times slower, until more is known."""
+        """Multiply the distribution by `ratio`. New calls soon outweigh this assumption."""
         shifted = self.history()
         shifted.shift(ratio)
         self._previous = None
@@ -80,11 +81,11 @@ class Baseline:
         self.refresh(now)
 
     def learn(self, latencies: Iterable[float], weight: float = 1) -> None:
-        """Take in the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
+        """Add the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
         self._current.add(latencies, weight)
 
     def refresh(self, now: float) -> None:
-        """Draw the threshold anew, and start a new generation when the current one is full."""
+        """Compute the threshold again, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
         if history.total < policy.min_history:
@@ -99,8 +100,8 @@ class Baseline:
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return
-        # A busy key makes a generation in half a second; it must not forget what is normal while
-        # a slow-down creeps in.
+        # A busy key fills a generation in half a second. Without a minimum time, it would forget
+        # what is normal during a gradual slow-down.
         if now - self._since >= policy.history_span:
             self._previous = self._current
             self._current = ExponentialHistogram()
@@ -115,11 +116,14 @@ class Baseline:
         return merged
 
     def share_above(self, latency: float) -> float:
-        """Share of the remembered calls that took longer than a latency in seconds, 0.0-1.0."""
+        """Share of the remembered calls that took longer than `latency` seconds, 0.0-1.0."""
         return self.history().share_above(latency)
 
     def z_score(self, latency: float) -> float:
-        """How many standard deviations of log latency above the median; 0.0 while unknown."""
+        """Distance of a latency from the median, in standard deviations of log latency.
+
+        It is 0.0 while nothing is known, and minus infinity for a latency of 0.
+        """
         if not self.known:
             return 0.0
         return log(latency / self.median) / self.sigma if latency > 0.0 else -inf

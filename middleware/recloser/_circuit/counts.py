@@ -1,24 +1,24 @@
-"""How many calls of one key ended in which way, and how fast calls come."""
+"""Counts of the calls of one key by outcome, the rate of its calls and their concurrency."""
 
 from __future__ import annotations
 
 from math import hypot, inf
 
-# Fewer calls than this measure no rate.
+# With fewer calls than this, no rate is measured.
 _RATE_CALLS = 8
-# What is left of the highest concurrency from one measurement to the next.
+# From one measurement to the next, the concurrency falls at most to this share of itself.
 _CONCURRENCY_KEPT = 0.8
 
 
 class Counts:
-    """Totals since the breaker was made, the rate of calls, and how many run at a time.
+    """Totals since the breaker was made, the rate of calls, and the usual number in flight.
 
     Attributes:
         successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`.
         latency_sum: Sum of the latencies of successes and failures, in seconds.
-        latency_squares: Sum of the squares of these.
-        rate: Calls asked for per second; 0.0 while unknown.
-        concurrency: Calls that are usually in flight at a time, >= 1.
+        latency_squares: Sum of the squares of these latencies.
+        rate: Calls per second, refused ones included; 0.0 while unknown.
+        concurrency: Usual number of calls in flight at a time, >= 1.
     """
 
     __slots__ = (
@@ -54,12 +54,12 @@ class Counts:
 
     @property
     def asked(self) -> int:
-        """Calls that were refused, or ended."""
+        """Calls that have ended or were refused."""
         ended = self.successes + self.failures + self.throttled + self.ignored + self.cancelled
         return ended + self.refused
 
     def count(self, latency: float, success: bool) -> None:
-        """A call answered, or failed, after `latency` seconds."""
+        """Count a call that answered (`success`) or failed after `latency` seconds."""
         if success:
             self.successes += 1
         else:
@@ -68,21 +68,21 @@ class Counts:
         self.latency_squares += latency * latency
 
     def count_successes(self, latencies: list[float]) -> None:
-        """Some calls answered after these latencies, in seconds."""
+        """Count calls that answered after these latencies, in seconds."""
         self.successes += len(latencies)
         self.latency_sum += sum(latencies)
-        self.latency_squares += hypot(*latencies) ** 2  # in C, four times as fast as a sum of them
+        self.latency_squares += hypot(*latencies) ** 2  # in C: 4 times as fast as a sum
 
     def watch_rate(self, now: float) -> None:
-        """Measure the rate from `now` seconds on, if that is not being done."""
+        """Begin to measure the rate at `now` seconds, unless the measurement has begun already."""
         if self._rate_since == inf:
             self._rate_since = now
 
     def measure_rate(self, asked: int, now: float) -> bool:
-        """Measure the rate since the last time; False if there were too few calls.
+        """Measure the rate since the last measurement; return False if there were too few calls.
 
         Args:
-            asked: Calls asked for until now, those in flight included.
+            asked: All calls until now, including refused ones and those in flight.
             now: Seconds.
         """
         calls = asked - self._asked_before
@@ -94,7 +94,7 @@ class Counts:
         return True
 
     def measure_concurrency(self, in_flight: int) -> None:
-        """Take the number of calls in flight for usual, if it is not lower than before."""
+        """Update the usual concurrency: it rises at once and falls slowly."""
         usual = round(_CONCURRENCY_KEPT * self.concurrency)
         self.concurrency = max(in_flight, usual, 1)
 

@@ -1,9 +1,9 @@
-"""The detector: tells from the calls of a closed breaker whether this is still normal.
+"""The detector: it decides from the calls of a closed breaker whether they are still normal.
 
-It holds the two things that were learned of a key, the latency baseline and the evidence with its
-shares of bad calls, and keeps them in step: while something is suspicious, the latencies of good
-calls are held back from the baseline; they are learned when the suspicion is over, and dropped
-when the breaker opens.
+It holds what was learned about a key: the latency baseline, and the evidence with its shares of bad
+calls. It also keeps the two consistent. While there is a suspicion, the latencies of good calls are
+held back from the baseline. They are learned when the suspicion ends, and dropped when the breaker
+opens.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
 from recloser._policy import Policy
 
-# A call is very slow above this many slow thresholds. With 1.5 and with 3, real faults were told
-# from everyday slowness less well.
+# A call is very slow above this many slow thresholds. With 1.5 and with 3, it was harder to tell
+# real faults from everyday slowness.
 _VERY_SLOW_RATIO = 2.0
-# Silence is long from this many usual gaps between two calls on.
+# A silence is long if it lasts this many usual gaps between two calls.
 _LONG_SILENCE = 10.0
-# Latencies that the baseline learns at a time. Where more calls ended, a sample serves as well.
+# Latencies that the baseline learns at a time. If more calls have ended, a sample is good enough.
 _SAMPLE = 64
-# A latency that was accepted as normal hovers at the threshold: this much larger a share of slow
-# calls than was seen then is still expected. Without the margin a lasting 3.5x step flapped.
+# A latency that was accepted as normal is often near the threshold. The share of slow calls may
+# then exceed the share seen so far by this much. Without this margin, a key whose latency rose 3.5
+# times for good opened and closed again and again.
 _HOVERING = 0.15
 
 
@@ -38,7 +39,7 @@ class Detector:
         baseline: Latencies of good calls, and the slow threshold.
         evidence: Evidence against normal.
         held: Latencies of good calls held back from the baseline, in seconds.
-        last_failure: What the last failed call failed of: `HTTP 502`.
+        last_failure: Why the last failed call failed, such as `HTTP 502`.
     """
 
     __slots__ = ("_policy", "baseline", "evidence", "held", "last_failure")
@@ -52,13 +53,13 @@ class Detector:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is suspicious, so that a good call only needs to be counted."""
+        """Whether there is no suspicion, so that a good call only needs to be counted."""
         return self.evidence.idle
 
     # Calls
 
     def vote(self, vote: Vote, ending: Ending) -> bool:
-        """Take a vote into account; tell whether that is enough to open."""
+        """Take a vote into account; return whether the evidence is now enough to open."""
         token, latency, now = ending.token, ending.latency, ending.now
         if vote is Vote.GOOD:
             self._good(token, latency, now)
@@ -74,15 +75,15 @@ class Detector:
         return False
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
-        """Take calls for slow that are late, if they are enough to open; tell whether they are."""
+        """Count late calls as slow if they are enough to open; return whether they are."""
         baseline, evidence = self.baseline, self.evidence
         slow = as_good_as_slow(evidence, self._policy, late, baseline.history)
         return bool(slow) and evidence.take_for_slow(slow, now)
 
     def learn_quiet(self, latencies: list[float]) -> None:
-        """Learn of good calls that ended while nothing was suspicious; latencies in seconds."""
+        """Learn from good calls that ended without a suspicion; latencies in seconds."""
         self.evidence.quiet += len(latencies)
-        # An odd step: calls of two kinds may take turns.
+        # The step is odd: if calls of two kinds alternate, an even step would sample only one kind.
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
@@ -92,7 +93,7 @@ class Detector:
             evidence.quiet += 1
             self.baseline.learn((latency,))
         elif token < evidence.since:
-            # It began before the suspicion did, so it says nothing about it.
+            # The call began before the suspicion, so it is no evidence about it.
             self.baseline.learn((latency,))
         else:
             self.held += (latency,)
@@ -104,7 +105,7 @@ class Detector:
         return self._has_vote(token) and self.evidence.vote_slow(now, how)
 
     def _came_back(self, token: int, latency: float) -> bool:
-        # It was counted as slow when it was overdue. How slow it was in the end is news.
+        # The call was counted as slow when it became overdue. Only its final latency is new.
         evidence = self.evidence
         held = not evidence.idle and token >= evidence.since
         if held:
@@ -114,12 +115,12 @@ class Detector:
         return evidence.came_back(self._how_slow(latency), held=held)
 
     def _how_slow(self, latency: float) -> int:
-        """SLOW_ONLY or VERY_SLOW, of a latency above the threshold in seconds."""
+        """SLOW_ONLY or VERY_SLOW, for a latency in seconds above the threshold."""
         slow = latency <= _VERY_SLOW_RATIO * self.baseline.threshold
         return SLOW_ONLY if slow else VERY_SLOW
 
     def _has_vote(self, token: int) -> bool:
-        """Whether a bad call counts: it begins a suspicion, or began after the one there is."""
+        """Whether a bad call counts: it starts a suspicion, or it began after the current one."""
         evidence = self.evidence
         if evidence.idle:
             evidence.since = token
@@ -128,11 +129,11 @@ class Detector:
     # What is normal
 
     def refresh(self, now: float) -> bool:
-        """Judge the next calls by what was learned until now; tell whether latency is judged now.
+        """Judge the next calls by what was learned so far.
 
         Returns:
-            True once: when enough latencies are known for the first time. The caller then says
-            what share of the calls so far was slow, see `expect_slow`.
+            True once: when enough latencies are known for the first time. From then on latency is
+            judged, and the caller must call `expect_first_slow`.
         """
         known = self.baseline.known
         self.baseline.refresh(now)
@@ -144,23 +145,24 @@ class Detector:
     def expect_slow(
         self, share_above: Callable[[float], float], now: float, margin: float = 0.0
     ) -> None:
-        """Take a share of slow calls for normal, because the threshold or the latency is new.
+        """Treat a share of slow calls as normal, because the threshold or the latency is new.
 
         Args:
-            share_above: Latency in seconds to the share of calls that took longer, 0.0-1.0.
+            share_above: Function from a latency in seconds to the share of calls that took longer,
+                0.0-1.0.
             now: Seconds.
-            margin: How many more slow calls than that are expected, 0.0-1.0.
+            margin: Added to the share of slow calls, 0.0-1.0.
         """
         threshold = self.baseline.threshold
         slow = min(share_above(threshold) + margin, 1.0)
         self.evidence.expect_slow(slow, share_above(_VERY_SLOW_RATIO * threshold), now)
 
     def expect_first_slow(self, overdue: int, now: float) -> None:
-        """The first threshold is known: take the share of calls above it so far for normal.
+        """Treat the share of calls above the first threshold as normal.
 
         Args:
-            overdue: Calls in flight that are slow by it. Of the first calls to end, fast ones are
-                more than their share.
+            overdue: Number of calls in flight that are slow by this threshold. They are included
+                because fast calls end first, so the first calls to end are not representative.
             now: Seconds.
         """
         baseline = self.baseline
@@ -170,21 +172,21 @@ class Detector:
         )
 
     def note_rate(self, rate: float) -> None:
-        """Let evidence fade by the pace of the calls, of which `rate` > 0 come in a second."""
+        """Adapt the half-life of the evidence to the rate of calls per second, > 0."""
         gaps = _LONG_SILENCE / rate
         self.evidence.half_life = max(self._policy.evidence_half_life, gaps)
 
     def accept_latency(
         self, level: float, share_above: Callable[[float], float], now: float, *, severe: bool
     ) -> None:
-        """Take a higher latency for the new normal.
+        """Accept a higher latency as the new normal.
 
         Args:
             level: The latency, in seconds.
-            share_above: As for `expect_slow`, of the calls since the trouble began.
+            share_above: As for `expect_slow`, for the calls since the suspicion began.
             now: Seconds.
-            severe: Whether it is so far from the old one that the baseline is moved there. Else
-                the baseline follows by itself, and slow calls are normal until then.
+            severe: Whether the latency is so far from the old one that the baseline must be moved.
+                Otherwise the baseline adapts by itself, and slow calls count as normal until then.
         """
         if severe:
             self.baseline.shift(level / self.baseline.median, now)
@@ -192,21 +194,21 @@ class Detector:
             self.expect_slow(share_above, now, _HOVERING)
 
     def open_reason(self) -> Reason:
-        """Why the evidence suffices."""
+        """Why the evidence is enough to open."""
         return sentences.tripped(self.evidence, self.baseline, self._policy, self.last_failure)
 
     def take_held(self) -> tuple[float, ...]:
-        """Take out the latencies that were held back: an outage is never learned."""
+        """Remove and return the latencies held back, so that an outage is never learned."""
         held, self.held = self.held, ()
         return held
 
     def clear(self) -> None:
-        """Drop the suspicion and what was held back under it."""
+        """Drop the suspicion, and the latencies held back because of it."""
         self.evidence.clear()
         self.held = ()
 
     def reset(self) -> None:
-        """Forget everything learned."""
+        """Forget everything that was learned."""
         self.baseline.reset()
         self.evidence = Evidence(self._policy)
         self.held = ()

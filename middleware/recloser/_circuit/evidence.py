@@ -1,16 +1,16 @@
-"""Evidence: how sure we are that this is no longer normal, and when that is enough to open.
+"""Evidence: how sure we are that calls are no longer normal, and when that is enough to open.
 
-A call is good, slow or failed. Calls are taken for a chain of these three states, because bad
-ones come in runs. Normal is what was learned of this key: how often each state follows each. An
-outage is taken for calls that are bad at least `failure_rate_threshold` of the time whatever the
-last one was; how bad exactly, and whether slow or failed, is estimated from the calls since
-suspicion began, always before the call it is applied to.
+A call is good, slow or failed. Bad calls come in runs, so calls are modelled as a chain of these
+three states. Normal is what was learned about this key: how often each state follows each state.
+In an outage, calls are bad at least `failure_rate_threshold` of the time, whatever the last call
+was. The exact share, and how many are slow or failed, is estimated from the calls since the
+suspicion began. Each estimate uses only the calls before the one that it is applied to.
 
-The evidence is Page's CUSUM of the log-likelihood ratio of the two (Page 1954), in nats: each
-call adds ln P(call | outage) - ln P(call | normal), and below zero it starts again from zero.
-Under normal the ratio has mean one at each step, so evidence of ln(N) comes up by chance no more
-often than once in N calls (Lorden 1971; with estimates made beforehand, Lorden and Pollak 2005):
-`false_trip_interval` is that N, and nobody has to set window sizes.
+The evidence is Page's CUSUM of the log-likelihood ratio of the two (Page 1954), in nats. Each call
+adds ln P(call | outage) - ln P(call | normal). When the sum falls below zero, it is set to zero.
+If calls are normal, the ratio has mean one at each step. So evidence of ln(N) comes up by chance at
+most once in N calls (Lorden 1971; with estimates made beforehand, Lorden and Pollak 2005). That N
+is `false_trip_interval`, and there are no window sizes to set.
 """
 
 from __future__ import annotations
@@ -20,81 +20,81 @@ from math import log
 from recloser._policy import Policy
 
 GOOD, SLOW, FAILED = range(3)
-# How slow a slow call was: only its end tells. In flight past the threshold it is merely overdue.
+# How slow a slow call was. This is known when the call ends; until then it is only overdue.
 OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 
-# Depths of a run that are told apart: a bad call goes two deeper, a good one comes up by one, so
-# that good ones among the bad do not hide a run. Calls end in another order than they began, and
-# with one up for one down every second call of a run looked like the first of a new one: keys
-# whose slow calls come in runs opened three times as often. What comes next is learned by the
-# depth and by whether the last call was good: row 0 is outside of any run, then come the rows
-# after a bad call, then those after a good one.
+# The depth of a run, up to `_DEEPEST`. A bad call makes it two deeper, a good one makes it one less
+# deep, so that good calls among the bad ones do not hide a run: calls do not end in the order in
+# which they began. With a step of one both ways, every second call of a run looked like the first
+# of a new run, and keys whose slow calls come in runs opened three times as often. What comes next
+# is learned by the depth, and by whether the last call was good. Row 0 is outside of any run, then
+# come the rows after a bad call, then the rows after a good call.
 _DEEPEST = 4
 _PLUNGE = 2
-# Runs of one key differ, by as much as if each row had been learned from so many bad calls: the
-# share of bad ones in this run is corrected by what it shows, the more the longer it gets. Without
-# that, keys in runs opened by chance 13 times in a million calls; with 14 once, and with 10 an
-# outage in which 60 % fail took a third more calls to notice where 10 % are normal.
+# The runs of one key differ. So the learned share of bad calls is corrected by the present run, and
+# a longer run corrects it more; the learned share weighs like so many bad calls. Uncorrected, keys
+# with runs opened by chance 13 times in a million calls; with 14, once. With 10, where 10 % bad is
+# normal, an outage in which 60 % fail took a third more calls to notice.
 _SPREAD = 14.0
-# But no run is taken to have fewer good calls than this share of the usual ones: without it a key
-# that stays bad with 0.8 opened after 640 failures in a row, with it after 120.
+# The share of good calls in a run is corrected to no less than this part of the usual one. Without
+# this, a key that stays bad with 0.8 opened after 640 failures in a row; with it, after 120.
 _LEAST_GOOD = 0.5
-# How many calls the prior weighs: 50 forget it within a minute of modest traffic. In a run it is
-# what was learned one call less deep, and it weighs less, since runs are few: a key whose bad
-# calls come in runs must be able to show it.
+# How many calls the prior weighs. At 50, it is forgotten within a minute of modest traffic. Within
+# a run, the prior is what was learned at one less depth. It weighs less there: runs are few, and a
+# key whose bad calls come in runs must be able to show it.
 _PRIOR_CALLS = 50.0
 _PRIOR_RUNS = 14.0
-# Nothing is learned to be better than this: a key that never failed would trip on one failure
-# (smartcb#3).
+# A learned share is never lower than this. Otherwise a key that had never failed would open after
+# one failure (smartcb#3).
 FLOOR = 0.005
-# Share of the slow calls that are very slow, before anything was learned; it weighs as much as a
-# run's prior.
+# Share of very slow calls among the slow ones before anything was learned. It weighs as much as the
+# prior of a run.
 _PRIOR_VERY_SLOW = 0.25
-# What an outage is expected to be before its first call: pseudo-counts of good and of all calls,
-# and of each kind of bad ones (Krichevsky and Trofimov 1981 take 0.5).
+# What is expected of an outage before its first call: pseudo-counts of good and of all calls, and
+# of each kind of bad calls (Krichevsky and Trofimov 1981 take 0.5).
 _OUTAGE_GOOD = 0.6
 _OUTAGE_CALLS = 2.6
 _ALIKE = 0.25
-# Generations of the latency history after which half of what was learned here is forgotten. Runs
-# are rare: to know how long they get takes many more calls than to know a median.
+# After this many generations of the latency history, half of what was learned here is forgotten.
+# Runs are rare: it takes many more calls to learn their length than to learn a median.
 _MEMORY = 10
-# Calls after which what was taken for normal is learned. Before that it may have been the
-# beginning of an outage, and is forgotten when it opens: learned at once, one outage after
-# another taught some keys that this is normal, and took ever longer to notice.
+# Calls that were accepted as normal are learned only after so many good calls. Until then they may
+# be the start of an outage, and an opening drops them. When they were learned at once, outages in
+# a row became normal for some keys, and each one took longer to notice.
 _DOUBTFUL_CALLS = 128
-# Before it has seen so many good calls a key learns at once: where 20 % fail it opened in its
-# first minute.
+# A key with fewer good calls than this learns at once. Otherwise a key where 20 % fail opened in
+# its first minute.
 _YOUNG = 1024
-# How many calls an expectation weighs.
+# How many calls an expectation weighs (see `expect_slow`).
 _EXPECTED = 100.0
-# Calls below the rate threshold after which suspicion is taken for normal, if not for good.
+# After so many calls, a suspicion with a bad rate below the threshold is accepted as normal.
 _PATIENCE_CALLS = 64
-# An outage proves itself in a few dozen calls. What has not after so many is how things are: a
-# service that hovers at its threshold opened after a thousand.
+# An outage is recognized within a few dozen calls. A suspicion that lasts longer than this is
+# normal: without this limit, a service near its threshold opened after a thousand calls.
 _DECIDED = 256
 
-# Ends of slow calls: those slow only, and those very slow. A tuple, which fresh keys share.
+# Counts of slow calls that have ended: only slow, very slow. An immutable tuple, so keys share it.
 _NO_ENDS = (0.0, 0.0)
-# What was learned, or is held back, at first: shared by all keys, and nothing is ever put in.
+# Initial values of what was learned or is held back. All keys share them; nothing is ever put in.
 _NO_COUNTS: dict[tuple[int, int], float] = {}
 _NO_SHARES: dict[int, tuple[float, float]] = {}
 
 
 class Evidence:
-    """What the calls of one key say for an outage and against normal.
+    """The evidence of the calls of one key for an outage and against normal.
 
     Attributes:
-        level: Evidence in nats, 0.0 to `threshold`. Zero means that nothing is suspicious.
-        idle: Whether nothing is suspicious and no run goes on: a good call only counts as `quiet` then.
-        quiet: Good calls learned of, outside of any run.
-        since: The permit of the call with which suspicion began. Older ones have no say in it.
+        level: Evidence in nats, 0.0 to `threshold`. At 0.0 there is no suspicion.
+        idle: Whether there is no suspicion and no run. A good call is then only added to `quiet`.
+        quiet: Number of good calls that were learned outside of any run.
+        since: Token of the call with which the suspicion began. Older calls do not count in it.
         threshold: ln(`false_trip_interval`).
         half_life: Seconds of silence in which the level halves.
-        calls: Calls since suspicion began.
-        bad: Bad ones of them.
-        slow: Those of the bad that were slow and did not fail.
-        expected_bad: How many bad ones normal would have among them.
-        late: Those of the slow that were taken for slow before they were overdue.
+        calls: Calls since the suspicion began.
+        bad: Bad calls among `calls`.
+        slow: Slow calls among `bad`; the others failed.
+        expected_bad: How many bad calls to expect among `calls` if they were normal.
+        late: Calls among `slow` that were counted before they were overdue.
     """
 
     __slots__ = (
@@ -127,15 +127,15 @@ class Evidence:
         self.threshold = log(policy.false_trip_interval)
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
-        # Calls taken for normal, but not learned yet, and how many were `quiet` before them.
+        # Calls accepted as normal, but not learned yet, and the value of `quiet` before them.
         self._doubtful = _NO_COUNTS
         self._doubtful_since = 0.0
-        # Calls learned of, by row and kind, but for those in `quiet`.
+        # Learned calls by row and kind, without those in `quiet`.
         self._counts = _NO_COUNTS
-        # Shares of slow and of failed calls by row, drawn from the counts when a vote wants them,
-        # until the next refresh.
+        # Shares of slow and of failed calls by row. Computed from the counts when a vote needs
+        # them, and kept until the next refresh.
         self._shares = _NO_SHARES
-        # Slow calls learned of whose end was seen.
+        # Learned slow calls that have ended.
         self._ends = _NO_ENDS
         self._at = 0.0
         self._faded_at = 0.0
@@ -143,7 +143,7 @@ class Evidence:
         self.clear()
 
     def clear(self) -> None:
-        """Drop the suspicion and all that was held back under it."""
+        """Drop the suspicion and everything that was held back because of it."""
         self._row = 0
         self._doubtful = _NO_COUNTS
         self._end_suspicion()
@@ -164,17 +164,17 @@ class Evidence:
 
     @property
     def depth(self) -> int:
-        """How deep in a run the last call was, 0 outside of any."""
+        """How deep in a run the last call was; 0 outside of any run."""
         return self._row if self._row <= _DEEPEST else self._row - _DEEPEST
 
     @property
     def is_settled(self) -> bool:
-        """Whether so much was learned that it can be relied upon."""
+        """Whether enough was learned to rely on it."""
         return self.quiet >= _YOUNG
 
     @property
     def bad_rate(self) -> float:
-        """Share of bad calls since suspicion began, 0.0-1.0."""
+        """Share of bad calls since the suspicion began, 0.0-1.0."""
         return self.bad / self.calls if self.calls else 0.0
 
     # What is normal
@@ -190,7 +190,7 @@ class Evidence:
         return self.quiet + sum(self._counts.values())
 
     def refresh(self, now: float) -> None:
-        """Let the next calls be judged by what was learned by now; fade what is old."""
+        """Judge the next calls by what was learned so far; halve the counts if they are large."""
         self._shares = _NO_SHARES
         policy = self._policy
         if now - self._faded_at < policy.history_span:
@@ -210,7 +210,7 @@ class Evidence:
             return known
         counts = self._counts
         if row == 0:
-            # Which kind it will be nobody knows yet.
+            # Nothing is known yet about the kind of bad calls, so both get the same prior.
             slow = failed = self._policy.normal_bad_rate
             total = weight = _PRIOR_CALLS
             total += self.quiet
@@ -225,7 +225,7 @@ class Evidence:
         return slow, failed
 
     def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
-        """Take shares of the calls for slow and very slow: a new threshold says so."""
+        """Expect these shares of slow and very slow calls, because the threshold is new."""
         self._learn_doubtful()
         total = self._learned() or 1.0
         shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
@@ -239,7 +239,7 @@ class Evidence:
         self.refresh(now)
 
     def learn_run(self, now: float) -> None:
-        """Take the suspicion for normal: the opening it caused was wrong or momentary."""
+        """Learn the suspicion as normal, because the opening it caused was wrong or momentary."""
         self._take_for_normal()
         self._learn_doubtful()
         self.refresh(now)
@@ -263,23 +263,23 @@ class Evidence:
     # Votes
 
     def vote_failed(self, now: float) -> bool:
-        """Count a failed call at `now` seconds; tell whether it is enough to open."""
+        """Count a failed call at `now` seconds; return whether the evidence is enough to open."""
         self._count(FAILED, now)
         return self.is_enough
 
     def vote_slow(self, now: float, how: int) -> bool:
-        """Count a slow call at `now` seconds; tell whether it is enough to open."""
+        """Count a slow call at `now` seconds; return whether the evidence is enough to open."""
         self._count(SLOW, now)
         if how != OVERDUE:
             self._count_end(how)
         return self.is_enough
 
     def came_back(self, how: int, *, held: bool) -> bool:
-        """An overdue call ended; tell whether that is enough to open.
+        """Count the end of an overdue call; return whether the evidence is enough to open.
 
         Args:
             how: SLOW_ONLY or VERY_SLOW.
-            held: Whether it belongs to the present suspicion.
+            held: Whether the call belongs to the present suspicion.
         """
         if not held:
             self._ends = _one_more(self._ends, how)
@@ -288,7 +288,7 @@ class Evidence:
         return self.is_enough
 
     def vote_good(self, now: float) -> bool:
-        """Count a good call while not idle; tell whether what was held back is normal now."""
+        """Count a good call while not idle; return whether what was held back is now normal."""
         self._count(GOOD, now)
         patient = self.level > 0.0
         if patient and (
@@ -296,7 +296,7 @@ class Evidence:
             or (self.calls < _DECIDED and self.bad_rate >= self._policy.failure_rate_threshold)
         ):
             return False
-        # Back to normal; or worse than it was, but not bad enough to refuse calls: so be it.
+        # It is normal again, or it is worse than before, but not bad enough to refuse calls.
         self._take_for_normal()
         self._end_suspicion()
         if patient:
@@ -304,7 +304,7 @@ class Evidence:
         return True
 
     def take_for_slow(self, tokens: list[int], now: float) -> bool:
-        """Count calls that are as good as slow; tell whether they are enough to open."""
+        """Count late calls as slow; return whether the evidence is enough to open."""
         if self.idle:
             self.since = tokens[0]
         for _ in tokens:
@@ -315,7 +315,7 @@ class Evidence:
 
     @property
     def is_enough(self) -> bool:
-        """Whether the evidence suffices to open."""
+        """Whether the evidence is enough to open."""
         policy = self._policy
         return (
             self.level >= self.threshold
@@ -324,8 +324,8 @@ class Evidence:
         )
 
     def _count(self, kind: int, now: float) -> None:
-        # Old news fades, but only over silence: at a call every ten seconds five bad ones in a
-        # row are five bad ones in a row.
+        # Evidence fades only during a silence. With a call every ten seconds, five bad calls in a
+        # row must count in full.
         silence = now - self._at
         if silence > self.half_life:
             self.level *= 0.5 ** (silence / self.half_life)
@@ -346,7 +346,7 @@ class Evidence:
             self._row = deeper(self.depth)
             self.idle = False
         self.calls += 1
-        # With a threshold of 1.0 an outage has no good calls at all: one ends the suspicion.
+        # With a threshold of 1.0, an outage has no good calls. So one good call ends the suspicion.
         self._add(log(odds / normal) if odds > 0.0 else -self.threshold)
         if self._held is _NO_COUNTS:
             self._held = {}
@@ -357,12 +357,12 @@ class Evidence:
         return (1.0 - slow - failed, slow, failed)[kind]
 
     def normal_shares(self, row: int, bad: float, expected: float) -> tuple[float, float]:
-        """Shares of slow and of failed calls in a row, in a run that has shown some bad ones.
+        """Normal shares of slow and of failed calls in a row, corrected by the run so far.
 
         Args:
             row: 0 outside of any run.
-            bad: Bad calls of this run so far.
-            expected: How many were to be expected.
+            bad: Bad calls since the suspicion began.
+            expected: How many bad calls were expected since then.
         """
         slow, failed = self.share(row)
         usual = min(slow + failed, 0.99)
@@ -384,7 +384,7 @@ class Evidence:
 
 
 def deeper(depth: int) -> int:
-    """The depth, and row, after one more bad call."""
+    """The depth after one more bad call, which is also the row."""
     return min(depth + _PLUNGE, _DEEPEST)
 
 

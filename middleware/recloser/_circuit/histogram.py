@@ -1,8 +1,8 @@
 """ExponentialHistogram: a distribution of latencies in little, bounded memory.
 
-A bucket is an eighth of an octave wide, so a quantile is off by at most half a bucket, 4.4 %,
-whatever its size: the base-2 exponential histogram of OpenTelemetry at
-scale 3. https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
+It is the base-2 exponential histogram of OpenTelemetry at scale 3. A bucket is an eighth of an
+octave wide, so a quantile of any size is off by at most half a bucket, 4.4 %.
+https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogram
 """
 
 from __future__ import annotations
@@ -26,23 +26,22 @@ def _index(latency: float) -> int:
 
 
 class ExponentialHistogram:
-    """Counts by logarithmic bucket; O(1) to add to, at most 288 counters.
+    """Counts by logarithmic bucket, at most 288 of them; adding is O(1).
 
-    It holds what the caller adds and forgets nothing by itself: `Baseline` keeps two of them
-    and replaces the older one.
+    It forgets nothing by itself. `Baseline` keeps two of them and replaces the older one.
     """
 
     __slots__ = ("_counts", "_first")
 
     def __init__(self) -> None:
-        # A dense list that covers just the buckets seen: latencies of one key span few octaves.
+        # A dense list of only the buckets in use: the latencies of one key span few octaves.
         self._counts: list[float] = []
         self._first = 0
 
     def add(self, latencies: Iterable[float], weight: float = 1) -> None:
         """Count latencies, in seconds, >= 0, each `weight` times.
 
-        Extremes count in the outermost bucket.
+        Extreme latencies count in the outermost buckets.
         """
         counts = self._counts
         for latency in latencies:
@@ -56,7 +55,7 @@ class ExponentialHistogram:
 
     @property
     def total(self) -> float:
-        """Latencies counted."""
+        """Number of latencies counted."""
         return sum(self._counts)
 
     def _add_outside(self, index: int, count: float) -> None:
@@ -75,7 +74,7 @@ class ExponentialHistogram:
         """Add all counts of another histogram to this one, each `weight` times."""
         if not other._counts:
             return
-        # Zero counts at both ends make room; the loop then needs no bounds.
+        # Adding zero at both ends extends the list, so the loop needs no checks of its bounds.
         self._add_outside(other._first, 0)
         self._add_outside(other._first + len(other._counts) - 1, 0)
         counts = self._counts
@@ -83,7 +82,7 @@ class ExponentialHistogram:
             counts[offset] += weight * count
 
     def shift(self, ratio: float) -> None:
-        """Multiply every latency counted so far by a ratio > 0, to a bucket's precision."""
+        """Multiply every latency counted so far by a ratio > 0, to the precision of a bucket."""
         if self._counts:
             lowest, highest = -self._first, _LAST - self._first - len(self._counts) + 1
             self._first += min(max(round(log2(ratio) * BUCKETS_PER_OCTAVE), lowest), highest)
@@ -92,10 +91,10 @@ class ExponentialHistogram:
         """Latencies below which these shares of the counts lie, interpolated within a bucket.
 
         Args:
-            shares: Ascending, each in 0.0-1.0.
+            shares: In ascending order, each in 0.0-1.0.
 
         Returns:
-            Seconds, one per share; zeros when nothing was counted.
+            Seconds, one value per share; zeros if nothing was counted.
         """
         total = self.total
         if not total:
@@ -115,7 +114,7 @@ class ExponentialHistogram:
         return tuple(found)
 
     def share_above(self, latency: float) -> float:
-        """Share of the counts above a latency in seconds, 0.0-1.0; to a bucket's precision."""
+        """Share of the counts above a latency in seconds, 0.0-1.0, to the precision of a bucket."""
         edge = _index(latency) + 1 - self._first
         above = sum(self._counts[max(edge, 0) :])
         return above / self.total if above else 0.0

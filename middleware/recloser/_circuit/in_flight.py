@@ -1,17 +1,17 @@
-"""The calls of one key that are in flight. Most of them come and go without a lock.
+"""The calls of one key that are in flight. Most of them begin and end without a lock.
 
-While a breaker is closed and nothing is suspicious, there is nothing to decide. A call is then
-admitted by one comparison (`quick_until`) and one entry in `voting`; a success takes the entry out
-again and leaves its latency in `recent`. Each of these is one operation on a dict or list, which
-the global interpreter lock makes atomic, so none of them needs a lock of ours.
+While a breaker is closed and there is no suspicion, there is nothing to decide. A call is then
+admitted by one comparison (`quick_until`) and one new entry in `voting`. A success removes the
+entry and adds its latency to `recent`. Each of these steps is one operation on a dict or list. The
+global interpreter lock makes it atomic, so it needs no lock of ours.
 https://docs.python.org/3/faq/library.html#what-kinds-of-global-value-mutation-are-thread-safe
 
-All else is a decision of the circuit. It is made under the breaker's lock, and first takes in what
-is in `recent` and `dropped`. A decision that ends a generation first sets `quick_until`, then
-replaces `voting`. A call on its way in reads the two in the opposite order. So a call that meets
-such a change has its entry in the table of the old generation, and no vote. A call that meets two
-such changes is in no table, and is not counted: with 9,000 changes of state among a million calls
-that happened to some 30 of them.
+Everything else is a decision of the circuit. It is made under the breaker's lock, and it processes
+`recent` and `dropped` first. A decision that ends a generation first sets `quick_until`, then
+replaces `voting`. A call that begins reads the two in the opposite order. So a call that begins
+during such a change is in the table of the old generation, and has no vote. A call that meets two
+such changes is in no table and is not counted. With 9,000 changes of state among a million calls,
+that happened to about 30 calls.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from __future__ import annotations
 from itertools import count
 from math import inf
 
-# No call begins early enough, or ends soon enough, to pass without a decision.
+# As a limit of time or latency: no call begins or ends without a decision.
 _NEVER = -inf
 WAITING = -inf
 """The value of `Timing.answered` while a call waits for its own caller. It is not overdue then."""
-# Shared by the keys that need no table of their own. Nothing is ever put in.
+# Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}
 _NO_TABLES: list[dict[int, Timing]] = []
 
@@ -44,24 +44,26 @@ class Timing:
 
 
 class InFlight:
-    """The calls in flight by token, in tables that say what their end means.
+    """The calls in flight by token, in tables that decide what the end of a call means.
 
-    A token is a number that a call gets when it begins. The table where it is found tells whether
-    the call has a vote, which is a say in the next decision. Taking the token out is what ends a
-    call: of two threads that try, one gets it.
+    A token is a number that a call gets when it begins. The table of the token decides whether the
+    call has a vote, that is, whether it counts in the next decision. A call ends when its token is
+    removed. If two threads try to end it, only one of them gets the token.
 
     Attributes:
-        tokens: The tokens still to be given out, ascending from 1.
-        quick_until: Calls that begin before this, in seconds, are admitted without a decision.
+        tokens: Iterator of the tokens that are not given out yet, ascending from 1.
+        quick_until: Calls that begin before this time, in seconds, are admitted without a decision.
         quick_latency: Successes up to this latency, in seconds, end without a decision.
-        voting: Calls with a vote, oldest first. While half-open these are the probes.
+        voting: Calls with a vote, oldest first. While half-open, these are the probes.
         answering: Calls with a vote that cannot become overdue: they began to answer in time, or
-            wait for their own caller.
-        overdue: Calls that have voted as slow because they took too long. Whether they come back is
-            still of interest.
-        outdated: Calls of older generations, which have no vote, in one table per generation.
-        recent: Latencies of the successes that ended without a decision, in seconds.
-        dropped: Tokens of permits that were garbage-collected before their call had ended.
+            they wait for their own caller.
+        overdue: Calls that have voted as slow because they took too long. Their end can still show
+            that the callee is slow but working.
+        outdated: Calls without a vote, of older generations or given up as overdue, in several
+            tables.
+        recent: Latencies in seconds of the successes that ended without a decision.
+        dropped: Tokens of calls that cannot be ended any more, because the permit was
+            garbage-collected or an error occurred at their end. They end as cancelled.
     """
 
     __slots__ = (
@@ -88,12 +90,17 @@ class InFlight:
         self.outdated = _NO_TABLES
 
     def __len__(self) -> int:
-        """Calls that have begun and not ended."""
+        """Number of calls that have begun and not ended."""
         tables = (self.voting, self.answering, self.overdue, *self.outdated)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
 
+    def all(self) -> list[Timing]:
+        """All calls that have begun and not ended."""
+        tables = (self.voting, self.answering, self.overdue, *self.outdated)
+        return [call for table in tables for call in table.copy().values()]
+
     def oldest(self) -> tuple[int, Timing] | None:
-        """The token and the times of the oldest call that may become overdue."""
+        """The token and the times of the oldest call that may become overdue, if there is one."""
         while True:
             try:
                 return next(iter(self.voting.items()), None)
@@ -101,53 +108,53 @@ class InFlight:
                 continue  # another call began or ended between the two steps
 
     def take_next_overdue(self, threshold: float, now: float) -> tuple[int, Timing] | None:
-        """Take the oldest call out of `voting` if it has taken `threshold` seconds; else None."""
+        """Remove and return the oldest call in `voting` if it has taken `threshold` seconds."""
         while (oldest := self.oldest()) is not None and oldest[1].started + threshold <= now:
             if self.voting.pop(oldest[0], None) is not None:
                 return oldest
-            # It ended meanwhile.
+            # The call has ended meanwhile.
         return None
 
     def missing(self, first: int) -> int:
-        """Calls from token `first` on that have no vote any more and have not come back."""
+        """Number of calls without a vote that have not ended: overdue, or from token `first` on."""
         outdated = sum(token >= first for calls in self.outdated for token in calls.copy())
         return len(self.overdue) + outdated
 
     # Calls that end
 
     def take(self, token: int) -> Timing | None:
-        """End a call that has a vote; its times, or None if there is no such call."""
+        """End a call that has a vote; return its times, or None if there is no such call."""
         call = self.voting.pop(token, None)
         return self.answering.pop(token, None) if call is None else call
 
     def take_overdue(self, token: int) -> Timing | None:
-        """End a call that was overdue; its times, or None if there is no such call."""
+        """End an overdue call; return its times, or None if there is no such call."""
         return self.overdue.pop(token, None)
 
     def take_outdated(self, token: int) -> Timing | None:
-        """End a call of an older generation; its times, or None if there is no such call."""
+        """End a call of an older generation; return its times, or None if there is no such call."""
         for calls in self.outdated:
             if (call := calls.pop(token, None)) is not None:
                 return call
         return None
 
     def take_recent(self) -> list[float]:
-        """Take out the latencies of the calls that ended without a decision, in seconds."""
+        """Remove and return the latencies of calls that ended without a decision, in seconds."""
         latencies = self.recent.copy()
-        # Not clear(): another thread may have added one since.
+        # Not clear(): another thread may have added a latency since the copy.
         del self.recent[: len(latencies)]
         return latencies
 
-    # Calls whose end means something else from now on
+    # Calls that move to another table
 
     def note_overdue(self, token: int, call: Timing) -> None:
-        """A call taken out of `voting` was counted as slow; it may still come back."""
+        """Move a call from `voting` to `overdue`: it was counted as slow, and may still end."""
         if self.overdue is _NO_CALLS:
             self.overdue = {}
         self.overdue[token] = call
 
     def note_all_overdue(self, threshold: float, now: float) -> int:
-        """Note all calls as overdue that have taken `threshold` seconds; tell how many there were."""
+        """Move all calls that have taken `threshold` seconds to `overdue`; return their number."""
         overdue = 0
         for token, call in self.voting.copy().items():
             if call.started + threshold <= now and self.voting.pop(token, None) is not None:
@@ -156,29 +163,29 @@ class InFlight:
         return overdue
 
     def note_answering(self, token: int, call: Timing) -> None:
-        """A call taken out of `voting` has begun to answer in time, and is only long."""
+        """Note a call removed from `voting` as answering: it can no longer become overdue."""
         if self.answering is _NO_CALLS:
             self.answering = {}
         self.answering[token] = call
 
     def note_outdated(self, token: int, call: Timing) -> None:
-        """A call taken out of `voting` has no vote any more."""
+        """Note that a call removed from `voting` has no vote any more."""
         self.outdated = [*self.outdated, {token: call}]
 
     def give_up_overdue(self) -> None:
-        """Wait for the overdue calls no longer."""
+        """Stop waiting for the overdue calls: they become outdated."""
         if self.overdue:
             self.outdated = [*self.outdated, self.overdue]
             self.overdue = _NO_CALLS
 
     def stop_quick(self) -> None:
-        """Let no call begin or end without a decision."""
+        """Make every begin and end of a call a decision."""
         self.quick_until = self.quick_latency = _NEVER
 
     def end_generation(self) -> None:
         """Take the vote from all calls."""
         self.stop_quick()
-        # The dict itself, and even if empty: a call may be on its way in.
+        # Keep the dict itself, even if it is empty: a call that begins now may still be added.
         self.outdated = [*filter(None, self.outdated), self.voting]
         self.voting = {}
         if self.answering:
@@ -186,7 +193,7 @@ class InFlight:
             self.answering = _NO_CALLS
 
     def forget_all(self) -> int:
-        """Forget all calls, and tell how many there were: after a fork they go on in the parent."""
+        """Forget all calls and return their number: after a fork they continue in the parent."""
         calls = len(self)
         self.end_generation()
         self.overdue = _NO_CALLS

@@ -1,6 +1,7 @@
-"""Late calls: calls in flight that are not overdue yet may already show that nothing comes back.
+"""Late calls: calls in flight that are not overdue yet, but show that the callee does not answer.
 
-At 50 calls a second some ten are in flight before the first is overdue, at 2,000 some six hundred.
+At 50 calls a second, about ten are in flight before the first one is overdue; at 2,000 calls a
+second, about six hundred.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.in_flight import Timing
 from recloser._policy import Policy
 
-# In flight for longer than this share of the slow threshold, a call is late. From 0.5 on, keys
-# opened three times as often in the first second after an idle night, which is twice as slow.
+# A call is late when it is in flight for longer than this share of the slow threshold. With 0.5,
+# keys opened three times as often in the first second after an idle night, when calls take twice
+# as long.
 _LATE = 0.6
 # Shares of the threshold between two checks of the late calls.
 _CHECK_EVERY = 1.0 / 32.0
-# Evidence for normal, in nats, of a call that came back while older ones did not. With it, only a
-# state in which fewer than one call in a thousand comes back is recognized here; others are when
-# calls are overdue.
+# Evidence for normal, in nats, of a call that ended while older ones did not. With this value, only
+# an outage in which fewer than one call in a thousand ends is recognized here. Other outages are
+# recognized when calls are overdue.
 _CAME_BACK = log(1000.0)
 
 
@@ -30,9 +32,9 @@ class LateCalls:
 
     Attributes:
         check_at: When the next check is due, in seconds.
-        calls: Token and age in seconds of the late calls, oldest first. Calls that have begun to
+        calls: Token and age in seconds of each late call, oldest first. Calls that have begun to
             answer are left out.
-        came_back: How many of the calls that began after them have ended.
+        came_back: How many calls have ended that began after all of these.
     """
 
     __slots__ = ("calls", "came_back", "check_at")
@@ -55,11 +57,11 @@ def find_late(
 
     Args:
         voting: The calls in flight, oldest first.
-        next_token: The token of the next call: all that have a lower one have begun.
+        next_token: The token of the next call. All calls with a lower token have begun.
         threshold: The slow threshold, in seconds.
-        policy: Fewer late calls than its `min_failures` say nothing.
+        policy: With fewer late calls than its `min_failures`, none are reported.
         now: Seconds.
-        lost: Seconds in which the process stood still between two times.
+        lost: Function from two times to the seconds between them in which the process stood still.
     """
     few = policy.min_failures
     in_flight = [*voting.copy().items()]
@@ -81,21 +83,22 @@ def as_good_as_slow(
     late: LateCalls,
     history: Callable[[], ExponentialHistogram],
 ) -> list[int]:
-    """Weigh the calls that are late; the tokens of those that are enough to open, or none.
+    """Weigh the late calls; return the tokens of those that are enough to open, or none.
 
-    The evidence of a late call is the logarithm of how rare such a long call is among those that
-    are not slow. Each call that began later and has ended is evidence against it.
+    The evidence of a late call grows with its age: it is the negative logarithm of the share of
+    normal calls that are slow or take longer than this age. Each call that began later and has
+    ended is evidence against an outage.
 
     Args:
-        evidence: The evidence without them.
-        policy: The limits to what is enough.
+        evidence: The evidence without the late calls.
+        policy: The limits that decide what is enough.
         late: The late calls.
-        history: Latencies so far.
+        history: Returns the distribution of the latencies so far.
     """
     calls = late.calls
     if not evidence.idle:
         calls = [(token, age) for token, age in calls if token >= evidence.since]
-    # First what costs least, since a busy key checks often: could it be enough at all?
+    # A busy key checks often, so the cheapest test comes first: can the late calls be enough?
     needed = evidence.threshold + _CAME_BACK * late.came_back
     if not calls or evidence.level - len(calls) * log(FLOOR) < needed:
         return []

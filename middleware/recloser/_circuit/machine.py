@@ -1,11 +1,11 @@
-"""The circuit of one key: the state machine that decides whether a call may pass.
+"""The circuit of one key: the state machine that decides whether a call is admitted.
 
-It is handed the time and owns no clock, no lock and no thread; the breaker adds those. Its states
-and what changes them are the table in `transitions.py`. Each change begins a generation. A call
-that was admitted in an earlier one has no vote any more.
+It has no clock, lock or thread: callers pass the time in, and `LockedCircuit` adds the lock. The
+states and their changes are the table in `transitions.py`. Each change begins a generation. A call
+that was admitted in an earlier generation has no vote any more.
 
-Calls that come and go while there is nothing to decide do so without it, see `in_flight.py`. Who
-wants a decision calls `catch_up` before it and `settle` after it.
+While there is nothing to decide, calls begin and end without the circuit, see `in_flight.py`. A
+caller that makes a decision must call `catch_up` before it and `settle` after it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from recloser._state import State
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
-# Good calls, and seconds, between two refreshes of threshold, shares and rate, whichever is first:
-# a refresh costs as much as some twenty calls.
+# Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
+# A refresh costs as much as about twenty calls.
 _REFRESH_EVERY = 1024
 _REFRESH_WITHIN = 10.0
-# Seconds, and good calls, after which the next call is a decision, so that what ended without one
-# is taken in.
+# After so many seconds or good calls, the next call is a decision, which then processes the calls
+# that ended without one.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 
@@ -46,14 +46,14 @@ class Circuit:
 
     Attributes:
         calls: The calls in flight.
-        counts: How many calls ended in which way.
+        counts: Number of calls by outcome.
         detector: What is normal, and the evidence against it.
         state: What is done with the next call.
-        generation: Changes of state so far.
-        reason: Why the state was changed last.
-        recovery: The outage that goes on; None while closed, and only then.
+        generation: Number of generations that have begun after the first.
+        reason: Why the last generation began.
+        recovery: The present outage; None while closed, and only then.
         probe_at: When the next probe may pass, while open; seconds.
-        events: Transitions that the breaker has not taken yet, oldest first.
+        events: Transitions that were not delivered yet, oldest first.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class Circuit:
         self._last_recovery: Recovery | None = None
         self.probe_at = 0.0
         self.events: tuple[Transition, ...] = ()
-        # When calls in flight are to be checked again: the oldest may be overdue then.
+        # When to check the calls in flight again: the oldest may be overdue then.
         self._check_at = -inf
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
@@ -105,7 +105,7 @@ class Circuit:
     # Around each decision
 
     def catch_up(self, now: float) -> None:
-        """Take in what happened without a decision until `now` seconds."""
+        """Process the calls that ended without a decision until `now` seconds."""
         calls = self.calls
         while calls.dropped:
             token = calls.dropped.pop()
@@ -122,13 +122,13 @@ class Circuit:
             self._refresh(now)
 
     def settle(self, now: float) -> None:
-        """Say which of the next calls need no decision."""
+        """Set which of the next calls need no decision."""
         detector = self.detector
         if not detector.baseline.known:
-            return  # each call may be the one from which on latency is judged
+            return  # any call may be the one after which latency is judged
         quick_until = min(self._check_at, now + self._catch_up_within)
         quick_latency = detector.baseline.threshold if detector.is_quiet else -inf
-        # Asked last, with no call after it: a signal handler may have changed the state until here.
+        # Read the state last and call nothing after it: a signal handler may change it until then.
         if self.state is _CLOSED:
             self.calls.quick_until, self.calls.quick_latency = quick_until, quick_latency
 
@@ -160,17 +160,16 @@ class Circuit:
             if self._accept_new_normal(recovery, now):
                 return True
         self._check_overdue(now)
-        # The last probe to become overdue may have closed it, as the last sign of a new normal.
+        # An overdue probe may have closed it, if slow answers were accepted as the new normal.
         recovery = self.recovery
         if recovery is None:
             return True
         return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.window
 
     def _check_overdue(self, now: float) -> None:
-        """Count the calls that are in flight past the slow threshold as bad, now and not at their end.
+        """Count calls that have no answer after the slow threshold as bad, before they end.
 
-        This also limits how long a probe keeps its place: when overdue, it was bad, and its place
-        is free again.
+        So a probe takes its place in the window at most until it is overdue.
         """
         self.counts.watch_rate(now)
         if now >= self._refresh_due:
@@ -184,11 +183,11 @@ class Circuit:
             if self.generation != generation:
                 return
         oldest = calls.oldest()
-        # A call that starts from now on is overdue no sooner than the threshold from now.
+        # A call that begins from now on cannot be overdue before `threshold` seconds from now.
         self._check_at = threshold + (now if oldest is None else oldest[1].started)
 
     def _check_late(self, next_token: int, now: float) -> None:
-        """Open if the calls that are late, though not overdue yet, are evidence enough."""
+        """Open if the calls that are late, but not overdue yet, are enough evidence."""
         detector, voting = self.detector, self.calls.voting
         late = find_late(
             voting, next_token, detector.baseline.threshold, self._policy, now, self._stalls.lost
@@ -198,23 +197,23 @@ class Circuit:
             self._trip(now)
 
     def delay(self, token: int, call: Timing, seconds: float) -> int:
-        """Take a call to have begun later: it waited so many seconds for its own caller.
+        """Move the start of a call by the seconds for which it waited for its own caller.
 
         Returns:
-            The token that it has from now on.
+            The token that the call has from now on.
         """
         calls = self.calls
         has_vote = calls.take(token) is not None
         call.started += seconds
         call.answered = inf
         if has_vote:
-            # As one that has just come: calls are in the order in which they began.
+            # The call needs a new token: calls must stay in the order in which they began.
             token = next(calls.tokens)
             calls.voting[token] = call
         return token
 
     def wait(self, now: float) -> float:
-        """Seconds until a call may be admitted, >= 0; infinite if it is open until closed by hand."""
+        """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
         recovery = self.recovery
         if recovery is None:
             return 0.0
@@ -223,18 +222,18 @@ class Circuit:
         oldest = self.calls.oldest()
         if oldest is None or len(self.calls.voting) < recovery.window:
             return 0.0
-        # A probe keeps its place until it is overdue at most, and usually much shorter.
+        # A probe takes its place at most until it is overdue, and usually for much less time.
         left = oldest[1].started + self.detector.baseline.threshold - now
         return max(0.0, min(left, self._policy.open_for))
 
     def is_probe(self, token: int) -> bool:
-        """Whether a call decides about a recovery."""
+        """Whether a call is a probe."""
         return self.state is not _CLOSED and token in self.calls.voting
 
     # The end of a call
 
     def end(self, ending: Ending) -> None:
-        """A call ended."""
+        """End a call, and change the state if its vote decides that."""
         threshold = self.detector.baseline.threshold
         vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
         if vote is Vote.NONE:
@@ -272,7 +271,7 @@ class Circuit:
                 self._reopen(recovery, ending.now, what)
 
     def record(self, latency: float, success: bool, now: float) -> None:
-        """Count a call that was timed elsewhere. It votes when closed, and as a probe half-open."""
+        """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
         if self.state is _OPEN:
             self.counts.count(latency, success=success)
             return
@@ -309,17 +308,17 @@ class Circuit:
         self._close(Cause.NEW_NORMAL, now, reason)
         return True
 
-    # Now and then
+    # From time to time
 
     def _refresh(self, now: float) -> None:
-        # At 30, 60, 120 ... calls, and then at even distances; or after some seconds.
+        # At 30, 60, 120 ... calls, and then at constant intervals, or after some seconds.
         counts = self.counts
         self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
         if self.detector.refresh(now):
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
             self.detector.expect_first_slow(overdue, now)
-        self._check_at = -inf  # the threshold may have come down
+        self._check_at = -inf  # the threshold may be lower now
         counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)
 
@@ -329,11 +328,11 @@ class Circuit:
 
     @property
     def asked(self) -> int:
-        """Calls asked for, refused ones and those in flight included."""
+        """All calls so far, including refused ones and those in flight."""
         return self.counts.asked + len(self.calls.recent) + len(self.calls)
 
     def _jittered(self, wait: float) -> float:
-        # Whatever the source of chance answers, a wait stays near what it was.
+        # A user's `random` may return any number; the wait must stay near its value all the same.
         chance = min(max(0.0, self._random()), 1.0)
         return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
 
@@ -362,38 +361,38 @@ class Circuit:
         self._change(cause, now, reason, None)
 
     def _change(self, cause: Cause, now: float, reason: Reason, recovery: Recovery | None) -> None:
-        # What was admitted before describes a service that no longer exists.
+        # Calls admitted before the change say nothing about the callee after it.
         self.calls.end_generation()
         self._check_at = -inf
         after = AFTER[self.state, cause]
-        # No call among these lines: in one, a signal handler may change the state as well.
+        # No function call in these lines: a signal handler could change the state during one.
         before = self.state
         self.generation += 1
         self.state, self.reason, self.recovery = after, reason, recovery
         if before is not after:
             transition = Transition(self._key, before, after, reason, self.generation, now)
-            # Likewise: a signal handler may add another event.
+            # No function call here either: a signal handler could add an event during one.
             self.events += (transition,)
 
     # By hand
 
     def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
         """Open until `until` seconds, whatever the evidence."""
-        # A new outage: what is known of one that went on says nothing about this.
+        # This is a new outage: what is known about a present one does not apply to it.
         recovery = self._new_recovery(now)
         self.probe_at = until
         self._change(Cause.OPENED, now, reason, recovery)
 
     def half_open_by_hand(self, now: float, reason: Reason) -> None:
-        """Let `half_open_requests` probes through at once: the operator says that it is well."""
+        """Admit `half_open_requests` probes at once: the operator expects the callee to work."""
         recovery = self.recovery or self._new_recovery(now)
         recovery.begin_round(self._policy.half_open_requests)
-        # A wait that was asked for, even one without end, does not bind the probes after this.
+        # From now on, an earlier wait that the callee or an operator set no longer applies.
         self.probe_at = now
         self._change(Cause.HALF_OPENED, now, reason, recovery)
 
     def reset(self, now: float, reason: Reason) -> None:
-        """Close and forget everything learned."""
+        """Close and forget everything that was learned."""
         self._close(Cause.RESET, now, reason)
         self.detector.reset()
         self._last_recovery = None

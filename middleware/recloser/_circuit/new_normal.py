@@ -1,4 +1,4 @@
-"""When a slower callee is accepted as it is, instead of being refused for ever."""
+"""The new normal: when a slower latency is accepted, so that a callee is not refused for ever."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from math import inf
 
 from recloser._policy import Policy
 
-# Answers whose median is how slow the callee is now: this many to twice as many.
+# The present latency is the median of the last answers: this many to twice as many.
 _ANSWERS = 32
-# Fewer answers have no median: of a 5x slow-down the first few to come back were taken for a 3x one.
+# With fewer answers, no median is taken: the first few answers of a 5x slow-down looked like a 3x
+# slow-down.
 _FEWEST = 16
-# Up to the first of these multiples of the normal median a slower callee is served at once; from
-# the second on that takes all of `latency_patience`. In between the patience grows with the third
+# Multiples of the normal median. Up to the first one, a slower latency is accepted at once. From
+# the second one on, that takes all of `latency_patience`. In between, the time grows with the third
 # power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
 _MILD = 3.4
 _SEVERE = 4.5
 
 
 class Answers:
-    """How long the calls of one outage took, and whether that is the new normal.
+    """The latencies of the calls of one outage, and whether they are the new normal.
 
     Args:
         policy: The limits.
@@ -30,19 +31,19 @@ class Answers:
 
     def __init__(self, policy: Policy, began: float) -> None:
         self._policy = policy
-        # Seconds, oldest first; infinite for calls that failed.
+        # In seconds, oldest first; infinite for calls that failed.
         self._answers: list[float] = []
         self._answered_at = began
         self._count = 0
 
     def begin_with(self, latencies: Iterable[float]) -> None:
-        """Take in the calls of the suspicion that opened the breaker."""
+        """Add the calls of the suspicion that opened the breaker."""
         self._answers.extend(latencies)
 
     def add(self, latency: float, now: float) -> None:
-        """Note how long a call took, in seconds, infinite if it failed.
+        """Add the latency of a call in seconds, infinite if it failed.
 
-        Only calls that began with the suspicion or later count.
+        The caller must add only calls that began with the suspicion or later.
         """
         if self._is_stale(now):
             self._answers.clear()
@@ -57,16 +58,16 @@ class Answers:
         return now - self._answered_at > self._policy.max_open_for
 
     def new_normal(self, now: float, median: float, missing: int, age: float) -> float | None:
-        """The latency in seconds to accept as the new normal, None while there is no such thing.
+        """The latency in seconds to accept as the new normal; None while there is none.
 
-        It needs calls that come back, late or not, and few that fail: late answers to overdue calls
-        are what tells a slow callee from a dead one.
+        Most calls must answer, late or not, and few may fail. Late answers to overdue calls show
+        that the callee is slow and not dead.
 
         Args:
             now: Seconds.
             median: The typical latency before, in seconds.
-            missing: Overdue calls that have not come back.
-            age: For how long the callee has been slow, in seconds.
+            missing: Number of overdue calls that have not ended.
+            age: Seconds for which the callee has been slow.
         """
         policy = self._policy
         total = len(self._answers) + missing
@@ -75,21 +76,21 @@ class Answers:
         came_back = sorted(answer for answer in self._answers if answer < inf)
         if len(came_back) < policy.success_rate_threshold * total:
             return None
-        # What has not come back is slower than what has.
+        # Calls that have not ended are slower than those that have.
         level = came_back[min(total // 2, len(came_back) - 1)]
         severity = min(max(level / median - _MILD, 0.0) / (_SEVERE - _MILD), 1.0)
         if level > policy.slow_ceiling or age < policy.latency_patience * severity**3:
             return None
-        # On a quiet key patience alone would be a handful of probes.
+        # On a key with few calls, `latency_patience` alone would mean only a few probes.
         enough = severity < 1.0 or self._count >= _ANSWERS
         return level if enough else None
 
     def share_above(self, threshold: float) -> float:
-        """Share of the answers that took longer than a threshold in seconds, 0.0-1.0."""
+        """Share of the answers that took longer than `threshold` seconds, 0.0-1.0."""
         slow = sum(answer > threshold for answer in self._answers)
         return slow / max(len(self._answers), 1)
 
 
 def is_severe(level: float, median: float) -> bool:
-    """Whether a latency is so far above the normal one that it takes all the patience to accept it."""
+    """Whether a latency is so high that it is accepted only after all of `latency_patience`."""
     return level >= _SEVERE * median

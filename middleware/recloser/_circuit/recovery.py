@@ -1,4 +1,4 @@
-"""Recovery: the probes of one outage, when they are sent, and when it is over."""
+"""Recovery: the probes of one outage, when they are sent, and when the outage is over."""
 
 from __future__ import annotations
 
@@ -9,48 +9,52 @@ from recloser._circuit.new_normal import Answers
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# An outage that was over with the first round of probes, within so many seconds, may have been a
-# chance run of bad calls.
+# An outage that ended with the first round of probes, within so many seconds, may have been a run
+# of bad calls by chance.
 _MOMENTARY = 5.0
-# Opened again within so many seconds, it had not recovered, and the time with slow answers goes on:
-# otherwise a lasting step that was taken for over twice took three times `latency_patience`.
+# If the breaker opens again within so many seconds, the callee had not recovered, and the time with
+# slow answers continues. Without this, a lasting step during which the breaker closed twice took
+# three times `latency_patience`.
 _RELAPSE = 5.0
-# By how much each good probe widens the window until enough of them were good: a round trip makes
-# five of one. Doubled, as TCP's slow start does, it took a key with 2,000 calls a second half a
-# second longer to recover; tripled, one outage harmed 960 calls there instead of 850.
+# Each good probe widens the window by this much until enough probes were good: after one round
+# trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
+# with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
+# 960 calls there instead of 850.
 _WIDENING = 4
 
 
 class Step(enum.Enum):
-    """What one more call of an outage led to."""
+    """What the vote of one more call of an outage leads to."""
 
     NOTHING = "nothing"
     """There is nothing to decide."""
     CAME_BACK = "came back"
-    """The callee answers: perhaps it is only slow."""
+    """The round is not decided, but slow answers may be the new normal: check that."""
     LOST = "lost"
-    """The round of probes is lost."""
+    """Too many probes of the round were bad."""
     RECOVERED = "recovered"
     """Enough probes were good."""
 
 
 class Recovery:
-    """One outage from the opening to the closing: its probes, and what they showed so far.
+    """One outage, from the opening to the closing: its probes, and what they showed so far.
 
-    It goes like TCP's slow start: a window of one probe at a time, and each good probe widens it. A
-    round of probes begins with `begin_round` and ends when the breaker closes or opens again.
+    It works like TCP's slow start. At first the window is one probe at a time, and each good probe
+    widens it. A round of probes begins with `begin_round`. It ends when the breaker closes or opens
+    again.
 
     Attributes:
         began: When the breaker opened, in seconds.
-        ended: When it closed; infinite before.
-        slow_since: When it opened first, where this outage is a relapse; else as `began`.
-        first_token: The first suspicious call. Calls before it say nothing about the outage.
-        run: Bad calls in the run that opened it; 0 if it was opened for another reason.
+        ended: When it closed, in seconds; infinite before.
+        slow_since: If this outage is a relapse, when the breaker first opened; else equal to
+            `began`. In seconds.
+        first_token: Token of the first suspicious call. Earlier calls do not count in the outage.
+        run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
         first_round: Whether no round of probes was lost yet.
-        window: Probes let through at a time.
+        window: How many probes may be in flight at a time.
         good: Good probes of this round.
         bad: Bad probes of this round.
-        answers: How long the calls since the first suspicious one took.
+        answers: The latencies of the calls since the first suspicious one.
     """
 
     __slots__ = (
@@ -93,13 +97,15 @@ class Recovery:
         self.bad = 0
 
     def vote(self, vote: Vote, ending: Ending, concurrency: int, normal_bad_rate: float) -> Step:
-        """Take a vote into account.
+        """Take a vote into account, and return what it leads to.
 
         Args:
-            vote: What the call says.
-            ending: How it ended.
-            concurrency: Calls that are usually in flight at a time: the window must get there.
-            normal_bad_rate: Share of bad calls that is normal, 0.0-1.0: so many probes may be bad.
+            vote: The vote of the call.
+            ending: How the call ended.
+            concurrency: Usual number of calls in flight at a time. The window must exceed it
+                before the breaker closes.
+            normal_bad_rate: Share of bad calls that is normal, 0.0-1.0. The higher it is, the
+                fewer probes must be good.
         """
         if vote is Vote.HUNG:
             return self._vote_bad(normal_bad_rate)
@@ -107,20 +113,20 @@ class Recovery:
             return self._vote_good(concurrency, normal_bad_rate)
         is_probe = vote in (Vote.GOOD, Vote.SLOW, Vote.FAILED)
         if not is_probe and ending.token < self.first_token:
-            return Step.NOTHING  # it began before the trouble did, so it says nothing about it
+            return Step.NOTHING  # the call began before the outage, so it is no evidence about it
         failed = vote in (Vote.FAILED, Vote.LOST)
         self.answers.add(inf if failed else ending.latency, ending.now)
         if vote is Vote.GOOD:
             return self._vote_good(concurrency, normal_bad_rate)
         if is_probe:
             return self._vote_bad(normal_bad_rate)
-        # What was overdue, or in flight when it opened, may come back: slow, not dead.
+        # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
         return Step.NOTHING if failed else Step.CAME_BACK
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
         enough = self.good >= self.needed(normal_bad_rate)
-        # Once enough probes were good, the callee only has to warm up.
+        # Once enough probes were good, the window only limits how fast the load returns.
         self.window += self.window if enough else _WIDENING
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
@@ -134,26 +140,26 @@ class Recovery:
     def needed(self, normal_bad_rate: float) -> int:
         """How many probes of this round must be good."""
         share = self._policy.success_rate_threshold * (1.0 - normal_bad_rate)
-        # Rounded first: 0.8 * 5 must need four, not five, whatever floats make of it.
+        # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
         return max(ceil(round(share * self._deciding(), 9)), 1)
 
     def _deciding(self) -> int:
         return max(self._policy.half_open_requests, self.good + self.bad)
 
     def was_momentary(self, now: float) -> bool:
-        """Whether it was over before it could be told from a chance run of bad calls."""
+        """Whether the outage was so short that it may have been a run of bad calls by chance."""
         return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
     def new_normal(self, now: float, median: float, missing: int, rate: float) -> float | None:
-        """The latency in seconds to accept as the new normal, None while there is no such thing.
+        """The latency in seconds to accept as the new normal; None while there is none.
 
         Args:
             now: Seconds.
             median: The typical latency before, in seconds.
-            missing: Overdue calls that have not come back.
-            rate: Calls asked for per second.
+            missing: Number of overdue calls that have not ended.
+            rate: Calls per second, refused ones included; 0.0 if unknown.
         """
-        # Not at the first probe after the patience is over, but at the last one before.
+        # Accept at the last probe before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate)
         return self.answers.new_normal(now, median, missing, age)
 
@@ -161,14 +167,14 @@ class Recovery:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.
 
         A probe every w seconds wastes 1/w calls a second for the rest of the outage, and
-        rate * w / 2 good calls are refused after it. With L the length of the rest, the sum is least
-        at w = sqrt(2 * L / rate). An outage is expected to last `typical_outage` or, when it has
-        lasted longer, as long again as it did. Young outages are probed sooner, after their own
-        age: many are over in a second.
+        rate * w / 2 good calls are refused after it. If the rest lasts L seconds, the sum is least
+        at w = sqrt(2 * L / rate). The rest is expected to last `typical_outage`. If the outage has
+        lasted longer already, the rest is expected to last as long again. Young outages are probed
+        sooner, after their own age: many are over in a second.
 
         Args:
             now: Seconds.
-            rate: Calls asked for per second; 0.0 when unknown.
+            rate: Calls per second, refused ones included; 0.0 if unknown.
         """
         policy = self._policy
         age = now - self.began

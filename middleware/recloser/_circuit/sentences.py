@@ -1,4 +1,4 @@
-"""The plain sentences: why a breaker did what it did, with the numbers that decided."""
+"""Reasons in plain sentences: why a breaker changed its state, with the numbers that decided."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from recloser._policy import Policy
 
 
 def seconds(value: float) -> str:
-    """A duration to three digits, in the unit a person would choose."""
+    """Format a duration in seconds, with three digits, as milliseconds or seconds."""
     if value < 0.9995:
         return f"{value * 1000:.3g} ms"
     return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
 
 
 def slower_than(baseline: Baseline, policy: Policy) -> str:
-    """What slow means for this key."""
+    """Describe what slow means for this key."""
     if not baseline.known:
         return f"slower than the ceiling of {seconds(policy.slow_ceiling)}"
     return (
         f"slower than {seconds(baseline.threshold)} = "
-        f"{baseline.z_score(baseline.threshold):.2g} sigma or "
-        f"{baseline.threshold / baseline.median:.2g} times over a median of "
-        f"{seconds(baseline.median)}"
+        f"{baseline.z_score(baseline.threshold):.2g} sigma over a median of "
+        f"{seconds(baseline.median)} = "
+        f"{baseline.threshold / baseline.median:.2g} times the median"
     )
 
 
 def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure: str) -> Reason:
-    """The evidence was enough to open."""
+    """The reason of an opening by evidence."""
     failed = round(evidence.bad - evidence.slow)
     slow = round(evidence.slow)
     parts: list[str] = []
     if slow > evidence.late:
         parts.append(f"{slow - evidence.late} {slower_than(baseline, policy)}")
     if evidence.late:
-        parts.append(f"{evidence.late} in flight for so long that they are as good as slow")
+        parts.append(f"{evidence.late} in flight for so long that they count as slow")
     if failed:
         parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
     rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
-        f"({', '.join(parts)}), where {evidence.normal_bad_rate:.2g} is the normal share"
+        f"({'; '.join(parts)}); {evidence.normal_bad_rate:.2g} is the normal share"
     )
     return Reason(
         rule,
@@ -64,15 +64,15 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
 
 
 def look_again(recovery: Recovery, now: float) -> Reason:
-    """It is time to send a probe."""
+    """The reason of a change to half-open: it is time to send a probe."""
     outage = now - recovery.began
     return Reason(
-        "look_again", f"looking again after {seconds(outage)}", {"outage_seconds": outage}
+        "look_again", f"sending a probe after {seconds(outage)}", {"outage_seconds": outage}
     )
 
 
 def probe_failed(recovery: Recovery, what: str, now: float) -> Reason:
-    """Too many probes were bad; `what` the last one was."""
+    """The reason when too many probes were bad; `what` describes the last bad one."""
     good, bad, outage = recovery.good, recovery.bad, now - recovery.began
     return Reason(
         "probe_failed",
@@ -82,7 +82,7 @@ def probe_failed(recovery: Recovery, what: str, now: float) -> Reason:
 
 
 def recovered(recovery: Recovery, now: float) -> Reason:
-    """Enough probes were good."""
+    """The reason when enough probes were good."""
     good, bad, outage = recovery.good, recovery.bad, now - recovery.began
     return Reason(
         "recovered",
@@ -92,31 +92,31 @@ def recovered(recovery: Recovery, now: float) -> Reason:
 
 
 def new_normal(median: float, before: float, recovery: Recovery, now: float) -> Reason:
-    """The callee is not sick, it is slower: the median was `before` seconds, and is `median`."""
+    """The reason when a higher median is accepted; `median` and `before` are seconds."""
     patience = now - recovery.began
     return Reason(
         "new_normal",
-        f"slower but working for {seconds(patience)}: {seconds(median)} is the new normal "
-        f"(it was {seconds(before)})",
+        f"slow but working for {seconds(patience)}: the new normal median is {seconds(median)} "
+        f"(before: {seconds(before)})",
         {"median": median, "median_before": before, "latency_patience": patience},
     )
 
 
 def told_to_wait(wait: float, rule: str) -> Reason:
-    """The callee itself asked to be left alone."""
-    what = "its quota is used up" if rule == "quota" else "it asked for it"
-    return Reason(rule, f"left alone for {seconds(wait)}: {what}", {"wait_seconds": wait})
+    """The reason when the callee asked for a pause of `wait` seconds."""
+    what = "the quota is used up:" if rule == "quota" else "the callee asked for"
+    return Reason(rule, f"{what} a pause of {seconds(wait)}", {"wait_seconds": wait})
 
 
 def by_hand(rule: str, why: str) -> Reason:
-    """An operator decided."""
-    # repr() keeps control characters of a free text out of logs.
+    """The reason of a change by an operator; `why` is the operator's text."""
+    # repr() keeps control characters of that text out of logs.
     return Reason(rule, f"by hand: {why!r}" if why else "by hand")
 
 
 def name_of(error: BaseException | str | None) -> str:
-    """Name a failure in a reason: type and message, never the traceback and its frames."""
-    # repr() keeps control characters of a message, or of a class made from one, out of logs.
+    """Describe a failure by type and message, without the traceback."""
+    # repr() keeps control characters out of logs: of a message, or of a class name made from one.
     name = repr(type(error).__name__)[1:-1] if isinstance(error, BaseException) else ""
     try:
         message = str(error or "")[:120]

@@ -1,4 +1,4 @@
-"""The transitions of a circuit: every change of state that there is, and what may cause it."""
+"""The transitions of a circuit: every possible change of state, and its cause."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from recloser._state import State
 
 
 class Cause(enum.Enum):
-    """What makes a circuit change its state. The value is the label in the diagram of the docs."""
+    """What makes a circuit change its state. The value is a label in the diagram of the docs."""
 
     EVIDENCE = "the evidence suffices"
-    """Too many calls were bad to be chance. Rules: `failures`, `slow`, `bad_calls`."""
+    """So many calls were bad that it is not chance. Rules: `failures`, `slow`, `bad_calls`."""
     ASKED_TO_WAIT = "the callee asks for a pause"
-    """By Retry-After, or because a quota is used up. Rules: `retry_after`, `quota`."""
+    """It sent a Retry-After, or a quota is used up. Rules: `retry_after`, `quota`."""
     TIME_TO_PROBE = "a call comes after the wait"
     """Rule: `look_again`."""
     PROBES_BAD = "too many probes are bad"
@@ -42,7 +42,7 @@ RULES: Mapping[Cause, frozenset[str]] = {
     Cause.HALF_OPENED: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
 }
-"""The `Reason.rule` that a transition has by its cause: the cause in finer detail."""
+"""The values of `Reason.rule` by cause. A rule says in more detail what the cause was."""
 
 
 TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
@@ -57,11 +57,12 @@ TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     *((state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),
     *((state, Cause.RESET, State.CLOSED) for state in State),
 )
-"""Every transition: the state before, the cause, the state after. The circuit looks its changes up
-here; what is not here cannot happen. Where both states are the same, only a new generation begins.
+"""Every transition: the state before, the cause, the state after. The circuit reads its changes
+from this table, so no other change can happen. If both states are the same, only a new generation
+begins.
 """
 
 AFTER: Mapping[tuple[State, Cause], State] = {
     (before, cause): after for before, cause, after in TRANSITIONS
 }
-"""The same table, to look up the state after a cause."""
+"""The state after, by the state before and the cause: the same table for look-up."""

@@ -1,4 +1,4 @@
-"""What the end of a call says about the callee, whatever state the breaker is in."""
+"""Votes: what the end of a call says about the callee, in whatever state the breaker is."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ _CANCELLED = Outcome.CANCELLED
 
 
 class Vote(enum.Enum):
-    """What one call says."""
+    """What one call says about the callee."""
 
     NONE = "none"
-    """Nothing: it was ignored, or had ended already."""
+    """Nothing. For example, the call was ignored, or had ended already."""
     GOOD = "good"
-    """It answered in time."""
+    """The call was answered within the slow threshold."""
     SLOW = "slow"
-    """It answered above the slow threshold."""
+    """The call was answered, but took longer than the slow threshold."""
     HUNG = "hung"
-    """It is above the slow threshold and has not answered, or had not when its caller gave up."""
+    """The call has no answer after the slow threshold, or had none when its caller gave up."""
     FAILED = "failed"
-    """It failed."""
+    """The call failed."""
     ANSWERING = "answering"
-    """It began to answer in time, and goes on."""
+    """The answer to a probe began in time, and has not ended."""
     ASKED_TO_WAIT = "asked to wait"
-    """The callee asked to be left alone."""
+    """The callee asked for a pause."""
     CAME_BACK = "came back"
-    """It was counted as overdue, and answered after all."""
+    """The call was counted as overdue, and was answered later."""
     OUTDATED = "outdated"
-    """It answered, and was admitted before the last change of state."""
+    """The call was answered, but was admitted before the last change of state."""
     LOST = "lost"
-    """It has no vote any more, and did not come back: it failed, or its caller gave up."""
+    """The call had no vote any more and was never answered: it failed, or its caller gave up."""
 
 
 class Ending:
     """How a call ended.
 
     Attributes:
-        token: The call.
-        outcome: How it ended.
-        latency: Seconds until it answered, or until its end.
+        token: The token of the call.
+        outcome: Its outcome.
+        latency: Seconds until the answer began, or until the end of the call.
         now: When it ended, in seconds.
-        what: What failed, for the reason of an opening.
-        wait: Seconds for which the callee asked to be left alone; 0.0 if it did not.
-        rule: For a throttled call why: `retry_after` or `quota`.
+        what: A description of the failure, for the reason of an opening.
+        wait: Seconds of the pause that the callee asked for; 0.0 for none.
+        rule: Why a throttled call was throttled: `retry_after` or `quota`.
     """
 
     __slots__ = ("latency", "now", "outcome", "rule", "token", "wait", "what")
@@ -76,14 +76,14 @@ class Ending:
 def vote_of(
     ending: Ending, calls: InFlight, counts: Counts, threshold: float, stalls: StallWatch
 ) -> Vote:
-    """Take a call out of those in flight, count it, and tell what it says.
+    """End a call in flight, count it, and return its vote.
 
     Args:
-        ending: How it ended.
+        ending: How the call ended.
         calls: The calls in flight.
-        counts: Where it is counted.
+        counts: Where the call is counted.
         threshold: The slow threshold, in seconds.
-        stalls: Tells for how long the process stood still.
+        stalls: Reports for how long the process stood still.
     """
     outcome = ending.outcome
     if outcome is _SUCCESS:
@@ -96,7 +96,7 @@ def vote_of(
         return Vote.NONE
     if outcome is _FAILURE:
         counts.count(latency, success=False)
-        # One that hung and then failed is no sign of a slow callee, but of a sick one.
+        # A call that hung and then failed does not show that the callee is only slow.
         return Vote.FAILED if has_vote else Vote.LOST
     if outcome is _THROTTLED:
         counts.throttled += 1
@@ -154,15 +154,15 @@ def vote_of_overdue(
     *,
     closed: bool,
 ) -> Vote:
-    """Put aside a call that has been in flight for `threshold` seconds, and tell what it says.
+    """Move a call that has been in flight for `threshold` seconds, and return its vote.
 
     Args:
-        token: The call, which was taken out of `calls.voting`.
+        token: The token of the call, which must have been removed from `calls.voting`.
         call: Its times.
         now: Seconds.
         calls: The calls in flight.
         threshold: The slow threshold, in seconds.
-        stalls: Tells for how long the process stood still.
+        stalls: Reports for how long the process stood still.
         closed: Whether the breaker is closed.
     """
     started = call.started
@@ -171,16 +171,16 @@ def vote_of_overdue(
         excused = is_excused(now - started, started, now, threshold, stalls)
         return Vote.NONE if excused else Vote.HUNG
     if closed or call.answered == WAITING:
-        # How its end counts is decided at its end.
+        # Its vote is decided when it ends.
         calls.note_answering(token, call)
         return Vote.NONE
-    # For a probe that has to do: an answer without end would keep the breaker half-open.
+    # A probe counts as good now: an answer without end would keep the breaker half-open.
     calls.note_outdated(token, call)
     return Vote.ANSWERING
 
 
 def _take_late(calls: InFlight, token: int) -> bool:
-    """End a call that has no vote any more; tell whether there was one."""
+    """End a call that has no vote any more; return whether there was such a call."""
     return calls.take_overdue(token) is not None or calls.take_outdated(token) is not None
 
 

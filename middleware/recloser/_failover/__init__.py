@@ -1,1 +1,1 @@
-"""One call, several providers: which one is asked, for how long, and which one is asked next."""
+"""Failover: which of several providers gets a call, for how long, and which one is next."""

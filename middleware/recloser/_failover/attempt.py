@@ -1,7 +1,7 @@
 """Attempt: one try at one provider, and the loop over the attempts of one call.
 
-Nothing here waits or sends: the code in the block of an attempt does. Sync and async callers share
-all of it but the two methods that cut an attempt off on asyncio.
+Nothing here waits or sends; the code in the block of an attempt does that. Sync and async callers
+share everything except the two methods that cancel an attempt on asyncio after its time limit.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _SERVED, _SUCCESS = Fate.SERVED, Outcome.SUCCESS
 
 
 class Attempt(Generic[T]):
-    """One try at one provider, as a block. It serves the call, or the loop goes on to the next.
+    """One try at one provider, as a context manager. After a failure the loop may try the next one.
 
-    `with attempt:` classifies what the block raises, and swallows it if another provider takes
-    over. `async with attempt:` does the same, and on asyncio it cuts the block off after `timeout`
-    seconds. Elsewhere the client must be given that limit.
+    `with attempt:` classifies what the block raises, and suppresses it if another provider takes
+    over. `async with attempt:` does the same, and on asyncio it cancels the block after `timeout`
+    seconds. Elsewhere, pass that limit to the client.
 
     Attributes:
         provider: The provider that is tried.
         number: 1 for the first attempt of the call.
-        permit: The permit of its breaker. It has no vote if the provider is open and was chosen as
-            the least bad.
+        permit: The permit of its breaker. It has no vote if the provider's breaker is open and the
+            provider was chosen as the least bad one.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Attempt(Generic[T]):
         self._selection = selection
         self._deadline = deadline
         self._is_least_bad = is_least_bad
-        # Whether the fate of the attempt is decided. What follows only ends the permit.
+        # Whether the fate of the attempt is decided. Then only the permit must still be ended.
         self._settled = False
         self._timer: asyncio.Timeout | None = None
         self._limit = 0.0
@@ -93,10 +93,10 @@ class Attempt(Generic[T]):
 
     @property
     def timeout(self) -> float:
-        """Seconds after which the attempt should be given up, > 0: the client's read time-out.
+        """Seconds after which to give the attempt up, > 0: the read time-out for the client.
 
-        The time left for the call; less if the call may be repeated and another provider could
-        take over.
+        It is the time left for the call. It is shorter if the call may be repeated and another
+        provider can take over.
         """
         if self._selection.repeatable:
             return self.connect_timeout
@@ -104,10 +104,10 @@ class Attempt(Generic[T]):
 
     @property
     def connect_timeout(self) -> float:
-        """Seconds after which a connection that is not established should be given up, > 0.
+        """Seconds after which to give up connecting, > 0: the connect time-out for the client.
 
-        Nothing is sent before, so any call can go to another provider then. The limit is short even
-        for a call that may not be repeated.
+        Nothing is sent before a connection is established, so any call can go to another provider
+        then. The limit is short even for a call that may not be repeated.
         """
         if not self._limit:
             self._limit = self._find_limit()
@@ -130,7 +130,7 @@ class Attempt(Generic[T]):
             takeover_in=selection.takeover_in(self.key) if others and not healthy else inf,
         )
 
-    # Its end, where the code in the block reads answers instead of raising
+    # The end of an attempt whose block reads answers instead of raising
 
     def moves_on(
         self,
@@ -140,17 +140,17 @@ class Attempt(Generic[T]):
         retry_after: float | None = None,
         sent: bool = True,
     ) -> bool:
-        """Go on to another provider, if the call may be repeated and there is one.
+        """Go on to another provider, if the outcome and the call allow it and there is one.
 
         Args:
-            outcome: What the answer was.
+            outcome: The outcome of the answer.
             error: What to name in records: an exception, or `HTTP 502`.
-            retry_after: Seconds for which the provider asked to be left alone.
+            retry_after: Seconds of the pause that the provider asked for; None for none.
             sent: Whether the request may have reached the provider.
 
         Returns:
-            True: the permit has ended with `outcome`, and the loop must go on. False: nothing has
-            changed, and the answer is for the caller.
+            True: the permit has ended with `outcome`, and the loop must continue. False: nothing
+            has changed, and the caller must get this answer.
         """
         if self._settled or not self._finds_next(outcome, sent):
             return False
@@ -160,13 +160,13 @@ class Attempt(Generic[T]):
         return True
 
     def commit(self, outcome: Outcome = Outcome.SUCCESS) -> None:
-        """The first byte is about to reach the caller: from here on no other provider is tried.
+        """Note that the caller gets this answer now: no other provider is tried any more.
 
-        The latency is taken here and the time limit of `async with` ends. The permit stays open:
-        whoever holds it ends it.
+        Call it before the first byte reaches the caller. The latency is measured here, and the time
+        limit of `async with` no longer applies. The permit stays open and must be ended later.
 
         Args:
-            outcome: What the answer was, for the record. The permit is told at its end.
+            outcome: The outcome of the answer, for the record only. It does not end the permit.
         """
         if self._settled:
             return
@@ -184,14 +184,14 @@ class Attempt(Generic[T]):
         retry_after: float | None = None,
         sent: bool = True,
     ) -> None:
-        """End the attempt and the call with it; the arguments are those of `moves_on`."""
+        """End the attempt, and the call with it; the arguments are those of `moves_on`."""
         if not self._settled:
             self._settled = True
             self._conclude(Fate.of(outcome, sent=sent), error)
         self.permit.end(outcome, error=error, retry_after=retry_after)
 
     def end_by_error(self, error: BaseException | None) -> None:
-        """After `commit`: the answer has ended; None if without an error."""
+        """End the permit after `commit`, when the answer has ended; None stands for no error."""
         if error is None:
             self.permit.success()
             return
@@ -199,15 +199,15 @@ class Attempt(Generic[T]):
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
 
     def cancel(self) -> None:
-        """After `commit`: the caller does not want the rest. No effect once the permit has ended."""
+        """Drop the rest of the answer after `commit`. No effect once the permit has ended."""
         self.permit.cancel()
 
     def withdraw(self, error: Exception) -> NoReturn:
-        """Raise a mistake of the caller: it does not count, and no other provider is tried."""
+        """Raise a mistake of the caller. It has no vote, and no other provider is tried."""
         self.end(Outcome.IGNORED, error=error)
         raise error
 
-    # Its end, where the code in the block raises or returns
+    # The end of an attempt whose block raises or returns
 
     def __enter__(self) -> Self:
         return self
@@ -221,13 +221,13 @@ class Attempt(Generic[T]):
         return self._exit(error)
 
     async def __aenter__(self) -> Self:
-        # Here, because it would be two thirds of what importing recloser costs a WSGI app.
+        # Imported here: for a WSGI app it would be two thirds of the import time of recloser.
         import asyncio
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            # Another event loop (trio): there, the client must be given the limit.
+            # Another event loop (trio): the client must enforce the limit there.
             return self
         self._timer = asyncio.timeout(self.timeout)
         await self._timer.__aenter__()
@@ -268,10 +268,10 @@ class Attempt(Generic[T]):
 
     def _time_out(self, error: TimeoutError) -> bool:
         if self._settled:
-            # `moves_on` had ended it, and only the rest of the block was cut off.
+            # `moves_on` had ended the attempt, so only the rest of the block was cancelled.
             return self._selection.chosen is not None
         self._settled = True
-        # With too little time it is no failure. A cancelled call still counts as slow if it was.
+        # A time-out after too little time is no failure. If the call was slow, it counts as slow.
         remainder = is_remainder(self.number, self.timeout, self.permit.breaker.slow_threshold)
         goes_on = self._finds_next(Outcome.FAILURE, True)
         self.permit.end(Outcome.CANCELLED if remainder else Outcome.FAILURE, error=error)
@@ -298,13 +298,13 @@ class Attempt(Generic[T]):
         return goes_on
 
     def _keep(self, fate: Fate, error: BaseException | str | None) -> None:
-        """The call goes on: write this attempt into the record."""
+        """Add this attempt to the record of a call that goes on."""
         record = self._selection.record
         if record is not None:
             record.end_attempt(self.key, fate, self.permit.started, error)
 
     def _conclude(self, fate: Fate, error: BaseException | str | None) -> None:
-        """The call is over: remember who served it, and deliver the record."""
+        """End the call: remember the provider that served it, and deliver the record."""
         selection = self._selection
         served_by = None
         if fate is _SERVED:
@@ -327,10 +327,10 @@ def attempts_of_call(
     repeatable: bool,
     prefer: str | None,
 ) -> Iterator[Attempt[T]]:
-    """Begin a call, and return its attempts; they end when one has served or none is left.
+    """Begin a call and return its attempts. They end when one has served it, or none is left.
 
     Raises:
-        ValueError: `prefer` is no provider's key.
+        ValueError: `prefer` is not the key of a provider.
         BreakerOpenError: On the first step, if every provider refuses.
     """
     started = settings.clock()
@@ -348,7 +348,7 @@ def _one_by_one(selection: Selection[T], deadline: float) -> Iterator[Attempt[T]
             record.deliver(None)
         raise selection.refusal()
     number = 0
-    # The block of an attempt that does not serve the call chooses the next provider, or none.
+    # If an attempt does not serve the call, the end of its block chooses the next provider or none.
     while selection.chosen is not None:
         provider, permit, is_least_bad = selection.chosen
         selection.chosen = None

@@ -26,45 +26,48 @@ class Failover(Generic[T]):
         failover = Failover(registry, [Provider("eu", "https://eu.x"), Provider("us", "https://us.x")])
         failover.call(lambda attempt: fetch(attempt.target, attempt.timeout), repeatable=True)
 
-    A provider whose breaker refuses is passed over without waiting. After a failure the next
-    provider is tried only where that is safe: nothing was sent, or the call was declared
-    `repeatable`. Once the first byte has reached the caller, no other provider is tried. Each
-    provider is tried at most once per call, one after the other, never two at a time. A provider
-    that recovers gets its calls back as its breaker widens the half-open window; calls that find no
-    room in it go on to the next provider.
+    A provider whose breaker refuses is skipped without waiting. After a failure, the next provider
+    is tried only if that is safe: nothing was sent, or the call was declared `repeatable`. Once the
+    first byte has reached the caller, no other provider is tried. Each provider is tried at most
+    once per call, one after the other, never two at a time. A provider that recovers gets its calls
+    back as its breaker widens the half-open window. A call that finds no room in the window goes to
+    the next provider.
 
-    A provider that hangs costs a repeatable call `patience` times what the breaker calls slow, not
-    a client's whole time-out. `acall` and `astream` cut the attempt off there (on asyncio); a sync
-    client must be given `attempt.timeout`. Until a breaker has learned what is slow, the limit is
-    `Policy.slow_ceiling`, or an equal part of the time budget if that is less. A call that may not
-    be repeated is cut off at the time budget only. It is not used as the first probe of an open
-    provider while another provider can serve it.
+    If a provider hangs, a repeatable call waits `patience` times the slow threshold of its breaker,
+    not the whole time-out of the client. `acall` and `astream` cancel the attempt then (on
+    asyncio); to a sync client, pass `attempt.timeout`. Until a breaker has learned what is slow,
+    the limit is `Policy.slow_ceiling`, or an equal part of the time budget if that is less. A call
+    that may not be repeated is cancelled only at the end of the time budget. It is not used as the
+    first probe of an open provider while another provider can serve it.
 
-    Safe to share between threads and tasks.
+    It is safe to share between threads and tasks.
 
     Args:
-        registry: Where the breakers of the providers' keys are.
+        registry: The registry with the breakers of the providers' keys.
         providers: At least one, each key once.
-        order: `listed`: in the order given. `weighted`: in an order drawn anew for every call, by
-            weight.
-        max_attempts: Providers that a call is sent to, 1-1000; one that refuses does not count.
-        time_budget: Seconds from the start of a call after which no attempt begins and the running
-            one is given up, 0.001-86400. It ends with the first byte of a stream.
-        patience: How many times its breaker's slow threshold a repeatable attempt may take while
-            another provider could serve, 1-1000; never above `Policy.slow_ceiling`.
+        order: `listed`: in the order given. `weighted`: in a random order by weight, drawn again
+            for every call.
+        max_attempts: How many providers a call is sent to at most, 1-1000. A provider that refuses
+            does not count.
+        time_budget: Seconds from the start of a call, 0.001-86400. After them no attempt begins,
+            and the running one is given up. The budget no longer applies after the first byte of a
+            stream.
+        patience: The time limit of a repeatable attempt while another provider can serve the call,
+            as a multiple of the breaker's slow threshold, 1-1000. The limit is never above
+            `Policy.slow_ceiling`.
         probe_wait: Seconds without a call to an open provider after which even a call that may not
             be repeated can be its first probe, 0-86400.
         when_all_open: What to do when no provider admits the call. `refuse`: raise, with the
-            earliest time to try again. `least_bad`: ask the provider that served a call most
-            recently, and after it the others by the usual rules. These calls have no vote. A
-            provider that asked for a pause, or was opened by hand, is not asked even then. Choose
-            `least_bad` where a slow answer is better than none.
-        classify: What an exception says of the provider. Only after `FAILURE` and `THROTTLED` can
-            another provider help. The default reads HTTP statuses. `Retry-After` is read in any
-            case.
-        nothing_sent: Whether an exception proves that the request was never sent.
+            earliest time to try again. `least_bad`: try the provider that served a call most
+            recently, and then the others by the usual rules. These calls have no vote. A provider
+            that asked for a pause or was opened by hand is not tried even then. Choose `least_bad`
+            if a slow answer is better than none.
+        classify: Returns the outcome of a call from the exception that it raised. Another provider
+            is tried only after `FAILURE` and `THROTTLED`. The default reads HTTP statuses.
+            `Retry-After` is read in any case.
+        nothing_sent: Returns whether an exception proves that the request was never sent.
         on_delivery: Called with the report of each call when it is over, on the call's thread.
-        random: Uniform in 0.0-1.0, for the weighted order.
+        random: Returns uniform numbers in 0.0-1.0, for the weighted order.
 
     Raises:
         ValueError: No provider, a key twice, only weights of 0, or a value out of range.
@@ -119,15 +122,16 @@ class Failover(Generic[T]):
 
         Args:
             send: Makes one attempt: sends to `attempt.target`, within `attempt.timeout` seconds,
-                and raises if that fails. A bad HTTP status must be raised too
+                and raises if that fails. It must also raise for a bad HTTP status
                 (`response.raise_for_status()`).
-            repeatable: Whether doing it twice is safe: sending again after a failure is allowed.
-            prefer: Key of the provider to try first; None for none in particular.
+            repeatable: Whether it is safe to make the call twice, so that it may be sent again
+                after a failure.
+            prefer: Key of the provider to try first; None for no preference.
 
         Raises:
-            BreakerOpenError: Every provider refused; `retry_after` is the earliest of theirs.
-            ValueError: `prefer` is no provider's key.
-            TypeError: `send` is a coroutine function: that is for `acall`.
+            BreakerOpenError: Every provider refused. `retry_after` is the shortest of all.
+            ValueError: `prefer` is not the key of a provider.
+            TypeError: `send` is a coroutine function; use `acall` for it.
             Exception: What the last attempt raised.
         """
         for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
@@ -148,18 +152,18 @@ class Failover(Generic[T]):
     ) -> R:
         """Await the first provider that can serve: `call` for coroutine functions.
 
-        On asyncio an attempt that takes longer than `attempt.timeout` is cancelled.
+        On asyncio, an attempt that takes longer than `attempt.timeout` is cancelled.
 
         Raises:
-            TimeoutError: The time budget was used up, or a call that may not be repeated was
-                still unanswered then.
-            Exception: As `call`.
+            TimeoutError: The last attempt had no answer within its time limit, which is usually
+                the end of the time budget.
+            Exception: As for `call`.
         """
         for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
             async with attempt:
                 answer = send(attempt)
                 if not inspect.isawaitable(answer):
-                    attempt.withdraw(TypeError("send returned nothing to await: use call()"))
+                    attempt.withdraw(TypeError("send must return an awaitable, or use call()"))
                 return await answer
         raise AssertionError("the last attempt either serves or raises")
 
@@ -172,22 +176,23 @@ class Failover(Generic[T]):
     ) -> Chunks[R]:
         """Open a stream at the first provider whose first chunk arrives, and return it.
 
-        Another provider may take over until the first chunk is there, never after: what fails
-        then is raised by the iteration. Close what you do not read to the end.
+        Another provider can take over until the first chunk has arrived. After that, the iteration
+        raises any failure. Close a stream that you do not read to its end.
 
         Args:
-            send: Opens the stream: a generator function, or returns an iterable of chunks.
+            send: Opens the stream: a generator function, or a function that returns an iterable of
+                chunks.
             repeatable: As for `call`.
             prefer: As for `call`.
 
         Raises:
-            Exception: As `call`.
+            Exception: As for `call`.
         """
         for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
             with attempt:
                 source = send(attempt)
                 if not isinstance(source, Iterable):
-                    attempt.withdraw(TypeError("send returned no iterable of chunks"))
+                    attempt.withdraw(TypeError("send must return an iterable of chunks"))
                 return open_chunks(attempt, source)
         raise AssertionError("the last attempt either serves or raises")
 
@@ -198,7 +203,9 @@ class Failover(Generic[T]):
         repeatable: bool = False,
         prefer: str | None = None,
     ) -> AsyncChunks[R]:
-        """Await the first chunk of the first provider that sends one: `stream` for async ones.
+        """Open an async stream at the first provider whose first chunk arrives, and return it.
+
+        It is `stream` for async streams.
 
         Args:
             send: Opens the stream: an async generator function, or a coroutine function that
@@ -207,21 +214,21 @@ class Failover(Generic[T]):
             prefer: As for `call`.
 
         Raises:
-            Exception: As `acall`.
+            Exception: As for `acall`.
         """
         for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
             async with attempt:
                 opened = send(attempt)
                 source = await opened if inspect.isawaitable(opened) else opened
                 if not isinstance(source, AsyncIterable):
-                    attempt.withdraw(TypeError("send returned no async iterable of chunks"))
+                    attempt.withdraw(TypeError("send must return an async iterable of chunks"))
                 return await open_async_chunks(attempt, source)
         raise AssertionError("the last attempt either serves or raises")
 
     def attempts(
         self, *, repeatable: bool = False, prefer: str | None = None
     ) -> Iterator[Attempt[T]]:
-        """Go through the attempts of one call by hand; the other methods are short for this.
+        """Iterate over the attempts of one call; the other methods are short forms of this.
 
             for attempt in failover.attempts(repeatable=True):
                 with attempt:
@@ -230,9 +237,9 @@ class Failover(Generic[T]):
         The iterator ends when an attempt has served the call, or none is left.
 
         Raises:
-            ValueError: `prefer` is no provider's key.
-            BreakerOpenError: On the first step: every provider refused; `retry_after` is the
-                earliest of theirs.
+            ValueError: `prefer` is not the key of a provider.
+            BreakerOpenError: On the first step, if every provider refused. `retry_after` is the
+                shortest of all.
         """
         return attempts_of_call(
             self._settings, self._memory, self.providers, repeatable=repeatable, prefer=prefer
@@ -240,7 +247,7 @@ class Failover(Generic[T]):
 
     @property
     def registry(self) -> Registry:
-        """Where the breakers of its providers are."""
+        """The registry with the breakers of its providers."""
         return self._settings.registry
 
     def __repr__(self) -> str:

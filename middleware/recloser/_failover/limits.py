@@ -1,15 +1,15 @@
-"""How long an attempt may take. Numbers in, seconds out: nothing here reads a clock or a breaker."""
+"""How long an attempt may take: pure functions of numbers, which read no clock and no breaker."""
 
 from __future__ import annotations
 
 from math import inf
 
 SHORTEST = 0.001
-"""The least time-out, in seconds, that a client is given: some take 0 for "no limit"."""
+"""The shortest time-out, in seconds, for a client. Some clients take 0 as "no limit"."""
 
 
 def time_left(deadline: float, now: float) -> float:
-    """Seconds until the deadline of a call, at least `SHORTEST` even when it has passed."""
+    """Seconds until the deadline of a call; at least `SHORTEST`, even if it has passed."""
     return max(deadline - now, SHORTEST)
 
 
@@ -29,24 +29,26 @@ def attempt_limit(
 ) -> float:
     """Seconds that an attempt at an admitted provider may take.
 
-    - Another healthy provider can take over: `patience` times the slow threshold. Most calls are
-      far faster; one that is not is better served elsewhere. If the time left is less than that
-      (nothing is learned yet, or the budget is nearly used up), it is shared equally with the
-      healthy providers, but a call that is not slow is never cut off while there is time for it.
-    - None can: all the time left. A healthy provider is not cut off for one that is not healthy.
-    - The attempt is a probe of a provider that was open, and another provider that served a call
-      more recently can be asked in `takeover_in` seconds: the attempt may take until then, and no
-      less than in the first case. The other provider is the better bet of the two.
+    - If another healthy provider can take over, the limit is `patience` times the slow threshold.
+      Most calls are far faster, and another provider will probably serve a slower one sooner. If
+      less time is left (nothing is learned yet, or the budget is nearly used up), it is shared
+      equally with the healthy providers. But a call is never cancelled before it is slow, while
+      there is time for it.
+    - If no healthy provider can take over, the limit is all the time left: an attempt at a healthy
+      provider is not cancelled in favour of one that is not healthy.
+    - If the attempt is a probe of a provider that was open, and a provider that served a call more
+      recently can be tried in `takeover_in` seconds, the attempt may take until then, but no less
+      than in the first case. The other provider is more likely to serve the call.
 
     Args:
         left: Seconds left for the call, > 0.
-        slow: Seconds above which the provider's breaker calls a call slow.
-        ceiling: `Policy.slow_ceiling` of that breaker, seconds.
-        patience: How many times `slow` it may take, >= 1; `ceiling` caps the product, unless `slow`
-            is above it.
-        healthy: Number of healthy providers that could still take over.
-        takeover_in: Seconds until another provider can take over from a probe; infinite if none
-            should, or the attempt is no probe.
+        slow: The slow threshold of the provider's breaker, in seconds.
+        ceiling: `Policy.slow_ceiling` of that breaker, in seconds.
+        patience: The limit as a multiple of `slow`, >= 1. The product is at most `ceiling`, unless
+            `slow` is above it.
+        healthy: Number of healthy providers that can still take over.
+        takeover_in: Seconds until another provider can take over from a probe. Infinite if none
+            can, or if the attempt is no probe.
 
     Returns:
         Seconds, > 0 and at most `left`.
@@ -63,8 +65,8 @@ def attempt_limit(
 def equal_share(left: float, others: int) -> float:
     """Seconds for one attempt if the time left is shared equally with `others` further ones.
 
-    This is also the limit of an attempt at the least bad of several open providers: what was
-    normal for it does not hold at present.
+    It is also the limit of an attempt at the least bad of several open providers: the learned slow
+    threshold of an open provider does not fit its present state.
     """
     return left / (others + 1)
 
@@ -72,12 +74,12 @@ def equal_share(left: float, others: int) -> float:
 def is_remainder(number: int, limit: float, slow: float) -> bool:
     """Whether an attempt got so little time that its time-out does not prove a failure.
 
-    It is a later attempt of the call, and got less than what is slow for its provider, because
-    the attempts before it had used up the rest.
+    This is so for a later attempt of a call whose time limit is below the slow threshold, because
+    the earlier attempts used up the rest of the time.
 
     Args:
         number: 1 for the first attempt of the call.
-        limit: Seconds that it was given.
-        slow: Seconds above which its breaker calls a call slow.
+        limit: The time limit of the attempt, in seconds.
+        slow: The slow threshold of its breaker, in seconds.
     """
     return number > 1 and limit < slow

@@ -18,14 +18,14 @@ class Provider(Generic[T]):
 
     Args:
         key: The key of its breaker in the registry.
-        target: What a call needs to reach it: a base URL, a client, a function. Failover does not
-            look at it; it is `Attempt.target`.
-        weight: Its share of the first attempts where the order is `weighted`, finite, >= 0. With
-            0 it is tried only after all providers that have a weight.
+        target: What a call needs to reach the provider: a base URL, a client, a function. Failover
+            does not use it itself, but passes it on as `Attempt.target`.
+        weight: Its share of the first attempts if the order is `weighted`, finite, >= 0. With 0, it
+            is tried only after all providers with a higher weight.
 
     Raises:
         ValueError: `key` is empty, or `weight` is negative, infinite or NaN.
-        TypeError: `key` is no str, or `weight` is no number.
+        TypeError: `key` is not a str, or `weight` is not a number.
     """
 
     key: str
@@ -37,7 +37,7 @@ class Provider(Generic[T]):
         if not isinstance(self.key, str):
             raise TypeError(f"key must be a str, not {type(self.key).__name__}")
         if not self.key:
-            raise ValueError("key must not be empty")
+            raise ValueError("key must be a non-empty str, not ''")
         check_range("weight", self.weight, 0.0, math.inf)
 
 
@@ -46,16 +46,16 @@ def checked_providers(providers: Iterable[Provider[T]]) -> tuple[Provider[T], ..
 
     Raises:
         ValueError: There is none, or two have the same key.
-        TypeError: One of them is no `Provider`.
+        TypeError: One of them is not a `Provider`.
     """
     checked = tuple(providers)
     if not checked:
-        raise ValueError("providers must name at least one Provider")
+        raise ValueError("providers must contain at least one Provider")
     seen: set[str] = set()
     for each in checked:
         if not isinstance(each, Provider):
-            raise TypeError(f"providers must be of Provider, not {type(each).__name__}")
+            raise TypeError(f"providers must contain Provider objects, not {type(each).__name__}")
         if each.key in seen:
-            raise ValueError(f"providers must have each key once, not {each.key!r} twice")
+            raise ValueError(f"providers must have different keys, not {each.key!r} twice")
         seen.add(each.key)
     return checked

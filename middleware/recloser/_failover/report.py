@@ -1,7 +1,7 @@
-"""What a failover tells after a call: which provider served it, and why the others did not.
+"""The report of a failover call: which provider served it, and why the others did not.
 
-`Delivery` and its `Leg`s are the report that `on_delivery` gets. A `Record` collects the legs while
-the call goes on.
+`on_delivery` gets a `Delivery`, which has one `Leg` per provider. A `Record` collects the legs
+during the call.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ class Fate(enum.Enum):
     """How a call ended at one provider."""
 
     SERVED = "served"
-    """The answer reached the caller; for a stream: the first chunk did."""
+    """The answer reached the caller, or the first chunk of a stream did."""
     FAILED = "failed"
     """The provider failed."""
     TIMED_OUT = "timed_out"
-    """The attempt was cut off at its time limit. The provider may have carried out the request."""
+    """The attempt was cancelled at its time limit. The provider may have executed the request."""
     UNREACHABLE = "unreachable"
     """Nothing was sent: the connection failed, or an error occurred on this side before that."""
     THROTTLED = "throttled"
-    """The provider asked to be called later (HTTP 429)."""
+    """The provider asked for a later call (HTTP 429)."""
     REFUSED = "refused"
     """The provider's breaker refused the call. Nothing was sent, and no attempt was used up."""
     HELD_BACK = "held_back"
-    """The provider is due for its first probe, and this call may not be repeated if the probe
-    fails. It was put last."""
+    """The provider was put last: this call would be its first probe, which often fails, and the
+    call may not be repeated."""
     IGNORED = "ignored"
-    """The call itself was wrong (a 4xx, a mistake of the caller). It says nothing of the provider,
-    and another provider would not help."""
+    """The call itself was wrong (a 4xx, a mistake of the caller). It is no evidence about the
+    provider, and another provider would not help."""
     CANCELLED = "cancelled"
     """The caller went away."""
 
     @classmethod
     def of(cls, outcome: Outcome, *, sent: bool) -> Fate:
-        """How an attempt ended: by its outcome, and by whether the request may have been sent."""
+        """The fate of an attempt with this outcome; `sent`: the request may have been sent."""
         if sent or outcome is Outcome.CANCELLED:
             return _FATE_OF_OUTCOME[outcome]
         return cls.UNREACHABLE
@@ -54,7 +54,7 @@ _FATE_OF_OUTCOME = {
     Outcome.CANCELLED: Fate.CANCELLED,
 }
 
-# What follows the provider's key in the text of a leg.
+# The text after the provider's key in `str(leg)`.
 _WORDS = {
     Fate.SERVED: "served",
     Fate.FAILED: "failed",
@@ -75,8 +75,9 @@ class Leg:
     Attributes:
         key: The provider's key.
         fate: How the call ended there.
-        duration: Seconds spent there, >= 0; 0.0 where nothing was sent.
-        error: What was raised, the refusal of the breaker, or the name of a bad answer: `HTTP 502`.
+        duration: Seconds spent there, >= 0; 0.0 if nothing was sent.
+        error: The exception that was raised, the refusal of the breaker, or the name of a bad
+            answer, such as `HTTP 502`. None without an error.
     """
 
     key: str
@@ -103,9 +104,10 @@ class Delivery:
     """How one call was served, or why it was not.
 
     Attributes:
-        served_by: The key of the provider whose answer reached the caller; None if none did.
-        legs: Every provider that was looked at, in order.
-        duration: Seconds from the call to its answer (a stream's first chunk) or to its failure.
+        served_by: The key of the provider whose answer reached the caller; None if there is none.
+        legs: One for each time that a provider was tried or skipped, in order.
+        duration: Seconds from the start of the call to its answer (the first chunk of a stream) or
+            to its failure.
     """
 
     served_by: str | None
@@ -119,11 +121,11 @@ class Delivery:
 
 
 class Record:
-    """The legs of one call while it goes on.
+    """The legs of one call during the call.
 
     Args:
         on_delivery: Called with the report when the call is over.
-        on_fault: Called with a place and an error, if `on_delivery` raises.
+        on_fault: Called with a place and an error if `on_delivery` raises.
         clock: Monotonic seconds.
         started: When the call began, in seconds of the clock.
     """
@@ -145,14 +147,14 @@ class Record:
         self._place = 0
 
     def pass_over(self, key: str, fate: Fate, error: BaseException | None = None) -> None:
-        """Add a provider to which nothing was sent."""
+        """Add the leg of a provider that was skipped."""
         self._legs.append(Leg(key, fate, error=error))
 
     def begin_attempt(self) -> None:
         """Keep the place of an attempt that begins now.
 
-        Its leg is known when it ends. By then the next provider has been chosen, and those passed
-        over on the way have their legs; they come after it.
+        Its leg is added when it ends. By then the next provider has been chosen, and the skipped
+        ones before that have legs already. Those must come after this leg.
         """
         self._place = len(self._legs)
 
@@ -162,7 +164,7 @@ class Record:
         """Add the leg of the attempt that began last.
 
         Args:
-            key: The provider.
+            key: The key of the provider.
             fate: How the attempt ended.
             started: When it began, in seconds of the clock.
             error: As for `Leg`.
@@ -171,7 +173,7 @@ class Record:
         self._legs.insert(self._place, Leg(key, fate, spent, error))
 
     def deliver(self, served_by: str | None) -> None:
-        """The call is over: hand out the report. A fault of the listener harms no call."""
+        """Call `on_delivery` with the report at the end of the call; contain what it raises."""
         duration = max(self._clock() - self._started, 0.0)
         try:
             self._on_delivery(Delivery(served_by, tuple(self._legs), duration))

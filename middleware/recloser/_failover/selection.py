@@ -1,10 +1,11 @@
-"""Which provider is asked next.
+"""Selection: which provider of a call is tried next.
 
-Providers are asked in order. The first whose breaker admits the call gets it. Two rules change that:
+Providers are tried in order. The first one whose breaker admits the call gets it. There are two
+exceptions:
 
-- A provider that is due for its first probe is put last in a call that may not be repeated: the
-  first probe after an opening is the one most likely to fail, and the call would be lost with it.
-- Where no provider admits the call, the least bad one can be asked all the same.
+- The first probe after an opening is the one most likely to fail. A call that may not be repeated
+  would be lost with it. So in such a call, a provider that is due for its first probe is put last.
+- If no provider admits the call, the least bad one can be tried all the same.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ Choice = tuple[Provider[T], Permit, bool]
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN = State.CLOSED, State.OPEN
-# Rules that open a breaker for another reason than bad health: the provider asked for a pause, or
-# somebody opened it by hand.
+# Rules that open a breaker for another reason than bad calls: the provider asked for a pause, or an
+# operator opened the breaker.
 _PAUSES = frozenset({"retry_after", "quota", "manual"})
 
 
 class Memory:
-    """What one `Failover` remembers of its providers from call to call.
+    """What one `Failover` remembers about its providers from call to call.
 
     Times are seconds of the registry's clock. Each change is one store into a dict, so threads need
     no lock.
 
     Attributes:
-        called_at: Key to the start of the last call that a provider got.
-        served_at: Key to the start of the last call that a provider served.
+        called_at: From a provider's key to the start of the last call that it got.
+        served_at: From a provider's key to the start of the last call that it served.
     """
 
     __slots__ = ("called_at", "served_at")
@@ -56,19 +57,19 @@ class Selection(Generic[T]):
     """Chooses the providers of one call, one after the other.
 
     Args:
-        settings: Those of the failover.
-        memory: That of the failover.
-        providers: All of them, as listed.
-        record: Gets the providers that are passed over; None if the call is not reported.
+        settings: The settings of the failover.
+        memory: The memory of the failover.
+        providers: All providers, as listed.
+        record: Gets the providers that are skipped; None if the call is not reported.
         repeatable: Whether the call may be sent twice.
-        prefer: The key of the provider to ask first; None for none in particular.
+        prefer: The key of the provider to try first; None for no preference.
 
     Raises:
-        ValueError: `prefer` is no provider's key.
+        ValueError: `prefer` is not the key of a provider.
 
     Attributes:
         chosen: The provider of the next attempt; None if there is none. The loop over the attempts
-            takes it from here and sets None.
+            reads it and sets it to None.
         attempts_left: How many further attempts the call may have.
     """
 
@@ -109,8 +110,8 @@ class Selection(Generic[T]):
         self._held_back: set[str] = set()
 
     def _draw(self, provider: Provider[T]) -> float:
-        # Efraimidis and Spirakis 2006: sorted by log(u) / w, each place is drawn by weight from
-        # those that are left.
+        # Efraimidis and Spirakis 2006: sorting by log(u) / w draws each place at random by weight
+        # from the providers that are left.
         if not provider.weight:
             return -math.inf
         return math.log(1.0 - self.settings.random()) / provider.weight
@@ -127,7 +128,7 @@ class Selection(Generic[T]):
         """Choose the provider of the next attempt.
 
         Returns:
-            Whether there is one: then it is `chosen`.
+            Whether there is one. If so, it is in `chosen`.
         """
         if not self.attempts_left:
             return False
@@ -153,11 +154,11 @@ class Selection(Generic[T]):
         return settings.when_all_open == "least_bad" and self._choose_least_bad()
 
     def _hold_back(self, provider: Provider[T], breaker: Breaker) -> bool:
-        """Put an open provider last, if this call would be its first probe and must not be.
+        """Put an open provider last if this call would be its first probe and must not be.
 
-        A call that may be repeated can be the probe. So can any call if no other provider is left,
-        or if this one has had no call for `probe_wait` seconds: where no call may be repeated, it
-        would otherwise never be used again.
+        A call that may be repeated can be the probe. Any call can be the probe if no other provider
+        is left, or if this provider has had no call for `probe_wait` seconds. Otherwise a provider
+        would never be used again if no call may be repeated.
         """
         key = provider.key
         if self.repeatable or not self._untried or key in self._held_back:
@@ -176,9 +177,9 @@ class Selection(Generic[T]):
     def _choose_least_bad(self) -> bool:
         """Choose among the providers that refused.
 
-        First comes the one that served a call most recently; among those that never did, the one
-        that may be probed soonest; then the first in order. A provider that is paused is none of
-        them. The call has no vote: the breaker decides about a recovery by its own probes alone.
+        The one that served a call most recently is chosen. Among those that never did, it is the
+        one that may be probed soonest, then the first in order. A paused provider is never chosen.
+        The call has no vote: the breaker decides about a recovery only by its own probes.
         """
         served_at = self.memory.served_at
         ranks = [
@@ -197,15 +198,15 @@ class Selection(Generic[T]):
         """The refusal with the shortest wait, for a call that no provider gets."""
         return min((breaker.refusal() for _, breaker in self._refusing), key=_wait)
 
-    # The providers that could take over: the time limit of an attempt depends on them
+    # The providers that can take over: the time limit of an attempt depends on them
 
     def count_healthy(self) -> int:
-        """How many providers that were not asked yet have a closed breaker."""
+        """How many providers that were not tried yet have a closed breaker."""
         registry = self.settings.registry
         return sum(registry[each.key].state is _CLOSED for each in self._untried)
 
     def count_least_bad(self) -> int:
-        """How many providers that refused can be asked as the least bad."""
+        """How many providers that refused can be tried as the least bad one."""
         if self.settings.when_all_open != "least_bad":
             return 0
         return sum(not _is_paused(breaker) for _, breaker in self._refusing)
@@ -213,11 +214,12 @@ class Selection(Generic[T]):
     def takeover_in(self, key: str) -> float:
         """Seconds until a better provider can take over from one that is not healthy.
 
-        Better is one that served a call more recently. It can take over when its breaker admits a
-        probe, or at once where it can be asked as the least bad.
+        A provider is better if it served a call more recently. It can take over when its breaker
+        admits a probe, or at once if it can be tried as the least bad one.
 
         Returns:
-            0.0 or more; infinite if there is none, or the breaker of `key` is closed.
+            0.0 or more; infinite if there is no such provider, or if the breaker of `key` is
+            closed.
         """
         settings, served_at = self.settings, self.memory.served_at
         if settings.registry[key].state is _CLOSED:
@@ -243,7 +245,7 @@ def _without_vote(breaker: Breaker, settings: Settings) -> Permit:
 
 
 def _is_paused(breaker: Breaker) -> bool:
-    """Whether a breaker that refuses does so for another reason than bad health."""
+    """Whether a breaker that refuses was opened for another reason than bad calls."""
     reason = breaker.refusal().reason
     return reason is not None and reason.rule in _PAUSES
 

@@ -1,4 +1,4 @@
-"""What a `Failover` is told when it is made. It is checked once and never changes."""
+"""The settings of a `Failover`. They are checked once, at construction, and never change."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Order = Literal["listed", "weighted"]
 WhenAllOpen = Literal["refuse", "least_bad"]
 
 
-# Without `eq` and `repr`, which nothing uses: they are a third of what the class costs at import.
+# Without `eq` and `repr`: nothing uses them, and they are a third of the class's import time.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Settings:
-    """The settings of one `Failover`, which documents them.
+    """The settings of one `Failover`. See its documentation for their meaning.
 
     Raises:
         ValueError: A value is out of range.
@@ -36,7 +36,7 @@ class Settings:
     nothing_sent: Callable[[BaseException], bool]
     on_delivery: Callable[[Delivery], object] | None
     random: Callable[[], float]
-    # The clock of the registry; kept here because it is read several times per call.
+    # The clock of the registry. It is kept here because each call reads it several times.
     clock: Callable[[], float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,14 +58,14 @@ class Settings:
         object.__setattr__(self, "clock", self.registry.clock)
 
     def outcome_of(self, key: str, error: BaseException) -> Outcome:
-        """Classify an error of a provider by the user's rule.
+        """Classify an error of a provider by the user's `classify`.
 
-        A fault of the rule is counted, and the default rule is used instead.
+        If `classify` fails, the fault is counted, and the default rule is used instead.
         """
         if isinstance(error, self.registry[key].policy.ignore_errors):
             return Outcome.IGNORED
         if not isinstance(error, Exception):
-            # A cancelled call is never the provider's fault, whatever the user's rule says.
+            # A cancelled call is never the provider's fault, so the user's rule is not called.
             return classify_error(error)
         try:
             outcome = self.classify(error)
@@ -77,9 +77,9 @@ class Settings:
             return classify_error(error)
 
     def is_unsent(self, error: BaseException) -> bool:
-        """Whether an error proves, by the user's rule, that the request was never sent.
+        """Whether an error proves, by the user's `nothing_sent`, that the request was never sent.
 
-        A fault of the rule is counted, and proves nothing.
+        If `nothing_sent` fails, the fault is counted, and the answer is False.
         """
         try:
             return self.nothing_sent(error) is True
@@ -92,8 +92,8 @@ def check_range(name: str, value: object, low: float, high: float) -> None:
     """Check that a setting is a finite number from `low` to `high`, both included.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is out of range.
+        TypeError: The value is not a number.
+        ValueError: The value is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Chunks, AsyncChunks: streams with failover. The first chunk decides, the rest is passed through."""
+"""Streams with failover: once the first chunk has arrived, no other provider is tried."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ C = TypeVar("C")
 
 
 class Chunks(Iterator[C], Generic[C]):
-    """An open stream: an iterator of its chunks, and a context manager that closes it.
+    """An open stream: an iterator over its chunks, and a context manager that closes it.
 
-    `Failover.stream` returns it. The provider is chosen: what fails now is raised by the iteration.
+    `Failover.stream` returns it. No other provider is tried any more: the iteration raises any
+    failure.
     """
 
     __slots__ = ("_attempt", "_first", "_source")
@@ -38,7 +39,7 @@ class Chunks(Iterator[C], Generic[C]):
             raise
 
     def close(self) -> None:
-        """Read no further. A stream that is closed before its end says nothing of the provider."""
+        """Close the stream. If it is closed before its end, its permit is cancelled."""
         self._first = []
         try:
             _close(self._source)
@@ -53,9 +54,10 @@ class Chunks(Iterator[C], Generic[C]):
 
 
 class AsyncChunks(AsyncIterator[C], Generic[C]):
-    """An open stream: an async iterator of its chunks, and a context manager that closes it.
+    """An open stream: an async iterator over its chunks, and a context manager that closes it.
 
-    `Failover.astream` returns it. The provider is chosen: what fails now is raised by the iteration.
+    `Failover.astream` returns it. No other provider is tried any more: the iteration raises any
+    failure.
     """
 
     __slots__ = ("_attempt", "_first", "_source")
@@ -79,7 +81,7 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
             raise
 
     async def aclose(self) -> None:
-        """Read no further. A stream that is closed before its end says nothing of the provider."""
+        """Close the stream. If it is closed before its end, its permit is cancelled."""
         self._first = []
         try:
             await _aclose(self._source)
@@ -94,12 +96,12 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
 
 
 def open_chunks(attempt: Attempt[Any], source: Iterable[C]) -> Chunks[C]:
-    """Wait for the first chunk of a stream; from then on no other provider is tried."""
+    """Wait for the first chunk of a stream. After it, no other provider is tried."""
     chunks = iter(source)
     try:
         first = [next(chunks)]
     except StopIteration:
-        # An empty stream is an answer too.
+        # An empty stream is an answer, too.
         first = []
     except BaseException:
         with suppress(Exception):
@@ -110,7 +112,7 @@ def open_chunks(attempt: Attempt[Any], source: Iterable[C]) -> Chunks[C]:
 
 
 async def open_async_chunks(attempt: Attempt[Any], source: AsyncIterable[C]) -> AsyncChunks[C]:
-    """Wait for the first chunk of a stream; from then on no other provider is tried."""
+    """Wait for the first chunk of a stream. After it, no other provider is tried."""
     chunks = aiter(source)
     try:
         first = [await anext(chunks)]

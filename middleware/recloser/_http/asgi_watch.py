@@ -1,4 +1,4 @@
-"""Exchange: one ASGI request and its response, or the opening of a WebSocket."""
+"""The watch over one ASGI request and its response, or over the handshake of a WebSocket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 START, BODY = "http.response.start", "http.response.body"
 DENIAL_START, DENIAL_BODY = "websocket.http.response.start", "websocket.http.response.body"
-# Messages that can be the last of a response, and what in them says that more is to come.
+# Messages that can be the last of a response, and the field that says that more will follow.
 _LAST: Mapping[str, str] = {
     BODY: "more_body",
     "http.response.zerocopysend": "more_body",
@@ -26,22 +26,34 @@ _LAST: Mapping[str, str] = {
 _LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
 _LAST_OF_DENIAL: Mapping[str, str] = {DENIAL_BODY: "more_body"}
 NONE_YET: Mapping[str, str] = {}
-# Seconds of waiting for the client from which on a call is put back in line: that takes a decision.
+# Waits for the client that are shorter than this, in seconds, are not taken off the call yet: that
+# needs a decision of the circuit.
 _MOMENT = 0.001
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
 class RequestWatch(Permit):
-    """One HTTP request and its response: watched until the call has ended, and passed on.
+    """Watches the messages of one HTTP request until its call has ended, and passes them on.
 
-    It is the permit of its call as well: one object less for each request. And it is what the app
-    receives from.
+    It is also the permit of the call, which saves one object for each request, and it is the
+    `receive` of the app.
+
+    Attributes:
+        gate: Decides what a status means.
+        is_received: Whether the client has sent its whole request.
+        last_kinds: The message types that can be the last now; see `_LAST`.
+        pass_receive: The server's `receive`.
+        pass_send: The server's `send`.
+        scope: The scope of the request.
+        status: The status of the response; 0 before it was sent.
+        waited: Seconds of waiting for the client that were not taken off the call yet.
+        waits_since: When the present wait for the client began, in seconds.
     """
 
     __slots__ = (
         "gate",
-        "is_heard",
+        "is_received",
         "last_kinds",
         "pass_receive",
         "pass_send",
@@ -54,7 +66,7 @@ class RequestWatch(Permit):
     reads_status = False
 
     gate: Gate
-    is_heard: bool
+    is_received: bool
     last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
@@ -64,29 +76,30 @@ class RequestWatch(Permit):
     waits_since: float
 
     async def __call__(self) -> Message:
-        if self.token and not self.is_heard:
-            return await self._hear()
+        if self.token and not self.is_received:
+            return await self._receive_request()
         message = await self.pass_receive()
-        self._heed(message)
+        self._note_leaving(message)
         return message
 
-    async def _hear(self) -> Message:
-        """Receive a part of the request, on the client's time: that it is slow is not our slowness.
+    async def _receive_request(self) -> Message:
+        """Receive a part of the request. A slow client does not make the handler slow.
 
-        What comes after the request is the client's leaving; while it is awaited the handler works.
+        After the request only the leaving of the client can be received. While the handler waits
+        for that, it works, so that time counts.
         """
         self._wait()
         try:
             message = await self.pass_receive()
         finally:
             self._go_on()
-        self.is_heard = not _has_more(message)
-        self._heed(message)
+        self.is_received = not _has_more(message)
+        self._note_leaving(message)
         return message
 
     def _wait(self) -> None:
         if self.answered != inf:
-            return  # another task of the handler waits already, or the response has begun
+            return  # another task of the handler waits, or the response has begun
         try:
             self.waits_since = self.breaker.clock()
             self.answered = WAITING
@@ -106,26 +119,27 @@ class RequestWatch(Permit):
         except Exception as error:
             self.gate.registry.fault("clock", error)
 
-    def _heed(self, message: Message) -> None:
+    def _note_leaving(self, message: Message) -> None:
         if self.token and says_gone(message):
             self.leave()
 
     def leave(self, error: BaseException | None = None) -> None:
-        """End it before its response has ended; a failure that was told by then stays one."""
-        # What the app sends as a status is for the server to refuse.
+        """End the call before its response has ended. A status of 500 or above stays a failure."""
+        # The app may have sent anything as a status. To reject it is the server's task.
         if isinstance(self.status, int) and self.status >= 500:
-            self.gate.judge(self.scope, self, self.status)
+            self.gate.end_by_status(self.scope, self, self.status)
         elif error is None:
             self.cancel()
         else:
             self.end_by_error(error)
 
     def send(self, message: Message) -> Awaitable[None]:
-        # No coroutine of its own where it need not be: one for each message would cost more than
-        # all that is done here. What runs once per request is written out, and asks by `in`, which
-        # takes half the time of `get`.
+        # Not a coroutine where it need not be one: that would cost more for each message than all
+        # that is done here. Callables are read from their slots before they are called: Python 3.11
+        # looks a method up slowly where there is a slot of that name.
+        pass_send = self.pass_send
         if not self.token:
-            return self.pass_send(message)
+            return pass_send(message)
         is_last = False
         try:
             kind = message["type"]
@@ -133,30 +147,34 @@ class RequestWatch(Permit):
                 self.status = message["status"]
                 has_trailers = "trailers" in message and message["trailers"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
-                self.answered = self.breaker.clock()  # mark()
+                clock = self.breaker.clock
+                self.answered = clock()  # mark(), without its frame
             else:
-                more = self.last_kinds.get(kind)
-                is_last = more is not None and not (more in message and message[more])  # noqa: RUF019
-                if is_last and (self.status >= 400 or not self.gate.plain):
-                    self.gate.judge(self.scope, self, self.status)
-                elif is_last:
-                    self.success()
+                kinds = self.last_kinds
+                if kind in kinds:
+                    more = kinds[kind]
+                    is_last = not (more in message and message[more])  # noqa: RUF019
+                if is_last:
+                    if self.status < 400 and self.gate.plain:
+                        self.success()
+                    else:
+                        self.gate.end_by_status(self.scope, self, self.status)
         except Exception as error:
-            # A message that cannot be read is for the server to refuse.
+            # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
         if is_last:
-            return self.pass_send(message)
+            return pass_send(message)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):
-            never_loses = False  # the server does not say
+            never_loses = False  # the server does not name a version
         if never_loses:
-            return self.pass_send(message)
-        return _until_lost(self.pass_send(message), self)
+            return pass_send(message)
+        return _until_lost(pass_send(message), self)
 
 
 class HandshakeWatch(RequestWatch):
-    """The opening of a WebSocket."""
+    """Watches the handshake of a WebSocket."""
 
     __slots__ = ()
 
@@ -174,7 +192,7 @@ class HandshakeWatch(RequestWatch):
                 self.mark()
                 self.last_kinds = _LAST_OF_DENIAL
             elif kind in self.last_kinds and not message.get("more_body"):
-                self.gate.judge(self.scope, self, self.status)
+                self.gate.end_by_status(self.scope, self, self.status)
         except Exception as error:
             self.gate.registry.fault("message", error)
         return _until_lost(self.pass_send(message), self)
@@ -184,18 +202,18 @@ def _has_more(message: Message) -> bool:
     try:
         return bool(message.get("more_body"))
     except Exception:
-        return False  # not a message; the app will say so
+        return False  # not a message: the app will fail on it
 
 
 def says_gone(message: Message) -> bool:
     try:
         return message["type"] in ("http.disconnect", "websocket.disconnect")
     except Exception:
-        return False  # not a message; the app will say so
+        return False  # not a message: the app will fail on it
 
 
 async def _until_lost(sending: Awaitable[None], watch: RequestWatch) -> None:
-    """Send, and take an `OSError` for what the ASGI spec says it is: the client has gone."""
+    """Send. An `OSError` means, by the ASGI specification, that the client has gone."""
     try:
         return await sending
     except OSError:

@@ -24,10 +24,10 @@ DEFAULT_EXEMPT: tuple[str, ...] = (
     "/redoc",
     "/openapi.json",
 )
-"""Not guarded unless `exempt` says otherwise: an orchestrator that is refused its health check
-kills the process, and a preflight or a file says nothing of the handler behind it."""
+"""What is not guarded by default. An orchestrator whose health check is refused kills the process;
+a preflight request or a static file says nothing about the handlers."""
 
-# Paths come from clients: what is remembered about them is bounded, and dropped as a whole.
+# Clients choose paths. So the memory for them is bounded; when it is full it is emptied.
 _MAX_PATHS = 2048
 _MAX_METHODS = 16
 _MAX_LENGTH = 256
@@ -47,18 +47,18 @@ _NONE: frozenset[str] = frozenset()
 
 
 class Exemptions:
-    """Which paths are not guarded, by globs: `/health*`, or `GET /search*` for one method.
+    """Which paths are not guarded, by patterns: `/health*`, or `GET /search*` for one method.
 
     Args:
-        patterns: A path, with `*`, `?` and `[...]`; `*` also matches `/`. A method and a space
-            before it restrict it to that method; GET includes HEAD.
+        patterns: Paths with the wildcards `*`, `?` and `[...]`; `*` also matches `/`. A method and
+            a space before a path limit it to that method; GET includes HEAD.
 
     Raises:
         TypeError: `patterns` is one string, or a pattern is no string.
         ValueError: A pattern could never match: a path begins with `/` or `*`.
 
     Attributes:
-        guarded: Method to recent paths that are not exempt for it.
+        guarded: The recent paths that are not exempt, by method.
     """
 
     __slots__ = ("_exempt", "_rules", "guarded")
@@ -93,16 +93,16 @@ class Exemptions:
         return frozenset({method, "HEAD"} if method == "GET" else {method}), glob
 
     def exempts(self, method: str | None, path: str, root: str = "") -> bool:
-        """Whether a request is exempt; what is found is remembered.
+        """Whether a request is exempt. The answer is remembered.
 
         Args:
-            method: None for what has none, a WebSocket.
+            method: The method; None for a WebSocket, which has none.
             path: The path, with or without `root`.
-            root: Where the app is mounted.
+            root: The path at which the app is mounted.
         """
         if path in self._exempt.get(method, _NONE):
             return True
-        if path in self.guarded.get(method, _NONE):  # a WebSocket: it has no method to look up
+        if path in self.guarded.get(method, _NONE):  # a WebSocket, which has no method
             return False
         paths = {path, path.removeprefix(root)}
         exempt = any(

@@ -1,107 +1,45 @@
-"""What the ASGI and the WSGI middleware share: request -> breaker -> permit -> verdict.
+"""The gate of a middleware: which breaker guards a request, and what its status means.
 
-It imports neither and knows no protocol; a request is the scope or environ, a mutable mapping.
-Nothing that a request carries or that a user's callback does is an error here: a fault is
-counted by the registry, and the call passes.
+It serves ASGI and WSGI alike and knows neither: a request is a mutable mapping, the scope or the
+environ. A fault in a request or in a callback of the user is no error here: the registry counts
+it, and the request passes.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
 from typing import Any
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
+from recloser._environment import enabled
 from recloser._errors import BreakerOpenError
 from recloser._http.exemptions import Exemptions
+from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
 from recloser._outcome import Outcome
-from recloser._permit import AnyPermit, Permit, voteless
+from recloser._permit import AnyPermit, Permit
 from recloser._registry import Registry
 from recloser._state import Mode
 
-PERMIT = "recloser.permit"
-"""Where a scope or environ carries the `Permit` of the innermost breaker around the handler."""
-REFUSED = "recloser.refused"
-"""True in a scope or environ once one of us has refused it: an outer breaker must not count that."""
-REFUSAL = "recloser.refusal"
-"""Where `on_refuse` finds the `BreakerOpenError`: key, state, reason and `retry_after`."""
 UNMATCHED = "<unmatched>"
-"""The key of requests that match no route. Anyone can make those up, so it never opens."""
+"""The key of requests that match no route. Clients can invent such requests, so they are never
+guarded."""
 APP = "app"
-"""The one key of an app whose routes are not known."""
+"""The only key of an app whose routes are not known."""
 
-Request = MutableMapping[str, Any]
 KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
 Classify = Callable[[int], Outcome]
-
-_ON = frozenset({"", "1", "true", "yes", "on"})
-_OFF = frozenset({"0", "false", "no", "off"})
-
-
-def _is_within(permit: Permit | None, breaker: Breaker) -> bool:
-    """Whether one of the calls around is guarded by this breaker and still going on."""
-    while permit is not None:
-        if permit.breaker is breaker and not permit.ended:
-            return True
-        permit = permit.outer
-    return False
-
-
-def permit_of(request: Request) -> Permit:
-    """The permit of the innermost breaker around a handler; one without effect where none is.
-
-    Args:
-        request: The scope or environ.
-    """
-    permit: Permit = request.get(PERMIT, _VOTELESS)
-    return permit
-
-
-def note_refusal(request: Request) -> None:
-    """Mark a request as refused by us, and end the calls of the breakers around us.
-
-    Their handler was not even asked, so the answer says nothing. They are told directly:
-    something between us may have copied the request.
-    """
-    request[REFUSED] = True
-    _ignore(request.get(PERMIT))
-
-
-def _ignore(permit: Permit | None) -> None:
-    """End a call and those around it without a vote."""
-    while permit is not None:
-        permit.ignore()
-        permit = permit.outer
-
-
-def enabled() -> bool:
-    """Whether the environment leaves us on: `RECLOSER_ENABLED=0` turns every middleware off.
-
-    Raises:
-        ValueError: It says neither yes nor no.
-    """
-    said = os.environ.get("RECLOSER_ENABLED", "1").strip().lower()
-    if said in _OFF:
-        return False
-    if said in _ON:
-        return True
-    known = ", ".join(sorted(filter(None, _ON | _OFF)))
-    raise ValueError(f"RECLOSER_ENABLED must be one of {known}, not {said!r}")
 
 
 def _check_function(name: str, function: object) -> None:
     if not callable(function):
         raise TypeError(f"{name} must be a function, not {function!r}")
-    # Its coroutine would be true, whatever it had said in the end.
+    # The coroutine that it returns would count as true.
     if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         raise TypeError(f"{name} must be a plain function, not the async {function!r}")
-
-
-_VOTELESS = voteless(Breaker("<unguarded>", mode=Mode.DISABLED), Permit)
 
 
 def _whole_app(request: Request) -> str:
@@ -112,18 +50,19 @@ class Gate:
     """Decides about requests: which breaker guards one, whether it may pass, how it ended.
 
     Args:
-        registry: Where the breakers are; None for one of its own.
-        key: Request to key; None guards the whole app under `APP`. A request whose key is None is
-            not guarded.
-        exempt: Patterns (see `Exemptions`) or a function of the request.
-        classify: Status to outcome; None for `Outcome.of_status`.
-        mode: None leaves it to the registry; else the more lenient of the two holds.
-        method: Where a request has its method.
-        path: Where a request has its path.
-        root: Where a request says at which path the app is mounted, if `path` includes that.
+        registry: The registry that holds the breakers; None makes a new one.
+        key: A function from request to key; None guards the whole app under `APP`. A request whose
+            key is None is not guarded.
+        exempt: Patterns (see `Exemptions`) or a function from request to bool.
+        classify: A function from status to outcome; None stands for `Outcome.of_status`.
+        mode: None: the mode of the registry. Otherwise the more lenient of the two applies.
+        method: The key under which a request has its method.
+        path: The key under which a request has its path.
+        root: The key under which a request has the path at which the app is mounted; "" if `path`
+            does not include that.
 
     Attributes:
-        plain: Whether a status below 400 is a success, without asking anyone.
+        plain: Whether every status below 400 is a success.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -167,9 +106,10 @@ class Gate:
             _check_function("exempt", exempt)
         mode = Mode.ENFORCE if mode is None else Mode(mode)
         self.registry = Registry(mode=mode) if registry is None else registry
-        # As plain facts: to look up a member of an enum takes 60 ns on Python 3.11.
+        # Stored as bools: to look up a member of an enum takes 60 ns on Python 3.11.
         self._off = mode is Mode.DISABLED or not enabled()
         self._enforces = mode is Mode.ENFORCE
+        # The dict itself: `registry[key]` would cost each request one more frame.
         self._breakers = self.registry._breakers
         self._key: KeyFunction = _whole_app if key is None else key
         self._classify = classify
@@ -197,7 +137,8 @@ class Gate:
             if not is_guarded and self._is_exempt(request):
                 return UNGUARDED
             where = "key"
-            key = self._key(request)
+            key_of = self._key
+            key = key_of(request)
             if key is None or key == UNMATCHED:
                 return UNGUARDED
             try:
@@ -208,7 +149,7 @@ class Gate:
             if PERMIT in request:
                 return self._admit_within(breaker, request, kind)
             admission = breaker.admit_strict(kind)
-            if type(admission) is kind:
+            if isinstance(admission, Permit):
                 admission.outer = None
                 request[PERMIT] = admission
                 return admission
@@ -224,19 +165,19 @@ class Gate:
     def _admit_within(
         self, breaker: Breaker, request: Request, kind: type[AnyPermit]
     ) -> AnyPermit | Refused | Unguarded:
-        """Answer whether a request may pass that another middleware of ours has admitted already."""
+        """Answer whether a request may pass that a middleware outside has admitted already."""
         around = request[PERMIT]
-        if _is_within(around, breaker):
+        if is_within(around, breaker):
             return UNGUARDED  # the same call, seen a second time
         admission = breaker.admit_strict(kind)
-        if type(admission) is kind:
+        if isinstance(admission, Permit):
             admission.outer = around
             request[PERMIT] = admission
         elif type(admission) is Refused:
             if not self._enforces:
                 return UNGUARDED
             request[REFUSED] = True
-            _ignore(around)
+            ignore_all(around)
         return admission
 
     def _is_exempt(self, request: Request) -> bool:
@@ -249,19 +190,17 @@ class Gate:
             request.get(self._method), request.get(self._path) or "/", root or ""
         )
 
-    def judge(self, request: Request, permit: Permit, status: int) -> None:
-        """End a call by the status it was answered with."""
+    def end_by_status(self, request: Request, permit: Permit, status: int) -> None:
+        """End a call by the status of its answer."""
         classify = self._classify
         outcome = Outcome.of_status(status) if classify is None else self._ask(classify, status)
-        if outcome is Outcome.FAILURE:
-            if request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError):
-                # Another breaker answered, and the handler was not even asked; or a refusal inside
-                # is being handled, as frameworks answer what nobody caught.
-                permit.ignore()
-            else:
-                permit.failure(f"HTTP {status}")
-        else:
-            permit.end(outcome)
+        if outcome is Outcome.FAILURE and (
+            # Another breaker answered, and the handler was not called; or a framework answers a
+            # refusal that no handler caught.
+            request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError)
+        ):
+            outcome = Outcome.IGNORED
+        permit.breaker.end(permit, outcome, f"HTTP {status}")
 
     def _ask(self, classify: Classify, status: int) -> Outcome:
         try:

@@ -1,4 +1,4 @@
-"""The answer to a refused request, built once and then only written, by ASGI and WSGI."""
+"""The 503 that a refused request gets. It is built once and sent many times, by ASGI and WSGI."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import NamedTuple
 from recloser._admission import Refused
 from recloser._problem import PROBLEM_TYPE, problem_document
 
-# Retry-After is spread over this much more than the wait itself, so that the refused do not come
-# back together. Never less: they would come before the probe.
+# Retry-After is up to this share longer than the wait, at random, so that refused clients do not come
+# back at the same moment. Never shorter: they would come before the probe.
 _JITTER = 0.1
 # Upper bound of a Retry-After, in seconds: a day, for breakers opened by hand for very long.
 _LONGEST_WAIT = 86_400.0
-# Answers drawn at a time, to be given in turn.
+# So many answers with different times are prepared, and given in turn.
 _SPREAD = 8
-# Answers kept: one per second of waiting, and one per breaker.
+# Answers kept: one for each second of waiting, and one set for each breaker.
 _MAX_KEPT = 1024
 
 
@@ -28,7 +28,7 @@ class Refusal(NamedTuple):
     Attributes:
         headers: For WSGI, native strings.
         raw_headers: For ASGI, lower-case bytes.
-        body: What every method but HEAD answers with.
+        body: The body, for every method except HEAD.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -37,10 +37,10 @@ class Refusal(NamedTuple):
 
     @classmethod
     def after(cls, wait: float) -> Refusal:
-        """The response to who may come back in `wait` seconds; once made, it is only written.
+        """The response for a client that may come back in `wait` seconds.
 
         Args:
-            wait: Seconds, >= 0. What it tells is spread over a tenth more, and a day at most.
+            wait: Seconds, >= 0. The response says up to a tenth more, at random, and a day at most.
 
         Raises:
             ValueError: `wait` is negative or NaN.
@@ -51,15 +51,15 @@ class Refusal(NamedTuple):
 
 
 def spread(wait: float) -> int:
-    """The whole seconds of a Retry-After for a wait in seconds: not less, up to a tenth more."""
+    """Whole seconds for a Retry-After: not less than a wait in seconds, and up to a tenth more."""
     return max(ceil(min(wait * (1.0 + _JITTER * random()), _LONGEST_WAIT)), 1)
 
 
 class Refusals:
-    """Answers refused requests, and keeps each answer for as long as it holds.
+    """Answers refused requests, and keeps each answer for as long as it is true.
 
-    Always with `application/problem+json`: a client that would rather have something else is not
-    worth reading the headers of every refused request (RFC 9110 section 12.5.1 leaves it to us).
+    The answer is `application/problem+json`, also where a client asks for another type: RFC 9110
+    section 12.5.1 allows that, and reading the headers of every refused request would cost time.
     """
 
     __slots__ = ("_built", "_expose_details", "_kept")
@@ -67,25 +67,29 @@ class Refusals:
     def __init__(self, *, expose_details: bool) -> None:
         self._expose_details = expose_details
         self._built: dict[int, Refusal] = {}
-        # By breaker: answers to give in turn, until when (s), and for which time to look again.
+        # By breaker: until when (s) the answers hold, for which time of the next probe (s), and the
+        # answers to give in turn.
         self._kept: dict[Refused, tuple[float, float, Iterator[Refusal]]] = {}
 
     def of(self, refused: Refused) -> Refusal:
         """The response to a request that was refused just now."""
-        kept = self._kept.get(refused)
-        if kept is None or refused.at >= kept[0] or kept[1] != refused.probe_at:
-            kept = self._prepare(refused)
-        return next(kept[2])
+        try:
+            until, probe_at, answers = self._kept[refused]
+            if refused.at < until and refused.probe_at == probe_at:
+                return next(answers)
+        except KeyError:
+            pass
+        return next(self._prepare(refused))
 
-    def _prepare(self, refused: Refused) -> tuple[float, float, Iterator[Refusal]]:
+    def _prepare(self, refused: Refused) -> Iterator[Refusal]:
         wait = refused.breaker.retry_after
         answers = [self._after(refused, spread(wait)) for _ in range(_SPREAD)]
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
-        # Until another second has passed, or it is time for the next probe.
-        kept = refused.at + min(wait, 1.0), refused.probe_at, cycle(answers)
-        self._kept[refused] = kept
-        return kept
+        # They hold for one second, or until it is time for the next probe.
+        in_turn = cycle(answers)
+        self._kept[refused] = refused.at + min(wait, 1.0), refused.probe_at, in_turn
+        return in_turn
 
     def _after(self, refused: Refused, seconds: int) -> Refusal:
         return self._detailed(refused, seconds) if self._expose_details else self._plain(seconds)

@@ -10,7 +10,7 @@ from recloser._permit import Permit
 
 
 class RequestPermit(Permit):
-    """The permit of a request. What its handler raises past us, the client gets as a 500."""
+    """The permit of a request. What its handler raises reaches the client as a 500."""
 
     __slots__ = ()
 
@@ -18,14 +18,14 @@ class RequestPermit(Permit):
 
 
 class WatchedBody:
-    """An iterable that ends a permit: at its end, when it fails, or when it is closed or dropped.
+    """A response body that ends a permit: when it ends, fails, is closed or is dropped.
 
     Args:
-        body: What it passes on.
-        permit: What it ends. A body that is closed, or collected as garbage, before its end means
-            that the client has left.
-        marked: Whether the latency of the call was taken already. Else it is at the first piece
-            that is not empty.
+        body: The body to pass on.
+        permit: The permit to end. If the body is closed, or collected as garbage, before its end,
+            the client has left.
+        marked: Whether the latency of the call was taken already. If not, it is taken at the first
+            piece that is not empty.
     """
 
     __slots__ = ("_body", "_ended", "_marked", "_next", "_permit")
@@ -38,14 +38,14 @@ class WatchedBody:
         self._permit = permit
 
     def __iter__(self) -> Iterator[Any]:
-        # Once: a server or middleware that asks again goes on where it was.
+        # Only once: a middleware that calls iter() again continues where it was.
         if self._next is None:
             self._begin()
         return self
 
     def _begin(self) -> Callable[[], Any]:
         try:
-            # Not before the server asks for it: this is the app's code too.
+            # Not earlier: this runs code of the app.
             advance: Callable[[], Any] = iter(self._body).__next__
         except BaseException as error:
             self._ended = True
@@ -84,7 +84,7 @@ class WatchedBody:
             close()
 
     def __del__(self) -> None:
-        # The environ, which holds the permit too, often lives longer than the body.
+        # The permit is no help here: the environ, which often lives longer, holds it as well.
         if not self._ended:
             self._leave()
 
@@ -126,10 +126,10 @@ class ResponseBody(WatchedBody):
         self._statuses = statuses
 
     def _complete(self) -> None:
-        end_by_status(self._gate, self._environ, self._permit, self._statuses)
+        end_by_status_line(self._gate, self._environ, self._permit, self._statuses)
 
     def _leave(self) -> None:
-        # A failure that was told before the client left stays one.
+        # A 5xx that was sent before the client left stays a failure.
         if self._statuses and str(self._statuses[0]).startswith("5"):
             self._complete()
         else:
@@ -145,13 +145,15 @@ class SizedResponseBody(ResponseBody):
         return len(cast("Sized", self._body))
 
 
-# Status lines and their codes: an app has a few of them, and reading one takes longer than finding
-# it. Bounded all the same.
+# Codes by status line. An app has few of them, and to look one up is faster than to parse it.
+# Bounded, because an app could make up more.
 _codes: dict[str, int] = {}
 _MAX_CODES = 256
 
 
-def end_by_status(gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[str]) -> None:
+def end_by_status_line(
+    gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[str]
+) -> None:
     """End a call by the status line that its app has set."""
     try:
         status = statuses[0]
@@ -161,10 +163,10 @@ def end_by_status(gate: Gate, environ: dict[str, Any], permit: Permit, statuses:
             if len(_codes) < _MAX_CODES:
                 _codes[status] = code
     except Exception:
-        # No status, or none that is one: the app broke the protocol, and the server will say so.
+        # There is no valid status: the app has broken the protocol, and the server will report it.
         permit.cancel()
         return
     if code < 400 and gate.plain:
         permit.success()
     else:
-        gate.judge(environ, permit, code)
+        gate.end_by_status(environ, permit, code)

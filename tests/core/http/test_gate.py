@@ -1,40 +1,59 @@
-"""Gate: whether a request is guarded at all, and what its handler finds in it."""
+"""Gate: what it accepts, and what it makes of requests that lack what it looks for."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from recloser._http.gate import enabled, permit_of
+from recloser import UNGUARDED, Permit, Registry
+from recloser._http.gate import Gate
+
+
+def gate(registry: Registry | None = None, **settings: Any) -> Gate:
+    given = {"key": None, "exempt": (), "classify": None, "mode": None, **settings}
+    return Gate(registry, **given, method="method", path="path", root="root_path")
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"),
-    [("0", False), ("false", False), (" No ", False), ("OFF", False), ("1", True), ("", True)],
+    ("settings", "named"),
+    [
+        ({"registry": "app"}, "registry"),
+        ({"key": "GET /"}, "key"),
+        ({"classify": 500}, "classify"),
+        ({"exempt": "/health"}, "exempt"),
+        ({"exempt": ["health"]}, "exempt"),
+        ({"mode": "on"}, "mode"),
+    ],
 )
-def test_the_environment_switches_it_off(
-    value: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_setting_of_the_wrong_kind_is_named(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=named):
+        gate(**settings)
+
+
+@pytest.mark.parametrize("name", ["key", "classify", "exempt"])
+def test_a_coroutine_function_is_refused_where_a_function_is_wanted(name: str) -> None:
+    async def answer(request: object) -> None: ...
+
+    with pytest.raises(TypeError, match=f"{name} must be a plain function"):
+        gate(None, **{name: answer})
+
+
+@pytest.mark.parametrize("request_", [{}, {"method": None}, {"path": None, "method": "GET"}])
+def test_a_request_without_method_or_path_is_guarded_all_the_same(
+    request_: dict[str, Any],
 ) -> None:
-    monkeypatch.setenv("RECLOSER_ENABLED", value)
+    registry = Registry()
 
-    assert enabled() is expected
+    admission = gate(registry).admit(request_, Permit)
 
-
-@pytest.mark.parametrize("value", ["disabled", "n", "2"])
-def test_an_environment_that_says_neither_is_an_error(
-    value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RECLOSER_ENABLED", value)
-
-    with pytest.raises(ValueError, match=f"RECLOSER_ENABLED must be one of .*, not '{value}'"):
-        enabled()
+    assert isinstance(admission, Permit)
+    admission.success()
+    assert registry.faults == 0
 
 
-def test_where_no_breaker_guards_there_is_a_permit_without_effect() -> None:
-    permit = permit_of({})
+def test_a_key_that_is_none_leaves_a_request_unguarded() -> None:
+    registry = Registry()
 
-    permit.mark()
-    permit.failure("stale data served")
-
-    assert permit.ended
-    assert not permit.is_probe
-    assert permit.breaker.metrics().calls == 0
+    assert gate(registry, key=lambda request: None).admit({}, Permit) is UNGUARDED
+    assert len(registry) == 0

@@ -19,7 +19,7 @@ from recloser._http.wsgi_watch import (
     ResponseBody,
     SizedResponseBody,
     WatchedBody,
-    end_by_status,
+    end_by_status_line,
 )
 from recloser.testing import ManualClock
 
@@ -430,7 +430,7 @@ def test_the_users_rule_judges_every_status(registry: Registry, breaker: Breaker
     gate = gate_of(registry, classify=classify)
 
     for status in ("200 OK", "500 Oops"):
-        end_by_status(gate, {}, permit_for(breaker), [status])
+        end_by_status_line(gate, {}, permit_for(breaker), [status])
 
     assert asked == [200, 500]
     assert votes(breaker.metrics()) == {"throttled": 2}
@@ -482,7 +482,7 @@ def test_status_lines_that_apps_make_up_are_remembered_within_bounds(
     gate = gate_of(registry)
 
     for number in range(1000):
-        end_by_status(gate, {}, permit_for(breaker), [f"200 Number {number}"])
+        end_by_status_line(gate, {}, permit_for(breaker), [f"200 Number {number}"])
 
     assert votes(breaker.metrics()) == {"successes": 1000}
     assert len(wsgi_watch._codes) <= 256

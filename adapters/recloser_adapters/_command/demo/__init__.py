@@ -1,7 +1,7 @@
-"""`recloser demo`: two web apps, one with breakers, in front of an upstream that falls ill.
+"""`recloser demo`: two web apps, one with breakers, and an upstream that becomes unhealthy.
 
 Everything is real: four processes, sockets on the loopback interface, concurrent requests. The
-parts, in the order of the data: `plan` (what will happen), `upstream`, `webapp` and `load` (the
-three programs), `children` (starting and ending them), `story` (what was seen), `verdict` (what
-it means), `screen` and `plain` (showing it), `show` (the run as a whole).
+modules, in the order of the data: `plan` (the schedule), `upstream`, `webapp` and `load` (the three
+programs), `children` (starts and ends them), `record` (the observed events), `results` (the
+figures and expectations), `screen`, `plain` and `summary` (the output), `run` (the whole run).
 """

@@ -1,7 +1,8 @@
-"""A lean HTTP/1.1 client that keeps its connections, for GET requests to one local server.
+"""A small HTTP/1.1 client that keeps its connections, for GET requests to one local server.
 
-A client library looks through all its connections for each request. With the hundreds that hang
-in the app without a breaker that takes longer than the answers, and would be what is measured.
+A client library searches all its connections for each request. The app without a breaker has
+hundreds of hanging ones. The search would then take longer than an answer, and would distort the
+latencies.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Self
 
 
 class Caller:
-    """Sends GET requests, on as many connections as there are callers waiting.
+    """Sends GET requests, on one connection per waiting caller.
 
     Args:
         url: `http://host:port` of the server.
-        timeout: Seconds that a caller waits at most.
+        timeout: Seconds that a caller waits at most, > 0.
     """
 
     def __init__(self, url: str, *, timeout: float) -> None:
@@ -29,27 +30,27 @@ class Caller:
         """Send a request, read the answer to its end, and return the status.
 
         Raises:
-            OSError: The connection failed, or the caller's time was up (TimeoutError).
-            asyncio.IncompleteReadError: The server hung up.
+            OSError: The connection failed, or the time-out was reached (TimeoutError).
+            asyncio.IncompleteReadError: The server closed the connection.
         """
         async with asyncio.timeout(self._timeout):
             async with await self._connection() as connection:
                 status = await connection.get(path, self._host)
-            # Only after a whole answer; the block has closed it otherwise.
+            # Only a connection whose answer is complete is kept. Otherwise the block has closed it.
             self._idle.append(connection)
         return status
 
     async def _connection(self) -> _Connection:
         while self._idle:
             connection = self._idle.pop()
-            # Servers close what was idle for long.
+            # Servers close connections that are idle for long.
             if not connection.ended:
                 return connection
         return _Connection(*await asyncio.open_connection(self._host, self._port))
 
 
 class _Connection:
-    """One connection; as a context manager it is closed when the block does not end well."""
+    """One connection. As a context manager it is closed if the block raises."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -62,7 +63,7 @@ class _Connection:
     async def get(self, path: str, host: str) -> int:
         self._writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("ascii"))
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        # Both apps answer with JSON or text that is made as a whole: its length is always told.
+        # Both apps make whole JSON or text bodies, so there is always a Content-Length.
         length = int(head.partition("content-length:")[2].partition("\r\n")[0])
         await self._reader.readexactly(length)
         return int(head[9:12])

@@ -1,7 +1,7 @@
-"""Processes that live no longer than the one that started them, on ports that were free.
+"""Child processes that end with their parent, and servers on free ports.
 
-A child's standard input is a pipe that nobody writes to: it ends when the parent does, however
-the parent ends, and the child then ends too. Its standard output is lines of JSON.
+A child's standard input is a pipe without data. The pipe closes when the parent ends, for any
+reason, and the child then ends, too. The child writes events as lines of JSON to standard output.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any, Self
 
 import uvicorn
 
-START_WITHIN = 20.0  # seconds; a cold machine imports slowly
+START_WITHIN = 20.0  # seconds; the first imports on a machine are slow
 STOP_WITHIN = 3.0
 
 Event = Mapping[str, Any]
 
 
 class ChildError(Exception):
-    """A child did not start, or ended on its own; the message carries what it said last."""
+    """A child did not start, or ended unexpectedly. The message has its last line of errors."""
 
 
 class Child:
-    """A Python module run as a process of its own.
+    """A Python module that runs in its own process.
 
     Args:
         module: Dotted name of the module.
@@ -40,13 +40,13 @@ class Child:
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._module = module
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
-            # Ctrl-C is for the parent alone: it ends the children in order.
+            stderr=self._errors,
+            # Only the parent must get Ctrl-C: it ends the children in order.
             start_new_session=True,
         )
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -54,11 +54,11 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """The id of the process."""
         return self._process.pid
 
     def events(self, timeout: float) -> Iterator[Event]:
-        """Yield the events that come until none came for so many seconds.
+        """Yield the events of the child, until none arrives for `timeout` seconds.
 
         Raises:
             ChildError: The child has ended.
@@ -69,14 +69,14 @@ class Child:
             except queue.Empty:
                 return
             if event is None:
-                raise ChildError(f"{self._module} ended on its own: {self._last_words()}")
+                raise ChildError(f"{self._module} ended unexpectedly: {self._last_line()}")
             yield event
 
     def url(self) -> str:
-        """Wait until the child serves, and return where.
+        """Wait until the child serves, and return its URL.
 
         Raises:
-            ChildError: It ended instead, or took too long.
+            ChildError: The child ended instead, or took too long.
         """
         for event in self.events(START_WITHIN):
             return f"http://127.0.0.1:{event['port']}"
@@ -98,7 +98,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._said.close()
+        self._errors.close()
 
     def _read(self) -> None:
         with self._process.stdout or open(os.devnull, "rb") as lines:
@@ -106,41 +106,41 @@ class Child:
                 self._events.put(json.loads(line))
         self._events.put(None)
 
-    def _last_words(self) -> str:
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+    def _last_line(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it wrote no error message"
 
 
-def tell(event: Event) -> None:
+def emit(event: Event) -> None:
     """Send an event to the parent."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
 
 def end_with_parent() -> None:
-    """End this process when its standard input does."""
+    """End this process when its standard input ends."""
 
     def watch() -> None:
         sys.stdin.buffer.read()
-        # Not sys.exit: calls that hang, which is what this is about, must not hold us up.
+        # sys.exit would end only this thread. os._exit does not wait for calls that hang.
         os._exit(0)
 
     threading.Thread(target=watch, name="ends with its parent", daemon=True).start()
 
 
 def serve(app: Any) -> None:
-    """Serve an ASGI app on a free port of the loopback interface and tell the parent which."""
+    """Serve an ASGI app on a free port of the loopback interface; send the port to the parent."""
     end_with_parent()
-    # Bound and listening before anyone is told: there is no moment at which another process
-    # could take the port, or a first request be refused.
-    # asyncio turns Nagle's algorithm off only where the socket says that it is TCP; with it on, an
-    # answer of two packets waits 40 ms for the first one's acknowledgement.
+    # The socket listens before the port is sent, so that no other process can take the port and no
+    # first request is refused.
+    # asyncio turns Nagle's algorithm off only if the socket's protocol is TCP. With the algorithm,
+    # an answer of two packets waits 40 ms for the acknowledgement of the first one.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)
-    tell({"port": listener.getsockname()[1]})
-    # Idle connections are kept for longer than a show: closing one just as the client uses it
-    # would be a failure of no interest here.
+    emit({"port": listener.getsockname()[1]})
+    # Idle connections are kept for longer than a run: closing one at the moment when the client uses
+    # it would be a failure that the demo is not about.
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_keep_alive=120)
     uvicorn.Server(config).run(sockets=[listener])

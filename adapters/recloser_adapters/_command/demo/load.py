@@ -1,8 +1,8 @@
-"""The callers: the same requests to both apps at the same moments, while the schedule runs.
+"""The load: sends the same requests to both apps at the same times, while the schedule runs.
 
-Run as a process: `python -m recloser_adapters._command.demo.load UPSTREAM GUARDED BARE SECONDS`. It has a
-process to itself so that drawing the screen does not show in the latencies; its clock is the only
-one in the story. After the schedule it goes on until its standard input ends.
+Run it as `python -m recloser_adapters._command.demo.load UPSTREAM GUARDED BARE SECONDS`. It has its
+own process, so that drawing the screen does not add to the latencies. All times of the record are
+from its clock. After the schedule it continues until its standard input ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import count, cycle
 import httpx
 
 from recloser_adapters._command.demo.caller import Caller
-from recloser_adapters._command.demo.children import end_with_parent, tell
+from recloser_adapters._command.demo.children import emit, end_with_parent
 from recloser_adapters._command.demo.plan import (
     ARMS,
     BARE,
@@ -30,13 +30,13 @@ from recloser_adapters._command.demo.plan import (
 
 FLUSH_EVERY = 0.1  # seconds
 LOOK_EVERY = 0.2
-# More than this many callers do not wait at once: what the bare app can pile up is bounded.
+# Callers that wait at once, at most. Without a limit they would pile up at the bare app.
 MAX_WAITING = 1500
-CALLERS_TIMEOUT = 15.0  # seconds; more than the apps' own
+CALLERS_TIMEOUT = 15.0  # seconds; longer than the apps' own time-outs
 
 
 class Load:
-    """Sends requests at a steady rate, whatever becomes of them, and tells how they went."""
+    """Sends requests at a steady rate, independent of the answers, and reports each result."""
 
     def __init__(self, urls: dict[str, str], upstream: str) -> None:
         self._callers = {arm: Caller(url, timeout=CALLERS_TIMEOUT) for arm, url in urls.items()}
@@ -53,7 +53,7 @@ class Load:
         return time.perf_counter() - self._begun
 
     async def run(self, seconds: float) -> None:
-        """Follow the schedule, then go on for ever."""
+        """Follow the schedule, then continue for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send())
             group.create_task(self._flush())
@@ -63,19 +63,19 @@ class Load:
     async def _follow(self, seconds: float) -> None:
         for phase in schedule(seconds):
             await self._upstream.put(f"/phase/{phase.name}")
-            tell({"event": "phase", "at": self._now(), "phase": phase.name})
+            emit({"event": "phase", "at": self._now(), "phase": phase.name})
             await asyncio.sleep(phase.seconds)
-        # The last answers and transitions first: "over" is the last word of the schedule.
+        # "over" must come after the last answers and transitions of the schedule.
         await asyncio.sleep(2 * LOOK_EVERY)
         now = self._now()
-        # Those who wait still have waited in vain: an app that is choked gives no answers to count.
+        # Callers that are still waiting count as well: an overloaded app gives no answers to count.
         self._ended += [
             (arm, route, sent, now - sent, "waiting")
             for arm, route, sent in self._unanswered
             if now - sent > PATIENCE
         ]
-        self._tell_calls()
-        tell({"event": "over", "at": now})
+        self._emit_calls()
+        emit({"event": "over", "at": now})
         await self._follow_by_hand()
 
     async def _follow_by_hand(self) -> None:
@@ -83,14 +83,14 @@ class Load:
         while True:
             phase = (await self._upstream.get("/phase")).json()["phase"]
             if known and phase != known:
-                tell({"event": "phase", "at": self._now(), "phase": phase})
+                emit({"event": "phase", "at": self._now(), "phase": phase})
             known = phase
             await asyncio.sleep(LOOK_EVERY)
 
     async def _send(self) -> None:
         turn = cycle(TURN)
         for number in count():
-            # By the clock, not by the last answer: a slow app must not lighten its own load.
+            # The clock decides, not the last answer: a slow app must not reduce its own load.
             due = number / RATE
             await asyncio.sleep(max(0.0, due - self._now()))
             self._late.append(self._now() - due)
@@ -118,13 +118,13 @@ class Load:
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_EVERY)
-            self._tell_calls()
+            self._emit_calls()
 
-    def _tell_calls(self) -> None:
+    def _emit_calls(self) -> None:
         ended, self._ended = self._ended, []
         late, self._late = self._late, []
         facts = {"calls": ended, "waiting": self._waiting, "late": late}
-        tell({"event": "calls", "at": self._now(), **facts})
+        emit({"event": "calls", "at": self._now(), **facts})
 
     async def _look(self) -> None:
         known = 0
@@ -133,20 +133,20 @@ class Load:
             now = self._now()
             known += len(status["transitions"])
             for transition in status["transitions"]:
-                tell({"event": "transition", "at": now - transition["age"]} | transition)
-            tell({"event": "keys", "at": now, "keys": status["keys"]})
+                emit({"event": "transition", "at": now - transition["age"]} | transition)
+            emit({"event": "keys", "at": now, "keys": status["keys"]})
             await asyncio.sleep(LOOK_EVERY)
 
 
 def _outcome(status: int) -> str:
     if status < 500:
         return "good"
-    # Nobody else in this show answers 503.
+    # Only the breakers answer 503 here.
     return "refused" if status == 503 else "failed"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Load both apps until the parent ends."""
+    """Send the load to both apps until the parent ends."""
     upstream, guarded, bare, seconds = arguments
     end_with_parent()
     urls = {GUARDED: guarded, BARE: bare}

@@ -1,4 +1,4 @@
-"""The show in plain lines: for pipes, logs, and terminals that want no colour."""
+"""The output as plain lines, for pipes, logs and terminals without colour."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Self
 
 from recloser_adapters._command.demo.plan import ARMS, GUARDED, PHASES
-from recloser_adapters._command.demo.story import Story
-from recloser_adapters._command.demo.verdict import Verdict, headline
+from recloser_adapters._command.demo.record import Record
+from recloser_adapters._command.demo.results import Results, headline
 
 COUNT_EVERY = 2.0  # seconds
 
 
 class PlainScreen:
-    """Writes a line for each phase and each transition, and the counts now and then.
+    """Writes a line for each phase and each transition, and the counts every two seconds.
 
     Args:
         write: Takes one line.
@@ -25,9 +25,9 @@ class PlainScreen:
         self._changes = 0
         self._counted = 0.0
 
-    def begin_at(self, story: Story) -> None:
-        """Take all that a story holds so far for written, and leave the counts out from now on."""
-        self._phases, self._changes = len(story.stretches), len(story.changes)
+    def begin_at(self, record: Record) -> None:
+        """Skip the present content of a record, and write no counts from now on."""
+        self._phases, self._changes = len(record.phases), len(record.changes)
         self._counted = float("inf")
 
     def __enter__(self) -> Self:
@@ -36,56 +36,56 @@ class PlainScreen:
     def __exit__(self, *error: object) -> None:
         return
 
-    def draw(self, story: Story) -> None:
-        """Write what is new."""
+    def draw(self, record: Record) -> None:
+        """Write the new phases, transitions and counts."""
         news = [
-            (stretch.begin, f"the upstream is {stretch.phase}: {PHASES[stretch.phase]}")
-            for stretch in story.stretches[self._phases :]
+            (phase.begin, f"the upstream is {phase.name}: {PHASES[phase.name]}")
+            for phase in record.phases[self._phases :]
         ]
         news += [
             (change.at, f"{change.key}  {change.before} -> {change.after}: {change.reason}")
-            for change in story.changes[self._changes :]
+            for change in record.changes[self._changes :]
         ]
-        self._phases, self._changes = len(story.stretches), len(story.changes)
+        self._phases, self._changes = len(record.phases), len(record.changes)
         for at, line in sorted(news):
             self._write(f"{at:6.2f} s  {line}")
-        if story.now >= self._counted + COUNT_EVERY and not story.over:
-            self._counted = story.now
-            self._write(f"{story.now:6.2f} s  last second: {_counts(story)}")
+        if record.now >= self._counted + COUNT_EVERY and not record.over:
+            self._counted = record.now
+            self._write(f"{record.now:6.2f} s  last second: {_counts(record)}")
 
 
-def _counts(story: Story) -> str:
+def _counts(record: Record) -> str:
     parts: list[str] = []
     for arm, name in ARMS.items():
-        well, wasted, refused = story.last_second(arm)
+        well, wasted, refused = record.last_second(arm)
         part = f"{name} {well} well, {wasted} wasted"
         part += f", {refused} refused" if arm == GUARDED else ""
-        parts.append(f"{part}, {story.waiting[arm]} waiting")
+        parts.append(f"{part}, {record.waiting[arm]} waiting")
     return " | ".join(parts)
 
 
-def summary_lines(verdict: Verdict) -> list[str]:
+def summary_lines(results: Results) -> list[str]:
     """Return the summary as lines."""
-    lines = ["", headline(verdict), ""]
-    for bout in verdict.bouts:
+    lines = ["", headline(results), ""]
+    for outage in results.outages:
         lines += [
-            f"{bout.phase}, {bout.seconds:.1f} s",
-            f"  opened after          {_seconds(bout.opened_after)}",
-            f"  wasted before opening {bout.wasted_before_opening} (no breaker: {bout.bare_wasted})",
-            f"  wasted on probes      {bout.wasted_on_probes}",
-            f"  refused at once       {bout.refused}",
-            f"  well again after      {_seconds(bout.closed_after)} "
-            f"(no breaker: {bout.bare_well_after:.2f} s)",
+            f"{outage.phase}, {outage.seconds:.1f} s",
+            f"  opened after          {_seconds(outage.opened_after)}",
+            f"  wasted before opening {outage.wasted_before_opening} (no breaker: {outage.bare_wasted})",
+            f"  wasted on probes      {outage.wasted_on_probes}",
+            f"  refused at once       {outage.refused}",
+            f"  recovered after       {_seconds(outage.closed_after)} "
+            f"(no breaker: {outage.bare_well_after:.2f} s)",
         ]
-    p50, p99 = _millis(verdict.refusal_p50), _millis(verdict.refusal_p99)
+    p50, p99 = _millis(results.refusal_p50), _millis(results.refusal_p99)
     lines.append(f"refusals: p50 {p50}, p99 {p99}")
     for arm, name in ARMS.items():
         lines.append(
-            f"{name}: {verdict.calls[arm]} calls, {verdict.neighbours_well[arm]:.1%} of those to "
-            f"the other routes answered well, {verdict.waited[arm]:,.0f} s waited for nothing"
+            f"{name}: {results.calls[arm]} calls, {results.neighbours_well[arm]:.1%} of those to "
+            f"the other routes answered well, {results.waited[arm]:,.0f} s waited in vain"
         )
     lines.append("")
-    for each in verdict.expectations:
+    for each in results.expectations:
         lines.append(f"{'ok    ' if each.met else 'FAILED'} {each.promise}: {each.found}")
     return lines
 

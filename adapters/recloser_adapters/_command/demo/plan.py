@@ -1,4 +1,4 @@
-"""What will happen: the upstream's phases, the routes and the load on them."""
+"""The plan of a run: the upstream's phases, the routes and the load on them."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ HANGING = "hanging"
 FAILING = "failing"
 SLOW = "slow"
 
-# What the upstream does in a phase, in words for the screen.
+# What the upstream does in each phase, as text for the screen.
 PHASES = {
-    HEALTHY: "it answers within some 12 ms",
+    HEALTHY: "it answers in about 12 ms",
     HANGING: "it takes calls and never answers",
     FAILING: "it answers 500 at once",
-    SLOW: "it answers correctly, but 30 times slower than it used to",
+    SLOW: "it answers correctly, but 30 times slower than before",
 }
 
 GUARDED = "guarded"
 BARE = "bare"
 ARMS = {GUARDED: "with recloser", BARE: "no breaker"}
 
-SICK = "GET /orders/{order}"
-NEIGHBOURS = ("GET /catalog/{item}", "GET /about")
-ROUTES = (SICK, *NEIGHBOURS)
-# One turn of the load. The orders depend on the part of the upstream that falls ill, the catalog
-# on a part that stays well, and the third route on nothing.
-TURN = (SICK, NEIGHBOURS[0], SICK, SICK, NEIGHBOURS[0], SICK, NEIGHBOURS[1])
+AFFECTED = "GET /orders/{order}"
+OTHER_ROUTES = ("GET /catalog/{item}", "GET /about")
+ROUTES = (AFFECTED, *OTHER_ROUTES)
+# One round of the load. The orders depend on the part of the upstream that becomes unhealthy, the
+# catalog depends on a part that stays healthy, and the third route has no upstream.
+TURN = (AFFECTED, OTHER_ROUTES[0], AFFECTED, AFFECTED, OTHER_ROUTES[0], AFFECTED, OTHER_ROUTES[1])
 RATE = 70.0  # requests per second to each arm
 
-# A caller who waited longer was not served well, whatever came in the end.
+# Seconds. A caller that waited longer was not served well, even if the answer was good.
 PATIENCE = 0.25
-# Where both apps tell what they know of themselves; exempt from breaking.
+# The status page of the app with breakers. No breaker guards it.
 STATUS_PATH = "/demo/status"
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the upstream's life.
+    """A planned phase of the upstream.
 
     Attributes:
         name: One of `PHASES`.
-        seconds: How long it lasts.
+        seconds: Its length, > 0.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Phase:
 
     @property
     def bad(self) -> bool:
-        """Whether the upstream is ill."""
+        """Whether the upstream is unhealthy."""
         return self.name != HEALTHY
 
 
-# In seconds, of a show of 45. A good stretch after each bad one shows the recovery, and lets the
-# app without a breaker get over the calls that still hang in it for three seconds.
+# The schedule of a run of 45 seconds. A good phase after each bad one shows the recovery. In it the
+# calls that still hang in the app without a breaker can end, which takes three seconds.
 _SCHEDULE = (
     Phase(HEALTHY, 7.0),
     Phase(HANGING, 7.0),
@@ -68,5 +68,5 @@ SECONDS = sum(phase.seconds for phase in _SCHEDULE)
 
 
 def schedule(seconds: float = SECONDS) -> list[Phase]:
-    """Return the phases of a show of so many seconds."""
+    """Return the phases of a run of this many seconds."""
     return [Phase(phase.name, phase.seconds * seconds / SECONDS) for phase in _SCHEDULE]

@@ -1,4 +1,4 @@
-"""The show on a terminal, drawn with rich: live while it runs, and the summary at its end."""
+"""The output on a terminal, drawn with rich while the demo runs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from recloser_adapters._command.demo.plan import (
+    AFFECTED,
     ARMS,
     GUARDED,
     PHASES,
     RATE,
     ROUTES,
-    SICK,
     Phase,
     schedule,
 )
-from recloser_adapters._command.demo.story import Change, Story
+from recloser_adapters._command.demo.record import Change, Record
 
 REDRAW_PER_SECOND = 8
 STATES = {
@@ -31,20 +31,20 @@ STATES = {
     "half_open": ("◐", "yellow"),
 }
 PHASE_STYLES = {"healthy": "green", "hanging": "red", "failing": "red", "slow": "yellow"}
-BAR = 25  # columns for RATE calls a second
-# Lines of the picture but for its transitions, and columns that those have for their reason.
+BAR = 25  # columns for RATE calls per second
+# Lines of the picture without the transitions, and columns for the reason of a transition.
 OTHER_LINES = 22
 REASON = 58
 TIMELINE = 63  # columns
 
 
 class LiveScreen:
-    """Redraws the whole picture in place a few times a second.
+    """Redraws the whole picture in place, a few times per second.
 
     Args:
-        console: Where to.
-        seconds: How long the schedule takes.
-        urls: By app, where it serves.
+        console: The terminal.
+        seconds: Length of the schedule.
+        urls: URL of each app.
     """
 
     def __init__(self, console: Console, seconds: float, urls: Mapping[str, str]) -> None:
@@ -60,36 +60,36 @@ class LiveScreen:
     def __exit__(self, *error: object) -> None:
         self._live.__exit__(None, None, None)
 
-    def draw(self, story: Story) -> None:
-        """Draw the picture again, if it is time."""
-        if story.now < self._drawn + 1 / REDRAW_PER_SECOND:
+    def draw(self, record: Record) -> None:
+        """Draw the picture again, if the last drawing is old enough."""
+        if record.now < self._drawn + 1 / REDRAW_PER_SECOND:
             return
-        self._drawn = story.now
-        self._live.update(self._picture(story), refresh=True)
+        self._drawn = record.now
+        self._live.update(self._picture(record), refresh=True)
 
-    def _picture(self, story: Story) -> RenderableType:
-        return picture(story, self._seconds, self._urls, self._live.console.height)
+    def _picture(self, record: Record) -> RenderableType:
+        return picture(record, self._seconds, self._urls, self._live.console.height)
 
 
 def picture(
-    story: Story, seconds: float, urls: Mapping[str, str], height: int = 30
+    record: Record, seconds: float, urls: Mapping[str, str], height: int = 30
 ) -> RenderableType:
-    """Return what is known now, as one picture for a terminal of 80 columns and so many lines."""
+    """Return the record as one picture for a terminal of 80 columns and `height` lines."""
     return Padding(
         Group(
             _title(urls),
             Text(),
-            _timeline(story, seconds),
+            _timeline(record, seconds),
             _phase_names(seconds),
-            _upstream(story),
+            _upstream(record),
             Text(),
-            _keys(story),
+            _keys(record),
             Text(),
-            _why(story),
+            _why(record),
             Text(),
-            _apps(story),
+            _apps(record),
             Text(),
-            changes(_latest(story.changes, height - OTHER_LINES)),
+            changes(_latest(record.changes, height - OTHER_LINES)),
         ),
         (1, 1),
     )
@@ -98,7 +98,7 @@ def picture(
 def _title(urls: Mapping[str, str]) -> Text:
     return Text.assemble(
         ("recloser demo", "bold"),
-        (f"  {RATE:g} requests a second to each of two apps", "dim"),
+        (f"  {RATE:g} requests per second to each of two apps", "dim"),
         (f"  {urls[GUARDED]}" if GUARDED in urls else "", "dim"),
     )
 
@@ -107,16 +107,16 @@ def _cells(phase: Phase, seconds: float) -> int:
     return round(TIMELINE * phase.seconds / seconds)
 
 
-def _timeline(story: Story, seconds: float) -> Text:
+def _timeline(record: Record, seconds: float) -> Text:
     line = Text()
     begun = 0.0
     for phase in schedule(seconds):
         cells = _cells(phase, seconds)
         for cell in range(cells):
-            done = story.now >= begun + phase.seconds * cell / cells
+            done = record.now >= begun + phase.seconds * cell / cells
             line.append("━" if done else "─", PHASE_STYLES[phase.name] if done else "dim")
         begun += phase.seconds
-    return line.append(f" {min(story.now, seconds):4.1f} of {seconds:g} s", "dim")
+    return line.append(f" {min(record.now, seconds):4.1f} of {seconds:g} s", "dim")
 
 
 def _phase_names(seconds: float) -> Text:
@@ -124,23 +124,23 @@ def _phase_names(seconds: float) -> Text:
     return Text("".join(names), "dim")
 
 
-def _upstream(story: Story) -> Text:
-    style = PHASE_STYLES[story.phase]
+def _upstream(record: Record) -> Text:
+    style = PHASE_STYLES[record.phase]
     return Text.assemble(
         "the orders' upstream is ",
-        (story.phase, f"bold {style}"),
-        (f": {PHASES[story.phase]}", "dim"),
+        (record.phase, f"bold {style}"),
+        (f": {PHASES[record.phase]}", "dim"),
     )
 
 
-def _keys(story: Story) -> Table:
+def _keys(record: Record) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.header_style = "dim"
     table.add_column("breaker", min_width=19)
     table.add_column("state", min_width=11)
     for name in ("good", "bad", "refused", "in flight", "median", "slow at"):
         table.add_column(name, justify="right")
-    known = {each["key"]: each for each in story.keys}
+    known = {each["key"]: each for each in record.keys}
     for route in ROUTES:
         if route in known:
             table.add_row(*_key_cells(known[route]))
@@ -167,12 +167,12 @@ def _latency(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10.0 else f"{seconds * 1000:.0f} ms"
 
 
-def _why(story: Story) -> Text:
-    sentence = next((key["explained"] for key in story.keys if key["key"] == ROUTES[0]), "")
+def _why(record: Record) -> Text:
+    sentence = next((key["explained"] for key in record.keys if key["key"] == ROUTES[0]), "")
     return Text.assemble(("now  ", "dim"), sentence)
 
 
-def _apps(story: Story) -> Table:
+def _apps(record: Record) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=13)
     table.add_column(width=BAR + 2)
@@ -181,13 +181,13 @@ def _apps(story: Story) -> Table:
     heads = ("in the last second", "well", "wasted", "refused", "waiting")
     table.add_row("", *(Text(head, "dim") for head in heads))
     for arm, name in ARMS.items():
-        table.add_row(name, *_app_cells(story, arm))
+        table.add_row(name, *_app_cells(record, arm))
     return table
 
 
-def _app_cells(story: Story, arm: str) -> list[Text]:
-    well, wasted, refused = story.last_second(arm)
-    waiting = story.waiting[arm]
+def _app_cells(record: Record, arm: str) -> list[Text]:
+    well, wasted, refused = record.last_second(arm)
+    waiting = record.waiting[arm]
     return [
         _bar(well, wasted, refused),
         Text(f"{well}", "green"),
@@ -206,7 +206,7 @@ def _bar(well: int, wasted: int, refused: int) -> Text:
 
 
 def _latest(some: Sequence[Change], lines: int) -> Sequence[Change]:
-    """Return the last transitions that so many lines have room for, one at least."""
+    """Return the last transitions that fit into `lines` lines, at least one."""
     shown = 0
     for change in reversed(some):
         lines -= 1 + len(change.reason) // REASON
@@ -217,7 +217,7 @@ def _latest(some: Sequence[Change], lines: int) -> Sequence[Change]:
 
 
 def changes(some: Iterable[Change]) -> Table:
-    """Return transitions as lines: when, to which state, of which key, and why."""
+    """Return transitions as lines: time, new state, key and reason."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True, style="dim")
     table.add_column(no_wrap=True)
@@ -225,7 +225,7 @@ def changes(some: Iterable[Change]) -> Table:
     for change in some:
         sign, style = STATES[change.after]
         state = Text(f"{sign} {change.after.replace('_', '-')}", style)
-        # All but the ill route's are news of another kind, and rare.
-        key = "" if change.key == SICK else f"{change.key}: "
+        # Most transitions are those of the affected route, so its key is left out.
+        key = "" if change.key == AFFECTED else f"{change.key}: "
         table.add_row(f"{change.at:.1f} s", state, f"{key}{change.reason}")
     return table

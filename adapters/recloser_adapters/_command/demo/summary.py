@@ -1,4 +1,4 @@
-"""The end of the show, drawn with rich: what it cost with and without breakers, and the verdict."""
+"""The summary of a run, drawn with rich: costs with and without breakers, and expectations."""
 
 from __future__ import annotations
 
@@ -10,89 +10,87 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recloser_adapters._command.demo.plan import ARMS, BARE, GUARDED, SICK
+from recloser_adapters._command.demo.plan import AFFECTED, ARMS, BARE, GUARDED
+from recloser_adapters._command.demo.record import Change, Record
+from recloser_adapters._command.demo.results import Outage, Results, headline
 from recloser_adapters._command.demo.screen import changes
-from recloser_adapters._command.demo.story import Change, Story
-from recloser_adapters._command.demo.verdict import Bout, Verdict, headline
 
 
-def summary(story: Story, verdict: Verdict) -> RenderableType:
+def summary(record: Record, results: Results) -> RenderableType:
     """Return the summary as one picture."""
     outcome = (
         ("Everything went as it should.", "bold green")
-        if not verdict.failed
-        else (f"{len(verdict.failed)} expectations were not met.", "bold red")
+        if not results.failed
+        else (f"{len(results.failed)} expectations were not met.", "bold red")
     )
     return Padding(
         Group(
-            Text(f"What the breaker of {SICK} said", "bold"),
-            changes(_turning_points(story)),
+            Text(f"Transitions of the breaker of {AFFECTED}", "bold"),
+            changes(_turning_points(record)),
             Text(),
-            Text("What it cost", "bold"),
-            _costs(verdict),
+            Text("Costs", "bold"),
+            _costs(results),
             Text(),
-            Text("What was expected", "bold"),
-            _expectations(verdict),
+            Text("Expectations", "bold"),
+            _expectations(results),
             Text(),
-            Text.assemble((f"{headline(verdict)}. ", "bold"), outcome),
+            Text.assemble((f"{headline(results)}. ", "bold"), outcome),
         ),
         (1, 1),
     )
 
 
-def _turning_points(story: Story) -> Iterator[Change]:
-    """Yield the first opening of each illness and every closing; the looks in between are many."""
-    for stretch in story.stretches:
-        mine = [each for each in story.changes if each.key == SICK and stretch.covers(each.at)]
+def _turning_points(record: Record) -> Iterator[Change]:
+    """Yield the first opening of each bad phase and every closing, but not the many probes."""
+    for phase in record.phases:
+        mine = [each for each in record.changes if each.key == AFFECTED and phase.covers(each.at)]
         opened = [each for each in mine if each.after == "open"]
-        yield from opened[:1] if stretch.bad else opened
+        yield from opened[:1] if phase.bad else opened
         yield from (each for each in mine if each.after == "closed")
 
 
-def _costs(verdict: Verdict) -> Table:
+def _costs(results: Results) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
     table.add_column("")
     table.add_column(ARMS[GUARDED], justify="right")
     table.add_column(ARMS[BARE], justify="right")
-    for bout in verdict.bouts:
-        _add_bout(table, bout)
+    for outage in results.outages:
+        _add_outage(table, outage)
     table.add_row(Text("over all", "bold"))
-    p50, p99 = _millis(verdict.refusal_p50), _millis(verdict.refusal_p99)
+    p50, p99 = _millis(results.refusal_p50), _millis(results.refusal_p99)
     table.add_row("  a refusal takes, p50 / p99", f"{p50} / {p99} ms", Text("-", "dim"))
-    well = verdict.neighbours_well
+    well = results.neighbours_well
     table.add_row(
         "  other routes answered well",
         Text(f"{well[GUARDED]:.1%}", "green"),
         Text(f"{well[BARE]:.1%}", "red" if well[BARE] < 0.99 else ""),
     )
-    waited = verdict.waited
-    table.add_row(
-        "  callers waited for nothing", f"{waited[GUARDED]:,.0f} s", f"{waited[BARE]:,.0f} s"
-    )
+    waited = results.waited
+    table.add_row("  callers waited in vain", f"{waited[GUARDED]:,.0f} s", f"{waited[BARE]:,.0f} s")
     return table
 
 
-def _add_bout(table: Table, bout: Bout) -> None:
+def _add_outage(table: Table, outage: Outage) -> None:
     nothing = Text("-", "dim")
-    table.add_row(Text.assemble((bout.phase, "bold"), (f", {bout.seconds:.1f} s", "dim")))
-    table.add_row("  opened after", _seconds(bout.opened_after), nothing)
+    table.add_row(Text.assemble((outage.phase, "bold"), (f", {outage.seconds:.1f} s", "dim")))
+    table.add_row("  opened after", _seconds(outage.opened_after), nothing)
     table.add_row(
         "  calls wasted before that",
-        Text(f"{bout.wasted_before_opening}", "green"),
-        Text(f"{bout.bare_wasted}", "red"),
+        Text(f"{outage.wasted_before_opening}", "green"),
+        Text(f"{outage.bare_wasted}", "red"),
     )
-    table.add_row("  and on probes", f"{bout.wasted_on_probes}", nothing)
-    table.add_row("  refused at once", f"{bout.refused}", nothing)
+    table.add_row("  and on probes", f"{outage.wasted_on_probes}", nothing)
+    table.add_row("  refused at once", f"{outage.refused}", nothing)
     table.add_row(
-        "  well again, after its recovery",
-        _seconds(bout.closed_after),
-        f"{bout.bare_well_after:.2f} s",
+        "  recovered, after the upstream did",
+        _seconds(outage.closed_after),
+        f"{outage.bare_well_after:.2f} s",
     )
 
 
-def _expectations(verdict: Verdict) -> Table:
+def _expectations(results: Results) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
-    for each in verdict.expectations:
+    for each in results.expectations:
         table.add_row(
             Text("✓", "green") if each.met else Text("✗", "bold red"),
             each.promise,
@@ -110,16 +108,16 @@ def _millis(value: float | None) -> str:
 
 
 def invitation(urls: Mapping[str, str], upstream: str, phases: Sequence[str]) -> str:
-    """Return what to try while the processes are kept up."""
+    """Return commands to try while the processes are kept running."""
     guarded, bare = urls[GUARDED], urls[BARE]
-    ill = "|".join(phases[1:])
+    bad = "|".join(phases[1:])
     return f"""
-Still up, under the same load, until Ctrl-C:
+Still running, under the same load, until Ctrl-C:
   {guarded}  with recloser
   {bare}  no breaker
   {upstream}  their upstream
 
-Make the upstream ill ({ill}), look at both, make it well again:
+Make the upstream unhealthy ({bad}), look at both apps, make it healthy again:
   curl -X PUT {upstream}/phase/{phases[1]}
   curl -i {guarded}/orders/1
   curl -i -m 10 {bare}/orders/1

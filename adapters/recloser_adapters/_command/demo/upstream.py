@@ -1,6 +1,6 @@
-"""The service behind the web apps: `PUT /phase/{name}` makes its orders ill, and well again.
+"""The service behind the web apps: `PUT /phase/{name}` sets the phase of its orders.
 
-Run as a process: `python -m recloser_adapters._command.demo.upstream`.
+Run it as `python -m recloser_adapters._command.demo.upstream`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recloser_adapters._command.demo.children import serve
 from recloser_adapters._command.demo.plan import FAILING, HANGING, HEALTHY, PHASES, SLOW
 
 MEDIAN = 0.012  # seconds
-SIGMA = 0.25  # of the logarithm: nine of ten answers within 8 and 18 ms
+SIGMA = 0.25  # of the logarithm: nine of ten answers take 8 to 18 ms
 SLOWER = 30.0
 
 
@@ -26,10 +26,10 @@ def _latency() -> float:
 
 
 async def order(request: Request) -> Response:
-    """Answer as the phase demands."""
+    """Answer according to the phase."""
     phase = request.app.state.phase
     if phase == HANGING:
-        # Until the caller leaves; the first message is the request's own (empty) body.
+        # Wait until the caller disconnects. The first message is the (empty) body of the request.
         while (await request.receive())["type"] != "http.disconnect":
             pass
     if phase == FAILING:
@@ -39,13 +39,13 @@ async def order(request: Request) -> Response:
 
 
 async def item(request: Request) -> Response:
-    """Answer; this part of the upstream never falls ill."""
+    """Answer. This part of the upstream is always healthy."""
     await asyncio.sleep(_latency())
     return JSONResponse({"item": request.path_params["item"], "price": 2.5})
 
 
 async def phase(request: Request) -> Response:
-    """Tell the phase, after changing it if asked to."""
+    """Return the phase. A PUT sets it first."""
     if request.method == "PUT":
         name = request.path_params["name"]
         if name not in PHASES:
@@ -55,7 +55,7 @@ async def phase(request: Request) -> Response:
 
 
 def make_app() -> Starlette:
-    """Return the upstream, healthy."""
+    """Return the upstream, in the healthy phase."""
     app = Starlette(
         routes=[
             Route("/orders/{order}", order),

@@ -1,6 +1,6 @@
-"""The web app of the demo: a Starlette app that asks an upstream, with or without breakers.
+"""The web app of the demo: a Starlette app that calls an upstream, with or without breakers.
 
-Run as a process: `python -m recloser_adapters._command.demo.webapp UPSTREAM_URL [--guarded]`.
+Run it as `python -m recloser_adapters._command.demo.webapp UPSTREAM_URL [--guarded]`.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ from recloser_adapters._command.demo.children import serve
 from recloser_adapters._command.demo.plan import STATUS_PATH
 from recloser_adapters.starlette import BreakerMiddleware
 
-# What a careful developer sets, and no help when the upstream hangs: forty callers a second that
-# wait for three seconds each want 120 connections, and the catalog's callers queue behind them.
+# A careful developer sets these limits, but they do not help when the upstream hangs: forty callers
+# per second that wait for three seconds each need 120 connections. The catalog's callers then have
+# to wait for a connection.
 TIMEOUT = 3.0
 CONNECTIONS = 50
 
 
 async def ask_upstream(request: Request) -> Response:
-    """Pass the upstream's answer on; its time-out is our 504 and its failure our 502."""
+    """Pass on the upstream's answer. A time-out becomes a 504, a failure a 502."""
     client: httpx.AsyncClient = request.app.state.client
     try:
         answer = await client.get(request.url.path)
     except httpx.TimeoutException:
         return JSONResponse({"error": "the upstream did not answer"}, status_code=504)
     except httpx.HTTPError:
-        return JSONResponse({"error": "the upstream is not there"}, status_code=502)
+        return JSONResponse({"error": "the request to the upstream failed"}, status_code=502)
     if answer.status_code >= 500:
-        return JSONResponse({"error": "the upstream failed"}, status_code=502)
+        return JSONResponse({"error": "the upstream answered with an error"}, status_code=502)
     return JSONResponse(answer.json(), status_code=answer.status_code)
 
 
 async def about(request: Request) -> Response:
-    """Answer without anybody's help."""
+    """Answer without the upstream."""
     return PlainTextResponse("We sell things.")
 
 
-class Watch:
-    """Remembers every transition, and tells all that is known of the keys."""
+class StatusReport:
+    """Keeps every transition, and reports the state of all keys."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -56,19 +57,19 @@ class Watch:
         registry.subscribe(self)
 
     def on_transition(self, transition: Transition) -> None:
-        """Remember it; in a show of a minute there are few."""
+        """Keep the transition. A run of a minute has few."""
         self._transitions.append(transition)
 
     async def status(self, request: Request) -> Response:
-        """Tell the keys' states and the transitions from number `since` on."""
+        """Return the states of the keys, and the transitions from number `since` on."""
         since = int(request.query_params.get("since", "0"))
         now = self._registry.clock()
-        keys = [_described(breaker) for breaker in self._registry.breakers()]
-        news = [_told(each, now) for each in self._transitions[since:]]
+        keys = [_breaker_facts(breaker) for breaker in self._registry.breakers()]
+        news = [_transition_facts(each, now) for each in self._transitions[since:]]
         return JSONResponse({"keys": keys, "transitions": news})
 
 
-def _described(breaker: Breaker) -> dict[str, Any]:
+def _breaker_facts(breaker: Breaker) -> dict[str, Any]:
     metrics = breaker.metrics()
     return {
         "key": breaker.key,
@@ -83,9 +84,9 @@ def _described(breaker: Breaker) -> dict[str, Any]:
     }
 
 
-def _told(transition: Transition, now: float) -> dict[str, Any]:
+def _transition_facts(transition: Transition, now: float) -> dict[str, Any]:
     return {
-        # An age, not a time: the reader's clock need not be ours.
+        # An age and not a time, because the reader may have another clock.
         "age": now - transition.at,
         "key": transition.key,
         "before": transition.before.value,
@@ -96,7 +97,7 @@ def _told(transition: Transition, now: float) -> dict[str, Any]:
 
 
 def make_app(upstream: str, registry: Registry | None) -> Starlette:
-    """Return the app; with a registry, each of its routes has a breaker."""
+    """Return the app. With a registry, each of its routes has a breaker."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
@@ -113,7 +114,7 @@ def make_app(upstream: str, registry: Registry | None) -> Starlette:
     ]
     if registry is None:
         return Starlette(routes=routes, lifespan=lifespan)
-    routes.append(Route(STATUS_PATH, Watch(registry).status))
+    routes.append(Route(STATUS_PATH, StatusReport(registry).status))
     breakers = Middleware(BreakerMiddleware, registry=registry, exempt=[STATUS_PATH])
     return Starlette(routes=routes, lifespan=lifespan, middleware=[breakers])
 

@@ -1,4 +1,4 @@
-"""What was seen: the events of a show, folded into figures that screens and verdicts read."""
+"""The record of a run: its events, and the figures that the screens and results need."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recloser_adapters._command.demo.plan import ARMS, GUARDED, HEALTHY, PATIENCE, SICK
+from recloser_adapters._command.demo.plan import AFFECTED, ARMS, GUARDED, HEALTHY, PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as its caller saw it: times are seconds since the load began."""
+    """One request from the view of its caller. Times are seconds since the load began."""
 
     arm: str
     route: str
@@ -22,22 +22,22 @@ class Call:
 
     @property
     def refused(self) -> bool:
-        """Whether it was refused at once by a breaker."""
+        """Whether a breaker refused it."""
         return self.outcome == "refused"
 
     @property
     def well(self) -> bool:
-        """Whether the caller got what it wanted while it still wanted it."""
+        """Whether the caller got a good answer within `PATIENCE`."""
         return self.outcome == "good" and self.seconds <= PATIENCE
 
     @property
     def wasted(self) -> bool:
-        """Whether it was let through for nothing: it failed, was lost, or took too long."""
+        """Whether it was admitted in vain: it failed, was lost, or took too long."""
         return not self.well and not self.refused
 
     @property
     def ended(self) -> float:
-        """When the caller had its answer."""
+        """When the caller got its answer."""
         return self.sent + self.seconds
 
 
@@ -53,35 +53,35 @@ class Change:
 
 
 @dataclass(slots=True)
-class Stretch:
-    """One phase of the upstream as it really took place; `end` is None while it lasts."""
+class ObservedPhase:
+    """One phase of the upstream as it was observed; `end` is None while it lasts."""
 
-    phase: str
+    name: str
     begin: float
     end: float | None = None
 
     @property
     def bad(self) -> bool:
-        """Whether the upstream was ill."""
-        return self.phase != HEALTHY
+        """Whether the upstream was unhealthy."""
+        return self.name != HEALTHY
 
     def covers(self, at: float) -> bool:
-        """Whether a moment lies in it."""
+        """Whether a time is within the phase."""
         return self.begin <= at and (self.end is None or at < self.end)
 
 
 @dataclass(slots=True)
-class Story:
-    """All that was seen so far.
+class Record:
+    """All events of a run so far.
 
     Attributes:
-        late: Of each turn of the load, how many seconds after its time the load was at it. This is
-            how long a process waits for the machine.
+        late: For each request of the load, how many seconds late it was sent. This is how long a
+            process waits for the processor.
     """
 
     now: float = 0.0
     over: bool = False
-    stretches: list[Stretch] = field(default_factory=list[Stretch])
+    phases: list[ObservedPhase] = field(default_factory=list[ObservedPhase])
     changes: list[Change] = field(default_factory=list[Change])
     calls: list[Call] = field(default_factory=list[Call])
     late: list[float] = field(default_factory=list[float])
@@ -89,82 +89,84 @@ class Story:
     waiting: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ARMS, 0))
     _recent: deque[Call] = field(default_factory=deque[Call])
 
-    def fold(self, event: Mapping[str, Any]) -> None:
-        """Take note of an event of the load."""
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Add an event of the load."""
         self.now = max(self.now, event["at"])
         match event["event"]:
             case "phase":
-                if self.stretches:
-                    self.stretches[-1].end = event["at"]
-                self.stretches.append(Stretch(event["phase"], event["at"]))
+                if self.phases:
+                    self.phases[-1].end = event["at"]
+                self.phases.append(ObservedPhase(event["phase"], event["at"]))
             case "transition":
                 facts = (event[name] for name in ("key", "before", "after", "reason"))
                 self.changes.append(Change(event["at"], *facts))
             case "keys":
                 self.keys = event["keys"]
             case "calls":
-                self._add(Call(*call) for call in event["calls"])
+                self._add_calls(Call(*call) for call in event["calls"])
                 self.waiting = event["waiting"]
                 if not self.over:
                     self.late += event["late"]
             case "over":
                 self.over = True
-                self.stretches[-1].end = event["at"]
+                self.phases[-1].end = event["at"]
             case other:
                 raise ValueError(f"unknown event {other!r}")
 
-    def _add(self, calls: Any) -> None:
+    def _add_calls(self, calls: Any) -> None:
         for call in calls:
             self._recent.append(call)
             if not self.over:
-                # A show kept up for days must not remember every call.
+                # A run that is kept up for days must not keep every call in memory.
                 self.calls.append(call)
         while self._recent and self._recent[0].ended < self.now - 1.0:
             self._recent.popleft()
 
     @property
     def phase(self) -> str:
-        """What the upstream does now."""
-        return self.stretches[-1].phase if self.stretches else HEALTHY
+        """The present phase of the upstream."""
+        return self.phases[-1].name if self.phases else HEALTHY
 
     def last_second(self, arm: str) -> tuple[int, int, int]:
-        """Return how many calls ended well, wasted and refused within the last second."""
+        """Return how many calls of the last second were good, wasted and refused."""
         mine = [call for call in self._recent if call.arm == arm]
         well = sum(call.well for call in mine)
         refused = sum(call.refused for call in mine)
         return well, len(mine) - well - refused, refused
 
     def state(self, key: str, at: float | None = None) -> str:
-        """Return the state that a key was in at a moment, now by default."""
+        """Return the state of a key at a time, by default now."""
         state = "closed"
         for change in self.changes:
             if change.key == key and (at is None or change.at <= at):
                 state = change.after
         return state
 
-    def opened(self, stretch: Stretch) -> float | None:
-        """Return when the ill route's breaker opened in a stretch, None if it did not."""
-        return self._first(stretch.begin, stretch.end, "open")
+    def opened(self, phase: ObservedPhase) -> float | None:
+        """Return when the affected route's breaker opened in a phase; None if it did not."""
+        return self._first(phase.begin, phase.end, "open")
 
-    def closed(self, stretch: Stretch) -> float | None:
-        """Return when it closed in the good stretch after a bad one, None if it did not."""
-        following = self.stretches.index(stretch) + 1
-        if following == len(self.stretches):
+    def closed(self, phase: ObservedPhase) -> float | None:
+        """Return when it closed in the good phase after a bad one; None if it did not."""
+        following = self.phases.index(phase) + 1
+        if following == len(self.phases):
             return None
-        good = self.stretches[following]
+        good = self.phases[following]
         return self._first(good.begin, good.end, "closed")
 
     def _first(self, begin: float, end: float | None, state: str) -> float | None:
         for change in self.changes:
             inside = begin <= change.at and (end is None or change.at < end)
-            if inside and change.key == SICK and change.after == state:
+            if inside and change.key == AFFECTED and change.after == state:
                 return change.at
         return None
 
-    def sent_in(self, stretch: Stretch, arm: str = GUARDED, route: str = SICK) -> list[Call]:
-        """Return the calls to a route of an app that were sent in a stretch."""
+    def sent_in(
+        self, phase: ObservedPhase, arm: str = GUARDED, route: str = AFFECTED
+    ) -> list[Call]:
+        """Return the calls to a route of an app that were sent in a phase."""
         return [
             call
             for call in self.calls
-            if call.arm == arm and call.route == route and stretch.covers(call.sent)
+            if call.arm == arm and call.route == route and phase.covers(call.sent)
         ]

@@ -1,0 +1,218 @@
+"""The results of a run: the figures of the summary, and the expectations that were met or not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recloser_adapters._command.demo.plan import AFFECTED, ARMS, BARE, GUARDED, OTHER_ROUTES
+from recloser_adapters._command.demo.record import Call, ObservedPhase, Record
+
+# Seconds that 99 % of the refusals may take, on a machine that also runs the rest of the demo. A
+# refusal takes a millisecond or two. The callers of the other app wait for three seconds.
+AT_ONCE = 0.1
+# On a busy machine they may take longer. Two processes must get the processor for each refusal. The
+# load measures how long one process waits, at the 99th percentile. The limit is twice the time that
+# two processes wait: four waits.
+WAITS = 4
+# The calls that may be wasted before the breaker opens, as a share of those that the app without a
+# breaker wastes in the same outage.
+SPARED = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """One bad phase of the upstream. Times are in seconds; None if the event did not occur.
+
+    Attributes:
+        phase: The name of the phase.
+        seconds: Its length.
+        opened_after: Time from its beginning to the opening.
+        wasted_before_opening: Wasted calls that were sent before the opening.
+        wasted_on_probes: Wasted calls that were sent after the opening.
+        refused: Refused calls.
+        closed_after: Time from the upstream's recovery to the closing.
+        bare_wasted: Calls that the app without a breaker wasted.
+        bare_well_after: Time from the recovery to the last call that the app without a breaker
+            wasted because of this phase.
+    """
+
+    phase: str
+    seconds: float
+    opened_after: float | None
+    wasted_before_opening: int
+    wasted_on_probes: int
+    refused: int
+    closed_after: float | None
+    bare_wasted: int
+    bare_well_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One expectation, whether it was met, and what was measured."""
+
+    promise: str
+    met: bool
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of a run.
+
+    Attributes:
+        outages: One per bad phase.
+        refusal_p50: Median latency of the refusals in seconds; None without refusals.
+        refusal_p99: 99th percentile of the latency of the refusals, in seconds.
+        neighbours_well: Per app, the share of calls to the other routes that were answered well,
+            0.0-1.0.
+        waited: Per app, the sum of the seconds that callers waited in vain.
+        calls: Per app, the number of calls.
+        expectations: All expectations.
+    """
+
+    outages: list[Outage]
+    refusal_p50: float | None
+    refusal_p99: float | None
+    neighbours_well: dict[str, float]
+    waited: dict[str, float]
+    calls: dict[str, int]
+    expectations: list[Expectation]
+
+    @property
+    def failed(self) -> list[Expectation]:
+        """The expectations that were not met."""
+        return [each for each in self.expectations if not each.met]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the results as values for JSON. Times are in seconds, shares are 0.0-1.0."""
+        figures = asdict(self)
+        return {"ok": not self.failed, "bouts": figures.pop("outages"), **figures}
+
+
+def evaluate(record: Record) -> Results:
+    """Return the results of a run that is over."""
+    outages = [_outage(record, phase) for phase in record.phases if phase.bad]
+    refusals = sorted(call.seconds for call in record.calls if call.refused)
+    p50, p99 = _quantile(refusals, 0.5), _quantile(refusals, 0.99)
+    mine = {arm: [call for call in record.calls if call.arm == arm] for arm in ARMS}
+    return Results(
+        outages=outages,
+        refusal_p50=p50,
+        refusal_p99=p99,
+        neighbours_well={arm: _share_well(mine[arm]) for arm in ARMS},
+        waited={arm: sum(call.seconds for call in mine[arm] if call.wasted) for arm in ARMS},
+        calls={arm: len(mine[arm]) for arm in ARMS},
+        expectations=[
+            *(each for outage in outages for each in _of_outage(outage)),
+            _of_refusals(p99, _quantile(sorted(record.late), 0.99)),
+            *_of_the_healthy(record),
+        ],
+    )
+
+
+def _outage(record: Record, phase: ObservedPhase) -> Outage:
+    end = phase.end if phase.end is not None else record.now
+    opened, closed = record.opened(phase), record.closed(phase)
+    calls = record.sent_in(phase)
+    wasted = [call for call in calls if call.wasted]
+    before = sum(opened is None or call.sent <= opened for call in wasted)
+    bare = [call for call in record.sent_in(phase, BARE) if call.wasted]
+    return Outage(
+        phase=phase.name,
+        seconds=end - phase.begin,
+        opened_after=None if opened is None else opened - phase.begin,
+        wasted_before_opening=before,
+        wasted_on_probes=len(wasted) - before,
+        refused=sum(call.refused for call in calls),
+        closed_after=None if closed is None else closed - end,
+        bare_wasted=len(bare),
+        bare_well_after=max([0.0, *(call.ended - end for call in _still_wasted(record, phase))]),
+    )
+
+
+def _still_wasted(record: Record, phase: ObservedPhase) -> list[Call]:
+    """Calls to the bare app, to any route, that an outage wasted and that ended after it."""
+    over = phase.end if phase.end is not None else record.now
+    following = record.phases[record.phases.index(phase) + 1 :][:1]
+    # A call that ends in the next outage belongs to that one.
+    until = following[0].end if following and following[0].end is not None else record.now
+    wasted = (call for call in record.calls if call.arm == BARE and call.wasted)
+    return [call for call in wasted if phase.begin <= call.sent and over <= call.ended < until]
+
+
+def _of_outage(outage: Outage) -> list[Expectation]:
+    allowed = max(1, round(SPARED * outage.bare_wasted))
+    opened = outage.opened_after
+    closed = outage.closed_after
+    return [
+        Expectation(
+            f"{outage.phase}: it opens",
+            opened is not None,
+            "it did not" if opened is None else f"after {opened:.2f} s",
+        ),
+        Expectation(
+            f"{outage.phase}: it wastes at most {allowed} calls before it opens",
+            outage.wasted_before_opening <= allowed,
+            f"{outage.wasted_before_opening}",
+        ),
+        Expectation(
+            f"{outage.phase}: it closes after the recovery",
+            closed is not None,
+            "it did not" if closed is None else f"after {closed:.2f} s",
+        ),
+    ]
+
+
+def _of_refusals(p99: float | None, late: float | None) -> Expectation:
+    allowed = max(AT_ONCE, WAITS * (late or 0.0))
+    return Expectation(
+        f"99 % of refusals take at most {allowed * 1000:.0f} ms",
+        p99 is not None and p99 <= allowed,
+        "nothing was refused" if p99 is None else f"{p99 * 1000:.1f} ms",
+    )
+
+
+def _of_the_healthy(record: Record) -> list[Expectation]:
+    refused = [call for call in record.calls if call.refused]
+    early = sum(record.phases[0].covers(call.sent) for call in refused)
+    others = sum(call.route in OTHER_ROUTES for call in refused)
+    opened = {change.key for change in record.changes if change.key != AFFECTED}
+    return [
+        Expectation("it refuses no call before the first outage", early == 0, f"{early} refused"),
+        Expectation(
+            "it does not affect the other routes",
+            others == 0 and not opened,
+            f"{others} refused, {', '.join(sorted(opened)) or 'none'} opened",
+        ),
+        Expectation(
+            "it is closed at the end",
+            record.state(AFFECTED) == "closed",
+            f"it is {record.state(AFFECTED)}",
+        ),
+    ]
+
+
+def _share_well(calls: list[Call]) -> float:
+    others = [call.well for call in calls if call.route in OTHER_ROUTES]
+    return sum(others) / len(others) if others else 0.0
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    """The smallest value with at least this share of the values at or below it (nearest rank)."""
+    if not ordered:
+        return None
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def headline(results: Results) -> str:
+    """Return the results in one sentence."""
+    wasted = sum(
+        outage.wasted_before_opening + outage.wasted_on_probes for outage in results.outages
+    )
+    bare = sum(outage.bare_wasted for outage in results.outages)
+    return (
+        f"{wasted} calls wasted on the unhealthy upstream instead of {bare}; callers waited "
+        f"in vain for {results.waited[GUARDED]:.0f} s instead of {results.waited[BARE]:,.0f} s"
+    )
