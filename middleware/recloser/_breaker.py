@@ -193,15 +193,21 @@ class Breaker(OperableCircuit):
         if not is_class and (code is None or code.co_flags & IS_LAZY):
             return self(function)(*args, **kwargs)
         permit = self.admit_strict(Permit)
-        if type(permit) is not Permit:
-            permit = self._permit_of(permit, Permit)
+        # All in the try block: a signal handler may raise anywhere.
         try:
+            if type(permit) is not Permit:
+                permit = self._permit_of(permit, Permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
                 return cast("T", awaited(permit, cast("Any", result)))
-            permit.success()  # in the try block: a signal handler may raise here
+            permit.success()
         except BaseException as error:
-            permit.end_by_error(error)
+            if isinstance(permit, Permit):
+                try:
+                    permit.end_by_error(error)
+                except BaseException:
+                    permit.cancel()  # a signal handler raised
+                    raise
             raise
         return result
 
@@ -234,17 +240,23 @@ class Breaker(OperableCircuit):
         traceback: TracebackType | None,
     ) -> None:
         permit = innermost.get()
-        if permit is not None and permit.breaker is self and permit.in_block:
-            # The usual block: the last one that was entered here.
-            permit.in_block = False
-        else:
-            permit = leave(self, self._calls.all())
-            if permit is None:
-                return
-        if error is None:
-            permit.success()
-        else:
-            permit.end_by_error(error)
+        try:
+            if permit is not None and permit.breaker is self and permit.in_block:
+                # The usual block: the last one that was entered here.
+                permit.in_block = False
+            else:
+                permit = leave(self, self._calls.all())
+                if permit is None:
+                    return
+            if error is None:
+                permit.success()
+            else:
+                permit.end_by_error(error)
+        except BaseException:
+            # A signal handler raised.
+            if permit is not None and permit.breaker is self:
+                permit.cancel()
+            raise
 
     async def __aenter__(self) -> Permit:
         return self.__enter__()

@@ -70,15 +70,21 @@ def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Call
 def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         permit = admit(Permit)
-        if type(permit) is not Permit:
-            permit = permit_of(permit, Permit)
+        # All in the try block: a signal handler may raise anywhere.
         try:
+            if type(permit) is not Permit:
+                permit = permit_of(permit, Permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
                 return cast("T", awaited(permit, cast("Any", result)))
-            permit.success()  # in the try block: a signal handler may raise here
+            permit.success()
         except BaseException as error:
-            permit.end_by_error(error)
+            if isinstance(permit, Permit):
+                try:
+                    permit.end_by_error(error)
+                except BaseException:
+                    permit.cancel()  # a signal handler raised
+                    raise
             raise
         return result
 
@@ -98,13 +104,18 @@ async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
 def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) -> Callable[P, Any]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         permit = admit(Permit)
-        if type(permit) is not Permit:
-            permit = permit_of(permit, Permit)
         try:
+            if type(permit) is not Permit:
+                permit = permit_of(permit, Permit)
             result = await function(*args, **kwargs)
             permit.success()
         except BaseException as error:
-            permit.end_by_error(error)
+            if isinstance(permit, Permit):
+                try:
+                    permit.end_by_error(error)
+                except BaseException:
+                    permit.cancel()  # a signal handler raised
+                    raise
             raise
         return result
 

@@ -132,7 +132,7 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
     if recovery is not None:
         return (
             f"half-open: {recovery.good} good and {recovery.bad} bad probes of "
-            f"{recovery.needed(evidence.normal_bad_rate)} good ones needed, "
+            f"{recovery.needed(circuit.counts.concurrency, evidence.normal_bad_rate)} good ones needed, "
             f"at most {recovery.window} at a time"
         )
     slow = sentences.slower_than(circuit.detector.baseline, policy)

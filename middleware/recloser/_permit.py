@@ -140,11 +140,11 @@ class Permit(Timing):
         elif self.token:
             try:
                 outcome, retry_after = self.classify(error)
+                self.breaker.end(self, outcome, error, retry_after)
             except BaseException:
                 # A signal handler raised, and this code will not run again for this call.
                 self.cancel()
                 raise
-            self.breaker.end(self, outcome, error, retry_after)
 
     def classify(self, error: BaseException) -> tuple[Outcome, float | None]:
         """Tell what an error says about the callee, and for how long (s) it asked for a pause.

@@ -134,7 +134,11 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         finally:
             if watch.token:
                 # The client has left, or the app has broken the protocol.
-                watch.leave()
+                try:
+                    watch.leave()
+                except BaseException:
+                    watch.cancel()  # a signal handler raised
+                    raise
             # Servers keep the scope with their send(): a permit in it would close a cycle.
             if watch.outer is None:
                 try:  # noqa: SIM105 - suppress() costs more than the rest of this block

@@ -124,13 +124,21 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             is_whole = kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ))
             is_sized = not is_whole and kind is not GeneratorType and hasattr(kind, "__len__")
         except BaseException as error:
-            permit.end_by_error(error)
+            try:
+                permit.end_by_error(error)
+            except BaseException:
+                permit.cancel()  # a signal handler raised
+                raise
             raise
-        if is_whole:
-            end_by_status_line(self._gate, environ, permit, said)
-            return body
-        watched = SizedResponseBody if is_sized else ResponseBody
-        return watched(body, permit, self._gate, environ, said)
+        try:
+            if is_whole:
+                end_by_status_line(self._gate, environ, permit, said)
+                return body
+            watched = SizedResponseBody if is_sized else ResponseBody
+            return watched(body, permit, self._gate, environ, said)
+        except BaseException:
+            permit.cancel()  # a signal handler raised
+            raise
 
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,6 +21,7 @@ import recloser
 from recloser import Breaker, LoosePermit, Outcome, Permit, Refused, Registry
 from recloser.asgi import BreakerMiddleware
 from recloser.testing import no_jitter
+from recloser.wsgi import BreakerMiddleware as WSGIBreakerMiddleware
 
 OURS = str(Path(recloser.__file__).parent)
 # Calls that become single steps once code has run a few times: no handler runs after them.
@@ -238,8 +239,20 @@ def called(registry: Registry) -> Work:
     return lambda: registry["app"].call(lambda: 1)
 
 
+def failing(registry: Registry) -> Work:
+    @registry["app"]
+    def fail() -> None:
+        raise OSError("down")
+
+    def work() -> None:
+        with suppress(OSError):
+            fail()
+
+    return work
+
+
 @pytest.mark.parametrize("learned", [True, False], ids=["learned", "fresh"])
-@pytest.mark.parametrize("scenario", [decorated, called])
+@pytest.mark.parametrize("scenario", [decorated, called, failing])
 def test_an_interrupted_call_is_in_flight_no_longer(scenario: Scenario, learned: bool) -> None:
     assert storm(scenario, learned=learned) >= 5
 
@@ -348,3 +361,62 @@ def test_an_interrupted_asgi_request_is_in_flight_no_longer(
         return request(app, registry, version=version, around=around)
 
     assert storm(scenario, learned=learned) >= 8
+
+
+# WSGI
+
+
+def whole(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    return [b"x"]
+
+
+def whole_500(environ: Any, start_response: Any) -> Any:
+    start_response("500 Internal Server Error", [])
+    return [b"x"]
+
+
+def pieces(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    yield b"x"
+    yield b"y"
+
+
+def fails(environ: Any, start_response: Any) -> Any:
+    raise OSError("down")
+
+
+def fails_midway(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    yield b"x"
+    raise OSError("down")
+
+
+def wsgi_request(app: Any, registry: Registry, *, pieces_wanted: int) -> Work:
+    guarded = WSGIBreakerMiddleware(app, registry)
+
+    def work() -> None:
+        body: Any = ()
+        try:
+            body = guarded({"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, lambda *_: None)
+            for number, _ in enumerate(body, 1):
+                if number == pieces_wanted:
+                    break
+        except OSError:
+            pass
+        finally:
+            getattr(body, "close", lambda: None)()
+
+    return work
+
+
+@pytest.mark.parametrize("learned", [True, False], ids=["learned", "fresh"])
+@pytest.mark.parametrize("pieces_wanted", [1, 9], ids=["the client leaves", "to the end"])
+@pytest.mark.parametrize("app", [whole, whole_500, pieces, fails, fails_midway])
+def test_an_interrupted_wsgi_request_is_in_flight_no_longer(
+    app: Any, pieces_wanted: int, learned: bool
+) -> None:
+    def scenario(registry: Registry) -> Work:
+        return wsgi_request(app, registry, pieces_wanted=pieces_wanted)
+
+    assert storm(scenario, learned=learned) >= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from decimal import Decimal
 from math import inf, nan
 from typing import Any
@@ -12,7 +13,7 @@ from tests.support.breaker_state import is_closed
 from tests.support.training import learned, record
 
 from recloser import Breaker, Permit, Policy, Registry, State
-from recloser.testing import ManualClock, open_breaker
+from recloser.testing import ManualClock, no_jitter, open_breaker
 
 # Recording
 
@@ -382,3 +383,43 @@ def test_the_number_of_good_probes_that_it_tells_is_the_one_that_closes_it(
     reason = breaker.refusal().reason
     assert reason is not None
     assert reason.numbers["good"] == needed
+
+
+@pytest.mark.parametrize("order", ["open", "half_open"])
+def test_an_order_that_comes_while_a_breaker_opens_is_carried_out(order: str) -> None:
+    """A signal handler may give it, or a user's source of chance."""
+    made: list[Breaker] = []
+
+    def chance() -> float:
+        getattr(made[0], order)()
+        return 0.5
+
+    made.append(Breaker("k", clock=ManualClock(1000.0), random=chance))
+    for _ in range(20):
+        made[0].record(0.1, success=False)
+
+    assert made[0].state is (State.OPEN if order == "open" else State.HALF_OPEN)
+
+
+def test_on_a_busy_key_the_number_that_explain_tells_is_the_one_that_closes_it() -> None:
+    """Where many calls usually run at once, the window must be as wide before it closes."""
+    clock = ManualClock(1000.0)
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+    running: deque[Permit] = deque()
+    for _ in range(12_000):  # 300 calls at a time
+        running.append(breaker.acquire())
+        if len(running) > 300:
+            running.popleft().success()
+        clock.advance(0.1 / 300)
+    for permit in running:
+        permit.success()
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    good, told = 0, ""
+    while breaker.state is not State.CLOSED:
+        breaker.acquire().success()
+        good += 1
+        if breaker.state is State.HALF_OPEN:
+            told = breaker.explain()
+
+    assert f"of {good} good ones needed" in told

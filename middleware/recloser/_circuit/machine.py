@@ -339,11 +339,9 @@ class Circuit:
     # Changes of state
 
     def _trip(self, now: float) -> None:
-        detector = self.detector
-        evidence, reason = detector.evidence, detector.open_reason()
-        recovery = self._new_recovery(now, run=evidence.bad)
-        failed = [inf] * (evidence.bad - evidence.slow)
-        recovery.answers.begin_with([*detector.take_held(), *failed])
+        detector, evidence = self.detector, self.detector.evidence
+        reason, recovery = detector.open_reason(), self._new_recovery(now, run=evidence.bad)
+        recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         self.probe_at = max(self.probe_at, now + self._jittered(self._policy.open_for))
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
@@ -353,18 +351,20 @@ class Circuit:
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()
-        self.probe_at = 0.0
         if self.recovery is not None:
             self.recovery.ended = now
             self._last_recovery = self.recovery
         self.calls.give_up_overdue()
         self._change(cause, now, reason, None)
+        if self.recovery is None:
+            self.probe_at = 0.0
 
     def _change(self, cause: Cause, now: float, reason: Reason, recovery: Recovery | None) -> None:
         # Calls admitted before the change say nothing about the callee after it.
         self.calls.end_generation()
         self._check_at = -inf
-        after = AFTER[self.state, cause]
+        if (after := AFTER.get((self.state, cause))) is None:
+            return  # a signal handler changed the state by hand meanwhile, and that holds
         # No function call in these lines: a signal handler could change the state during one.
         before = self.state
         self.generation += 1

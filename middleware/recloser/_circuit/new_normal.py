@@ -36,9 +36,9 @@ class Answers:
         self._answered_at = began
         self._count = 0
 
-    def begin_with(self, latencies: Iterable[float]) -> None:
-        """Add the calls of the suspicion that opened the breaker."""
-        self._answers.extend(latencies)
+    def begin_with(self, latencies: Iterable[float], failed: int = 0) -> None:
+        """Add the calls of the suspicion that opened the breaker, `failed` of which failed."""
+        self._answers += [*latencies, *[inf] * failed]
 
     def add(self, latency: float, now: float) -> None:
         """Add the latency of a call in seconds, infinite if it failed.

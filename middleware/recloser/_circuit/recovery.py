@@ -125,26 +125,39 @@ class Recovery:
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
-        enough = self.good >= self.needed(normal_bad_rate)
-        # Once enough probes were good, the window only limits how fast the load returns.
-        self.window += self.window if enough else _WIDENING
+        enough = self.good >= self._enough(normal_bad_rate, self.good + self.bad)
+        self.window = _wider(self.window, enough=enough)
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
     def _vote_bad(self, normal_bad_rate: float) -> Step:
         self.bad += 1
-        tolerated = self._deciding() - self.needed(normal_bad_rate)
+        probes = self.good + self.bad
+        deciding = max(self._policy.half_open_requests, probes)
+        tolerated = deciding - self._enough(normal_bad_rate, probes)
         lost = self.bad > tolerated or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         return Step.LOST if lost else Step.CAME_BACK
 
-    def needed(self, normal_bad_rate: float) -> int:
-        """How many probes of this round must be good."""
-        share = self._policy.success_rate_threshold * (1.0 - normal_bad_rate)
-        # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
-        return max(ceil(round(share * self._deciding(), 9)), 1)
+    def needed(self, concurrency: int, normal_bad_rate: float) -> int:
+        """How many probes of this round must be good to close the breaker, if no more are bad.
 
-    def _deciding(self) -> int:
-        return max(self._policy.half_open_requests, self.good + self.bad)
+        Args:
+            concurrency: As for `vote`.
+            normal_bad_rate: As for `vote`.
+        """
+        good, window, enough = self.good, self.window, False
+        while not enough or window <= concurrency:
+            good += 1
+            enough = good >= self._enough(normal_bad_rate, good + self.bad)
+            window = _wider(window, enough=enough)
+        return good
+
+    def _enough(self, normal_bad_rate: float, probes: int) -> int:
+        """How many of some probes must be good, apart from the size of the window."""
+        policy = self._policy
+        share = policy.success_rate_threshold * (1.0 - normal_bad_rate)
+        # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
+        return max(ceil(round(share * max(policy.half_open_requests, probes), 9)), 1)
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
@@ -181,3 +194,9 @@ class Recovery:
         length = max(age, policy.typical_outage)
         wait = sqrt(2.0 * length / rate) if rate > 0.0 else policy.max_open_for
         return min(max(min(wait, age), policy.open_for), policy.max_open_for)
+
+
+def _wider(window: int, *, enough: bool) -> int:
+    """The window after one more good probe; `enough` if no more are needed for the decision."""
+    # Once enough probes were good, the window only limits how fast the load returns.
+    return window + (window if enough else _WIDENING)

@@ -97,7 +97,11 @@ def check_range(name: str, value: object, low: float, high: float) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not (low <= value <= high and math.isfinite(value)):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not (low <= number <= high and math.isfinite(number)):
         raise ValueError(f"{name} must be finite and in {low:g}-{high:g}, not {value!r}")
 
 

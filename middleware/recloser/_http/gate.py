@@ -128,7 +128,7 @@ class Gate:
             request: The request.
             kind: The class of the permit, which must be ended.
         """
-        where = "exempt"
+        where, admission = "exempt", None
         try:
             try:
                 is_guarded = request[self._path] in self._guarded[request[self._method]]
@@ -157,7 +157,11 @@ class Gate:
                 if not self._enforces:
                     return UNGUARDED
                 request[REFUSED] = True
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(admission, Permit):
+                admission.cancel()
+            if not isinstance(error, Exception):
+                raise  # a signal handler raised
             self.registry.fault(where, error)
             return UNGUARDED
         return admission

@@ -28,11 +28,10 @@ class WatchedBody:
             piece that is not empty.
     """
 
-    __slots__ = ("_body", "_ended", "_marked", "_next", "_permit")
+    __slots__ = ("_body", "_marked", "_next", "_permit")
 
     def __init__(self, body: Iterable[Any], permit: Permit, *, marked: bool = False) -> None:
         self._body = body
-        self._ended = False
         self._marked = marked
         self._next: Callable[[], Any] | None = None
         self._permit = permit
@@ -48,7 +47,6 @@ class WatchedBody:
             # Not earlier: this runs code of the app.
             advance: Callable[[], Any] = iter(self._body).__next__
         except BaseException as error:
-            self._ended = True
             self._permit.end_by_error(error)
             raise
         self._next = advance
@@ -61,12 +59,10 @@ class WatchedBody:
         try:
             piece = advance()
         except StopIteration:
-            if not self._ended:
-                self._ended = True
+            if self._permit.token:
                 self._complete()
             raise
         except BaseException as error:
-            self._ended = True
             self._permit.end_by_error(error)
             raise
         if piece and not self._marked:
@@ -76,16 +72,19 @@ class WatchedBody:
 
     def close(self) -> None:
         """Close the body; before its end this means that the client has left."""
-        if not self._ended:
-            self._ended = True
+        if self._permit.token:
             self._leave()
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
 
     def __del__(self) -> None:
-        # The permit is no help here: the environ, which often lives longer, holds it as well.
-        if not self._ended:
+        # The permit cannot do this itself: the environ, which often lives longer, holds it as well.
+        try:
+            token = self._permit.token
+        except AttributeError:
+            return  # a signal handler interrupted the constructor
+        if token:
             self._leave()
 
     def _complete(self) -> None:
@@ -118,7 +117,7 @@ class ResponseBody(WatchedBody):
     ) -> None:
         # Written out, and not by super(): this runs once per request.
         self._body = body
-        self._ended = self._marked = False
+        self._marked = False
         self._next = None
         self._permit = permit
         self._environ = environ

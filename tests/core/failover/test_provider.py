@@ -86,3 +86,8 @@ def test_a_provider_that_is_none_is_an_error(registry: Registry) -> None:
     urls: Any = ["https://a"]
     with pytest.raises(TypeError, match="Provider"):
         Failover(registry, urls)
+
+
+def test_a_weight_that_no_float_can_hold_is_an_error() -> None:
+    with pytest.raises(ValueError, match="weight"):
+        Provider("a", "", weight=10**400)
