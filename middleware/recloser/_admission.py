@@ -48,6 +48,10 @@ class Unguarded:
     def __repr__(self) -> str:
         return "UNGUARDED"
 
+    def __reduce__(self) -> str:
+        # By name: a copy is the same object.
+        return "UNGUARDED"
+
 
 UNGUARDED: Final = Unguarded()
 """No breaker guards the call: it is exempt, the breaker is off, or only observes."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._decorator import IS_LAZY, awaited, guarded
-from recloser._locked_circuit import NO_TOKEN, WithinDecisionError
+from recloser._locked_circuit import NO_TOKEN, WithinDecisionError, loose_circuits
 from recloser._operations import OperableCircuit
 from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, voteless
 from recloser._state import Mode, State
-from recloser._with import BlockPermit, innermost, leave
+from recloser._with import BlockPermit, block_of, innermost, innermost_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,6 +23,7 @@ T = TypeVar("T")
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _OPEN = State.OPEN
+_frame = sys._getframe
 
 
 @final
@@ -152,6 +155,12 @@ class Breaker(OperableCircuit):
         refused.at, refused.probe_at = now, self._circuit.probe_at
         return refused
 
+    def detach(self) -> None:
+        """Let the registry drop it: nothing refers to itself then, and a fork still reaches it."""
+        loose_circuits.add(self)
+        with suppress(AttributeError):
+            del self._refused  # it refers to this breaker
+
     def _permit_of(
         self, admission: AnyPermit | Refused | Unguarded, kind: type[AnyPermit]
     ) -> AnyPermit:
@@ -213,22 +222,21 @@ class Breaker(OperableCircuit):
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Guard a function, coroutine function, generator or async generator function."""
-        return guarded(self.admit_strict, self._permit_of, function)
+        return guarded(self.admit_strict, self._permit_of, self.acquire, function)
 
     def __enter__(self) -> Permit:
         permit = self.admit_strict(BlockPermit)
         try:
             if type(permit) is not BlockPermit:
                 permit = self._permit_of(permit, BlockPermit)
-            around = innermost.get()
-            while around is not None and not around.in_block:
-                around = around.around
-            permit.around = around
+            permit.frame = id(_frame(1))
             permit.in_block = True
+            permit.around = innermost_of(innermost.get())
             innermost.set(permit)
         except BaseException:
             # A signal handler raised: the block is not entered.
             if type(permit) is BlockPermit:
+                permit.in_block = False
                 permit.cancel()
             raise
         return permit
@@ -241,13 +249,18 @@ class Breaker(OperableCircuit):
     ) -> None:
         permit = innermost.get()
         try:
-            if permit is not None and permit.breaker is self and permit.in_block:
-                # The usual block: the last one that was entered here.
-                permit.in_block = False
-            else:
-                permit = leave(self, self._calls.all())
+            frame = id(_frame(1))
+            if (
+                permit is None
+                or permit.frame != frame
+                or permit.breaker is not self
+                or not permit.in_block
+            ):
+                permit = block_of(self, self._calls.all(), frame)
                 if permit is None:
                     return
+            permit.in_block = False
+            permit.around = innermost_of(permit.around)
             if error is None:
                 permit.success()
             else:
@@ -259,7 +272,10 @@ class Breaker(OperableCircuit):
             raise
 
     async def __aenter__(self) -> Permit:
-        return self.__enter__()
+        permit = self.__enter__()
+        if isinstance(permit, BlockPermit):
+            permit.frame = id(_frame(1))
+        return permit
 
     async def __aexit__(
         self,
@@ -267,4 +283,7 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        permit = innermost.get()
+        if permit is not None and permit.frame == id(_frame(1)):
+            permit.frame = id(_frame(0))  # from where __exit__ is called
         self.__exit__(kind, error, traceback)

@@ -32,7 +32,9 @@ class PermitOf(Protocol):
     ) -> AnyPermit: ...
 
 
-def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
+def guarded(
+    admit: Admit, permit_of: PermitOf, acquire: Callable[[], Permit], function: Callable[P, T]
+) -> Callable[P, T]:
     """Wrap a function so that each call of it is one call to the breaker.
 
     For a generator the call begins when its first item is requested, and ends with its last. Its
@@ -41,6 +43,7 @@ def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Call
     Args:
         admit: Asks for admission of one call.
         permit_of: Gives the permit in an admission, or raises.
+        acquire: Asks for admission, and gives a permit that may be lost, or raises.
         function: The function.
 
     Raises:
@@ -57,11 +60,11 @@ def guarded(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Call
     if not inspect.isroutine(target):  # an object with a __call__ of its own
         target = type(target).__call__
     if inspect.isasyncgenfunction(target):
-        wrapper: Callable[..., Any] = _async_generator(admit, permit_of, cast("Any", function))
+        wrapper: Callable[..., Any] = _async_generator(acquire, cast("Any", function))
     elif inspect.iscoroutinefunction(target):
         wrapper = _coroutine(admit, permit_of, cast("Any", function))
     elif inspect.isgeneratorfunction(target):
-        wrapper = _generator(admit, permit_of, cast("Any", function))
+        wrapper = _generator(acquire, cast("Any", function))
     else:
         wrapper = _plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
@@ -123,10 +126,10 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
 
 
 def _generator(
-    admit: Admit, permit_of: PermitOf, function: Callable[P, Generator[Any, Any, Any]]
+    acquire: Callable[[], Permit], function: Callable[P, Generator[Any, Any, Any]]
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with loosened(permit_of(admit(Permit), Permit), LoosePermit) as permit:
+        with acquire() as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -150,10 +153,10 @@ def _generator(
 
 
 def _async_generator(
-    admit: Admit, permit_of: PermitOf, function: Callable[P, AsyncGenerator[Any, Any]]
+    acquire: Callable[[], Permit], function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with loosened(permit_of(admit(Permit), Permit), LoosePermit) as permit:
+        with acquire() as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

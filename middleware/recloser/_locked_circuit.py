@@ -10,10 +10,10 @@ from contextlib import suppress
 from math import inf
 from random import random as default_random
 from threading import RLock
-from typing import Any, Protocol, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 from recloser._circuit import sentences
-from recloser._circuit.in_flight import WAITING, Timing
+from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
 from recloser._errors import BreakerOpenError
@@ -38,20 +38,6 @@ _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROT
 
 class WithinDecisionError(Exception):
     """A finalizer or signal handler needs a decision while its own thread is making one."""
-
-
-class CallInFlight(Protocol):
-    """The data of a call that its end is decided from.
-
-    Attributes:
-        token: Its number among the calls of its breaker; `NO_TOKEN` once it has ended.
-        started: When it began, in seconds of the breaker's clock.
-        answered: When the callee began to answer, in seconds of the same clock.
-    """
-
-    token: int
-    started: float
-    answered: float
 
 
 class LockedCircuit:
@@ -187,7 +173,7 @@ class LockedCircuit:
 
     def end(
         self,
-        call: CallInFlight,
+        call: CountedCall,
         outcome: Outcome,
         error: BaseException | str | None = None,
         retry_after: float | None = None,
@@ -260,21 +246,16 @@ class LockedCircuit:
         # No lock here: the garbage collector may run while this thread holds it.
         self._calls.dropped.append(token)
 
-    def delay(self, call: Timing, token: int, seconds: float, now: float) -> int:
-        """Move the start of a call by the seconds for which it waited for its own caller.
+    def delay(self, call: CountedCall, seconds: float, now: float) -> None:
+        """Let a call begin later: for so many seconds until now it waited for its own caller.
 
         Args:
-            call: The object that is in the table of calls in flight, so not a `LoosePermit`.
-            token: The token of the call.
-            seconds: How long it waited, >= 0.
+            call: The permit; no `LoosePermit`, which is not in the table of calls itself.
+            seconds: The length of the wait, >= 0.
             now: Seconds.
-
-        Returns:
-            The token that the call has from now on.
         """
         with suppress(WithinDecisionError):
-            token = self._decide(now, self._circuit.delay, token, call, seconds)
-        return token
+            self._decide(now, self._circuit.delay, call, seconds)
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault that must not reach the call; log it at most once a minute per place."""

@@ -6,7 +6,7 @@ from math import inf
 from types import TracebackType
 from typing import ClassVar, Self, TypeVar
 
-from recloser._circuit.in_flight import Timing
+from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
 from recloser._operations import OperableCircuit
 from recloser._outcome import Outcome, classify_error
@@ -19,7 +19,7 @@ AnyPermit = TypeVar("AnyPermit", bound="Permit")
 AnyLoosePermit = TypeVar("AnyLoosePermit", bound="LoosePermit")
 
 
-class Permit(Timing):
+class Permit(CountedCall):
     """The right to one call, and the duty to say how it ended.
 
     Exactly one of `success`, `failure`, `throttled`, `ignore` and `cancel` ends it, on any
@@ -41,14 +41,13 @@ class Permit(Timing):
             its own failure.
     """
 
-    __slots__ = ("breaker", "outer", "token")
+    __slots__ = ("breaker", "outer")
 
     reads_status: ClassVar[bool] = True
     started: float
     answered: float
     breaker: OperableCircuit
     outer: Permit | None
-    token: int
 
     # The breaker makes it and sets the slots: an __init__ would cost each call one more frame.
     # Subclasses set slots of their own.

@@ -15,7 +15,6 @@ from typing import Any, Self
 from recloser._breaker import Breaker
 from recloser._events import Listener
 from recloser._listeners import Listeners
-from recloser._locked_circuit import loose_circuits
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 from recloser._state import Mode, State
@@ -159,7 +158,7 @@ class Registry:
             return False
         self._seen.pop(spare, None)
         # The breaker may still be in use, for example by a decorated function.
-        loose_circuits.add(evicted)
+        evicted.detach()
         self.evicted += 1
         return True
 

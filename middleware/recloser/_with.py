@@ -16,13 +16,15 @@ class BlockPermit(Permit):
     """The permit of a block.
 
     Attributes:
-        around: The permit of the block around this one, of whatever breaker; None if there is none.
+        around: The permit of a block around this one, of whatever breaker; None if there is none.
+        frame: The `id` of the stack frame that has the block.
         in_block: Whether the block goes on. The permit may have been ended within it.
     """
 
-    __slots__ = ("around", "in_block")
+    __slots__ = ("around", "frame", "in_block")
 
     around: BlockPermit | None
+    frame: int
     in_block: bool
 
 
@@ -31,24 +33,35 @@ innermost: ContextVar[BlockPermit | None] = ContextVar("recloser_innermost", def
 ended already: to say so on the permit is faster than to change the context again."""
 
 
-def leave(breaker: LockedCircuit, in_flight: Iterable[object]) -> BlockPermit | None:
-    """End the innermost block of a breaker around here; its permit, or None if there is none.
+def innermost_of(permit: BlockPermit | None) -> BlockPermit | None:
+    """The first permit, of one and those around it, whose block goes on."""
+    while permit is not None and not permit.in_block:
+        permit = permit.around
+    return permit
+
+
+def block_of(breaker: LockedCircuit, in_flight: Iterable[object], frame: int) -> BlockPermit | None:
+    """The permit of the block of a breaker that ends here; None if it cannot be told.
+
+    A block ends with its own permit or with none: with another one, a call that goes on would end.
 
     Args:
         breaker: The breaker.
         in_flight: Its calls in flight.
+        frame: The `id` of the stack frame that has the block.
     """
-    permit = innermost.get()
+    around: list[BlockPermit] = []
+    permit = innermost_of(innermost.get())
     while permit is not None:
-        # Blocks in generators need not end in the order in which they began.
-        if permit.breaker is breaker and permit.in_block:
-            permit.in_block = False
-            return permit
-        permit = permit.around
-    # It was entered in a context that is gone: a generator that a thread pool runs step by step
-    # has one context per step. Any permit of the breaker will do.
+        if permit.breaker is breaker:
+            if permit.frame == frame:
+                return permit
+            around.append(permit)
+        permit = innermost_of(permit.around)
+    # It was entered in another context: a thread pool that runs a generator step by step has one
+    # context for each step. The frame is the same.
     for call in in_flight:
-        if isinstance(call, BlockPermit) and call.in_block:
-            call.in_block = False
+        if isinstance(call, BlockPermit) and call.in_block and call.frame == frame:
             return call
-    return None
+    # It was entered for somebody else: an ExitStack has other frames at the entry and at the exit.
+    return around[0] if around else None

@@ -101,6 +101,8 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         try:
             kind = _WATCHES[scope["type"]]
         except (KeyError, TypeError):
+            kind = None
+        if kind is None:  # not above: the app would run while an exception is handled
             return await self.app(scope, receive, send)
         gate = self._gate
         watch = gate.admit(scope, kind)

@@ -393,7 +393,7 @@ def fails_midway(environ: Any, start_response: Any) -> Any:
 
 
 def wsgi_request(app: Any, registry: Registry, *, pieces_wanted: int) -> Work:
-    guarded = WSGIBreakerMiddleware(app, registry)
+    guarded: Any = WSGIBreakerMiddleware(app, registry)
 
     def work() -> None:
         body: Any = ()

@@ -43,6 +43,18 @@ class Timing:
     started: float
 
 
+class CountedCall(Timing):
+    """A call by its permit.
+
+    Attributes:
+        token: Its number among the calls of its breaker; 0 once it has ended.
+    """
+
+    __slots__ = ("token",)
+
+    token: int
+
+
 class InFlight:
     """The calls in flight by token, in tables that decide what the end of a call means.
 
@@ -137,13 +149,6 @@ class InFlight:
             if (call := calls.pop(token, None)) is not None:
                 return call
         return None
-
-    def take_recent(self) -> list[float]:
-        """Remove and return the latencies of calls that ended without a decision, in seconds."""
-        latencies = self.recent.copy()
-        # Not clear(): another thread may have added a latency since the copy.
-        del self.recent[: len(latencies)]
-        return latencies
 
     # Calls that move to another table
 

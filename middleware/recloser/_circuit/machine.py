@@ -16,7 +16,7 @@ from math import inf
 from recloser._circuit import sentences
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
-from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.in_flight import CountedCall, InFlight, Timing
 from recloser._circuit.late_calls import find_late
 from recloser._circuit.new_normal import is_severe
 from recloser._circuit.recovery import Recovery, Step
@@ -31,6 +31,8 @@ from recloser._state import State
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
+# Votes of successes that had a vote when they ended.
+_TIMELY = (Vote.GOOD, Vote.SLOW, Vote.EXCUSED)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
 # A refresh costs as much as about twenty calls.
 _REFRESH_EVERY = 1024
@@ -112,11 +114,10 @@ class Circuit:
             self.end(Ending(token, _CANCELLED, 0.0, now))
         if not calls.recent:
             return
-        latencies = calls.take_recent()
+        latencies = self.counts.take_successes(calls.recent)
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
-        self.counts.count_successes(latencies)
         self.detector.learn_quiet(latencies)
         if self.counts.successes >= self._refresh_at:
             self._refresh(now)
@@ -153,7 +154,7 @@ class Circuit:
     def _admits_probe(self, now: float) -> bool:
         recovery = self.recovery
         if self.state is _OPEN and recovery is not None:
-            if now < self.probe_at:
+            if not now >= self.probe_at:  # also where a user's clock returns NaN
                 return False
             recovery.begin_round(1)
             self._change(Cause.TIME_TO_PROBE, now, sentences.look_again(recovery, now), recovery)
@@ -196,21 +197,16 @@ class Circuit:
         if late.calls and detector.has_enough_late(late, now):
             self._trip(now)
 
-    def delay(self, token: int, call: Timing, seconds: float) -> int:
-        """Move the start of a call by the seconds for which it waited for its own caller.
-
-        Returns:
-            The token that the call has from now on.
-        """
+    def delay(self, call: CountedCall, seconds: float) -> None:
+        """Let a call begin later: for so many seconds it waited for its own caller."""
         calls = self.calls
-        has_vote = calls.take(token) is not None
+        has_vote = calls.take(call.token) is not None
         call.started += seconds
         call.answered = inf
         if has_vote:
-            # The call needs a new token: calls must stay in the order in which they began.
-            token = next(calls.tokens)
+            # With a new token: the table of calls is in the order in which they began.
+            call.token = token = next(calls.tokens)
             calls.voting[token] = call
-        return token
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
@@ -233,7 +229,7 @@ class Circuit:
     # The end of a call
 
     def end(self, ending: Ending) -> None:
-        """End a call, and change the state if its vote decides that."""
+        """End a call."""
         threshold = self.detector.baseline.threshold
         vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
         if vote is Vote.NONE:
@@ -247,12 +243,12 @@ class Circuit:
             self._pause(ending)
         else:
             self._count_vote(vote, ending)
-        if vote in (Vote.GOOD, Vote.SLOW) and self.counts.successes >= self._refresh_at:
+        if vote in _TIMELY and self.counts.successes >= self._refresh_at:
             self._refresh(ending.now)
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery = self.recovery
-        if vote is Vote.NONE:
+        if vote is Vote.NONE or vote is Vote.EXCUSED:
             return
         if recovery is None:
             if self.detector.vote(vote, ending):

@@ -23,6 +23,8 @@ class Vote(enum.Enum):
     """The call was answered within the slow threshold."""
     SLOW = "slow"
     """The call was answered, but took longer than the slow threshold."""
+    EXCUSED = "excused"
+    """It answered above the slow threshold, because our own process stood still."""
     HUNG = "hung"
     """The call has no answer after the slow threshold, or had none when its caller gave up."""
     FAILED = "failed"
@@ -117,12 +119,12 @@ def _of_success(
     if call is None:
         return Vote.NONE
     counts.count(latency, success=True)
-    if latency > threshold:
-        counts.slow += 1
-        if is_excused(latency, call.started, ending.now, threshold, stalls):
-            return Vote.NONE
-    elif vote is Vote.SLOW:
+    slow = latency > threshold
+    counts.slow += slow
+    if not slow and vote is Vote.SLOW:
         return Vote.GOOD
+    if is_excused(latency, call.started, ending.now, threshold, stalls):
+        return Vote.EXCUSED if vote is Vote.SLOW else Vote.NONE
     return vote
 
 

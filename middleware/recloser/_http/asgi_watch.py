@@ -114,7 +114,7 @@ class RequestWatch(Permit):
             now = self.breaker.clock()
             self.waited += now - self.waits_since
             if self.waited > _MOMENT:
-                self.token = self.breaker.delay(self, self.token, self.waited, now)
+                self.breaker.delay(self, self.waited, now)
                 self.waited = 0.0
         except Exception as error:
             self.gate.registry.fault("clock", error)

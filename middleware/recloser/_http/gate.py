@@ -13,7 +13,6 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._breaker import Breaker
 from recloser._environment import enabled
 from recloser._errors import BreakerOpenError
 from recloser._http.exemptions import Exemptions
@@ -146,17 +145,18 @@ class Gate:
             except KeyError:
                 breaker = self.registry[key]
             where = "admission"
-            if PERMIT in request:
-                return self._admit_within(breaker, request, kind)
+            around = request[PERMIT] if PERMIT in request else None  # noqa: SIM401 - get() is slower
+            if around is not None and is_within(around, breaker):
+                return UNGUARDED  # the same call, seen a second time
             admission = breaker.admit_strict(kind)
             if isinstance(admission, Permit):
-                admission.outer = None
+                admission.outer = around
                 request[PERMIT] = admission
-                return admission
-            if type(admission) is Refused:
+            elif type(admission) is Refused:
                 if not self._enforces:
                     return UNGUARDED
                 request[REFUSED] = True
+                ignore_all(around)
         except BaseException as error:
             if isinstance(admission, Permit):
                 admission.cancel()
@@ -164,24 +164,6 @@ class Gate:
                 raise  # a signal handler raised
             self.registry.fault(where, error)
             return UNGUARDED
-        return admission
-
-    def _admit_within(
-        self, breaker: Breaker, request: Request, kind: type[AnyPermit]
-    ) -> AnyPermit | Refused | Unguarded:
-        """Answer whether a request may pass that a middleware outside has admitted already."""
-        around = request[PERMIT]
-        if is_within(around, breaker):
-            return UNGUARDED  # the same call, seen a second time
-        admission = breaker.admit_strict(kind)
-        if isinstance(admission, Permit):
-            admission.outer = around
-            request[PERMIT] = admission
-        elif type(admission) is Refused:
-            if not self._enforces:
-                return UNGUARDED
-            request[REFUSED] = True
-            ignore_all(around)
         return admission
 
     def _is_exempt(self, request: Request) -> bool:
@@ -204,7 +186,10 @@ class Gate:
             request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError)
         ):
             outcome = Outcome.IGNORED
-        permit.breaker.end(permit, outcome, f"HTTP {status}")
+        if outcome is Outcome.SUCCESS:
+            permit.success()
+        else:
+            permit.breaker.end(permit, outcome, f"HTTP {status}")
 
     def _ask(self, classify: Classify, status: int) -> Outcome:
         try:

@@ -37,27 +37,31 @@ class WatchedBody:
         self._permit = permit
 
     def __iter__(self) -> Iterator[Any]:
-        # Only once: a middleware that calls iter() again continues where it was.
-        if self._next is None:
-            self._begin()
-        return self
+        pieces = self._begin()
+        if pieces is self._body:
+            # An iterator, as generators are: so is this.
+            self._next = pieces.__next__
+            return self
+        # An iterable that begins anew each time: so does this.
+        return _Pieces(self, pieces)
 
-    def _begin(self) -> Callable[[], Any]:
+    def _begin(self) -> Iterator[Any]:
         try:
             # Not earlier: this runs code of the app.
-            advance: Callable[[], Any] = iter(self._body).__next__
+            return iter(self._body)
         except BaseException as error:
             self._permit.end_by_error(error)
             raise
-        self._next = advance
-        return advance
 
     def __next__(self) -> Any:
-        advance = self._next
-        if advance is None:
-            advance = self._begin()
+        if self._next is None:
+            self._next = self._begin().__next__
+        return self.advance(self._next)
+
+    def advance(self, step: Callable[[], Any]) -> Any:
+        """Pass on one piece, which `step` returns, or end the permit."""
         try:
-            piece = advance()
+            piece = step()
         except StopIteration:
             if self._permit.token:
                 self._complete()
@@ -92,6 +96,22 @@ class WatchedBody:
 
     def _leave(self) -> None:
         self._permit.cancel()
+
+
+class _Pieces:
+    """One iteration over a watched body that can be iterated several times."""
+
+    __slots__ = ("_body", "_next")
+
+    def __init__(self, body: WatchedBody, pieces: Iterator[Any]) -> None:
+        self._body = body
+        self._next = pieces.__next__
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._body.advance(self._next)
 
 
 class ResponseBody(WatchedBody):

@@ -52,7 +52,8 @@ def test_a_failure_has_a_latency_as_a_success_has() -> None:
 def test_successes_counted_together_are_those_counted_one_by_one(latencies: list[float]) -> None:
     together, one_by_one = Counts(), Counts()
 
-    together.count_successes(latencies)
+    assert together.take_successes(recent := [*latencies]) == latencies
+    assert recent == []
     for latency in latencies:
         one_by_one.count(latency, success=True)
 

@@ -196,9 +196,21 @@ def test_a_call_goes_on_until_its_body_has_ended(breaker: Breaker) -> None:
     assert votes(breaker.metrics()) == {"successes": 1}
 
 
-def test_a_body_that_is_asked_again_goes_on_where_it_was(breaker: Breaker) -> None:
+def test_an_iterable_begins_anew_each_time_as_it_would_alone(breaker: Breaker) -> None:
+    """Middleware outside may measure a body first, or look at its first piece."""
     body = WatchedBody([b"one", b"two"], permit_for(breaker))
 
+    pieces = iter(body)
+    assert [next(pieces), *pieces] == [b"one", b"two"]
+    assert [*body] == [b"one", b"two"]
+
+    assert votes(breaker.metrics()) == {"successes": 1}
+
+
+def test_an_iterator_goes_on_where_it_was_as_it_would_alone(breaker: Breaker) -> None:
+    body = WatchedBody(iter([b"one", b"two"]), permit_for(breaker))
+
+    assert iter(body) is body
     assert next(iter(body)) == b"one"
     assert next(iter(body)) == b"two"
     assert [*body, *body] == []
