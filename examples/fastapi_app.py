@@ -9,7 +9,7 @@ Try it:  curl -i localhost:8000/orders/1
          curl -i localhost:8000/invoices/1            # the same provider: refused too
          curl -i localhost:8000/about                 # the other routes still work
          curl localhost:8000/breakers                 # why
-         curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
+         curl -X PUT localhost:8000/ledger/up         # it closes by itself, after eight good calls
 """
 
 from __future__ import annotations

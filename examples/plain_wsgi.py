@@ -8,7 +8,7 @@ Try it:  curl -i localhost:8000/orders/1
                                                       # five times 502, then refused: 503 at once
          curl -i localhost:8000/about                 # everything else still works
          curl localhost:8000/breakers                 # why
-         curl -X PUT localhost:8000/ledger/up         # it closes by itself, after ten good calls
+         curl -X PUT localhost:8000/ledger/up         # it closes by itself, after eight good calls
 """
 
 from __future__ import annotations

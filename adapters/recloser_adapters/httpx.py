@@ -14,7 +14,8 @@ have no vote. An error that was raised for the status of an answer (`raise_for_s
 wrapped transport) counts as that answer.
 
 An LLM SDK retries every error that its client raises, and hides it. Give it a response that it
-does not retry. Each attempt of the SDK is a call:
+does not retry. Each attempt of the SDK is a call. Use the adapter that is named like the library of
+the SDK: openai 3 and anthropic 2 are built on httpx2, earlier ones on its predecessor:
 
     http_client = wrap_client(
         openai.DefaultHttpxClient(), registry, key="openai", on_refuse="response", sse_errors=True
@@ -217,7 +218,10 @@ def wrap_client(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
-        raise TypeError(f"client must be an httpx client, not {client!r}")
+        raise TypeError(
+            f"client must be an httpx client, not {client!r}: recloser_adapters has one module for "
+            "each client library"
+        )
     kind = BreakerTransport if isinstance(client, httpx.Client) else AsyncBreakerTransport
     wrap_transports(client, kind, registry, settings)
     return client

@@ -34,10 +34,12 @@ class OperableCircuit(LockedCircuit):
                 or `reset()`.
 
         Raises:
-            TypeError: `for_` is not a number.
+            TypeError: `reason` is not a str, or `for_` is not a number.
             ValueError: `for_` is negative or NaN.
         """
-        if for_ is not None and not isinstance(for_, (int, float)):
+        if not isinstance(reason, str):
+            raise TypeError(f"reason must be a str, not {reason!r}: write for_= before a time")
+        if for_ is not None and (isinstance(for_, bool) or not isinstance(for_, (int, float))):
             raise TypeError(f"for_ must be a number of seconds >= 0, or None, not {for_!r}")
         try:
             wait = inf if for_ is None else float(for_)

@@ -35,7 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 class Policy:
     """When a breaker opens, when it sends probes, and when it closes.
 
-    Times are seconds, ratios and rates lie in 0.0-1.0, counts are whole calls. The defaults need
+    Times are seconds, rates lie in 0.0-1.0, counts are whole calls. The defaults need
     no tuning in the common case: what differs from key to key is learned.
 
     Args:

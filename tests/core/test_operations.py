@@ -179,10 +179,17 @@ def test_opening_for_no_time_is_refused(breaker: Breaker, for_: float) -> None:
     assert breaker.state is State.CLOSED
 
 
-@pytest.mark.parametrize("for_", ["5", [], 1j])
+@pytest.mark.parametrize("for_", ["5", [], 1j, True])
 def test_opening_for_what_is_no_time_is_refused(breaker: Breaker, for_: Any) -> None:
     with pytest.raises(TypeError, match="for_ must be a number of seconds >= 0, or None, not "):
         breaker.open(for_=for_)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_time_in_place_of_the_reason_is_refused(breaker: Breaker) -> None:
+    with pytest.raises(TypeError, match="reason must be a str, not 600: write for_="):
+        breaker.open(600)  # type: ignore[arg-type]
 
     assert breaker.state is State.CLOSED
 

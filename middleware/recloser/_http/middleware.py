@@ -45,6 +45,8 @@ class Middleware(Generic[AppT]):
             raise TypeError(f"app must be {self._protocol} app, not {app!r}")
         if on_refuse is not None and not callable(on_refuse):
             raise TypeError(f"on_refuse must be {self._protocol} app, not {on_refuse!r}")
+        if not isinstance(expose_details, bool):
+            raise TypeError(f"expose_details must be True or False, not {expose_details!r}")
         self.app: AppT = app
         self._gate = Gate(
             registry,

@@ -34,7 +34,14 @@ def test_an_app_for_refusals_that_cannot_be_called_is_named(middleware: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "setting", [{"registry": "r"}, {"key": 1}, {"exempt": "/health"}, {"mode": "on"}]
+    "setting",
+    [
+        {"registry": "r"},
+        {"key": 1},
+        {"exempt": "/health"},
+        {"mode": "on"},
+        {"expose_details": "no"},
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_named(middleware: Any, setting: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError), match=next(iter(setting))):
