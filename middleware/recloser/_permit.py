@@ -48,6 +48,7 @@ class Permit(CountedCall):
     answered: float
     breaker: OperableCircuit
     outer: Permit | None
+    token: int
 
     # The breaker makes it and sets the slots: an __init__ would cost each call one more frame.
     # Subclasses set slots of their own.
