@@ -272,10 +272,9 @@ class Breaker(OperableCircuit):
             raise
 
     async def __aenter__(self) -> Permit:
-        permit = self.__enter__()
-        if isinstance(permit, BlockPermit):
-            permit.frame = id(_frame(1))
-        return permit
+        permit: Any = self.__enter__()
+        permit.frame = id(_frame(1))
+        return permit  # type: ignore[no-any-return]  # it is a BlockPermit
 
     async def __aexit__(
         self,

@@ -51,11 +51,6 @@ class Detector:
         self.held: tuple[float, ...] = ()
         self.last_failure = ""
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether there is no suspicion, so that a good call only needs to be counted."""
-        return self.evidence.idle
-
     # Calls
 
     def vote(self, vote: Vote, ending: Ending) -> bool:

@@ -18,7 +18,7 @@ from recloser._policy import Policy
 # A call is late when it is in flight for longer than this share of the slow threshold. With 0.5,
 # keys opened three times as often in the first second after an idle night, when calls take twice
 # as long.
-_LATE = 0.6
+LATE = 0.6
 # Shares of the threshold between two checks of the late calls.
 _CHECK_EVERY = 1.0 / 32.0
 # Evidence for normal, in nats, of a call that ended while older ones did not. With this value, only
@@ -66,11 +66,11 @@ def find_late(
     few = policy.min_failures
     in_flight = [*voting.copy().items()]
     last_of_few = in_flight[few - 1][1].started if len(in_flight) >= few else now
-    late_at = last_of_few + _LATE * threshold
+    late_at = last_of_few + LATE * threshold
     check_at = max(late_at, now + _CHECK_EVERY * threshold)
     if late_at > now or lost(in_flight[0][1].started, now):
         return LateCalls(check_at, [], 0)
-    late = [*takewhile(lambda each: each[1].started + _LATE * threshold <= now, in_flight)]
+    late = [*takewhile(lambda each: each[1].started + LATE * threshold <= now, in_flight)]
     began_since = next_token - 1 - late[-1][0]
     came_back = began_since - (len(in_flight) - len(late))
     ages = [(token, now - call.started) for token, call in late if call.answered == inf]

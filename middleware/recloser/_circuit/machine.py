@@ -17,7 +17,7 @@ from recloser._circuit import sentences
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.in_flight import CountedCall, InFlight, Timing
-from recloser._circuit.late_calls import find_late
+from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.new_normal import is_severe
 from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import AFTER, Cause
@@ -97,8 +97,7 @@ class Circuit:
         self._last_recovery: Recovery | None = None
         self.probe_at = 0.0
         self.events: tuple[Transition, ...] = ()
-        # When to check the calls in flight again: the oldest may be overdue then.
-        self._check_at = -inf
+        self._check_at = -inf  # when the oldest call in flight may be overdue
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
         self._refresh_at = policy.min_history
@@ -124,11 +123,11 @@ class Circuit:
 
     def settle(self, now: float) -> None:
         """Set which of the next calls need no decision."""
-        detector = self.detector
-        if not detector.baseline.known:
+        baseline = self.detector.baseline
+        if not baseline.known:
             return  # any call may be the one after which latency is judged
         quick_until = min(self._check_at, now + self._catch_up_within)
-        quick_latency = detector.baseline.threshold if detector.is_quiet else -inf
+        quick_latency = baseline.threshold if self.detector.evidence.idle else -inf
         # Read the state last and call nothing after it: a signal handler may change it until then.
         if self.state is _CLOSED:
             self.calls.quick_until, self.calls.quick_latency = quick_until, quick_latency
@@ -176,23 +175,28 @@ class Circuit:
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
-        while (overdue := calls.take_next_overdue(threshold, now)) is not None:
+        self._check_at = now + threshold  # for calls that begin from now on
+        while calls.voting:
+            overdue = calls.take_next_overdue(threshold, now)
+            if overdue is None:
+                oldest = calls.oldest()
+                self._check_at = threshold + (now if oldest is None else oldest[1].started)
+                return
             token, call = overdue
             closed = self.recovery is None
             vote = vote_of_overdue(token, call, now, calls, threshold, self._stalls, closed=closed)
             self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
             if self.generation != generation:
                 return
-        oldest = calls.oldest()
-        # A call that begins from now on cannot be overdue before `threshold` seconds from now.
-        self._check_at = threshold + (now if oldest is None else oldest[1].started)
 
     def _check_late(self, next_token: int, now: float) -> None:
         """Open if the calls that are late, but not overdue yet, are enough evidence."""
-        detector, voting = self.detector, self.calls.voting
-        late = find_late(
-            voting, next_token, detector.baseline.threshold, self._policy, now, self._stalls.lost
-        )
+        detector, voting, policy = self.detector, self.calls.voting, self._policy
+        threshold = detector.baseline.threshold
+        if len(voting) < policy.min_failures:
+            self._check_at = min(self._check_at, now + LATE * threshold)  # enough at the earliest
+            return
+        late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost)
         self._check_at = min(self._check_at, late.check_at)
         if late.calls and detector.has_enough_late(late, now):
             self._trip(now)

@@ -159,7 +159,8 @@ class Gate:
                 if not self._enforces:
                     return UNGUARDED
                 request[REFUSED] = True
-                ignore_all(around)
+                if around is not None:
+                    ignore_all(around)
         except BaseException as error:
             if isinstance(admission, Permit):
                 admission.cancel()

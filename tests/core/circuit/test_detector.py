@@ -33,7 +33,7 @@ def vote(detector: Detector, vote: Vote, token: int, latency: float = NORMAL) ->
 
 def suspicious(detector: Detector, *, since: int = 10) -> Detector:
     assert not vote(detector, Vote.FAILED, since)
-    assert not detector.is_quiet
+    assert not detector.evidence.idle
     return detector
 
 
@@ -43,7 +43,7 @@ def suspicious(detector: Detector, *, since: int = 10) -> Detector:
 def test_a_good_call_is_learned_at_once_while_nothing_is_suspicious(detector: Detector) -> None:
     vote(detector, Vote.GOOD, 1)
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.baseline.count == 101
     assert detector.held == ()
 
@@ -68,7 +68,7 @@ def test_what_was_held_back_is_learned_when_the_suspicion_is_over(detector: Dete
     vote(detector, Vote.SLOW, 10, SLOW)
 
     token = 11
-    while not detector.is_quiet:
+    while not detector.evidence.idle:
         vote(detector, Vote.GOOD, token)
         token += 1
 
@@ -94,7 +94,7 @@ def test_to_clear_it_drops_the_suspicion_and_what_was_held_back(detector: Detect
 
     detector.clear()
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.held == ()
     assert detector.baseline.count == 100
 
@@ -131,7 +131,7 @@ def test_a_bad_call_from_before_the_suspicion_says_nothing(
 def test_the_first_bad_call_begins_a_suspicion(detector: Detector, kind: Vote) -> None:
     vote(detector, kind, 17, SLOW)
 
-    assert not detector.is_quiet
+    assert not detector.evidence.idle
     assert detector.evidence.since == 17
 
 
@@ -147,7 +147,7 @@ def test_enough_bad_calls_open(detector: Detector, kind: Vote) -> None:
 def test_other_votes_say_nothing_while_closed(detector: Detector, kind: Vote) -> None:
     assert not any(vote(detector, kind, token, VERY_SLOW) for token in range(10, 60))
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.baseline.count == 100
 
 
@@ -198,7 +198,7 @@ def test_an_overdue_call_that_comes_back_is_one_bad_call(detector: Detector) -> 
 def test_one_that_comes_back_after_the_suspicion_is_learned(detector: Detector) -> None:
     assert not vote(detector, Vote.CAME_BACK, 10, VERY_SLOW)
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.held == ()
     assert detector.baseline.count == 101
 
@@ -234,7 +234,7 @@ def test_few_late_calls_open_nothing_and_leave_no_trace(
 ) -> None:
     assert not detector.has_enough_late(calls, NOW)
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.evidence.calls == 0
 
 
@@ -380,7 +380,7 @@ def test_a_reset_forgets_everything(detector: Detector, policy: Policy) -> None:
 
     detector.reset()
 
-    assert detector.is_quiet
+    assert detector.evidence.idle
     assert detector.held == ()
     assert detector.last_failure == ""
     assert not detector.baseline.known
