@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-from recloser._circuit import sentences
+from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
@@ -56,17 +56,17 @@ class Detector:
     def vote(self, vote: Vote, ending: Ending) -> bool:
         """Take a vote into account; return whether the evidence is now enough to open."""
         token, latency, now = ending.token, ending.latency, ending.now
-        if vote is Vote.GOOD:
-            self._good(token, latency, now)
-        elif vote is Vote.SLOW:
+        if vote is votes.SLOW:
             self.held += (latency,)
             return self._slow(token, now, self._how_slow(latency))
-        elif vote is Vote.HUNG:
+        if vote is votes.HUNG:
             return self._slow(token, now, OVERDUE)
-        elif vote is Vote.FAILED:
+        if vote is votes.FAILED:
             return self._has_vote(token) and self.evidence.vote_failed(now)
-        elif vote is Vote.CAME_BACK:
+        if vote is votes.CAME_BACK:
             return self._came_back(token, latency)
+        if vote is votes.GOOD:
+            self.good(token, latency, now)
         return False
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
@@ -82,7 +82,8 @@ class Detector:
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
-    def _good(self, token: int, latency: float, now: float) -> None:
+    def good(self, token: int, latency: float, now: float) -> None:
+        """Take a good call into account, of a latency in seconds."""
         evidence = self.evidence
         if evidence.idle:
             evidence.quiet += 1

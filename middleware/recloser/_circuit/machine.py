@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from recloser._circuit import sentences
+from recloser._circuit import sentences, votes
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.in_flight import CountedCall, InFlight, Timing
@@ -32,10 +32,9 @@ from recloser._state import State
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 # Votes of successes that had a vote when they ended.
-_TIMELY = (Vote.GOOD, Vote.SLOW, Vote.EXCUSED)
+_TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
-# A refresh costs as much as about twenty calls.
-_REFRESH_EVERY = 1024
+_REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
 # After so many seconds or good calls, the next call is a decision, which then processes the calls
 # that ended without one.
@@ -236,23 +235,24 @@ class Circuit:
         """End a call."""
         threshold = self.detector.baseline.threshold
         vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
-        if vote is Vote.NONE:
+        if vote is votes.NONE:
             return
-        if ending.outcome is _FAILURE:
-            self.detector.last_failure = ending.what
-        if ending.wait > 0.0:
-            # A longer wait is never shortened.
+        if ending.wait > 0.0:  # a longer wait is never shortened
             self.probe_at = max(self.probe_at, ending.now + ending.wait)
-        if vote is Vote.ASKED_TO_WAIT:
+        if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
+            self.detector.good(ending.token, ending.latency, ending.now)
+        elif vote is votes.ASKED_TO_WAIT:
             self._pause(ending)
         else:
+            if ending.outcome is _FAILURE:
+                self.detector.last_failure = ending.what
             self._count_vote(vote, ending)
         if vote in _TIMELY and self.counts.successes >= self._refresh_at:
             self._refresh(ending.now)
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery = self.recovery
-        if vote is Vote.NONE or vote is Vote.EXCUSED:
+        if vote is votes.NONE or vote is votes.EXCUSED:
             return
         if recovery is None:
             if self.detector.vote(vote, ending):
@@ -267,7 +267,7 @@ class Circuit:
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:
             accepted = self._accept_new_normal(recovery, ending.now)
             if step is Step.LOST and not accepted:
-                what = (ending.what or "failed") if vote is Vote.FAILED else "slow"
+                what = (ending.what or "failed") if vote is votes.FAILED else "slow"
                 self._reopen(recovery, ending.now, what)
 
     def record(self, latency: float, success: bool, now: float) -> None:

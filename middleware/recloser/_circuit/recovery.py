@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from math import ceil, inf, sqrt
 
+from recloser._circuit import votes
 from recloser._circuit.new_normal import Answers
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
@@ -107,16 +108,16 @@ class Recovery:
             normal_bad_rate: Share of bad calls that is normal, 0.0-1.0. The higher it is, the
                 fewer probes must be good.
         """
-        if vote is Vote.HUNG:
+        if vote is votes.HUNG:
             return self._vote_bad(normal_bad_rate)
-        if vote is Vote.ANSWERING:
+        if vote is votes.ANSWERING:
             return self._vote_good(concurrency, normal_bad_rate)
-        is_probe = vote in (Vote.GOOD, Vote.SLOW, Vote.FAILED)
+        is_probe = vote in (votes.GOOD, votes.SLOW, votes.FAILED)
         if not is_probe and ending.token < self.first_token:
             return Step.NOTHING  # the call began before the outage, so it is no evidence about it
-        failed = vote in (Vote.FAILED, Vote.LOST)
+        failed = vote in (votes.FAILED, votes.LOST)
         self.answers.add(inf if failed else ending.latency, ending.now)
-        if vote is Vote.GOOD:
+        if vote is votes.GOOD:
             return self._vote_good(concurrency, normal_bad_rate)
         if is_probe:
             return self._vote_bad(normal_bad_rate)
