@@ -139,7 +139,8 @@ class LockedCircuit:
                 raise WithinDecisionError
             self._deciding = True
             try:
-                circuit.catch_up(now)
+                if self._calls.recent or self._calls.dropped:
+                    circuit.catch_up(now)
                 decided = decide(*arguments)
             finally:
                 self._deciding = False
