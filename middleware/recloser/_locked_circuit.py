@@ -139,8 +139,7 @@ class LockedCircuit:
                 raise WithinDecisionError
             self._deciding = True
             try:
-                if self._calls.recent or self._calls.dropped:
-                    circuit.catch_up(now)
+                circuit.catch_up(now)
                 decided = decide(*arguments)
             finally:
                 self._deciding = False

@@ -28,7 +28,6 @@ class Baseline:
 
     Attributes:
         threshold: A latency above this is slow; seconds.
-        known: Whether enough is known to judge latency.
         median: The typical latency; seconds, 0.0 while nothing is known.
         reference: The typical latency one generation ago, in seconds; equal to `median` while
             there is only one generation. A gradual slow-down moves it later than the median. The
@@ -42,7 +41,6 @@ class Baseline:
         "_policy",
         "_previous",
         "_since",
-        "known",
         "median",
         "reference",
         "sigma",
@@ -58,11 +56,15 @@ class Baseline:
         """Forget everything. Until `min_history` calls are known, the threshold is the ceiling."""
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
-        self.known = False
         self.median = 0.0
         self.reference = 0.0
         self.sigma = 0.0
         self.threshold = self._policy.slow_ceiling
+
+    @property
+    def known(self) -> bool:
+        """Whether enough is known to judge latency."""
+        return self.median > 0.0
 
     @property
     def count(self) -> int:
@@ -89,7 +91,6 @@ class Baseline:
         if history.total < policy.min_history:
             return
         self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
-        self.known = self.median > 0.0
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score

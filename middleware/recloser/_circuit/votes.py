@@ -101,15 +101,12 @@ def vote_of(
         threshold: The slow threshold, in seconds.
         stalls: Reports for how long the process stood still.
     """
-    outcome, token, latency = ending.outcome, ending.token, ending.latency
+    outcome = ending.outcome
     if outcome is _SUCCESS:
-        if latency <= threshold and calls.voting.pop(token, None) is not None:
-            # The usual end, in two frames less.
-            counts.count(latency, success=True)
-            return GOOD
         return _of_success(ending, calls, counts, threshold, stalls)
     if outcome is _CANCELLED:
         return _of_cancelled(ending, calls, counts, threshold, stalls)
+    token, latency = ending.token, ending.latency
     has_vote = calls.take(token) is not None
     if not has_vote and not _take_late(calls, token):
         return NONE
