@@ -66,11 +66,13 @@ def guarded(
     elif inspect.isgeneratorfunction(target):
         wrapper = _generator(acquire, cast("Any", function))
     else:
-        wrapper = _plain(admit, permit_of, function)
+        wrapper = plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
 
 
-def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
+def plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
+    """Wrap a plain function, see `guarded`. A coroutine that it returns is part of the call."""
+
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         permit = admit(Permit)
         # All in the try block: a signal handler may raise anywhere.
@@ -79,7 +81,8 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
                 permit = permit_of(permit, Permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
-                return cast("T", awaited(permit, cast("Any", result)))
+                loose = loosened(permit, LoosePermit)
+                return cast("T", _awaited(loose, cast("Any", result)))
             permit.success()
         except BaseException as error:
             if isinstance(permit, Permit):
@@ -94,12 +97,8 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
     return call
 
 
-def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+async def _awaited(permit: LoosePermit, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
-    return _awaited(loosened(permit, LoosePermit), coroutine)
-
-
-async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
     with permit:
         return await coroutine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.training import record
 
 from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock, RecordingListener
@@ -24,17 +25,12 @@ def breaker(registry: Registry, listener: RecordingListener) -> Breaker:
     return registry["k"]
 
 
-def learn(breaker: Breaker) -> None:
-    for _ in range(200):
-        breaker.record(0.2, success=True)
-
-
 def test_a_fresh_breaker_says_what_it_goes_by(breaker: Breaker) -> None:
     assert breaker.explain().startswith("closed: bad is failed or slower than the ceiling of 60 s")
 
 
 def test_a_closed_breaker_says_what_is_normal(breaker: Breaker) -> None:
-    learn(breaker)
+    record(breaker, 200, success=True, latency=0.2)
 
     sentence = breaker.explain()
 
@@ -45,7 +41,7 @@ def test_a_closed_breaker_says_what_is_normal(breaker: Breaker) -> None:
 
 
 def test_a_suspicious_breaker_says_how_far_it_is(breaker: Breaker) -> None:
-    learn(breaker)
+    record(breaker, 200, success=True, latency=0.2)
     for _ in range(3):
         breaker.record(0.2, success=False)
 

@@ -104,13 +104,20 @@ class _HttpxAnswer:
     async def read(self) -> bytes:
         if self._pieces is not None:
             return b"".join(self._pieces)
-        data: bytes = self.response.read()
-        return data
+        return self.read_all()
 
     async def piece(self) -> bytes:
         if self._pieces is None:
-            self._pieces = self.response.iter_raw()
+            self._pieces = self.pieces()
         return next(self._pieces, b"")
+
+    def read_all(self) -> bytes:
+        data: bytes = self.response.read()
+        return data
+
+    def pieces(self) -> Iterator[bytes]:
+        pieces: Iterator[bytes] = self.response.iter_raw()
+        return pieces
 
     async def close(self) -> None:
         self.response.close()
@@ -191,25 +198,14 @@ class _AsyncHttpx2(_AsyncHttpx):
     library = "httpx2"
 
 
-class _RequestsAnswer:
-    def __init__(self, response: Any) -> None:
-        self.response = response
-        self.status: int = response.status_code
-        self._pieces: Iterator[bytes] | None = None
-
-    async def read(self) -> bytes:
-        if self._pieces is not None:
-            return b"".join(self._pieces)
+class _RequestsAnswer(_HttpxAnswer):
+    def read_all(self) -> bytes:
         data: bytes = self.response.content
         return data
 
-    async def piece(self) -> bytes:
-        if self._pieces is None:
-            self._pieces = self.response.iter_content(10)
-        return next(self._pieces, b"")
-
-    async def close(self) -> None:
-        self.response.close()
+    def pieces(self) -> Iterator[bytes]:
+        pieces: Iterator[bytes] = self.response.iter_content(10)
+        return pieces
 
 
 class _Requests(Client):

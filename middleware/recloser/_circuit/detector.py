@@ -54,7 +54,10 @@ class Detector:
     # Calls
 
     def vote(self, vote: Vote, ending: Ending) -> bool:
-        """Take a vote into account; return whether the evidence is now enough to open."""
+        """Take a vote into account; return whether the evidence is now enough to open.
+
+        A good vote cannot open, so it has a method of its own, `good`.
+        """
         token, latency, now = ending.token, ending.latency, ending.now
         if vote is votes.SLOW:
             self.held += (latency,)
@@ -65,8 +68,6 @@ class Detector:
             return self._has_vote(token) and self.evidence.vote_failed(now)
         if vote is votes.CAME_BACK:
             return self._came_back(token, latency)
-        if vote is votes.GOOD:
-            self.good(token, latency, now)
         return False
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:

@@ -28,6 +28,9 @@ def detector(policy: Policy) -> Detector:
 
 def vote(detector: Detector, vote: Vote, token: int, latency: float = NORMAL) -> bool:
     outcome = Outcome.FAILURE if vote is Vote.FAILED else Outcome.SUCCESS
+    if vote is Vote.GOOD:
+        detector.good(token, latency, NOW)
+        return False
     return detector.vote(vote, Ending(token, outcome, latency, NOW))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from tests.support.training import record
 
 from recloser import Breaker, Policy, Registry, State
 from recloser._circuit.sentences import seconds
@@ -29,11 +30,6 @@ def breaker(registry: Registry, listener: RecordingListener) -> Breaker:
     return registry["k"]
 
 
-def learn(breaker: Breaker) -> None:
-    for _ in range(200):
-        breaker.record(0.2, success=True)
-
-
 def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
     breaker: Breaker, listener: RecordingListener, clock: ManualClock
 ) -> None:
@@ -55,7 +51,7 @@ def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
 def test_an_opening_by_slowness_names_threshold_sigma_and_median(
     breaker: Breaker, clock: ManualClock, listener: RecordingListener
 ) -> None:
-    learn(breaker)
+    record(breaker, 200, success=True, latency=0.2)
     while breaker.state is State.CLOSED:
         permit = breaker.acquire()
         clock.advance(5.0)
