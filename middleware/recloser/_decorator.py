@@ -66,13 +66,11 @@ def guarded(
     elif inspect.isgeneratorfunction(target):
         wrapper = _generator(acquire, cast("Any", function))
     else:
-        wrapper = plain(admit, permit_of, function)
+        wrapper = _plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
 
 
-def plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a plain function, see `guarded`. A coroutine that it returns is part of the call."""
-
+def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         permit = admit(Permit)
         # All in the try block: a signal handler may raise anywhere.
@@ -81,8 +79,7 @@ def plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callab
                 permit = permit_of(permit, Permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
-                loose = loosened(permit, LoosePermit)
-                return cast("T", _awaited(loose, cast("Any", result)))
+                return cast("T", awaited(permit, cast("Any", result)))
             permit.success()
         except BaseException as error:
             if isinstance(permit, Permit):
@@ -97,8 +94,12 @@ def plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callab
     return call
 
 
-async def _awaited(permit: LoosePermit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
+    return _awaited(loosened(permit, LoosePermit), coroutine)
+
+
+async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
     with permit:
         return await coroutine
 
