@@ -14,8 +14,9 @@ class Reason:
     """Why a breaker changed its state.
 
     Attributes:
-        rule: The rule that decided: `failures`, `slow`, `bad_calls` (some of both), `probe_failed`,
-            `recovered`, `new_normal`, `retry_after`, `quota`, `look_again`, `manual` or `reset`.
+        rule: The rule that decided: `failures`, `slow`, `bad_calls` (some of both), `limited`,
+            `eased`, `sick`, `mute`, `failing`, `probe_failed`, `recovered`, `new_normal`,
+            `retry_after`, `quota`, `look_again`, `manual` or `reset`.
         sentence: The same in plain words, with the numbers.
         numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
             0.0-1.0.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
 
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
@@ -15,6 +16,8 @@ _ONE_SIGMA = 0.8413
 # How many calls a shifted distribution weighs. It is low, so that the next hundred calls can
 # correct it.
 _ASSUMED = 50.0
+# What counts as high for this key: a latency that 5 % of the calls exceed.
+_HIGH = 0.95
 
 
 class Baseline:
@@ -37,7 +40,10 @@ class Baseline:
     """
 
     __slots__ = (
+        "_anchor",
+        "_anchored_until",
         "_current",
+        "_known_since",
         "_policy",
         "_previous",
         "_since",
@@ -60,6 +66,10 @@ class Baseline:
         self.reference = 0.0
         self.sigma = 0.0
         self.threshold = self._policy.slow_ceiling
+        self._known_since = inf
+        # The typical latency before a slower one was accepted, and until when it is remembered.
+        self._anchor = 0.0
+        self._anchored_until = -inf
 
     @property
     def known(self) -> bool:
@@ -70,6 +80,33 @@ class Baseline:
     def count(self) -> int:
         """Number of latencies remembered."""
         return round(self._current.total + (self._previous.total if self._previous else 0))
+
+    def usual(self, now: float) -> Usual:
+        """The latency before, by which a slower one is judged."""
+        median = self.reference
+        if now < self._anchored_until:
+            median = min(median, self._anchor)
+        (high,) = self.history().quantiles(_HIGH)
+        return Usual(median, high, max(now - self._known_since, 0.0))
+
+    def accept(self, level: float, usual: Usual, now: float) -> None:
+        """Move the distribution to a higher latency that was accepted as normal.
+
+        If it was accepted at once, the one before is remembered for a generation: otherwise a
+        slow-down that comes bit by bit would never be noticed.
+
+        Args:
+            level: The accepted latency, in seconds.
+            usual: The latency before.
+            now: Seconds.
+        """
+        patient = usual.severity(level) >= 1.0
+        span = min(self._policy.history_span, usual.known_for)
+        if patient:
+            self._anchored_until = -inf
+        elif now >= self._anchored_until:
+            self._anchor, self._anchored_until = usual.median, now + span
+        self.shift(level / self.median, now)
 
     def shift(self, ratio: float, now: float) -> None:
         """Multiply the distribution by `ratio`. New calls soon outweigh this assumption."""
@@ -90,6 +127,8 @@ class Baseline:
         history = self.history()
         if history.total < policy.min_history:
             return
+        if not self.known:
+            self._known_since = now
         self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
@@ -97,6 +136,8 @@ class Baseline:
         self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
         slow = min(self.median, self.reference) * ratio
+        if now < self._anchored_until:
+            slow = min(slow, SEVERE * self._anchor)
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return

@@ -148,6 +148,13 @@ class Evidence:
         self._doubtful = _NO_COUNTS
         self._end_suspicion()
 
+    def restart(self) -> None:
+        """Begin with no evidence again, but keep what was held back."""
+        held, ends = self._held, self._held_ends
+        self._row = 0
+        self._end_suspicion()
+        self._held, self._held_ends = held, ends
+
     def _end_suspicion(self) -> None:
         self.level = 0.0
         self.calls = 0
@@ -224,18 +231,21 @@ class Evidence:
         self._shares = {**self._shares, row: (slow, failed)}
         return slow, failed
 
-    def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
-        """Expect these shares of slow and very slow calls, because the threshold is new."""
+    def expect(
+        self, slow: float, failed: float, very_slow: float | None, now: float
+    ) -> None:
+        """Expect at least these shares of slow and failed calls; `very_slow` is a part of `slow`."""
         self._learn_doubtful()
         total = self._learned() or 1.0
         shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
         for (_, kind), count in self._counts.items():
             shares[kind] += count / total
-        failed, slow = shares[FAILED], max(shares[SLOW], slow)
+        failed, slow = max(shares[FAILED], failed), max(shares[SLOW], slow)
         self.quiet = _EXPECTED * max(1.0 - failed - slow, 0.0)
         self._doubtful_since = self.quiet
         self._counts = {(0, SLOW): _EXPECTED * slow, (0, FAILED): _EXPECTED * failed}
-        self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
+        if very_slow is not None:
+            self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
         self.refresh(now)
 
     def learn_run(self, now: float) -> None:

@@ -16,6 +16,7 @@ that happened to about 30 calls.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from math import inf
 
@@ -176,6 +177,13 @@ class InFlight:
     def note_outdated(self, token: int, call: Timing) -> None:
         """Note that a call removed from `voting` has no vote any more."""
         self.outdated = [*self.outdated, {token: call}]
+
+    def give_up(self, tokens: Iterable[int]) -> int:
+        """Stop waiting for some overdue calls: they become outdated. Return their number."""
+        stuck = {token: self.overdue.pop(token) for token in [*tokens]}
+        if stuck:
+            self.outdated = [*filter(None, self.outdated), stuck]
+        return len(stuck)
 
     def give_up_overdue(self) -> None:
         """Stop waiting for the overdue calls: they become outdated."""

@@ -2,7 +2,8 @@
 
 It has no clock, lock or thread: callers pass the time in, and `LockedCircuit` adds the lock. The
 states and their changes are the table in `transitions.py`. Each change begins a generation. A call
-that was admitted in an earlier generation has no vote any more.
+that was admitted in an earlier generation has no vote any more, except for changes between closed
+and limited.
 
 While there is nothing to decide, calls begin and end without the circuit, see `in_flight.py`. A
 caller that makes a decision must call `catch_up` before it and `settle` after it.
@@ -14,22 +15,21 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.counts import Counts
-from recloser._circuit.detector import Detector
-from recloser._circuit.in_flight import CountedCall, InFlight, Timing
+from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.new_normal import is_severe
+from recloser._circuit.lifecycle import Lifecycle
+from recloser._circuit.limit import Finding, Limit
 from recloser._circuit.recovery import Recovery, Step
-from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
-from recloser._events import Reason, Transition
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
+_CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 # Votes of successes that had a vote when they ended.
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
@@ -40,66 +40,31 @@ _REFRESH_WITHIN = 10.0
 # that ended without one.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
+# In flight for so many typical latencies, while calls that began later came back, a call is stuck.
+_STUCK = 2.0
+# So many calls of an outage that come back while it is open are worth a probe.
+_BACK_AGAIN = 5
+# A pause that was asked for is meant for all callers after so many more such answers than good ones.
+_MEANT_FOR_ALL = 5
 
 
-class Circuit:
-    """The state of one key, and everything that changes it.
-
-    Attributes:
-        calls: The calls in flight.
-        counts: Number of calls by outcome.
-        detector: What is normal, and the evidence against it.
-        state: What is done with the next call.
-        generation: Number of generations that have begun after the first.
-        reason: Why the last generation began.
-        recovery: The present outage; None while closed, and only then.
-        probe_at: When the next probe may pass, while open; seconds.
-        events: Transitions that were not delivered yet, oldest first.
-    """
+class Circuit(Lifecycle):
+    """The decisions about the calls of one key. `Lifecycle` has its state."""
 
     __slots__ = (
         "_catch_up_within",
         "_caught_up_at",
-        "_check_at",
-        "_key",
-        "_last_recovery",
-        "_policy",
-        "_random",
-        "_refresh_at",
         "_refresh_due",
         "_stalls",
-        "calls",
-        "counts",
-        "detector",
-        "events",
-        "generation",
-        "probe_at",
-        "reason",
-        "recovery",
-        "state",
     )
 
     def __init__(
         self, key: str, policy: Policy, random: Callable[[], float], stalls: StallWatch
     ) -> None:
-        self._key = key
-        self._policy = policy
-        self._random = random
+        super().__init__(key, policy, random)
         self._stalls = stalls
-        self.calls = InFlight()
-        self.counts = Counts()
-        self.detector = Detector(policy)
-        self.state = _CLOSED
-        self.generation = 0
-        self.reason: Reason | None = None
-        self.recovery: Recovery | None = None
-        self._last_recovery: Recovery | None = None
-        self.probe_at = 0.0
-        self.events: tuple[Transition, ...] = ()
-        self._check_at = -inf  # when the oldest call in flight may be overdue
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
-        self._refresh_at = policy.min_history
         self._refresh_due = inf
 
     # Around each decision
@@ -116,6 +81,7 @@ class Circuit:
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
+        self.detector.was_served(len(latencies))
         self.detector.learn_quiet(latencies)
         if self.counts.successes >= self._refresh_at:
             self._refresh(now)
@@ -141,6 +107,11 @@ class Circuit:
                 if self.state is _CLOSED and self.detector.evidence.is_settled:
                     self._check_late(token, now)
             admitted = self.state is _CLOSED
+            if self.state is _LIMITED:  # since a moment ago
+                admitted = self._is_below_limit(token, now)
+        elif self.state is _LIMITED:
+            self._check_overdue(now)
+            admitted = self.state is _CLOSED or self._is_below_limit(token, now)
         else:
             admitted = self._admits_probe(now)
         if admitted:
@@ -165,6 +136,28 @@ class Circuit:
             return True
         return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.window
 
+    def _is_below_limit(self, token: int, now: float) -> bool:
+        limit, recovery = self.limit, self.recovery
+        if limit is None or recovery is None:
+            return False  # it is open
+        running = self.running
+        if running >= limit.size:
+            running -= self._give_up_stuck(limit, now)
+        if limit.admits(token, running, now):
+            return True
+        if limit.is_mute(now, self.detector.baseline.threshold):
+            self._open_slow(now, recovery, sentences.mute(self.running, recovery, now))
+        return False
+
+    def _give_up_stuck(self, limit: Limit, now: float) -> int:
+        """Give up overdue calls that later ones have overtaken; return their number."""
+        before = now - _STUCK * max(limit.level, self.detector.baseline.threshold)
+        return self.calls.give_up(
+            token
+            for token, call in self.calls.overdue.items()
+            if token < limit.latest and call.started < before
+        )
+
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
 
@@ -182,8 +175,10 @@ class Circuit:
                 self._check_at = threshold + (now if oldest is None else oldest[1].started)
                 return
             token, call = overdue
-            closed = self.recovery is None
-            vote = vote_of_overdue(token, call, now, calls, threshold, self._stalls, closed=closed)
+            serving = self.state is _CLOSED or self.state is _LIMITED
+            vote = vote_of_overdue(
+                token, call, now, calls, threshold, self._stalls, closed=serving
+            )
             self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
             if self.generation != generation:
                 return
@@ -218,6 +213,8 @@ class Circuit:
             return 0.0
         if self.state is _OPEN:
             return max(0.0, self.probe_at - now)
+        if self.limit is not None:
+            return self.limit.wait(self.running)
         oldest = self.calls.oldest()
         if oldest is None or len(self.calls.voting) < recovery.window:
             return 0.0
@@ -227,7 +224,8 @@ class Circuit:
 
     def is_probe(self, token: int) -> bool:
         """Whether a call is a probe."""
-        return self.state is not _CLOSED and token in self.calls.voting
+        probing = self.state is _OPEN or self.state is _HALF_OPEN
+        return probing and token in self.calls.voting
 
     # The end of a call
 
@@ -237,12 +235,11 @@ class Circuit:
         vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
         if vote is votes.NONE:
             return
-        if ending.wait > 0.0:  # a longer wait is never shortened
-            self.probe_at = max(self.probe_at, ending.now + ending.wait)
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
+            self.detector.was_served(1)
             self.detector.good(ending.token, ending.latency, ending.now)
-        elif vote is votes.ASKED_TO_WAIT:
-            self._pause(ending)
+        elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
+            self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
         else:
             if ending.outcome is _FAILURE:
                 self.detector.last_failure = ending.what
@@ -251,24 +248,63 @@ class Circuit:
             self._refresh(ending.now)
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
-        recovery = self.recovery
+        recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
         if recovery is None:
             if self.detector.vote(vote, ending):
                 self._trip(ending.now)
             return
+        if limit is not None:
+            self._count_limited(limit, recovery, vote, ending)
+            return
         normal = self.detector.evidence.normal_bad_rate
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
             if recovery.was_momentary(ending.now):
                 self.detector.evidence.learn_run(ending.now)
-            self._close(Cause.PROBES_GOOD, ending.now, sentences.recovered(recovery, ending.now))
+            self._recover(recovery, ending.now)
+            self.detector.expect_failed(recovery.share, ending.now)
+        elif step is Step.CAME_BACK and self.state is _OPEN:
+            if recovery.came_back == _BACK_AGAIN and recovery.was_slow:
+                self.probe_at = min(self.probe_at, ending.now)
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:
             accepted = self._accept_new_normal(recovery, ending.now)
             if step is Step.LOST and not accepted:
                 what = (ending.what or "failed") if vote is votes.FAILED else "slow"
-                self._reopen(recovery, ending.now, what)
+                self._reopen(recovery, ending.now, what, ending.wait)
+
+    def _count_limited(
+        self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending
+    ) -> None:
+        token, latency, now = ending.token, ending.latency, ending.now
+        detector, threshold = self.detector, self.detector.baseline.threshold
+        if vote is votes.HUNG and token in self.calls.overdue:
+            finding = limit.is_late(token, now, threshold)
+        else:
+            failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
+            if token >= recovery.first_token:
+                recovery.answers.add(inf if failed else latency, now)
+            finding = limit.ended(token, latency, now, threshold, ok=not failed)
+            # A call that timed out is slow, and a sign of a callee that fails only if all are.
+            fails = vote is votes.FAILED and latency <= threshold
+            if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
+                if not limit.succeeded:
+                    self._open_slow(now, recovery, detector.open_reason())
+                    return
+                limit.shed()
+                detector.clear()
+        if finding is Finding.EASED:
+            if recovery.was_momentary(now):
+                detector.evidence.learn_run(now)
+            self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+        elif finding is Finding.FAILING:
+            self._open_slow(now, recovery, sentences.failing(recovery, now))
+        elif finding is Finding.SICK and not self._accept_new_normal(recovery, now):
+            if recovery.answers.are_few:
+                return
+            reason = sentences.sick(limit.level, detector.baseline, self._policy)
+            self._open_slow(now, recovery, reason)
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
@@ -281,30 +317,42 @@ class Circuit:
         self.calls.voting[token] = call
         self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
 
-    def _pause(self, ending: Ending) -> None:
-        if ending.wait > 0.0 and self.state is not _OPEN:
-            recovery = self.recovery or self._new_recovery(ending.now)
-            reason = sentences.told_to_wait(ending.wait, ending.rule)
-            self._change(Cause.ASKED_TO_WAIT, ending.now, reason, recovery)
+    def _pause(self, ending: Ending, *, voting: bool) -> None:
+        """Open if the callee asks all callers to wait, and not only some of them."""
+        now, recovery = ending.now, self.recovery
+        if not voting:
+            if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
+                self._wait_until(now + ending.wait, 0.0)
+            return
+        asked = self.detector.was_asked()
+        if self.state is _HALF_OPEN and recovery is not None:
+            recovery.share.failed += 1
+            asked = not recovery.good or recovery.share.is_enough is False
+        if not asked:
+            return
+        recovery = recovery or self._new_recovery(now)
+        wait = recovery.next_pause(ending.wait)
+        self._wait_until(now + wait, 0.0)
+        reason = sentences.told_to_wait(wait, ending.rule)
+        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
-    def _reopen(self, recovery: Recovery, now: float, what: str) -> None:
+    def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
         reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
         wait = self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
-        self.probe_at = max(self.probe_at, now + wait)
+        self._wait_until(now + wait, now + asked)
         self._change(Cause.PROBES_BAD, now, reason, recovery)
 
     def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
         detector = self.detector
-        before = detector.baseline.reference
+        usual = detector.baseline.usual(now)
         missing = self.calls.missing(recovery.first_token)
-        level = recovery.new_normal(now, before, missing, self.counts.rate)
+        level = recovery.new_normal(now, usual, missing, self.counts.rate)
         if level is None:
             return False
-        severe = is_severe(level, before)
-        detector.accept_latency(level, recovery.answers.share_above, now, severe=severe)
+        detector.accept_latency(level, usual, recovery.answers.share_above, now)
         self._refresh_at = self.counts.successes + 1
-        reason = sentences.new_normal(level, before, recovery, now)
+        reason = sentences.new_normal(level, usual.median, recovery, now)
         self._close(Cause.NEW_NORMAL, now, reason)
         return True
 
@@ -319,7 +367,8 @@ class Circuit:
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
             self.detector.expect_first_slow(overdue, now)
         self._check_at = -inf  # the threshold may be lower now
-        counts.measure_concurrency(len(self.calls.voting))
+        if self.state is _CLOSED and self.detector.evidence.idle:
+            counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)
 
     def _measure_rate(self, now: float) -> None:
@@ -330,71 +379,3 @@ class Circuit:
     def asked(self) -> int:
         """All calls so far, including refused ones and those in flight."""
         return self.counts.asked + len(self.calls.recent) + len(self.calls)
-
-    def _jittered(self, wait: float) -> float:
-        # A user's `random` may return any number; the wait must stay near its value all the same.
-        chance = min(max(0.0, self._random()), 1.0)
-        return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
-
-    # Changes of state
-
-    def _trip(self, now: float) -> None:
-        detector, evidence = self.detector, self.detector.evidence
-        reason, recovery = detector.open_reason(), self._new_recovery(now, run=evidence.bad)
-        recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
-        self.probe_at = max(self.probe_at, now + self._jittered(self._policy.open_for))
-        self._change(Cause.EVIDENCE, now, reason, recovery)
-
-    def _new_recovery(self, now: float, run: int = 0) -> Recovery:
-        before = self.recovery or self._last_recovery
-        return Recovery(self._policy, now, self.detector.evidence.since, run, before)
-
-    def _close(self, cause: Cause, now: float, reason: Reason) -> None:
-        self.detector.clear()
-        if self.recovery is not None:
-            self.recovery.ended = now
-            self._last_recovery = self.recovery
-        self.calls.give_up_overdue()
-        self._change(cause, now, reason, None)
-        if self.recovery is None:
-            self.probe_at = 0.0
-
-    def _change(self, cause: Cause, now: float, reason: Reason, recovery: Recovery | None) -> None:
-        # Calls admitted before the change say nothing about the callee after it.
-        self.calls.end_generation()
-        self._check_at = -inf
-        if (after := AFTER.get((self.state, cause))) is None:
-            return  # a signal handler changed the state by hand meanwhile, and that holds
-        # No function call in these lines: a signal handler could change the state during one.
-        before = self.state
-        self.generation += 1
-        self.state, self.reason, self.recovery = after, reason, recovery
-        if before is not after:
-            transition = Transition(self._key, before, after, reason, self.generation, now)
-            # No function call here either: a signal handler could add an event during one.
-            self.events += (transition,)
-
-    # By hand
-
-    def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
-        """Open until `until` seconds, whatever the evidence."""
-        # This is a new outage: what is known about a present one does not apply to it.
-        recovery = self._new_recovery(now)
-        self.probe_at = until
-        self._change(Cause.OPENED, now, reason, recovery)
-
-    def half_open_by_hand(self, now: float, reason: Reason) -> None:
-        """Admit `half_open_requests` probes at once: the operator expects the callee to work."""
-        recovery = self.recovery or self._new_recovery(now)
-        recovery.begin_round(self._policy.half_open_requests)
-        # From now on, an earlier wait that the callee or an operator set no longer applies.
-        self.probe_at = now
-        self._change(Cause.HALF_OPENED, now, reason, recovery)
-
-    def reset(self, now: float, reason: Reason) -> None:
-        """Close and forget everything that was learned."""
-        self._close(Cause.RESET, now, reason)
-        self.detector.reset()
-        self._last_recovery = None
-        self._refresh_at = self.counts.successes + self._policy.min_history
-        self.counts.forget_pace()

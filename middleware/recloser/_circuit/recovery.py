@@ -6,7 +6,8 @@ import enum
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
-from recloser._circuit.new_normal import Answers
+from recloser._circuit.new_normal import Answers, Usual
+from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
@@ -22,6 +23,11 @@ _RELAPSE = 5.0
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
 # 960 calls there instead of 850.
 _WIDENING = 4
+# If a callee asks for a pause and names no time: seconds of the first one. Each further one is twice
+# as long.
+_FIRST_PAUSE = 1.0
+# So many good probes show that a callee that was slow is not slow in itself.
+_FAST_PROBES = 2
 
 
 class Step(enum.Enum):
@@ -56,19 +62,26 @@ class Recovery:
         good: Good probes of this round.
         bad: Bad probes of this round.
         answers: The latencies of the calls since the first suspicious one.
+        share: The test of the share of good probes of this round.
+        was_slow: Whether it began with slow calls, not with failed ones.
+        came_back: Calls that came back after they were given up.
     """
 
     __slots__ = (
+        "_pauses",
         "_policy",
         "answers",
         "bad",
         "began",
+        "came_back",
         "ended",
         "first_round",
         "first_token",
         "good",
         "run",
+        "share",
         "slow_since",
+        "was_slow",
         "window",
     )
 
@@ -88,6 +101,9 @@ class Recovery:
         self.first_token = first_token
         self.run = run
         self.first_round = True
+        self.was_slow = False
+        self.came_back = 0
+        self._pauses = 0
         self.answers = Answers(policy, began)
         self.begin_round(1)
 
@@ -96,6 +112,7 @@ class Recovery:
         self.window = window
         self.good = 0
         self.bad = 0
+        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
 
     def vote(self, vote: Vote, ending: Ending, concurrency: int, normal_bad_rate: float) -> Step:
         """Take a vote into account, and return what it leads to.
@@ -109,6 +126,7 @@ class Recovery:
                 fewer probes must be good.
         """
         if vote is votes.HUNG:
+            self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         if vote is votes.ANSWERING:
             return self._vote_good(concurrency, normal_bad_rate)
@@ -120,22 +138,30 @@ class Recovery:
         if vote is votes.GOOD:
             return self._vote_good(concurrency, normal_bad_rate)
         if is_probe:
+            if vote is votes.FAILED:
+                self.share.failed += 1
+            else:
+                self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
+        self.came_back += not failed
         return Step.NOTHING if failed else Step.CAME_BACK
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
-        enough = self.good >= self._enough(normal_bad_rate, self.good + self.bad)
+        self.share.good += 1
+        probes = self.good + self.bad
+        enough = self.good >= self._enough(normal_bad_rate, probes) or (
+            probes >= self._policy.half_open_requests and self.share.is_enough is True
+        )
         self.window = _wider(self.window, enough=enough)
+        if self.was_slow:  # the load then returns by a limit, which ends at the first slow calls
+            return Step.RECOVERED if self.good >= _FAST_PROBES else Step.NOTHING
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
     def _vote_bad(self, normal_bad_rate: float) -> Step:
         self.bad += 1
-        probes = self.good + self.bad
-        deciding = max(self._policy.half_open_requests, probes)
-        tolerated = deciding - self._enough(normal_bad_rate, probes)
-        lost = self.bad > tolerated or (self.good == 0 and self.window == 1)
+        lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         return Step.LOST if lost else Step.CAME_BACK
 
@@ -160,22 +186,34 @@ class Recovery:
         # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
         return max(ceil(round(share * max(policy.half_open_requests, probes), 9)), 1)
 
+    def next_pause(self, asked: float) -> float:
+        """Seconds of the pause for a callee that asks for one; it grows if it names no time.
+
+        Args:
+            asked: The seconds that it asked for; 0.0 if it named none.
+        """
+        if asked > 0.0:
+            return asked
+        self._pauses += 1
+        policy = self._policy
+        return min(max(_FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for)
+
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
         return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
-    def new_normal(self, now: float, median: float, missing: int, rate: float) -> float | None:
+    def new_normal(self, now: float, usual: Usual, missing: int, rate: float) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
         Args:
             now: Seconds.
-            median: The typical latency before, in seconds.
+            usual: The latency before.
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
         """
         # Accept at the last probe before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate)
-        return self.answers.new_normal(now, median, missing, age)
+        return self.answers.new_normal(now, usual, missing, age)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.

@@ -63,6 +63,62 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
     )
 
 
+def limited(size: float, evidence: Evidence, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason of a limit."""
+    return Reason(
+        "limited",
+        f"{evidence.slow:.0f} of the last {evidence.calls:.0f} calls were "
+        f"{slower_than(baseline, policy)}; at most {size:.0f} calls at a time",
+        {
+            "limit": size,
+            "calls": evidence.calls,
+            "slow": evidence.slow,
+            "late": evidence.late,
+            "evidence": evidence.level,
+            "slow_threshold": baseline.threshold,
+            "median": baseline.median,
+        },
+    )
+
+
+def eased(level: float, size: float) -> Reason:
+    """The reason when a limit is not needed any more."""
+    return Reason(
+        "eased",
+        f"calls take {seconds(level)} again, and nobody is refused at {size:.0f} calls at a time",
+        {"median": level, "limit": size},
+    )
+
+
+def sick(level: float, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason when fewer calls in flight are as slow as more."""
+    return Reason(
+        "sick",
+        f"calls take {seconds(level)}, {slower_than(baseline, policy)}, however few there are",
+        {"median": level, "slow_threshold": baseline.threshold},
+    )
+
+
+def mute(running: int, recovery: Recovery, now: float) -> Reason:
+    """The reason when nothing comes back."""
+    age = now - recovery.began
+    return Reason(
+        "mute",
+        f"{running} calls are in flight, and none came back for {seconds(age)}",
+        {"in_flight": running, "outage_seconds": age},
+    )
+
+
+def failing(recovery: Recovery, now: float) -> Reason:
+    """The reason when most calls fail, however few there are."""
+    age = now - recovery.began
+    return Reason(
+        "failing",
+        f"for {seconds(age)} most calls fail or do not come back, however few there are",
+        {"outage_seconds": age},
+    )
+
+
 def look_again(recovery: Recovery, now: float) -> Reason:
     """The reason of a change to half-open: it is time to send a probe."""
     outage = now - recovery.began

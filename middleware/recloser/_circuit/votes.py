@@ -33,6 +33,8 @@ class Vote(enum.Enum):
     """The answer to a probe began in time, and has not ended."""
     ASKED_TO_WAIT = "asked to wait"
     """The callee asked for a pause."""
+    ASKED_LATE = "asked late"
+    """The same by a call that has no vote any more."""
     CAME_BACK = "came back"
     """The call was counted as overdue, and was answered later."""
     OUTDATED = "outdated"
@@ -50,6 +52,7 @@ HUNG = Vote.HUNG
 FAILED = Vote.FAILED
 ANSWERING = Vote.ANSWERING
 ASKED_TO_WAIT = Vote.ASKED_TO_WAIT
+ASKED_LATE = Vote.ASKED_LATE
 CAME_BACK = Vote.CAME_BACK
 OUTDATED = Vote.OUTDATED
 LOST = Vote.LOST
@@ -116,7 +119,7 @@ def vote_of(
         return FAILED if has_vote else LOST
     if outcome is _THROTTLED:
         counts.throttled += 1
-        return ASKED_TO_WAIT
+        return ASKED_TO_WAIT if has_vote else ASKED_LATE
     counts.ignored += 1
     return NONE
 
