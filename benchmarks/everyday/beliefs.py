@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from random import Random
 
 from benchmarks.detection.simulator import Ending
 from benchmarks.everyday.key import Draw, Fate, Key
 from benchmarks.everyday.latencies import dead, failing, hanging, lognormal, scaled
-from benchmarks.everyday.scenario import REFUSED_2, Goal, Play, Result, Scenario, result
+from benchmarks.everyday.populations import cache_flush
+from benchmarks.everyday.scenario import REFUSED, REFUSED_2, Goal, Play, Result, Scenario, result
 from recloser import State
 
 CHEAP = "C. What is known: cheap calls teach nothing about dear ones"
@@ -52,7 +54,7 @@ def flapping_overload(key: Key, seconds: float = 600.0) -> None:
         recent.append(now)
         return Fate(0.001, Ending.FAILED) if len(recent) > 15 else fate
 
-    key.play(lognormal(0.005, 0.3), 40.0, seconds, send=send)
+    key.play(_WELL, 40.0, seconds, send=send)
 
 
 def blips(key: Key, minutes: int = 60) -> None:
@@ -148,8 +150,7 @@ def _dead_after(sequence: Sequence, sick: Draw) -> Play:
         key.measure()
         key.play(_WELL, _RATE, 60.0)
         minute = result(key)
-        minute.figures[_COST] = float(cost(key, sick))
-        return minute
+        return replace(minute, variant=f"{draw:g}", figures={_COST: float(cost(key, sick))})
 
     return play
 
@@ -163,7 +164,15 @@ def scenarios() -> list[Scenario]:
         Scenario(restart, CHEAP, partial(_after_cheap, 0), (REFUSED_2,), counts),
         Scenario(later, CHEAP, partial(_after_cheap, 1000), (REFUSED_2,), counts),
     ]
-    few = (Goal(_COST, 20.0, always=True),)
+    rows += [
+        Scenario(f"a cache that always hit is flushed, {keys}", CHEAP, play, (REFUSED_2,))
+        for keys, play in (
+            ("2,000 keys by Zipf", cache_flush(cacheable=1.0, zipf=True)),
+            ("2,000 keys alike", cache_flush(cacheable=1.0, zipf=False)),
+        )
+    ]
+    # The second goal: a breaker that never recovered would spend nothing on a dead callee.
+    few = (Goal(_COST, 20.0, always=True), Goal(REFUSED, 10.0))
     for name, sequence in SEQUENCES.items():
         for how, sick in (("fails", dead()), ("hangs", hanging(2.0))):
             play = _dead_after(sequence, sick)

@@ -54,6 +54,12 @@ def _measured(judged: Judged) -> str:
     return text
 
 
+def _verdict(judged: list[Judged]) -> str:
+    if all(one.goal.bound is None for one in judged):
+        return ""
+    return "ok" if all(one.met for one in judged) else "**missed**"
+
+
 def _row(scenario: Scenario, results: list[Result]) -> list[str]:
     calls = sum(one.calls for one in results)
     judged = [judge(goal, results) for goal in scenario.goals]
@@ -67,7 +73,7 @@ def _row(scenario: Scenario, results: list[Result]) -> list[str]:
         _state(results),
         "; ".join(str(goal) for goal in scenario.goals),
         " and ".join(_measured(one) for one in judged),
-        "ok" if all(one.met for one in judged) else "**missed**",
+        _verdict(judged),
     ]
 
 
@@ -79,9 +85,9 @@ def markdown(arguments: str, chosen: list[Scenario], results: Results) -> str:
             row = _row(scenario, results[scenario.name])
             groups.setdefault(scenario.group, []).append(row)
     rows = [row for group in groups.values() for row in group]
-    met = sum(row[-1] == "ok" for row in rows)
+    met, missed = (sum(row[-1] == word for row in rows) for word in ("ok", "**missed**"))
     parts = [_INTRODUCTION.format(arguments=arguments)]
-    parts.append(f"{met} of {len(rows)} rows meet their goals.\n")
+    parts.append(f"{met} of {met + missed} rows meet their goals.\n")
     for group, its in groups.items():
         parts += [f"## {group}\n", table([*_HEAD, "goal", "measured", ""], its), ""]
     return "\n".join(parts)

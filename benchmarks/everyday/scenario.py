@@ -19,20 +19,24 @@ class Goal:
 
     Attributes:
         figure: Its name in `Result.figures`.
-        bound: The highest value allowed, or the lowest if `least`.
+        bound: The highest value allowed, or the lowest if `least`; None if it is only shown.
         least: Whether the bound is the lowest value allowed.
         always: Whether every run is held to it, and not the mean of the runs.
     """
 
     figure: str
-    bound: float
+    bound: float | None
     least: bool = False
     always: bool = False
 
     def met(self, value: float) -> bool:
+        if self.bound is None:
+            return True
         return value >= self.bound if self.least else value <= self.bound
 
     def __str__(self) -> str:
+        if self.bound is None:
+            return f"{self.figure}: no goal"
         return f"{self.figure}: {'>=' if self.least else '<='} {self.bound:g}"
 
 
@@ -71,13 +75,9 @@ class Result:
         return float(self.changes) if figure == CHANGES else self.figures[figure]
 
 
-def result(key: Key, variant: object = "", **figures: float) -> Result:
-    """Return what a key counted since its last `measure`.
-
-    Names of figures are written with `_` for a space and `_s` for seconds at the end.
-    """
+def result(key: Key, variant: str = "", figures: dict[str, float] | None = None) -> Result:
+    """Return what a key counted since its last `measure`, and further figures by name."""
     tally = key.tally
-    shown = {name.replace("_", " "): value for name, value in figures.items()}
     transitions = key.contender.transitions[tally.first :]
     return Result(
         tally.calls,
@@ -90,8 +90,8 @@ def result(key: Key, variant: object = "", **figures: float) -> Result:
         ),
         sum(t.before is State.CLOSED for t in transitions),
         key.state.value,
-        shown,
-        str(variant),
+        figures or {},
+        variant,
     )
 
 

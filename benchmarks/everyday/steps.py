@@ -19,7 +19,7 @@ _SPARSE_RATES = tuple(rate for rate in RATES if rate <= 0.5)
 _SPARSE_FACTORS = tuple(factor for factor in FACTORS if factor >= 3.0)
 _QUICK_SPARSE_FACTORS = tuple(factor for factor in QUICK_FACTORS if factor >= 3.0)
 _WARM_UP = 1000  # calls
-_CLOSED_FOR_GOOD = "closed for good after minutes"
+_CLOSED_FOR_GOOD = "minutes until closed for good"
 
 
 def watched(rate: float) -> int:
@@ -56,7 +56,7 @@ def _sparse(rate: float, sigma: float) -> Play:
         key.measure()
         key.play(lognormal(BASE * factor, sigma), rate, 24 * 3600.0)
         minutes = closed_for_good_after(key)
-        return result(key, f"{factor:g}x", closed_for_good_after_minutes=minutes)
+        return result(key, f"{factor:g}x", {_CLOSED_FOR_GOOD: minutes})
 
     return play
 
