@@ -13,7 +13,8 @@ from benchmarks.everyday.runner import run, scenarios
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.everyday",
-        description="What the breaker does with healthy load that is not simple.",
+        description="What the breaker does with healthy load that is not simple. A full run takes about "
+        "half an hour on two cores.",
     )
     parser.add_argument("--quick", action="store_true", help="a coarse run of under 90 s")
     parser.add_argument(

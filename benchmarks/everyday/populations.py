@@ -9,7 +9,7 @@ from collections.abc import Callable
 from math import exp
 from random import Random
 
-from benchmarks.everyday import latencies as l
+from benchmarks.everyday import latencies
 from benchmarks.everyday.key import USES_LABELS, Draw, Fate, Key, Rate
 from benchmarks.everyday.scenario import REFUSED, REFUSED_2, Goal, Play, Result, Scenario, result
 
@@ -18,7 +18,7 @@ _HOUR = 3600.0
 
 
 def _usual() -> Draw:
-    return l.lognormal(0.05, 0.5)
+    return latencies.lognormal(0.05, 0.5)
 
 
 def cron(times: float) -> Rate:
@@ -28,8 +28,8 @@ def cron(times: float) -> Rate:
 
 def _cron(times: float, seed: int) -> Result:
     """Ten servers of 50 ms on average, so that they are busy at 20x and too few at 30x."""
-    key, work = Key(seed), l.lognormal(0.05 * exp(-0.125), 0.5)
-    key.play(work, cron(times), _HOUR, send=l.Queue(10).send)
+    key, work = Key(seed), latencies.lognormal(0.05 * exp(-0.125), 0.5)
+    key.play(work, cron(times), _HOUR, send=latencies.Queue(10).send)
     return result(key)
 
 
@@ -40,14 +40,14 @@ def cold_connections(random: Random, since: float) -> float:
 def _idle_bursts(_: float, seed: int) -> Result:
     key = Key(seed)
     for _hour in range(24):
-        key.play(l.scaled(_usual(), cold_connections), 20.0, 30.0)
+        key.play(latencies.scaled(_usual(), cold_connections), 20.0, 30.0)
         key.rest(_HOUR)
     return result(key)
 
 
-def uploads(share: float) -> l.Factor:
+def uploads(share: float) -> latencies.Factor:
     """A share of the calls takes 10-40x as long, in clusters of one client."""
-    clusters = l.Clusters(share)
+    clusters = latencies.Clusters(share)
     return lambda random, since: random.uniform(10.0, 40.0) if clusters.inside(random) else 1.0
 
 
@@ -63,7 +63,7 @@ def cold_instance(random: Random, since: float) -> float:
     return 8.0 if new and random.random() < 0.25 else 1.0
 
 
-def batch(share: float) -> l.Factor:
+def batch(share: float) -> latencies.Factor:
     """One minute in ten, a share of the calls is batch calls that take 10x as long."""
 
     def factor(random: Random, since: float) -> float:
@@ -72,10 +72,10 @@ def batch(share: float) -> l.Factor:
     return factor
 
 
-def _scaled(factor: Callable[[float], l.Factor]) -> Play:
+def _scaled(factor: Callable[[float], latencies.Factor]) -> Play:
     def play(variant: float, seed: int) -> Result:
         key = Key(seed)
-        key.play(l.scaled(_usual(), factor(variant)), 20.0, 2 * _HOUR)
+        key.play(latencies.scaled(_usual(), factor(variant)), 20.0, 2 * _HOUR)
         return result(key, f"{variant:.0%}")
 
     return play
@@ -85,7 +85,7 @@ def cache_flush(*, cacheable: float, zipf: bool) -> Play:
     """A cache that hit is flushed; the two minutes that follow are counted."""
 
     def play(_: float, seed: int) -> Result:
-        key, cache = Key(seed), l.Cache(2000, cacheable, zipf=zipf)
+        key, cache = Key(seed), latencies.Cache(2000, cacheable, zipf=zipf)
         cache.fill()
         key.play(cache.draw, 50.0, 600.0, send=cache.send)
         cache.flush()
@@ -99,7 +99,7 @@ def cache_flush(*, cacheable: float, zipf: bool) -> Play:
 def _prompts(*, labelled: bool) -> Play:
     def play(_: float, seed: int) -> Result:
         key = Key(seed, labelled=labelled)
-        key.play(l.prompts(), 2.0, 6 * _HOUR)
+        key.play(latencies.prompts(), 2.0, 6 * _HOUR)
         return result(key)
 
     return play
@@ -107,7 +107,7 @@ def _prompts(*, labelled: bool) -> Play:
 
 def _errors(share: float, seed: int) -> Result:
     key = Key(seed)
-    key.play(l.failing(_usual(), share), 20.0, _HOUR)
+    key.play(latencies.failing(_usual(), share), 20.0, _HOUR)
     return result(key)
 
 
@@ -129,12 +129,12 @@ def slow_is_active(since: float) -> bool:
 
 def tenants() -> tuple[Draw, Rate]:
     """Two tenants of 5 calls/s each; the second takes 10x as long."""
-    usual = l.lognormal(0.1, 0.3)
+    usual = latencies.lognormal(0.1, 0.3)
 
     def factor(random: Random, since: float) -> float:
         return 10.0 if slow_is_active(since) and random.random() < 0.5 else 1.0
 
-    return l.scaled(usual, factor), lambda since: 10.0 if slow_is_active(since) else 5.0
+    return latencies.scaled(usual, factor), lambda since: 10.0 if slow_is_active(since) else 5.0
 
 
 def _tenants(_: float, seed: int) -> Result:

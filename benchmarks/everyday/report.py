@@ -45,12 +45,18 @@ def _state(results: list[Result]) -> str:
     return ", ".join(f"{state} {count}" for state, count in states.most_common())
 
 
+def _some(variants: tuple[str, ...], shown: int = 4) -> str:
+    text = ", ".join(variants[:shown])
+    return text + (f" ... {variants[-1]}" if len(variants) > shown else "")
+
+
 def _measured(judged: Judged) -> str:
     text = _number(judged.mean)
     if judged.low != judged.high:
         text += f" ({_number(judged.low)} to {_number(judged.high)})"
     if judged.of > 1 and judged.missed:
-        text += f"; {judged.missed} of {judged.of} miss, worst {judged.worst}"
+        text += f"; {len(judged.missed)} of {judged.of} miss: {_some(judged.missed)}"
+        text += f", worst {judged.worst}" if len(judged.missed) > 1 else ""
     return text
 
 

@@ -133,7 +133,7 @@ class Judged:
         low: The lowest value.
         high: The highest value.
         worst: The variant with the worst mean, "" if there is one variant only.
-        missed: How many variants missed the goal.
+        missed: The variants that missed the goal.
         of: How many variants there are.
     """
 
@@ -142,7 +142,7 @@ class Judged:
     low: float
     high: float
     worst: str
-    missed: int
+    missed: tuple[str, ...]
     of: int
 
     @property
@@ -170,6 +170,6 @@ def judge(goal: Goal, results: list[Result]) -> Judged:
         min(every),
         max(every),
         extreme(values, key=told) if len(values) > 1 else "",
-        sum(not goal.met(told(variant)) for variant in values),
+        tuple(variant for variant in values if not goal.met(told(variant))),
         len(values),
     )
