@@ -31,7 +31,7 @@ class Recloser:
 
     def on_transition(self, transition: Transition) -> None:
         self.transitions.append(transition)
-        if transition.after is State.OPEN:
+        if transition.after in (State.OPEN, State.LIMITED):
             self.alarms.append(transition.at)
             if transition.before is State.CLOSED:
                 self.openings.append(transition.at)

@@ -101,11 +101,10 @@ class Baseline:
             now: Seconds.
         """
         patient = usual.severity(level) >= 1.0
-        span = min(self._policy.history_span, usual.known_for)
         if patient:
             self._anchored_until = -inf
         elif now >= self._anchored_until:
-            self._anchor, self._anchored_until = usual.median, now + span
+            self._anchor, self._anchored_until = usual.median, now + self._policy.history_span
         self.shift(level / self.median, now)
 
     def shift(self, ratio: float, now: float) -> None:

@@ -118,10 +118,20 @@ class Detector:
         elif vote is votes.CAME_BACK:
             enough = self._came_back(token, latency)
         self._bad_run += vote is not votes.CAME_BACK
-        if enough and self._bad_run < self._policy.min_failures:
+        if enough and self._is_mixed:
             self._begin_test(now)
             return False
         return enough
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether the callee still answers some calls as fast as ever, so that most may be good.
+
+        Where calls fail, an opening tells that as well, and sooner; it is not worth the wait.
+        """
+        evidence = self.evidence
+        fails = 2 * evidence.slow < evidence.bad and evidence.is_settled
+        return self._bad_run < self._policy.min_failures and not fails
 
     def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
         """Take a call into account while limited; return whether so many fail that it is enough."""

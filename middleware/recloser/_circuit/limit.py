@@ -131,7 +131,7 @@ class Limit:
         self.began = now
         self.level = 0.0
         self.latest = 0
-        self.is_load = not is_new
+        self.is_load = False
         self._calm = calm
         self._waits_for_first = is_new and not is_alive
         self._ends_at_once = is_new and is_first
