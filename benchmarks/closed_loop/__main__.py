@@ -6,10 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.closed_loop import runner
+from benchmarks.closed_loop import pictures, runner
 from benchmarks.closed_loop.entrants import CUT, NONE, OURS, entrants
 from benchmarks.closed_loop.report import Results, as_json, markdown
 from benchmarks.closed_loop.scenarios import scenarios
+from benchmarks.detection.progress import progress
 
 _SEEDS = 5
 # A quick run has one seed and leaves out what is slow or rarely the best.
@@ -43,9 +44,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         help="numbers of workers, each with its own breaker, that share the calls of an overload; "
         "1 is always among them; default: 1",
     )
-    parser.add_argument("--entrants", default="", metavar="A;B", help="only these, separated by ;")
+    parser.add_argument("--entrants", default="", metavar="A,B", help="only these")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw an SVG per scenario")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
     arguments = parser.parse_args(argv)
     if arguments.processes < 1:
@@ -60,10 +62,17 @@ def _names(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> li
     known = [entrant.name for entrant in entrants()]
     if not arguments.entrants:
         return [name for name in known if not arguments.quick or name in _QUICK]
-    asked = [name.strip() for name in arguments.entrants.split(";")]
-    for name in asked:
-        if name not in known:
-            parser.error(f"--entrants: {name!r} is none of {'; '.join(known)}")
+    asked, words = list[str](), arguments.entrants.split(",")
+    while words:
+        # Some names have a comma in them.
+        for length in range(len(words), 0, -1):
+            name = ",".join(words[:length]).strip()
+            if name in known:
+                asked.append(name)
+                del words[:length]
+                break
+        else:
+            parser.error(f"--entrants: {words[0].strip()!r} is none of {'; '.join(known)}")
     return asked
 
 
@@ -100,6 +109,10 @@ def main(argv: list[str] | None = None) -> int:
         arguments.markdown.write_text(report, encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(as_json(results), encoding="utf-8")
+    if arguments.pictures:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
+        for story in progress(stories, len(stories), "pictures"):
+            pictures.draw(story, arguments.pictures)
     return 0
 
 

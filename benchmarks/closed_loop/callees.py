@@ -12,18 +12,19 @@ from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
 Job = TypeVar("Job")
+Offered = TypeVar("Offered", contravariant=True)
 Schedule = Callable[[float, Callable[[object], None], object], None]
 """Runs a function with an argument at a time in seconds."""
 
 
-class Callee(Protocol[Job]):
+class Callee(Protocol[Offered]):
     """Serves jobs, and says when each is done."""
 
     @property
     def waiting(self) -> int:
         """Jobs more than there are servers."""
 
-    def offer(self, job: Job, work: float) -> None:
+    def offer(self, job: Offered, work: float) -> None:
         """Take a job that keeps one server busy for `work` seconds."""
 
     def resize(self, servers: int) -> None:

@@ -50,9 +50,7 @@ def entrants() -> list[Entrant]:
         Entrant(CUT, _recloser, cut=True),
         Entrant("resilience4j", lambda c, m, s: peers.Rates(c)),
         Entrant("resilience4j, last 20", lambda c, m, s: _rates(c, m, calls=20, minimum=20)),
-        Entrant(
-            "resilience4j, last 10 s", lambda c, m, s: _rates(c, m, seconds=10.0, minimum=10)
-        ),
+        Entrant("resilience4j, last 10 s", lambda c, m, s: _rates(c, m, seconds=10.0, minimum=10)),
         Entrant("Polly", lambda c, m, s: peers.FirstResult(c)),
         Entrant("consecutive 10, 1 s", lambda c, m, s: peers.Consecutive(c, 10, 1.0)),
         Entrant("consecutive 5, 5 s", lambda c, m, s: peers.Consecutive(c, 5, 5.0)),

@@ -66,7 +66,9 @@ def _of(story: Scenario, scores: Scores) -> list[Goal]:
     found: list[Goal] = []
     if (story.name, NONE) in scores:
         none = _figure(scores, story.name, NONE, lambda score: score.answered)
-        found.append(_at_least(story.name, "answered, next to none", none - _LOST_TO_NONE, answered))
+        found.append(
+            _at_least(story.name, "answered, next to none", none - _LOST_TO_NONE, answered)
+        )
     best = best_peer(scores, story.name)
     if best is not None and best[0] != NONE:
         wanted = best[1] - _LOST_TO_BEST
@@ -85,7 +87,9 @@ def _floor(story: str, name: str, floor: float, scores: Scores) -> Goal:
 
 
 def _at_least(scenario: str, figure: str, wanted: float, measured: float) -> Goal:
-    return Goal(scenario, figure, f">= {wanted:.1f}", f"{measured:.1f}", measured >= wanted)
+    return Goal(
+        scenario, figure, f">= {max(wanted, 0.0):.1f}", f"{measured:.1f}", measured >= wanted
+    )
 
 
 def _at_most(scenario: str, figure: str, wanted: float, measured: float) -> Goal:

@@ -50,7 +50,11 @@ def markdown(results: Results) -> str:
     aims = results.goals()
     if aims:
         missed = [goal for goal in aims if not goal.met]
-        parts += ["## Goals\n", f"{len(aims) - len(missed)} of {len(aims)} are met.\n", _goals(aims)]
+        parts += [
+            "## Goals\n",
+            f"{len(aims) - len(missed)} of {len(aims)} are met.\n",
+            _goals(aims),
+        ]
     under = [story for story in results.stories if story.group != "healthy"]
     if under:
         parts += ["\n## Under stress\n", _stress(results, under)]
@@ -64,7 +68,10 @@ def markdown(results: Results) -> str:
 def _goals(rows: list[Goal]) -> str:
     return table(
         ["scenario", "figure", "goal", "measured", ""],
-        [[g.scenario, g.figure, g.wanted, g.measured, "ok" if g.met else "**missed**"] for g in rows],
+        [
+            [g.scenario, g.figure, g.wanted, g.measured, "ok" if g.met else "**missed**"]
+            for g in rows
+        ],
     )
 
 

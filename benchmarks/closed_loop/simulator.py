@@ -100,6 +100,11 @@ class World:
         self._free = [scenario.threads] * scenario.workers
         self._accepted: list[deque[_Call]] = [deque() for _ in range(scenario.workers)]
 
+    @property
+    def waiting(self) -> int:
+        """Attempts more than the callee has servers."""
+        return self._callee.waiting
+
     def schedule(self, at: float, handler: Callable[[object], None], argument: object) -> None:
         self._number += 1
         heappush(self._events, (at, self._number, handler, argument))
