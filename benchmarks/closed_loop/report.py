@@ -19,13 +19,17 @@ _INTRODUCTION = """\
 
 Written by `python -m benchmarks.closed_loop{arguments}`; the same command reproduces it.
 
-A callee of ten servers with 50 ms each is fed at random. It is healthy for 120 s, then something
-happens for 120 s (the *trigger*), and 60 s are left to recover. A client gives up after 2 s and
-tries once more; the callee finishes what nobody waits for. A user is *answered* if one of the
-attempts was in time. Figures are % of the users who came during the trigger, averages of {seeds}
-runs, with the lowest and highest run in brackets. *Changes* are changes of state per breaker and
-minute of the trigger, *recovery* is the seconds from its end until 95 % are answered again. The
-best peer is whoever answers most in a row, of all others and of no breaker at all.
+A callee of ten servers with 50 ms each gets 120 calls a second at random, unless a row says
+otherwise. It is healthy for 120 s, then something happens for 120 s (the *trigger*), and 60 s are
+left to recover. A client gives up after 2 s and tries once more; the callee also does the work that
+nobody waits for. The retry storm lasts 20 s, with three retries; in it, and where the pool shrinks,
+clients give up after 1 s.
+
+A user is *answered* if one of the attempts was. Figures are % of the users who came during the
+trigger: the average of {runs}, and the lowest and highest run in brackets. *Changes* are
+changes of state per breaker and minute of the trigger. *Recovery* is the time from its end until
+95 % are answered in each of five seconds. The best peer is whoever answers most in a row: all
+others, and no breaker at all.
 """
 
 
@@ -46,7 +50,8 @@ class Results:
 
 def markdown(results: Results) -> str:
     """Return the whole report as Markdown."""
-    parts = [_INTRODUCTION.format(arguments=results.arguments, seeds=results.seeds)]
+    runs = f"{results.seeds} runs" if results.seeds > 1 else "one run"
+    parts = [_INTRODUCTION.format(arguments=results.arguments, runs=runs)]
     aims = results.goals()
     if aims:
         missed = [goal for goal in aims if not goal.met]
