@@ -21,7 +21,6 @@ from benchmarks.closed_loop.callees import Fifo, Pauses, Sharing
 from benchmarks.closed_loop.limiters import Aimd, ClientThrottle, Gradient
 from benchmarks.detection.simulator import Clock, Ending
 
-
 # Callees
 
 
