@@ -23,6 +23,7 @@ class Callee(Protocol[Offered]):
     @property
     def waiting(self) -> int:
         """Jobs more than there are servers."""
+        ...
 
     def offer(self, job: Offered, work: float) -> None:
         """Take a job that keeps one server busy for `work` seconds."""

@@ -27,8 +27,8 @@ class _Seen:
     """A run, and what was seen in it once a second: (time, attempts that waited or the limit)."""
 
     play: Play
-    waiting: list[tuple[float, float]] = field(default_factory=list)
-    limits: list[tuple[float, float]] = field(default_factory=list)
+    waiting: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    limits: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
 
 
 def draw(scenario: Scenario, directory: Path) -> Path:
