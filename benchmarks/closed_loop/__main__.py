@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         seeds=seeds,
         processes=arguments.processes,
         workers=arguments.workers,
+        quick=arguments.quick,
     )
     results = Results(_shown(arguments), stories, arguments.names, seeds, scores)
     report = markdown(results)

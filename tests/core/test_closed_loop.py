@@ -281,7 +281,7 @@ def test_the_command_reports_writes_and_draws(
 
     assert "retry storm, 2 workers" in capsys.readouterr().out
     assert (tmp_path / "r.md").read_text().startswith("# What does it do")
-    assert len(json.loads((tmp_path / "r.json").read_text())["scores"]) == 6
+    assert len(json.loads((tmp_path / "r.json").read_text())["scores"]) == 4
     assert "<polyline" in (tmp_path / "retry-storm.svg").read_text()
 
 
