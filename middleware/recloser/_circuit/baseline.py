@@ -43,6 +43,9 @@ class Baseline:
         "_anchor",
         "_anchored_until",
         "_current",
+        "_high",
+        "_high_before",
+        "_high_since",
         "_known_since",
         "_policy",
         "_previous",
@@ -67,6 +70,9 @@ class Baseline:
         self.sigma = 0.0
         self.threshold = self._policy.slow_ceiling
         self._known_since = inf
+        # A latency that was high at `_high_since`, and the one before that.
+        self._high = self._high_before = inf
+        self._high_since = -inf
         # The typical latency before a slower one was accepted, and until when it is remembered.
         self._anchor = 0.0
         self._anchored_until = -inf
@@ -87,7 +93,7 @@ class Baseline:
         if now < self._anchored_until:
             median = min(median, self._anchor)
         (high,) = self.history().quantiles(_HIGH)
-        return Usual(median, high, max(now - self._known_since, 0.0))
+        return Usual(median, min(high, self._high_before), max(now - self._known_since, 0.0))
 
     def accept(self, level: float, usual: Usual, now: float) -> None:
         """Move the distribution to a higher latency that was accepted as normal.
@@ -128,7 +134,10 @@ class Baseline:
             return
         if not self.known:
             self._known_since = now
-        self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
+        self.median, one_sigma, high = history.quantiles(_MEDIAN, _ONE_SIGMA, _HIGH)
+        if now - self._high_since >= policy.latency_patience:
+            # A slow-down of ten minutes had become high by itself; not what was so minutes ago.
+            self._high_before, self._high, self._high_since = self._high, high, now
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score

@@ -116,7 +116,15 @@ class Lifecycle:
         if self.state is _LIMITED:
             token = next(self.calls.tokens)
             self.limit = Limit(
-                size, self._calm, token, now, is_new=True, is_alive=alive, is_first=not again
+                size,
+                self._calm,
+                token,
+                now,
+                is_new=True,
+                is_alive=alive,
+                is_first=not again,
+                severe=self.detector.baseline.usual(now).severe,
+                began=() if alive else self.calls.voting.copy(),
             )
         self.detector.restart()
 
@@ -139,7 +147,14 @@ class Lifecycle:
         if self.state is _LIMITED:
             token = next(self.calls.tokens)
             self.limit = Limit(
-                size, self._calm, token, now, is_new=False, is_alive=True, is_first=False
+                size,
+                self._calm,
+                token,
+                now,
+                is_new=False,
+                is_alive=True,
+                is_first=False,
+                severe=self.detector.baseline.usual(now).severe,
             )
         self.detector.clear()
 

@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil, inf, log
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED = 64
-# Latency rises with the calls in flight if it rises by at least this power of their number: it is 1
-# for a full queue and 0 for a sick callee.
-_RISES = 0.5
+# Latency rises with the calls in flight if it rises by at least the first power of their number, and
+# it does not if it rises by less than the second: it is 1 for a full queue and 0 for a sick callee.
+_RISES, _FLAT = 0.5, 0.2
 # Least spread of the logarithm of the calls in flight that tells anything: one half of ln(2) is the
 # spread of two rounds of which one has half as many.
 _SPREAD = 0.25
@@ -83,6 +83,8 @@ class Limit:
         is_new: Whether it begins with a suspicion, and not with a recovery.
         is_alive: Whether calls come back.
         is_first: Whether it is the first one for a while. It then ends at once if calls are fast.
+        severe: Seconds from which on a latency is so high that more room is no help.
+        began: Tokens of the calls in flight, oldest first, if none of them has come back.
 
     Attributes:
         size: Calls that may be in flight.
@@ -99,15 +101,18 @@ class Limit:
         "_ended_at",
         "_first",
         "_in_flight",
+        "_is_sick",
         "_late",
         "_ends_at_once",
         "_pairs",
         "_peak",
         "_bound_at",
         "_refused",
+        "_severe",
         "_since",
         "_starts",
         "_waits_for_first",
+        "_widest",
         "began",
         "is_load",
         "latest",
@@ -126,6 +131,8 @@ class Limit:
         is_new: bool,
         is_alive: bool,
         is_first: bool,
+        severe: float,
+        began: Iterable[int] = (),
     ) -> None:
         self.size = size * _COMES_BACK if is_new and is_alive else size
         self.began = now
@@ -136,11 +143,14 @@ class Limit:
         self._waits_for_first = is_new and not is_alive
         self._ends_at_once = is_new and is_first
         self._starts = not is_new
+        self._is_sick = False
+        self._widest = size
         self._ended_at = now
         self._bound_at = now
         self._refused = 0.0  # the share of calls that are refused
+        self._severe = severe
         # Calls in flight when a call began, by its token.
-        self._in_flight: dict[int, int] = {}
+        self._in_flight = {other: number for number, other in enumerate(began, 1)}
         # Calls in flight and latency of the last answers, as logarithms.
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         # Limit and level before the last reduction; None once it was compared.
@@ -206,13 +216,14 @@ class Limit:
             self.latest = max(self.latest, token)
             if self._waits_for_first:
                 self._waits_for_first = False
-                self.size *= _COMES_BACK
+                if latency < self._severe:
+                    self.size *= _COMES_BACK
+        if in_flight and latency > 0.0 and (ok or latency > threshold):
+            self._pairs.append((log(in_flight), log(latency)))
         if token < self._first:
             return Finding.NOTHING
         self._begin_to_count(now)
         self._late.discard(token)
-        if in_flight and latency > 0.0 and (ok or latency > threshold):
-            self._pairs.append((log(in_flight), log(latency)))
         self._answers.append(latency if ok else inf)
         return self._judge_if_complete(token, threshold, now)
 
@@ -260,9 +271,11 @@ class Limit:
         self._ends_at_once = self._starts = False
         if failed > _SHEDS:
             self.size *= _SHED
+        elif self._is_sick or (helped is False and not self.is_load):
+            self._is_sick = True
+            self.size = max(self.size, self._widest)  # fewer calls are no help
+            return Finding.SICK
         elif helped is False:
-            if not self.is_load:
-                return Finding.SICK
             self.size *= _MORE
         elif self.is_load:
             if self._refused > _OVERLOAD:
@@ -275,6 +288,7 @@ class Limit:
 
     def _reduce(self, ratio: float) -> None:
         self._before = self.size, self.level
+        self._widest = _COMES_BACK * self.size
         self.size = max(min(self.size, self._peak) * ratio, _LEAST)
 
     def _compare(self) -> bool | None:
@@ -284,6 +298,7 @@ class Limit:
             return rises(self._pairs)
         size, level = before
         return log(self.level / level) <= _RISES * log(self.size / size)
+
 
     def _judge_fast(self, now: float, failed: float) -> Finding:
         bound = self._refused > _UNBOUND
@@ -312,4 +327,4 @@ def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:
     if spread < total * _SPREAD**2:
         return None
     slope = sum((x - mean_x) * (y - mean_y) for x, y in pairs) / spread
-    return slope >= _RISES
+    return True if slope >= _RISES else False if slope < _FLAT else None

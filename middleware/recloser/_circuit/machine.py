@@ -301,8 +301,9 @@ class Circuit(Lifecycle):
         elif finding is Finding.FAILING:
             self._open_slow(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.SICK and not self._accept_new_normal(recovery, now):
-            if recovery.answers.are_few:
-                return
+            usual = detector.baseline.usual(now)
+            if recovery.answers.are_few or usual.severity(limit.level) < 1.0:
+                return  # nobody is refused meanwhile
             reason = sentences.sick(limit.level, detector.baseline, self._policy)
             self._open_slow(now, recovery, reason)
 

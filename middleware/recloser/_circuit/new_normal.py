@@ -118,6 +118,11 @@ class Usual(NamedTuple):
     high: float
     known_for: float
 
+    @property
+    def severe(self) -> float:
+        """The latency from which on the severity is 1.0; seconds."""
+        return max(SEVERE * self.median, self.high)
+
     def severity(self, level: float) -> float:
         """How far a latency in seconds is from normal, 0.0-1.0; at 1.0 it takes all patience."""
         if level <= self.high:
