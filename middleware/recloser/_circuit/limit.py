@@ -53,6 +53,8 @@ _OVERLOAD = 0.1
 _FEW = 3.0
 # The least limit. Below one, it means pauses between calls.
 _LEAST = 0.05
+# After so many reductions in a row that did not make calls faster, it is no load.
+_USELESS = 3
 # If nobody is refused, so many answers are looked at before the limit is lowered to find out.
 _ENOUGH_PAIRS = 32
 # Silence for so many typical latencies: nothing comes back.
@@ -112,6 +114,7 @@ class Limit:
         "_since",
         "_starts",
         "_waits_for_first",
+        "_useless",
         "_widest",
         "began",
         "is_load",
@@ -144,6 +147,7 @@ class Limit:
         self._ends_at_once = is_new and is_first
         self._starts = not is_new
         self._is_sick = False
+        self._useless = 0
         self._widest = size
         self._ended_at = now
         self._bound_at = now
@@ -261,7 +265,8 @@ class Limit:
                 return Finding.FAILING
             self.size *= _SHED
             return Finding.NOTHING
-        self.level = answers[len(answers) // 2]
+        # Calls that are late will take longer than those that were answered.
+        self.level = answers[min((len(answers) + late) // 2, round(len(answers) * (1 - failed)) - 1)]
         if late > len(answers) and answers[-1] <= threshold:  # calls are fast, or hang
             return Finding.FAILING
         helped = self._compare()
@@ -273,11 +278,14 @@ class Limit:
             self.size *= _SHED
         elif self._is_sick or (helped is False and not self.is_load):
             self._is_sick = True
-            self.size = max(self.size, self._widest)  # fewer calls are no help
+            self.size = max(_COMES_BACK * self.size, self._widest)  # fewer calls are no help
             return Finding.SICK
         elif helped is False:
-            self.size *= _MORE
+            self._useless += 1
+            self.is_load = self._useless < _USELESS
+            self.size = max(self.size, 0.5 * self._widest) * _MORE
         elif self.is_load:
+            self._useless = 0
             if self._refused > _OVERLOAD:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         elif self.size <= _FEW:
@@ -297,7 +305,8 @@ class Limit:
         if before is None:
             return rises(self._pairs)
         size, level = before
-        return log(self.level / level) <= _RISES * log(self.size / size)
+        fell = log(self.level / level) <= _RISES * log(self.size / size)
+        return fell or rises(self._pairs) is True
 
 
     def _judge_fast(self, now: float, failed: float) -> Finding:

@@ -19,6 +19,7 @@ from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Finding, Limit
+from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
@@ -46,6 +47,8 @@ _STUCK = 2.0
 _BACK_AGAIN = 5
 # A pause that was asked for is meant for all callers after so many more such answers than good ones.
 _MEANT_FOR_ALL = 5
+# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
+_SLOWER = 1.5
 
 
 class Circuit(Lifecycle):
@@ -295,9 +298,7 @@ class Circuit(Lifecycle):
                 limit.shed()
                 detector.clear()
         if finding is Finding.EASED:
-            if recovery.was_momentary(now):
-                detector.evidence.learn_run(now)
-            self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+            self._ease(limit, recovery, now)
         elif finding is Finding.FAILING:
             self._open_slow(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.SICK and not self._accept_new_normal(recovery, now):
@@ -306,6 +307,18 @@ class Circuit(Lifecycle):
                 return  # nobody is refused meanwhile
             reason = sentences.sick(limit.level, detector.baseline, self._policy)
             self._open_slow(now, recovery, reason)
+
+    def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """End a limit: calls are fast, and nobody is refused."""
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        if not limit.is_load and limit.level > _SLOWER * usual.median:
+            # Just below the threshold, and not because of the load.
+            self._accept(limit.level, usual, recovery, now)
+            return
+        if recovery.was_momentary(now):
+            detector.evidence.learn_run(now)
+        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
@@ -351,11 +364,14 @@ class Circuit(Lifecycle):
         level = recovery.new_normal(now, usual, missing, self.counts.rate)
         if level is None:
             return False
-        detector.accept_latency(level, usual, recovery.answers.share_above, now)
+        self._accept(level, usual, recovery, now)
+        return True
+
+    def _accept(self, level: float, usual: Usual, recovery: Recovery, now: float) -> None:
+        self.detector.accept_latency(level, usual, recovery.answers.share_above, now)
         self._refresh_at = self.counts.successes + 1
         reason = sentences.new_normal(level, usual.median, recovery, now)
         self._close(Cause.NEW_NORMAL, now, reason)
-        return True
 
     # From time to time
 
