@@ -111,25 +111,20 @@ class Lifecycle:
         before = self._last_recovery
         again = before is not None and now - before.ended < _AGAIN
         self._calm = min(2.0 * self._calm, _LONGEST_CALM) if again else _CALM
-        reason, alive = self.detector.limit_reason(size), self.detector.is_alive(now)
-        self._change(Cause.CALLS_SLOW, now, reason, recovery)
+        detector = self.detector
+        mute = None if detector.is_alive(now) else self.calls.voting.copy()
+        self._change(Cause.CALLS_SLOW, now, detector.limit_reason(size), recovery)
         if self.state is _LIMITED:
-            token = next(self.calls.tokens)
-            self.limit = Limit(
-                size,
-                self._calm,
-                token,
-                now,
-                is_new=True,
-                is_alive=alive,
-                is_first=not again,
-                severe=self.detector.baseline.usual(now).severe,
-                began=() if alive else self.calls.voting.copy(),
-            )
-        self.detector.restart()
+            self.limit = self._new_limit(size, now)
+            self.limit.begin_suspicious(mute, is_first=not again)
+        detector.restart()
 
-    def _open_slow(self, now: float, recovery: Recovery, reason: Reason) -> None:
-        """Open: fewer calls in flight are no faster, or nothing comes back."""
+    def _new_limit(self, size: float, now: float) -> Limit:
+        usual = self.detector.baseline.usual(now)
+        return Limit(size, self._calm, usual, next(self.calls.tokens), now)
+
+    def _open_anyway(self, now: float, recovery: Recovery, reason: Reason) -> None:
+        """Open: a limit is no help."""
         self._wait_until(now + self._jittered(self._policy.open_for), 0.0)
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
@@ -139,23 +134,16 @@ class Lifecycle:
     def _recover(self, recovery: Recovery, now: float) -> None:
         """Close, or let the load return by a limit if calls were slow."""
         reason = sentences.recovered(recovery, now)
-        if not recovery.was_slow:
+        if recovery.was_slow:
+            self._limit_again(Cause.PROBES_FAST, recovery, reason, now)
+        else:
             self._close(Cause.PROBES_GOOD, now, reason)
-            return
-        size = max(float(self.running), _LEAST_LIMIT)
-        self._change(Cause.PROBES_FAST, now, reason, recovery)
+
+    def _limit_again(self, cause: Cause, recovery: Recovery, reason: Reason, now: float) -> None:
+        """Let the load return step by step."""
+        self._change(cause, now, reason, recovery)
         if self.state is _LIMITED:
-            token = next(self.calls.tokens)
-            self.limit = Limit(
-                size,
-                self._calm,
-                token,
-                now,
-                is_new=False,
-                is_alive=True,
-                is_first=False,
-                severe=self.detector.baseline.usual(now).severe,
-            )
+            self.limit = self._new_limit(max(float(self.running), _LEAST_LIMIT), now)
         self.detector.clear()
 
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:

@@ -1,14 +1,16 @@
 """The limit: how many calls may be in flight while calls are slow but come back.
 
-Slow answers have two causes that look alike from outside. Either there are too many calls: they wait
-for each other, and with fewer of them each one is faster. Or the callee is sick: each call is slow,
-however few there are. What tells them apart is whether latency rises with the number of calls in
-flight. That number is noted for each call. If it does not vary by itself, it is made to: the limit is
-halved for one round.
+Slow answers have three causes that look alike at first:
 
-    load       The limit follows the callee: fewer calls while they are slow and fewer calls make
-               them faster, more calls otherwise. Nobody is refused whom the callee could serve.
-    sickness   The limit ends. A latency that is high, but not absurd, is the new normal.
+    load       There are too many calls: they wait for each other. Fewer of them are faster each, and
+               no fewer are served. The limit follows the callee: it falls while calls are slow and
+               fewer are faster, and it grows otherwise.
+    mixture    Some calls are slow, and others are as fast as ever. The limit ends: that is normal.
+    sickness   Each call is slow, however few there are. If that is mild, nobody is refused until it
+               is accepted as the new normal. If it is severe, one call is sent now and then.
+
+Load is told from sickness by whether latency rises with the number of calls in flight. That number is
+noted for each call. If it does not vary by itself, it is made to: the limit is halved for one round.
 
 By Little's law, calls in flight = calls per second * latency. Where more calls in flight are only
 slower, no more calls per second are served.
@@ -20,6 +22,8 @@ import enum
 from collections import deque
 from collections.abc import Iterable, Sequence
 from math import ceil, inf, log
+
+from recloser._circuit.new_normal import Usual
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
@@ -40,8 +44,7 @@ _DOUBLED = 2.0  # after a recovery, until calls are slow for the first time
 _SHED = 0.75
 # Share of failures in a round from which on calls fail because there are too many.
 _SHEDS = 0.2
-# When the first call comes back, the callee is not dead: a little more room than what was in flight
-# lets an everyday queue pass.
+# If calls come back, twice as many as at the beginning are let through: an everyday queue passes.
 _COMES_BACK = 2.0
 # The share of calls that are refused is averaged over so many calls. Up to the first share, the limit
 # is none; from the second on, there are more calls than the callee can serve for long, so that a
@@ -49,27 +52,33 @@ _COMES_BACK = 2.0
 _AVERAGED = 64.0
 _UNBOUND = 0.02
 _OVERLOAD = 0.1
-# Below this limit, it is no longer halved to find out anything.
+# Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
 _FEW = 3.0
 # The least limit. Below one, it means pauses between calls.
 _LEAST = 0.05
-# After so many reductions in a row that did not make calls faster, it is no load.
-_USELESS = 3
 # If nobody is refused, so many answers are looked at before the limit is lowered to find out.
 _ENOUGH_PAIRS = 32
+# After so many reductions in a row that did not make calls faster, it is no load.
+_USELESS = 6
 # Silence for so many typical latencies: nothing comes back.
 _MUTE = 8.0
+# It is a mixture if at least this share of a round is as fast as ever, up to so many usual medians.
+_FAST_SHARE, _AS_FAST_AS_EVER = 0.2, 1.5
+# So many good calls in a row show that a callee that was slow is not slow in itself any more.
+_FAST_CALLS = 2
 
 
 class Finding(enum.Enum):
-    """What a round says."""
+    """What the answers say."""
 
     NOTHING = "nothing"
     """The search goes on."""
     EASED = "eased"
     """Calls are fast, and nobody was refused of late."""
+    MIXED = "mixed"
+    """Some calls are slow, and others are as fast as ever."""
     SICK = "sick"
-    """Calls are slow, however many are in flight."""
+    """Calls are slow, however few are in flight."""
     FAILING = "failing"
     """Most calls fail or do not come back, however few are in flight."""
 
@@ -80,87 +89,95 @@ class Limit:
     Args:
         size: Calls that may be in flight at first, > 0.
         calm: Seconds without a refusal after which it ends if calls are fast.
+        usual: The latency before.
         token: Token of the next call.
         now: Seconds.
-        is_new: Whether it begins with a suspicion, and not with a recovery.
-        is_alive: Whether calls come back.
-        is_first: Whether it is the first one for a while. It then ends at once if calls are fast.
-        severe: Seconds from which on a latency is so high that more room is no help.
-        began: Tokens of the calls in flight, oldest first, if none of them has come back.
 
     Attributes:
         size: Calls that may be in flight.
-        began: When it began, in seconds.
         level: Median latency of the last round, in seconds; 0.0 before.
         latest: The highest token of a call that came back.
         is_load: Whether latency was seen to rise with the calls in flight.
+        succeeded: Whether a call was answered since the limit was last lowered for failures.
+        slow_share: Share of slow calls in the last round, 0.0-1.0.
+        peak: Most calls in flight so far.
     """
 
     __slots__ = (
         "_answers",
         "_before",
+        "_bound_at",
         "_calm",
         "_ended_at",
+        "_ends_at_once",
+        "_fast_calls",
         "_first",
         "_in_flight",
         "_is_sick",
+        "_last_pause",
         "_late",
-        "_ends_at_once",
         "_pairs",
+        "_pause",
         "_peak",
-        "_bound_at",
         "_refused",
-        "_severe",
         "_since",
         "_starts",
-        "_waits_for_first",
         "_useless",
+        "_usual",
+        "_waits_for_first",
         "_widest",
-        "began",
         "is_load",
         "latest",
         "level",
+        "peak",
         "size",
+        "slow_share",
         "succeeded",
     )
 
-    def __init__(
-        self,
-        size: float,
-        calm: float,
-        token: int,
-        now: float,
-        *,
-        is_new: bool,
-        is_alive: bool,
-        is_first: bool,
-        severe: float,
-        began: Iterable[int] = (),
-    ) -> None:
-        self.size = size * _COMES_BACK if is_new and is_alive else size
-        self.began = now
+    def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
+        self.size = self._widest = size
         self.level = 0.0
         self.latest = 0
         self.is_load = False
+        self.succeeded = True
+        self.slow_share = 0.0
+        self.peak = 0
         self._calm = calm
-        self._waits_for_first = is_new and not is_alive
-        self._ends_at_once = is_new and is_first
-        self._starts = not is_new
+        self._usual = usual
+        self._starts = True
+        self._ends_at_once = False
+        self._waits_for_first = False
         self._is_sick = False
+        self._pause = 0.0  # between two calls, if the callee is sick; seconds
+        self._last_pause = 0.0
+        self._fast_calls = 0
         self._useless = 0
-        self._widest = size
-        self._ended_at = now
-        self._bound_at = now
-        self._refused = 0.0  # the share of calls that are refused
-        self._severe = severe
+        self._ended_at = self._bound_at = now
+        self._refused = 0.0  # share of calls that are refused
         # Calls in flight when a call began, by its token.
-        self._in_flight = {other: number for number, other in enumerate(began, 1)}
+        self._in_flight: dict[int, int] = {}
         # Calls in flight and latency of the last answers, as logarithms.
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         # Limit and level before the last reduction; None once it was compared.
         self._before: tuple[float, float] | None = None
-        self.succeeded = is_alive
         self._begin_round(token)
+
+    def begin_suspicious(self, mute: Iterable[int] | None, *, is_first: bool) -> None:
+        """Begin with a suspicion, not with a recovery.
+
+        Args:
+            mute: If no call came back of late: the tokens of those in flight, oldest first.
+            is_first: Whether it is the first limit for a while. It ends at once if calls are fast.
+        """
+        self._starts = False
+        self._ends_at_once = is_first
+        if mute is None:
+            self.size *= _COMES_BACK
+            return
+        self.succeeded = False
+        self._waits_for_first = True
+        self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
 
     def _begin_round(self, token: int) -> None:
         self._first = token
@@ -181,30 +198,52 @@ class Limit:
         """
         self._refused -= self._refused / _AVERAGED
         self._peak = max(self._peak, running + 1)
-        if running < self.size and (self.size >= 1.0 or self._is_its_turn(now)):
+        if running < self.size and (self.size >= 1.0 or now >= self._next_at):
             self._in_flight[token] = running + 1
+            self.peak = max(self.peak, running + 1)
             return True
         self._refused += 1.0 / _AVERAGED
         if self._refused > _UNBOUND:
             self._bound_at = now
         return False
 
-    def _is_its_turn(self, now: float) -> bool:
-        """Whether a limit below one has room: 0.25 is one call in a quarter of the time."""
-        return now - self._ended_at >= self.level * (1.0 / self.size - 1.0)
+    @property
+    def _next_at(self) -> float:
+        # A limit of 0.25 is one call in a quarter of the time.
+        return self._ended_at + (self._pause or self.level * (1.0 / self.size - 1.0))
 
-    def wait(self, running: int) -> float:
+    def wait(self, running: int, now: float) -> float:
         """Seconds until a call may be admitted, about; >= 0."""
-        return 0.0 if running < self.size else self.level
+        if running >= self.size:
+            return self.level
+        return max(self._next_at - now, 0.0) if self.size < 1.0 else 0.0
 
     def is_mute(self, now: float, threshold: float) -> bool:
-        """Whether nothing has come back for so long that the callee does not answer any more."""
-        return now - self._ended_at > _MUTE * max(self.level, threshold)
+        """Whether calls are in flight, and none has come back for so long that none will."""
+        began = self._next_at if self.size < 1.0 else self._ended_at
+        return bool(self._in_flight) and now - began > _MUTE * max(self.level, threshold)
+
+    def pause(self, longest: float) -> None:
+        """Send one call at a time, with a pause after each: the callee is sick, or serves others.
+
+        Args:
+            longest: The longest pause, in seconds. It begins with one latency, and doubles with
+                each slow call.
+        """
+        self._pause = min(max(_DOUBLED * self._last_pause, self.level), longest)
+        self._last_pause = self._pause
+        self.size = _HALVED
+        self._fast_calls = 0
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether only one call is sent now and then, because the callee is sick."""
+        return self._pause > 0.0
 
     # The end of a call
 
     def ended(self, token: int, latency: float, now: float, threshold: float, *, ok: bool) -> Finding:
-        """Count a call that ended after `latency` seconds.
+        """Count a call that ended.
 
         Args:
             token: Its token.
@@ -220,38 +259,51 @@ class Limit:
             self.latest = max(self.latest, token)
             if self._waits_for_first:
                 self._waits_for_first = False
-                if latency < self._severe:
+                if latency < self._usual.severe:
                     self.size *= _COMES_BACK
         if in_flight and latency > 0.0 and (ok or latency > threshold):
             self._pairs.append((log(in_flight), log(latency)))
         if token < self._first:
             return Finding.NOTHING
-        self._begin_to_count(now)
+        if self.is_pausing:
+            self.level = latency
+            return self._judge_one(token, now, fast=ok and latency <= threshold)
+        self._since = min(self._since, now)
         self._late.discard(token)
         self._answers.append(latency if ok else inf)
         return self._judge_if_complete(token, threshold, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
         """Count a call that is overdue, though it may still come back."""
-        if token < self._first:
+        if token < self._first or self.is_pausing:
             return Finding.NOTHING
-        self._begin_to_count(now)
+        self._since = min(self._since, now)
         self._late.add(token)
         return self._judge_if_complete(token, threshold, now)
 
     def shed(self) -> None:
         """Lower the limit: calls fail because there are too many."""
-        self.size *= _SHED
+        self.size = max(self.size * _SHED, _LEAST)
         self.succeeded = False
 
-    def _begin_to_count(self, now: float) -> None:
-        if self._since == inf:
-            self._since = now
+    def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
+        self._ended_at = now
+        if not fast:
+            return Finding.SICK
+        self._fast_calls += 1
+        self._last_pause *= _HALVED
+        self.size = 1.0  # the next call need not wait
+        if self._fast_calls >= _FAST_CALLS:
+            # The load returns step by step.
+            self._pause = 0.0
+            self._starts, self._is_sick, self.is_load = True, False, False
+            self._pairs.clear()
+            self._begin_round(token + 1)
+        return Finding.NOTHING
 
     def _judge_if_complete(self, token: int, threshold: float, now: float) -> Finding:
-        answers = len(self._answers)
         enough = max(_FEWEST, min(ceil(self.size), _MOST))
-        if answers < enough or now <= self._since:
+        if len(self._answers) < enough or now <= self._since:
             return Finding.NOTHING
         finding = self._judge(threshold, now)
         self._begin_round(max(token, *self._in_flight, 0) + 1)
@@ -259,40 +311,62 @@ class Limit:
 
     def _judge(self, threshold: float, now: float) -> Finding:
         answers, late = sorted(self._answers), len(self._late)
-        failed = sum(answer == inf for answer in answers) / len(answers)
+        good = sum(answer < inf for answer in answers)
+        failed = 1.0 - good / len(answers)
         if failed > 0.5:
             if self.size <= _FEW:
                 return Finding.FAILING
-            self.size *= _SHED
+            self.shed()
             return Finding.NOTHING
         # Calls that are late will take longer than those that were answered.
-        self.level = answers[min((len(answers) + late) // 2, round(len(answers) * (1 - failed)) - 1)]
+        self.level = answers[min((len(answers) + late) // 2, good - 1)]
         if late > len(answers) and answers[-1] <= threshold:  # calls are fast, or hang
             return Finding.FAILING
+        slow = sum(answer > threshold for answer in answers) + late
+        self.slow_share = slow / (len(answers) + late)
         helped = self._compare()
         self.is_load = self.is_load or helped is True
+        if failed > _SHEDS and self._refused > _UNBOUND:
+            self.size = max(self.size * _SHED, _LEAST)
+            return Finding.NOTHING
         if self.level <= threshold:
-            return self._judge_fast(now, failed)
+            return self._judge_fast(now)
+        if not self.is_load and answers[round(_FAST_SHARE * len(answers))] <= self._as_fast_as_ever:
+            return Finding.MIXED
+        return self._judge_slow(helped, threshold)
+
+    def _judge_fast(self, now: float) -> Finding:
+        if self._refused > _UNBOUND:
+            more = _DOUBLED if self._starts else _MORE
+            self.size = max(self.size * more, min(self.size + 1.0, _DOUBLED * self.size))
+        elif self._ends_at_once or now - self._bound_at >= self._calm:
+            return Finding.EASED
+        return Finding.NOTHING
+
+    def _judge_slow(self, helped: bool | None, threshold: float) -> Finding:
         self._ends_at_once = self._starts = False
-        if failed > _SHEDS:
-            self.size *= _SHED
-        elif self._is_sick or (helped is False and not self.is_load):
+        overloaded = self._refused > _OVERLOAD
+        if self._is_sick or (not self.is_load and (helped is False or self.size <= _FEW)):
             self._is_sick = True
-            self.size = max(_COMES_BACK * self.size, self._widest)  # fewer calls are no help
+            # Fewer calls are no help, so nobody needs to be refused.
+            self.size = max(_COMES_BACK * self.size, self._widest)
             return Finding.SICK
+        if not self.is_load:
+            if overloaded or len(self._pairs) >= _ENOUGH_PAIRS:
+                self._reduce(_HALVED)
         elif helped is False:
             self._useless += 1
             self.is_load = self._useless < _USELESS
-            self.size = max(self.size, 0.5 * self._widest) * _MORE
-        elif self.is_load:
+            self.size = max(self.size, _HALVED * self._widest) * _MORE
+        else:
             self._useless = 0
-            if self._refused > _OVERLOAD:
+            if overloaded:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
-        elif self.size <= _FEW:
-            return Finding.SICK
-        elif self._refused > _OVERLOAD or len(self._pairs) >= _ENOUGH_PAIRS:
-            self._reduce(_HALVED)
         return Finding.NOTHING
+
+    @property
+    def _as_fast_as_ever(self) -> float:
+        return _AS_FAST_AS_EVER * self._usual.median
 
     def _reduce(self, ratio: float) -> None:
         self._before = self.size, self.level
@@ -302,27 +376,15 @@ class Limit:
     def _compare(self) -> bool | None:
         """Whether fewer calls in flight are faster; None if that is not known."""
         before, self._before = self._before, None
-        if before is None:
-            return rises(self._pairs)
+        rising = rises(self._pairs)
+        if before is None or rising:
+            return rising
         size, level = before
-        fell = log(self.level / level) <= _RISES * log(self.size / size)
-        return fell or rises(self._pairs) is True
-
-
-    def _judge_fast(self, now: float, failed: float) -> Finding:
-        bound = self._refused > _UNBOUND
-        if failed > _SHEDS and bound:
-            self.size *= _SHED
-        elif bound:
-            more = _DOUBLED if self._starts else _MORE
-            self.size = max(self.size * more, min(self.size + 1.0, 2.0 * self.size))
-        elif self._ends_at_once or now - self._bound_at >= self._calm:
-            return Finding.EASED
-        return Finding.NOTHING
+        return log(self.level / level) <= _RISES * log(self.size / size)
 
 
 def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether latency rises with the calls in flight; None if their number hardly varied.
+    """Whether latency rises with the calls in flight; None if that is not known.
 
     Args:
         pairs: Logarithms of the calls in flight when a call began, and of its latency.

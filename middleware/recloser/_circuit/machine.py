@@ -43,10 +43,6 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 # In flight for so many typical latencies, while calls that began later came back, a call is stuck.
 _STUCK = 2.0
-# So many calls of an outage that come back while it is open are worth a probe.
-_BACK_AGAIN = 5
-# A pause that was asked for is meant for all callers after so many more such answers than good ones.
-_MEANT_FOR_ALL = 5
 # A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
 
@@ -149,7 +145,7 @@ class Circuit(Lifecycle):
         if limit.admits(token, running, now):
             return True
         if limit.is_mute(now, self.detector.baseline.threshold):
-            self._open_slow(now, recovery, sentences.mute(self.running, recovery, now))
+            self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:
@@ -217,7 +213,7 @@ class Circuit(Lifecycle):
         if self.state is _OPEN:
             return max(0.0, self.probe_at - now)
         if self.limit is not None:
-            return self.limit.wait(self.running)
+            return self.limit.wait(self.running, now)
         oldest = self.calls.oldest()
         if oldest is None or len(self.calls.voting) < recovery.window:
             return 0.0
@@ -268,9 +264,10 @@ class Circuit(Lifecycle):
                 self.detector.evidence.learn_run(ending.now)
             self._recover(recovery, ending.now)
             self.detector.expect_failed(recovery.share, ending.now)
-        elif step is Step.CAME_BACK and self.state is _OPEN:
-            if recovery.came_back == _BACK_AGAIN and recovery.was_slow:
-                self.probe_at = min(self.probe_at, ending.now)
+        elif step is Step.CAME_BACK and recovery.was_slow and vote is not votes.HUNG:
+            if not self._accept_new_normal(recovery, ending.now):
+                reason = sentences.comes_back(ending.latency, recovery, ending.now)
+                self._limit_again(Cause.COMES_BACK, recovery, reason, ending.now)
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:
             accepted = self._accept_new_normal(recovery, ending.now)
             if step is Step.LOST and not accepted:
@@ -293,20 +290,24 @@ class Circuit(Lifecycle):
             fails = vote is votes.FAILED and latency <= threshold
             if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
                 if not limit.succeeded:
-                    self._open_slow(now, recovery, detector.open_reason())
+                    self._open_anyway(now, recovery, detector.open_reason())
                     return
                 limit.shed()
                 detector.clear()
         if finding is Finding.EASED:
             self._ease(limit, recovery, now)
         elif finding is Finding.FAILING:
-            self._open_slow(now, recovery, sentences.failing(recovery, now))
+            self._open_anyway(now, recovery, sentences.failing(recovery, now))
+        elif finding is Finding.MIXED:
+            reason = sentences.mixed(limit.slow_share, detector.baseline, self._policy)
+            self._close(Cause.EASED, now, reason)
+            detector.accept_mixture(limit.slow_share, now)
         elif finding is Finding.SICK and not self._accept_new_normal(recovery, now):
             usual = detector.baseline.usual(now)
             if recovery.answers.are_few or usual.severity(limit.level) < 1.0:
                 return  # nobody is refused meanwhile
-            reason = sentences.sick(limit.level, detector.baseline, self._policy)
-            self._open_slow(now, recovery, reason)
+            self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
+            limit.pause(self._time_to_next_probe(recovery, now))
 
     def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """End a limit: calls are fast, and nobody is refused."""
@@ -318,6 +319,7 @@ class Circuit(Lifecycle):
             return
         if recovery.was_momentary(now):
             detector.evidence.learn_run(now)
+        self.counts.measure_concurrency(limit.peak)
         self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
 
     def record(self, latency: float, success: bool, now: float) -> None:
@@ -353,9 +355,11 @@ class Circuit(Lifecycle):
     def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
         reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
-        wait = self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
-        self._wait_until(now + wait, now + asked)
+        self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
         self._change(Cause.PROBES_BAD, now, reason, recovery)
+
+    def _time_to_next_probe(self, recovery: Recovery, now: float) -> float:
+        return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
 
     def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
         detector = self.detector

@@ -99,6 +99,25 @@ def sick(level: float, baseline: Baseline, policy: Policy) -> Reason:
     )
 
 
+def mixed(share: float, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason when some calls are slow and others are as fast as ever."""
+    return Reason(
+        "mixed",
+        f"{share:.0%} of the calls are {slower_than(baseline, policy)}, and the others are fast",
+        {"slow_share": share},
+    )
+
+
+def comes_back(latency: float, recovery: Recovery, now: float) -> Reason:
+    """The reason when a call came back though none was expected to."""
+    age = now - recovery.began
+    return Reason(
+        "comes_back",
+        f"a call came back after {seconds(latency)}, {seconds(age)} after the trouble began",
+        {"latency": latency, "outage_seconds": age},
+    )
+
+
 def mute(running: int, recovery: Recovery, now: float) -> Reason:
     """The reason when nothing comes back."""
     age = now - recovery.began

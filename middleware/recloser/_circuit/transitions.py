@@ -13,11 +13,11 @@ class Cause(enum.Enum):
 
     EVIDENCE = "the evidence suffices"
     """So many calls were bad that it is not chance. Rules: `failures`, `slow`, `bad_calls`; from
-    limited also `sick`, `mute` and `failing`."""
+    limited also `mute` and `failing`."""
     CALLS_SLOW = "so many calls are slow that it is not chance"
     """They may come back faster if there are fewer. Rule: `limited`."""
     EASED = "calls are fast, and nobody is refused"
-    """Rule: `eased`."""
+    """Rules: `eased`, and `mixed` if some calls stay slow while others are as fast as ever."""
     ASKED_TO_WAIT = "the callee asks for a pause"
     """It sent a Retry-After, or a quota is used up. Rules: `retry_after`, `quota`."""
     TIME_TO_PROBE = "a call comes after the wait"
@@ -30,6 +30,8 @@ class Cause(enum.Enum):
     """The load returns step by step. Rule: `recovered`."""
     NEW_NORMAL = "slow answers are the new normal"
     """Rule: `new_normal`."""
+    COMES_BACK = "slow calls come back after all"
+    """The callee answers, though slowly. Rule: `comes_back`."""
     OPENED = "open() by hand"
     """Rule: `manual`."""
     HALF_OPENED = "half_open() by hand"
@@ -39,15 +41,16 @@ class Cause(enum.Enum):
 
 
 RULES: Mapping[Cause, frozenset[str]] = {
-    Cause.EVIDENCE: frozenset({"failures", "slow", "bad_calls", "sick", "mute", "failing"}),
+    Cause.EVIDENCE: frozenset({"failures", "slow", "bad_calls", "mute", "failing"}),
     Cause.CALLS_SLOW: frozenset({"limited"}),
-    Cause.EASED: frozenset({"eased"}),
+    Cause.EASED: frozenset({"eased", "mixed"}),
     Cause.ASKED_TO_WAIT: frozenset({"retry_after", "quota"}),
     Cause.TIME_TO_PROBE: frozenset({"look_again"}),
     Cause.PROBES_BAD: frozenset({"probe_failed"}),
     Cause.PROBES_GOOD: frozenset({"recovered"}),
     Cause.PROBES_FAST: frozenset({"recovered"}),
     Cause.NEW_NORMAL: frozenset({"new_normal"}),
+    Cause.COMES_BACK: frozenset({"comes_back"}),
     Cause.OPENED: frozenset({"manual"}),
     Cause.HALF_OPENED: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
@@ -64,6 +67,8 @@ TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     (State.LIMITED, Cause.EASED, State.CLOSED),
     (State.LIMITED, Cause.NEW_NORMAL, State.CLOSED),
     (State.OPEN, Cause.TIME_TO_PROBE, State.HALF_OPEN),
+    (State.OPEN, Cause.COMES_BACK, State.LIMITED),
+    (State.HALF_OPEN, Cause.COMES_BACK, State.LIMITED),
     (State.HALF_OPEN, Cause.PROBES_BAD, State.OPEN),
     (State.HALF_OPEN, Cause.ASKED_TO_WAIT, State.OPEN),
     (State.HALF_OPEN, Cause.PROBES_GOOD, State.CLOSED),
