@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.hopeless import hopeless_after, tail_share
 from recloser._policy import Policy
 
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
@@ -27,6 +28,7 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
+        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
         reference: The typical latency one generation ago, in seconds; equal to `median` while
@@ -41,6 +43,7 @@ class Baseline:
         "_policy",
         "_previous",
         "_since",
+        "hopeless",
         "median",
         "reference",
         "sigma",
@@ -53,13 +56,13 @@ class Baseline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything. Until `min_history` calls are known, the threshold is the ceiling."""
+        """Forget everything. Until `min_history` calls are known, the ceiling is the only limit."""
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
         self.median = 0.0
         self.reference = 0.0
         self.sigma = 0.0
-        self.threshold = self._policy.slow_ceiling
+        self.threshold = self.hopeless = self._policy.slow_ceiling
 
     @property
     def known(self) -> bool:
@@ -88,9 +91,10 @@ class Baseline:
         """Compute the threshold again, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
-        if history.total < policy.min_history:
+        total = history.total
+        if total < policy.min_history:
             return
-        self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
+        self.median, one_sigma, tail = history.quantiles(_MEDIAN, _ONE_SIGMA, tail_share(total))
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score
@@ -98,6 +102,7 @@ class Baseline:
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
         slow = min(self.median, self.reference) * ratio
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
+        self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return
         # A busy key fills a generation in half a second. Without a minimum time, it would forget
