@@ -169,6 +169,39 @@ def test_a_callee_that_becomes_slower_for_good_is_the_new_normal_all_the_same(ti
     assert fates["cut"] < 0.02 * fates["served"]
 
 
+@pytest.mark.parametrize(("share", "served"), [(0.125, 0.86), (0.25, 0.74)])
+def test_backends_that_hang_do_not_take_all_threads(share: float, served: float) -> None:
+    """Eight threads, and 25 calls a second that wait for one of them for two seconds at most."""
+    chance, clock = Random(1), ManualClock(1000.0)
+    breaker = Breaker("k", Policy(), clock=clock, random=chance.random)
+    fates: Counter[str] = Counter()
+    free = [1000.0] * 8  # when each thread is free again
+    ends: list[tuple[float, int, Callable[[], object]]] = []
+    for call in range(25 * 600):
+        arrives = 1000.0 + call / 25
+        begins = max(heapq.heappop(free), arrives)
+        permit = None
+        if begins - arrives <= 2.0:
+            while ends and ends[0][0] <= begins:
+                at, _, end = heapq.heappop(ends)
+                clock.advance(at - clock())
+                end()
+            clock.advance(begins - clock())
+            permit = breaker.try_acquire()
+        if permit is None:
+            heapq.heappush(free, begins if begins > arrives else arrives)
+            continue
+        hangs = arrives > 1060.0 and chance.random() < share
+        takes = HANGS if hangs else usual(chance)
+        is_cut = takes > permit.timeout
+        fates["served"] += not is_cut
+        done = begins + min(takes, permit.timeout)
+        heapq.heappush(free, done)
+        heapq.heappush(ends, (done, call, permit.failure if is_cut else permit.success))
+
+    assert fates["served"] / (25 * 600) > served
+
+
 def test_before_anything_is_known_the_ceiling_is_the_limit() -> None:
     breaker = Breaker("k", Policy(slow_ceiling=7.0), clock=ManualClock(1000.0))
 
