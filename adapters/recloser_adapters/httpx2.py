@@ -209,7 +209,7 @@ def wrap_client(
         client: An `httpx2.Client` or `httpx2.AsyncClient`, before or after its first request. Its
             transports that are guarded already stay unchanged.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.

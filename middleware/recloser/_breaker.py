@@ -225,6 +225,49 @@ class Breaker(OperableCircuit):
         """Guard a function, coroutine function, generator or async generator function."""
         return guarded(self.admit_strict, self._permit_of, self.acquire, function)
 
+    def with_timeout(
+        self, cap: float = inf, *, argument: str | None = None
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Guard a function as `@breaker` does, and end its calls when an answer is hopeless.
+
+        A call may take `Permit.timeout` seconds, which is learned, and `cap` at most. A coroutine
+        that takes longer is cancelled. A plain function cannot be interrupted, so it is handed the
+        time, to pass on to a client:
+
+            @breaker.with_timeout(cap=10.0)
+            async def ask() -> str: ...
+
+            @breaker.with_timeout(argument="timeout")
+            def get(url: str, timeout: float | None = None) -> bytes: ...
+
+        A time-out that the caller or the default of the parameter gives is lowered, never raised.
+        The call is made once: what was cut off may have had an effect. It counts as a failure.
+
+        Args:
+            cap: Seconds that no call may take longer than, > 0; infinite for none. It holds in
+                every mode of the breaker, the learned time only in the mode enforce.
+            argument: The parameter of a plain function that takes a time-out in seconds.
+
+        Returns:
+            A decorator. What it makes raises `HopelessError`, a `TimeoutError`, where it cancels a
+            coroutine. That needs asyncio: under trio it raises `RuntimeError`, and calls nothing.
+
+        Raises:
+            TypeError: An argument is of the wrong type. By the decorator: the function is a
+                generator, or plain and `argument` is missing or is none of its parameters, or
+                async and `argument` is given.
+            ValueError: `cap` is not above 0.
+        """
+        # Imported here: most programs do not use it.
+        from recloser._with_timeout import check_cap, limited
+
+        check_cap(cap, argument)
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            return limited(self.acquire, function, cap, argument)
+
+        return decorate
+
     def __enter__(self) -> Permit:
         permit = self.admit_strict(BlockPermit)
         try:

@@ -50,15 +50,7 @@ def guarded(
         TypeError: `function` cannot be called, or is a class (guard one of its methods) or a
             static or class method (guard the function within).
     """
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(f"a breaker guards a function, not {function!r}")
-    if isinstance(function, staticmethod):
-        raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
-    target = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not inspect.isroutine(target):  # an object with a __call__ of its own
-        target = type(target).__call__
+    target = target_of(function)
     if inspect.isasyncgenfunction(target):
         wrapper: Callable[..., Any] = _async_generator(acquire, cast("Any", function))
     elif inspect.iscoroutinefunction(target):
@@ -68,6 +60,23 @@ def guarded(
     else:
         wrapper = _plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
+
+
+def target_of(function: object) -> Any:
+    """The function that a call of something runs: it tells what kind of function that is.
+
+    Raises:
+        TypeError: As `guarded` does.
+    """
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"a breaker guards a function, not {function!r}")
+    if isinstance(function, staticmethod):
+        raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    # Otherwise it is an object with a __call__ of its own.
+    return target if inspect.isroutine(target) else type(target).__call__
 
 
 def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
@@ -96,10 +105,11 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
 
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
-    return _awaited(loosened(permit, LoosePermit), coroutine)
+    return await_and_end(loosened(permit, LoosePermit), coroutine)
 
 
-async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def await_and_end(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine, and end a permit that may be lost with it."""
     with permit:
         return await coroutine
 

@@ -191,6 +191,18 @@ class Permit(CountedCall):
         """Whether the call decides about a recovery."""
         return self.breaker.is_probe(self.token)
 
+    @property
+    def timeout(self) -> float:
+        """Seconds from the begin of the call after which an answer is hopeless.
+
+        It is for the time-out of a client, and never raises. Usually it is `Breaker.timeout`. One
+        call in eight may take twice as long, one in 64 four times as long, and so on, so that calls
+        that have become slower are noticed. A probe may take as long as the outage has lasted. It
+        is never above `Policy.slow_ceiling`. It is infinite where nothing may be cut off: in the
+        modes observe and disabled, and after the end of the call.
+        """
+        return self.breaker.timeout_of(self.token)
+
     def __enter__(self) -> Self:
         return self
 

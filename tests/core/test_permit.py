@@ -12,7 +12,7 @@ import pytest
 from tests.support.breaker_state import WAYS, counts
 from tests.support.training import learned
 
-from recloser import Breaker, Outcome, Policy, Registry, State
+from recloser import Breaker, Mode, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 
@@ -356,3 +356,65 @@ def test_what_a_permit_is_shows_in_its_repr(breaker: Breaker) -> None:
     breaker.half_open()
 
     assert repr(breaker.acquire()) == "<Permit 'k' probe>"
+
+
+# The time-out of a call
+
+
+def test_a_permit_knows_how_long_its_call_may_take(breaker: Breaker, clock: ManualClock) -> None:
+    assert breaker.acquire().timeout == breaker.timeout == breaker.policy.slow_ceiling
+
+    for _ in range(11):
+        learned(breaker, clock)
+
+    assert breaker.timeout == pytest.approx(2.0 * breaker.slow_threshold)
+    ratios = {round(breaker.acquire().timeout / breaker.timeout) for _ in range(64)}
+    assert ratios >= {1, 2}
+    assert ratios <= {1, 2, 4, 8}
+
+
+def test_a_probe_may_take_as_long_as_the_outage(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(11):
+        learned(breaker, clock)
+    breaker.open(for_=20.0)
+    clock.advance(21.0)
+
+    probe = breaker.acquire()
+
+    assert probe.is_probe
+    assert probe.timeout in (21.0, 42.0, 60.0)
+    assert breaker.timeout < 1.0
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.DISABLED])
+def test_where_nothing_is_enforced_nothing_is_hopeless(breaker: Breaker, mode: Mode) -> None:
+    permit = breaker.acquire()
+
+    breaker.mode = mode
+
+    assert permit.timeout == breaker.acquire().timeout == inf
+
+
+def test_a_call_that_has_ended_has_no_time_out(breaker: Breaker) -> None:
+    permit = breaker.acquire()
+
+    permit.success()
+
+    assert permit.timeout == inf
+
+
+def test_a_clock_that_fails_does_not_make_the_time_out_raise(clock: ManualClock) -> None:
+    broken: list[bool] = []
+
+    def failing() -> float:
+        if broken:
+            raise OSError
+        return clock()
+
+    breaker = Breaker("k", clock=failing)
+    breaker.open(for_=1.0)
+    clock.advance(2.0)
+    probe = breaker.acquire()
+    broken.append(True)
+
+    assert probe.timeout == breaker.timeout

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.hopeless import hopeless_after, tail_share
 from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
 
@@ -30,6 +31,7 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
+        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
         reference: The typical latency one generation ago, in seconds; equal to `median` while
@@ -50,6 +52,7 @@ class Baseline:
         "_policy",
         "_previous",
         "_since",
+        "hopeless",
         "median",
         "reference",
         "sigma",
@@ -62,13 +65,13 @@ class Baseline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything. Until `min_history` calls are known, the threshold is the ceiling."""
+        """Forget everything. Until `min_history` calls are known, the ceiling is the only limit."""
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
         self.median = 0.0
         self.reference = 0.0
         self.sigma = 0.0
-        self.threshold = self._policy.slow_ceiling
+        self.threshold = self.hopeless = self._policy.slow_ceiling
         self._known_since = inf
         # A latency that was high at `_high_since`, and the one before that.
         self._high = self._high_before = inf
@@ -130,11 +133,14 @@ class Baseline:
         """Compute the threshold again, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
-        if history.total < policy.min_history:
+        total = history.total
+        if total < policy.min_history:
             return
         if not self.known:
             self._known_since = now
-        self.median, one_sigma, high = history.quantiles(_MEDIAN, _ONE_SIGMA, _HIGH)
+        self.median, one_sigma, high, tail = history.quantiles(
+            _MEDIAN, _ONE_SIGMA, _HIGH, tail_share(total)
+        )
         if now - self._high_since >= policy.latency_patience:
             # A slow-down of ten minutes had become high by itself; not what was so minutes ago.
             self._high_before, self._high, self._high_since = self._high, high, now
@@ -147,6 +153,7 @@ class Baseline:
         if now < self._anchored_until:
             slow = min(slow, SEVERE * self._anchor)
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
+        self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return
         # A busy key fills a generation in half a second. Without a minimum time, it would forget

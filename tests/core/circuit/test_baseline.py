@@ -107,3 +107,41 @@ def test_the_z_score_of_a_latency_is_that_of_its_logarithm() -> None:
     assert baseline.z_score(baseline.median * exp(3 * baseline.sigma)) == pytest.approx(3.0)
     assert baseline.z_score(0.0) < -100
     assert Baseline(Policy()).z_score(1.0) == 0.0
+
+
+# Hopeless
+
+
+def test_the_hopeless_latency_is_learned_with_the_threshold() -> None:
+    baseline = baseline_of(lognormal(0.2, 0.3))
+
+    assert baseline.hopeless >= 2.0 * baseline.threshold
+    assert baseline.hopeless == pytest.approx(2.0 * baseline.threshold, rel=0.2)
+
+
+def test_before_enough_is_known_and_after_a_reset_only_the_ceiling_is_hopeless() -> None:
+    baseline = baseline_of([0.2] * 29, Policy(slow_ceiling=7.0))
+    assert baseline.hopeless == 7.0
+    baseline.learn([0.2] * 1000)
+    baseline.refresh(0.0)
+    assert baseline.hopeless < 1.0
+
+    baseline.reset()
+
+    assert baseline.hopeless == 7.0
+
+
+def test_a_longer_latency_that_was_accepted_moves_it_at_once() -> None:
+    baseline = baseline_of(lognormal(0.2, 0.3))
+
+    baseline.shift(10.0, 0.0)
+
+    assert baseline.hopeless >= 2.0 * baseline.threshold > 4.0
+
+
+def test_the_more_is_known_the_closer_it_is() -> None:
+    limits = [baseline_of([0.2] * calls).hopeless for calls in (30, 100, 300, 1000)]
+
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] > 10.0
+    assert limits[-1] < 1.0
