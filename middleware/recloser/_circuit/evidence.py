@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from math import log
 
+from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, one_more, sum_of
 from recloser._policy import Policy
 
 GOOD, SLOW, FAILED = range(3)
@@ -73,10 +74,7 @@ _PATIENCE_CALLS = 64
 # normal: without this limit, a service near its threshold opened after a thousand calls.
 _DECIDED = 256
 
-# Counts of slow calls that have ended: only slow, very slow. An immutable tuple, so keys share it.
-_NO_ENDS = (0.0, 0.0)
-# Initial values of what was learned or is held back. All keys share them; nothing is ever put in.
-_NO_COUNTS: dict[tuple[int, int], float] = {}
+# Shares of no row. All keys share it, so nothing is ever put in.
 _NO_SHARES: dict[int, tuple[float, float]] = {}
 
 
@@ -128,15 +126,15 @@ class Evidence:
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
         # Calls accepted as normal, but not learned yet, and the value of `quiet` before them.
-        self._doubtful = _NO_COUNTS
+        self._doubtful = NO_COUNTS
         self._doubtful_since = 0.0
         # Learned calls by row and kind, without those in `quiet`.
-        self._counts = _NO_COUNTS
+        self._counts = NO_COUNTS
         # Shares of slow and of failed calls by row. Computed from the counts when a vote needs
         # them, and kept until the next refresh.
         self._shares = _NO_SHARES
         # Learned slow calls that have ended.
-        self._ends = _NO_ENDS
+        self._ends = NO_ENDS
         self._at = 0.0
         self._faded_at = 0.0
         self.since = 0
@@ -145,7 +143,7 @@ class Evidence:
     def clear(self) -> None:
         """Drop the suspicion and everything that was held back because of it."""
         self._row = 0
-        self._doubtful = _NO_COUNTS
+        self._doubtful = NO_COUNTS
         self._end_suspicion()
 
     def _end_suspicion(self) -> None:
@@ -159,8 +157,8 @@ class Evidence:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        self._held = _NO_COUNTS
-        self._held_ends = _NO_ENDS
+        self._held = NO_COUNTS
+        self._held_ends = NO_ENDS
 
     @property
     def depth(self) -> int:
@@ -248,7 +246,7 @@ class Evidence:
         self.quiet += self._held.pop((0, GOOD), 0)
         if self.quiet - self._doubtful_since >= _DOUBTFUL_CALLS:
             self._learn_doubtful()
-        self._doubtful = _sum(self._doubtful, self._held)
+        self._doubtful = sum_of(self._doubtful, self._held)
         if self.quiet < _YOUNG:
             self._learn_doubtful()
         (slow_only, very_slow), held = self._ends, self._held_ends
@@ -256,8 +254,8 @@ class Evidence:
         self._drop_held()
 
     def _learn_doubtful(self) -> None:
-        self._counts = _sum(self._counts, self._doubtful)
-        self._doubtful = _NO_COUNTS
+        self._counts = sum_of(self._counts, self._doubtful)
+        self._doubtful = NO_COUNTS
         self._doubtful_since = self.quiet
 
     # Votes
@@ -282,7 +280,7 @@ class Evidence:
             held: Whether the call belongs to the present suspicion.
         """
         if not held:
-            self._ends = _one_more(self._ends, how)
+            self._ends = one_more(self._ends, very_slow=how == VERY_SLOW)
             return False
         self._count_end(how)
         return self.is_enough
@@ -348,7 +346,7 @@ class Evidence:
         self.calls += 1
         # With a threshold of 1.0, an outage has no good calls. So one good call ends the suspicion.
         self._add(log(odds / normal) if odds > 0.0 else -self.threshold)
-        if self._held is _NO_COUNTS:
+        if self._held is NO_COUNTS:
             self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
@@ -377,7 +375,7 @@ class Evidence:
         calls = sum(self._ends) + _PRIOR_RUNS
         very = (self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls
         self._add(log(odds / (very if how == VERY_SLOW else 1.0 - very)))
-        self._held_ends = _one_more(self._held_ends, how)
+        self._held_ends = one_more(self._held_ends, very_slow=how == VERY_SLOW)
 
     def _add(self, weight: float) -> None:
         self.level = min(max(self.level + weight, 0.0), self.threshold)
@@ -386,14 +384,3 @@ class Evidence:
 def deeper(depth: int) -> int:
     """The depth after one more bad call, which is also the row."""
     return min(depth + _PLUNGE, _DEEPEST)
-
-
-def _one_more(ends: tuple[float, float], how: int) -> tuple[float, float]:
-    slow_only, very_slow = ends
-    return (slow_only + 1.0, very_slow) if how == SLOW_ONLY else (slow_only, very_slow + 1.0)
-
-
-def _sum(
-    some: dict[tuple[int, int], float], more: dict[tuple[int, int], float]
-) -> dict[tuple[int, int], float]:
-    return {place: some.get(place, 0.0) + more.get(place, 0.0) for place in {**some, **more}}
