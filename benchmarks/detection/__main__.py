@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     repeats = 1 if arguments.quick else arguments.repeats
     results.scores = runner.play(stories, names, repeats=repeats, processes=processes)
     if not arguments.only:
-        results.delays = bound.delays(20 if arguments.quick else 200)
+        results.delays = bound.delays(10 if arguments.quick else 100, processes=processes)
         results.intervals = bound.intervals(20_000 if arguments.quick else 200_000)
     report = markdown(results)
     print(report)
