@@ -33,10 +33,13 @@ OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 _DEEPEST = 4
 _PLUNGE = 2
 # The runs of one key differ. So the learned share of bad calls is corrected by the present run, and
-# a longer run corrects it more; the learned share weighs like so many bad calls. Uncorrected, keys
-# with runs opened by chance 13 times in a million calls; with 14, once. With 10, where 10 % bad is
-# normal, an outage in which 60 % fail took a third more calls to notice.
+# a longer run corrects it more. At first the learned share weighs like `_SPREAD` bad calls. It is
+# surer the more failures it was learned from, so each `_FAILED_PER_SPREAD` of them add one, up to
+# `_MOST_SPREAD`. Slow calls add none: keys whose slow calls come in runs would open more often.
+# With 14 for good, a key where 20 % fail took 123 calls to notice that 60 % do; now 53.
 _SPREAD = 14.0
+_FAILED_PER_SPREAD = 100.0
+_MOST_SPREAD = 60.0
 # The share of good calls in a run is corrected to no less than this part of the usual one. Without
 # this, a key that stays bad with 0.8 opened after 640 failures in a row; with it, after 120.
 _LEAST_GOOD = 0.5
@@ -107,6 +110,7 @@ class Evidence:
         "_policy",
         "_row",
         "_shares",
+        "_spread",
         "bad",
         "calls",
         "expected_bad",
@@ -133,6 +137,8 @@ class Evidence:
         # Shares of slow and of failed calls by row. Computed from the counts when a vote needs
         # them, and kept until the next refresh.
         self._shares = _NO_SHARES
+        # How many bad calls the learned shares weigh against the present run.
+        self._spread = _SPREAD
         # Learned slow calls that have ended.
         self._ends = NO_ENDS
         self._at = 0.0
@@ -190,6 +196,8 @@ class Evidence:
     def refresh(self, now: float) -> None:
         """Judge the next calls by what was learned so far; halve the counts if they are large."""
         self._shares = _NO_SHARES
+        failed = sum(count for (_, kind), count in self._counts.items() if kind == FAILED)
+        self._spread = min(_SPREAD + failed / _FAILED_PER_SPREAD, _MOST_SPREAD)
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
@@ -364,7 +372,7 @@ class Evidence:
         """
         slow, failed = self.share(row)
         usual = min(slow + failed, 0.99)
-        this_run = (bad + _SPREAD) / (expected + _SPREAD)
+        this_run = (bad + self._spread) / (expected + self._spread)
         scale = min(this_run, (1.0 - _LEAST_GOOD * (1.0 - usual)) / usual)
         scale *= usual / (slow + failed)
         return scale * slow, scale * failed
