@@ -12,7 +12,7 @@ from benchmarks.detection.goals import OURS, Goal
 from benchmarks.detection.runner import Scores, TraceScores
 from benchmarks.detection.scenarios import Scenario
 from benchmarks.detection.scores import Score
-from benchmarks.detection.traces import TraceScore
+from benchmarks.detection.traces import TraceScore, is_seen
 from recloser import Policy
 
 _INTRODUCTION = """\
@@ -36,6 +36,10 @@ calls fail in the outage, and how often they fail before it. recloser has to lea
 failure number {fewest} (`Policy.min_failures`) at the earliest, and the column before the last shows
 the ratio of a rule that always opens then: above the goal, no evidence could reach it.
 
+"""
+_TUNED = """\
+Series are seen or unseen: seen ones were at hand while the defaults of recloser were chosen, so
+their rows show how well it was fitted, and not how well it does on a service that it has never met.
 """
 
 
@@ -215,10 +219,12 @@ def _intervals(intervals: list[Interval]) -> str:
 def _traces(traces: TraceScores, settings: dict[str, str]) -> str:
     rows: list[list[str]] = []
     for name in settings:
-        for sampled, what in ((False, "per request"), (True, "sampled means")):
+        for sampled, seen in ((False, True), (False, False), (True, True), (True, False)):
+            what = "sampled means" if sampled else "per request"
+            what += "" if seen else ", unseen"
             total = TraceScore()
-            for (_, entrant), (is_sampled, score) in traces.items():
-                if entrant == name and is_sampled is sampled:
+            for (series, entrant), (is_sampled, score) in traces.items():
+                if entrant == name and is_sampled is sampled and is_seen(series) is seen:
                     total.add(score)
             if total.healthy:
                 rows.append(
@@ -238,7 +244,21 @@ def _traces(traces: TraceScores, settings: dict[str, str]) -> str:
     ]
     head = ["", "series", "threefold faults noticed", "good refused outside labels"]
     text = table([*head, "openings outside labels per million"], rows)
-    return text + (f"\n\nMissed per request: {', '.join(missed)}." if missed else "")
+    return (
+        _held_out({series for series, _ in traces})
+        + text
+        + (f"\n\nMissed per request: {', '.join(missed)}." if missed else "")
+    )
+
+
+def _held_out(series: set[str]) -> str:
+    unseen = sorted(name for name in series if not is_seen(name))
+    if unseen:
+        return f"{_TUNED}Unseen are only: {', '.join(unseen)}.\n\n"
+    return (
+        f"{_TUNED}None of these series is held out. For a test on traces that nobody has tuned for,\n"
+        "give `--traces` a directory of your own; they get rows of their own.\n\n"
+    )
 
 
 def as_json(results: Results) -> str:

@@ -202,6 +202,20 @@ def test_a_trace_tells_how_far_a_label_raised_the_median(tmp_path: Path) -> None
     assert not series.sampled
 
 
+def test_the_report_says_which_traces_nobody_tuned_for() -> None:
+    score = (False, traces.TraceScore(healthy=1))
+    seen = {("nezha_tt_basic", "recloser"): score}
+    settings = {"recloser": "ours"}
+
+    alone = markdown(Results("", [], settings, [], {}, traces=seen))
+    both = markdown(Results("", [], settings, [], {}, traces={**seen, ("mine", "recloser"): score}))
+
+    assert "None of these series is held out" in alone
+    assert "per request, unseen" not in alone
+    assert "Unseen are only: mine." in both
+    assert "per request, unseen" in both
+
+
 # What was won
 
 
