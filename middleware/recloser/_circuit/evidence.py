@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from math import log
 
+from recloser._circuit.correction import corrected, spread
 from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, one_more, sum_of
 from recloser._policy import Policy
 
@@ -32,17 +33,6 @@ OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 # come the rows after a bad call, then the rows after a good call.
 _DEEPEST = 4
 _PLUNGE = 2
-# The runs of one key differ. So the learned share of bad calls is corrected by the present run, and
-# a longer run corrects it more. At first the learned share weighs like `_SPREAD` bad calls. It is
-# surer the more failures it was learned from, so each `_FAILED_PER_SPREAD` of them add one, up to
-# `_MOST_SPREAD`. Slow calls add none: keys whose slow calls come in runs would open more often.
-# With 14 for good, a key where 20 % fail took 123 calls to notice that 60 % do; now 53.
-_SPREAD = 14.0
-_FAILED_PER_SPREAD = 100.0
-_MOST_SPREAD = 60.0
-# The share of good calls in a run is corrected to no less than this part of the usual one. Without
-# this, a key that stays bad with 0.8 opened after 640 failures in a row; with it, after 120.
-_LEAST_GOOD = 0.5
 # How many calls the prior weighs. At 50, it is forgotten within a minute of modest traffic. Within
 # a run, the prior is what was learned at one less depth. It weighs less there: runs are few, and a
 # key whose bad calls come in runs must be able to show it.
@@ -138,7 +128,7 @@ class Evidence:
         # them, and kept until the next refresh.
         self._shares = _NO_SHARES
         # How many bad calls the learned shares weigh against the present run.
-        self._spread = _SPREAD
+        self._spread = spread(0.0)
         # Learned slow calls that have ended.
         self._ends = NO_ENDS
         self._at = 0.0
@@ -197,7 +187,7 @@ class Evidence:
         """Judge the next calls by what was learned so far; halve the counts if they are large."""
         self._shares = _NO_SHARES
         failed = sum(count for (_, kind), count in self._counts.items() if kind == FAILED)
-        self._spread = min(_SPREAD + failed / _FAILED_PER_SPREAD, _MOST_SPREAD)
+        self._spread = spread(failed)
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
@@ -371,11 +361,7 @@ class Evidence:
             expected: How many bad calls were expected since then.
         """
         slow, failed = self.share(row)
-        usual = min(slow + failed, 0.99)
-        this_run = (bad + self._spread) / (expected + self._spread)
-        scale = min(this_run, (1.0 - _LEAST_GOOD * (1.0 - usual)) / usual)
-        scale *= usual / (slow + failed)
-        return scale * slow, scale * failed
+        return corrected(slow, failed, (bad + self._spread) / (expected + self._spread))
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE
