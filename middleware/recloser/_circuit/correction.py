@@ -21,7 +21,7 @@ _LEAST_GOOD = 0.5
 # that stays bad with 0.8, and 970 after a hundred blips that were learned as runs. With 0.5, it is
 # 20 calls, but the former opens by chance 40 times in a million calls: by chance, 20 of its calls
 # in a row fail once in 35,000.
-_MOST_FAILED = 0.75
+_MOST_FAILED = 0.45
 
 
 def spread(failed: float) -> float:
@@ -29,15 +29,18 @@ def spread(failed: float) -> float:
     return min(_SPREAD + failed / _FAILED_PER_SPREAD, _MOST_SPREAD)
 
 
-def corrected(slow: float, failed: float, this_run: float) -> tuple[float, float]:
+def corrected(
+    slow: float, failed: float, this_run: float, accepted: float
+) -> tuple[float, float]:
     """Correct the usual shares of slow and of failed calls.
 
     Args:
         slow: Share of slow calls, 0.0-1.0.
         failed: Share of failed calls, 0.0-1.0.
         this_run: How many times as often as usual calls are bad in the present run.
+        accepted: Share of failed calls outside of any run, 0.0-1.0.
     """
     usual = min(slow + failed, 0.99)
     scale = min(this_run, (1.0 - _LEAST_GOOD * (1.0 - usual)) / usual)
     scale *= usual / (slow + failed)
-    return scale * slow, min(scale * failed, _MOST_FAILED)
+    return scale * slow, min(scale * failed, max(_MOST_FAILED, accepted))

@@ -371,7 +371,8 @@ class Evidence:
             expected: How many bad calls were expected since then.
         """
         slow, failed = self.share(row)
-        return corrected(slow, failed, (bad + self._spread) / (expected + self._spread))
+        this_run = (bad + self._spread) / (expected + self._spread)
+        return corrected(slow, failed, this_run, self.share(0)[1])
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE

@@ -54,8 +54,8 @@ _UNBOUND = 0.02
 _OVERLOAD = 0.1
 # Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
 _FEW = 3.0
-# The least limit. Below one, it means pauses between calls.
-_LEAST = 0.05
+# The least limit. If that is still too much, there are pauses between the calls.
+_LEAST = 1.0
 # If nobody is refused, so many answers are looked at before the limit is lowered to find out.
 _ENOUGH_PAIRS = 32
 # After so many reductions in a row that did not make calls faster, it is no load.
@@ -122,8 +122,10 @@ class Limit:
         "_refused",
         "_since",
         "_starts",
+        "_timed_out",
         "_useless",
         "_usual",
+        "_waits",
         "_waits_for_first",
         "_widest",
         "is_load",
@@ -149,7 +151,9 @@ class Limit:
         self._ends_at_once = False
         self._waits_for_first = False
         self._is_sick = False
-        self._pause = 0.0  # between two calls, if the callee is sick; seconds
+        # After each call, while only one is sent now and then; seconds.
+        self._pause = 0.0
+        self._waits = False
         self._last_pause = 0.0
         self._fast_calls = 0
         self._useless = 0
@@ -185,6 +189,7 @@ class Limit:
         self._answers: list[float] = []
         self._late: set[int] = set()
         self._peak = 0
+        self._timed_out = 0
 
     # Admission
 
@@ -198,7 +203,7 @@ class Limit:
         """
         self._refused -= self._refused / _AVERAGED
         self._peak = max(self._peak, running + 1)
-        if running < self.size and (self.size >= 1.0 or now >= self._next_at):
+        if running < self.size and now >= self._next_at:
             self._in_flight[token] = running + 1
             self.peak = max(self.peak, running + 1)
             return True
@@ -209,18 +214,17 @@ class Limit:
 
     @property
     def _next_at(self) -> float:
-        # A limit of 0.25 is one call in a quarter of the time.
-        return self._ended_at + (self._pause or self.level * (1.0 / self.size - 1.0))
+        return self._ended_at + self._pause if self._waits else 0.0
 
     def wait(self, running: int, now: float) -> float:
         """Seconds until a call may be admitted, about; >= 0."""
         if running >= self.size:
             return self.level
-        return max(self._next_at - now, 0.0) if self.size < 1.0 else 0.0
+        return max(self._next_at - now, 0.0)
 
     def is_mute(self, now: float, threshold: float) -> bool:
         """Whether calls are in flight, and none has come back for so long that none will."""
-        began = self._next_at if self.size < 1.0 else self._ended_at
+        began = max(self._next_at, self._ended_at)
         return bool(self._in_flight) and now - began > _MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
@@ -232,7 +236,8 @@ class Limit:
         """
         self._pause = min(max(_DOUBLED * self._last_pause, self.level), longest)
         self._last_pause = self._pause
-        self.size = _HALVED
+        self._waits = True
+        self.size = _LEAST
         self._fast_calls = 0
 
     @property
@@ -252,7 +257,9 @@ class Limit:
             threshold: The slow threshold, in seconds.
             ok: Whether it was answered; otherwise it failed.
         """
+        threshold = max(threshold, self._usual.high)
         in_flight = self._in_flight.pop(token, 0)
+        self._timed_out += not ok and latency > threshold
         if ok:
             self.succeeded = True
             self._ended_at = now
@@ -275,6 +282,7 @@ class Limit:
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
         """Count a call that is overdue, though it may still come back."""
+        threshold = max(threshold, self._usual.high)
         if token < self._first or self.is_pausing:
             return Finding.NOTHING
         self._since = min(self._since, now)
@@ -289,20 +297,22 @@ class Limit:
     def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
         self._ended_at = now
         if not fast:
+            self._count_useless()
             return Finding.SICK
         self._fast_calls += 1
         self._last_pause *= _HALVED
-        self.size = 1.0  # the next call need not wait
+        self._waits = False  # the next call is sent at once
         if self._fast_calls >= _FAST_CALLS:
             # The load returns step by step.
             self._pause = 0.0
-            self._starts, self._is_sick, self.is_load = True, False, False
+            self._starts, self._is_sick = True, False
             self._pairs.clear()
             self._begin_round(token + 1)
         return Finding.NOTHING
 
     def _judge_if_complete(self, token: int, threshold: float, now: float) -> Finding:
-        enough = max(_FEWEST, min(ceil(self.size), _MOST))
+        # With a limit of one call, answers are rare.
+        enough = min(max(_FEWEST, ceil(self.size)), _MOST, ceil(4.0 * self.size))
         if len(self._answers) < enough or now <= self._since:
             return Finding.NOTHING
         finding = self._judge(threshold, now)
@@ -315,7 +325,9 @@ class Limit:
         failed = 1.0 - good / len(answers)
         if failed > 0.5:
             if self.size <= _FEW:
-                return Finding.FAILING
+                # A call that timed out is slow, and a sign of a callee that fails only if all are.
+                slow = self._timed_out > 0.5 * failed * len(answers)
+                return Finding.SICK if slow else Finding.FAILING
             self.shed()
             return Finding.NOTHING
         # Calls that are late will take longer than those that were answered.
@@ -355,14 +367,20 @@ class Limit:
             if overloaded or len(self._pairs) >= _ENOUGH_PAIRS:
                 self._reduce(_HALVED)
         elif helped is False:
-            self._useless += 1
-            self.is_load = self._useless < _USELESS
+            self._count_useless()
             self.size = max(self.size, _HALVED * self._widest) * _MORE
         else:
             self._useless = 0
+            if overloaded and self.size <= _LEAST:
+                return Finding.SICK
             if overloaded:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         return Finding.NOTHING
+
+    def _count_useless(self) -> None:
+        self._useless += 1
+        if self._useless >= _USELESS:
+            self.is_load = False
 
     @property
     def _as_fast_as_ever(self) -> float:

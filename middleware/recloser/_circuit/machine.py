@@ -302,9 +302,16 @@ class Circuit(Lifecycle):
             reason = sentences.mixed(limit.slow_share, detector.baseline, self._policy)
             self._close(Cause.EASED, now, reason)
             detector.accept_mixture(limit.slow_share, now)
-        elif finding is Finding.SICK and not self._accept_new_normal(recovery, now):
+        elif finding is Finding.SICK:
+            self._count_sick(limit, recovery, now)
+
+    def _count_sick(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Accept a latency as the new normal, or send one call now and then."""
+        detector = self.detector
+        if limit.is_load or not self._accept_new_normal(recovery, now):
             usual = detector.baseline.usual(now)
-            if recovery.answers.are_few or usual.severity(limit.level) < 1.0:
+            few = recovery.answers.are_few or usual.severity(limit.level) < 1.0
+            if few and not limit.is_load:
                 return  # nobody is refused meanwhile
             self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
             limit.pause(self._time_to_next_probe(recovery, now))
