@@ -114,6 +114,7 @@ class Baseline:
             self._anchored_until = -inf
         elif now >= self._anchored_until:
             self._anchor, self._anchored_until = usual.median, now + self._policy.history_span
+            self._high = self._high_before = usual.high
         self.shift(level / self.median, now)
 
     def shift(self, ratio: float, now: float) -> None:
@@ -141,7 +142,7 @@ class Baseline:
         self.median, one_sigma, high, tail = history.quantiles(
             _MEDIAN, _ONE_SIGMA, _HIGH, tail_share(total)
         )
-        if now - self._high_since >= policy.latency_patience:
+        if now - self._high_since >= policy.latency_patience and now >= self._anchored_until:
             # A slow-down of ten minutes had become high by itself; not what was so minutes ago.
             self._high_before, self._high, self._high_since = self._high, high, now
         older = self._previous or history

@@ -56,10 +56,12 @@ _OVERLOAD = 0.1
 _FEW = 3.0
 # The least limit. If that is still too much, there are pauses between the calls.
 _LEAST = 1.0
-# If nobody is refused, so many answers are looked at before the limit is lowered to find out.
-_ENOUGH_PAIRS = 32
+# If nobody is refused, calls must be slow for so many seconds before the limit is lowered to find out.
+_SLOW_FOR = 2.0
 # After so many reductions in a row that did not make calls faster, it is no load.
 _USELESS = 6
+# If calls are very slow for so many seconds, the limit is lowered to make sure that it is load.
+_SEVERE_FOR = 10.0
 # Silence for so many typical latencies: nothing comes back.
 _MUTE = 8.0
 # It is a mixture if at least this share of a round is as fast as ever, up to so many usual medians.
@@ -114,13 +116,16 @@ class Limit:
         "_first",
         "_in_flight",
         "_is_sick",
+        "_is_sure",
         "_last_pause",
         "_late",
         "_pairs",
         "_pause",
         "_peak",
         "_refused",
+        "_severe_since",
         "_since",
+        "_slow_since",
         "_starts",
         "_timed_out",
         "_useless",
@@ -151,12 +156,14 @@ class Limit:
         self._ends_at_once = False
         self._waits_for_first = False
         self._is_sick = False
+        self._is_sure = False  # that it is load: calls were faster after the limit was lowered
         # After each call, while only one is sent now and then; seconds.
         self._pause = 0.0
         self._waits = False
         self._last_pause = 0.0
         self._fast_calls = 0
         self._useless = 0
+        self._severe_since = self._slow_since = now
         self._ended_at = self._bound_at = now
         self._refused = 0.0  # share of calls that are refused
         # Calls in flight when a call began, by its token.
@@ -239,6 +246,11 @@ class Limit:
         self._waits = True
         self.size = _LEAST
         self._fast_calls = 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether more calls were refused of late than by chance."""
+        return self._refused > _UNBOUND
 
     @property
     def is_pausing(self) -> bool:
@@ -345,9 +357,10 @@ class Limit:
             return self._judge_fast(now)
         if not self.is_load and answers[round(_FAST_SHARE * len(answers))] <= self._as_fast_as_ever:
             return Finding.MIXED
-        return self._judge_slow(helped, threshold)
+        return self._judge_slow(helped, threshold, now)
 
     def _judge_fast(self, now: float) -> Finding:
+        self._severe_since = self._slow_since = now
         if self._refused > _UNBOUND:
             more = _DOUBLED if self._starts else _MORE
             self.size = max(self.size * more, min(self.size + 1.0, _DOUBLED * self.size))
@@ -355,7 +368,7 @@ class Limit:
             return Finding.EASED
         return Finding.NOTHING
 
-    def _judge_slow(self, helped: bool | None, threshold: float) -> Finding:
+    def _judge_slow(self, helped: bool | None, threshold: float, now: float) -> Finding:
         self._ends_at_once = self._starts = False
         overloaded = self._refused > _OVERLOAD
         if self._is_sick or (not self.is_load and (helped is False or self.size <= _FEW)):
@@ -364,16 +377,21 @@ class Limit:
             self.size = max(_COMES_BACK * self.size, self._widest)
             return Finding.SICK
         if not self.is_load:
-            if overloaded or len(self._pairs) >= _ENOUGH_PAIRS:
+            if overloaded or now - self._slow_since >= _SLOW_FOR:
                 self._reduce(_HALVED)
         elif helped is False:
             self._count_useless()
             self.size = max(self.size, _HALVED * self._widest) * _MORE
         else:
             self._useless = 0
-            if overloaded and self.size <= _LEAST:
+            if self.level < self._usual.severe or self._is_sure:
+                self._severe_since = now
+            if now - self._severe_since >= _SEVERE_FOR:
+                # The number of calls in flight may have risen because of the latency.
+                self._reduce(_HALVED)
+            elif overloaded and self.size <= _LEAST:
                 return Finding.SICK
-            if overloaded:
+            elif overloaded:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         return Finding.NOTHING
 
@@ -395,10 +413,15 @@ class Limit:
         """Whether fewer calls in flight are faster; None if that is not known."""
         before, self._before = self._before, None
         rising = rises(self._pairs)
-        if before is None or rising:
+        if before is None:
             return rising
         size, level = before
-        return log(self.level / level) <= _RISES * log(self.size / size)
+        fell = log(self.level / level) <= _RISES * log(self.size / size)
+        if fell:
+            self._is_sure = True
+        elif not self._is_sure:
+            self.is_load = False
+        return fell or (self._is_sure and rising is True)
 
 
 def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:

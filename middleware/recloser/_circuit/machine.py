@@ -308,9 +308,13 @@ class Circuit(Lifecycle):
     def _count_sick(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """Accept a latency as the new normal, or send one call now and then."""
         detector = self.detector
-        if limit.is_load or not self._accept_new_normal(recovery, now):
-            usual = detector.baseline.usual(now)
-            few = recovery.answers.are_few or usual.severity(limit.level) < 1.0
+        usual = detector.baseline.usual(now)
+        mild = usual.severity(limit.level) < 1.0
+        # If others wait for the same callee, the limit is no test of it. So a latency is accepted
+        # only when nobody is refused any more, or after all the patience.
+        waits = limit.is_load or (mild and limit.refuses)
+        if waits or not self._accept_new_normal(recovery, now):
+            few = recovery.answers.are_few or mild
             if few and not limit.is_load:
                 return  # nobody is refused meanwhile
             self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
