@@ -29,9 +29,7 @@ def spread(failed: float) -> float:
     return min(_SPREAD + failed / _FAILED_PER_SPREAD, _MOST_SPREAD)
 
 
-def corrected(
-    slow: float, failed: float, this_run: float, accepted: float
-) -> tuple[float, float]:
+def corrected(slow: float, failed: float, this_run: float, accepted: float) -> tuple[float, float]:
     """Correct the usual shares of slow and of failed calls.
 
     Args:

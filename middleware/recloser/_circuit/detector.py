@@ -40,6 +40,8 @@ _AS_FAST_AS_EVER = 1.5
 _ENOUGH_IF_YOUNG = 0.25
 # An answer is of late for this part of the slow threshold.
 _OF_LATE = 0.5
+# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
+_DOUBTED = 8
 # A share of bad calls below this is no news.
 _FEW_BAD = 0.1
 # The usual share of calls that a callee asks to wait: before the first calls, at most, and how many
@@ -160,6 +162,8 @@ class Detector:
         elif vote is votes.SLOW or vote is votes.HUNG:
             test.slow += 1
         enough = test.is_enough
+        if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
+            enough = False  # a limit refuses nobody at first
         if enough is None:
             return False
         self.test = None
@@ -272,15 +276,19 @@ class Detector:
 
     # What is normal
 
-    def refresh(self, now: float) -> bool:
+    def refresh(self, now: float, began: float) -> bool:
         """Judge the next calls by what was learned so far.
+
+        Args:
+            now: Seconds.
+            began: When the first call of the key began, in seconds.
 
         Returns:
             True once: when enough latencies are known for the first time. From then on latency is
             judged, and the caller must call `expect_first_slow`.
         """
         known = self.baseline.known
-        self.baseline.refresh(now)
+        self.baseline.refresh(now, began)
         if self.baseline.known and not known:
             return True
         self.evidence.refresh(now)

@@ -227,9 +227,7 @@ class Evidence:
         self._shares = {**self._shares, row: (slow, failed)}
         return slow, failed
 
-    def expect(
-        self, slow: float, failed: float, very_slow: float | None, now: float
-    ) -> None:
+    def expect(self, slow: float, failed: float, very_slow: float | None, now: float) -> None:
         """Expect at least these shares of slow and failed calls; `very_slow` is a part of `slow`."""
         self._learn_doubtful()
         total = self._learned() or 1.0

@@ -14,20 +14,25 @@ from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.limit import Limit
+from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
 from recloser._policy import Policy
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 # Changes between these states take the vote from no call: the callee is still the same.
 _SERVING = (_CLOSED, _LIMITED)
 # A limit ends after so many seconds without a refusal. If it had begun within `_AGAIN` seconds of
 # the one before, twice as many are needed, so that a lasting overload does not make it flap.
 _CALM, _LONGEST_CALM = 5.0, 60.0
 _AGAIN = 30.0
+# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
+_SLOWER = 1.5
 # A limit is never less at first than this.
 _LEAST_LIMIT = 2.0
 
@@ -100,7 +105,9 @@ class Lifecycle:
             recovery.was_slow = slow
             recovery.answers.begin_with(detector.held, failed=evidence.bad - evidence.slow)
         if slow and self.limit is None:
-            self._begin_limit(max(self.running, _LEAST_LIMIT, self.counts.concurrency), now, recovery)
+            self._begin_limit(
+                max(self.running, _LEAST_LIMIT, self.counts.concurrency), now, recovery
+            )
             return
         reason = detector.open_reason()
         self._wait_until(now + self._jittered(self._policy.open_for), detector.take_asked_wait())
@@ -127,6 +134,87 @@ class Lifecycle:
         """Open: a limit is no help."""
         self._wait_until(now + self._jittered(self._policy.open_for), 0.0)
         self._change(Cause.EVIDENCE, now, reason, recovery)
+
+    def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Accept a latency as the new normal, or send one call now and then."""
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        mild = usual.severity(limit.level) < 1.0
+        # If others wait for the same callee, the limit is no test of it. So a latency is accepted
+        # only when nobody is refused any more, or after all the patience.
+        waits = limit.load.is_likely or (mild and limit.refuses)
+        if waits or not self._accept_new_normal(recovery, now):
+            few = recovery.answers.are_few or mild
+            if few and not limit.load.is_likely:
+                return  # nobody is refused meanwhile
+            self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
+            limit.pause(self._time_to_next_probe(recovery, now))
+
+    def _bear_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Accept after a while that some calls are slow; nobody is refused meanwhile."""
+        if not recovery.is_patient(now):
+            return
+        reason = sentences.mixed(limit.slow_share, self.detector.baseline, self._policy)
+        self._close(Cause.EASED, now, reason)
+        self.detector.accept_mixture(limit.slow_share, now)
+
+    def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """End a limit: calls are fast, and nobody is refused."""
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        if not limit.load.is_likely and limit.level > _SLOWER * usual.median:
+            # Just below the threshold, and not because of the load.
+            self._accept(limit.level, usual, recovery, now)
+            return
+        if recovery.was_momentary(now):
+            detector.evidence.learn_run(now)
+        self.counts.measure_concurrency(limit.peak)
+        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+
+    def _pause(self, ending: Ending, *, voting: bool) -> None:
+        """Open if the callee asks all callers to wait, and not only some of them."""
+        now, recovery = ending.now, self.recovery
+        if not voting:
+            if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
+                self._wait_until(now + ending.wait, 0.0)
+            return
+        asked = self.detector.was_asked()
+        if self.state is _HALF_OPEN and recovery is not None:
+            recovery.share.failed += 1
+            asked = not recovery.good or recovery.share.is_enough is False
+        if not asked:
+            return
+        recovery = recovery or self._new_recovery(now)
+        wait = recovery.next_pause(ending.wait)
+        self._wait_until(now + wait, 0.0)
+        reason = sentences.told_to_wait(wait, ending.rule)
+        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
+
+    def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
+        reason = sentences.probe_failed(recovery, what, now)
+        self._measure_rate(now)
+        self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
+        self._change(Cause.PROBES_BAD, now, reason, recovery)
+
+    def _time_to_next_probe(self, recovery: Recovery, now: float) -> float:
+        return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
+
+    def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        missing = self.calls.missing(recovery.first_token)
+        patience = None if self.limit is None else self.limit.patience
+        level = recovery.new_normal(now, usual, missing, self.counts.rate, patience)
+        if level is None:
+            return False
+        self._accept(level, usual, recovery, now)
+        return True
+
+    def _accept(self, level: float, usual: Usual, recovery: Recovery, now: float) -> None:
+        self.detector.accept_latency(level, usual, recovery.answers.share_above, now)
+        self._refresh_at = self.counts.successes + 1
+        reason = sentences.new_normal(level, usual.median, recovery, now)
+        self._close(Cause.NEW_NORMAL, now, reason)
 
     def _wait_until(self, probe_at: float, asked_until: float) -> None:
         self.probe_at = max(self.probe_at, probe_at, asked_until)
@@ -178,6 +266,15 @@ class Lifecycle:
             transition = Transition(self._key, before, after, reason, self.generation, now)
             # No function call here either: a signal handler could add an event during one.
             self.events += (transition,)
+
+    def _measure_rate(self, now: float) -> None:
+        if self.counts.measure_rate(self.asked, now):
+            self.detector.note_rate(self.counts.rate)
+
+    @property
+    def asked(self) -> int:
+        """All calls so far, including refused ones and those in flight."""
+        return self.counts.asked + len(self.calls.recent) + len(self.calls)
 
     def _jittered(self, wait: float) -> float:
         # A user's `random` may return any number; the wait must stay near its value all the same.

@@ -9,32 +9,21 @@ Slow answers have three causes that look alike at first:
     sickness   Each call is slow, however few there are. If that is mild, nobody is refused until it
                is accepted as the new normal. If it is severe, one call is sent now and then.
 
-Load is told from sickness by whether latency rises with the number of calls in flight. That number is
-noted for each call. If it does not vary by itself, it is made to: the limit is halved for one round.
-
-By Little's law, calls in flight = calls per second * latency. Where more calls in flight are only
-slower, no more calls per second are served.
+Load is told from sickness by an experiment, see `load.py`: if the number of calls in flight does not
+vary by itself, the limit is halved for one round.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Iterable, Sequence
-from math import ceil, inf, log
+from collections.abc import Iterable
+from math import ceil, inf
 
+from recloser._circuit.load import Load
 from recloser._circuit.new_normal import Usual
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
-# Number of answers from which is judged whether latency rises with the calls in flight.
-_REMEMBERED = 64
-# Latency rises with the calls in flight if it rises by at least the first power of their number, and
-# it does not if it rises by less than the second: it is 1 for a full queue and 0 for a sick callee.
-_RISES, _FLAT = 0.5, 0.2
-# Least spread of the logarithm of the calls in flight that tells anything: one half of ln(2) is the
-# spread of two rounds of which one has half as many.
-_SPREAD = 0.25
 # How the limit changes per round.
 _HALVED = 0.5
 _LESS = 0.8
@@ -58,10 +47,11 @@ _FEW = 3.0
 _LEAST = 1.0
 # If nobody is refused, calls must be slow for so many seconds before the limit is lowered to find out.
 _SLOW_FOR = 2.0
-# After so many reductions in a row that did not make calls faster, it is no load.
-_USELESS = 6
 # If calls are very slow for so many seconds, the limit is lowered to make sure that it is load.
 _SEVERE_FOR = 10.0
+# While nobody is refused, it is no harm to wait longer until a latency is accepted: most faults are
+# over after so many times `Policy.latency_patience`.
+_UNREFUSED = 2.0
 # Silence for so many typical latencies: nothing comes back.
 _MUTE = 8.0
 # It is a mixture if at least this share of a round is as fast as ever, up to so many usual medians.
@@ -99,7 +89,7 @@ class Limit:
         size: Calls that may be in flight.
         level: Median latency of the last round, in seconds; 0.0 before.
         latest: The highest token of a call that came back.
-        is_load: Whether latency was seen to rise with the calls in flight.
+        load: Whether the callee has too many calls.
         succeeded: Whether a call was answered since the limit was last lowered for failures.
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         peak: Most calls in flight so far.
@@ -107,7 +97,6 @@ class Limit:
 
     __slots__ = (
         "_answers",
-        "_before",
         "_bound_at",
         "_calm",
         "_ended_at",
@@ -116,10 +105,9 @@ class Limit:
         "_first",
         "_in_flight",
         "_is_sick",
-        "_is_sure",
         "_last_pause",
         "_late",
-        "_pairs",
+        "_mute_since",
         "_pause",
         "_peak",
         "_refused",
@@ -128,14 +116,13 @@ class Limit:
         "_slow_since",
         "_starts",
         "_timed_out",
-        "_useless",
         "_usual",
         "_waits",
         "_waits_for_first",
         "_widest",
-        "is_load",
         "latest",
         "level",
+        "load",
         "peak",
         "size",
         "slow_share",
@@ -146,7 +133,7 @@ class Limit:
         self.size = self._widest = size
         self.level = 0.0
         self.latest = 0
-        self.is_load = False
+        self.load = Load()
         self.succeeded = True
         self.slow_share = 0.0
         self.peak = 0
@@ -156,22 +143,16 @@ class Limit:
         self._ends_at_once = False
         self._waits_for_first = False
         self._is_sick = False
-        self._is_sure = False  # that it is load: calls were faster after the limit was lowered
         # After each call, while only one is sent now and then; seconds.
         self._pause = 0.0
         self._waits = False
         self._last_pause = 0.0
         self._fast_calls = 0
-        self._useless = 0
         self._severe_since = self._slow_since = now
-        self._ended_at = self._bound_at = now
+        self._ended_at = self._bound_at = self._mute_since = now
         self._refused = 0.0  # share of calls that are refused
         # Calls in flight when a call began, by its token.
         self._in_flight: dict[int, int] = {}
-        # Calls in flight and latency of the last answers, as logarithms.
-        self._pairs: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
-        # Limit and level before the last reduction; None once it was compared.
-        self._before: tuple[float, float] | None = None
         self._begin_round(token)
 
     def begin_suspicious(self, mute: Iterable[int] | None, *, is_first: bool) -> None:
@@ -211,6 +192,8 @@ class Limit:
         self._refused -= self._refused / _AVERAGED
         self._peak = max(self._peak, running + 1)
         if running < self.size and now >= self._next_at:
+            if not self._in_flight:
+                self._mute_since = now
             self._in_flight[token] = running + 1
             self.peak = max(self.peak, running + 1)
             return True
@@ -231,7 +214,7 @@ class Limit:
 
     def is_mute(self, now: float, threshold: float) -> bool:
         """Whether calls are in flight, and none has come back for so long that none will."""
-        began = max(self._next_at, self._ended_at)
+        began = max(self._mute_since, self._ended_at)
         return bool(self._in_flight) and now - began > _MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
@@ -248,6 +231,16 @@ class Limit:
         self._fast_calls = 0
 
     @property
+    def pauses(self) -> float:
+        """Seconds between two calls while `is_pausing`."""
+        return self._pause
+
+    @property
+    def patience(self) -> float | None:
+        """How many times `Policy.latency_patience` a latency waits; None as in an outage."""
+        return None if self.is_pausing else _UNREFUSED
+
+    @property
     def refuses(self) -> bool:
         """Whether more calls were refused of late than by chance."""
         return self._refused > _UNBOUND
@@ -259,7 +252,9 @@ class Limit:
 
     # The end of a call
 
-    def ended(self, token: int, latency: float, now: float, threshold: float, *, ok: bool) -> Finding:
+    def ended(
+        self, token: int, latency: float, now: float, threshold: float, *, ok: bool
+    ) -> Finding:
         """Count a call that ended.
 
         Args:
@@ -280,8 +275,8 @@ class Limit:
                 self._waits_for_first = False
                 if latency < self._usual.severe:
                     self.size *= _COMES_BACK
-        if in_flight and latency > 0.0 and (ok or latency > threshold):
-            self._pairs.append((log(in_flight), log(latency)))
+        if in_flight and (ok or latency > threshold):
+            self.load.add(in_flight, latency)
         if token < self._first:
             return Finding.NOTHING
         if self.is_pausing:
@@ -301,6 +296,10 @@ class Limit:
         self._late.add(token)
         return self._judge_if_complete(token, threshold, now)
 
+    def forget(self, token: int) -> None:
+        """Forget a call that ended without an answer, for example because its caller gave up."""
+        self._in_flight.pop(token, None)
+
     def shed(self) -> None:
         """Lower the limit: calls fail because there are too many."""
         self.size = max(self.size * _SHED, _LEAST)
@@ -309,16 +308,16 @@ class Limit:
     def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
         self._ended_at = now
         if not fast:
-            self._count_useless()
+            self.load.count_useless()
             return Finding.SICK
         self._fast_calls += 1
         self._last_pause *= _HALVED
         self._waits = False  # the next call is sent at once
         if self._fast_calls >= _FAST_CALLS:
             # The load returns step by step.
-            self._pause = 0.0
+            self._pause = self._refused = 0.0
             self._starts, self._is_sick = True, False
-            self._pairs.clear()
+            self.load.forget()
             self._begin_round(token + 1)
         return Finding.NOTHING
 
@@ -348,43 +347,47 @@ class Limit:
             return Finding.FAILING
         slow = sum(answer > threshold for answer in answers) + late
         self.slow_share = slow / (len(answers) + late)
-        helped = self._compare()
-        self.is_load = self.is_load or helped is True
+        helped = self.load.compare(self.size, self.level)
         if failed > _SHEDS and self._refused > _UNBOUND:
             self.size = max(self.size * _SHED, _LEAST)
             return Finding.NOTHING
         if self.level <= threshold:
             return self._judge_fast(now)
-        if not self.is_load and answers[round(_FAST_SHARE * len(answers))] <= self._as_fast_as_ever:
+        if (
+            not self.load.is_likely
+            and answers[round(_FAST_SHARE * len(answers))] <= self._as_fast_as_ever
+        ):
+            self._ends_at_once = self._starts = False
+            self.size = max(_COMES_BACK * self.size, self._widest)  # nobody needs to be refused
             return Finding.MIXED
         return self._judge_slow(helped, threshold, now)
 
     def _judge_fast(self, now: float) -> Finding:
         self._severe_since = self._slow_since = now
-        if self._refused > _UNBOUND:
+        if self._refused > _UNBOUND and now - self._bound_at < self._calm:
             more = _DOUBLED if self._starts else _MORE
             self.size = max(self.size * more, min(self.size + 1.0, _DOUBLED * self.size))
-        elif self._ends_at_once or now - self._bound_at >= self._calm:
+        elif self._ends_at_once or self.peak <= _FEW or now - self._bound_at >= self._calm:
             return Finding.EASED
         return Finding.NOTHING
 
     def _judge_slow(self, helped: bool | None, threshold: float, now: float) -> Finding:
         self._ends_at_once = self._starts = False
         overloaded = self._refused > _OVERLOAD
-        if self._is_sick or (not self.is_load and (helped is False or self.size <= _FEW)):
+        if self._is_sick or (not self.load.is_likely and (helped is False or self.size <= _FEW)):
             self._is_sick = True
             # Fewer calls are no help, so nobody needs to be refused.
             self.size = max(_COMES_BACK * self.size, self._widest)
             return Finding.SICK
-        if not self.is_load:
+        if not self.load.is_likely:
             if overloaded or now - self._slow_since >= _SLOW_FOR:
                 self._reduce(_HALVED)
         elif helped is False:
-            self._count_useless()
+            self.load.count_useless()
             self.size = max(self.size, _HALVED * self._widest) * _MORE
         else:
-            self._useless = 0
-            if self.level < self._usual.severe or self._is_sure:
+            self.load.useless = 0
+            if self.level < self._usual.severe or self.load.is_sure:
                 self._severe_since = now
             if now - self._severe_since >= _SEVERE_FOR:
                 # The number of calls in flight may have risen because of the latency.
@@ -395,48 +398,11 @@ class Limit:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         return Finding.NOTHING
 
-    def _count_useless(self) -> None:
-        self._useless += 1
-        if self._useless >= _USELESS:
-            self.is_load = False
-
     @property
     def _as_fast_as_ever(self) -> float:
         return _AS_FAST_AS_EVER * self._usual.median
 
     def _reduce(self, ratio: float) -> None:
-        self._before = self.size, self.level
+        self.load.lowered(self.size, self.level)
         self._widest = _COMES_BACK * self.size
         self.size = max(min(self.size, self._peak) * ratio, _LEAST)
-
-    def _compare(self) -> bool | None:
-        """Whether fewer calls in flight are faster; None if that is not known."""
-        before, self._before = self._before, None
-        rising = rises(self._pairs)
-        if before is None:
-            return rising
-        size, level = before
-        fell = log(self.level / level) <= _RISES * log(self.size / size)
-        if fell:
-            self._is_sure = True
-        elif not self._is_sure:
-            self.is_load = False
-        return fell or (self._is_sure and rising is True)
-
-
-def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:
-    """Whether latency rises with the calls in flight; None if that is not known.
-
-    Args:
-        pairs: Logarithms of the calls in flight when a call began, and of its latency.
-    """
-    total = len(pairs)
-    if total < _FEWEST:
-        return None
-    mean_x = sum(x for x, _ in pairs) / total
-    mean_y = sum(y for _, y in pairs) / total
-    spread = sum((x - mean_x) ** 2 for x, _ in pairs)
-    if spread < total * _SPREAD**2:
-        return None
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in pairs) / spread
-    return True if slope >= _RISES else False if slope < _FLAT else None

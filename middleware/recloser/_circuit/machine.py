@@ -19,7 +19,6 @@ from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Finding, Limit
-from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
@@ -34,6 +33,8 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 # Votes of successes that had a vote when they ended.
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
+# Votes of calls that say nothing about the latency.
+_NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
 _REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
@@ -43,8 +44,6 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 # In flight for so many typical latencies, while calls that began later came back, a call is stuck.
 _STUCK = 2.0
-# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
-_SLOWER = 1.5
 
 
 class Circuit(Lifecycle):
@@ -175,9 +174,7 @@ class Circuit(Lifecycle):
                 return
             token, call = overdue
             serving = self.state is _CLOSED or self.state is _LIMITED
-            vote = vote_of_overdue(
-                token, call, now, calls, threshold, self._stalls, closed=serving
-            )
+            vote = vote_of_overdue(token, call, now, calls, threshold, self._stalls, closed=serving)
             self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
             if self.generation != generation:
                 return
@@ -232,6 +229,8 @@ class Circuit(Lifecycle):
         """End a call."""
         threshold = self.detector.baseline.threshold
         vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
+        if self.limit is not None and vote in _NO_ANSWER:
+            self.limit.forget(ending.token)
         if vote is votes.NONE:
             return
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
@@ -274,9 +273,7 @@ class Circuit(Lifecycle):
                 what = (ending.what or "failed") if vote is votes.FAILED else "slow"
                 self._reopen(recovery, ending.now, what, ending.wait)
 
-    def _count_limited(
-        self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending
-    ) -> None:
+    def _count_limited(self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending) -> None:
         token, latency, now = ending.token, ending.latency, ending.now
         detector, threshold = self.detector, self.detector.baseline.threshold
         if vote is votes.HUNG and token in self.calls.overdue:
@@ -299,39 +296,9 @@ class Circuit(Lifecycle):
         elif finding is Finding.FAILING:
             self._open_anyway(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.MIXED:
-            reason = sentences.mixed(limit.slow_share, detector.baseline, self._policy)
-            self._close(Cause.EASED, now, reason)
-            detector.accept_mixture(limit.slow_share, now)
+            self._bear_mixture(limit, recovery, now)
         elif finding is Finding.SICK:
-            self._count_sick(limit, recovery, now)
-
-    def _count_sick(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Accept a latency as the new normal, or send one call now and then."""
-        detector = self.detector
-        usual = detector.baseline.usual(now)
-        mild = usual.severity(limit.level) < 1.0
-        # If others wait for the same callee, the limit is no test of it. So a latency is accepted
-        # only when nobody is refused any more, or after all the patience.
-        waits = limit.is_load or (mild and limit.refuses)
-        if waits or not self._accept_new_normal(recovery, now):
-            few = recovery.answers.are_few or mild
-            if few and not limit.is_load:
-                return  # nobody is refused meanwhile
-            self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
-            limit.pause(self._time_to_next_probe(recovery, now))
-
-    def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """End a limit: calls are fast, and nobody is refused."""
-        detector = self.detector
-        usual = detector.baseline.usual(now)
-        if not limit.is_load and limit.level > _SLOWER * usual.median:
-            # Just below the threshold, and not because of the load.
-            self._accept(limit.level, usual, recovery, now)
-            return
-        if recovery.was_momentary(now):
-            detector.evidence.learn_run(now)
-        self.counts.measure_concurrency(limit.peak)
-        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+            self._bear_sickness(limit, recovery, now)
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
@@ -344,50 +311,6 @@ class Circuit(Lifecycle):
         self.calls.voting[token] = call
         self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
 
-    def _pause(self, ending: Ending, *, voting: bool) -> None:
-        """Open if the callee asks all callers to wait, and not only some of them."""
-        now, recovery = ending.now, self.recovery
-        if not voting:
-            if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
-                self._wait_until(now + ending.wait, 0.0)
-            return
-        asked = self.detector.was_asked()
-        if self.state is _HALF_OPEN and recovery is not None:
-            recovery.share.failed += 1
-            asked = not recovery.good or recovery.share.is_enough is False
-        if not asked:
-            return
-        recovery = recovery or self._new_recovery(now)
-        wait = recovery.next_pause(ending.wait)
-        self._wait_until(now + wait, 0.0)
-        reason = sentences.told_to_wait(wait, ending.rule)
-        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
-
-    def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
-        reason = sentences.probe_failed(recovery, what, now)
-        self._measure_rate(now)
-        self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
-        self._change(Cause.PROBES_BAD, now, reason, recovery)
-
-    def _time_to_next_probe(self, recovery: Recovery, now: float) -> float:
-        return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
-
-    def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
-        detector = self.detector
-        usual = detector.baseline.usual(now)
-        missing = self.calls.missing(recovery.first_token)
-        level = recovery.new_normal(now, usual, missing, self.counts.rate)
-        if level is None:
-            return False
-        self._accept(level, usual, recovery, now)
-        return True
-
-    def _accept(self, level: float, usual: Usual, recovery: Recovery, now: float) -> None:
-        self.detector.accept_latency(level, usual, recovery.answers.share_above, now)
-        self._refresh_at = self.counts.successes + 1
-        reason = sentences.new_normal(level, usual.median, recovery, now)
-        self._close(Cause.NEW_NORMAL, now, reason)
-
     # From time to time
 
     def _refresh(self, now: float) -> None:
@@ -395,19 +318,10 @@ class Circuit(Lifecycle):
         counts = self.counts
         self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
-        if self.detector.refresh(now):
+        if self.detector.refresh(now, min(counts.began, now)):
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
             self.detector.expect_first_slow(overdue, now)
         self._check_at = -inf  # the threshold may be lower now
         if self.state is _CLOSED and self.detector.evidence.idle:
             counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)
-
-    def _measure_rate(self, now: float) -> None:
-        if self.counts.measure_rate(self.asked, now):
-            self.detector.note_rate(self.counts.rate)
-
-    @property
-    def asked(self) -> int:
-        """All calls so far, including refused ones and those in flight."""
-        return self.counts.asked + len(self.calls.recent) + len(self.calls)

@@ -68,7 +68,7 @@ class Answers:
         return now - self._answered_at > _STALE * self._policy.max_open_for
 
     def new_normal(
-        self, now: float, usual: Usual, missing: int, age: float
+        self, now: float, usual: Usual, missing: int, age: float, patience: float | None
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
@@ -80,6 +80,8 @@ class Answers:
             usual: The latency before.
             missing: Number of overdue calls that have not ended.
             age: Seconds for which the callee has been slow.
+            patience: How many times `latency_patience` to wait; None if that follows from how far
+                the latency is from normal.
         """
         policy = self._policy
         total = len(self._answers) + missing
@@ -91,11 +93,12 @@ class Answers:
         # Calls that have not ended are slower than those that have.
         level = came_back[min(total // 2, len(came_back) - 1)]
         severity = usual.severity(level)
-        patience = min(policy.latency_patience, usual.known_for) * severity**3
-        if level > policy.slow_ceiling or age < patience:
+        patience = severity**3 if patience is None else patience
+        longest = min(policy.latency_patience, usual.known_for)
+        if level > policy.slow_ceiling or age < patience * longest:
             return None
         # On a key with few calls, `latency_patience` alone would mean only a few probes.
-        enough = severity < 1.0 or self._count >= _FEWEST
+        enough = severity < 1.0 or self._count >= _ANSWERS
         return level if enough else None
 
     def share_above(self, threshold: float) -> float:

@@ -186,6 +186,10 @@ class Recovery:
         # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
         return max(ceil(round(share * max(policy.half_open_requests, probes), 9)), 1)
 
+    def is_patient(self, now: float) -> bool:
+        """Whether calls have been slow for so long that it may be normal."""
+        return now - self.slow_since >= self._policy.latency_patience
+
     def next_pause(self, asked: float) -> float:
         """Seconds of the pause for a callee that asks for one; it grows if it names no time.
 
@@ -196,13 +200,17 @@ class Recovery:
             return asked
         self._pauses += 1
         policy = self._policy
-        return min(max(_FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for)
+        return min(
+            max(_FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for
+        )
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
         return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
-    def new_normal(self, now: float, usual: Usual, missing: int, rate: float) -> float | None:
+    def new_normal(
+        self, now: float, usual: Usual, missing: int, rate: float, patience: float | None
+    ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
         Args:
@@ -210,10 +218,11 @@ class Recovery:
             usual: The latency before.
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
+            patience: As for `Answers.new_normal`.
         """
         # Accept at the last probe before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate)
-        return self.answers.new_normal(now, usual, missing, age)
+        return self.answers.new_normal(now, usual, missing, age, patience)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.
