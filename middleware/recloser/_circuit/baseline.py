@@ -124,19 +124,14 @@ class Baseline:
         self._previous = None
         self._current = ExponentialHistogram()
         self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
-        self.refresh(now, self._known_since)
+        self.refresh(now)
 
     def learn(self, latencies: Iterable[float], weight: float = 1) -> None:
         """Add the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
         self._current.add(latencies, weight)
 
-    def refresh(self, now: float, began: float) -> None:
-        """Compute the threshold again, and start a new generation when the current one is full.
-
-        Args:
-            now: Seconds.
-            began: When the first call of the key began, in seconds.
-        """
+    def refresh(self, now: float) -> None:
+        """Compute the threshold again, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
         total = history.total

@@ -18,14 +18,12 @@ class Counts:
         latency_sum: Sum of the latencies of successes and failures, in seconds.
         latency_squares: Sum of the squares of these latencies.
         rate: Calls per second, refused ones included; 0.0 while unknown.
-        began: When the first call began, in seconds; infinite before.
         concurrency: Usual number of calls in flight at a time, >= 1.
     """
 
     __slots__ = (
         "_asked_before",
         "_rate_since",
-        "began",
         "cancelled",
         "concurrency",
         "failures",
@@ -51,7 +49,6 @@ class Counts:
         self.latency_squares = 0.0
         self._asked_before = 0
         self._rate_since = inf
-        self.began = inf
         self.rate = 0.0
         self.concurrency = 1
 
@@ -90,7 +87,7 @@ class Counts:
     def watch_rate(self, now: float) -> None:
         """Begin to measure the rate at `now` seconds, unless the measurement has begun already."""
         if self._rate_since == inf:
-            self._rate_since = self.began = now
+            self._rate_since = now
 
     def measure_rate(self, asked: int, now: float) -> bool:
         """Measure the rate since the last measurement; return False if there were too few calls.

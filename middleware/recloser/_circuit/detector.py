@@ -276,19 +276,15 @@ class Detector:
 
     # What is normal
 
-    def refresh(self, now: float, began: float) -> bool:
+    def refresh(self, now: float) -> bool:
         """Judge the next calls by what was learned so far.
-
-        Args:
-            now: Seconds.
-            began: When the first call of the key began, in seconds.
 
         Returns:
             True once: when enough latencies are known for the first time. From then on latency is
             judged, and the caller must call `expect_first_slow`.
         """
         known = self.baseline.known
-        self.baseline.refresh(now, began)
+        self.baseline.refresh(now)
         if self.baseline.known and not known:
             return True
         self.evidence.refresh(now)

@@ -134,6 +134,8 @@ class Evidence:
         self._at = 0.0
         self._faded_at = 0.0
         self.since = 0
+        self._held = NO_COUNTS
+        self._held_ends = NO_ENDS
         self.clear()
 
     def clear(self) -> None:

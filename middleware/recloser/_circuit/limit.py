@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from math import ceil, inf
+from math import ceil
 
 from recloser._circuit.load import Load
 from recloser._circuit.new_normal import Usual
+from recloser._circuit.round import Round
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
@@ -96,26 +97,21 @@ class Limit:
     """
 
     __slots__ = (
-        "_answers",
         "_bound_at",
         "_calm",
         "_ended_at",
         "_ends_at_once",
         "_fast_calls",
-        "_first",
         "_in_flight",
         "_is_sick",
         "_last_pause",
-        "_late",
         "_mute_since",
         "_pause",
-        "_peak",
         "_refused",
+        "_round",
         "_severe_since",
-        "_since",
         "_slow_since",
         "_starts",
-        "_timed_out",
         "_usual",
         "_waits",
         "_waits_for_first",
@@ -153,7 +149,7 @@ class Limit:
         self._refused = 0.0  # share of calls that are refused
         # Calls in flight when a call began, by its token.
         self._in_flight: dict[int, int] = {}
-        self._begin_round(token)
+        self._round = Round(token)
 
     def begin_suspicious(self, mute: Iterable[int] | None, *, is_first: bool) -> None:
         """Begin with a suspicion, not with a recovery.
@@ -171,14 +167,6 @@ class Limit:
         self._waits_for_first = True
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
 
-    def _begin_round(self, token: int) -> None:
-        self._first = token
-        self._since = inf
-        self._answers: list[float] = []
-        self._late: set[int] = set()
-        self._peak = 0
-        self._timed_out = 0
-
     # Admission
 
     def admits(self, token: int, running: int, now: float) -> bool:
@@ -190,7 +178,7 @@ class Limit:
             now: Seconds.
         """
         self._refused -= self._refused / _AVERAGED
-        self._peak = max(self._peak, running + 1)
+        self._round.peak = max(self._round.peak, running + 1)
         if running < self.size and now >= self._next_at:
             if not self._in_flight:
                 self._mute_since = now
@@ -266,7 +254,6 @@ class Limit:
         """
         threshold = max(threshold, self._usual.high)
         in_flight = self._in_flight.pop(token, 0)
-        self._timed_out += not ok and latency > threshold
         if ok:
             self.succeeded = True
             self._ended_at = now
@@ -277,24 +264,20 @@ class Limit:
                     self.size *= _COMES_BACK
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
-        if token < self._first:
+        if token < self._round.first:
             return Finding.NOTHING
         if self.is_pausing:
             self.level = latency
             return self._judge_one(token, now, fast=ok and latency <= threshold)
-        self._since = min(self._since, now)
-        self._late.discard(token)
-        self._answers.append(latency if ok else inf)
+        self._round.add(token, latency, now, threshold, ok=ok)
         return self._judge_if_complete(token, threshold, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
         """Count a call that is overdue, though it may still come back."""
-        threshold = max(threshold, self._usual.high)
-        if token < self._first or self.is_pausing:
+        if token < self._round.first or self.is_pausing:
             return Finding.NOTHING
-        self._since = min(self._since, now)
-        self._late.add(token)
-        return self._judge_if_complete(token, threshold, now)
+        self._round.add_late(token, now)
+        return self._judge_if_complete(token, max(threshold, self._usual.high), now)
 
     def forget(self, token: int) -> None:
         """Forget a call that ended without an answer, for example because its caller gave up."""
@@ -318,45 +301,37 @@ class Limit:
             self._pause = self._refused = 0.0
             self._starts, self._is_sick = True, False
             self.load.forget()
-            self._begin_round(token + 1)
+            self._round = Round(token + 1)
         return Finding.NOTHING
 
     def _judge_if_complete(self, token: int, threshold: float, now: float) -> Finding:
         # With a limit of one call, answers are rare.
         enough = min(max(_FEWEST, ceil(self.size)), _MOST, ceil(4.0 * self.size))
-        if len(self._answers) < enough or now <= self._since:
+        if not self._round.is_complete(enough, now):
             return Finding.NOTHING
-        finding = self._judge(threshold, now)
-        self._begin_round(max(token, *self._in_flight, 0) + 1)
+        finding = self._judge(self._round, threshold, now)
+        self._round = Round(max(token, *self._in_flight, 0) + 1)
         return finding
 
-    def _judge(self, threshold: float, now: float) -> Finding:
-        answers, late = sorted(self._answers), len(self._late)
-        good = sum(answer < inf for answer in answers)
-        failed = 1.0 - good / len(answers)
-        if failed > 0.5:
+    def _judge(self, answers: Round, threshold: float, now: float) -> Finding:
+        answers.judge(threshold)
+        if answers.failed > 0.5:
             if self.size <= _FEW:
                 # A call that timed out is slow, and a sign of a callee that fails only if all are.
-                slow = self._timed_out > 0.5 * failed * len(answers)
-                return Finding.SICK if slow else Finding.FAILING
+                return Finding.SICK if answers.times_out else Finding.FAILING
             self.shed()
             return Finding.NOTHING
-        # Calls that are late will take longer than those that were answered.
-        self.level = answers[min((len(answers) + late) // 2, good - 1)]
-        if late > len(answers) and answers[-1] <= threshold:  # calls are fast, or hang
+        self.level, self.slow_share = answers.level, answers.slow
+        if answers.hangs(threshold):
             return Finding.FAILING
-        slow = sum(answer > threshold for answer in answers) + late
-        self.slow_share = slow / (len(answers) + late)
         helped = self.load.compare(self.size, self.level)
-        if failed > _SHEDS and self._refused > _UNBOUND:
+        if answers.failed > _SHEDS and self.refuses:
             self.size = max(self.size * _SHED, _LEAST)
             return Finding.NOTHING
         if self.level <= threshold:
             return self._judge_fast(now)
-        if (
-            not self.load.is_likely
-            and answers[round(_FAST_SHARE * len(answers))] <= self._as_fast_as_ever
-        ):
+        as_fast_as_ever = _AS_FAST_AS_EVER * self._usual.median
+        if not self.load.is_likely and answers.fastest(_FAST_SHARE) <= as_fast_as_ever:
             self._ends_at_once = self._starts = False
             self.size = max(_COMES_BACK * self.size, self._widest)  # nobody needs to be refused
             return Finding.MIXED
@@ -398,11 +373,7 @@ class Limit:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         return Finding.NOTHING
 
-    @property
-    def _as_fast_as_ever(self) -> float:
-        return _AS_FAST_AS_EVER * self._usual.median
-
     def _reduce(self, ratio: float) -> None:
         self.load.lowered(self.size, self.level)
         self._widest = _COMES_BACK * self.size
-        self.size = max(min(self.size, self._peak) * ratio, _LEAST)
+        self.size = max(min(self.size, self._round.peak) * ratio, _LEAST)

@@ -318,7 +318,7 @@ class Circuit(Lifecycle):
         counts = self.counts
         self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
-        if self.detector.refresh(now, min(counts.began, now)):
+        if self.detector.refresh(now):
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
             self.detector.expect_first_slow(overdue, now)
         self._check_at = -inf  # the threshold may be lower now
