@@ -46,6 +46,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--entrants", default="", metavar="A,B", help="only these")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
+    parser.add_argument("--append", type=Path, metavar="FILE", help="add the report to that file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw an SVG per scenario")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
@@ -108,6 +109,9 @@ def main(argv: list[str] | None = None) -> int:
     print(report)
     if arguments.markdown:
         arguments.markdown.write_text(report, encoding="utf-8")
+    if arguments.append:
+        with arguments.append.open("a", encoding="utf-8") as file:
+            file.write(f"\n{report}")
     if arguments.json:
         arguments.json.write_text(as_json(results), encoding="utf-8")
     if arguments.pictures:

@@ -21,6 +21,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--only", default="", metavar="TEXT", help="scenarios with this in the name or heading"
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
+    parser.add_argument("--append", type=Path, metavar="FILE", help="add the report to that file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="runs of each variant; default: 5, quick: 1"
@@ -60,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     print(report)
     if arguments.markdown:
         arguments.markdown.write_text(report, encoding="utf-8")
+    if arguments.append:
+        with arguments.append.open("a", encoding="utf-8") as file:
+            file.write(f"\n{report}")
     if arguments.json:
         arguments.json.write_text(as_json(shown, chosen, results), encoding="utf-8")
     return 0

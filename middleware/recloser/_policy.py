@@ -87,9 +87,9 @@ class Policy:
             use 10.
         success_rate_threshold: It closes when this share of the probes was good, 0.01-1, relative
             to the share of good calls that is normal. The llmkit breaker also uses 0.8.
-        latency_patience: Time with slow but successful answers after which the latency is accepted
-            as the new normal, 1-86400 s. A latency below 4.5 times the old one is accepted much
-            sooner.
+        latency_patience: Time with answers more than 4.5 times as slow as before after which that
+            is accepted as the new normal, 1-86400 s. Only a few calls are admitted meanwhile. A
+            latency below that is accepted after twice the time, and nobody is refused meanwhile.
         max_retry_after: The longest wait that an upstream may ask for, 0-86400 s. Linkerd limits
             it to 300.
         quota_open_for: How long it stays open if an upstream says that money or quota is used up,

@@ -185,6 +185,7 @@ class Lifecycle:
         if not asked:
             return
         recovery = recovery or self._new_recovery(now)
+        recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
         wait = recovery.next_pause(ending.wait)
         self._wait_until(now + wait, 0.0)
         reason = sentences.told_to_wait(wait, ending.rule)
