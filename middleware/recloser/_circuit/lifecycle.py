@@ -29,7 +29,7 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SERVING = (_CLOSED, _LIMITED)
 # A limit ends after so many seconds without a refusal. If it had begun within `_AGAIN` seconds of
 # the one before, twice as many are needed, so that a lasting overload does not make it flap.
-_CALM, _LONGEST_CALM = 5.0, 60.0
+_CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
 # A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
@@ -144,7 +144,7 @@ class Lifecycle:
         # only when nobody is refused any more, or after all the patience.
         waits = limit.load.is_likely or (mild and limit.refuses)
         if waits or not self._accept_new_normal(recovery, now):
-            few = recovery.answers.are_few or mild
+            few = mild or recovery.answers.are_few
             if few and not limit.load.is_likely:
                 return  # nobody is refused meanwhile
             self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
