@@ -269,6 +269,10 @@ class Limit:
         if self.is_pausing:
             self.level = latency
             return self._judge_one(token, now, fast=ok and latency <= threshold)
+        fast = ok and latency <= threshold
+        self._starts = self._starts and fast
+        if self._starts and self.refuses:
+            self.size += 1.0  # it doubles in one latency, as in TCP's slow start
         self._round.add(token, latency, now, threshold, ok=ok)
         return self._judge_if_complete(token, threshold, now)
 
