@@ -112,7 +112,7 @@ class LockedCircuit:
         self._lock = RLock()
         self._deciding = False
         self._delivering = False
-        self._circuit.counts.cancelled += self._calls.forget_all()
+        self._circuit.forget_calls()
 
     def __copy__(self) -> Self:
         """A copy is the same breaker: there is one state per key."""

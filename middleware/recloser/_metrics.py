@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING
 
 from recloser._circuit import sentences
@@ -125,7 +125,7 @@ def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
 def _explain_limit(limit: Limit) -> str:
     if limit.is_pausing:
         return f"one call at a time, with pauses of {sentences.seconds(limit.pauses)}"
-    return f"at most {limit.size:.0f} calls at a time"
+    return f"at most {ceil(limit.size)} calls at a time"
 
 
 def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:

@@ -147,8 +147,10 @@ class OperableCircuit(LockedCircuit):
         if not token or self._mode is not _ENFORCE:
             return inf
         circuit, outage = self._circuit, 0.0
-        recovery = circuit.recovery
-        if recovery is not None:
+        recovery, limit = circuit.recovery, circuit.limit
+        # A limit lets many calls through. Where most are fast, those that hang would take all threads.
+        fast = limit is not None and 0.0 < limit.level <= circuit.detector.baseline.threshold
+        if recovery is not None and not fast:
             try:
                 outage = self.clock() - recovery.began
             except Exception as error:

@@ -8,7 +8,8 @@ rules keep a limit that was learned from the calls that it lets through from bei
 - One call in eight may take twice as long as the limit, one in 64 four times as long, and so on. So
   calls that have become slower are seen, and the limit grows.
 - During an outage a probe may take as long as the outage has lasted. So a callee that has become
-  much slower for good can answer, and becomes the new normal.
+  much slower for good can answer, and becomes the new normal. While limited, that holds for every
+  call, but not if most are fast: those that hang would take all threads.
 """
 
 from __future__ import annotations

@@ -120,10 +120,10 @@ class Lifecycle:
         self._calm = min(2.0 * self._calm, _LONGEST_CALM) if again else _CALM
         detector = self.detector
         mute = None if detector.is_alive(now) else self.calls.voting.copy()
-        self._change(Cause.CALLS_SLOW, now, detector.limit_reason(size), recovery)
-        if self.state is _LIMITED:
-            self.limit = self._new_limit(size, now)
-            self.limit.begin_suspicious(mute, is_first=not again)
+        limit = self._new_limit(size, now)
+        limit.begin_suspicious(mute, is_first=not again)
+        reason = detector.limit_reason(limit.size)
+        self._change(Cause.CALLS_SLOW, now, reason, recovery, limit)
         detector.restart()
 
     def _new_limit(self, size: float, now: float) -> Limit:
@@ -224,15 +224,17 @@ class Lifecycle:
         """Close, or let the load return by a limit if calls were slow."""
         reason = sentences.recovered(recovery, now)
         if recovery.was_slow:
+            # Calls that began later came back. The others may never do, and would fill the limit.
+            self.calls.give_up_overdue()
             self._limit_again(Cause.PROBES_FAST, recovery, reason, now)
         else:
             self._close(Cause.PROBES_GOOD, now, reason)
 
     def _limit_again(self, cause: Cause, recovery: Recovery, reason: Reason, now: float) -> None:
         """Let the load return step by step."""
-        self._change(cause, now, reason, recovery)
-        if self.state is _LIMITED:
-            self.limit = self._new_limit(max(float(self.running), _LEAST_LIMIT), now)
+        self.calls.end_generation()
+        limit = self._new_limit(max(float(self.running), _LEAST_LIMIT), now)
+        self._change(cause, now, reason, recovery, limit)
         self.detector.clear()
 
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:
@@ -249,9 +251,16 @@ class Lifecycle:
         if self.recovery is None:
             self.probe_at = 0.0
 
-    def _change(self, cause: Cause, now: float, reason: Reason, recovery: Recovery | None) -> None:
+    def _change(
+        self,
+        cause: Cause,
+        now: float,
+        reason: Reason,
+        recovery: Recovery | None,
+        limit: Limit | None = None,
+    ) -> None:
         after = AFTER.get((self.state, cause))
-        if self.state in _SERVING and after in _SERVING:
+        if self.state in _SERVING and after in _SERVING and cause is not Cause.RESET:
             self.calls.stop_quick()
         else:
             # Calls admitted before the change say nothing about the callee after it.
@@ -262,7 +271,7 @@ class Lifecycle:
         # No function call in these lines: a signal handler could change the state during one.
         before = self.state
         self.generation += 1
-        self.state, self.reason, self.recovery, self.limit = after, reason, recovery, None
+        self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
         if before is not after:
             transition = Transition(self._key, before, after, reason, self.generation, now)
             # No function call here either: a signal handler could add an event during one.
@@ -287,6 +296,12 @@ class Lifecycle:
         """Calls that the callee is working on, as far as is known."""
         calls = self.calls
         return len(calls.voting) + len(calls.overdue) + len(calls.answering)
+
+    def forget_calls(self) -> None:
+        """Forget the calls in flight: after a fork they continue in the parent."""
+        self.counts.cancelled += self.calls.forget_all()
+        if self.limit is not None:
+            self.limit.forget_all(next(self.calls.tokens))
 
     # By hand
 

@@ -197,13 +197,19 @@ class Limit:
     def wait(self, running: int, now: float) -> float:
         """Seconds until a call may be admitted, about; >= 0."""
         if running >= self.size:
-            return self.level
+            return self.level or self._usual.median
         return max(self._next_at - now, 0.0)
 
-    def is_mute(self, now: float, threshold: float) -> bool:
-        """Whether calls are in flight, and none has come back for so long that none will."""
+    def is_mute(self, running: int, now: float, threshold: float) -> bool:
+        """Whether calls are in flight, and none has come back for so long that none will.
+
+        Args:
+            running: Calls in flight, those from before the limit included: they fill it as well.
+            now: Seconds.
+            threshold: The slow threshold, in seconds.
+        """
         began = max(self._mute_since, self._ended_at)
-        return bool(self._in_flight) and now - began > _MUTE * max(self.level, threshold)
+        return running > 0 and now - began > _MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
         """Send one call at a time, with a pause after each: the callee is sick, or serves others.
@@ -287,6 +293,16 @@ class Limit:
         """Forget a call that ended without an answer, for example because its caller gave up."""
         self._in_flight.pop(token, None)
 
+    def forget_all(self, token: int) -> None:
+        """Forget all calls in flight; `token` is that of the next call."""
+        self._in_flight.clear()
+        self._round = Round(token)
+
+    def rename(self, before: int, token: int) -> None:
+        """Note that a call has another token from now on."""
+        if (in_flight := self._in_flight.pop(before, 0)) > 0:
+            self._in_flight[token] = in_flight
+
     def shed(self) -> None:
         """Lower the limit: calls fail because there are too many."""
         self.size = max(self.size * _SHED, _LEAST)
@@ -322,7 +338,8 @@ class Limit:
         if answers.failed > 0.5:
             if self.size <= _FEW:
                 # A call that timed out is slow, and a sign of a callee that fails only if all are.
-                return Finding.SICK if answers.times_out else Finding.FAILING
+                some = answers.failed < 1.0
+                return Finding.SICK if answers.times_out and some else Finding.FAILING
             self.shed()
             return Finding.NOTHING
         self.level, self.slow_share = answers.level, answers.slow

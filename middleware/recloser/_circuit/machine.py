@@ -143,18 +143,21 @@ class Circuit(Lifecycle):
             running -= self._give_up_stuck(limit, now)
         if limit.admits(token, running, now):
             return True
-        if limit.is_mute(now, self.detector.baseline.threshold):
+        if limit.is_mute(running, now, self.detector.baseline.threshold):
             self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:
         """Give up overdue calls that later ones have overtaken; return their number."""
         before = now - _STUCK * max(limit.level, self.detector.baseline.threshold)
-        return self.calls.give_up(
+        stuck = [
             token
             for token, call in self.calls.overdue.items()
             if token < limit.latest and call.started < before
-        )
+        ]
+        for token in stuck:
+            limit.forget(token)
+        return self.calls.give_up(stuck)
 
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
@@ -199,8 +202,10 @@ class Circuit(Lifecycle):
         call.answered = inf
         if has_vote:
             # With a new token: the table of calls is in the order in which they began.
-            call.token = token = next(calls.tokens)
-            calls.voting[token] = call
+            before, call.token = call.token, next(calls.tokens)
+            calls.voting[call.token] = call
+            if self.limit is not None:
+                self.limit.rename(before, call.token)
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
@@ -210,7 +215,7 @@ class Circuit(Lifecycle):
         if self.state is _OPEN:
             return max(0.0, self.probe_at - now)
         if self.limit is not None:
-            return self.limit.wait(self.running, now)
+            return min(self.limit.wait(self.running, now), self._policy.max_open_for)
         oldest = self.calls.oldest()
         if oldest is None or len(self.calls.voting) < recovery.window:
             return 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from copy import copy
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
@@ -150,10 +151,7 @@ class Recovery:
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
         self.share.good += 1
-        probes = self.good + self.bad
-        enough = self.good >= self._enough(normal_bad_rate, probes) or (
-            probes >= self._policy.half_open_requests and self.share.is_enough is True
-        )
+        enough = self._is_enough(self.good, self.share, normal_bad_rate)
         self.window = _wider(self.window, enough=enough)
         if self.was_slow:  # the load then returns by a limit, which ends at the first slow calls
             return Step.RECOVERED if self.good >= _FAST_PROBES else Step.NOTHING
@@ -166,18 +164,28 @@ class Recovery:
         return Step.LOST if lost else Step.CAME_BACK
 
     def needed(self, concurrency: int, normal_bad_rate: float) -> int:
-        """How many probes of this round must be good to close the breaker, if no more are bad.
+        """How many probes of this round must be good to end it, if no more are bad.
 
         Args:
             concurrency: As for `vote`.
             normal_bad_rate: As for `vote`.
         """
-        good, window, enough = self.good, self.window, False
+        if self.was_slow:
+            return _FAST_PROBES
+        good, window, enough, share = self.good, self.window, False, copy(self.share)
         while not enough or window <= concurrency:
             good += 1
-            enough = good >= self._enough(normal_bad_rate, good + self.bad)
+            share.good += 1
+            enough = self._is_enough(good, share, normal_bad_rate)
             window = _wider(window, enough=enough)
         return good
+
+    def _is_enough(self, good: int, share: ShareTest, normal_bad_rate: float) -> bool:
+        """Whether so many good probes are enough, apart from the size of the window."""
+        probes = good + self.bad
+        return good >= self._enough(normal_bad_rate, probes) or (
+            probes >= self._policy.half_open_requests and share.is_enough is True
+        )
 
     def _enough(self, normal_bad_rate: float, probes: int) -> int:
         """How many of some probes must be good, apart from the size of the window."""

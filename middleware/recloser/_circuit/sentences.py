@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import Evidence
 from recloser._circuit.recovery import Recovery
@@ -39,7 +41,7 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
         parts.append(f"{evidence.late} in flight for so long that they count as slow")
     if failed:
         parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
-    rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
+    rule = "bad_calls" if slow else "failures"  # if most are slow, it is limited instead
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
         f"({'; '.join(parts)}); {evidence.normal_bad_rate:.2g} is the normal share"
@@ -68,7 +70,7 @@ def limited(size: float, evidence: Evidence, baseline: Baseline, policy: Policy)
     return Reason(
         "limited",
         f"{evidence.slow:.0f} of the last {evidence.calls:.0f} calls were "
-        f"{slower_than(baseline, policy)}; at most {size:.0f} calls at a time",
+        f"{slower_than(baseline, policy)}; at first at most {ceil(size)} calls at a time",
         {
             "limit": size,
             "calls": evidence.calls,
@@ -85,7 +87,7 @@ def eased(level: float, size: float) -> Reason:
     """The reason when a limit is not needed any more."""
     return Reason(
         "eased",
-        f"calls take {seconds(level)} again, and nobody is refused at {size:.0f} calls at a time",
+        f"calls take {seconds(level)} again, and nobody is refused at {ceil(size)} calls at a time",
         {"median": level, "limit": size},
     )
 

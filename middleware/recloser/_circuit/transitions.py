@@ -12,8 +12,8 @@ class Cause(enum.Enum):
     """What makes a circuit change its state. The value is a label in the diagram of the docs."""
 
     EVIDENCE = "the evidence suffices"
-    """So many calls were bad that it is not chance. Rules: `failures`, `slow`, `bad_calls`; from
-    limited also `mute` and `failing`."""
+    """So many calls were bad that it is not chance. Rules: `failures` and, from closed, `bad_calls`;
+    from limited also `mute` and `failing`."""
     CALLS_SLOW = "so many calls are slow that it is not chance"
     """They may come back faster if there are fewer. Rule: `limited`."""
     EASED = "calls are fast, and nobody is refused"
@@ -41,7 +41,7 @@ class Cause(enum.Enum):
 
 
 RULES: Mapping[Cause, frozenset[str]] = {
-    Cause.EVIDENCE: frozenset({"failures", "slow", "bad_calls", "mute", "failing"}),
+    Cause.EVIDENCE: frozenset({"failures", "bad_calls", "mute", "failing"}),
     Cause.CALLS_SLOW: frozenset({"limited"}),
     Cause.EASED: frozenset({"eased", "mixed"}),
     Cause.ASKED_TO_WAIT: frozenset({"retry_after", "quota"}),
