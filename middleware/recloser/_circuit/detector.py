@@ -104,22 +104,22 @@ class Detector:
         A good vote cannot open, so it has a method of its own, `good`.
         """
         token, latency, now = ending.token, ending.latency, ending.now
-        if self.test is not None:
-            return self._test(self.test, vote, ending)
-        enough = False
         if vote is votes.SLOW or vote is votes.CAME_BACK:
             self._answered_at = now
+        if self.test is not None:
+            return self._test(self.test, vote, ending)
+        enough, bad = False, self.evidence.bad
         if vote is votes.SLOW:
             self.held += (latency,)
             enough = self._slow(token, now, self._how_slow(latency))
         elif vote is votes.HUNG:
             enough = self._slow(token, now, OVERDUE)
-        elif vote is votes.FAILED:
-            enough = self._has_vote(token) and self.evidence.vote_failed(now)
+        elif vote is votes.FAILED and self._has_vote(token):
+            enough = self.evidence.vote_failed(now)
             self._note_asked(ending)
         elif vote is votes.CAME_BACK:
             enough = self._came_back(token, latency)
-        self._bad_run += vote is not votes.CAME_BACK
+        self._bad_run += self.evidence.bad - bad
         if enough and self._is_mixed:
             self._begin_test(now)
             return False
@@ -234,6 +234,7 @@ class Detector:
             self.baseline.learn((latency,))
         elif self.test is not None:
             self.held += (latency,)
+            self._answered_at = now
             self._test(self.test, votes.GOOD, Ending(token, Outcome.SUCCESS, latency, now))
         elif token < evidence.since:
             # The call began before the suspicion, so it is no evidence about it.
@@ -385,7 +386,8 @@ class Detector:
 
     def reset(self) -> None:
         """Forget everything that was learned."""
-        self.asked = 0.0
+        self.asked = self._asked_until = 0.0
+        self._usually_asked = _FIRST_ASKED
         self.test = None
         self.baseline.reset()
         self.evidence = Evidence(self._policy)

@@ -141,8 +141,10 @@ class Lifecycle:
         usual = detector.baseline.usual(now)
         mild = usual.severity(limit.level) < 1.0
         # If others wait for the same callee, the limit is no test of it. So a latency is accepted
-        # only when nobody is refused any more, or after all the patience.
-        waits = limit.load.is_likely or (mild and limit.refuses)
+        # only when nobody is refused any more, or after all the patience: then also if the last call
+        # was mild by chance.
+        patient = recovery.is_patient(now + limit.pauses + recovery.answers.slowest)
+        waits = limit.load.is_likely or (mild and limit.refuses and not patient)
         if waits or not self._accept_new_normal(recovery, now):
             few = mild or recovery.answers.are_few
             if few and not limit.load.is_likely:
@@ -204,8 +206,12 @@ class Lifecycle:
         detector = self.detector
         usual = detector.baseline.usual(now)
         missing = self.calls.missing(recovery.first_token)
-        patience = None if self.limit is None else self.limit.patience
-        level = recovery.new_normal(now, usual, missing, self.counts.rate, patience)
+        limit, patience, answer_takes = self.limit, None, 0.0
+        if limit is not None:
+            patience = limit.patience
+            answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
+        rate = self.counts.rate
+        level = recovery.new_normal(now, usual, missing, rate, patience, answer_takes)
         if level is None:
             return False
         self._accept(level, usual, recovery, now)

@@ -64,6 +64,11 @@ class Answers:
         """Whether there are too few answers to take a median."""
         return len(self._answers) < _FEWEST
 
+    @property
+    def slowest(self) -> float:
+        """The longest latency of the answers, in seconds; 0.0 without any."""
+        return max((answer for answer in self._answers if answer < inf), default=0.0)
+
     def _is_stale(self, now: float) -> bool:
         return now - self._answered_at > _STALE * self._policy.max_open_for
 

@@ -217,7 +217,13 @@ class Recovery:
         return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
     def new_normal(
-        self, now: float, usual: Usual, missing: int, rate: float, patience: float | None
+        self,
+        now: float,
+        usual: Usual,
+        missing: int,
+        rate: float,
+        patience: float | None,
+        answer_takes: float = 0.0,
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
@@ -227,9 +233,11 @@ class Recovery:
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
             patience: As for `Answers.new_normal`.
+            answer_takes: Seconds until the next probe is answered at the latest, if the next chance
+                to accept a latency is then; 0.0 if it is when the probe is sent.
         """
-        # Accept at the last probe before `latency_patience` ends, not at the first one after it.
-        age = now - self.slow_since + self.time_to_next_probe(now, rate)
+        # Accept at the last chance before `latency_patience` ends, not at the first one after it.
+        age = now - self.slow_since + self.time_to_next_probe(now, rate) + answer_takes
         return self.answers.new_normal(now, usual, missing, age, patience)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import exp, log
 
 # How much more likely one explanation must be than the other.
-_ENOUGH = 24.0  # eight good calls of eight; with 10, a callee with 60 % of failures was admitted
+_ENOUGH = 23.0  # eight good calls of eight; with 10, a callee with 60 % of failures was admitted
 _TOO_FEW = 4.0
 # Shares of good calls if there are too few of them, as parts of the share that is just enough.
 _FEWER = (0.8, 0.5, 0.2, 0.04)
