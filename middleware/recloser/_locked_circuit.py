@@ -298,6 +298,17 @@ class LockedCircuit:
         """
         return self._wait(self.clock()) if self._mode is _ENFORCE else 0.0
 
+    @property
+    def asked_pause(self) -> float:
+        """Seconds of the pause that is left, if the callee asked for one and served no call since.
+
+        It refuses nobody: only evidence opens a breaker. It is for callers with another callee.
+        """
+        pauses = self._circuit.detector.pauses
+        if pauses is None or not pauses.until or self._mode is not _ENFORCE:
+            return 0.0
+        return max(0.0, pauses.until - self.clock())
+
     def _wait(self, now: float) -> float:
         circuit = self._circuit
         if circuit.state is _OPEN:  # a single number can be read without the lock

@@ -95,12 +95,16 @@ class Permit(CountedCall):
         self.breaker.end(self, _FAILURE, error, retry_after)
 
     def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
-        """The callee answered "later": no calls until then. This is no vote on its health.
+        """The callee answered "later". This is no vote on its health.
+
+        The breaker opens for that time if so many calls in a row are asked to wait that all callers
+        are, and not only some. `Failover` tries other providers first at once.
 
         Args:
-            retry_after: Seconds, capped by `Policy.max_retry_after`; None or <= 0 only counts.
-            quota: Money or quota is used up, which takes long to change. Without `retry_after` no
-                calls for `Policy.quota_open_for`.
+            retry_after: Seconds, capped by `Policy.max_retry_after`. Without it (None or <= 0), the
+                pauses begin with 1 s, and each is twice as long as the one before.
+            quota: Money or quota is used up, which takes long to change. Without `retry_after`, the
+                pause lasts `Policy.quota_open_for`.
         """
         self.breaker.end(self, _THROTTLED, None, retry_after, quota=quota)
 

@@ -9,13 +9,14 @@ opens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil, inf, log
+from math import ceil, inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
 from recloser._circuit.new_normal import Usual
+from recloser._circuit.pauses import Pauses
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
@@ -44,9 +45,6 @@ _OF_LATE = 0.5
 _DOUBTED = 8
 # A share of bad calls below this is no news.
 _FEW_BAD = 0.1
-# The usual share of calls that a callee asks to wait: before the first calls, at most, and how many
-# calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
-_FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.5, 200.0, 0.9
 
 
 class Detector:
@@ -57,7 +55,7 @@ class Detector:
         evidence: Evidence against normal.
         held: Latencies of good calls held back from the baseline, in seconds.
         last_failure: Why the last failed call failed, such as `HTTP 502`.
-        asked: Evidence in nats that the callee asks all callers to wait, and not only some.
+        pauses: The pauses that the callee asked for; None if it never asked for one.
         test: While there is a suspicion although some calls are as fast as ever: the test of the
             calls after it began, which the suspicion has not selected. None otherwise.
     """
@@ -69,12 +67,11 @@ class Detector:
         "_bad_run",
         "_policy",
         "_tests_since",
-        "_usually_asked",
-        "asked",
         "baseline",
         "evidence",
         "held",
         "last_failure",
+        "pauses",
         "test",
     )
 
@@ -84,8 +81,7 @@ class Detector:
         self.evidence = Evidence(policy)
         self.held: tuple[float, ...] = ()
         self.last_failure = ""
-        self.asked = 0.0
-        self._usually_asked = _FIRST_ASKED
+        self.pauses: Pauses | None = None  # most callees never ask for one
         self.test: ShareTest | None = None
         self._tests_since = inf
         # Bad calls in the suspicion since the last one that was as fast as ever.
@@ -195,23 +191,17 @@ class Detector:
         self._asked_waits = 0
         return until if asked else 0.0
 
-    def was_asked(self) -> bool:
+    def was_asked(self, ending: Ending, latest: int) -> bool:
         """Count a call that was asked to wait; return whether all callers are, by the evidence.
 
-        One tenant's limit must not refuse the calls of all others. So it is judged like failures:
-        by the share of such calls that is usual for the key.
+        Args:
+            ending: How the call ended.
+            latest: The highest token so far.
         """
-        self.asked = max(self.asked + log(_ALL_ASKED / self._usually_asked), 0.0)
-        more = (1.0 - self._usually_asked) / _ASKED_OVER
-        self._usually_asked = min(self._usually_asked + more, _MOST_ASKED)
-        return self.asked >= self.evidence.threshold
-
-    def was_served(self, calls: int) -> None:
-        """Count calls that were answered, not asked to wait."""
-        if self.asked or self._usually_asked > _FIRST_ASKED:
-            self.asked = max(self.asked + calls * log(1.0 - _ALL_ASKED), 0.0)
-            rest = self._usually_asked * (1.0 - 1.0 / _ASKED_OVER) ** calls
-            self._usually_asked = max(rest, _FIRST_ASKED)
+        if self.pauses is None:
+            self.pauses = Pauses()
+        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self._policy)
+        return self.pauses.are_for_all(self.evidence.threshold)
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
@@ -386,8 +376,7 @@ class Detector:
 
     def reset(self) -> None:
         """Forget everything that was learned."""
-        self.asked = self._asked_until = 0.0
-        self._usually_asked = _FIRST_ASKED
+        self.pauses = None
         self.test = None
         self.baseline.reset()
         self.evidence = Evidence(self._policy)

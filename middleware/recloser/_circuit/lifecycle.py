@@ -180,7 +180,7 @@ class Lifecycle:
             if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
                 self._wait_until(now + ending.wait, 0.0)
             return
-        asked = self.detector.was_asked()
+        asked = self.detector.was_asked(ending, next(self.calls.tokens))
         if self.state is _HALF_OPEN and recovery is not None:
             recovery.share.failed += 1
             asked = not recovery.good or recovery.share.is_enough is False
@@ -324,6 +324,8 @@ class Lifecycle:
         recovery.begin_round(self._policy.half_open_requests)
         # From now on, an earlier wait that the callee or an operator set no longer applies.
         self.probe_at = now
+        if self.detector.pauses is not None:
+            self.detector.pauses.until = 0.0
         self._change(Cause.HALF_OPENED, now, reason, recovery)
 
     def reset(self, now: float, reason: Reason) -> None:

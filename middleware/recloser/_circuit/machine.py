@@ -79,7 +79,8 @@ class Circuit(Lifecycle):
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
-        self.detector.was_served(len(latencies))
+        if self.detector.pauses is not None:
+            self.detector.pauses.served(len(latencies))
         self.detector.learn_quiet(latencies)
         if self.counts.successes >= self._refresh_at:
             self._refresh(now)
@@ -90,7 +91,10 @@ class Circuit(Lifecycle):
         if not baseline.known:
             return  # any call may be the one after which latency is judged
         quick_until = min(self._check_at, now + self._catch_up_within)
-        quick_latency = baseline.threshold if self.detector.evidence.idle else -inf
+        pauses = self.detector.pauses
+        # After a pause was asked for, it counts which calls began later.
+        quick = self.detector.evidence.idle and not (pauses is not None and pauses.until)
+        quick_latency = baseline.threshold if quick else -inf
         # Read the state last and call nothing after it: a signal handler may change it until then.
         if self.state is _CLOSED:
             self.calls.quick_until, self.calls.quick_latency = quick_until, quick_latency
@@ -239,7 +243,6 @@ class Circuit(Lifecycle):
         if vote is votes.NONE:
             return
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
-            self.detector.was_served(1)
             self.detector.good(ending.token, ending.latency, ending.now)
         elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
             self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
@@ -247,8 +250,12 @@ class Circuit(Lifecycle):
             if ending.outcome is _FAILURE:
                 self.detector.last_failure = ending.what
             self._count_vote(vote, ending)
-        if vote in _TIMELY and self.counts.successes >= self._refresh_at:
-            self._refresh(ending.now)
+        if vote in _TIMELY:
+            if (pauses := self.detector.pauses) is not None:
+                pauses.served(1)
+                pauses.end(ending.token)
+            if self.counts.successes >= self._refresh_at:
+                self._refresh(ending.now)
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery, limit = self.recovery, self.limit

@@ -8,6 +8,7 @@ from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
 from recloser._circuit.new_normal import Answers, Usual
+from recloser._circuit.pauses import FIRST_PAUSE
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
@@ -24,9 +25,6 @@ _RELAPSE = 5.0
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
 # 960 calls there instead of 850.
 _WIDENING = 4
-# If a callee asks for a pause and names no time: seconds of the first one. Each further one is twice
-# as long.
-_FIRST_PAUSE = 1.0
 # So many good probes show that a callee that was slow is not slow in itself.
 _FAST_PROBES = 2
 
@@ -209,7 +207,7 @@ class Recovery:
         self._pauses += 1
         policy = self._policy
         return min(
-            max(_FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for
+            max(FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for
         )
 
     def was_momentary(self, now: float) -> bool:
