@@ -200,16 +200,19 @@ class Limit:
             return self.level or self._usual.median
         return max(self._next_at - now, 0.0)
 
-    def is_mute(self, running: int, now: float, threshold: float) -> bool:
+    def is_mute(self, newer: int, now: float, threshold: float) -> bool:
         """Whether calls are in flight, and none has come back for so long that none will.
 
         Args:
-            running: Calls in flight, those from before the limit included: they fill it as well.
+            newer: Calls in flight that began after the latest one that came back. Older ones say
+                nothing: if an eighth of the calls hang, they are all that is left in flight where
+                few threads make the calls.
             now: Seconds.
             threshold: The slow threshold, in seconds.
         """
         began = max(self._mute_since, self._ended_at)
-        return running > 0 and now - began > _MUTE * max(self.level, threshold)
+        many = newer >= min(_FEW, self.size)
+        return many and now - began > _MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
         """Send one call at a time, with a pause after each: the callee is sick, or serves others.

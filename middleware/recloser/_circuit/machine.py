@@ -147,7 +147,9 @@ class Circuit(Lifecycle):
             running -= self._give_up_stuck(limit, now)
         if limit.admits(token, running, now):
             return True
-        if limit.is_mute(running, now, self.detector.baseline.threshold):
+        calls, latest = self.calls, limit.latest
+        newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
+        if limit.is_mute(newer, now, self.detector.baseline.threshold):
             self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 

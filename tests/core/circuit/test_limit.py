@@ -120,23 +120,23 @@ def test_it_is_mute_after_eight_typical_latencies_without_an_answer() -> None:
     play = limited()
     play.ask()
 
-    assert not play.limit.is_mute(8.0 * THRESHOLD, THRESHOLD)
-    assert play.limit.is_mute(8.01 * THRESHOLD, THRESHOLD)
+    assert not play.limit.is_mute(5, 8.0 * THRESHOLD, THRESHOLD)
+    assert play.limit.is_mute(5, 8.01 * THRESHOLD, THRESHOLD)
 
     play.limit.level = 1.0
-    assert not play.limit.is_mute(8.0, THRESHOLD)
-    assert play.limit.is_mute(8.1, THRESHOLD)
+    assert not play.limit.is_mute(5, 8.0, THRESHOLD)
+    assert play.limit.is_mute(5, 8.1, THRESHOLD)
 
 
 def test_without_calls_in_flight_silence_says_nothing() -> None:
     play = limited()
-    assert not play.limit.is_mute(100.0, THRESHOLD)
+    assert not play.limit.is_mute(5, 100.0, THRESHOLD)
 
     play.now = 100.0
     play.ask()
 
-    assert not play.limit.is_mute(101.0, THRESHOLD)
-    assert play.limit.is_mute(103.0, THRESHOLD)
+    assert not play.limit.is_mute(5, 101.0, THRESHOLD)
+    assert play.limit.is_mute(5, 103.0, THRESHOLD)
 
 
 def test_an_answer_ends_the_silence_and_a_failure_does_not() -> None:
@@ -145,10 +145,10 @@ def test_an_answer_ends_the_silence_and_a_failure_does_not() -> None:
     play.now = 2.0
 
     play.end(tokens[0], 2.0, ok=False)
-    assert play.limit.is_mute(3.0, THRESHOLD)
+    assert play.limit.is_mute(5, 3.0, THRESHOLD)
     play.end(tokens[1], 2.0)
 
-    assert not play.limit.is_mute(3.0, THRESHOLD)
+    assert not play.limit.is_mute(5, 3.0, THRESHOLD)
 
 
 def test_a_call_whose_caller_gave_up_is_not_waited_for() -> None:
@@ -157,7 +157,7 @@ def test_a_call_whose_caller_gave_up_is_not_waited_for() -> None:
 
     play.limit.forget(token)
 
-    assert not play.limit.is_mute(100.0, THRESHOLD)
+    assert not play.limit.is_mute(5, 100.0, THRESHOLD)
 
 
 # Rounds
