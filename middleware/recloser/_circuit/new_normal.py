@@ -103,7 +103,8 @@ class Answers:
         if level > policy.slow_ceiling or age < patience * longest:
             return None
         # On a key with few calls, `latency_patience` alone would mean only a few probes.
-        enough = severity < 1.0 or self._count >= _ANSWERS
+        known = usual.known_for >= policy.latency_patience
+        enough = severity < 1.0 or self._count >= _ANSWERS or not known
         return level if enough else None
 
     def share_above(self, threshold: float) -> float:
