@@ -373,6 +373,7 @@ class Limit:
     def _judge_slow(self, helped: bool | None, threshold: float, now: float) -> Finding:
         self._ends_at_once = self._starts = False
         overloaded = self._refused > _OVERLOAD
+        self._is_sick = self._is_sick and not self.load.is_sure
         if self._is_sick or (not self.load.is_likely and (helped is False or self.size <= _FEW)):
             self._is_sick = True
             # Fewer calls are no help, so nobody needs to be refused.

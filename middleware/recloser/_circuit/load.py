@@ -24,6 +24,9 @@ _SPREAD = 0.25
 # After so many times in a row without any help by fewer calls, it is no load. Where eight processes
 # share a callee, one of them often sees no difference by itself.
 _USELESS = 6
+# If calls were faster once, so many. Where each call takes longer than the slow threshold and there
+# are too many calls as well, it takes several tries to find the right limit.
+_USELESS_IF_SURE = 16
 
 
 class Load:
@@ -86,7 +89,7 @@ class Load:
     def count_useless(self) -> None:
         """Count that fewer calls were no help."""
         self.useless += 1
-        if self.useless >= _USELESS:
+        if self.useless >= (_USELESS_IF_SURE if self.is_sure else _USELESS):
             self.is_likely = False
 
 
