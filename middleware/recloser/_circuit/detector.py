@@ -104,11 +104,11 @@ class Detector:
         A good vote cannot open, so it has a method of its own, `good`.
         """
         token, latency, now = ending.token, ending.latency, ending.now
+        if vote is votes.SLOW or vote is votes.CAME_BACK:
+            self._answered_at = now
         if self.test is not None:
             return self._test(self.test, vote, ending)
         enough = False
-        if vote is votes.SLOW or vote is votes.CAME_BACK:
-            self._answered_at = now
         if vote is votes.SLOW:
             self.held += (latency,)
             enough = self._slow(token, now, self._how_slow(latency))
@@ -234,6 +234,7 @@ class Detector:
             self.baseline.learn((latency,))
         elif self.test is not None:
             self.held += (latency,)
+            self._answered_at = now
             self._test(self.test, votes.GOOD, Ending(token, Outcome.SUCCESS, latency, now))
         elif token < evidence.since:
             # The call began before the suspicion, so it is no evidence about it.
