@@ -41,7 +41,7 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
         parts.append(f"{evidence.late} in flight for so long that they count as slow")
     if failed:
         parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
-    rule = "bad_calls" if slow else "failures"  # if most are slow, it is limited instead
+    rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
         f"({'; '.join(parts)}); {evidence.normal_bad_rate:.2g} is the normal share"
