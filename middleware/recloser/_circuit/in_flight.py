@@ -128,10 +128,15 @@ class InFlight:
             # The call has ended meanwhile.
         return None
 
-    def missing(self, first: int) -> int:
-        """Number of calls without a vote that have not ended: overdue, or from token `first` on."""
+    def missing(self, first: int, before: float = inf) -> int:
+        """Number of calls without a vote that have not ended.
+
+        Args:
+            first: Of the outdated calls, those from this token on are counted.
+            before: Of the overdue calls, those that began before this time are counted; seconds.
+        """
         outdated = sum(token >= first for calls in self.outdated for token in calls.copy())
-        return len(self.overdue) + outdated
+        return sum(call.started < before for call in self.overdue.copy().values()) + outdated
 
     # Calls that end
 

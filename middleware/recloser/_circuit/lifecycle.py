@@ -33,6 +33,8 @@ _CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
 # A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
+# In flight for so many typical latencies, a call is stuck if later ones came back.
+STUCK = 2.0
 # A limit is never less at first than this.
 _LEAST_LIMIT = 2.0
 
@@ -164,7 +166,7 @@ class Lifecycle:
         """End a limit: calls are fast, and nobody is refused."""
         detector = self.detector
         usual = detector.baseline.usual(now)
-        if not limit.load.is_likely and limit.level > _SLOWER * usual.median:
+        if not limit.load.is_likely and limit.level > _SLOWER * usual.median > 0.0:
             # Just below the threshold, and not because of the load.
             self._accept(limit.level, usual, recovery, now)
             return
@@ -205,12 +207,14 @@ class Lifecycle:
     def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
         detector = self.detector
         usual = detector.baseline.usual(now)
-        missing = self.calls.missing(recovery.first_token)
-        limit, patience, answer_takes = self.limit, None, 0.0
+        limit, patience, answer_takes, before = self.limit, None, 0.0, inf
         if limit is not None:
+            # Calls come back. Those that may do so in a moment are not missing: on a busy key, they
+            # are more than the answers that are remembered.
+            before = now - STUCK * max(limit.level, detector.baseline.threshold)
             patience = limit.patience
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
-        rate = self.counts.rate
+        missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
         level = recovery.new_normal(now, usual, missing, rate, patience, answer_takes)
         if level is None:
             return False

@@ -357,7 +357,7 @@ class Limit:
         as_fast_as_ever = _AS_FAST_AS_EVER * self._usual.median
         if not self.load.is_likely and answers.fastest(_FAST_SHARE) <= as_fast_as_ever:
             self._ends_at_once = self._starts = False
-            self.size = max(_COMES_BACK * self.size, self._widest)  # nobody needs to be refused
+            self._refuse_nobody()
             return Finding.MIXED
         return self._judge_slow(helped, threshold, now)
 
@@ -376,8 +376,7 @@ class Limit:
         self._is_sick = self._is_sick and not self.load.is_sure
         if self._is_sick or (not self.load.is_likely and (helped is False or self.size <= _FEW)):
             self._is_sick = True
-            # Fewer calls are no help, so nobody needs to be refused.
-            self.size = max(_COMES_BACK * self.size, self._widest)
+            self._refuse_nobody()  # fewer calls are no help
             return Finding.SICK
         if not self.load.is_likely:
             if overloaded or now - self._slow_since >= _SLOW_FOR:
@@ -397,6 +396,10 @@ class Limit:
             elif overloaded:
                 self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
         return Finding.NOTHING
+
+    def _refuse_nobody(self) -> None:
+        # Not without end, if nobody was refused: this may go on for many rounds.
+        self.size = max(self.size, self._widest, _COMES_BACK * self._round.peak)
 
     def _reduce(self, ratio: float) -> None:
         self.load.lowered(self.size, self.level)

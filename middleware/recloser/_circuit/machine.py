@@ -17,7 +17,7 @@ from math import inf
 from recloser._circuit import sentences, votes
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.lifecycle import Lifecycle
+from recloser._circuit.lifecycle import STUCK, Lifecycle
 from recloser._circuit.limit import Finding, Limit
 from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import Cause
@@ -42,8 +42,6 @@ _REFRESH_WITHIN = 10.0
 # that ended without one.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
-# In flight for so many typical latencies, while calls that began later came back, a call is stuck.
-_STUCK = 2.0
 
 
 class Circuit(Lifecycle):
@@ -155,7 +153,7 @@ class Circuit(Lifecycle):
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:
         """Give up overdue calls that later ones have overtaken; return their number."""
-        before = now - _STUCK * max(limit.level, self.detector.baseline.threshold)
+        before = now - STUCK * max(limit.level, self.detector.baseline.threshold)
         stuck = [
             token
             for token, call in self.calls.overdue.items()

@@ -280,9 +280,10 @@ def test_it_is_a_mixture_if_a_fifth_of_the_calls_is_as_fast_as_ever(
 def test_a_mixture_refuses_nobody_and_knows_its_share_of_slow_calls() -> None:
     play = limited(8.0)
 
+    play.refuse(1)
     assert play.answer(*mixture(3, 5)) is Finding.MIXED
 
-    assert play.limit.size == 16.0
+    assert play.limit.size == 2.0 * 10.0
     assert play.limit.slow_share == 5 / 8
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from tests.support.limited_callee import LONGEST_PAUSE, Callee, World, new_limit
+from tests.support.training import record
 
+from recloser import Breaker, Permit, Policy, State
 from recloser._circuit.limit import Finding
+from recloser.testing import ManualClock, no_jitter
 
 WORK = 0.1032  # mean seconds of a call
 
@@ -130,3 +135,51 @@ def test_a_mixture_refuses_nobody_after_the_first_seconds(slow: int, expected: F
     assert world.findings[expected]
     assert not world.limit.is_pausing
     assert world.refused - refused <= 0.01 * (world.served - served)
+
+
+# Behind a breaker
+
+
+def call_regularly(breaker: Breaker, clock: ManualClock, latency: float, seconds: float) -> int:
+    """Make 500 calls a second of the same latency; return how many were refused."""
+    began, refused = clock(), 0
+    in_flight: deque[Permit] = deque()
+    for number in range(round(500 * seconds)):
+        clock.advance(began + 0.002 * number - clock())
+        while in_flight and clock() - in_flight[0].started >= latency:
+            in_flight.popleft().success()
+        permit = breaker.try_acquire()
+        refused += permit is None
+        if permit is not None:
+            in_flight.append(permit)
+    return refused
+
+
+def test_on_a_busy_key_a_mild_latency_is_accepted_though_many_calls_are_always_in_flight(
+    clock: ManualClock,
+) -> None:
+    """After twice the patience. Until then nobody is refused but in the half second of experiment."""
+    breaker = Breaker("k", Policy(latency_patience=5.0), clock=clock, random=no_jitter)
+    call_regularly(breaker, clock, 0.1, 30.0)
+
+    assert call_regularly(breaker, clock, 0.3, 9.0) <= 300
+    assert breaker.state is State.LIMITED
+    assert call_regularly(breaker, clock, 0.3, 3.0) == 0
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().slow_threshold > 0.35
+
+
+def test_a_fresh_key_of_which_all_calls_take_too_long_gets_one_call_now_and_then(
+    clock: ManualClock,
+) -> None:
+    """Nothing is known about it, so there is nothing to compare them with."""
+    breaker = Breaker("k", Policy(slow_ceiling=1.0), clock=clock, random=no_jitter)
+
+    for _ in range(100):
+        clock.advance(1.0)
+        record(breaker, 1, success=True, latency=5.0)
+
+    assert breaker.state is State.LIMITED
+    assert breaker.try_acquire() is None
+    assert breaker.retry_after > 0.0

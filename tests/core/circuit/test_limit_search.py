@@ -60,7 +60,21 @@ def test_sickness_that_was_found_needs_no_other_experiment() -> None:
     play.refuse(20)
     assert play.round(SLOW, running=7) is Finding.SICK
 
-    assert play.limit.size == 64.0
+    # As many as have asked, and as many again.
+    assert play.limit.size == 2.0 * (32.0 + 2.0)
+
+
+@pytest.mark.parametrize("answers", [[SLOW] * 32, [FAST] * 16 + [1.0] * 16])
+def test_for_many_rounds_without_a_refusal_it_does_not_grow(answers: list[float]) -> None:
+    """It once did, to infinity: sickness and mixtures may last for days."""
+    play = experiment(limited(16.0))
+    play.round(SLOW, running=7)
+
+    for _ in range(2_000):
+        play.answer(*answers, running=20)
+
+    assert Finding.SICK in play.findings
+    assert play.limit.size <= 42.0
 
 
 @pytest.mark.parametrize(("size", "expected"), [(3.0, Finding.SICK), (3.1, Finding.NOTHING)])
