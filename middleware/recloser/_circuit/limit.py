@@ -318,7 +318,8 @@ class Limit:
         if answers.failed > 0.5:
             if self.size <= _FEW:
                 # A call that timed out is slow, and a sign of a callee that fails only if all are.
-                return Finding.SICK if answers.times_out else Finding.FAILING
+                is_slow = answers.times_out and answers.failed < 1.0
+                return Finding.SICK if is_slow else Finding.FAILING
             self.shed()
             return Finding.NOTHING
         self.level, self.slow_share = answers.level, answers.slow
