@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.support.breaker_state import votes
+from tests.support.outage import ASKED_BY_ALL
 from tests.support.scripted_upstream import Upstream, answer, closed_port, head
 
 from recloser import Breaker, Outcome, Policy, Registry, State
@@ -231,8 +232,12 @@ class HttpxPromises:
             return lib.Response(429, headers=headers, request=request).raise_for_status()
 
         transport = adapter.BreakerTransport(_Raw(lib, respond), registry, key="k")
-        with lib.Client(transport=transport) as client, pytest.raises(lib.HTTPStatusError):
-            client.get("http://x/")
+        with lib.Client(transport=transport) as client:
+            for _ in range(ASKED_BY_ALL):
+                assert registry["k"].state is State.CLOSED
+                with pytest.raises(lib.HTTPStatusError):
+                    client.get("http://x/")
+                assert registry["k"].asked_pause == pytest.approx(30.0)
 
         assert registry["k"].state is State.OPEN
         assert registry["k"].retry_after == pytest.approx(30.0)
