@@ -243,7 +243,7 @@ class Lifecycle:
     def _limit_again(self, cause: Cause, recovery: Recovery, reason: Reason, now: float) -> None:
         """Let the load return step by step."""
         self.calls.end_generation()
-        limit = self._new_limit(max(float(self.running), _LEAST_LIMIT), now)
+        limit = self._new_limit(max(float(self.running), _LEAST_LIMIT, recovery.window), now)
         self._change(cause, now, reason, recovery, limit)
         self.detector.clear()
 

@@ -364,8 +364,8 @@ class Limit:
     def _judge_fast(self, now: float) -> Finding:
         self._severe_since = self._slow_since = now
         if self._refused > _UNBOUND and now - self._bound_at < self._calm:
-            more = _DOUBLED if self._starts else _MORE
-            self.size = max(self.size * more, min(self.size + 1.0, _DOUBLED * self.size))
+            if not self._starts:
+                self.size = max(self.size * _MORE, min(self.size + 1.0, _DOUBLED * self.size))
         elif self._ends_at_once or self.peak <= _FEW or now - self._bound_at >= self._calm:
             return Finding.EASED
         return Finding.NOTHING

@@ -130,7 +130,7 @@ def test_it_is_mute_after_eight_typical_latencies_without_an_answer() -> None:
 
 def test_without_calls_in_flight_silence_says_nothing() -> None:
     play = limited()
-    assert not play.limit.is_mute(5, 100.0, THRESHOLD)
+    assert not play.limit.is_mute(0, 100.0, THRESHOLD)
 
     play.now = 100.0
     play.ask()
@@ -151,13 +151,16 @@ def test_an_answer_ends_the_silence_and_a_failure_does_not() -> None:
     assert not play.limit.is_mute(5, 3.0, THRESHOLD)
 
 
-def test_a_call_whose_caller_gave_up_is_not_waited_for() -> None:
-    play = limited()
-    token = play.ask()
+@pytest.mark.parametrize(
+    ("newer", "size", "mute"), [(2, 8.0, False), (3, 8.0, True), (1, 1.0, True)]
+)
+def test_only_calls_that_began_after_the_last_answer_can_be_mute(
+    newer: int, size: float, mute: bool
+) -> None:
+    play = limited(size)
+    play.ask()
 
-    play.limit.forget(token)
-
-    assert not play.limit.is_mute(5, 100.0, THRESHOLD)
+    assert play.limit.is_mute(newer, 100.0, THRESHOLD) is mute
 
 
 # Rounds
@@ -243,19 +246,24 @@ def test_while_calls_are_fast_and_refused_it_grows_by_a_quarter_and_at_least_by_
     assert play.limit.size == grown
 
 
-def test_after_a_recovery_it_doubles_until_calls_are_slow_for_the_first_time() -> None:
+def test_after_a_recovery_each_fast_answer_adds_a_call_until_one_is_slow() -> None:
     play = returning(2.0)
-    sizes: list[float] = []
+    play.refuse(20)
 
-    for latency in (FAST, FAST, FAST, SLOW, FAST):
-        play.refuse(20)
-        before = play.limit.size
-        play.round(latency)
-        sizes.append(play.limit.size / before)
+    play.answer(FAST, FAST, FAST)
+    assert play.limit.size == 5.0
 
-    assert sizes[:3] == [2.0, 2.0, 2.0]
-    assert sizes[3] < 1.0
-    assert sizes[4] == 1.25
+    play.answer(SLOW)
+    play.answer(FAST, FAST)
+    assert play.limit.size == 5.0
+
+
+def test_after_a_recovery_it_grows_only_while_calls_are_refused() -> None:
+    play = returning(2.0)
+
+    play.answer(FAST, FAST, FAST)
+
+    assert play.limit.size == 2.0
 
 
 # A mixture

@@ -163,8 +163,16 @@ def test_if_few_calls_fail_as_well_it_is_failing_and_if_they_time_out_it_is_sick
 ) -> None:
     play = limited(3.0)
 
-    assert play.answer(*[latency] * 8, ok=False) is expected
+    play.answer(FAST)
+    assert play.answer(*[latency] * 7, ok=False) is expected
     assert play.limit.size == 3.0
+
+
+@pytest.mark.parametrize("latency", [0.1, 0.31])
+def test_if_all_of_few_calls_fail_or_time_out_it_is_failing(latency: float) -> None:
+    play = limited(3.0)
+
+    assert play.answer(*[latency] * 8, ok=False) is Finding.FAILING
 
 
 @pytest.mark.parametrize(("failed", "refused", "size"), [(3, 2, 7.5), (2, 2, 10.0), (3, 0, 10.0)])
@@ -250,7 +258,7 @@ def test_while_it_pauses_one_call_at_a_time_is_sent_after_each_pause() -> None:
     assert not play.ask(running=1)
 
 
-def test_two_fast_calls_end_the_pauses_and_the_load_returns_by_doubling() -> None:
+def test_two_fast_calls_end_the_pauses_and_each_fast_answer_adds_a_call() -> None:
     play = paused()
     play.now += 0.5
 
@@ -260,12 +268,12 @@ def test_two_fast_calls_end_the_pauses_and_the_load_returns_by_doubling() -> Non
     assert play.answer(FAST) is Finding.NOTHING
     assert not play.limit.is_pausing
 
+    play.refuse(20)
     sizes: list[float] = []
     for _ in range(3):
-        play.refuse(20)
-        play.round(FAST)
+        play.answer(FAST)
         sizes.append(play.limit.size)
-    assert sizes == [2.0, 4.0, 8.0]
+    assert sizes == [2.0, 3.0, 4.0]
 
 
 def test_a_slow_call_between_fast_ones_begins_to_count_anew() -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from recloser._circuit.load import _FEWEST, _REMEMBERED, _USELESS, Load, rises
+from recloser._circuit.load import _FEWEST, _REMEMBERED, _USELESS, _USELESS_IF_SURE, Load, rises
 
 
 def pairs(exponent: float, numbers: list[int]) -> list[tuple[float, float]]:
@@ -153,11 +153,13 @@ def test_a_latency_that_is_flat_is_no_load() -> None:
 # When it gives up
 
 
-def test_after_many_useless_attempts_it_is_no_load() -> None:
+@pytest.mark.parametrize(("sure", "most"), [(False, _USELESS), (True, _USELESS_IF_SURE)])
+def test_after_many_useless_attempts_it_is_no_load(sure: bool, most: int) -> None:
     load = Load()
     halved(load, 0.4)
+    load.is_sure = sure
 
-    for _ in range(_USELESS - 1):
+    for _ in range(most - 1):
         load.count_useless()
         assert load.is_likely
     load.count_useless()
