@@ -97,7 +97,7 @@ class Counts:
             now: Seconds.
         """
         calls = asked - self._asked_before
-        if calls < _RATE_CALLS or now <= self._rate_since:
+        if calls < _RATE_CALLS or not self._rate_since < now < inf:
             return False
         self.rate = calls / (now - self._rate_since)
         self._rate_since = now

@@ -330,9 +330,15 @@ class Detector:
             self.baseline.accept(level, usual, now)
         self.expect_slow(share_above, now, _HOVERING)
 
-    def accept_mixture(self, slow: float, now: float) -> None:
-        """Accept that a share of the calls is slow, 0.0-1.0, while others are as fast as ever."""
-        self.evidence.expect(min(slow + _HOVERING, 1.0), 0.0, slow, now)
+    def accept_mixture(
+        self, slow: float, share_above: Callable[[float], float], now: float
+    ) -> None:
+        """Accept that a share of the calls is slow, 0.0-1.0, while others are as fast as ever.
+
+        `share_above` is as for `expect_slow`, for the calls since the suspicion began.
+        """
+        very_slow = min(share_above(_VERY_SLOW_RATIO * self.baseline.threshold), slow)
+        self.evidence.expect(min(slow + _HOVERING, 1.0), 0.0, very_slow, now)
 
     def expect_failed(self, test: ShareTest, now: float) -> None:
         """Treat the share of bad calls in a test as normal, because it is worth asking all the same.

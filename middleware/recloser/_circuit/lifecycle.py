@@ -160,7 +160,7 @@ class Lifecycle:
             return
         reason = sentences.mixed(limit.slow_share, self.detector.baseline, self._policy)
         self._close(Cause.EASED, now, reason)
-        self.detector.accept_mixture(limit.slow_share, now)
+        self.detector.accept_mixture(limit.slow_share, recovery.answers.share_above, now)
 
     def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """End a limit: calls are fast, and nobody is refused."""

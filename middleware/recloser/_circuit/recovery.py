@@ -236,6 +236,9 @@ class Recovery:
         """
         # Accept at the last chance before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate) + answer_takes
+        # The time since the trouble began is none for which the old latency was known.
+        known_for = max(usual.known_for - (now - self.slow_since), 0.0)
+        usual = usual._replace(known_for=known_for)
         return self.answers.new_normal(now, usual, missing, age, patience)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:

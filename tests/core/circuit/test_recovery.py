@@ -121,7 +121,7 @@ def test_a_throttled_probe_gives_its_slot_back_and_opens_again_only_if_it_is_the
     breaker.open(for_=1.0)
     clock.advance(1.0)
     breaker.acquire().throttled()
-    assert breaker.state is State.OPEN
+    assert breaker.metrics().state is State.OPEN
 
     clock.advance(breaker.retry_after)
     breaker.acquire().success()
