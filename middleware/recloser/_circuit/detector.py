@@ -167,6 +167,7 @@ class Detector:
             return True
         self.evidence.learn_run(ending.now)
         self.expect_failed(test, ending.now)
+        self.evidence.clear()
         self._end_suspicion()
         return False
 
