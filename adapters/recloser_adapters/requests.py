@@ -8,10 +8,10 @@ an authentication flow. A request and the retries that urllib3 makes in the adap
 are one call. The call ends with the last retry, and its latency includes all of them.
 
 A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
-Retry-After is obeyed. Other 4xx, a full pool and the caller's own mistakes have no vote. An error
-that was raised for the status of an answer (`raise_for_status` in the wrapped adapter) counts as
-that answer.
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
+Retry-After is obeyed once all callers are asked to wait. Other 4xx, a full pool and the caller's
+own mistakes have no vote. An error that was raised for the status of an answer (`raise_for_status`
+in the wrapped adapter) counts as that answer.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ class BreakerOpenError(RecloserError):
 
     Attributes:
         key: The key of the breaker that refused.
-        state: `State.OPEN`, or `State.HALF_OPEN` if the window had no room for another probe.
-        reason: Why the breaker opened or became half-open; None if it has no reason.
-        retry_after: Seconds until a probe may pass, >= 0.
+        state: `State.OPEN`, `State.LIMITED` if as many calls are in flight as may be, or
+            `State.HALF_OPEN` if the window had no room for another probe.
+        reason: Why the breaker got this state; None if it has no reason.
+        retry_after: Seconds until a call may pass, >= 0.
     """
 
     def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
