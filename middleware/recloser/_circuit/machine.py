@@ -33,8 +33,6 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 # Votes of successes that had a vote when they ended.
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
-# Votes of calls that were answered, however slowly, and not asked to wait.
-_SERVED = (votes.GOOD, votes.SLOW, votes.CAME_BACK)
 # Votes of calls that say nothing about the latency.
 _NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
@@ -251,8 +249,6 @@ class Circuit(Lifecycle):
         else:
             if ending.outcome is _FAILURE:
                 self.detector.last_failure = ending.what
-            elif vote in _SERVED:
-                self.detector.was_served(1)
             self._count_vote(vote, ending)
         if vote in _TIMELY:
             if (pauses := self.detector.pauses) is not None:

@@ -150,7 +150,7 @@ def test_a_mixture_that_is_accepted_makes_its_share_of_slow_calls_normal(
 ) -> None:
     median = detector.baseline.median
 
-    detector.accept_mixture(0.6, NOW)
+    detector.accept_mixture(0.6, lambda latency: 1.0, NOW)
 
     assert detector.baseline.median == median
     assert detector.evidence.share(0)[0] == pytest.approx((75.0 + 1.0) / 150.0)
