@@ -202,10 +202,11 @@ class Detector:
         One tenant's limit must not refuse the calls of all others. So it is judged like failures:
         by the share of such calls that is usual for the key.
         """
-        self.asked = max(self.asked + log(_ALL_ASKED / self._usually_asked), 0.0)
+        threshold = self.evidence.threshold
+        self.asked = min(self.asked + log(_ALL_ASKED / self._usually_asked), threshold)
         more = (1.0 - self._usually_asked) / _ASKED_OVER
         self._usually_asked = min(self._usually_asked + more, _MOST_ASKED)
-        return self.asked >= self.evidence.threshold
+        return self.asked >= threshold
 
     def was_served(self, calls: int) -> None:
         """Count calls that were answered, not asked to wait."""
@@ -381,6 +382,7 @@ class Detector:
 
     def clear(self) -> None:
         """Drop the suspicion, and the latencies held back because of it."""
+        self.asked = 0.0
         self.evidence.clear()
         self.held = ()
         self.test = None
