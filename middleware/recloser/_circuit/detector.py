@@ -377,6 +377,7 @@ class Detector:
 
     def clear(self) -> None:
         """Drop the suspicion, and the latencies held back because of it."""
+        self.asked = 0.0
         self.evidence.clear()
         self.held = ()
         self.test = None

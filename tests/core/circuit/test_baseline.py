@@ -267,6 +267,15 @@ def test_a_reset_forgets_what_was_usual() -> None:
     assert baseline.threshold == pytest.approx(1.4, rel=0.2)
 
 
+@pytest.mark.parametrize(("calls", "weight"), [(100_000, 50), (50, 50), (30, 30)])
+def test_an_accepted_latency_weighs_no_more_than_fifty_calls(calls: int, weight: int) -> None:
+    baseline = baseline_of([0.1] * calls)
+
+    baseline.accept(0.6, baseline.usual(1000.0), 1000.0)
+
+    assert baseline.count == weight
+
+
 def test_a_few_calls_correct_an_accepted_latency() -> None:
     baseline = baseline_of([0.1] * 100_000)
     baseline.accept(0.6, baseline.usual(1000.0), 1000.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recloser import Policy
+from recloser._circuit.baseline import Baseline
 from recloser._circuit.detector import Detector
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.share_test import ShareTest
@@ -46,6 +47,20 @@ def test_of_many_quiet_calls_a_sample_stands_for_all(policy: Policy, calls: int)
 
     assert detector.baseline.count == calls
     assert detector.evidence.quiet == calls
+
+
+def test_the_sample_is_small(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def learn(self: Baseline, latencies: list[float], weight: float) -> None:
+        sizes.append(len(latencies))
+
+    monkeypatch.setattr(Baseline, "learn", learn)
+
+    Detector(policy).learn_quiet([NORMAL] * 640)
+
+    # An odd step of eleven; ten would be enough.
+    assert sizes == [59]
 
 
 def test_calls_of_two_kinds_that_take_turns_are_both_in_the_sample(policy: Policy) -> None:
@@ -160,7 +175,13 @@ def test_a_mixture_that_is_accepted_makes_its_share_of_slow_calls_normal(
 
 @pytest.mark.parametrize(
     ("good", "slow", "failed", "shares"),
-    [(6, 0, 4, (0.0, 0.4)), (6, 3, 1, (0.3, 0.1)), (19, 0, 1, None), (18, 1, 1, (0.05, 0.05))],
+    [
+        (6, 0, 4, (0.0, 0.4)),
+        (6, 3, 1, (0.3, 0.1)),
+        (18, 1, 1, (0.05, 0.05)),
+        (9, 0, 1, (0.0, 0.1)),
+        (11, 0, 1, None),
+    ],
 )
 def test_a_share_of_bad_calls_that_is_worth_asking_all_the_same_becomes_normal(
     detector: Detector,

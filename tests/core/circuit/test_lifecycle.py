@@ -139,10 +139,10 @@ def test_it_ends_at_once_if_calls_are_fast_again(breaker: Breaker, clock: Manual
     assert rule(breaker) == "eased"
 
 
-def test_after_a_refusal_it_takes_five_calm_seconds(breaker: Breaker, clock: ManualClock) -> None:
+def test_after_a_refusal_it_takes_twenty_calm_seconds(breaker: Breaker, clock: ManualClock) -> None:
     limit(breaker, clock)
 
-    assert calm_of(breaker, clock) == pytest.approx(5.0, abs=1.5)
+    assert calm_of(breaker, clock) == pytest.approx(20.0, abs=1.5)
 
 
 def test_calm_doubles_when_limits_follow_each_other_up_to_a_minute(
@@ -157,7 +157,7 @@ def test_calm_doubles_when_limits_follow_each_other_up_to_a_minute(
         calms.append(limit_of(breaker)._calm)
         calm_of(breaker, clock)
 
-    assert calms == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+    assert calms == [20.0, 40.0, 60.0, 60.0, 60.0, 60.0]
 
 
 def test_after_half_a_minute_without_a_limit_calm_is_short_again(
@@ -171,7 +171,7 @@ def test_after_half_a_minute_without_a_limit_calm_is_short_again(
 
     slow_down(breaker, clock)
 
-    assert limit_of(breaker)._calm == 5.0
+    assert limit_of(breaker)._calm == 20.0
 
 
 def test_a_second_limit_soon_after_does_not_end_at_once(
@@ -302,7 +302,7 @@ def test_after_a_reset_the_next_limit_is_the_first_one(
     breaker.reset()
     limit(breaker, clock)
 
-    assert limit_of(breaker)._calm == 5.0
+    assert limit_of(breaker)._calm == 20.0
 
 
 # Modes

@@ -13,6 +13,7 @@ from recloser._circuit.limit import Finding
 
 def test_while_nobody_is_refused_it_is_not_lowered_for_two_seconds() -> None:
     play = limited(8.0)
+    play.now = 1.8
     play.round(SLOW, running=7)
     assert play.limit.size == 8.0
 
@@ -33,6 +34,19 @@ def experiment(play: Play, latency: float = SLOW) -> Play:
 
 def test_where_calls_are_refused_it_is_halved_at_once() -> None:
     experiment(limited(16.0))
+
+
+@pytest.mark.parametrize(("refused", "size"), [(0.101, 4.0), (0.099, 8.0)])
+def test_where_more_than_a_tenth_is_refused_there_are_too_many_calls(
+    refused: float, size: float
+) -> None:
+    play = limited(8.0)
+    play.answer(*[SLOW] * 7, running=7)
+    play.limit._refused = refused / (1.0 - 1.0 / 64.0)
+
+    play.answer(SLOW, running=7)
+
+    assert play.limit.size == size
 
 
 def test_it_is_lowered_from_what_is_in_flight() -> None:
@@ -175,19 +189,22 @@ def test_if_all_of_few_calls_fail_or_time_out_it_is_failing(latency: float) -> N
     assert play.answer(*[latency] * 8, ok=False) is Finding.FAILING
 
 
-@pytest.mark.parametrize(("failed", "refused", "size"), [(3, 2, 7.5), (2, 2, 10.0), (3, 0, 10.0)])
+@pytest.mark.parametrize(
+    ("size", "refused", "lowered"), [(8.0, 2, 6.0), (10.0, 2, 10.0), (8.0, 0, 8.0)]
+)
 def test_more_than_a_fifth_of_failures_lowers_it_where_calls_are_refused(
-    failed: int, refused: int, size: float
+    size: float, refused: int, lowered: float
 ) -> None:
-    play = limited(10.0)
+    """Two of eight are more, and two of ten are not."""
+    play = limited(size)
     play.limit._starts = False
-    play.answer(*[0.1] * failed, ok=False, running=5)
-    play.answer(*[SLOW] * (9 - failed), running=5)
+    play.answer(0.1, 0.1, ok=False, running=5)
+    play.answer(*[SLOW] * (int(size) - 3), running=5)
     play.refuse(refused)
 
     play.answer(SLOW, running=5)
 
-    assert play.limit.size == size
+    assert play.limit.size == lowered
 
 
 def test_it_is_never_shed_below_one_call() -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from recloser._circuit.load import _FEWEST, _REMEMBERED, _USELESS, _USELESS_IF_SURE, Load, rises
+from recloser._circuit.load import _REMEMBERED, _USELESS, _USELESS_IF_SURE, Load, rises
 
 
 def pairs(exponent: float, numbers: list[int]) -> list[tuple[float, float]]:
@@ -35,7 +35,7 @@ def test_where_more_calls_are_faster_it_does_not_rise() -> None:
     assert rises(pairs(-1.0, SPREAD)) is False
 
 
-@pytest.mark.parametrize(("answers", "expected"), [(_FEWEST - 2, None), (_FEWEST, True)])
+@pytest.mark.parametrize(("answers", "expected"), [(6, None), (8, True)])
 def test_few_answers_say_nothing(answers: int, expected: bool | None) -> None:
     assert rises(pairs(1.0, [4, 8] * (answers // 2))) is expected
 
@@ -47,6 +47,14 @@ def test_answers_under_the_same_number_of_calls_say_nothing(
     numbers: list[int], expected: bool | None
 ) -> None:
     assert rises(pairs(1.0, numbers)) is expected
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.24, None), (0.26, True)])
+def test_a_spread_of_a_quarter_in_the_logarithm_is_enough(
+    spread: float, expected: bool | None
+) -> None:
+    """Two rounds of which one has half as many have a spread of 0.35."""
+    assert rises([(0.0, 0.0), (2.0 * spread, 2.0 * spread)] * 8) is expected
 
 
 @pytest.mark.parametrize(("exponent", "expected"), [(1.0, True), (0.0, False)])
@@ -177,6 +185,7 @@ def test_old_answers_are_forgotten() -> None:
         load.add(8, 0.5)
 
     assert load.compare(8.0, 0.5) is False
+    assert len(load._pairs) == 64
 
 
 def test_all_answers_can_be_forgotten_at_once() -> None:
