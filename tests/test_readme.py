@@ -137,6 +137,15 @@ def _check_client(names: dict[str, Any]) -> None:
             client.get("http://api.example/")
 
 
+def _check_labels(names: dict[str, Any]) -> None:
+    breaker = names["breakers"]["llm"]
+
+    assert names["ask"]("really") == "really? Yes."
+    assert names["permit"].ended
+    assert breaker.metrics().successes == 3
+    assert len(breaker._circuit.explained._levels) == 3
+
+
 def _check_cutting_off(names: dict[str, Any]) -> None:
     httpx = names["httpx"]
     timeouts: list[Any] = []
@@ -196,6 +205,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Flask": _check_flask,
     "Any ASGI or WSGI app": _check_asgi,
     "Any function": _check_function,
+    "Calls that are known to take longer": _check_labels,
     "Outbound calls": _check_client,
     "Cutting off what hangs": _check_cutting_off,
     "Several providers": _check_failover,

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from benchmarks.detection.entrants import Recloser
 from benchmarks.detection.simulator import Clock, Ending
-from recloser import Policy, State
+from recloser import Permit, Policy, State
 
 
 class Fate(NamedTuple):
@@ -43,7 +43,10 @@ Rate = float | Callable[[float], float]
 
 
 class Everyday(Recloser):
-    """recloser; in addition a failure may ask for a pause."""
+    """recloser; in addition a failure may ask for a pause, and a call have a label."""
+
+    def acquire_labelled(self, label: str) -> Permit | None:
+        return self.breaker.try_acquire(label)
 
     def end(self, permit: Any, ending: Ending, took: float, wait: float) -> None:
         if ending is Ending.FAILED and wait:
@@ -83,10 +86,18 @@ class Key:
     Args:
         seed: Of all that is random.
         labelled: Whether to tell the breaker the label of each call, if it can use one.
+        sized: Whether to tell it the label, which then is a number, as the size at the end of the call.
         policy: By default the default policy.
     """
 
-    def __init__(self, seed: int, *, labelled: bool = False, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        labelled: bool = False,
+        sized: bool = False,
+        policy: Policy | None = None,
+    ) -> None:
         self.random = Random(f"everyday/{seed}")
         self.clock = Clock()
         self.contender = Everyday(self.clock, policy or Policy(), seed)
@@ -94,6 +105,7 @@ class Key:
         self._acquire_labelled: Callable[[str], Any] | None = (
             getattr(self.contender, "acquire_labelled", None) if labelled else None
         )
+        self._sized = sized
         self._in_flight: list[tuple[float, int, object, Fate]] = []
         self._sent = 0
 
@@ -175,4 +187,6 @@ class Key:
         in_flight, end = self._in_flight, self.contender.end
         while in_flight and in_flight[0][0] <= until:
             self.clock.now, _, permit, fate = heappop(in_flight)
+            if self._sized:
+                cast("Permit", permit).size = float(fate.label)
             end(permit, fate.ending, fate.took, fate.wait)

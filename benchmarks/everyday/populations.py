@@ -96,9 +96,9 @@ def cache_flush(*, cacheable: float, zipf: bool) -> Play:
     return play
 
 
-def _prompts(*, labelled: bool) -> Play:
+def _prompts(*, labelled: bool = False, sized: bool = False) -> Play:
     def play(_: float, seed: int) -> Result:
-        key = Key(seed, labelled=labelled)
+        key = Key(seed, labelled=labelled, sized=sized)
         key.play(latencies.prompts(), 2.0, 6 * _HOUR)
         return result(key)
 
@@ -164,8 +164,9 @@ def scenarios() -> list[Scenario]:
         row("batch of 60 % at 10x", _scaled(batch), 0.6),
         row("cache flush, 2,000 keys by Zipf", cache_flush(cacheable=0.8, zipf=True)),
         row("cache flush, 2,000 keys alike", cache_flush(cacheable=0.8, zipf=False)),
-        row("prompts in blocks of a size", _prompts(labelled=False), bound=Goal(REFUSED, 4.0)),
+        row("prompts in blocks of a size", _prompts(), bound=Goal(REFUSED, 4.0)),
         *labelled,
+        row("the same, size told at the end", _prompts(sized=True)),
         *(
             row(f"{share:.0%} errors from the first call", _errors, share)
             for share in (0.3, 0.45, 0.55, 0.6)

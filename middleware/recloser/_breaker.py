@@ -10,10 +10,17 @@ from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._decorator import IS_LAZY, awaited, guarded
+from recloser._decorator import IS_LAZY, awaited, guarded, labelled
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError, loose_circuits
 from recloser._operations import OperableCircuit
-from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, voteless
+from recloser._permit import (
+    AnyLoosePermit,
+    AnyPermit,
+    LabelledPermit,
+    LoosePermit,
+    Permit,
+    voteless,
+)
 from recloser._state import Mode, State
 from recloser._with import BlockPermit, block_of, innermost, innermost_of
 
@@ -173,21 +180,65 @@ class Breaker(OperableCircuit):
             raise admission.error()
         return voteless(self, kind) if isinstance(admission, Unguarded) else admission
 
-    def acquire(self) -> Permit:
+    def acquire(self, label: str | None = None, size: float | None = None) -> Permit:
         """Ask for admission of one call.
+
+        What is known of the call explains a part of its latency: how long calls of each label or
+        size take is learned, and only what is left is evidence. Sizes within a factor of two are
+        alike, and labels and sizes beyond 16 are.
+
+        Args:
+            label: A name for calls that take about as long, such as "export"; None for none.
+            size: How much work it is, in any unit, >= 0: bytes, tokens of a prompt; None if it is
+                unknown. What is known at the end only is set there: `permit.size = tokens`.
 
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
+        if label is not None or size is not None:
+            return self._permit_of(self._admit_labelled(label, size), LabelledPermit)
         admission = self.admit(LoosePermit)
         if type(admission) is LoosePermit:
             return admission
         return self._permit_of(admission, LoosePermit)
 
-    def try_acquire(self) -> Permit | None:
+    def try_acquire(self, label: str | None = None, size: float | None = None) -> Permit | None:
         """Like `acquire()`, but return None if the call is refused."""
+        if label is not None or size is not None:
+            answer = self._admit_labelled(label, size)
+            refused = isinstance(answer, Refused)
+            return None if refused else self._permit_of(answer, LabelledPermit)
         admission = self.admit(LoosePermit)
         return None if isinstance(admission, Refused) else self._permit_of(admission, LoosePermit)
+
+    def _admit_labelled(
+        self, label: str | None, size: float | None
+    ) -> LabelledPermit | Refused | Unguarded:
+        admission = self.admit(LabelledPermit)
+        if isinstance(admission, LabelledPermit):
+            self.note(admission, label, size, begins=True)
+        return admission
+
+    def labelled_by(
+        self, known: Callable[..., str | float | None]
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Guard a function as `@breaker` does; what is known of each call explains its latency.
+
+            @breaker.labelled_by(lambda prompt: len(prompt))
+            async def ask(prompt: str) -> str: ...
+
+        Args:
+            known: Called with the arguments of each call before it. It returns a label or a size as
+                for `acquire`, or None if nothing is known. If it raises, nothing is.
+
+        Returns:
+            A decorator for plain, coroutine and generator functions.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            return labelled(self.acquire, self.fault, known, function)
+
+        return decorate
 
     # Whole calls
 

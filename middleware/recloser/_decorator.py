@@ -6,13 +6,16 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from recloser._admission import Refused, Unguarded
 from recloser._permit import AnyPermit, LoosePermit, Permit, loosened
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+AcquireFor: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Permit]
+"""Asks for admission of one call with the arguments of the function, or raises."""
 
 IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 """Code flags of functions whose call returns before the work is done."""
@@ -59,6 +62,67 @@ def guarded(
         wrapper = _generator(acquire, cast("Any", function))
     else:
         wrapper = _plain(admit, permit_of, function)
+    return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
+
+
+def labelled(
+    acquire: Callable[[str | None, float | None], Permit],
+    fault: Callable[[str, BaseException], None],
+    known: Callable[..., str | float | None],
+    function: Callable[P, T],
+) -> Callable[P, T]:
+    """Guard a function as `guarded` does, with what is known of each call.
+
+    Args:
+        acquire: Asks for admission of one call with a label and a size, or raises.
+        fault: Counts a fault that `known` raised.
+        known: Returns the label or the size of a call from its arguments.
+        function: The function.
+
+    Raises:
+        TypeError: As `guarded` does, or `known` is no function.
+    """
+    if not callable(known):
+        raise TypeError(f"labelled_by needs a function of the arguments, not {known!r}")
+
+    def acquire_for(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Permit:
+        try:
+            what = known(*args, **kwargs)
+        except Exception as error:
+            fault("label", error)
+            what = None
+        return acquire(what, None) if isinstance(what, str) else acquire(None, what)
+
+    def nothing_known() -> Permit:
+        return acquire(None, None)
+
+    target, it = target_of(function), cast("Any", function)
+    if inspect.isasyncgenfunction(target):
+        wrapper: Callable[..., Any] = _async_generator(nothing_known, it, acquire_for)
+    elif inspect.iscoroutinefunction(target):
+
+        async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with acquire_for(args, kwargs):
+                return await it(*args, **kwargs)
+
+        wrapper = coroutine
+    elif inspect.isgeneratorfunction(target):
+        wrapper = _generator(nothing_known, it, acquire_for)
+    else:
+
+        def plain(*args: P.args, **kwargs: P.kwargs) -> Any:
+            permit = acquire_for(args, kwargs)
+            try:
+                result = it(*args, **kwargs)
+            except BaseException as error:
+                permit.end_by_error(error)
+                raise
+            if type(result) is CoroutineType:  # a plain function around a coroutine function
+                return await_and_end(permit, cast("Any", result))
+            permit.success()
+            return result
+
+        wrapper = plain
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
 
 
@@ -136,10 +200,12 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
 
 
 def _generator(
-    acquire: Callable[[], Permit], function: Callable[P, Generator[Any, Any, Any]]
+    acquire: Callable[[], Permit],
+    function: Callable[P, Generator[Any, Any, Any]],
+    acquire_for: AcquireFor | None = None,
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with acquire() as permit:
+        with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -163,10 +229,12 @@ def _generator(
 
 
 def _async_generator(
-    acquire: Callable[[], Permit], function: Callable[P, AsyncGenerator[Any, Any]]
+    acquire: Callable[[], Permit],
+    function: Callable[P, AsyncGenerator[Any, Any]],
+    acquire_for: AcquireFor | None = None,
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with acquire() as permit:
+        with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

@@ -186,6 +186,33 @@ class Permit(CountedCall):
             self.breaker.fault("clock", error)
 
     @property
+    def label(self) -> str:
+        """What kind of call it is, for latency that this explains; "" for none.
+
+        Calls of different labels may take differently long. How long is learned, for 16 labels or
+        sizes of each breaker. To set it before the call begins, use `Breaker.acquire(label=...)`.
+        """
+        return self.breaker.noted(self)[0]
+
+    @label.setter
+    def label(self, label: str) -> None:
+        self.breaker.note(self, label, self.size)
+
+    @property
+    def size(self) -> float | None:
+        """How much work it is, in any unit: bytes, tokens; None if unknown. It may be set at any time.
+
+        It is remembered as the power of two below. Set it before the call begins if you know it then,
+        by `Breaker.acquire(size=...)`: a call that hangs is noticed sooner.
+        """
+        octave = self.breaker.noted(self)[1]
+        return None if octave is None else 2.0 ** (octave - 1)
+
+    @size.setter
+    def size(self, size: float) -> None:
+        self.breaker.note(self, self.label, size)
+
+    @property
     def ended(self) -> bool:
         """Whether the call has ended, or is not counted (mode observe or disabled)."""
         return self.token == NO_TOKEN
@@ -261,6 +288,19 @@ class LoosePermit(Permit):
             return  # no breaker has given it
         if token:
             self.breaker.drop(token)
+
+
+class LabelledPermit(LoosePermit):
+    """The permit of a call of which something is known when it begins: a label, a size.
+
+    Its latency is not comparable with that of others. So it always ends by a decision.
+    """
+
+    __slots__ = ()
+
+    def success(self) -> None:
+        """The callee answered."""
+        self.breaker.end(self, _SUCCESS)
 
 
 def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.support.limited_callee import CALM, THRESHOLD, USUAL, new_limit
 
-from recloser._circuit.limit import Finding, Limit
+from recloser._circuit.limit import Limit
+from recloser._circuit.round import Finding
 
 FAST, SLOW = 0.1, 0.4
 """Latencies in seconds. `SLOW` is below 4.5 usual medians, which would be severe."""

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from recloser._circuit.limit import Finding, Limit
+from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
+from recloser._circuit.round import Finding
 
 USUAL = Usual(median=0.1, high=0.18, known_for=600.0)
 THRESHOLD = 0.3

@@ -66,7 +66,6 @@ class Detector:
         "_asked_waits",
         "_bad_run",
         "_policy",
-        "_tests_since",
         "baseline",
         "evidence",
         "held",
@@ -83,7 +82,6 @@ class Detector:
         self.last_failure = ""
         self.pauses: Pauses | None = None  # most callees never ask for one
         self.test: ShareTest | None = None
-        self._tests_since = inf
         # Bad calls in the suspicion since the last one that was as fast as ever.
         self._bad_run = inf
         # When the last call of the suspicion was answered.
@@ -145,11 +143,11 @@ class Detector:
         young = not self.evidence.is_settled
         enough = _ENOUGH_IF_YOUNG if young else 1.0 - self._policy.failure_rate_threshold
         self.test = ShareTest(min(enough, 1.0 - self.evidence.normal_bad_rate))
-        self._tests_since = now
+        self.test.since = now
 
     def _test(self, test: ShareTest, vote: Vote, ending: Ending) -> bool:
         """Count a call in the test; return whether too few are good."""
-        if ending.now - ending.latency < self._tests_since:
+        if ending.now - ending.took < test.since:
             return False
         if vote is votes.GOOD:
             test.good += 1
@@ -217,8 +215,8 @@ class Detector:
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
-    def good(self, token: int, latency: float, now: float) -> None:
-        """Take a good call into account, of a latency in seconds."""
+    def good(self, token: int, latency: float, now: float, took: float = 0.0) -> None:
+        """Take a good call into account, of a latency in seconds; `took` is in `Ending`."""
         evidence = self.evidence
         if evidence.idle:
             evidence.quiet += 1
@@ -226,7 +224,8 @@ class Detector:
         elif self.test is not None:
             self.held += (latency,)
             self._answered_at = now
-            self._test(self.test, votes.GOOD, Ending(token, Outcome.SUCCESS, latency, now))
+            ending = Ending(token, Outcome.SUCCESS, max(latency, took), now)
+            self._test(self.test, votes.GOOD, ending)
         elif token < evidence.since:
             # The call began before the suspicion, so it is no evidence about it.
             self.baseline.learn((latency,))
@@ -377,7 +376,6 @@ class Detector:
 
     def clear(self) -> None:
         """Drop the suspicion, and the latencies held back because of it."""
-        self.asked = 0.0
         self.evidence.clear()
         self.held = ()
         self.test = None

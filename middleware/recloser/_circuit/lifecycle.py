@@ -313,6 +313,29 @@ class Lifecycle:
         if self.limit is not None:
             self.limit.forget_all(next(self.calls.tokens))
 
+    # What it is like
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
+        recovery = self.recovery
+        if recovery is None:
+            return 0.0
+        if self.state is _OPEN:
+            return max(0.0, self.probe_at - now)
+        if self.limit is not None:
+            return min(self.limit.wait(self.running, now), self._policy.max_open_for)
+        oldest = self.calls.oldest()
+        if oldest is None or len(self.calls.voting) < recovery.window:
+            return 0.0
+        # A probe takes its place at most until it is overdue, and usually for much less time.
+        left = oldest[1].started + self.detector.baseline.threshold - now
+        return max(0.0, min(left, self._policy.open_for))
+
+    def is_probe(self, token: int) -> bool:
+        """Whether a call is a probe."""
+        probing = self.state is _OPEN or self.state is _HALF_OPEN
+        return probing and token in self.calls.voting
+
     # By hand
 
     def open_by_hand(self, now: float, until: float, reason: Reason) -> None:

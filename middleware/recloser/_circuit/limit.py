@@ -15,13 +15,12 @@ vary by itself, the limit is halved for one round.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from math import ceil
 
 from recloser._circuit.load import Load
 from recloser._circuit.new_normal import Usual
-from recloser._circuit.round import Round
+from recloser._circuit.round import Finding, Round
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
@@ -59,21 +58,6 @@ _MUTE = 8.0
 _FAST_SHARE, _AS_FAST_AS_EVER = 0.2, 1.5
 # So many good calls in a row show that a callee that was slow is not slow in itself any more.
 _FAST_CALLS = 2
-
-
-class Finding(enum.Enum):
-    """What the answers say."""
-
-    NOTHING = "nothing"
-    """The search goes on."""
-    EASED = "eased"
-    """Calls are fast, and nobody was refused of late."""
-    MIXED = "mixed"
-    """Some calls are slow, and others are as fast as ever."""
-    SICK = "sick"
-    """Calls are slow, however few are in flight."""
-    FAILING = "failing"
-    """Most calls fail or do not come back, however few are in flight."""
 
 
 class Limit:

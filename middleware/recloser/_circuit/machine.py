@@ -15,13 +15,16 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
+from recloser._circuit.explained import Explained, Kind
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.lifecycle import STUCK, Lifecycle
-from recloser._circuit.limit import Finding, Limit
+from recloser._circuit.limit import Limit
 from recloser._circuit.recovery import Recovery, Step
+from recloser._circuit.round import Finding
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
+from recloser._events import Reason
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
@@ -52,6 +55,7 @@ class Circuit(Lifecycle):
         "_caught_up_at",
         "_refresh_due",
         "_stalls",
+        "explained",
     )
 
     def __init__(
@@ -62,6 +66,8 @@ class Circuit(Lifecycle):
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
         self._refresh_due = inf
+        # None while nothing is known of any call beforehand.
+        self.explained: Explained | None = None
 
     # Around each decision
 
@@ -80,6 +86,8 @@ class Circuit(Lifecycle):
         if self.detector.pauses is not None:
             self.detector.pauses.served(len(latencies))
         self.detector.learn_quiet(latencies)
+        if self.explained is not None:
+            self.explained.learn_unlabelled(latencies, now)
         if self.counts.successes >= self._refresh_at:
             self._refresh(now)
 
@@ -145,9 +153,11 @@ class Circuit(Lifecycle):
             running -= self._give_up_stuck(limit, now)
         if limit.admits(token, running, now):
             return True
-        calls, latest = self.calls, limit.latest
+        calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
+        if self.explained is not None:
+            threshold *= self.explained.longest
         newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
-        if limit.is_mute(newer, now, self.detector.baseline.threshold):
+        if limit.is_mute(newer, now, threshold):
             self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
@@ -172,29 +182,53 @@ class Circuit(Lifecycle):
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
+        explained = self.explained
+        if explained is not None:
+            for token, call in explained.take_overdue(calls, now):
+                self._count_overdue(token, call, now, explained.slow_after_token(token))
+                if self.generation != generation:
+                    return
+            threshold = explained.slow_after(explained.patience)
         self._check_at = now + threshold  # for calls that begin from now on
         while calls.voting:
             overdue = calls.take_next_overdue(threshold, now)
             if overdue is None:
                 oldest = calls.oldest()
                 self._check_at = threshold + (now if oldest is None else oldest[1].started)
-                return
+                break
             token, call = overdue
-            serving = self.state is _CLOSED or self.state is _LIMITED
-            vote = vote_of_overdue(token, call, now, calls, threshold, self._stalls, closed=serving)
-            self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
+            slow_after = threshold
+            if explained is not None:
+                if explained.may_take_longer(token, call, now):
+                    explained.watch(token, call, calls)
+                    continue
+                slow_after = explained.slow_after_token(token)
+            self._count_overdue(token, call, now, slow_after)
             if self.generation != generation:
                 return
+        if explained is not None and explained.check_at < self._check_at:
+            self._check_at = explained.check_at
+
+    def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
+        serving = self.state is _CLOSED or self.state is _LIMITED
+        vote = vote_of_overdue(
+            token, call, now, self.calls, threshold, self._stalls, closed=serving
+        )
+        self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
 
     def _check_late(self, next_token: int, now: float) -> None:
         """Open if the calls that are late, but not overdue yet, are enough evidence."""
         detector, voting, policy = self.detector, self.calls.voting, self._policy
-        threshold = detector.baseline.threshold
+        threshold, explained = detector.baseline.threshold, self.explained
+        if explained is not None and explained.patience > 1.0:
+            return
         if len(voting) < policy.min_failures:
             self._check_at = min(self._check_at, now + LATE * threshold)  # enough at the earliest
             return
         late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost)
         self._check_at = min(self._check_at, late.check_at)
+        if explained is not None:
+            late.calls = [each for each in late.calls if each[0] not in explained.kinds]
         if late.calls and detector.has_enough_late(late, now):
             self._trip(now)
 
@@ -210,40 +244,40 @@ class Circuit(Lifecycle):
             calls.voting[call.token] = call
             if self.limit is not None:
                 self.limit.rename(before, call.token)
+            if self.explained is not None:
+                self.explained.rename(before, call.token, calls)
 
-    def wait(self, now: float) -> float:
-        """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
-        recovery = self.recovery
-        if recovery is None:
-            return 0.0
-        if self.state is _OPEN:
-            return max(0.0, self.probe_at - now)
-        if self.limit is not None:
-            return min(self.limit.wait(self.running, now), self._policy.max_open_for)
-        oldest = self.calls.oldest()
-        if oldest is None or len(self.calls.voting) < recovery.window:
-            return 0.0
-        # A probe takes its place at most until it is overdue, and usually for much less time.
-        left = oldest[1].started + self.detector.baseline.threshold - now
-        return max(0.0, min(left, self._policy.open_for))
+    def explain(self, token: int, kind: Kind, now: float) -> None:
+        """Note what is known of a call in flight, which its permit does not know."""
+        explained = self.explain_any()
+        explained.note_late(token, kind, self.calls, now)
+        self._check_at = min(self._check_at, explained.check_at)
 
-    def is_probe(self, token: int) -> bool:
-        """Whether a call is a probe."""
-        probing = self.state is _OPEN or self.state is _HALF_OPEN
-        return probing and token in self.calls.voting
+    def explain_any(self) -> Explained:
+        """What is known of the calls; it is made when it is needed first."""
+        if self.explained is None:
+            self.explained = Explained(self.detector.baseline, self._policy)
+        return self.explained
 
     # The end of a call
 
     def end(self, ending: Ending) -> None:
         """End a call."""
-        threshold = self.detector.baseline.threshold
-        vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
+        explained = self.explained
+        if explained is None:
+            threshold = self.detector.baseline.threshold
+            vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
+        else:
+            calm = self.state is _CLOSED and self.detector.evidence.idle
+            vote = explained.vote(ending, self.calls, self.counts, self._stalls, calm=calm)
+            if vote is votes.UNKNOWN:
+                vote = self._no_evidence(ending)
         if self.limit is not None and vote in _NO_ANSWER:
             self.limit.forget(ending.token)
         if vote is votes.NONE:
             return
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
-            self.detector.good(ending.token, ending.latency, ending.now)
+            self.detector.good(ending.token, ending.latency, ending.now, ending.took)
         elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
             self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
         else:
@@ -256,6 +290,15 @@ class Circuit(Lifecycle):
                 pauses.end(ending.token)
             if self.counts.successes >= self._refresh_at:
                 self._refresh(ending.now)
+
+    def _no_evidence(self, ending: Ending) -> Vote:
+        """The vote of an answer of which the usual latency is unknown; it changes nothing."""
+        baseline, limit = self.detector.baseline, self.limit
+        if self.recovery is None:
+            return votes.NONE
+        # It shows at least that calls are answered.
+        ending.latency = baseline.median if limit is None else limit.level or baseline.threshold
+        return votes.GOOD
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery, limit = self.recovery, self.limit
@@ -323,6 +366,12 @@ class Circuit(Lifecycle):
         self.calls.voting[token] = call
         self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
 
+    def reset(self, now: float, reason: Reason) -> None:
+        """Close and forget everything that was learned."""
+        super().reset(now, reason)
+        if self.explained is not None:
+            self.explained.forget()
+
     # From time to time
 
     def _refresh(self, now: float) -> None:
@@ -331,7 +380,8 @@ class Circuit(Lifecycle):
         self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
         if self.detector.refresh(now):
-            overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
+            kinds = () if self.explained is None else self.explained.kinds
+            overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)
             self.detector.expect_first_slow(overdue, now)
         self._check_at = -inf  # the threshold may be lower now
         if self.state is _CLOSED and self.detector.evidence.idle:

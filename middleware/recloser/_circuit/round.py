@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 from math import inf
+
+
+class Finding(enum.Enum):
+    """What the answers of a round say."""
+
+    NOTHING = "nothing"
+    """The search goes on."""
+    EASED = "eased"
+    """Calls are fast, and nobody was refused of late."""
+    MIXED = "mixed"
+    """Some calls are slow, and others are as fast as ever."""
+    SICK = "sick"
+    """Calls are slow, however few are in flight."""
+    FAILING = "failing"
+    """Most calls fail or do not come back, however few are in flight."""
 
 
 class Round:

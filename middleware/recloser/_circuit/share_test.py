@@ -10,7 +10,7 @@ time with a probability of at most 1 / `_TOO_FEW` (Ville 1939).
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, inf, log
 
 # How much more likely one explanation must be than the other.
 _ENOUGH = 23.0  # eight good calls of eight; with 10, a callee with 60 % of failures was admitted
@@ -31,15 +31,17 @@ class ShareTest:
         good: Good calls so far.
         slow: Slow calls so far.
         failed: Failed calls so far.
+        since: When it began, in seconds. Calls that began earlier are not to be counted.
     """
 
-    __slots__ = ("_enough", "_log_ratio_bad", "_log_ratio_good", "failed", "good", "slow")
+    __slots__ = ("_enough", "failed", "good", "since", "slow")
 
     def __init__(self, enough: float) -> None:
         self._enough = min(max(enough, 0.01), 0.99)
         self.good = 0
         self.slow = 0
         self.failed = 0
+        self.since = -inf
 
     @property
     def calls(self) -> int:

@@ -19,6 +19,8 @@ class Vote(enum.Enum):
 
     NONE = "none"
     """Nothing. For example, the call was ignored, or had ended already."""
+    UNKNOWN = "unknown"
+    """The call was answered, but it is not known how long such calls take."""
     GOOD = "good"
     """The call was answered within the slow threshold."""
     SLOW = "slow"
@@ -45,6 +47,7 @@ class Vote(enum.Enum):
 
 # The votes as plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 NONE = Vote.NONE
+UNKNOWN = Vote.UNKNOWN
 GOOD = Vote.GOOD
 SLOW = Vote.SLOW
 EXCUSED = Vote.EXCUSED
@@ -64,14 +67,16 @@ class Ending:
     Attributes:
         token: The token of the call.
         outcome: Its outcome.
-        latency: Seconds until the answer began, or until the end of the call.
+        latency: Seconds until the answer began, or until the end of the call. What is known of the
+            call may have been taken into account, see `explained.py`.
+        took: The same, as it was.
         now: When it ended, in seconds.
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
         rule: Why a throttled call was throttled: `retry_after` or `quota`.
     """
 
-    __slots__ = ("latency", "now", "outcome", "rule", "token", "wait", "what")
+    __slots__ = ("latency", "now", "outcome", "rule", "token", "took", "wait", "what")
 
     def __init__(
         self,
@@ -85,7 +90,7 @@ class Ending:
     ) -> None:
         self.token = token
         self.outcome = outcome
-        self.latency = latency
+        self.latency = self.took = latency
         self.now = now
         self.what = what
         self.wait = wait

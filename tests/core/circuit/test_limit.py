@@ -10,8 +10,9 @@ import pytest
 from tests.support.limit_play import FAST, SLOW, Play, limited, returning
 from tests.support.limited_callee import CALM, THRESHOLD, new_limit
 
-from recloser._circuit.limit import Finding, Limit
+from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
+from recloser._circuit.round import Finding
 
 # How it begins
 

@@ -10,7 +10,7 @@ from tests.support.limited_callee import LONGEST_PAUSE, Callee, World, new_limit
 from tests.support.training import record
 
 from recloser import Breaker, Permit, Policy, State
-from recloser._circuit.limit import Finding
+from recloser._circuit.round import Finding
 from recloser.testing import ManualClock, no_jitter
 
 WORK = 0.1032  # mean seconds of a call

@@ -6,7 +6,7 @@ import pytest
 from tests.support.limit_play import FAST, SEVERE, SLOW, Play, limited, paused
 from tests.support.limited_callee import THRESHOLD, new_limit
 
-from recloser._circuit.limit import Finding
+from recloser._circuit.round import Finding
 
 # Slow calls: the experiment
 
