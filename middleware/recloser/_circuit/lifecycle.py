@@ -162,7 +162,7 @@ class Lifecycle:
         """End a limit: calls are fast, and nobody is refused."""
         detector = self.detector
         usual = detector.baseline.usual(now)
-        if not limit.load.is_likely and limit.level > _SLOWER * usual.median:
+        if not limit.load.is_likely and 0.0 < _SLOWER * usual.median < limit.level:
             # Just below the threshold, and not because of the load.
             self._accept(limit.level, usual, recovery, now)
             return

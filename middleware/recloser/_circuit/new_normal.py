@@ -130,4 +130,6 @@ class Usual(NamedTuple):
         """How far a latency in seconds is from normal, 0.0-1.0; at 1.0 it takes all patience."""
         if level <= self.high:
             return 0.0  # calls took as long before: it is another mixture of them
+        if self.median <= 0.0:
+            return 1.0  # nothing is known, so what is slow has taken longer than the ceiling
         return min(max(level / self.median - _MILD, 0.0) / (SEVERE - _MILD), 1.0)
