@@ -20,7 +20,7 @@ from tests.support.limits import (
 )
 from tests.support.training import learned, teach
 
-from recloser import Breaker, Policy, State
+from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
