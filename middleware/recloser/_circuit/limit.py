@@ -43,8 +43,8 @@ _UNBOUND = 0.02
 _OVERLOAD = 0.1
 # Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
 _FEW = 3.0
-# The least limit. If that is still too much, there are pauses between the calls.
-_LEAST = 1.0
+# The least limit. If that is still too much, there are pauses between the calls. And the widest.
+_LEAST, _WIDEST = 1.0, 1e6
 # If nobody is refused, calls must be slow for so many seconds before the limit is lowered to find out.
 _SLOW_FOR = 2.0
 # If calls are very slow for so many seconds, the limit is lowered to make sure that it is load.
@@ -317,6 +317,7 @@ class Limit:
         if not self._round.is_complete(enough, now):
             return Finding.NOTHING
         finding = self._judge(self._round, threshold, now)
+        self.size = min(self.size, _WIDEST)  # it doubles with each round of a mixture
         self._round = Round(max(token, *self._in_flight, 0) + 1)
         return finding
 
@@ -369,7 +370,10 @@ class Limit:
             self.load.count_useless()
             self.size = max(self.size, _HALVED * self._widest) * _MORE
         else:
-            self.load.useless = 0
+            if overloaded or self.size > _LEAST:
+                self.load.useless = 0
+            else:  # one call at a time is slow, and nobody else waits
+                self.load.count_useless()
             if self.level < self._usual.severe or self.load.is_sure:
                 self._severe_since = now
             if now - self._severe_since >= _SEVERE_FOR:

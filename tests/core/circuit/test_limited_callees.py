@@ -20,7 +20,7 @@ from tests.support.limits import (
 )
 from tests.support.training import learned, teach
 
-from recloser import Breaker, Policy, State
+from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
@@ -46,6 +46,23 @@ def test_a_mixture_refuses_nobody_and_is_accepted(breaker: Breaker, clock: Manua
     for latency in (0.1, 0.3, 0.3) * 100:
         serve(breaker, clock, latency, 1)
     assert breaker.state is CLOSED
+
+
+@pytest.mark.parametrize("latency", [0.1, 0.3])
+def test_a_limit_that_doubles_with_each_round_stays_a_number(
+    breaker: Breaker, clock: ManualClock, latency: float
+) -> None:
+    """Of calls of 0.05 s there are thousands of rounds until a mixture or sickness is accepted."""
+    teach(breaker, clock, [0.1] * 3_000)
+    slow_down(breaker, clock)
+    limit_of(breaker).size = 1e6
+
+    for _ in range(20):
+        for each in (latency, 0.3, 0.3):
+            serve(breaker, clock, each, 1)
+
+    assert 1_000.0 < limit_of(breaker).size <= 1e6
+    assert breaker.explain().startswith("limited: at most 1000000 calls at a time")
 
 
 @pytest.mark.parametrize("latency", [0.25, 0.3, 0.4])
@@ -136,6 +153,32 @@ def test_load_is_limited_to_what_the_callee_can_take(breaker: Breaker, clock: Ma
     assert refused > 0.3 * admitted
     assert admitted > 0.7 * 100.0 * 60.0
     assert served_until(CLOSED, breaker, clock, 0.1) < 70.0
+
+
+def test_a_latency_that_one_call_at_a_time_shows_is_the_new_normal_even_if_it_looked_like_load(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """It fell by chance when the limit was halved, and then it stayed above the threshold."""
+    teach(breaker, clock, [0.1] * 3_000)
+    slow_down(breaker, clock, 1.0)
+    serve(breaker, clock, 1.0, 8)
+    assert limit_of(breaker).size == 1.0
+
+    served_until(CLOSED, breaker, clock, 0.4, gap=5.0)
+
+    assert rule(breaker) == "new_normal"
+
+
+def test_a_key_of_which_nothing_is_known_is_limited_by_the_ceiling_and_eased(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker = registry["k"]
+    slow_down(breaker, clock, 61.0)
+
+    served_until(CLOSED, breaker, clock, 1.0)
+
+    assert rule(breaker) == "eased"
+    assert registry.faults == 0
 
 
 # Nothing comes back
