@@ -141,7 +141,9 @@ class Lifecycle:
         """Accept a latency as the new normal, or send one call now and then."""
         detector = self.detector
         usual = detector.baseline.usual(now)
-        mild = usual.severity(limit.level) < 1.0
+        # By all answers since the trouble began: the last few are severe by chance.
+        level = recovery.answers.level
+        mild = usual.severity(level) < 1.0
         # If others wait for the same callee, the limit is no test of it. So a latency is accepted
         # only when nobody is refused any more, or after all the patience: then also if the last call
         # was mild by chance.
@@ -151,7 +153,7 @@ class Lifecycle:
             few = mild or recovery.answers.are_few
             if few and not limit.load.is_likely:
                 return  # nobody is refused meanwhile
-            self.reason = sentences.sick(limit.level, detector.baseline, self._policy)
+            self.reason = sentences.sick(level, detector.baseline, self._policy)
             limit.pause(self._time_to_next_probe(recovery, now))
 
     def _bear_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:

@@ -65,6 +65,12 @@ class Answers:
         return len(self._answers) < _FEWEST
 
     @property
+    def level(self) -> float:
+        """The median of the answers that came back, in seconds; 0.0 without any."""
+        came_back = sorted(answer for answer in self._answers if answer < inf)
+        return came_back[len(came_back) // 2] if came_back else 0.0
+
+    @property
     def slowest(self) -> float:
         """The longest latency of the answers, in seconds; 0.0 without any."""
         return max((answer for answer in self._answers if answer < inf), default=0.0)
