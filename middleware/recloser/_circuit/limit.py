@@ -172,6 +172,7 @@ class Limit:
         self._refused += 1.0 / _AVERAGED
         if self._refused > _UNBOUND:
             self._bound_at = now
+            self._ends_at_once = False
         return False
 
     @property

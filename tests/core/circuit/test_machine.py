@@ -162,6 +162,19 @@ class BreakerMachine(RuleBasedStateMachine):
             self.ask(1)
             self.clock.advance(0.2)
 
+    @rule(calls=st.integers(6, 12))
+    def hang_and_come_back(self, calls: int) -> None:
+        """Nothing comes back for long, and then the oldest call does."""
+        self.hang(calls)
+        for _ in range(20):
+            if self.breaker.state is State.OPEN:
+                break
+            self.clock.advance(0.5)
+            self.ask(1)
+        if self.live:
+            self.ended.append(self.live.pop(0))
+            self.ended[-1].success()
+
     @precondition(lambda self: self.live)
     @rule(
         data=st.data(),

@@ -68,10 +68,10 @@ def test_a_limit_names_threshold_sigma_median_and_size(
     assert reason.numbers["slow"] == reason.numbers["calls"] >= 5
     assert reason.numbers["slow_threshold"] == pytest.approx(breaker.slow_threshold)
     assert reason.numbers["median"] == pytest.approx(0.2, rel=0.1)
-    assert reason.numbers["limit"] == 2.0
+    assert reason.numbers["limit"] == 4.0  # calls come back, so twice as many as there are
     assert " slower than " in str(reason)
     assert " sigma" in str(reason)
-    assert "at most 2 calls at a time" in str(reason)
+    assert "at most 4 calls at a time" in str(reason)
 
 
 def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
@@ -120,7 +120,7 @@ def test_the_end_of_a_limit_names_the_latency_and_the_limit() -> None:
     reason = sentences.eased(0.125, 24.4)
 
     assert reason.rule == "eased"
-    assert str(reason) == "calls take 125 ms again, and nobody is refused at 24 calls at a time"
+    assert str(reason) == "calls take 125 ms again, and nobody is refused at 25 calls at a time"
     assert reason.numbers == {"median": 0.125, "limit": 24.4}
 
 
