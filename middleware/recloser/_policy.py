@@ -68,6 +68,8 @@ class Policy:
         false_trip_interval: Healthy calls between two false openings, by design, 100-1e15. The
             evidence needed follows from it and from what is normal for the key. At a million, a
             key with 50 calls a second may open falsely every six hours; in practice it rarely does.
+            It does not hold for a key whose failures come in long runs: a callee that fails 20 times
+            in a row counts as dead, so that it is noticed whatever was learned before.
         normal_bad_rate: Share of bad calls (slow or failed) that is assumed to be normal before
             anything was learned, 0.0001-0.5. It weighs like 50 calls. With 0.02, an outage at a
             cold start is noticed within five to eight calls.
