@@ -138,7 +138,7 @@ def test_a_limit_goes_on_in_the_child_without_the_calls_of_the_parent(
         still = breaker.state is State.LIMITED
         for permit in kept:
             permit.cancel()
-        for _ in range(100):
+        for _ in range(400):
             permit = breaker.acquire()
             clock.advance(0.1)
             permit.success()

@@ -186,7 +186,7 @@ def outcomes(error: BaseException) -> None:
 
 
 match breaker.state:
-    case State.CLOSED | State.OPEN | State.HALF_OPEN:
+    case State.CLOSED | State.LIMITED | State.OPEN | State.HALF_OPEN:
         pass
 
 

@@ -114,12 +114,10 @@ class Circuit(Lifecycle):
                 self._check_overdue(now)
                 if self.state is _CLOSED and self.detector.evidence.is_settled:
                     self._check_late(token, now)
-            admitted = self.state is _CLOSED
-            if self.state is _LIMITED:  # since a moment ago
-                admitted = self._is_below_limit(token, now)
+            admitted = self._serves(token, now)
         elif self.state is _LIMITED:
             self._check_overdue(now)
-            admitted = self.state is _CLOSED or self._is_below_limit(token, now)
+            admitted = self._serves(token, now)
         else:
             admitted = self._admits_probe(now)
         if admitted:
@@ -127,6 +125,10 @@ class Circuit(Lifecycle):
         else:
             self.counts.refused += 1
         return admitted
+
+    def _serves(self, token: int, now: float) -> bool:
+        """Whether it is closed, or limited with room for one more call."""
+        return self.recovery is None or self._is_below_limit(token, now)
 
     def _admits_probe(self, now: float) -> bool:
         recovery = self.recovery
