@@ -16,6 +16,7 @@ from recloser._circuit.in_flight import InFlight
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
+from recloser._circuit.round import Finding
 from recloser._circuit.transitions import AFTER, Cause
 from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
@@ -136,6 +137,17 @@ class Lifecycle:
         """Open: a limit is no help."""
         self._wait_until(now + self._jittered(self._policy.open_for), 0.0)
         self._change(Cause.EVIDENCE, now, reason, recovery)
+
+    def _conclude(self, finding: Finding, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Do what the answers of a round suggest."""
+        if finding is Finding.EASED:
+            self._ease(limit, recovery, now)
+        elif finding is Finding.FAILING:
+            self._open_anyway(now, recovery, sentences.failing(recovery, now))
+        elif finding is Finding.MIXED:
+            self._bear_mixture(limit, recovery, now)
+        elif finding is Finding.SICK:
+            self._bear_sickness(limit, recovery, now)
 
     def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """Accept a latency as the new normal, or send one call now and then."""
@@ -303,11 +315,25 @@ class Lifecycle:
         chance = min(max(0.0, self._random()), 1.0)
         return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
 
+    def _give_up_stuck(self, limit: Limit, now: float) -> int:
+        """Give up overdue calls that later ones have overtaken; return their number."""
+        before = now - STUCK * max(limit.level, self.detector.baseline.threshold)
+        stuck = [
+            token
+            for token, call in self.calls.overdue.items()
+            if token < limit.latest and call.started < before
+        ]
+        for token in stuck:
+            limit.forget(token)
+        return self.calls.give_up(stuck)
+
     @property
     def running(self) -> int:
-        """Calls that the callee is working on, as far as is known."""
-        calls = self.calls
-        return len(calls.voting) + len(calls.overdue) + len(calls.answering)
+        """Calls that wait for an answer, as far as is known.
+
+        Calls that have begun to answer are not among them: a stream lasts as long as it lasts.
+        """
+        return len(self.calls.voting) + len(self.calls.overdue)
 
     def forget_calls(self) -> None:
         """Forget the calls in flight: after a fork they continue in the parent."""

@@ -78,6 +78,7 @@ class Limit:
         succeeded: Whether a call was answered since the limit was last lowered for failures.
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         peak: Most calls in flight so far.
+        answering: Tokens of the calls in flight whose answer was counted when it began.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class Limit:
         "_waits",
         "_waits_for_first",
         "_widest",
+        "answering",
         "latest",
         "level",
         "load",
@@ -117,6 +119,7 @@ class Limit:
         self.succeeded = True
         self.slow_share = 0.0
         self.peak = 0
+        self.answering: set[int] = set()
         self._calm = calm
         self._usual = usual
         self._starts = True

@@ -16,12 +16,11 @@ from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
-from recloser._circuit.in_flight import CountedCall, Timing
+from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.lifecycle import STUCK, Lifecycle
+from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
 from recloser._circuit.recovery import Recovery, Step
-from recloser._circuit.round import Finding
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
 from recloser._events import Reason
@@ -150,6 +149,9 @@ class Circuit(Lifecycle):
         limit, recovery = self.limit, self.recovery
         if limit is None or recovery is None:
             return False  # it is open
+        self._count_answers(limit, recovery, now)
+        if self.limit is not limit:  # an answer has ended it
+            return self.recovery is None
         running = self.running
         if running >= limit.size:
             running -= self._give_up_stuck(limit, now)
@@ -163,17 +165,20 @@ class Circuit(Lifecycle):
             self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
-    def _give_up_stuck(self, limit: Limit, now: float) -> int:
-        """Give up overdue calls that later ones have overtaken; return their number."""
-        before = now - STUCK * max(limit.level, self.detector.baseline.threshold)
-        stuck = [
-            token
-            for token, call in self.calls.overdue.items()
-            if token < limit.latest and call.started < before
-        ]
-        for token in stuck:
-            limit.forget(token)
-        return self.calls.give_up(stuck)
+    def _count_answers(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Count the calls that have begun to answer, without waiting for their end."""
+        calls = self.calls
+        for table, vote in (calls.voting, votes.GOOD), (calls.overdue, votes.CAME_BACK):
+            for token, call in table.copy().items():
+                if WAITING < call.answered < inf and table.pop(token, None) is not None:
+                    calls.note_answering(token, call)
+                    limit.answering.add(token)
+                    latency = call.answered - call.started
+                    self._count_limited(
+                        limit, recovery, vote, Ending(token, _SUCCESS, latency, now)
+                    )
+                    if self.limit is not limit:
+                        return
 
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
@@ -333,6 +338,10 @@ class Circuit(Lifecycle):
     def _count_limited(self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending) -> None:
         token, latency, now = ending.token, ending.latency, ending.now
         detector, threshold = self.detector, self.detector.baseline.threshold
+        if token in limit.answering and token not in self.calls.answering:
+            limit.answering.discard(token)
+            if ending.outcome is not _FAILURE:
+                return  # its answer was counted when it began
         if vote is votes.HUNG and token in self.calls.overdue:
             finding = limit.is_late(token, now, threshold)
         else:
@@ -348,14 +357,7 @@ class Circuit(Lifecycle):
                     return
                 limit.shed()
                 detector.clear()
-        if finding is Finding.EASED:
-            self._ease(limit, recovery, now)
-        elif finding is Finding.FAILING:
-            self._open_anyway(now, recovery, sentences.failing(recovery, now))
-        elif finding is Finding.MIXED:
-            self._bear_mixture(limit, recovery, now)
-        elif finding is Finding.SICK:
-            self._bear_sickness(limit, recovery, now)
+        self._conclude(finding, limit, recovery, now)
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""

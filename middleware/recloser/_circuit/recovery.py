@@ -19,7 +19,7 @@ _MOMENTARY = 5.0
 # If the breaker opens again within so many seconds, the callee had not recovered, and the time with
 # slow answers continues. Without this, a lasting step during which the breaker closed twice took
 # three times `latency_patience`.
-_RELAPSE = 5.0
+_RELAPSE = 30.0
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
@@ -139,6 +139,9 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
+            elif not self.was_slow:
+                # It answers. If it is slow, that is for a limit to deal with.
+                return self._vote_good(concurrency, normal_bad_rate)
             else:
                 self.share.slow += 1
             return self._vote_bad(normal_bad_rate)

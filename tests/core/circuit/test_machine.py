@@ -48,7 +48,7 @@ for before, cause, after in TRANSITIONS:
         LEGAL[before, after] = LEGAL.get((before, after), frozenset()) | RULES[cause]
 seen: Counter[str] = Counter()
 # A round may miss an edge or a rule; all of them together do not.
-ROUNDS = 6
+ROUNDS = 40
 
 
 class Raising:
