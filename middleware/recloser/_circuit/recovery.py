@@ -139,8 +139,8 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
-            elif not self.was_slow:
-                # It answers. If it is slow, that is for a limit to deal with.
+            elif self.run and not self.was_slow:
+                # Calls failed, and now it answers. If it is slow, a limit deals with that.
                 return self._vote_good(concurrency, normal_bad_rate)
             else:
                 self.share.slow += 1

@@ -10,7 +10,9 @@ import pytest
 from tests.support.breaker_state import is_closed
 from tests.support.training import learned, record, teach
 
-from recloser import Breaker, Permit, Policy, State
+from recloser import Breaker, Outcome, Permit, Policy, State
+from recloser._circuit.recovery import Recovery, Step
+from recloser._circuit.votes import Ending, Vote
 from recloser.testing import ManualClock
 
 # Probes
@@ -282,3 +284,14 @@ def test_while_half_open_the_wait_is_that_of_a_look_not_of_a_lease(
     assert breaker.try_acquire() is None
     assert probe.is_probe
     assert 0.0 <= breaker.refusal().retry_after <= Policy().open_for
+
+
+def test_after_failures_a_slow_answer_is_a_good_probe(policy: Policy) -> None:
+    """The callee answers. If it is slow, a limit deals with that once the breaker is closed."""
+    recovery = Recovery(policy, 0.0, 1, run=5)
+    slow = Ending(9, Outcome.SUCCESS, 5.0, 1.0)
+
+    steps = [recovery.vote(Vote.SLOW, slow, 1, 0.02) for _ in range(10)]
+
+    assert Step.RECOVERED in steps
+    assert recovery.share.good == 10
