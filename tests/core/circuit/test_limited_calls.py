@@ -154,3 +154,44 @@ def test_nor_those_of_the_parent_after_a_fork(breaker: Breaker, clock: ManualClo
 
     assert limit_of(breaker)._in_flight == {}
     assert len(fill(breaker)) == len(running)
+
+
+# Streams
+
+
+def test_a_stream_that_has_begun_to_answer_fills_no_limit(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """However many streams go on, the next calls are admitted as soon as they have begun."""
+    limit(breaker, clock)
+    streams: list[Permit] = []
+
+    for _ in range(10):
+        streams += (begun := fill(breaker))
+        clock.advance(0.1)
+        for permit in begun:
+            permit.mark()
+
+    assert len(streams) >= 40
+    assert breaker.state in (LIMITED, State.CLOSED)
+    assert breaker.metrics().in_flight == len(streams)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_the_answer_of_a_stream_counts_once(
+    breaker: Breaker, clock: ManualClock, good: bool
+) -> None:
+    limit(breaker, clock)
+    permit = breaker.acquire()
+    clock.advance(0.1)
+    permit.mark()
+    breaker.acquire().cancel()
+    answers = len(limit_of(breaker)._round._answers)
+    assert answers >= 1
+
+    clock.advance(1.0)
+    (permit.success if good else permit.failure)()
+
+    # That it broke off is new.
+    assert len(limit_of(breaker)._round._answers) == answers + (not good)
+    assert not limit_of(breaker).answering
