@@ -45,8 +45,8 @@ class Deadline:
     _timer: asyncio.TimerHandle | None
 
     def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.expired = False
+        self.limit: float = limit
+        self.expired: bool = False
         self._timer = None
 
     def left(self) -> float:

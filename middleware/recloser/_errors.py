@@ -56,7 +56,7 @@ class HopelessError(RecloserError, TimeoutError):
 
     def __init__(self, key: str, timeout: float) -> None:
         super().__init__()  # with arguments, an OSError would take them for an errno and a text
-        self.args = key, timeout
+        self.args: tuple[object, ...] = (key, timeout)
         self.key = key
         self.timeout = timeout
 

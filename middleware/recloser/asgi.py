@@ -134,7 +134,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
         if cut_off and (mode is None or Mode(mode) is Mode.ENFORCE):
             # Around the app, so that a middleware that cuts nothing off does nothing more.
-            self.app = CutOff(app, self._gate)
+            self.app: ASGIApp = CutOff(app, self._gate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
