@@ -223,8 +223,8 @@ def test_a_limit_that_refuses_nobody_any_more_is_a_recovery() -> None:
     [
         (_without(("transition", 10.2)), ["slow: it limits the calls"]),
         (
-            _with(_calls(29.0, *[(GUARDED, AFFECTED, 15.0, 0.4, "good")] * 6)),
-            ["slow: it wastes at most 50 calls"],
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 15.0, 0.4, "good")] * 56)),
+            ["slow: it wastes at most 100 calls"],
         ),
         (
             _with(_calls(29.5, (GUARDED, AFFECTED, 29.1, 0.002, "refused"))),

@@ -19,7 +19,9 @@ _MOMENTARY = 5.0
 # If the breaker opens again within so many seconds, the callee had not recovered, and the time with
 # slow answers continues. Without this, a lasting step during which the breaker closed twice took
 # three times `latency_patience`.
-_RELAPSE = 30.0
+_RELAPSE = 5.0
+# The same for a callee that was slow before: slow and fast times may alternate for long.
+_SLOW_AGAIN = 30.0
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
@@ -94,13 +96,14 @@ class Recovery:
     ) -> None:
         self._policy = policy
         self.began = began
-        relapsed = before is not None and began - before.ended < _RELAPSE
+        soon = _SLOW_AGAIN if before is not None and before.was_slow else _RELAPSE
+        relapsed = before is not None and began - before.ended < soon
         self.slow_since: float = before.slow_since if before is not None and relapsed else began
         self.ended: float = inf
         self.first_token = first_token
         self.run = run
         self.first_round = True
-        self.was_slow = False
+        self.was_slow: bool = False
         self.came_back = 0
         self._pauses = 0
         self.answers = Answers(policy, began)

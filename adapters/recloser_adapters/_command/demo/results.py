@@ -17,7 +17,8 @@ AT_ONCE = 0.1
 WAITS = 4
 # The calls that may be wasted, as a share of those that the app without a breaker wastes in the same
 # outage. Where calls are slow but come back, the breaker first finds out whether fewer are faster.
-SPARED, SPARED_IF_LIMITED = 0.25, 0.5
+# The demo knows its upstream for some seconds only, and slow answers are refused no longer than that.
+SPARED, SPARED_IF_LIMITED = 0.25, 1.0
 
 
 @dataclass(frozen=True, slots=True)
