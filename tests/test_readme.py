@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +137,38 @@ def _check_client(names: dict[str, Any]) -> None:
             client.get("http://api.example/")
 
 
+def _check_labels(names: dict[str, Any]) -> None:
+    breaker = names["breakers"]["llm"]
+
+    assert names["ask"]("really") == "really? Yes."
+    assert names["permit"].ended
+    assert breaker.metrics().successes == 3
+    assert len(breaker._circuit.explained._levels) == 3
+
+
+def _check_cutting_off(names: dict[str, Any]) -> None:
+    httpx = names["httpx"]
+    timeouts: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        timeouts.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, content=b"all of it")
+
+    names["client"]._transport.wrapped = httpx.MockTransport(answer)
+    with names["client"] as client:
+        client.get("http://api.example/", timeout=None)
+        client.get("http://api.example/", timeout=3.0)
+
+        def get(url: str, timeout: float) -> Any:
+            return client.get(url, timeout=timeout)
+
+        names["httpx"] = SimpleNamespace(get=get)
+        assert names["report"]("july") == b"all of it"
+    assert asyncio.run(names["search"]("breakers")) == "all about breakers"
+    assert timeouts[1:] == [3.0, 30.0]
+    assert timeouts[0] == names["breakers"]["api.example"].timeout
+
+
 def _check_failover(names: dict[str, Any]) -> None:
     assert names["answer"] == "https://a.example says yes"
 
@@ -172,7 +205,9 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Flask": _check_flask,
     "Any ASGI or WSGI app": _check_asgi,
     "Any function": _check_function,
+    "Calls that are known to take longer": _check_labels,
     "Outbound calls": _check_client,
+    "Cutting off what hangs": _check_cutting_off,
     "Several providers": _check_failover,
     "Several LLM providers": _check_llm_client,
     "Configure": _check_configuration,

@@ -9,11 +9,11 @@ middleware sees it. Each hop of a redirect is a call (keyed by its own host), an
 attempt that aiohttp makes by itself when a kept-alive connection turns out to be dead.
 
 A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
-Retry-After is obeyed. Other 4xx, the caller's own mistakes and time-outs of the session's own pool
-have no vote. Only the trace shows a time-out of the pool: aiohttp raises the same error if a host
-is slow to connect. An error that was raised for the status of an answer (`raise_for_status` in an
-inner middleware) counts as that answer.
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
+Retry-After is obeyed once all callers are asked to wait. Other 4xx, the caller's own mistakes and
+time-outs of the session's own pool have no vote. Only the trace shows a time-out of the pool:
+aiohttp raises the same error if a host is slow to connect. An error that was raised for the status
+of an answer (`raise_for_status` in an inner middleware) counts as that answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Literal, Unpack
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from recloser import BreakerOpenError, Refused, Registry, Unguarded
+from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
@@ -77,7 +77,7 @@ class BreakerMiddleware:
 
     Args:
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
 
     Raises:
         TypeError: A setting has the wrong type or does not exist.
@@ -117,7 +117,10 @@ class BreakerMiddleware:
         # An earlier call in this context may have been cancelled while it waited.
         _queued.set(False)
         try:
-            response = await handler(request)
+            if self.outbound.cut_off:
+                response = await _in_time(request, handler, permit.timeout)
+            else:
+                response = await handler(request)
         except BaseException as error:
             self._end_by_error(permit, error, queued=_queued.get())
             # The call may have been made by the handler of an outer call. That call does not wait.
@@ -165,6 +168,15 @@ class BreakerMiddleware:
             or (queued and isinstance(error, TimeoutError))
         )
         self.outbound.end_by_error(permit, error, local=local)
+
+
+async def _in_time(
+    request: ClientRequest, handler: ClientHandlerType, limit: float
+) -> ClientResponse:
+    """Send a request, and cancel that after some seconds without an answer, as aiohttp does."""
+    with Deadline(limit):
+        return await handler(request)
+    raise aiohttp.ServerTimeoutError(f"no answer of {by_host(request)} within {limit:.3g} s")
 
 
 def _is_of_request_body(error: Exception) -> bool:

@@ -8,10 +8,10 @@ hop of a redirect is a call (keyed by its own host), and so is each request of a
 flow and each attempt of an SDK. A second connection attempt in a transport (`retries=`) is not.
 
 A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
-Retry-After is obeyed. Other 4xx, the caller's own mistakes and time-outs of the client's own pool
-have no vote. An error that was raised for the status of an answer (`raise_for_status` in the
-wrapped transport) counts as that answer.
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
+Retry-After is obeyed once all callers are asked to wait. Other 4xx, the caller's own mistakes and
+time-outs of the client's own pool have no vote. An error that was raised for the status of an
+answer (`raise_for_status` in the wrapped transport) counts as that answer.
 
 An LLM SDK retries every error that its client raises, and hides it. Give it a response that it
 does not retry. Each attempt of the SDK is a call. Use the adapter that is named like the library of
@@ -208,7 +208,7 @@ def wrap_client(
         client: An `httpx.Client` or `httpx.AsyncClient`, before or after its first request. Its
             transports that are guarded already stay unchanged.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.

@@ -8,10 +8,10 @@ an authentication flow. A request and the retries that urllib3 makes in the adap
 are one call. The call ends with the last retry, and its latency includes all of them.
 
 A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling, and its
-Retry-After is obeyed. Other 4xx, a full pool and the caller's own mistakes have no vote. An error
-that was raised for the status of an answer (`raise_for_status` in the wrapped adapter) counts as
-that answer.
+time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
+Retry-After is obeyed once all callers are asked to wait. Other 4xx, a full pool and the caller's
+own mistakes have no vote. An error that was raised for the status of an answer (`raise_for_status`
+in the wrapped adapter) counts as that answer.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from recloser_adapters._outbound.refusal import (
 )
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 from recloser_adapters._requests.body import is_local, watch_body
+from recloser_adapters._requests.cut_off import lower_timeout, restore_timeout
 
 __all__ = [
     "BreakerAdapter",
@@ -167,7 +168,13 @@ class BreakerAdapter(BaseAdapter):
         if isinstance(permit, Refused):
             return self._refused(request, permit.error())
         try:
-            response = self.wrapped.send(request, stream, timeout, verify, cert, proxies)
+            if self.outbound.cut_off and not isinstance(permit, Unguarded):
+                limited = lower_timeout(timeout, permit.timeout)
+                response = self.wrapped.send(request, stream, limited, verify, cert, proxies)
+                if limited is not timeout:
+                    restore_timeout(response.raw, timeout)
+            else:
+                response = self.wrapped.send(request, stream, timeout, verify, cert, proxies)
         except BaseException as error:
             if not isinstance(permit, Unguarded):
                 self._end_by_error(permit, request, error)
@@ -264,7 +271,7 @@ def wrap_session(
         session: The session. An adapter that is guarded already stays unchanged. An adapter that
             is mounted later is not guarded.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors` and `on_end`: see `CallSettings`.
+        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
 
     Returns:
         The same session.

@@ -36,7 +36,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="scenarios with this in the name"
     )
-    parser.add_argument("--traces", type=Path, metavar="DIR", help="replay real traces as well")
+    parser.add_argument(
+        "--traces", type=Path, metavar="DIR", help="replay real traces as well, best unseen ones"
+    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw an SVG per scenario")
@@ -92,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     repeats = 1 if arguments.quick else arguments.repeats
     results.scores = runner.play(stories, names, repeats=repeats, processes=processes)
     if not arguments.only:
-        results.delays = bound.delays(20 if arguments.quick else 200)
+        results.delays = bound.delays(10 if arguments.quick else 100, processes=processes)
         results.intervals = bound.intervals(20_000 if arguments.quick else 200_000)
     report = markdown(results)
     print(report)

@@ -23,6 +23,7 @@ class Recloser:
     def __init__(self, clock: Clock, policy: Policy, seed: int) -> None:
         registry = Registry(policy, clock=clock, random=Random(seed).random)
         registry.subscribe(self)
+        self._clock = clock
         self.openings: list[float] = []
         self.alarms: list[float] = []
         self.transitions: list[Transition] = []
@@ -31,7 +32,7 @@ class Recloser:
 
     def on_transition(self, transition: Transition) -> None:
         self.transitions.append(transition)
-        if transition.after is State.OPEN:
+        if transition.after in (State.OPEN, State.LIMITED):
             self.alarms.append(transition.at)
             if transition.before is State.CLOSED:
                 self.openings.append(transition.at)
@@ -47,6 +48,11 @@ class Recloser:
             permit.ignore()
         else:
             permit.cancel()
+        # While it limits, each bad call is a bad probe.
+        if self.breaker.state is State.LIMITED:
+            slow = ending is Ending.OK and took > self.breaker.slow_threshold
+            if slow or ending is Ending.FAILED:
+                self.alarms.append(self._clock.now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ TraceScores = dict[tuple[str, str], tuple[bool, traces.TraceScore]]
 _Job = tuple[str, int, list[str]]
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Log no openings in a process of a benchmark."""
     # Each opening logs a warning. Here openings are only counted.
     logging.getLogger("recloser").setLevel(logging.CRITICAL)
 
@@ -51,7 +52,7 @@ def play(stories: list[Scenario], names: list[str], *, repeats: int, processes: 
         for seed in range(1, min(story.repeats, repeats) + 1)
     ]
     total: Scores = {}
-    with Pool(processes, _quiet) as pool:
+    with Pool(processes, quiet) as pool:
         for played in progress(pool.imap_unordered(_play, jobs), len(jobs), "scenarios"):
             for story, name, result in played:
                 total.setdefault((story, name), Score()).add(result)
@@ -83,7 +84,7 @@ def replay(directory: Path, names: list[str], *, processes: int) -> TraceScores:
     number = sum(1 for _ in traces.load(directory))
     jobs = [(directory, index, names) for index in range(number)]
     total: TraceScores = {}
-    with Pool(processes, _quiet) as pool:
+    with Pool(processes, quiet) as pool:
         for played in progress(pool.imap_unordered(_replay, jobs), number, "traces"):
             for series, name, sampled, result in played:
                 total[series, name] = sampled, result

@@ -42,7 +42,7 @@ class Contender(Protocol):
     """A breaker under test. Each method is called at the time `clock.now`."""
 
     openings: list[float]
-    """Times at which it changed from admitting to refusing, in seconds."""
+    """Times at which it changed from admitting all calls to refusing or limiting them, in seconds."""
     alarms: list[float]
     """The same, plus the times at which a probe was bad, in seconds."""
 
@@ -103,7 +103,7 @@ class Run:
 
     Attributes:
         admitted: 1 for each call that was admitted.
-        openings: When it opened, in seconds.
+        openings: When it opened, or began to limit the calls in flight, in seconds.
         alarms: The same, plus the times at which a probe was bad, in seconds.
     """
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
-from recloser._errors import BreakerOpenError, RecloserError
+from recloser._errors import BreakerOpenError, HopelessError, RecloserError
 from recloser._events import Listener, Reason, Transition
 from recloser._outcome import Outcome
 from recloser._permit import LoosePermit, Permit
@@ -19,9 +19,11 @@ __all__ = [
     "Breaker",
     "BreakerOpenError",
     "Chunks",
+    "Deadline",
     "Delivery",
     "Failover",
     "Fate",
+    "HopelessError",
     "Leg",
     "Listener",
     "LoosePermit",
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from recloser._deadline import Deadline
     from recloser._failover.attempt import Attempt
     from recloser._failover.failover import Failover
     from recloser._failover.provider import Provider
@@ -58,6 +61,7 @@ else:
         "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",
         "Chunks": "recloser._failover.streams",
+        "Deadline": "recloser._deadline",
         "Delivery": "recloser._failover.report",
         "Failover": "recloser._failover.failover",
         "Fate": "recloser._failover.report",

@@ -10,10 +10,17 @@ from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._decorator import IS_LAZY, awaited, guarded
+from recloser._decorator import IS_LAZY, awaited, guarded, labelled
 from recloser._locked_circuit import NO_TOKEN, WithinDecisionError, loose_circuits
 from recloser._operations import OperableCircuit
-from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit, voteless
+from recloser._permit import (
+    AnyLoosePermit,
+    AnyPermit,
+    LabelledPermit,
+    LoosePermit,
+    Permit,
+    voteless,
+)
 from recloser._state import Mode, State
 from recloser._with import BlockPermit, block_of, innermost, innermost_of
 
@@ -173,21 +180,65 @@ class Breaker(OperableCircuit):
             raise admission.error()
         return voteless(self, kind) if isinstance(admission, Unguarded) else admission
 
-    def acquire(self) -> Permit:
+    def acquire(self, label: str | None = None, size: float | None = None) -> Permit:
         """Ask for admission of one call.
+
+        What is known of the call explains a part of its latency: how long calls of each label or
+        size take is learned, and only what is left is evidence. Sizes within a factor of two are
+        alike, and labels and sizes beyond 16 are.
+
+        Args:
+            label: A name for calls that take about as long, such as "export"; None for none.
+            size: How much work it is, in any unit, >= 0: bytes, tokens of a prompt; None if it is
+                unknown. What is known at the end only is set there: `permit.size = tokens`.
 
         Raises:
             BreakerOpenError: The call is refused; nothing was sent.
         """
+        if label is not None or size is not None:
+            return self._permit_of(self._admit_labelled(label, size), LabelledPermit)
         admission = self.admit(LoosePermit)
         if type(admission) is LoosePermit:
             return admission
         return self._permit_of(admission, LoosePermit)
 
-    def try_acquire(self) -> Permit | None:
+    def try_acquire(self, label: str | None = None, size: float | None = None) -> Permit | None:
         """Like `acquire()`, but return None if the call is refused."""
+        if label is not None or size is not None:
+            answer = self._admit_labelled(label, size)
+            refused = isinstance(answer, Refused)
+            return None if refused else self._permit_of(answer, LabelledPermit)
         admission = self.admit(LoosePermit)
         return None if isinstance(admission, Refused) else self._permit_of(admission, LoosePermit)
+
+    def _admit_labelled(
+        self, label: str | None, size: float | None
+    ) -> LabelledPermit | Refused | Unguarded:
+        admission = self.admit(LabelledPermit)
+        if isinstance(admission, LabelledPermit):
+            self.note(admission, label, size, begins=True)
+        return admission
+
+    def labelled_by(
+        self, known: Callable[..., str | float | None]
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Guard a function as `@breaker` does; what is known of each call explains its latency.
+
+            @breaker.labelled_by(lambda prompt: len(prompt))
+            async def ask(prompt: str) -> str: ...
+
+        Args:
+            known: Called with the arguments of each call before it. It returns a label or a size as
+                for `acquire`, or None if nothing is known. If it raises, nothing is.
+
+        Returns:
+            A decorator for plain, coroutine and generator functions.
+        """
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            return labelled(self.acquire, self.fault, known, function)
+
+        return decorate
 
     # Whole calls
 
@@ -224,6 +275,49 @@ class Breaker(OperableCircuit):
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Guard a function, coroutine function, generator or async generator function."""
         return guarded(self.admit_strict, self._permit_of, self.acquire, function)
+
+    def with_timeout(
+        self, cap: float = inf, *, argument: str | None = None
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+        """Guard a function as `@breaker` does, and end its calls when an answer is hopeless.
+
+        A call may take `Permit.timeout` seconds, which is learned, and `cap` at most. A coroutine
+        that takes longer is cancelled. A plain function cannot be interrupted, so it is handed the
+        time, to pass on to a client:
+
+            @breaker.with_timeout(cap=10.0)
+            async def ask() -> str: ...
+
+            @breaker.with_timeout(argument="timeout")
+            def get(url: str, timeout: float | None = None) -> bytes: ...
+
+        A time-out that the caller or the default of the parameter gives is lowered, never raised.
+        The call is made once: what was cut off may have had an effect. It counts as a failure.
+
+        Args:
+            cap: Seconds that no call may take longer than, > 0; infinite for none. It holds in
+                every mode of the breaker, the learned time only in the mode enforce.
+            argument: The parameter of a plain function that takes a time-out in seconds.
+
+        Returns:
+            A decorator. What it makes raises `HopelessError`, a `TimeoutError`, where it cancels a
+            coroutine. That needs asyncio: under trio it raises `RuntimeError`, and calls nothing.
+
+        Raises:
+            TypeError: An argument is of the wrong type. By the decorator: the function is a
+                generator, or plain and `argument` is missing or is none of its parameters, or
+                async and `argument` is given.
+            ValueError: `cap` is not above 0.
+        """
+        # Imported here: most programs do not use it.
+        from recloser._with_timeout import check_cap, limited
+
+        check_cap(cap, argument)
+
+        def decorate(function: Callable[P, T]) -> Callable[P, T]:
+            return limited(self.acquire, function, cap, argument)
+
+        return decorate
 
     def __enter__(self) -> Permit:
         permit = self.admit_strict(BlockPermit)

@@ -6,13 +6,16 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from recloser._admission import Refused, Unguarded
 from recloser._permit import AnyPermit, LoosePermit, Permit, loosened
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+AcquireFor: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Permit]
+"""Asks for admission of one call with the arguments of the function, or raises."""
 
 IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 """Code flags of functions whose call returns before the work is done."""
@@ -50,15 +53,7 @@ def guarded(
         TypeError: `function` cannot be called, or is a class (guard one of its methods) or a
             static or class method (guard the function within).
     """
-    if not callable(function) or isinstance(function, type):
-        raise TypeError(f"a breaker guards a function, not {function!r}")
-    if isinstance(function, staticmethod):
-        raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
-    target = function
-    while isinstance(target, functools.partial):
-        target = target.func
-    if not inspect.isroutine(target):  # an object with a __call__ of its own
-        target = type(target).__call__
+    target = target_of(function)
     if inspect.isasyncgenfunction(target):
         wrapper: Callable[..., Any] = _async_generator(acquire, cast("Any", function))
     elif inspect.iscoroutinefunction(target):
@@ -68,6 +63,84 @@ def guarded(
     else:
         wrapper = _plain(admit, permit_of, function)
     return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
+
+
+def labelled(
+    acquire: Callable[[str | None, float | None], Permit],
+    fault: Callable[[str, BaseException], None],
+    known: Callable[..., str | float | None],
+    function: Callable[P, T],
+) -> Callable[P, T]:
+    """Guard a function as `guarded` does, with what is known of each call.
+
+    Args:
+        acquire: Asks for admission of one call with a label and a size, or raises.
+        fault: Counts a fault that `known` raised.
+        known: Returns the label or the size of a call from its arguments.
+        function: The function.
+
+    Raises:
+        TypeError: As `guarded` does, or `known` is no function.
+    """
+    if not callable(known):
+        raise TypeError(f"labelled_by needs a function of the arguments, not {known!r}")
+
+    def acquire_for(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Permit:
+        try:
+            what = known(*args, **kwargs)
+        except Exception as error:
+            fault("label", error)
+            what = None
+        return acquire(what, None) if isinstance(what, str) else acquire(None, what)
+
+    def nothing_known() -> Permit:
+        return acquire(None, None)
+
+    target, it = target_of(function), cast("Any", function)
+    if inspect.isasyncgenfunction(target):
+        wrapper: Callable[..., Any] = _async_generator(nothing_known, it, acquire_for)
+    elif inspect.iscoroutinefunction(target):
+
+        async def coroutine(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with acquire_for(args, kwargs):
+                return await it(*args, **kwargs)
+
+        wrapper = coroutine
+    elif inspect.isgeneratorfunction(target):
+        wrapper = _generator(nothing_known, it, acquire_for)
+    else:
+
+        def plain(*args: P.args, **kwargs: P.kwargs) -> Any:
+            permit = acquire_for(args, kwargs)
+            try:
+                result = it(*args, **kwargs)
+            except BaseException as error:
+                permit.end_by_error(error)
+                raise
+            if type(result) is CoroutineType:  # a plain function around a coroutine function
+                return await_and_end(permit, cast("Any", result))
+            permit.success()
+            return result
+
+        wrapper = plain
+    return cast("Callable[P, T]", functools.update_wrapper(wrapper, function))
+
+
+def target_of(function: object) -> Any:
+    """The function that a call of something runs: it tells what kind of function that is.
+
+    Raises:
+        TypeError: As `guarded` does.
+    """
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"a breaker guards a function, not {function!r}")
+    if isinstance(function, staticmethod):
+        raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    # Otherwise it is an object with a __call__ of its own.
+    return target if inspect.isroutine(target) else type(target).__call__
 
 
 def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Callable[P, T]:
@@ -96,10 +169,11 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
 
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
-    return _awaited(loosened(permit, LoosePermit), coroutine)
+    return await_and_end(loosened(permit, LoosePermit), coroutine)
 
 
-async def _awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def await_and_end(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await a coroutine, and end a permit that may be lost with it."""
     with permit:
         return await coroutine
 
@@ -126,10 +200,12 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
 
 
 def _generator(
-    acquire: Callable[[], Permit], function: Callable[P, Generator[Any, Any, Any]]
+    acquire: Callable[[], Permit],
+    function: Callable[P, Generator[Any, Any, Any]],
+    acquire_for: AcquireFor | None = None,
 ) -> Callable[P, Generator[Any, Any, Any]]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
-        with acquire() as permit:
+        with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
             inner = function(*args, **kwargs)
             # `yield from` would not tell when the first item is there.
             try:
@@ -153,10 +229,12 @@ def _generator(
 
 
 def _async_generator(
-    acquire: Callable[[], Permit], function: Callable[P, AsyncGenerator[Any, Any]]
+    acquire: Callable[[], Permit],
+    function: Callable[P, AsyncGenerator[Any, Any]],
+    acquire_for: AcquireFor | None = None,
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        with acquire() as permit:
+        with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
             inner = function(*args, **kwargs)
             # `async for` would drop what the consumer sends or throws in.
             try:

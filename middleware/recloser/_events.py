@@ -14,8 +14,10 @@ class Reason:
     """Why a breaker changed its state.
 
     Attributes:
-        rule: The rule that decided: `failures`, `slow`, `bad_calls` (some of both), `probe_failed`,
-            `recovered`, `new_normal`, `retry_after`, `quota`, `look_again`, `manual` or `reset`.
+        rule: The rule that decided: `failures`, `bad_calls` (failed and slow ones), `limited`,
+            `eased`, `mixed`, `mute`, `failing`, `probe_failed`, `recovered`, `new_normal`,
+            `comes_back`, `retry_after`, `quota`, `look_again`, `manual` or `reset`. While limited,
+            also `sick`, which changes no state.
         sentence: The same in plain words, with the numbers.
         numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
             0.0-1.0.
@@ -45,7 +47,8 @@ class Transition:
         after: The state after the change; never equal to `before`.
         reason: Why the state changed.
         generation: Number of the generation that began, counted per breaker. A call that was
-            admitted in an earlier generation has no vote any more.
+            admitted in an earlier generation has no vote any more, except for changes between
+            closed and limited.
         at: When it changed, in seconds of the registry's clock.
     """
 

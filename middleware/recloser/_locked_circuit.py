@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 from recloser._circuit import sentences
+from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
@@ -112,7 +113,9 @@ class LockedCircuit:
         self._lock = RLock()
         self._deciding = False
         self._delivering = False
-        self._circuit.counts.cancelled += self._calls.forget_all()
+        self._circuit.forget_calls()
+        if self._circuit.explained is not None:
+            self._circuit.explained.kinds.clear()
 
     def __copy__(self) -> Self:
         """A copy is the same breaker: there is one state per key."""
@@ -257,6 +260,45 @@ class LockedCircuit:
         with suppress(WithinDecisionError):
             self._decide(now, self._circuit.delay, call, seconds)
 
+    # What is known of a call
+
+    def note(
+        self, call: CountedCall, label: str | None, size: float | None, *, begins: bool = False
+    ) -> None:
+        """Note what is known of a call, so that it explains a part of its latency.
+
+        A label or size that is none is a fault in the caller, which never refuses a call.
+
+        Args:
+            call: The call. If it has ended, nothing happens.
+            label: A name for calls that take about as long; None or "" for none.
+            size: How much work it is, in any unit, >= 0; None if unknown.
+            begins: Whether it begins just now, and is sure to end by a decision.
+        """
+        token, circuit = call.token, self._circuit
+        if not token:
+            return
+        try:
+            kind = kind_of(label, size)
+            if begins and kind != NOTHING:
+                explained = circuit.explained
+                if explained is None:
+                    with self._lock:
+                        explained = circuit.explain_any()
+                explained.kinds[token] = kind  # one operation on a dict is atomic
+            elif not begins:
+                now = self.clock()
+                self._decide(now, circuit.explain, token, kind, now)
+        except WithinDecisionError:
+            pass  # a finalizer; nothing is known of the call then
+        except Exception as error:
+            self.fault("label or size", error)
+
+    def noted(self, call: CountedCall) -> Kind:
+        """What is known of a call: its label, and the octave of its size."""
+        explained = self._circuit.explained
+        return NOTHING if explained is None else explained.kinds.get(call.token, NOTHING)
+
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault that must not reach the call; log it at most once a minute per place."""
         self._listeners.fault(where, error)
@@ -297,6 +339,17 @@ class LockedCircuit:
         It is `Policy.max_open_for` if the breaker was opened by hand without a time.
         """
         return self._wait(self.clock()) if self._mode is _ENFORCE else 0.0
+
+    @property
+    def asked_pause(self) -> float:
+        """Seconds of the pause that is left, if the callee asked for one and served no call since.
+
+        It refuses nobody: only evidence opens a breaker. It is for callers with another callee.
+        """
+        pauses = self._circuit.detector.pauses
+        if pauses is None or not pauses.until or self._mode is not _ENFORCE:
+            return 0.0
+        return max(0.0, pauses.until - self.clock())
 
     def _wait(self, now: float) -> float:
         circuit = self._circuit

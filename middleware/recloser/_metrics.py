@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING
 
 from recloser._circuit import sentences
 from recloser._state import Mode, State
 
 if TYPE_CHECKING:
+    from recloser._circuit.limit import Limit
     from recloser._circuit.machine import Circuit
     from recloser._policy import Policy
 
@@ -121,6 +122,12 @@ def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
     return f"{mode.value}, nothing is refused; {sentence}"
 
 
+def _explain_limit(limit: Limit) -> str:
+    if limit.is_pausing:
+        return f"one call at a time, with pauses of {sentences.seconds(limit.pauses)}"
+    return f"at most {ceil(limit.size)} calls at a time"
+
+
 def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
     if circuit.state is State.OPEN:
         left = circuit.wait(now)
@@ -129,6 +136,8 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
         until = "until told otherwise" if left == inf else f"for {sentences.seconds(left)} more"
         return f"open {until}: {circuit.reason}"
     recovery, evidence = circuit.recovery, circuit.detector.evidence
+    if circuit.limit is not None:
+        return f"limited: {_explain_limit(circuit.limit)}, {circuit.running} in flight: {circuit.reason}"
     if recovery is not None:
         return (
             f"half-open: {recovery.good} good and {recovery.bad} bad probes of "

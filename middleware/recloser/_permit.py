@@ -95,12 +95,16 @@ class Permit(CountedCall):
         self.breaker.end(self, _FAILURE, error, retry_after)
 
     def throttled(self, retry_after: float | None = None, *, quota: bool = False) -> None:
-        """The callee answered "later": no calls until then. This is no vote on its health.
+        """The callee answered "later". This is no vote on its health.
+
+        The breaker opens for that time if so many calls in a row are asked to wait that all callers
+        are, and not only some. `Failover` tries other providers first at once.
 
         Args:
-            retry_after: Seconds, capped by `Policy.max_retry_after`; None or <= 0 only counts.
-            quota: Money or quota is used up, which takes long to change. Without `retry_after` no
-                calls for `Policy.quota_open_for`.
+            retry_after: Seconds, capped by `Policy.max_retry_after`. Without it (None or <= 0), the
+                pauses begin with 1 s, and each is twice as long as the one before.
+            quota: Money or quota is used up, which takes long to change. Without `retry_after`, the
+                pause lasts `Policy.quota_open_for`.
         """
         self.breaker.end(self, _THROTTLED, None, retry_after, quota=quota)
 
@@ -182,6 +186,33 @@ class Permit(CountedCall):
             self.breaker.fault("clock", error)
 
     @property
+    def label(self) -> str:
+        """What kind of call it is, for latency that this explains; "" for none.
+
+        Calls of different labels may take differently long. How long is learned, for 16 labels or
+        sizes of each breaker. To set it before the call begins, use `Breaker.acquire(label=...)`.
+        """
+        return self.breaker.noted(self)[0]
+
+    @label.setter
+    def label(self, label: str) -> None:
+        self.breaker.note(self, label, self.size)
+
+    @property
+    def size(self) -> float | None:
+        """How much work it is, in any unit: bytes, tokens; None if unknown. It may be set at any time.
+
+        It is remembered as the power of two below. Set it before the call begins if you know it then,
+        by `Breaker.acquire(size=...)`: a call that hangs is noticed sooner.
+        """
+        octave = self.breaker.noted(self)[1]
+        return None if octave is None else 2.0 ** (octave - 1)
+
+    @size.setter
+    def size(self, size: float) -> None:
+        self.breaker.note(self, self.label, size)
+
+    @property
     def ended(self) -> bool:
         """Whether the call has ended, or is not counted (mode observe or disabled)."""
         return self.token == NO_TOKEN
@@ -190,6 +221,18 @@ class Permit(CountedCall):
     def is_probe(self) -> bool:
         """Whether the call decides about a recovery."""
         return self.breaker.is_probe(self.token)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds from the begin of the call after which an answer is hopeless.
+
+        It is for the time-out of a client, and never raises. Usually it is `Breaker.timeout`. One
+        call in eight may take twice as long, one in 64 four times as long, and so on, so that calls
+        that have become slower are noticed. A probe may take as long as the outage has lasted. It
+        is never above `Policy.slow_ceiling`. It is infinite where nothing may be cut off: in the
+        modes observe and disabled, and after the end of the call.
+        """
+        return self.breaker.timeout_of(self.token)
 
     def __enter__(self) -> Self:
         return self
@@ -245,6 +288,19 @@ class LoosePermit(Permit):
             return  # no breaker has given it
         if token:
             self.breaker.drop(token)
+
+
+class LabelledPermit(LoosePermit):
+    """The permit of a call of which something is known when it begins: a label, a size.
+
+    Its latency is not comparable with that of others. So it always ends by a decision.
+    """
+
+    __slots__ = ()
+
+    def success(self) -> None:
+        """The callee answered."""
+        self.breaker.end(self, _SUCCESS)
 
 
 def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:

@@ -68,6 +68,8 @@ class Policy:
         false_trip_interval: Healthy calls between two false openings, by design, 100-1e15. The
             evidence needed follows from it and from what is normal for the key. At a million, a
             key with 50 calls a second may open falsely every six hours; in practice it rarely does.
+            It does not hold for a key whose failures come in long runs: a callee that fails 20 times
+            in a row counts as dead, so that it is noticed whatever was learned before.
         normal_bad_rate: Share of bad calls (slow or failed) that is assumed to be normal before
             anything was learned, 0.0001-0.5. It weighs like 50 calls. With 0.02, an outage at a
             cold start is noticed within five to eight calls.
@@ -87,9 +89,9 @@ class Policy:
             use 10.
         success_rate_threshold: It closes when this share of the probes was good, 0.01-1, relative
             to the share of good calls that is normal. The llmkit breaker also uses 0.8.
-        latency_patience: Time with slow but successful answers after which the latency is accepted
-            as the new normal, 1-86400 s. A latency below 4.5 times the old one is accepted much
-            sooner.
+        latency_patience: Time with answers more than 4.5 times as slow as before after which that
+            is accepted as the new normal, 1-86400 s. Only a few calls are admitted meanwhile. A
+            latency below that is accepted after twice the time, and nobody is refused meanwhile.
         max_retry_after: The longest wait that an upstream may ask for, 0-86400 s. Linkerd limits
             it to 300.
         quota_open_for: How long it stays open if an upstream says that money or quota is used up,

@@ -10,6 +10,8 @@ class State(enum.Enum):
 
     CLOSED = "closed"
     """Every call is admitted."""
+    LIMITED = "limited"
+    """So many calls may be in flight, because the callee is slow; all other calls are refused."""
     OPEN = "open"
     """Every call is refused until it is time to send a probe."""
     HALF_OPEN = "half_open"

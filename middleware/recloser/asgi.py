@@ -13,6 +13,9 @@ first of these:
   app returns without a complete response: the call has no vote. But if a status of 500 or above
   was sent before, it is a failure.
 
+With `cut_off=True` a handler that has sent nothing when an answer is hopeless (`Permit.timeout`) is
+cancelled, and the client gets a 504. That is a failure.
+
 Latency is taken at the start of the response. The time during which the handler waits for the
 client to send its request does not count. For a WebSocket the call is the handshake: to accept it
 is a success; to close it (the server answers 403) is the app's decision and no vote.
@@ -38,11 +41,14 @@ from recloser._http.asgi_watch import (
     Send,
     says_gone,
 )
+from recloser._http.cut_off import CutOff
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import UNMATCHED
+from recloser._http.gate import UNMATCHED, Classify, Exempt, KeyFunction
 from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
+from recloser._registry import Registry
+from recloser._state import Mode
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -87,6 +93,11 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         mode: None: the mode of the registry. Otherwise the more lenient of the two applies.
         expose_details: Whether a refusal contains key, state and reason. The reason quotes the last
             exception, which may name a host or a user.
+        cut_off: Whether a handler that has sent nothing when an answer is hopeless is cancelled,
+            and its client gets a 504. What it has done until then is done. Time in which it waits
+            for its client does not count; a response that has begun is never cut off, nor is a
+            WebSocket. A handler that runs in a thread goes on there. It needs asyncio: under trio
+            nothing is cut off. Nor is it in another mode than enforce.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -95,6 +106,35 @@ class BreakerMiddleware(Middleware[ASGIApp]):
 
     _protocol = "an ASGI"
     _method, _path, _root = "method", "path", "root_path"
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        registry: Registry | None = None,
+        *,
+        key: KeyFunction | None = None,
+        exempt: Exempt = DEFAULT_EXEMPT,
+        classify: Classify | None = None,
+        on_refuse: ASGIApp | None = None,
+        mode: Mode | str | None = None,
+        expose_details: bool = False,
+        cut_off: bool = False,
+    ) -> None:
+        super().__init__(
+            app,
+            registry,
+            key=key,
+            exempt=exempt,
+            classify=classify,
+            on_refuse=on_refuse,
+            mode=mode,
+            expose_details=expose_details,
+        )
+        if not isinstance(cut_off, bool):
+            raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
+        if cut_off and (mode is None or Mode(mode) is Mode.ENFORCE):
+            # Around the app, so that a middleware that cuts nothing off does nothing more.
+            self.app: ASGIApp = CutOff(app, self._gate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""

@@ -12,6 +12,9 @@ once:
 - At an exception before that: a failure.
 - At `close()` or garbage collection before that: the client has left, and the call has no vote.
 
+A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is for ASGI. Give the
+clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
+
 Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
 the headers.
 """

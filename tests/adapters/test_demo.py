@@ -14,11 +14,12 @@ pytest.importorskip("uvicorn")
 
 from rich.console import Console
 
+from recloser import State
 from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
 from recloser_adapters._command.demo.plan import AFFECTED, BARE, GUARDED, OTHER_ROUTES, schedule
 from recloser_adapters._command.demo.record import Record
 from recloser_adapters._command.demo.results import evaluate
-from recloser_adapters._command.demo.screen import picture
+from recloser_adapters._command.demo.screen import STATES, picture
 from recloser_adapters._command.demo.summary import summary
 
 URLS = {GUARDED: "http://127.0.0.1:1", BARE: "http://127.0.0.1:2"}
@@ -28,8 +29,8 @@ def _phase(at: float, name: str) -> dict[str, Any]:
     return {"event": "phase", "at": at, "phase": name}
 
 
-def _change(at: float, after: str, key: str = AFFECTED) -> dict[str, Any]:
-    facts = {"key": key, "before": "closed", "after": after, "reason": f"so it is {after}"}
+def _change(at: float, after: str, key: str = AFFECTED, before: str = "closed") -> dict[str, Any]:
+    facts = {"key": key, "before": before, "after": after, "reason": f"so it is {after}"}
     return {"event": "transition", "at": at, **facts}
 
 
@@ -56,16 +57,16 @@ def _good_run() -> list[dict[str, Any]]:
         _calls(10.5, *[(GUARDED, AFFECTED, 10.1, 3.0, "failed")] * 7),
         _change(10.2, "open"),
         _calls(11.0, *[(GUARDED, AFFECTED, 10.5, 0.002, "refused")] * 50),
-        _change(15.0, "half_open"),
+        _change(15.0, "half_open", before="open"),
         _calls(18.1, (GUARDED, AFFECTED, 15.0, 3.0, "failed")),
-        _change(15.1, "open"),
+        _change(15.1, "open", before="half_open"),
         _calls(19.0, *[(BARE, AFFECTED, 14.0, 3.0, "failed")] * 100),
         _calls(
             19.5, (GUARDED, neighbour, 19.0, 0.01, "good"), (BARE, neighbour, 16.0, 3.0, "failed")
         ),
         _phase(20.0, "healthy"),
-        _change(21.0, "half_open"),
-        _change(21.5, "closed"),
+        _change(21.0, "half_open", before="open"),
+        _change(21.5, "closed", before="half_open"),
         _calls(23.0, (BARE, AFFECTED, 19.9, 3.0, "failed")),
         {
             "event": "keys",
@@ -94,9 +95,10 @@ def test_the_summary_counts_what_each_app_wasted_and_how_fast_it_recovered() -> 
     results = evaluate(_told(_good_run()))
 
     (outage,) = results.outages
+    assert outage.limited_after is None
     assert outage.opened_after == pytest.approx(0.2)
-    assert (outage.wasted_before_opening, outage.wasted_on_probes, outage.refused) == (7, 1, 50)
-    assert outage.closed_after == pytest.approx(1.5)
+    assert (outage.wasted_before, outage.wasted_after, outage.refused) == (7, 1, 50)
+    assert outage.recovered_after == pytest.approx(1.5)
     assert outage.bare_wasted == 101
     assert outage.bare_well_after == pytest.approx(2.9)
     assert results.refusal_p50 == results.refusal_p99 == 0.002
@@ -108,7 +110,7 @@ def test_an_answer_that_came_too_late_was_wasted() -> None:
     events = _good_run()
     events.insert(3, _calls(10.4, *[(GUARDED, AFFECTED, 10.1, 0.3, "good")] * 3))
 
-    assert evaluate(_told(events)).outages[0].wasted_before_opening == 10
+    assert evaluate(_told(events)).outages[0].wasted_before == 10
 
 
 def _without(*gone: tuple[str, float]) -> Callable[[list[dict[str, Any]]], None]:
@@ -131,11 +133,25 @@ def _with(*more: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:
         (_without(("transition", 10.2), ("transition", 15.1)), ["hanging: it opens"]),
         (
             _without(("transition", 21.5)),
-            ["hanging: it closes after the recovery", "it is closed at the end"],
+            [
+                "hanging: it lets everybody through after the recovery",
+                "it refuses nobody at the end",
+            ],
         ),
         (
-            _with(_calls(29.0, *[(GUARDED, AFFECTED, 10.15, 3.0, "failed")] * 30)),
-            ["hanging: it wastes at most 25 calls before it opens"],
+            _with(_calls(29.5, (GUARDED, AFFECTED, 29.4, 0.002, "refused"))),
+            [
+                "hanging: it lets everybody through after the recovery",
+                "it refuses nobody at the end",
+            ],
+        ),
+        (
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 10.15, 3.0, "failed")] * 18)),
+            ["hanging: it wastes at most 25 calls"],
+        ),
+        (
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 15.0, 3.0, "failed")] * 18)),
+            ["hanging: it wastes at most 25 calls"],
         ),
         (
             _with(_calls(29.0, *[(GUARDED, AFFECTED, 12.0, 0.9, "refused")] * 2)),
@@ -153,7 +169,13 @@ def _with(*more: dict[str, Any]) -> Callable[[list[dict[str, Any]]], None]:
             _with(_change(12.0, "open", OTHER_ROUTES[0])),
             ["it does not affect the other routes"],
         ),
-        (_with(_change(29.0, "open")), ["it is closed at the end"]),
+        (
+            _with(_change(29.0, "open")),
+            [
+                "hanging: it lets everybody through after the recovery",
+                "it refuses nobody at the end",
+            ],
+        ),
         (_without(("calls", 11.0)), ["99 % of refusals take at most 100 ms"]),
     ],
 )
@@ -167,6 +189,56 @@ def test_what_went_wrong_is_named(
 
     assert [each.promise for each in results.failed] == promises
     assert results.as_json()["ok"] is False
+
+
+def _slow_run() -> list[dict[str, Any]]:
+    """The same, but slow instead of hanging: the calls are limited, and still are at the end."""
+    return [
+        *_good_run()[:2],
+        _phase(10.0, "slow"),
+        _calls(10.5, *[(GUARDED, AFFECTED, 10.1, 0.4, "good")] * 5),
+        _change(10.2, "limited"),
+        _calls(11.0, *[(GUARDED, AFFECTED, 10.5, 0.002, "refused")] * 50),
+        _calls(18.1, *[(GUARDED, AFFECTED, 15.0, 0.4, "good")] * 40),
+        _calls(19.0, *[(BARE, AFFECTED, 14.0, 0.4, "good")] * 100),
+        _phase(20.0, "healthy"),
+        _calls(23.0, (GUARDED, AFFECTED, 20.5, 0.002, "refused")),
+        {"event": "over", "at": 30.0},
+    ]
+
+
+def test_a_limit_that_refuses_nobody_any_more_is_a_recovery() -> None:
+    results = evaluate(_told(_slow_run()))
+
+    (outage,) = results.outages
+    assert outage.limited_after == pytest.approx(0.2)
+    assert outage.opened_after is None
+    assert (outage.wasted_before, outage.wasted_after, outage.refused) == (5, 40, 50)
+    assert outage.recovered_after == pytest.approx(0.5)
+    assert results.failed == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "promises"),
+    [
+        (_without(("transition", 10.2)), ["slow: it limits the calls"]),
+        (
+            _with(_calls(29.0, *[(GUARDED, AFFECTED, 15.0, 0.4, "good")] * 56)),
+            ["slow: it wastes at most 100 calls"],
+        ),
+        (
+            _with(_calls(29.5, (GUARDED, AFFECTED, 29.1, 0.002, "refused"))),
+            ["slow: it lets everybody through after the recovery", "it refuses nobody at the end"],
+        ),
+    ],
+)
+def test_what_went_wrong_with_a_limit_is_named(
+    spoil: Callable[[list[dict[str, Any]]], None], promises: list[str]
+) -> None:
+    events = _slow_run()
+    spoil(events)
+
+    assert [each.promise for each in evaluate(_told(events)).failed] == promises
 
 
 @pytest.mark.parametrize(("late", "failed"), [(0.02, True), (0.2, True), (0.25, False)])
@@ -205,8 +277,20 @@ def test_plain_summary_marks_what_failed() -> None:
 
     lines = summary_lines(evaluate(_told(events)))
 
-    assert "FAILED it is closed at the end: it is open" in lines
+    assert "FAILED it refuses nobody at the end: 0 refused in the last second, it is open" in lines
     assert "ok     hanging: it opens: after 0.20 s" in lines
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_a_sign(state: State) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    keys = [_key(AFFECTED, state.value)]
+    record = _told([_phase(0.0, "healthy"), {"event": "keys", "at": 1.0, "keys": keys}])
+
+    console.print(picture(record, 45.0, URLS))
+
+    assert state.value.replace("_", "-") in console.export_text()
+    assert len({sign for sign, _ in STATES.values()}) == len(State)
 
 
 @pytest.mark.parametrize("height", [24, 30])

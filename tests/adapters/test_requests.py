@@ -6,6 +6,7 @@ import gzip
 import io
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from math import inf
 from typing import Any
 
 import pytest
@@ -15,12 +16,14 @@ from requests.auth import HTTPDigestAuth
 from tests.support.breaker_state import votes
 from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head
 
-from recloser import Breaker, Outcome, Registry
+from recloser import Breaker, Outcome, Policy, Registry
 from recloser.testing import open_breaker
+from recloser_adapters._requests.cut_off import lower_timeout
 from recloser_adapters.requests import BreakerAdapter, CallReport, by_host, wrap_session
 
 # As requests itself gets at it: urllib3 is its dependency, not ours.
 Retry: Any = type(HTTPAdapter(max_retries=1).max_retries)
+Timeout: Any = vars(requests.adapters)["TimeoutSauce"]
 
 
 @pytest.fixture
@@ -350,3 +353,60 @@ def test_a_compressed_body_reads_as_without_us(
     assert session.get(upstream.url).content == BODY
 
     assert breaker.metrics().successes == 1
+
+
+# Time-outs that are lowered
+
+
+@pytest.mark.parametrize(
+    ("own", "lowered"),
+    [
+        (None, 2.0),
+        (5, 2.0),
+        (1.5, 1.5),
+        ((5.0, 1.0), (2.0, 1.0)),
+        ((None, None), (2.0, 2.0)),
+        ((1.0, 1.5), (1.0, 1.5)),
+        ("soon", "soon"),
+        ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0)),
+    ],
+)
+def test_each_part_of_a_time_out_is_lowered_and_none_is_raised(own: Any, lowered: Any) -> None:
+    assert lower_timeout(own, 2.0) == lowered
+    assert lower_timeout(own, inf) is own
+
+
+def test_a_time_out_of_urllib3_is_lowered_as_a_whole() -> None:
+    own = Timeout(connect=1.0, read=5.0)
+
+    lowered = lower_timeout(own, 2.0)
+
+    assert (lowered.total, lowered.connect_timeout) == (2.0, 1.0)
+    assert lower_timeout(Timeout(total=1.0), 2.0).total == 1.0
+    assert (own.total, own.connect_timeout, own.read_timeout) == (None, 1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("own", "restored"),
+    [
+        (None, None),
+        (5.0, 5.0),
+        ((1.0, 3.0), 3.0),
+        (Timeout(connect=1.0, read=4.0), 4.0),
+        (Timeout(total=3.0, read=4.0), 3.0),
+        (Timeout(), None),
+    ],
+)
+def test_the_time_out_of_a_body_is_the_callers_again(
+    upstream: Upstream, own: Any, restored: float | None
+) -> None:
+    gate = Gate()
+    upstream.answers("/", head(200), gate, LAST)
+    session = wrap_session(requests.Session(), Registry(Policy(slow_ceiling=2.0)), cut_off=True)
+    session.trust_env = False
+
+    with session, session.get(f"{upstream.url}/", stream=True, timeout=own) as response:
+        raw: Any = response.raw
+        assert raw._original_response.fp.raw._sock.gettimeout() == restored
+        gate.open()
+        assert response.content == b""

@@ -13,7 +13,7 @@ from tests.support.breaker_state import votes
 
 import recloser.asgi
 import recloser.wsgi
-from recloser import Permit, Registry
+from recloser import Permit, Registry, State
 from recloser.testing import ManualClock, no_jitter
 
 PERMIT, REFUSED, UNMATCHED = recloser.asgi.PERMIT, recloser.asgi.REFUSED, recloser.asgi.UNMATCHED
@@ -115,6 +115,17 @@ class World:
         self.time_to_probe()
         self.held.append(self.registry["app"].acquire())
 
+    def limit_reached(self) -> None:
+        breaker = self.registry["app"]
+        self.held += [breaker.acquire() for _ in range(8)]
+        self.clock.advance(breaker.policy.slow_ceiling + 1.0)
+        assert breaker.try_acquire() is None
+        assert breaker.state is State.LIMITED
+
+    def limit_with_a_place(self) -> None:
+        self.limit_reached()
+        self.held.pop().cancel()
+
     def know_unmatched(self) -> None:
         assert self.registry[UNMATCHED]
 
@@ -192,6 +203,16 @@ CASES = {
     "a registry that observes": Case(before=World.observe, sees="permit", counted=GOOD),
     "a middleware that observes": Case(options={"mode": "observe"}, sees="permit", counted=GOOD),
     "half-open with a free place": Case(before=World.time_to_probe, sees="probe", counted=GOOD),
+    "limited with a free place": Case(
+        before=World.limit_with_a_place,
+        sees="permit",
+        counted={"app": {"successes": 1, "refused": 1, "cancelled": 8}},
+    ),
+    "limited without a free place, and it observes": Case(
+        options={"mode": "observe"},
+        before=World.limit_reached,
+        counted={"app": {"refused": 2, "cancelled": 8}},
+    ),
     # Refused.
     "open": Case(before=World.open, answers=503, sees=None, counted=REFUSAL, marked=True),
     "half-open without a free place": Case(
@@ -199,6 +220,13 @@ CASES = {
         answers=503,
         sees=None,
         counted={"app": {"refused": 1, "cancelled": 1}},
+        marked=True,
+    ),
+    "limited without a free place": Case(
+        before=World.limit_reached,
+        answers=503,
+        sees=None,
+        counted={"app": {"refused": 2, "cancelled": 8}},
         marked=True,
     ),
     # Not guarded.

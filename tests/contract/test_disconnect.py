@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.asgi_client import Exchange, Leaving
-from tests.support.breaker_state import votes
+from tests.support.breaker_state import is_limited, votes
 from tests.support.frontends import Asgi, Frontend
 from tests.support.scripted_handler import Answer, Script
 
@@ -98,12 +98,21 @@ async def test_an_oserror_of_the_apps_own_midway_is_a_failure(
 async def test_a_client_that_leaves_late_has_waited_and_that_counts(
     asgi: Asgi, clock: ManualClock, policy: Policy
 ) -> None:
-    for _ in range(policy.min_failures):
-        async with asgi.in_flight() as flight:
-            clock.advance(policy.slow_ceiling + 1.0)
-            flight.cancel()
+    async def leave_late(times: int) -> None:
+        for _ in range(times):
+            async with asgi.in_flight() as flight:
+                clock.advance(policy.slow_ceiling + 1.0)
+                flight.cancel()
+
+    await leave_late(policy.min_failures)
+    assert is_limited(asgi.breaker)
+    # It answers nobody, however few requests it has.
+    await leave_late(8)
 
     assert asgi.breaker.state is State.OPEN
+    reason = asgi.breaker.refusal().reason
+    assert reason is not None
+    assert reason.rule == "failing"
 
 
 async def test_a_probe_whose_client_leaves_gives_its_slot_back(

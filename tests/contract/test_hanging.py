@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.breaker_state import is_limited
 from tests.support.frontends import Frontend
 from tests.support.scripted_handler import OopsError, Script
 
 from recloser import Policy, State
 from recloser.testing import ManualClock
+
+# Nothing comes back: silence for so many times the slow threshold.
+MUTE_AFTER = 8.0
 
 pytestmark = [
     pytest.mark.anyio,
@@ -15,16 +19,25 @@ pytestmark = [
 ]
 
 
-async def test_it_opens_while_all_calls_still_hang(
+async def test_it_admits_no_more_while_all_calls_still_hang_and_then_opens(
     frontend: Frontend, clock: ManualClock, policy: Policy
 ) -> None:
     async with frontend.several_in_flight(8):
         clock.advance(policy.slow_ceiling + 0.1)
+        assert (await frontend.call()).refused
+        assert is_limited(frontend.breaker)
+        clock.advance(MUTE_AFTER * policy.slow_ceiling - 0.2)
+        assert (await frontend.call()).refused
+        assert is_limited(frontend.breaker)
 
+        clock.advance(0.4)
         answer = await frontend.call()
 
         assert answer.refused
         assert frontend.breaker.state is State.OPEN
+        reason = frontend.breaker.refusal().reason
+        assert reason is not None
+        assert reason.rule == "mute"
         assert frontend.breaker.metrics().in_flight == 8
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import pytest
-from tests.support.breaker_state import votes
+from tests.support.breaker_state import is_limited, votes
 
 import recloser.asgi
 from recloser import Breaker, Policy, Registry, State
@@ -234,6 +234,9 @@ def test_who_listens_for_the_clients_leaving_from_the_start_hides_no_hanging(
     async def all_at_once() -> None:
         hanging = [asyncio.ensure_future(client()) for _ in range(10)]
         await asyncio.sleep(5.0)
+        await client()
+        assert is_limited(registry["app"])
+        await asyncio.sleep(8 * 2.0 + 0.1)
         await client()
         assert registry["app"].state is State.OPEN
         await asyncio.gather(*hanging)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import ended
+from tests.support.outage import ASKED_BY_ALL
 
 from recloser import Breaker, BreakerOpenError, Policy
 from recloser.testing import ManualClock, open_breaker
@@ -493,6 +494,10 @@ def test_the_wait_that_an_error_names_is_obeyed(breaker: Breaker) -> None:
     with pytest.raises(StatusError):
         fail()
 
+    assert breaker.asked_pause == 30.0
+    for _ in range(ASKED_BY_ALL - 1):
+        with pytest.raises(StatusError):
+            fail()
     assert breaker.retry_after == 30.0
 
 

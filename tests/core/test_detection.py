@@ -10,10 +10,8 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from tests.support.training import everyday, teach
 
-from recloser import Breaker, Policy, State
-from recloser.testing import ManualClock
+from recloser import Policy
 
 # The benchmarks are no part of the wheel that tox tests.
 ROOT = Path(__file__).parents[2]
@@ -23,9 +21,9 @@ pytest.importorskip("benchmarks.detection")
 
 from benchmarks.detection import packages, peers, traces
 from benchmarks.detection.__main__ import main
-from benchmarks.detection.bound import delays, intervals
+from benchmarks.detection.bound import ROWS, Delay, delays, intervals
 from benchmarks.detection.entrants import Recloser
-from benchmarks.detection.report import table
+from benchmarks.detection.report import Results, markdown, table
 from benchmarks.detection.scenarios import scenarios
 from benchmarks.detection.scores import Score, score
 from benchmarks.detection.simulator import Clock, Contender, Ending, simulate
@@ -133,6 +131,17 @@ def test_the_command_reports_writes_and_draws(
     assert "<svg" in (tmp_path / "cold-start-in-an-outage.svg").read_text()
 
 
+def test_the_report_shows_every_row_of_the_bound_and_whether_it_is_near() -> None:
+    found = [Delay(*row, calls=15.0, error=0.5, bound=10.0 - 2 * row[1]) for row in ROWS]
+
+    text = markdown(Results("", [], {}, [], {}, delays=found))
+
+    assert text.count("15.0 +- 0.5") == len(ROWS) == 16
+    assert text.count("calls to detection over the Lorden bound") == 16
+    assert text.count("**missed**") == 16, "eight rows, in two tables"
+    assert "8 of 16 rows are within the goal" in text
+
+
 # Traces
 
 
@@ -191,6 +200,20 @@ def test_a_trace_tells_how_far_a_label_raised_the_median(tmp_path: Path) -> None
     assert not series.sampled
 
 
+def test_the_report_says_which_traces_nobody_tuned_for() -> None:
+    score = (False, traces.TraceScore(healthy=1))
+    seen = {("nezha_tt_basic", "recloser"): score}
+    settings = {"recloser": "ours"}
+
+    alone = markdown(Results("", [], settings, [], {}, traces=seen))
+    both = markdown(Results("", [], settings, [], {}, traces={**seen, ("mine", "recloser"): score}))
+
+    assert "None of these series is held out" in alone
+    assert "per request, unseen" not in alone
+    assert "Unseen are only: mine." in both
+    assert "per request, unseen" in both
+
+
 # What was won
 
 
@@ -201,7 +224,9 @@ def test_a_trace_tells_how_far_a_label_raised_the_median(tmp_path: Path) -> None
         ("hang until a 30 s time-out", 50 * 0.3 + 8),
         ("hang, client cancels at 10 s", 50 * 0.3 + 8),
         ("cold start in an outage", 8),
-        ("429 with Retry-After", 4),
+        # Four in a row, and those in flight by then: one of several tenants may be meant.
+        ("429 with Retry-After", 4 + 50 * 0.1),
+        ("10x slower", 50 * 0.3 + 8),
     ],
 )
 def test_an_outage_wastes_few_calls_before_it_is_noticed(name: str, most: float) -> None:
@@ -248,171 +273,56 @@ def test_a_service_that_hovers_at_its_threshold_does_not_flap(factor: str) -> No
     assert result.refused <= 0.005
 
 
-def test_a_slower_service_is_accepted_after_the_patience() -> None:
-    assert played("6x slower for good").refused_after_patience == 0
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_slower_service_is_accepted_after_the_patience(seed: int) -> None:
+    result = played("6x slower for good", seed=seed)
+
+    # The patience begins when it is noticed, after one slow threshold at the latest.
+    assert result.refused_after_patience <= 50 * 0.3
+    assert result.openings == 1
+
+
+@pytest.mark.parametrize("name", ["fast failures", "10x slower", "429 with Retry-After"])
+def test_each_outage_opens_or_limits_once_and_nothing_else_does(name: str) -> None:
+    result = played(name)
+
+    assert result.openings == result.noticed == result.faults
+    assert result.false_openings == 0
 
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("fast failures", 110), ("down, 1/s", 30), ("one-second blips", 60), ("10x slower", 150)],
+    [
+        ("fast failures", 110),
+        ("down, 1/s", 30),
+        ("one-second blips", 60),
+        ("429 with Retry-After", 50),
+        # Two seconds to tell sickness from load, a call now and then, and four seconds until the
+        # load has returned step by step.
+        ("10x slower", 300),
+    ],
 )
 def test_one_outage_harms_few_calls_all_in_all(name: str, most: float) -> None:
     assert fmean(played(name).harmed) <= most
 
 
-def test_detection_is_near_the_theoretical_bound() -> None:
-    for delay in delays(40):
-        if not delay.runs and delay.p0 in (0.02, 0.1):
-            assert delay.ratio <= 1.8, delay
+def test_the_load_returns_within_seconds_after_a_slow_callee_is_well_again() -> None:
+    assert fmean(played("10x slower").recoveries) <= 4.5
+
+
+# Rows whose bound is less than the fifth failure, or which know too few failures to know their runs.
+FAR = {(0.001, False, 1.0): 2.6, (0.001, False, 0.6): 3.0, (0.001, True, 0.6): 1.9}
+
+
+def test_detection_of_a_fresh_key_is_near_the_theoretical_bound() -> None:
+    found = delays(8)
+
+    assert [(delay.p0, delay.runs, delay.p1) for delay in found] == ROWS
+    for delay in found:
+        most = FAR.get((delay.p0, delay.runs, delay.p1), 1.6)
+        assert delay.ratio <= most + 2.0 * delay.error / delay.bound, delay
 
 
 def test_chance_opens_no_more_often_than_asked() -> None:
     for interval in intervals(20_000):
         assert interval.ratio >= 0.7, interval
-
-
-# Hygiene: what other breakers learned the hard way
-
-
-def healthy(breaker: Breaker, clock: ManualClock, calls: int = 2_000, seed: int = 1) -> None:
-    teach(breaker, clock, everyday(calls, seed), pause=0.01)
-
-
-@pytest.fixture
-def breaker(breaker: Breaker, clock: ManualClock) -> Breaker:
-    healthy(breaker, clock)
-    assert breaker.state is State.CLOSED
-    return breaker
-
-
-def fail_until_open(breaker: Breaker, clock: ManualClock) -> int:
-    calls = 0
-    while breaker.state is State.CLOSED:
-        permit = breaker.acquire()
-        clock.advance(0.02)
-        permit.failure()
-        calls += 1
-        assert calls < 100
-    return calls
-
-
-def recover(breaker: Breaker, clock: ManualClock) -> None:
-    for _ in range(1_000):
-        if breaker.state is State.CLOSED:
-            return
-        permit = breaker.try_acquire()
-        clock.advance(0.1)
-        if permit is not None:
-            permit.success()
-    raise AssertionError("it did not recover")
-
-
-def test_its_own_refusals_are_no_failures(breaker: Breaker, clock: ManualClock) -> None:
-    """go-zero#5551: refusals fed the ratio, and it never recovered."""
-    fail_until_open(breaker, clock)
-    failures = breaker.metrics().failures
-
-    for _ in range(5_000):
-        assert breaker.try_acquire() is None
-    clock.advance(breaker.retry_after)
-    recover(breaker, clock)
-
-    assert breaker.metrics().failures == failures
-    assert breaker.metrics().refused >= 5_000
-    healthy(breaker, clock, 200)
-    assert breaker.state is State.CLOSED
-
-
-def test_an_outage_is_never_learned(breaker: Breaker, clock: ManualClock) -> None:
-    """envoy#38338: the baseline took in the outage, which made the next one harder to see."""
-    before = breaker.metrics()
-    needed = []
-
-    for _ in range(5):
-        needed.append(fail_until_open(breaker, clock))
-        clock.advance(60.0)
-        recover(breaker, clock)
-        healthy(breaker, clock, 300)
-
-    after = breaker.metrics()
-    assert after.slow_threshold == pytest.approx(before.slow_threshold, rel=0.1)
-    assert after.normal_bad_rate <= before.normal_bad_rate + 0.005
-    assert max(needed) <= needed[0] + 1
-
-
-def test_idle_nights_teach_nothing(breaker: Breaker, clock: ManualClock) -> None:
-    """Semian fed an empty window to its smoother: quiet hours taught that 0 % is normal."""
-    before = breaker.metrics()
-
-    for _ in range(30):
-        clock.advance(36_000.0)
-        assert breaker.state is State.CLOSED
-
-    after = breaker.metrics()
-    assert after.slow_threshold == before.slow_threshold
-    assert after.normal_bad_rate == before.normal_bad_rate
-    healthy(breaker, clock, 200)
-    assert breaker.state is State.CLOSED
-
-
-def test_a_late_result_does_not_move_a_newer_generation(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    """Polly lets the first result decide, even of a call made before it opened."""
-    late = [breaker.acquire() for _ in range(20)]
-    fail_until_open(breaker, clock)
-
-    for permit in late[:10]:
-        permit.success()
-    assert breaker.state is State.OPEN
-    clock.advance(breaker.retry_after)
-    probe = breaker.acquire()
-    for permit in late[10:]:
-        permit.failure()
-
-    assert probe.is_probe
-    assert breaker.metrics().state is State.HALF_OPEN
-
-
-def test_there_is_a_floor_under_what_is_learned(breaker: Breaker, clock: ManualClock) -> None:
-    """smartcb#3: where 0 % was learned, one error tripped."""
-    healthy(breaker, clock, 20_000, seed=2)
-
-    for _ in range(4):
-        permit = breaker.acquire()
-        clock.advance(0.02)
-        permit.failure()
-
-    assert breaker.state is State.CLOSED
-
-
-def test_fast_failures_do_not_make_a_sick_service_look_fast(
-    breaker: Breaker, clock: ManualClock
-) -> None:
-    """linkerd2#4537: fast errors pulled the latency baseline down."""
-    before = breaker.metrics().slow_threshold
-
-    for index in range(2_000):
-        permit = breaker.acquire()
-        if index % 4:
-            clock.advance(0.1)
-            permit.success()
-        else:
-            clock.advance(0.001)
-            permit.failure()
-
-    assert breaker.state is State.CLOSED
-    assert breaker.metrics().slow_threshold > 0.5 * before
-
-
-def test_a_lost_probe_does_not_hold_it_half_open(breaker: Breaker, clock: ManualClock) -> None:
-    """The most reported bug of all: resilience4j#935, Polly#1979, opossum#276, Sentinel#1638."""
-    fail_until_open(breaker, clock)
-    clock.advance(breaker.retry_after)
-    lost = breaker.acquire()
-
-    clock.advance(3600.0)
-    recover(breaker, clock)
-
-    assert not lost.ended
-    assert breaker.state is State.CLOSED

@@ -7,9 +7,11 @@ import pickle
 from typing import Any
 
 import pytest
+from tests.support.limits import hang, limit
 from tests.support.outage import CLOSED, HALF, OPEN, edges, run_through
+from tests.support.training import learned
 
-from recloser import BreakerOpenError, Metrics, Reason, Registry
+from recloser import BreakerOpenError, Metrics, Reason, Registry, State
 from recloser.testing import ManualClock, RecordingListener
 
 
@@ -40,6 +42,31 @@ def test_each_change_is_told_once_and_in_order(registry: Registry, clock: Manual
     assert times[0] == 10.0
 
 
+def test_an_outage_of_slow_calls_goes_through_limited(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker, listener = registry["k"], RecordingListener()
+    learned(breaker, clock)
+    registry.subscribe(listener)
+
+    hang(breaker, clock, until=State.OPEN)
+    clock.advance(breaker.retry_after)
+    for _ in range(20):
+        permit = breaker.acquire()
+        clock.advance(0.1)
+        permit.success()
+
+    assert edges(listener) == [
+        (CLOSED, State.LIMITED),
+        (State.LIMITED, OPEN),
+        (OPEN, HALF),
+        (HALF, State.LIMITED),
+        (State.LIMITED, CLOSED),
+    ]
+    rules = [each.reason.rule for each in listener.transitions]
+    assert rules == ["limited", "mute", "look_again", "recovered", "eased"]
+
+
 @pytest.mark.parametrize(
     "again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )
@@ -49,6 +76,10 @@ def test_what_leaves_the_process_can_be_copied_and_pickled(
     listener = RecordingListener()
     registry.subscribe(listener)
     run_through(registry["k"], clock)
+    registry["k"].open("by hand")
+    registry["k"].reset()
+    limit(registry["k"], clock)
+    assert listener.transitions[-1].reason.numbers["limit"] > 0.0
     registry["k"].open("by hand")
 
     for transition in listener.transitions:

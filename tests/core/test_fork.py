@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from tests.support.limits import fill, limit
 
 from recloser import Breaker, Registry, State
 from recloser.testing import ManualClock, RecordingListener
@@ -121,6 +122,30 @@ def test_what_was_learned_and_decided_goes_on_in_the_child(
         return refused and breaker.metrics().p50 > 0.0 and breaker.try_acquire() is not None
 
     assert in_child(knows)
+
+
+def test_a_limit_goes_on_in_the_child_without_the_calls_of_the_parent(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """They would fill it: nobody would end them there. And a silence would look like an outage."""
+    limit(breaker, clock)
+    running = fill(breaker)
+
+    def goes_on() -> bool:
+        free = breaker.state is State.LIMITED and breaker.metrics().in_flight == 0
+        clock.advance(3_600.0)
+        as_many = len(kept := fill(breaker)) == len(running)
+        still = breaker.state is State.LIMITED
+        for permit in kept:
+            permit.cancel()
+        for _ in range(400):
+            permit = breaker.acquire()
+            clock.advance(0.1)
+            permit.success()
+        return free and as_many and still and breaker.state is State.CLOSED
+
+    assert in_child(goes_on)
+    assert breaker.metrics().in_flight == len(running)
 
 
 def test_events_are_told_in_the_child_though_a_listener_ran_at_the_fork() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import copy
-from collections.abc import Callable
 from math import inf, nan
 from typing import Any
 
 import pytest
-from tests.support.breaker_state import counts, is_closed
+from tests.support.breaker_state import counts
+from tests.support.limits import limit
 from tests.support.training import learned
 
 from recloser import (
@@ -21,103 +20,13 @@ from recloser import (
     Policy,
     Registry,
     State,
-    Transition,
 )
-from recloser._circuit import machine
 from recloser._circuit.in_flight import WAITING
 from recloser._circuit.machine import Circuit
-from recloser.testing import ManualClock, RecordingListener, no_jitter
+from recloser.testing import ManualClock
 
-# Interrupted decisions
-
-
-def test_a_signal_handler_that_raises_leaves_the_lock_free(
-    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(breaker._circuit), "admit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        breaker.acquire()
-    monkeypatch.undo()
-
-    assert breaker._lock.acquire(blocking=False)
-    breaker._lock.release()
-    breaker.acquire().success()
-    assert counts(breaker)["success"] == 1
-
-
-def at_next_call_of(name: str, act: Callable[[], object], patch: pytest.MonkeyPatch) -> None:
-    """Act once, as a signal handler would, right after the circuit calls a builtin."""
-    builtin = getattr(builtins, name)
-
-    def interrupted(*arguments: Any) -> Any:
-        patch.delattr(machine, name)
-        found = builtin(*arguments)
-        act()
-        return found
-
-    patch.setattr(machine, name, interrupted, raising=False)
-
-
-@pytest.mark.parametrize("order", ["open", "half_open"])
-def test_an_order_given_while_a_decision_is_settled_holds(
-    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, order: str
-) -> None:
-    """A signal handler may give it at any moment."""
-    for _ in range(Policy().min_history):
-        breaker.record(0.1, success=True)
-    clock.advance(1.0)
-    at_next_call_of("min", getattr(breaker, order), monkeypatch)
-    breaker.acquire().success()
-    assert not is_closed(breaker)
-
-    if order == "open":
-        assert breaker.try_acquire() is None
-    else:
-        for _ in range(Policy().half_open_requests):
-            breaker.acquire().success()
-        assert is_closed(breaker)
-
-
-def test_no_event_is_lost_to_an_order_given_while_one_is_handed_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A signal handler may give it at any moment."""
-    registry = Registry(clock=ManualClock(), random=no_jitter)
-    listener = RecordingListener()
-    registry.subscribe(listener)
-    breaker = registry["k"]
-
-    def interrupted(*arguments: Any) -> Transition:
-        monkeypatch.undo()
-        made = Transition(*arguments)
-        breaker.half_open()
-        return made
-
-    monkeypatch.setattr(machine, "Transition", interrupted)
-    breaker.open()
-
-    assert {event.after for event in listener.transitions} == {State.OPEN, State.HALF_OPEN}
-
-
-def test_a_decision_that_raises_is_not_gone_on_with_for_ever(
-    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next decision of this thread is no decision within a decision."""
-
-    def bug(*_: object) -> None:
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Circuit, "record", bug)
-        with pytest.raises(ZeroDivisionError):
-            breaker.record(0.1, success=True)
-
-    breaker.record(0.1, success=True)
-    assert breaker.metrics().successes == 1
-
+ASKED = 4
+"""So many calls in a row that are asked to wait open a breaker that was never asked before."""
 
 # The end of a call
 
@@ -270,15 +179,19 @@ def test_a_wait_that_a_callee_asks_for_is_capped_and_one_that_is_none_is_no_wait
 ) -> None:
     breaker = registry["k"]
 
-    breaker.end(strict(breaker), Outcome.THROTTLED, None, retry_after)
+    for _ in range(ASKED):
+        breaker.end(strict(breaker), Outcome.THROTTLED, None, retry_after)
 
-    assert breaker.retry_after == pytest.approx(wait)
-    assert counts(breaker)["throttled"] == 1
-    assert registry.faults == faults
+    assert breaker.state is State.OPEN
+    # A pause for which no time is named lasts a second at first.
+    assert breaker.retry_after == pytest.approx(wait or 1.0)
+    assert counts(breaker)["throttled"] == ASKED
+    assert registry.faults == faults * ASKED
 
 
 def test_a_used_up_quota_without_a_wait_is_a_long_one(breaker: Breaker) -> None:
-    breaker.end(strict(breaker), Outcome.THROTTLED, quota=True)
+    for _ in range(ASKED):
+        breaker.end(strict(breaker), Outcome.THROTTLED, quota=True)
 
     assert breaker.retry_after == Policy().quota_open_for
 
@@ -287,11 +200,12 @@ def test_a_used_up_quota_without_a_wait_is_a_long_one(breaker: Breaker) -> None:
 def test_a_clock_that_jumped_while_a_call_ran_does_not_make_it_wait_for_ever(
     breaker: Breaker, clock: ManualClock, jump: float
 ) -> None:
-    permit = strict(breaker)
+    permits = [strict(breaker) for _ in range(ASKED)]
     now = clock.now
     clock.advance(jump)
 
-    breaker.end(permit, Outcome.THROTTLED, None, 5.0)
+    for permit in permits:
+        breaker.end(permit, Outcome.THROTTLED, None, 5.0)
     clock.now = now
 
     assert breaker.retry_after == pytest.approx(5.0)
@@ -350,6 +264,13 @@ def test_only_a_closed_breaker_can_be_dropped(
         getattr(breaker, order)()
 
     assert breaker.is_spare is spare
+
+
+def test_a_limited_breaker_cannot_be_dropped(breaker: Breaker, clock: ManualClock) -> None:
+    limit(breaker, clock)
+
+    assert breaker.metrics().in_flight == 0
+    assert not breaker.is_spare
 
 
 def test_a_breaker_with_a_call_in_flight_cannot_be_dropped(breaker: Breaker) -> None:

@@ -9,10 +9,11 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from tests.support.breaker_state import WAYS, counts
+from tests.support.breaker_state import WAYS, counts, is_closed
+from tests.support.outage import ASKED_BY_ALL, ask_to_wait
 from tests.support.training import learned
 
-from recloser import Breaker, Outcome, Policy, Registry, State
+from recloser import Breaker, Mode, Outcome, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 
@@ -188,7 +189,12 @@ def test_a_mark_at_time_zero_is_a_mark() -> None:
 # Waits
 
 
-def test_an_upstream_that_asks_to_be_left_alone_is(breaker: Breaker, clock: ManualClock) -> None:
+def test_an_upstream_that_asks_all_callers_to_wait_is_left_alone(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    for _ in range(ASKED_BY_ALL - 1):
+        breaker.acquire().throttled(30.0)
+        assert is_closed(breaker)
     breaker.acquire().throttled(30.0)
 
     assert breaker.state is State.OPEN
@@ -200,51 +206,192 @@ def test_an_upstream_that_asks_to_be_left_alone_is(breaker: Breaker, clock: Manu
     assert breaker.try_acquire() is not None
 
 
-def test_a_longer_wait_is_never_shortened(breaker: Breaker) -> None:
-    first, second, third = (breaker.acquire() for _ in range(3))
+def test_one_that_asks_only_some_of_them_is_not(breaker: Breaker) -> None:
+    """The limit of one tenant refuses none of the others."""
+    for _ in range(50):
+        for _ in range(4):
+            breaker.acquire().success()
+        breaker.acquire().throttled(30.0)
 
-    first.throttled(30.0)
-    second.throttled(5.0)
+    assert breaker.state is State.CLOSED
+
+
+def test_after_a_pause_one_more_is_one_of_some_again(breaker: Breaker, clock: ManualClock) -> None:
+    ask_to_wait(breaker)
+    for _ in range(5):  # each probe is asked to wait
+        clock.advance(breaker.retry_after + 0.01)
+        breaker.acquire().throttled()
+        assert breaker.state is State.OPEN
+    clock.advance(breaker.retry_after + 0.01)
+    while not is_closed(breaker):
+        breaker.acquire().success()
+
+    breaker.acquire().throttled()
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_wait_without_a_time_grows(breaker: Breaker, clock: ManualClock) -> None:
+    ask_to_wait(breaker)
+    waits = [breaker.retry_after]
+    for _ in range(7):
+        clock.advance(breaker.retry_after)
+        breaker.acquire().throttled()
+        waits.append(breaker.retry_after)
+
+    assert waits == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0])
+
+
+def test_a_longer_wait_is_never_shortened(breaker: Breaker) -> None:
+    first, second = (breaker.acquire() for _ in range(2))
+    ask_to_wait(breaker, 30.0)
+
+    first.throttled(5.0)
     assert breaker.retry_after == pytest.approx(30.0)
-    third.throttled(40.0)
+    second.throttled(40.0)
 
     assert breaker.retry_after == pytest.approx(40.0)
 
 
 @pytest.mark.parametrize("wait", [None, 0.0, -5.0, nan, -inf, "soon", object()])
-def test_a_wait_that_is_none_only_counts(breaker: Breaker, wait: Any) -> None:
+def test_a_wait_that_is_none_counts_as_one_without_a_time(breaker: Breaker, wait: Any) -> None:
     breaker.acquire().throttled(wait)
 
-    assert breaker.state is State.CLOSED
+    assert is_closed(breaker)
+    assert breaker.asked_pause == pytest.approx(1.0)
     assert counts(breaker)["throttled"] == 1
+    for _ in range(ASKED_BY_ALL - 1):
+        breaker.acquire().throttled(wait)
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("wait", [1e9, inf, 86_400])
 def test_a_wait_is_capped(breaker: Breaker, wait: float) -> None:
-    breaker.acquire().throttled(wait)
+    ask_to_wait(breaker, wait)
 
     assert breaker.retry_after == pytest.approx(Policy().max_retry_after)
 
 
 def test_a_used_up_quota_waits_long_unless_told_how_long(breaker: Breaker) -> None:
-    first, second = breaker.acquire(), breaker.acquire()
+    late = breaker.acquire()
 
-    first.throttled(20.0, quota=True)
+    ask_to_wait(breaker, 20.0, quota=True)
     assert breaker.retry_after == pytest.approx(20.0)
-    second.throttled(quota=True)
+    late.throttled(quota=True)
 
     assert breaker.retry_after == pytest.approx(Policy().quota_open_for)
 
 
-def test_a_failure_with_a_wait_holds_it_open_that_long(breaker: Breaker) -> None:
-    permits = [breaker.acquire() for _ in range(20)]
-    permits.pop(0).failure("HTTP 503", retry_after=60.0)
-    assert breaker.state is State.CLOSED
+def test_failures_of_which_most_ask_for_a_wait_hold_it_open_that_long(breaker: Breaker) -> None:
+    for number in range(5):
+        assert is_closed(breaker)
+        breaker.acquire().failure("HTTP 503", retry_after=60.0 if number < 3 else None)
 
-    while breaker.state is State.CLOSED:
-        permits.pop(0).failure("HTTP 503")
-
+    assert breaker.state is State.OPEN
     assert breaker.retry_after == pytest.approx(60.0)
+
+
+def test_the_wait_of_one_failure_among_many_is_not_for_all(
+    breaker: Breaker, policy: Policy
+) -> None:
+    for number in range(5):
+        breaker.acquire().failure("HTTP 503", retry_after=60.0 if number == 0 else None)
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after == pytest.approx(policy.open_for)
+
+
+# The pause that a callee asked for, for callers that have another callee
+
+
+def test_one_call_is_enough_to_know_of_a_pause_and_refuses_nobody(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    assert breaker.asked_pause == 0.0
+
+    breaker.acquire().throttled(30.0)
+
+    assert breaker.asked_pause == pytest.approx(30.0)
+    assert breaker.retry_after == 0.0
+    clock.advance(20.0)
+    assert breaker.asked_pause == pytest.approx(10.0)
+    clock.advance(20.0)
+    assert breaker.asked_pause == 0.0
+
+
+def test_who_observes_only_knows_of_no_pause(breaker: Breaker) -> None:
+    breaker.mode = Mode.OBSERVE
+    breaker.try_acquire()
+    breaker.acquire().throttled(30.0)
+
+    assert breaker.asked_pause == 0.0
+
+
+def test_a_call_that_began_later_and_was_served_ends_the_pause(breaker: Breaker) -> None:
+    earlier = breaker.acquire()
+    breaker.acquire().throttled(30.0)
+    later = breaker.acquire()
+
+    earlier.success()
+    assert breaker.asked_pause == pytest.approx(30.0)
+    later.success()
+
+    assert breaker.asked_pause == 0.0
+
+
+def test_a_busy_key_that_ends_calls_without_a_decision_sees_that_too(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    earlier = [breaker.acquire() for _ in range(20)]
+    breaker.acquire().throttled(30.0)
+    for permit in earlier:
+        permit.success()
+    assert breaker.asked_pause == pytest.approx(30.0)
+
+    breaker.acquire().success()
+
+    assert breaker.asked_pause == 0.0
+
+
+def test_pauses_without_a_time_grow_until_a_call_is_served(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    pauses = []
+    for _ in range(3):
+        breaker.acquire().throttled()
+        pauses.append(breaker.asked_pause)
+        clock.advance(pauses[-1])
+    breaker.acquire().success()
+    breaker.acquire().throttled()
+    pauses.append(breaker.asked_pause)
+
+    assert pauses == pytest.approx([1.0, 2.0, 4.0, 1.0])
+
+
+def test_calls_that_were_sent_at_the_same_time_say_it_once(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    permits = [breaker.acquire() for _ in range(3)]
+    clock.advance(1.0)
+    permits[0].throttled()
+    clock.advance(1.5)
+    permits[1].throttled()
+    permits[2].throttled()
+
+    assert breaker.asked_pause == 0.0
+
+
+@pytest.mark.parametrize("by_hand", ["reset", "half_open"])
+def test_by_hand_a_pause_is_over(breaker: Breaker, by_hand: str) -> None:
+    breaker.acquire().throttled(30.0)
+
+    getattr(breaker, by_hand)()
+
+    assert breaker.asked_pause == 0.0
 
 
 # Blocks, and what they raise
@@ -356,3 +503,65 @@ def test_what_a_permit_is_shows_in_its_repr(breaker: Breaker) -> None:
     breaker.half_open()
 
     assert repr(breaker.acquire()) == "<Permit 'k' probe>"
+
+
+# The time-out of a call
+
+
+def test_a_permit_knows_how_long_its_call_may_take(breaker: Breaker, clock: ManualClock) -> None:
+    assert breaker.acquire().timeout == breaker.timeout == breaker.policy.slow_ceiling
+
+    for _ in range(11):
+        learned(breaker, clock)
+
+    assert breaker.timeout == pytest.approx(2.0 * breaker.slow_threshold)
+    ratios = {round(breaker.acquire().timeout / breaker.timeout) for _ in range(64)}
+    assert ratios >= {1, 2}
+    assert ratios <= {1, 2, 4, 8}
+
+
+def test_a_probe_may_take_as_long_as_the_outage(breaker: Breaker, clock: ManualClock) -> None:
+    for _ in range(11):
+        learned(breaker, clock)
+    breaker.open(for_=20.0)
+    clock.advance(21.0)
+
+    probe = breaker.acquire()
+
+    assert probe.is_probe
+    assert probe.timeout in (21.0, 42.0, 60.0)
+    assert breaker.timeout < 1.0
+
+
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.DISABLED])
+def test_where_nothing_is_enforced_nothing_is_hopeless(breaker: Breaker, mode: Mode) -> None:
+    permit = breaker.acquire()
+
+    breaker.mode = mode
+
+    assert permit.timeout == breaker.acquire().timeout == inf
+
+
+def test_a_call_that_has_ended_has_no_time_out(breaker: Breaker) -> None:
+    permit = breaker.acquire()
+
+    permit.success()
+
+    assert permit.timeout == inf
+
+
+def test_a_clock_that_fails_does_not_make_the_time_out_raise(clock: ManualClock) -> None:
+    broken: list[bool] = []
+
+    def failing() -> float:
+        if broken:
+            raise OSError
+        return clock()
+
+    breaker = Breaker("k", clock=failing)
+    breaker.open(for_=1.0)
+    clock.advance(2.0)
+    probe = breaker.acquire()
+    broken.append(True)
+
+    assert probe.timeout == breaker.timeout

@@ -96,7 +96,7 @@ def test_a_million_keys_leave_no_more_than_max_keys() -> None:
     assert after - before < 500_000
 
 
-def test_a_fresh_key_takes_no_more_than_1500_bytes() -> None:
+def test_a_fresh_key_takes_no_more_than_1700_bytes() -> None:
     registry = Registry(max_keys=3_000)
     keys = [f"GET /{index}" for index in range(2_000)]
     gc.collect()
@@ -109,7 +109,7 @@ def test_a_fresh_key_takes_no_more_than_1500_bytes() -> None:
 
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (after - before) / len(keys) <= 1_500
+    assert (after - before) / len(keys) <= 1_700
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 20, 100])

@@ -76,7 +76,7 @@ def test_a_watch_that_was_stopped_takes_silence_for_no_stall(watch: StallWatch) 
     assert watch.lost(started=0.9, now=50.01) == 0.0
 
 
-def test_a_stall_opens_nothing(registry: Registry, clock: ManualClock) -> None:
+def test_a_stall_limits_and_opens_nothing(registry: Registry, clock: ManualClock) -> None:
     teach(registry["key"], clock, [0.1] * 100)
     registry.stalls.beat(clock())
     permits = [registry["key"].acquire() for _ in range(50)]
@@ -90,7 +90,7 @@ def test_a_stall_opens_nothing(registry: Registry, clock: ManualClock) -> None:
     assert registry["key"].state is State.CLOSED
 
 
-def test_the_same_without_a_stall_does(registry: Registry, clock: ManualClock) -> None:
+def test_the_same_without_a_stall_limits(registry: Registry, clock: ManualClock) -> None:
     teach(registry["key"], clock, [0.1] * 100)
     permits = [registry["key"].acquire() for _ in range(50)]
     clock.advance(30.0)
@@ -98,7 +98,7 @@ def test_the_same_without_a_stall_does(registry: Registry, clock: ManualClock) -
     for permit in permits:
         permit.success()
 
-    assert registry["key"].state is State.OPEN
+    assert registry["key"].state is State.LIMITED
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from recloser import Mode, State
 
 def test_their_values_are_identifiers_and_stay_what_they_are() -> None:
     """They are in logs, in refusals and in the configuration of applications."""
-    assert [each.value for each in State] == ["closed", "open", "half_open"]
+    assert [each.value for each in State] == ["closed", "limited", "open", "half_open"]
     assert [each.value for each in Mode] == ["enforce", "observe", "disabled"]
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.support.limits import fill, limit, slow_down
 from tests.support.threads import all_at_once
+from tests.support.training import learned
 
 from recloser import Breaker, Permit, Registry, State
 from recloser.testing import ManualClock, RecordingListener, no_jitter
@@ -106,6 +108,63 @@ def test_64_threads_at_half_open_get_one_probe_between_them(
         admitted[number][0].failure()
 
     assert [len(permits) for permits in admitted] == [1] * rounds
+
+
+def serve_fast(breaker: Breaker, clock: ManualClock) -> None:
+    permit = breaker.acquire()
+    clock.advance(0.1)
+    permit.success()
+
+
+def test_of_64_threads_no_more_than_the_limit_are_let_through(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+    size = len(fill(breaker))
+    admitted: list[Permit] = []
+
+    def work(_: int) -> None:
+        if (permit := breaker.try_acquire()) is not None:
+            admitted.append(permit)
+
+    for _ in range(30):
+        all_at_once(64, work)
+        assert len(admitted) == size
+        for permit in admitted:
+            permit.cancel()
+        admitted.clear()
+
+    assert breaker.state is State.LIMITED
+    assert breaker.metrics().in_flight == 0
+
+
+def test_counts_are_exact_while_limits_come_and_go(clock: ManualClock) -> None:
+    breaker = Breaker("k", clock=clock, random=no_jitter)
+    learned(breaker, clock)
+    admitted, refused = [0] * 8, [0] * 8
+
+    def work(index: int) -> None:
+        for _ in range(10):
+            asked = [breaker.try_acquire() for _ in range(6)]  # more than the limit
+            permits = [permit for permit in asked if permit is not None]
+            admitted[index] += len(permits)
+            refused[index] += len(asked) - len(permits)
+            for number, permit in enumerate(permits):
+                getattr(permit, ("cancel", "ignore")[number % 2])()
+
+    for _ in range(6):
+        slow_down(breaker, clock)
+        all_at_once(8, work)
+        assert breaker.state is State.LIMITED
+        while breaker.state is State.LIMITED:
+            serve_fast(breaker, clock)
+        assert breaker.state is State.CLOSED
+
+    metrics = breaker.metrics()
+    assert metrics.generation == 12
+    assert metrics.refused == sum(refused) > 0
+    assert metrics.ignored + metrics.cancelled == sum(admitted)
+    assert metrics.failures == metrics.in_flight == 0
 
 
 def test_one_key_is_made_once() -> None:

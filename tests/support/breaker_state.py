@@ -13,6 +13,11 @@ def is_closed(breaker: Breaker) -> bool:
     return breaker.state is State.CLOSED
 
 
+def is_limited(breaker: Breaker) -> bool:
+    """Whether it is limited, as a function for the same reason."""
+    return breaker.state is State.LIMITED
+
+
 def counts(breaker: Breaker) -> dict[str, int]:
     """Count the ended calls, by the permit method that ended them."""
     metrics = breaker.metrics()

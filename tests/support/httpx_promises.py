@@ -13,11 +13,14 @@ from typing import Any, ClassVar
 
 import pytest
 from tests.support.breaker_state import votes
+from tests.support.outage import ASKED_BY_ALL
 from tests.support.scripted_upstream import Upstream, answer, closed_port, head
 
-from recloser import Breaker, Outcome, Registry, State
+from recloser import Breaker, Outcome, Policy, Registry, State
 from recloser.testing import open_breaker
 from recloser_adapters._httpx.transports import announces_events
+
+NAMES = ("connect", "read", "write", "pool")
 
 
 class HttpxPromises:
@@ -32,6 +35,58 @@ class HttpxPromises:
     @pytest.fixture
     def adapter(self) -> Any:
         return importlib.import_module(f"recloser_adapters.{self.library}")
+
+    @pytest.mark.parametrize(
+        ("own", "lowered"),
+        [
+            ({"connect": 5.0, "read": 1.0, "write": None, "pool": 9.0}, (2.0, 1.0, 2.0, 9.0)),
+            (None, (2.0, 2.0, 2.0, None)),
+            ("junk", (2.0, 2.0, 2.0, None)),
+        ],
+    )
+    def test_time_outs_are_lowered_until_the_headers_have_arrived(
+        self, lib: Any, adapter: Any, own: Any, lowered: tuple[float | None, ...]
+    ) -> None:
+        seen: list[Any] = []
+
+        def respond(request: Any) -> Any:
+            timeouts = request.extensions["timeout"]
+            seen.append((timeouts, [timeouts.get(name) for name in NAMES]))
+            return lib.Response(200)
+
+        registry = Registry(Policy(slow_ceiling=2.0))
+        guard = adapter.BreakerTransport(lib.MockTransport(respond), registry, cut_off=True)
+        extensions = {"other": 1} if own is None else {"other": 1, "timeout": own}
+        request = lib.Request("GET", "http://a.example/", extensions=extensions)
+        before = request.extensions
+
+        guard.handle_request(request)
+
+        # The transport reads the time-outs of the body from the dict that it was given.
+        [(dict_given, values)] = seen
+        assert tuple(values) == lowered
+        assert dict_given == (own if isinstance(own, dict) else {})
+        assert request.extensions is before
+        assert before == extensions
+
+    @pytest.mark.parametrize("mode", ["observe", "enforce"])
+    def test_where_nothing_is_cut_off_a_request_is_sent_as_it_is(
+        self, lib: Any, adapter: Any, mode: str
+    ) -> None:
+        own = {"read": 100.0}
+        seen: list[Any] = []
+
+        def respond(request: Any) -> Any:
+            seen.append(request.extensions["timeout"])
+            return lib.Response(200)
+
+        registry = Registry(Policy(slow_ceiling=2.0), mode=mode)
+        inner = lib.MockTransport(respond)
+        guard = adapter.BreakerTransport(inner, registry, cut_off=mode == "observe")
+
+        guard.handle_request(lib.Request("GET", "http://a.example/", extensions={"timeout": own}))
+
+        assert seen == [own]
 
     def test_the_wrapped_transport_is_entered_and_left_with_ours(
         self, lib: Any, adapter: Any
@@ -177,8 +232,12 @@ class HttpxPromises:
             return lib.Response(429, headers=headers, request=request).raise_for_status()
 
         transport = adapter.BreakerTransport(_Raw(lib, respond), registry, key="k")
-        with lib.Client(transport=transport) as client, pytest.raises(lib.HTTPStatusError):
-            client.get("http://x/")
+        with lib.Client(transport=transport) as client:
+            for _ in range(ASKED_BY_ALL):
+                assert registry["k"].state is State.CLOSED
+                with pytest.raises(lib.HTTPStatusError):
+                    client.get("http://x/")
+                assert registry["k"].asked_pause == pytest.approx(30.0)
 
         assert registry["k"].state is State.OPEN
         assert registry["k"].retry_after == pytest.approx(30.0)

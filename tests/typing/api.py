@@ -9,7 +9,9 @@ from recloser import (
     Attempt,
     Breaker,
     BreakerOpenError,
+    Deadline,
     Failover,
+    HopelessError,
     Listener,
     Metrics,
     Mode,
@@ -37,6 +39,8 @@ breaker = registry["openai"]
 
 assert_type(breaker, Breaker)
 assert_type(registry.breakers(), list[Breaker])
+assert_type(breaker.timeout, float)
+assert_type(breaker.acquire().timeout, float)
 assert_type(registry.faults, int)
 assert_type(registry.evicted, int)
 assert_type(registry.overflowed, int)
@@ -56,6 +60,32 @@ class Log:
 listener: Listener = Log()
 assert_type(registry.subscribe(listener), Callable[[], None])
 registry.subscribe(RecordingListener())()
+
+
+@breaker.with_timeout(cap=10.0)
+async def ask(question: str) -> int:
+    return len(question)
+
+
+@breaker.with_timeout(argument="timeout")
+def get(url: str, timeout: float | None = None) -> bytes:
+    return url.encode()
+
+
+assert_type(get("/"), bytes)
+breaker.with_timeout("10")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def in_time() -> None:
+    with Deadline(2.0) as deadline:
+        assert_type(await ask("?"), int)
+    assert_type(deadline.expired, bool)
+    try:
+        await ask("?")
+    except HopelessError as error:
+        assert_type(error.timeout, float)
+        as_time_out: TimeoutError = error
+        print(as_time_out)
 
 
 def two_step() -> None:
@@ -156,7 +186,7 @@ def outcomes(error: BaseException) -> None:
 
 
 match breaker.state:
-    case State.CLOSED | State.OPEN | State.HALF_OPEN:
+    case State.CLOSED | State.LIMITED | State.OPEN | State.HALF_OPEN:
         pass
 
 

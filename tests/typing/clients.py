@@ -55,6 +55,7 @@ def clients() -> None:
         on_refuse=instead,
         classify=verdict,
         sse_errors=True,
+        cut_off=True,
         on_end=report,
     )
 

@@ -14,6 +14,7 @@ from recloser_adapters._httpx.bodies import (
     SyncReadAhead,
     SyncWatchedBody,
 )
+from recloser_adapters._httpx.cut_off import lowered_timeouts
 from recloser_adapters._httpx.library import (
     AsyncInner,
     Library,
@@ -179,7 +180,11 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
         if isinstance(permit, Unguarded):
             return self.wrapped.handle_request(request)
         try:
-            response = self.wrapped.handle_request(request)
+            if self.outbound.cut_off:
+                with lowered_timeouts(request, permit.timeout):
+                    response = self.wrapped.handle_request(request)
+            else:
+                response = self.wrapped.handle_request(request)
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise
@@ -214,7 +219,11 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         if isinstance(permit, Unguarded):
             return await self.wrapped.handle_async_request(request)
         try:
-            response = await self.wrapped.handle_async_request(request)
+            if self.outbound.cut_off:
+                with lowered_timeouts(request, permit.timeout):
+                    response = await self.wrapped.handle_async_request(request)
+            else:
+                response = await self.wrapped.handle_async_request(request)
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise

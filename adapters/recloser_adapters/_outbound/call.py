@@ -56,6 +56,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
 
     Attributes:
         registry: Holds the breakers.
+        cut_off: Whether calls end when an answer is hopeless.
         sse_errors: Whether an error event in an event stream is a failure.
         good_statuses: Statuses that are a success without a further check. Empty if the user gave
             `classify`, which must see every answer.
@@ -80,6 +81,7 @@ class OutboundCalls(Generic[RequestT, ResponseT]):
         )
         self.registry: Registry = registry if registry is not None else Registry()
         self.sse_errors: bool = bool(settings.get("sse_errors", False))
+        self.cut_off: bool = bool(settings.get("cut_off", False))
         self._known = self.registry.get
         self._classify = settings.get("classify")
         self.good_statuses: frozenset[int] = _GOOD if self._classify is None else frozenset()

@@ -98,6 +98,11 @@ class ReportedPermit:
         self._registry = registry
         self._on_end = on_end
 
+    @property
+    def timeout(self) -> float:
+        """Seconds after which an answer is hopeless; see `Permit.timeout`."""
+        return self._permit.timeout
+
     def mark(self) -> None:
         """Take the latency here."""
         self._permit.mark()

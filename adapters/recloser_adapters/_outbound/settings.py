@@ -46,11 +46,17 @@ class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
             returns another type, that is a fault, and the usual outcome is kept.
         sse_errors: Whether an error event in an event stream is a failure. By default False, but
             True for a failover transport.
+        cut_off: Whether a call ends when an answer is hopeless (`Permit.timeout`, which is learned).
+            By default False. The time-out of the request is lowered to that until its headers have
+            arrived, and never raised; one that has none gets it. The caller gets the time-out error
+            of the library, and it is a failure. The request is not sent again because of it, but it
+            may have had an effect.
         on_end: Called with a `CallReport` after the end of each admitted call, on the thread that
             ended it. An error that it raises is a fault.
     """
 
     key: str | Callable[[RequestT], str | None]
+    cut_off: bool
     on_end: Callable[[CallReport], None] | None
 
 
@@ -93,6 +99,9 @@ def check_settings(
     if not callable(on_refuse) and on_refuse not in words:
         allowed = ", ".join(f'"{word}"' for word in words)
         raise ValueError(f"on_refuse must be {allowed} or a callable, not {on_refuse!r}")
+    cut_off = settings.get("cut_off", False)
+    if not isinstance(cut_off, bool):
+        raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
     for name in ("classify", "on_end"):
         hook = settings.get(name)
         if hook is not None and not callable(hook):

@@ -33,6 +33,8 @@ class BreakerMiddleware(AnyAppMiddleware):
         on_refuse: An ASGI application that answers refused requests.
         mode: The mode of the breakers; by default the registry's mode.
         expose_details: Whether a refusal names the key and the reason.
+        cut_off: Whether an endpoint that has sent nothing when an answer is hopeless is cancelled,
+            and its client gets a 504. A plain `def` endpoint goes on in its thread.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class BreakerMiddleware(AnyAppMiddleware):
         on_refuse: ASGIApp | None = None,
         mode: Mode | str | None = None,
         expose_details: bool = False,
+        cut_off: bool = False,
     ) -> None:
         super().__init__(
             app,
@@ -57,4 +60,5 @@ class BreakerMiddleware(AnyAppMiddleware):
             on_refuse=on_refuse,
             mode=mode,
             expose_details=expose_details,
+            cut_off=cut_off,
         )

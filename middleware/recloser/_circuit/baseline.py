@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.hopeless import hopeless_after, tail_share
+from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
 
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
@@ -15,6 +17,8 @@ _ONE_SIGMA = 0.8413
 # How many calls a shifted distribution weighs. It is low, so that the next hundred calls can
 # correct it.
 _ASSUMED = 50.0
+# What counts as high for this key: a latency that 5 % of the calls exceed.
+_HIGH = 0.95
 
 
 class Baseline:
@@ -27,6 +31,7 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
+        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
         reference: The typical latency one generation ago, in seconds; equal to `median` while
@@ -37,10 +42,17 @@ class Baseline:
     """
 
     __slots__ = (
+        "_anchor",
+        "_anchored_until",
         "_current",
+        "_high",
+        "_high_before",
+        "_high_since",
+        "_known_since",
         "_policy",
         "_previous",
         "_since",
+        "hopeless",
         "median",
         "reference",
         "sigma",
@@ -53,13 +65,20 @@ class Baseline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything. Until `min_history` calls are known, the threshold is the ceiling."""
+        """Forget everything. Until `min_history` calls are known, the ceiling is the only limit."""
         self._previous: ExponentialHistogram | None = None
         self._current = ExponentialHistogram()
         self.median = 0.0
         self.reference = 0.0
         self.sigma = 0.0
-        self.threshold = self._policy.slow_ceiling
+        self.threshold = self.hopeless = self._policy.slow_ceiling
+        self._known_since = inf
+        # A latency that was high at `_high_since`, and the one before that.
+        self._high = self._high_before = inf
+        self._high_since = -inf
+        # The typical latency before a slower one was accepted, and until when it is remembered.
+        self._anchor = 0.0
+        self._anchored_until = -inf
 
     @property
     def known(self) -> bool:
@@ -70,6 +89,33 @@ class Baseline:
     def count(self) -> int:
         """Number of latencies remembered."""
         return round(self._current.total + (self._previous.total if self._previous else 0))
+
+    def usual(self, now: float) -> Usual:
+        """The latency before, by which a slower one is judged."""
+        median = self.reference
+        if now < self._anchored_until:
+            median = min(median, self._anchor)
+        (high,) = self.history().quantiles(_HIGH)
+        return Usual(median, min(high, self._high_before), max(now - self._known_since, 0.0))
+
+    def accept(self, level: float, usual: Usual, now: float) -> None:
+        """Move the distribution to a higher latency that was accepted as normal.
+
+        If it was accepted at once, the one before is remembered for a generation: otherwise a
+        slow-down that comes bit by bit would never be noticed.
+
+        Args:
+            level: The accepted latency, in seconds.
+            usual: The latency before.
+            now: Seconds.
+        """
+        patient = usual.severity(level) >= 1.0
+        if patient:
+            self._anchored_until = -inf
+        elif now >= self._anchored_until:
+            self._anchor, self._anchored_until = usual.median, now + self._policy.history_span
+            self._high = self._high_before = usual.high
+        self.shift(level / self.median, now)
 
     def shift(self, ratio: float, now: float) -> None:
         """Multiply the distribution by `ratio`. New calls soon outweigh this assumption."""
@@ -88,16 +134,27 @@ class Baseline:
         """Compute the threshold again, and start a new generation when the current one is full."""
         policy = self._policy
         history = self.history()
-        if history.total < policy.min_history:
+        total = history.total
+        if total < policy.min_history:
             return
-        self.median, one_sigma = history.quantiles(_MEDIAN, _ONE_SIGMA)
+        if not self.known:
+            self._known_since = now
+        self.median, one_sigma, high, tail = history.quantiles(
+            _MEDIAN, _ONE_SIGMA, _HIGH, tail_share(total)
+        )
+        if now - self._high_since >= policy.latency_patience and now >= self._anchored_until:
+            # A slow-down of ten minutes had become high by itself; not what was so minutes ago.
+            self._high_before, self._high, self._high_since = self._high, high, now
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score
         self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
         slow = min(self.median, self.reference) * ratio
+        if now < self._anchored_until:
+            slow = min(slow, SEVERE * self._anchor)
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
+        self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
         if self._current.total < policy.history_size:
             return
         # A busy key fills a generation in half a second. Without a minimum time, it would forget

@@ -7,7 +7,7 @@ from math import hypot, inf
 # With fewer calls than this, no rate is measured.
 _RATE_CALLS = 8
 # From one measurement to the next, the concurrency falls at most to this share of itself.
-_CONCURRENCY_KEPT = 0.8
+_CONCURRENCY_KEPT = 0.9
 
 
 class Counts:
@@ -97,7 +97,7 @@ class Counts:
             now: Seconds.
         """
         calls = asked - self._asked_before
-        if calls < _RATE_CALLS or now <= self._rate_since:
+        if calls < _RATE_CALLS or not self._rate_since < now < inf:
             return False
         self.rate = calls / (now - self._rate_since)
         self._rate_since = now
@@ -106,7 +106,7 @@ class Counts:
 
     def measure_concurrency(self, in_flight: int) -> None:
         """Update the usual concurrency: it rises at once and falls slowly."""
-        usual = round(_CONCURRENCY_KEPT * self.concurrency)
+        usual = int(_CONCURRENCY_KEPT * self.concurrency)
         self.concurrency = max(in_flight, usual, 1)
 
     def forget_pace(self) -> None:

@@ -9,14 +9,18 @@ opens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
+from recloser._circuit.new_normal import Usual
+from recloser._circuit.pauses import Pauses
+from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
+from recloser._outcome import Outcome
 from recloser._policy import Policy
 
 # A call is very slow above this many slow thresholds. With 1.5 and with 3, it was harder to tell
@@ -30,6 +34,17 @@ _SAMPLE = 64
 # then exceed the share seen so far by this much. Without this margin, a key whose latency rose 3.5
 # times for good opened and closed again and again.
 _HOVERING = 0.15
+# A good call is as fast as ever up to so many typical latencies. In a queue, none is.
+_AS_FAST_AS_EVER = 1.5
+# Share of good calls that is enough for a key about which little is known: what fails half of the
+# time from its first call on may be meant to.
+_ENOUGH_IF_YOUNG = 0.25
+# An answer is of late for this part of the slow threshold.
+_OF_LATE = 0.5
+# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
+_DOUBTED = 8
+# A share of bad calls below this is no news.
+_FEW_BAD = 0.1
 
 
 class Detector:
@@ -40,9 +55,24 @@ class Detector:
         evidence: Evidence against normal.
         held: Latencies of good calls held back from the baseline, in seconds.
         last_failure: Why the last failed call failed, such as `HTTP 502`.
+        pauses: The pauses that the callee asked for; None if it never asked for one.
+        test: While there is a suspicion although some calls are as fast as ever: the test of the
+            calls after it began, which the suspicion has not selected. None otherwise.
     """
 
-    __slots__ = ("_policy", "baseline", "evidence", "held", "last_failure")
+    __slots__ = (
+        "_answered_at",
+        "_asked_until",
+        "_asked_waits",
+        "_bad_run",
+        "_policy",
+        "baseline",
+        "evidence",
+        "held",
+        "last_failure",
+        "pauses",
+        "test",
+    )
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -50,6 +80,15 @@ class Detector:
         self.evidence = Evidence(policy)
         self.held: tuple[float, ...] = ()
         self.last_failure = ""
+        self.pauses: Pauses | None = None  # most callees never ask for one
+        self.test: ShareTest | None = None
+        # Bad calls in the suspicion since the last one that was as fast as ever.
+        self._bad_run = inf
+        # When the last call of the suspicion was answered.
+        self._answered_at = -inf
+        # Failed calls in the suspicion that asked for a pause, and until when.
+        self._asked_waits = 0
+        self._asked_until = 0.0
 
     # Calls
 
@@ -59,16 +98,109 @@ class Detector:
         A good vote cannot open, so it has a method of its own, `good`.
         """
         token, latency, now = ending.token, ending.latency, ending.now
+        if vote is votes.SLOW or vote is votes.CAME_BACK:
+            self._answered_at = now
+        if self.test is not None:
+            return self._test(self.test, vote, ending)
+        enough, bad = False, self.evidence.bad
         if vote is votes.SLOW:
             self.held += (latency,)
-            return self._slow(token, now, self._how_slow(latency))
-        if vote is votes.HUNG:
-            return self._slow(token, now, OVERDUE)
-        if vote is votes.FAILED:
-            return self._has_vote(token) and self.evidence.vote_failed(now)
-        if vote is votes.CAME_BACK:
-            return self._came_back(token, latency)
+            enough = self._slow(token, now, self._how_slow(latency))
+        elif vote is votes.HUNG:
+            enough = self._slow(token, now, OVERDUE)
+        elif vote is votes.FAILED and self._has_vote(token):
+            enough = self.evidence.vote_failed(now)
+            self._note_asked(ending)
+        elif vote is votes.CAME_BACK:
+            enough = self._came_back(token, latency)
+        self._bad_run += self.evidence.bad - bad
+        if enough and self._is_mixed:
+            self._begin_test(now)
+            return False
+        return enough
+
+    @property
+    def _is_mixed(self) -> bool:
+        """Whether the callee still answers some calls as fast as ever, so that most may be good.
+
+        Where calls fail, an opening tells that as well, and sooner; it is not worth the wait.
+        """
+        evidence = self.evidence
+        fails = 2 * evidence.slow < evidence.bad and evidence.is_settled
+        return self._bad_run < self._policy.min_failures and not fails
+
+    def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
+        """Take a call into account while limited; return whether so many fail that it is enough."""
+        evidence = self.evidence
+        if failed:
+            return self._has_vote(token) and evidence.vote_failed(now)
+        if not evidence.idle and token >= evidence.since:
+            evidence.vote_good(now)
         return False
+
+    def _begin_test(self, now: float) -> None:
+        # A run of bad calls began the suspicion. So the share of bad calls in it says little.
+        young = not self.evidence.is_settled
+        enough = _ENOUGH_IF_YOUNG if young else 1.0 - self._policy.failure_rate_threshold
+        self.test = ShareTest(min(enough, 1.0 - self.evidence.normal_bad_rate))
+        self.test.since = now
+
+    def _test(self, test: ShareTest, vote: Vote, ending: Ending) -> bool:
+        """Count a call in the test; return whether too few are good."""
+        if ending.now - ending.took < test.since:
+            return False
+        if vote is votes.GOOD:
+            test.good += 1
+        elif vote is votes.FAILED:
+            test.failed += 1
+        elif vote is votes.SLOW or vote is votes.HUNG:
+            test.slow += 1
+        enough = test.is_enough
+        if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
+            enough = False  # a limit refuses nobody at first
+        if enough is None:
+            return False
+        self.test = None
+        if not enough:
+            return True
+        self.evidence.learn_run(ending.now)
+        self.expect_failed(test, ending.now)
+        self.evidence.clear()
+        self._end_suspicion()
+        return False
+
+    def _end_suspicion(self) -> None:
+        self.baseline.learn(self.held)
+        self.held = ()
+        self._bad_run = inf
+        self._asked_waits = 0
+
+    # Pauses that the callee asks for
+
+    def _note_asked(self, ending: Ending) -> None:
+        if ending.wait > 0.0:
+            self._asked_waits += 1
+            self._asked_until = max(self._asked_until, ending.now + ending.wait)
+
+    def take_asked_wait(self) -> float:
+        """Until when most failed calls of the suspicion asked to wait, in seconds; 0.0 if few."""
+        evidence = self.evidence
+        asked = 2 * self._asked_waits >= evidence.bad - evidence.slow > 0
+        until, self._asked_until = self._asked_until, 0.0
+        self._asked_waits = 0
+        return until if asked else 0.0
+
+    def was_asked(self, ending: Ending, latest: int) -> bool:
+        """Count a call that was asked to wait; return whether all callers are, by the evidence.
+
+        Args:
+            ending: How the call ended.
+            latest: The highest token so far.
+        """
+        if self.pauses is None:
+            self.pauses = Pauses()
+        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self._policy)
+        return self.pauses.are_for_all(self.evidence.threshold)
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
@@ -83,20 +215,28 @@ class Detector:
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
-    def good(self, token: int, latency: float, now: float) -> None:
-        """Take a good call into account, of a latency in seconds."""
+    def good(self, token: int, latency: float, now: float, took: float = 0.0) -> None:
+        """Take a good call into account, of a latency in seconds; `took` is in `Ending`."""
         evidence = self.evidence
         if evidence.idle:
             evidence.quiet += 1
             self.baseline.learn((latency,))
+        elif self.test is not None:
+            self.held += (latency,)
+            self._answered_at = now
+            ending = Ending(token, Outcome.SUCCESS, max(latency, took), now)
+            self._test(self.test, votes.GOOD, ending)
         elif token < evidence.since:
             # The call began before the suspicion, so it is no evidence about it.
             self.baseline.learn((latency,))
         else:
             self.held += (latency,)
+            self._answered_at = now
+            baseline = self.baseline
+            if not baseline.known or latency <= _AS_FAST_AS_EVER * baseline.reference:
+                self._bad_run = 0
             if evidence.vote_good(now):
-                self.baseline.learn(self.held)
-                self.held = ()
+                self._end_suspicion()
 
     def _slow(self, token: int, now: float, how: int) -> bool:
         return self._has_vote(token) and self.evidence.vote_slow(now, how)
@@ -121,6 +261,8 @@ class Detector:
         evidence = self.evidence
         if evidence.idle:
             evidence.since = token
+            self._bad_run = inf
+            self._asked_waits = 0
         return token >= evidence.since
 
     # What is normal
@@ -152,7 +294,7 @@ class Detector:
         """
         threshold = self.baseline.threshold
         slow = min(share_above(threshold) + margin, 1.0)
-        self.evidence.expect_slow(slow, share_above(_VERY_SLOW_RATIO * threshold), now)
+        self.evidence.expect(slow, 0.0, share_above(_VERY_SLOW_RATIO * threshold), now)
 
     def expect_first_slow(self, overdue: int, now: float) -> None:
         """Treat the share of calls above the first threshold as normal.
@@ -174,21 +316,48 @@ class Detector:
         self.evidence.half_life = max(self._policy.evidence_half_life, gaps)
 
     def accept_latency(
-        self, level: float, share_above: Callable[[float], float], now: float, *, severe: bool
+        self, level: float, usual: Usual, share_above: Callable[[float], float], now: float
     ) -> None:
         """Accept a higher latency as the new normal.
 
         Args:
             level: The latency, in seconds.
+            usual: The latency before.
             share_above: As for `expect_slow`, for the calls since the suspicion began.
             now: Seconds.
-            severe: Whether the latency is so far from the old one that the baseline must be moved.
-                Otherwise the baseline adapts by itself, and slow calls count as normal until then.
         """
-        if severe:
-            self.baseline.shift(level / self.baseline.median, now)
-        else:
-            self.expect_slow(share_above, now, _HOVERING)
+        if level > usual.high:
+            self.baseline.accept(level, usual, now)
+        self.expect_slow(share_above, now, _HOVERING)
+
+    def accept_mixture(
+        self, slow: float, share_above: Callable[[float], float], now: float
+    ) -> None:
+        """Accept that a share of the calls is slow, 0.0-1.0, while others are as fast as ever.
+
+        `share_above` is as for `expect_slow`, for the calls since the suspicion began.
+        """
+        very_slow = min(share_above(_VERY_SLOW_RATIO * self.baseline.threshold), slow)
+        self.evidence.expect(min(slow + _HOVERING, 1.0), 0.0, very_slow, now)
+
+    def expect_failed(self, test: ShareTest, now: float) -> None:
+        """Treat the share of bad calls in a test as normal, because it is worth asking all the same.
+
+        A share of `failure_rate_threshold` or more is not normal: the least that serves most calls
+        is.
+        """
+        bad = test.slow + test.failed
+        if bad < _FEW_BAD * test.calls:
+            return
+        self.evidence.expect(test.slow / test.calls, test.failed / test.calls, None, now)
+
+    def is_alive(self, now: float) -> bool:
+        """Whether a call was answered of late."""
+        return now - self._answered_at < _OF_LATE * self.baseline.threshold
+
+    def limit_reason(self, size: float) -> Reason:
+        """Why the evidence is enough to limit the calls in flight to `size`."""
+        return sentences.limited(size, self.evidence, self.baseline, self._policy)
 
     def open_reason(self) -> Reason:
         """Why the evidence is enough to open."""
@@ -199,13 +368,22 @@ class Detector:
         held, self.held = self.held, ()
         return held
 
+    def restart(self) -> None:
+        """Look for new evidence, but keep what may still turn out to be normal."""
+        self.evidence.restart()
+        self.held = ()
+        self.test = None
+
     def clear(self) -> None:
         """Drop the suspicion, and the latencies held back because of it."""
         self.evidence.clear()
         self.held = ()
+        self.test = None
 
     def reset(self) -> None:
         """Forget everything that was learned."""
+        self.pauses = None
+        self.test = None
         self.baseline.reset()
         self.evidence = Evidence(self._policy)
         self.held = ()

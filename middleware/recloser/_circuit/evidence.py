@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from math import log
 
+from recloser._circuit.correction import corrected, spread
+from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, one_more, sum_of
 from recloser._policy import Policy
 
 GOOD, SLOW, FAILED = range(3)
@@ -31,14 +33,6 @@ OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 # come the rows after a bad call, then the rows after a good call.
 _DEEPEST = 4
 _PLUNGE = 2
-# The runs of one key differ. So the learned share of bad calls is corrected by the present run, and
-# a longer run corrects it more; the learned share weighs like so many bad calls. Uncorrected, keys
-# with runs opened by chance 13 times in a million calls; with 14, once. With 10, where 10 % bad is
-# normal, an outage in which 60 % fail took a third more calls to notice.
-_SPREAD = 14.0
-# The share of good calls in a run is corrected to no less than this part of the usual one. Without
-# this, a key that stays bad with 0.8 opened after 640 failures in a row; with it, after 120.
-_LEAST_GOOD = 0.5
 # How many calls the prior weighs. At 50, it is forgotten within a minute of modest traffic. Within
 # a run, the prior is what was learned at one less depth. It weighs less there: runs are few, and a
 # key whose bad calls come in runs must be able to show it.
@@ -73,10 +67,7 @@ _PATIENCE_CALLS = 64
 # normal: without this limit, a service near its threshold opened after a thousand calls.
 _DECIDED = 256
 
-# Counts of slow calls that have ended: only slow, very slow. An immutable tuple, so keys share it.
-_NO_ENDS = (0.0, 0.0)
-# Initial values of what was learned or is held back. All keys share them; nothing is ever put in.
-_NO_COUNTS: dict[tuple[int, int], float] = {}
+# Shares of no row. All keys share it, so nothing is ever put in.
 _NO_SHARES: dict[int, tuple[float, float]] = {}
 
 
@@ -109,6 +100,7 @@ class Evidence:
         "_policy",
         "_row",
         "_shares",
+        "_spread",
         "bad",
         "calls",
         "expected_bad",
@@ -128,25 +120,36 @@ class Evidence:
         self.half_life = policy.evidence_half_life
         self.quiet = 0.0
         # Calls accepted as normal, but not learned yet, and the value of `quiet` before them.
-        self._doubtful = _NO_COUNTS
+        self._doubtful = NO_COUNTS
         self._doubtful_since = 0.0
         # Learned calls by row and kind, without those in `quiet`.
-        self._counts = _NO_COUNTS
+        self._counts = NO_COUNTS
         # Shares of slow and of failed calls by row. Computed from the counts when a vote needs
         # them, and kept until the next refresh.
         self._shares = _NO_SHARES
+        # How many bad calls the learned shares weigh against the present run.
+        self._spread = spread(0.0)
         # Learned slow calls that have ended.
-        self._ends = _NO_ENDS
+        self._ends = NO_ENDS
         self._at = 0.0
         self._faded_at = 0.0
         self.since = 0
+        self._held = NO_COUNTS
+        self._held_ends = NO_ENDS
         self.clear()
 
     def clear(self) -> None:
         """Drop the suspicion and everything that was held back because of it."""
         self._row = 0
-        self._doubtful = _NO_COUNTS
+        self._doubtful = NO_COUNTS
         self._end_suspicion()
+
+    def restart(self) -> None:
+        """Begin with no evidence again, but keep what was held back."""
+        held, ends = self._held, self._held_ends
+        self._row = 0
+        self._end_suspicion()
+        self._held, self._held_ends = held, ends
 
     def _end_suspicion(self) -> None:
         self.level = 0.0
@@ -159,8 +162,8 @@ class Evidence:
         self._drop_held()
 
     def _drop_held(self) -> None:
-        self._held = _NO_COUNTS
-        self._held_ends = _NO_ENDS
+        self._held = NO_COUNTS
+        self._held_ends = NO_ENDS
 
     @property
     def depth(self) -> int:
@@ -192,6 +195,8 @@ class Evidence:
     def refresh(self, now: float) -> None:
         """Judge the next calls by what was learned so far; halve the counts if they are large."""
         self._shares = _NO_SHARES
+        failed = sum(count for (_, kind), count in self._counts.items() if kind == FAILED)
+        self._spread = spread(failed)
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
@@ -224,18 +229,19 @@ class Evidence:
         self._shares = {**self._shares, row: (slow, failed)}
         return slow, failed
 
-    def expect_slow(self, slow: float, very_slow: float, now: float) -> None:
-        """Expect these shares of slow and very slow calls, because the threshold is new."""
+    def expect(self, slow: float, failed: float, very_slow: float | None, now: float) -> None:
+        """Expect at least these shares of slow and failed calls; `very_slow` is a part of `slow`."""
         self._learn_doubtful()
         total = self._learned() or 1.0
         shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
         for (_, kind), count in self._counts.items():
             shares[kind] += count / total
-        failed, slow = shares[FAILED], max(shares[SLOW], slow)
+        failed, slow = max(shares[FAILED], failed), max(shares[SLOW], slow)
         self.quiet = _EXPECTED * max(1.0 - failed - slow, 0.0)
         self._doubtful_since = self.quiet
         self._counts = {(0, SLOW): _EXPECTED * slow, (0, FAILED): _EXPECTED * failed}
-        self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
+        if very_slow is not None:
+            self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
         self.refresh(now)
 
     def learn_run(self, now: float) -> None:
@@ -248,7 +254,7 @@ class Evidence:
         self.quiet += self._held.pop((0, GOOD), 0)
         if self.quiet - self._doubtful_since >= _DOUBTFUL_CALLS:
             self._learn_doubtful()
-        self._doubtful = _sum(self._doubtful, self._held)
+        self._doubtful = sum_of(self._doubtful, self._held)
         if self.quiet < _YOUNG:
             self._learn_doubtful()
         (slow_only, very_slow), held = self._ends, self._held_ends
@@ -256,8 +262,8 @@ class Evidence:
         self._drop_held()
 
     def _learn_doubtful(self) -> None:
-        self._counts = _sum(self._counts, self._doubtful)
-        self._doubtful = _NO_COUNTS
+        self._counts = sum_of(self._counts, self._doubtful)
+        self._doubtful = NO_COUNTS
         self._doubtful_since = self.quiet
 
     # Votes
@@ -282,7 +288,7 @@ class Evidence:
             held: Whether the call belongs to the present suspicion.
         """
         if not held:
-            self._ends = _one_more(self._ends, how)
+            self._ends = one_more(self._ends, very_slow=how == VERY_SLOW)
             return False
         self._count_end(how)
         return self.is_enough
@@ -348,7 +354,7 @@ class Evidence:
         self.calls += 1
         # With a threshold of 1.0, an outage has no good calls. So one good call ends the suspicion.
         self._add(log(odds / normal) if odds > 0.0 else -self.threshold)
-        if self._held is _NO_COUNTS:
+        if self._held is NO_COUNTS:
             self._held = {}
         self._held[row, kind] = self._held.get((row, kind), 0) + 1
 
@@ -365,11 +371,8 @@ class Evidence:
             expected: How many bad calls were expected since then.
         """
         slow, failed = self.share(row)
-        usual = min(slow + failed, 0.99)
-        this_run = (bad + _SPREAD) / (expected + _SPREAD)
-        scale = min(this_run, (1.0 - _LEAST_GOOD * (1.0 - usual)) / usual)
-        scale *= usual / (slow + failed)
-        return scale * slow, scale * failed
+        this_run = (bad + self._spread) / (expected + self._spread)
+        return corrected(slow, failed, this_run, self.share(0)[1])
 
     def _count_end(self, how: int) -> None:
         alike = self._held_ends[how - SLOW_ONLY] + _ALIKE
@@ -377,7 +380,7 @@ class Evidence:
         calls = sum(self._ends) + _PRIOR_RUNS
         very = (self._ends[1] + _PRIOR_RUNS * _PRIOR_VERY_SLOW) / calls
         self._add(log(odds / (very if how == VERY_SLOW else 1.0 - very)))
-        self._held_ends = _one_more(self._held_ends, how)
+        self._held_ends = one_more(self._held_ends, very_slow=how == VERY_SLOW)
 
     def _add(self, weight: float) -> None:
         self.level = min(max(self.level + weight, 0.0), self.threshold)
@@ -386,14 +389,3 @@ class Evidence:
 def deeper(depth: int) -> int:
     """The depth after one more bad call, which is also the row."""
     return min(depth + _PLUNGE, _DEEPEST)
-
-
-def _one_more(ends: tuple[float, float], how: int) -> tuple[float, float]:
-    slow_only, very_slow = ends
-    return (slow_only + 1.0, very_slow) if how == SLOW_ONLY else (slow_only, very_slow + 1.0)
-
-
-def _sum(
-    some: dict[tuple[int, int], float], more: dict[tuple[int, int], float]
-) -> dict[tuple[int, int], float]:
-    return {place: some.get(place, 0.0) + more.get(place, 0.0) for place in {**some, **more}}

@@ -16,6 +16,7 @@ that happened to about 30 calls.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from itertools import count
 from math import inf
 
@@ -67,8 +68,8 @@ class InFlight:
         quick_until: Calls that begin before this time, in seconds, are admitted without a decision.
         quick_latency: Successes up to this latency, in seconds, end without a decision.
         voting: Calls with a vote, oldest first. While half-open, these are the probes.
-        answering: Calls with a vote that cannot become overdue: they began to answer in time, or
-            they wait for their own caller.
+        answering: Calls with a vote that cannot become overdue with the others: they began to answer
+            in time, wait for their own caller, or may take longer (see `explained.py`).
         overdue: Calls that have voted as slow because they took too long. Their end can still show
             that the callee is slow but working.
         outdated: Calls without a vote, of older generations or given up as overdue, in several
@@ -106,6 +107,11 @@ class InFlight:
         tables = (self.voting, self.answering, self.overdue, *self.outdated)
         return max(sum(map(len, tables)) - len(self.dropped), 0)
 
+    def __contains__(self, token: int) -> bool:
+        """Whether a call has begun and not ended."""
+        tables = (self.voting, self.answering, self.overdue, *self.outdated)
+        return any(token in table for table in tables)
+
     def all(self) -> list[Timing]:
         """All calls that have begun and not ended."""
         tables = (self.voting, self.answering, self.overdue, *self.outdated)
@@ -127,10 +133,15 @@ class InFlight:
             # The call has ended meanwhile.
         return None
 
-    def missing(self, first: int) -> int:
-        """Number of calls without a vote that have not ended: overdue, or from token `first` on."""
+    def missing(self, first: int, before: float = inf) -> int:
+        """Number of calls without a vote that have not ended.
+
+        Args:
+            first: Of the outdated calls, those from this token on are counted.
+            before: Of the overdue calls, those that began before this time are counted; seconds.
+        """
         outdated = sum(token >= first for calls in self.outdated for token in calls.copy())
-        return len(self.overdue) + outdated
+        return sum(call.started < before for call in self.overdue.copy().values()) + outdated
 
     # Calls that end
 
@@ -158,10 +169,18 @@ class InFlight:
             self.overdue = {}
         self.overdue[token] = call
 
-    def note_all_overdue(self, threshold: float, now: float) -> int:
-        """Move all calls that have taken `threshold` seconds to `overdue`; return their number."""
+    def note_all_overdue(self, threshold: float, now: float, but_not: Container[int] = ()) -> int:
+        """Move all calls that have taken `threshold` seconds to `overdue`; return their number.
+
+        Args:
+            threshold: Seconds.
+            now: Seconds.
+            but_not: Tokens of calls that may take longer.
+        """
         overdue = 0
         for token, call in self.voting.copy().items():
+            if token in but_not:
+                continue
             if call.started + threshold <= now and self.voting.pop(token, None) is not None:
                 self.note_overdue(token, call)
                 overdue += 1
@@ -176,6 +195,13 @@ class InFlight:
     def note_outdated(self, token: int, call: Timing) -> None:
         """Note that a call removed from `voting` has no vote any more."""
         self.outdated = [*self.outdated, {token: call}]
+
+    def give_up(self, tokens: Iterable[int]) -> int:
+        """Stop waiting for some overdue calls: they become outdated. Return their number."""
+        stuck = {token: self.overdue.pop(token) for token in [*tokens]}
+        if stuck:
+            self.outdated = [*filter(None, self.outdated), stuck]
+        return len(stuck)
 
     def give_up_overdue(self) -> None:
         """Stop waiting for the overdue calls: they become outdated."""

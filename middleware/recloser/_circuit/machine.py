@@ -2,7 +2,8 @@
 
 It has no clock, lock or thread: callers pass the time in, and `LockedCircuit` adds the lock. The
 states and their changes are the table in `transitions.py`. Each change begins a generation. A call
-that was admitted in an earlier generation has no vote any more.
+that was admitted in an earlier generation has no vote any more, except for changes between closed
+and limited.
 
 While there is nothing to decide, calls begin and end without the circuit, see `in_flight.py`. A
 caller that makes a decision must call `catch_up` before it and `settle` after it.
@@ -14,25 +15,28 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.counts import Counts
-from recloser._circuit.detector import Detector
-from recloser._circuit.in_flight import CountedCall, InFlight, Timing
+from recloser._circuit.explained import Explained, Kind
+from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.new_normal import is_severe
+from recloser._circuit.lifecycle import Lifecycle
+from recloser._circuit.limit import Limit
 from recloser._circuit.recovery import Recovery, Step
-from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
-from recloser._events import Reason, Transition
+from recloser._events import Reason
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
+_CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 # Votes of successes that had a vote when they ended.
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
+# Votes of calls that say nothing about the latency.
+_NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
 _REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
@@ -42,65 +46,27 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 
 
-class Circuit:
-    """The state of one key, and everything that changes it.
-
-    Attributes:
-        calls: The calls in flight.
-        counts: Number of calls by outcome.
-        detector: What is normal, and the evidence against it.
-        state: What is done with the next call.
-        generation: Number of generations that have begun after the first.
-        reason: Why the last generation began.
-        recovery: The present outage; None while closed, and only then.
-        probe_at: When the next probe may pass, while open; seconds.
-        events: Transitions that were not delivered yet, oldest first.
-    """
+class Circuit(Lifecycle):
+    """The decisions about the calls of one key. `Lifecycle` has its state."""
 
     __slots__ = (
         "_catch_up_within",
         "_caught_up_at",
-        "_check_at",
-        "_key",
-        "_last_recovery",
-        "_policy",
-        "_random",
-        "_refresh_at",
         "_refresh_due",
         "_stalls",
-        "calls",
-        "counts",
-        "detector",
-        "events",
-        "generation",
-        "probe_at",
-        "reason",
-        "recovery",
-        "state",
+        "explained",
     )
 
     def __init__(
         self, key: str, policy: Policy, random: Callable[[], float], stalls: StallWatch
     ) -> None:
-        self._key = key
-        self._policy = policy
-        self._random = random
+        super().__init__(key, policy, random)
         self._stalls = stalls
-        self.calls = InFlight()
-        self.counts = Counts()
-        self.detector = Detector(policy)
-        self.state = _CLOSED
-        self.generation = 0
-        self.reason: Reason | None = None
-        self.recovery: Recovery | None = None
-        self._last_recovery: Recovery | None = None
-        self.probe_at = 0.0
-        self.events: tuple[Transition, ...] = ()
-        self._check_at = -inf  # when the oldest call in flight may be overdue
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
-        self._refresh_at = policy.min_history
         self._refresh_due = inf
+        # None while nothing is known of any call beforehand.
+        self.explained: Explained | None = None
 
     # Around each decision
 
@@ -116,7 +82,11 @@ class Circuit:
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
+        if self.detector.pauses is not None:
+            self.detector.pauses.served(len(latencies))
         self.detector.learn_quiet(latencies)
+        if self.explained is not None:
+            self.explained.learn_unlabelled(latencies, now)
         if self.counts.successes >= self._refresh_at:
             self._refresh(now)
 
@@ -126,7 +96,10 @@ class Circuit:
         if not baseline.known:
             return  # any call may be the one after which latency is judged
         quick_until = min(self._check_at, now + self._catch_up_within)
-        quick_latency = baseline.threshold if self.detector.evidence.idle else -inf
+        pauses = self.detector.pauses
+        # After a pause was asked for, it counts which calls began later.
+        quick = self.detector.evidence.idle and not (pauses is not None and pauses.until)
+        quick_latency = baseline.threshold if quick else -inf
         # Read the state last and call nothing after it: a signal handler may change it until then.
         if self.state is _CLOSED:
             self.calls.quick_until, self.calls.quick_latency = quick_until, quick_latency
@@ -140,7 +113,10 @@ class Circuit:
                 self._check_overdue(now)
                 if self.state is _CLOSED and self.detector.evidence.is_settled:
                     self._check_late(token, now)
-            admitted = self.state is _CLOSED
+            admitted = self._serves(token, now)
+        elif self.state is _LIMITED:
+            self._check_overdue(now)
+            admitted = self._serves(token, now)
         else:
             admitted = self._admits_probe(now)
         if admitted:
@@ -148,6 +124,10 @@ class Circuit:
         else:
             self.counts.refused += 1
         return admitted
+
+    def _serves(self, token: int, now: float) -> bool:
+        """Whether it is closed, or limited with room for one more call."""
+        return self.recovery is None or self._is_below_limit(token, now)
 
     def _admits_probe(self, now: float) -> bool:
         recovery = self.recovery
@@ -165,6 +145,41 @@ class Circuit:
             return True
         return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.window
 
+    def _is_below_limit(self, token: int, now: float) -> bool:
+        limit, recovery = self.limit, self.recovery
+        if limit is None or recovery is None:
+            return False  # it is open
+        self._count_answers(limit, recovery, now)
+        if self.limit is not limit:  # an answer has ended it
+            return self.recovery is None
+        running = self.running
+        if running >= limit.size:
+            running -= self._give_up_stuck(limit, now)
+        if limit.admits(token, running, now):
+            return True
+        calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
+        if self.explained is not None:
+            threshold *= self.explained.longest
+        newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
+        if limit.is_mute(newer, now, threshold):
+            self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
+        return False
+
+    def _count_answers(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Count the calls that have begun to answer, without waiting for their end."""
+        calls = self.calls
+        for table, vote in (calls.voting, votes.GOOD), (calls.overdue, votes.CAME_BACK):
+            for token, call in table.copy().items():
+                if WAITING < call.answered < inf and table.pop(token, None) is not None:
+                    calls.note_answering(token, call)
+                    limit.answering.add(token)
+                    latency = call.answered - call.started
+                    self._count_limited(
+                        limit, recovery, vote, Ending(token, _SUCCESS, latency, now)
+                    )
+                    if self.limit is not limit:
+                        return
+
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
 
@@ -174,29 +189,53 @@ class Circuit:
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
+        explained = self.explained
+        if explained is not None:
+            for token, call in explained.take_overdue(calls, now):
+                self._count_overdue(token, call, now, explained.slow_after_token(token))
+                if self.generation != generation:
+                    return
+            threshold = explained.slow_after(explained.patience)
         self._check_at = now + threshold  # for calls that begin from now on
         while calls.voting:
             overdue = calls.take_next_overdue(threshold, now)
             if overdue is None:
                 oldest = calls.oldest()
                 self._check_at = threshold + (now if oldest is None else oldest[1].started)
-                return
+                break
             token, call = overdue
-            closed = self.recovery is None
-            vote = vote_of_overdue(token, call, now, calls, threshold, self._stalls, closed=closed)
-            self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
+            slow_after = threshold
+            if explained is not None:
+                if explained.may_take_longer(token, call, now):
+                    explained.watch(token, call, calls)
+                    continue
+                slow_after = explained.slow_after_token(token)
+            self._count_overdue(token, call, now, slow_after)
             if self.generation != generation:
                 return
+        if explained is not None and explained.check_at < self._check_at:
+            self._check_at = explained.check_at
+
+    def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
+        serving = self.state is _CLOSED or self.state is _LIMITED
+        vote = vote_of_overdue(
+            token, call, now, self.calls, threshold, self._stalls, closed=serving
+        )
+        self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
 
     def _check_late(self, next_token: int, now: float) -> None:
         """Open if the calls that are late, but not overdue yet, are enough evidence."""
         detector, voting, policy = self.detector, self.calls.voting, self._policy
-        threshold = detector.baseline.threshold
+        threshold, explained = detector.baseline.threshold, self.explained
+        if explained is not None and explained.patience > 1.0:
+            return
         if len(voting) < policy.min_failures:
             self._check_at = min(self._check_at, now + LATE * threshold)  # enough at the earliest
             return
         late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost)
         self._check_at = min(self._check_at, late.check_at)
+        if explained is not None:
+            late.calls = [each for each in late.calls if each[0] not in explained.kinds]
         if late.calls and detector.has_enough_late(late, now):
             self._trip(now)
 
@@ -208,67 +247,117 @@ class Circuit:
         call.answered = inf
         if has_vote:
             # With a new token: the table of calls is in the order in which they began.
-            call.token = token = next(calls.tokens)
-            calls.voting[token] = call
+            before, call.token = call.token, next(calls.tokens)
+            calls.voting[call.token] = call
+            if self.limit is not None:
+                self.limit.rename(before, call.token)
+            if self.explained is not None:
+                self.explained.rename(before, call.token, calls)
 
-    def wait(self, now: float) -> float:
-        """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
-        recovery = self.recovery
-        if recovery is None:
-            return 0.0
-        if self.state is _OPEN:
-            return max(0.0, self.probe_at - now)
-        oldest = self.calls.oldest()
-        if oldest is None or len(self.calls.voting) < recovery.window:
-            return 0.0
-        # A probe takes its place at most until it is overdue, and usually for much less time.
-        left = oldest[1].started + self.detector.baseline.threshold - now
-        return max(0.0, min(left, self._policy.open_for))
+    def explain(self, token: int, kind: Kind, now: float) -> None:
+        """Note what is known of a call in flight, which its permit does not know."""
+        explained = self.explain_any()
+        explained.note_late(token, kind, self.calls, now)
+        self._check_at = min(self._check_at, explained.check_at)
 
-    def is_probe(self, token: int) -> bool:
-        """Whether a call is a probe."""
-        return self.state is not _CLOSED and token in self.calls.voting
+    def explain_any(self) -> Explained:
+        """What is known of the calls; it is made when it is needed first."""
+        if self.explained is None:
+            self.explained = Explained(self.detector.baseline, self._policy)
+        return self.explained
 
     # The end of a call
 
     def end(self, ending: Ending) -> None:
         """End a call."""
-        threshold = self.detector.baseline.threshold
-        vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
+        explained = self.explained
+        if explained is None:
+            threshold = self.detector.baseline.threshold
+            vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
+        else:
+            calm = self.state is _CLOSED and self.detector.evidence.idle
+            vote = explained.vote(ending, self.calls, self.counts, self._stalls, calm=calm)
+            if vote is votes.UNKNOWN:
+                vote = self._no_evidence(ending)
+        if self.limit is not None and vote in _NO_ANSWER:
+            self.limit.forget(ending.token)
         if vote is votes.NONE:
             return
-        if ending.wait > 0.0:  # a longer wait is never shortened
-            self.probe_at = max(self.probe_at, ending.now + ending.wait)
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
-            self.detector.good(ending.token, ending.latency, ending.now)
-        elif vote is votes.ASKED_TO_WAIT:
-            self._pause(ending)
+            self.detector.good(ending.token, ending.latency, ending.now, ending.took)
+        elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
+            self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
         else:
             if ending.outcome is _FAILURE:
                 self.detector.last_failure = ending.what
             self._count_vote(vote, ending)
-        if vote in _TIMELY and self.counts.successes >= self._refresh_at:
-            self._refresh(ending.now)
+        if vote in _TIMELY:
+            if (pauses := self.detector.pauses) is not None:
+                pauses.served(1)
+                pauses.end(ending.token)
+            if self.counts.successes >= self._refresh_at:
+                self._refresh(ending.now)
+
+    def _no_evidence(self, ending: Ending) -> Vote:
+        """The vote of an answer of which the usual latency is unknown; it changes nothing."""
+        baseline, limit = self.detector.baseline, self.limit
+        if self.recovery is None:
+            return votes.NONE
+        # It shows at least that calls are answered.
+        ending.latency = baseline.median if limit is None else limit.level or baseline.threshold
+        return votes.GOOD
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
-        recovery = self.recovery
+        recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
         if recovery is None:
             if self.detector.vote(vote, ending):
                 self._trip(ending.now)
             return
+        if limit is not None:
+            self._count_limited(limit, recovery, vote, ending)
+            return
         normal = self.detector.evidence.normal_bad_rate
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
             if recovery.was_momentary(ending.now):
                 self.detector.evidence.learn_run(ending.now)
-            self._close(Cause.PROBES_GOOD, ending.now, sentences.recovered(recovery, ending.now))
+            self._recover(recovery, ending.now)
+            self.detector.expect_failed(recovery.share, ending.now)
+        elif step is Step.CAME_BACK and recovery.was_slow and vote is not votes.HUNG:
+            if not self._accept_new_normal(recovery, ending.now):
+                reason = sentences.comes_back(ending.latency, recovery, ending.now)
+                self._limit_again(Cause.COMES_BACK, recovery, reason, ending.now)
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:
             accepted = self._accept_new_normal(recovery, ending.now)
             if step is Step.LOST and not accepted:
                 what = (ending.what or "failed") if vote is votes.FAILED else "slow"
-                self._reopen(recovery, ending.now, what)
+                self._reopen(recovery, ending.now, what, ending.wait)
+
+    def _count_limited(self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending) -> None:
+        token, latency, now = ending.token, ending.latency, ending.now
+        detector, threshold = self.detector, self.detector.baseline.threshold
+        if token in limit.answering and token not in self.calls.answering:
+            limit.answering.discard(token)
+            if ending.outcome is not _FAILURE:
+                return  # its answer was counted when it began
+        if vote is votes.HUNG and token in self.calls.overdue:
+            finding = limit.is_late(token, now, threshold)
+        else:
+            failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
+            if token >= recovery.first_token:
+                recovery.answers.add(inf if failed else latency, now)
+            finding = limit.ended(token, latency, now, threshold, ok=not failed)
+            # A call that timed out is slow, and a sign of a callee that fails only if all are.
+            fails = vote is votes.FAILED and latency <= threshold
+            if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
+                if not limit.succeeded:
+                    self._open_anyway(now, recovery, detector.open_reason())
+                    return
+                limit.shed()
+                detector.clear()
+        self._conclude(finding, limit, recovery, now)
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
@@ -281,32 +370,11 @@ class Circuit:
         self.calls.voting[token] = call
         self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
 
-    def _pause(self, ending: Ending) -> None:
-        if ending.wait > 0.0 and self.state is not _OPEN:
-            recovery = self.recovery or self._new_recovery(ending.now)
-            reason = sentences.told_to_wait(ending.wait, ending.rule)
-            self._change(Cause.ASKED_TO_WAIT, ending.now, reason, recovery)
-
-    def _reopen(self, recovery: Recovery, now: float, what: str) -> None:
-        reason = sentences.probe_failed(recovery, what, now)
-        self._measure_rate(now)
-        wait = self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
-        self.probe_at = max(self.probe_at, now + wait)
-        self._change(Cause.PROBES_BAD, now, reason, recovery)
-
-    def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
-        detector = self.detector
-        before = detector.baseline.reference
-        missing = self.calls.missing(recovery.first_token)
-        level = recovery.new_normal(now, before, missing, self.counts.rate)
-        if level is None:
-            return False
-        severe = is_severe(level, before)
-        detector.accept_latency(level, recovery.answers.share_above, now, severe=severe)
-        self._refresh_at = self.counts.successes + 1
-        reason = sentences.new_normal(level, before, recovery, now)
-        self._close(Cause.NEW_NORMAL, now, reason)
-        return True
+    def reset(self, now: float, reason: Reason) -> None:
+        """Close and forget everything that was learned."""
+        super().reset(now, reason)
+        if self.explained is not None:
+            self.explained.forget()
 
     # From time to time
 
@@ -316,85 +384,10 @@ class Circuit:
         self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
         self._refresh_due = now + _REFRESH_WITHIN
         if self.detector.refresh(now):
-            overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now)
+            kinds = () if self.explained is None else self.explained.kinds
+            overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)
             self.detector.expect_first_slow(overdue, now)
         self._check_at = -inf  # the threshold may be lower now
-        counts.measure_concurrency(len(self.calls.voting))
+        if self.state is _CLOSED and self.detector.evidence.idle:
+            counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)
-
-    def _measure_rate(self, now: float) -> None:
-        if self.counts.measure_rate(self.asked, now):
-            self.detector.note_rate(self.counts.rate)
-
-    @property
-    def asked(self) -> int:
-        """All calls so far, including refused ones and those in flight."""
-        return self.counts.asked + len(self.calls.recent) + len(self.calls)
-
-    def _jittered(self, wait: float) -> float:
-        # A user's `random` may return any number; the wait must stay near its value all the same.
-        chance = min(max(0.0, self._random()), 1.0)
-        return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
-
-    # Changes of state
-
-    def _trip(self, now: float) -> None:
-        detector, evidence = self.detector, self.detector.evidence
-        reason, recovery = detector.open_reason(), self._new_recovery(now, run=evidence.bad)
-        recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
-        self.probe_at = max(self.probe_at, now + self._jittered(self._policy.open_for))
-        self._change(Cause.EVIDENCE, now, reason, recovery)
-
-    def _new_recovery(self, now: float, run: int = 0) -> Recovery:
-        before = self.recovery or self._last_recovery
-        return Recovery(self._policy, now, self.detector.evidence.since, run, before)
-
-    def _close(self, cause: Cause, now: float, reason: Reason) -> None:
-        self.detector.clear()
-        if self.recovery is not None:
-            self.recovery.ended = now
-            self._last_recovery = self.recovery
-        self.calls.give_up_overdue()
-        self._change(cause, now, reason, None)
-        if self.recovery is None:
-            self.probe_at = 0.0
-
-    def _change(self, cause: Cause, now: float, reason: Reason, recovery: Recovery | None) -> None:
-        # Calls admitted before the change say nothing about the callee after it.
-        self.calls.end_generation()
-        self._check_at = -inf
-        if (after := AFTER.get((self.state, cause))) is None:
-            return  # a signal handler changed the state by hand meanwhile, and that holds
-        # No function call in these lines: a signal handler could change the state during one.
-        before = self.state
-        self.generation += 1
-        self.state, self.reason, self.recovery = after, reason, recovery
-        if before is not after:
-            transition = Transition(self._key, before, after, reason, self.generation, now)
-            # No function call here either: a signal handler could add an event during one.
-            self.events += (transition,)
-
-    # By hand
-
-    def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
-        """Open until `until` seconds, whatever the evidence."""
-        # This is a new outage: what is known about a present one does not apply to it.
-        recovery = self._new_recovery(now)
-        self.probe_at = until
-        self._change(Cause.OPENED, now, reason, recovery)
-
-    def half_open_by_hand(self, now: float, reason: Reason) -> None:
-        """Admit `half_open_requests` probes at once: the operator expects the callee to work."""
-        recovery = self.recovery or self._new_recovery(now)
-        recovery.begin_round(self._policy.half_open_requests)
-        # From now on, an earlier wait that the callee or an operator set no longer applies.
-        self.probe_at = now
-        self._change(Cause.HALF_OPENED, now, reason, recovery)
-
-    def reset(self, now: float, reason: Reason) -> None:
-        """Close and forget everything that was learned."""
-        self._close(Cause.RESET, now, reason)
-        self.detector.reset()
-        self._last_recovery = None
-        self._refresh_at = self.counts.successes + self._policy.min_history
-        self.counts.forget_pace()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf
+from typing import NamedTuple
 
 from recloser._policy import Policy
 
@@ -12,11 +13,15 @@ _ANSWERS = 32
 # With fewer answers, no median is taken: the first few answers of a 5x slow-down looked like a 3x
 # slow-down.
 _FEWEST = 16
+# After this many longest waits between probes without an answer, the older ones are dropped. With
+# one, a key with a call every minute never had enough of them, and refused calls for ever.
+_STALE = 10.0
 # Multiples of the normal median. Up to the first one, a slower latency is accepted at once. From
 # the second one on, that takes all of `latency_patience`. In between, the time grows with the third
 # power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
 _MILD = 3.4
-_SEVERE = 4.5
+SEVERE = 4.5
+"""See `Usual.severity`."""
 
 
 class Answers:
@@ -54,10 +59,28 @@ class Answers:
         if len(self._answers) > 2 * _ANSWERS:
             del self._answers[:_ANSWERS]
 
-    def _is_stale(self, now: float) -> bool:
-        return now - self._answered_at > self._policy.max_open_for
+    @property
+    def are_few(self) -> bool:
+        """Whether there are too few answers to take a median."""
+        return len(self._answers) < _FEWEST
 
-    def new_normal(self, now: float, median: float, missing: int, age: float) -> float | None:
+    @property
+    def level(self) -> float:
+        """The median of the answers that came back, in seconds; 0.0 without any."""
+        came_back = sorted(answer for answer in self._answers if answer < inf)
+        return came_back[len(came_back) // 2] if came_back else 0.0
+
+    @property
+    def slowest(self) -> float:
+        """The longest latency of the answers, in seconds; 0.0 without any."""
+        return max((answer for answer in self._answers if answer < inf), default=0.0)
+
+    def _is_stale(self, now: float) -> bool:
+        return now - self._answered_at > _STALE * self._policy.max_open_for
+
+    def new_normal(
+        self, now: float, usual: Usual, missing: int, age: float, patience: float | None
+    ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
         Most calls must answer, late or not, and few may fail. Late answers to overdue calls show
@@ -65,24 +88,29 @@ class Answers:
 
         Args:
             now: Seconds.
-            median: The typical latency before, in seconds.
+            usual: The latency before.
             missing: Number of overdue calls that have not ended.
             age: Seconds for which the callee has been slow.
+            patience: How many times `latency_patience` to wait; None if that follows from how far
+                the latency is from normal.
         """
         policy = self._policy
         total = len(self._answers) + missing
-        if median <= 0.0 or total < _FEWEST or self._is_stale(now):
+        if usual.median <= 0.0 or total < _FEWEST or self._is_stale(now):
             return None
         came_back = sorted(answer for answer in self._answers if answer < inf)
         if len(came_back) < policy.success_rate_threshold * total:
             return None
         # Calls that have not ended are slower than those that have.
         level = came_back[min(total // 2, len(came_back) - 1)]
-        severity = min(max(level / median - _MILD, 0.0) / (_SEVERE - _MILD), 1.0)
-        if level > policy.slow_ceiling or age < policy.latency_patience * severity**3:
+        severity = usual.severity(level)
+        patience = severity**3 if patience is None else patience
+        longest = min(policy.latency_patience, usual.known_for)
+        if level > policy.slow_ceiling or age < patience * longest:
             return None
         # On a key with few calls, `latency_patience` alone would mean only a few probes.
-        enough = severity < 1.0 or self._count >= _ANSWERS
+        known = usual.known_for >= policy.latency_patience
+        enough = severity < 1.0 or self._count >= _ANSWERS or not known
         return level if enough else None
 
     def share_above(self, threshold: float) -> float:
@@ -91,6 +119,29 @@ class Answers:
         return slow / max(len(self._answers), 1)
 
 
-def is_severe(level: float, median: float) -> bool:
-    """Whether a latency is so high that it is accepted only after all of `latency_patience`."""
-    return level >= _SEVERE * median
+class Usual(NamedTuple):
+    """The latency before.
+
+    Attributes:
+        median: The typical latency, in seconds; 0.0 if unknown.
+        high: A latency that 5 % of the calls exceeded, in seconds.
+        known_for: Seconds for which this was the latency. A slower one is refused no longer than
+            that: what was learned from one second of answers is no reason to refuse a minute.
+    """
+
+    median: float
+    high: float
+    known_for: float
+
+    @property
+    def severe(self) -> float:
+        """The latency from which on the severity is 1.0; seconds."""
+        return max(SEVERE * self.median, self.high)
+
+    def severity(self, level: float) -> float:
+        """How far a latency in seconds is from normal, 0.0-1.0; at 1.0 it takes all patience."""
+        if level <= self.high:
+            return 0.0  # calls took as long before: it is another mixture of them
+        if self.median <= 0.0:
+            return 1.0  # it is above the ceiling: nothing else is known
+        return min(max(level / self.median - _MILD, 0.0) / (SEVERE - _MILD), 1.0)

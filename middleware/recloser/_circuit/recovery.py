@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
+from copy import copy
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
-from recloser._circuit.new_normal import Answers
+from recloser._circuit.new_normal import Answers, Usual
+from recloser._circuit.pauses import FIRST_PAUSE
+from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
@@ -17,11 +20,15 @@ _MOMENTARY = 5.0
 # slow answers continues. Without this, a lasting step during which the breaker closed twice took
 # three times `latency_patience`.
 _RELAPSE = 5.0
+# The same for a callee that was slow before: slow and fast times may alternate for long.
+_SLOW_AGAIN = 30.0
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
 # 960 calls there instead of 850.
 _WIDENING = 4
+# So many good probes show that a callee that was slow is not slow in itself.
+_FAST_PROBES = 2
 
 
 class Step(enum.Enum):
@@ -56,19 +63,26 @@ class Recovery:
         good: Good probes of this round.
         bad: Bad probes of this round.
         answers: The latencies of the calls since the first suspicious one.
+        share: The test of the share of good probes of this round.
+        was_slow: Whether it began with slow calls, not with failed ones.
+        came_back: Calls that came back after they were given up.
     """
 
     __slots__ = (
+        "_pauses",
         "_policy",
         "answers",
         "bad",
         "began",
+        "came_back",
         "ended",
         "first_round",
         "first_token",
         "good",
         "run",
+        "share",
         "slow_since",
+        "was_slow",
         "window",
     )
 
@@ -82,12 +96,16 @@ class Recovery:
     ) -> None:
         self._policy = policy
         self.began = began
-        relapsed = before is not None and began - before.ended < _RELAPSE
+        soon = _SLOW_AGAIN if before is not None and before.was_slow else _RELAPSE
+        relapsed = before is not None and began - before.ended < soon
         self.slow_since: float = before.slow_since if before is not None and relapsed else began
         self.ended: float = inf
         self.first_token = first_token
         self.run = run
         self.first_round = True
+        self.was_slow: bool = False
+        self.came_back = 0
+        self._pauses = 0
         self.answers = Answers(policy, began)
         self.begin_round(1)
 
@@ -96,6 +114,7 @@ class Recovery:
         self.window = window
         self.good = 0
         self.bad = 0
+        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
 
     def vote(self, vote: Vote, ending: Ending, concurrency: int, normal_bad_rate: float) -> Step:
         """Take a vote into account, and return what it leads to.
@@ -109,6 +128,7 @@ class Recovery:
                 fewer probes must be good.
         """
         if vote is votes.HUNG:
+            self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         if vote is votes.ANSWERING:
             return self._vote_good(concurrency, normal_bad_rate)
@@ -120,38 +140,56 @@ class Recovery:
         if vote is votes.GOOD:
             return self._vote_good(concurrency, normal_bad_rate)
         if is_probe:
+            if vote is votes.FAILED:
+                self.share.failed += 1
+            elif self.run and not self.was_slow:
+                # Calls failed, and now it answers. If it is slow, a limit deals with that.
+                return self._vote_good(concurrency, normal_bad_rate)
+            else:
+                self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
+        self.came_back += not failed
         return Step.NOTHING if failed else Step.CAME_BACK
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.good += 1
-        enough = self.good >= self._enough(normal_bad_rate, self.good + self.bad)
+        self.share.good += 1
+        enough = self._is_enough(self.good, self.share, normal_bad_rate)
         self.window = _wider(self.window, enough=enough)
+        if self.was_slow:  # the load then returns by a limit, which ends at the first slow calls
+            return Step.RECOVERED if self.good >= _FAST_PROBES else Step.NOTHING
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
     def _vote_bad(self, normal_bad_rate: float) -> Step:
         self.bad += 1
-        probes = self.good + self.bad
-        deciding = max(self._policy.half_open_requests, probes)
-        tolerated = deciding - self._enough(normal_bad_rate, probes)
-        lost = self.bad > tolerated or (self.good == 0 and self.window == 1)
+        lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         return Step.LOST if lost else Step.CAME_BACK
 
     def needed(self, concurrency: int, normal_bad_rate: float) -> int:
-        """How many probes of this round must be good to close the breaker, if no more are bad.
+        """How many probes of this round must be good to end it, if no more are bad.
 
         Args:
             concurrency: As for `vote`.
             normal_bad_rate: As for `vote`.
         """
-        good, window, enough = self.good, self.window, False
+        if self.was_slow:
+            return _FAST_PROBES
+        good, window, enough, share = self.good, self.window, False, copy(self.share)
         while not enough or window <= concurrency:
             good += 1
-            enough = good >= self._enough(normal_bad_rate, good + self.bad)
+            share.good += 1
+            enough = self._is_enough(good, share, normal_bad_rate)
             window = _wider(window, enough=enough)
         return good
+
+    def _is_enough(self, good: int, share: ShareTest, normal_bad_rate: float) -> bool:
+        """Whether so many good probes are enough, apart from the size of the window."""
+        probes = good + self.bad
+        return good >= self._enough(normal_bad_rate, probes) or (
+            probes >= self._policy.half_open_requests and share.is_enough is True
+        )
 
     def _enough(self, normal_bad_rate: float, probes: int) -> int:
         """How many of some probes must be good, apart from the size of the window."""
@@ -160,22 +198,54 @@ class Recovery:
         # Rounded first, because of floating-point errors: 0.8 * 5 must need four, not five.
         return max(ceil(round(share * max(policy.half_open_requests, probes), 9)), 1)
 
+    def is_patient(self, now: float) -> bool:
+        """Whether calls have been slow for so long that it may be normal."""
+        return now - self.slow_since >= self._policy.latency_patience
+
+    def next_pause(self, asked: float) -> float:
+        """Seconds of the pause for a callee that asks for one; it grows if it names no time.
+
+        Args:
+            asked: The seconds that it asked for; 0.0 if it named none.
+        """
+        if asked > 0.0:
+            return asked
+        self._pauses += 1
+        policy = self._policy
+        return min(
+            max(FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for
+        )
+
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
         return self.run > 0 and self.first_round and now - self.began < _MOMENTARY
 
-    def new_normal(self, now: float, median: float, missing: int, rate: float) -> float | None:
+    def new_normal(
+        self,
+        now: float,
+        usual: Usual,
+        missing: int,
+        rate: float,
+        patience: float | None,
+        answer_takes: float = 0.0,
+    ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
         Args:
             now: Seconds.
-            median: The typical latency before, in seconds.
+            usual: The latency before.
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
+            patience: As for `Answers.new_normal`.
+            answer_takes: Seconds until the next probe is answered at the latest, if the next chance
+                to accept a latency is then; 0.0 if it is when the probe is sent.
         """
-        # Accept at the last probe before `latency_patience` ends, not at the first one after it.
-        age = now - self.slow_since + self.time_to_next_probe(now, rate)
-        return self.answers.new_normal(now, median, missing, age)
+        # Accept at the last chance before `latency_patience` ends, not at the first one after it.
+        age = now - self.slow_since + self.time_to_next_probe(now, rate) + answer_takes
+        # The time since the trouble began is none for which the old latency was known.
+        known_for = max(usual.known_for - (now - self.slow_since), 0.0)
+        usual = usual._replace(known_for=known_for)
+        return self.answers.new_normal(now, usual, missing, age, patience)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import Evidence
 from recloser._circuit.recovery import Recovery
@@ -60,6 +62,81 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
             "median": baseline.median,
             "sigma": baseline.sigma,
         },
+    )
+
+
+def limited(size: float, evidence: Evidence, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason of a limit."""
+    return Reason(
+        "limited",
+        f"{evidence.slow:.0f} of the last {evidence.calls:.0f} calls were "
+        f"{slower_than(baseline, policy)}; at first at most {ceil(size)} calls at a time",
+        {
+            "limit": size,
+            "calls": evidence.calls,
+            "slow": evidence.slow,
+            "late": evidence.late,
+            "evidence": evidence.level,
+            "slow_threshold": baseline.threshold,
+            "median": baseline.median,
+        },
+    )
+
+
+def eased(level: float, size: float) -> Reason:
+    """The reason when a limit is not needed any more."""
+    return Reason(
+        "eased",
+        f"calls take {seconds(level)} again, and nobody is refused at {ceil(size)} calls at a time",
+        {"median": level, "limit": size},
+    )
+
+
+def sick(level: float, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason when fewer calls in flight are as slow as more."""
+    return Reason(
+        "sick",
+        f"calls take {seconds(level)}, {slower_than(baseline, policy)}, however few there are",
+        {"median": level, "slow_threshold": baseline.threshold},
+    )
+
+
+def mixed(share: float, baseline: Baseline, policy: Policy) -> Reason:
+    """The reason when some calls are slow and others are as fast as ever."""
+    return Reason(
+        "mixed",
+        f"{share:.0%} of the calls are {slower_than(baseline, policy)}, and the others are fast",
+        {"slow_share": share},
+    )
+
+
+def comes_back(latency: float, recovery: Recovery, now: float) -> Reason:
+    """The reason when a call came back though none was expected to."""
+    age = now - recovery.began
+    return Reason(
+        "comes_back",
+        f"a call came back after {seconds(latency)}, {seconds(age)} after the trouble began",
+        {"latency": latency, "outage_seconds": age},
+    )
+
+
+def mute(running: int, recovery: Recovery, now: float) -> Reason:
+    """The reason when nothing comes back."""
+    age = now - recovery.began
+    return Reason(
+        "mute",
+        f"{running} calls are in flight, and none came back for {seconds(age)}",
+        {"in_flight": running, "outage_seconds": age},
+    )
+
+
+def failing(recovery: Recovery, now: float) -> Reason:
+    """The reason when most calls fail, however few there are."""
+    age = now - recovery.began
+    return Reason(
+        "failing",
+        f"for {seconds(age)} most calls fail or do not come back, however few there are",
+        {"outage_seconds": age},
     )
 
 

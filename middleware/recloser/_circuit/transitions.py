@@ -12,7 +12,12 @@ class Cause(enum.Enum):
     """What makes a circuit change its state. The value is a label in the diagram of the docs."""
 
     EVIDENCE = "the evidence suffices"
-    """So many calls were bad that it is not chance. Rules: `failures`, `slow`, `bad_calls`."""
+    """So many calls were bad that it is not chance. Rules: `failures` and, from closed, `bad_calls`;
+    from limited also `mute` and `failing`."""
+    CALLS_SLOW = "so many calls are slow that it is not chance"
+    """They may come back faster if there are fewer. Rule: `limited`."""
+    EASED = "calls are fast, and nobody is refused"
+    """Rules: `eased`, and `mixed` if some calls stay slow while others are as fast as ever."""
     ASKED_TO_WAIT = "the callee asks for a pause"
     """It sent a Retry-After, or a quota is used up. Rules: `retry_after`, `quota`."""
     TIME_TO_PROBE = "a call comes after the wait"
@@ -21,8 +26,12 @@ class Cause(enum.Enum):
     """Rule: `probe_failed`."""
     PROBES_GOOD = "enough probes are good"
     """Rule: `recovered`."""
+    PROBES_FAST = "enough probes are good after slow calls"
+    """The load returns step by step. Rule: `recovered`."""
     NEW_NORMAL = "slow answers are the new normal"
     """Rule: `new_normal`."""
+    COMES_BACK = "slow calls come back after all"
+    """The callee answers, though slowly. Rule: `comes_back`."""
     OPENED = "open() by hand"
     """Rule: `manual`."""
     HALF_OPENED = "half_open() by hand"
@@ -32,12 +41,16 @@ class Cause(enum.Enum):
 
 
 RULES: Mapping[Cause, frozenset[str]] = {
-    Cause.EVIDENCE: frozenset({"failures", "slow", "bad_calls"}),
+    Cause.EVIDENCE: frozenset({"failures", "bad_calls", "mute", "failing"}),
+    Cause.CALLS_SLOW: frozenset({"limited"}),
+    Cause.EASED: frozenset({"eased", "mixed"}),
     Cause.ASKED_TO_WAIT: frozenset({"retry_after", "quota"}),
     Cause.TIME_TO_PROBE: frozenset({"look_again"}),
     Cause.PROBES_BAD: frozenset({"probe_failed"}),
     Cause.PROBES_GOOD: frozenset({"recovered"}),
+    Cause.PROBES_FAST: frozenset({"recovered"}),
     Cause.NEW_NORMAL: frozenset({"new_normal"}),
+    Cause.COMES_BACK: frozenset({"comes_back"}),
     Cause.OPENED: frozenset({"manual"}),
     Cause.HALF_OPENED: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
@@ -47,11 +60,19 @@ RULES: Mapping[Cause, frozenset[str]] = {
 
 TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     (State.CLOSED, Cause.EVIDENCE, State.OPEN),
+    (State.CLOSED, Cause.CALLS_SLOW, State.LIMITED),
     (State.CLOSED, Cause.ASKED_TO_WAIT, State.OPEN),
+    (State.LIMITED, Cause.EVIDENCE, State.OPEN),
+    (State.LIMITED, Cause.ASKED_TO_WAIT, State.OPEN),
+    (State.LIMITED, Cause.EASED, State.CLOSED),
+    (State.LIMITED, Cause.NEW_NORMAL, State.CLOSED),
     (State.OPEN, Cause.TIME_TO_PROBE, State.HALF_OPEN),
+    (State.OPEN, Cause.COMES_BACK, State.LIMITED),
+    (State.HALF_OPEN, Cause.COMES_BACK, State.LIMITED),
     (State.HALF_OPEN, Cause.PROBES_BAD, State.OPEN),
     (State.HALF_OPEN, Cause.ASKED_TO_WAIT, State.OPEN),
     (State.HALF_OPEN, Cause.PROBES_GOOD, State.CLOSED),
+    (State.HALF_OPEN, Cause.PROBES_FAST, State.LIMITED),
     (State.HALF_OPEN, Cause.NEW_NORMAL, State.CLOSED),
     *((state, Cause.OPENED, State.OPEN) for state in State),
     *((state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),

@@ -19,6 +19,8 @@ class Vote(enum.Enum):
 
     NONE = "none"
     """Nothing. For example, the call was ignored, or had ended already."""
+    UNKNOWN = "unknown"
+    """The call was answered, but it is not known how long such calls take."""
     GOOD = "good"
     """The call was answered within the slow threshold."""
     SLOW = "slow"
@@ -33,6 +35,8 @@ class Vote(enum.Enum):
     """The answer to a probe began in time, and has not ended."""
     ASKED_TO_WAIT = "asked to wait"
     """The callee asked for a pause."""
+    ASKED_LATE = "asked late"
+    """The same by a call that has no vote any more."""
     CAME_BACK = "came back"
     """The call was counted as overdue, and was answered later."""
     OUTDATED = "outdated"
@@ -43,6 +47,7 @@ class Vote(enum.Enum):
 
 # The votes as plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 NONE = Vote.NONE
+UNKNOWN = Vote.UNKNOWN
 GOOD = Vote.GOOD
 SLOW = Vote.SLOW
 EXCUSED = Vote.EXCUSED
@@ -50,6 +55,7 @@ HUNG = Vote.HUNG
 FAILED = Vote.FAILED
 ANSWERING = Vote.ANSWERING
 ASKED_TO_WAIT = Vote.ASKED_TO_WAIT
+ASKED_LATE = Vote.ASKED_LATE
 CAME_BACK = Vote.CAME_BACK
 OUTDATED = Vote.OUTDATED
 LOST = Vote.LOST
@@ -61,14 +67,16 @@ class Ending:
     Attributes:
         token: The token of the call.
         outcome: Its outcome.
-        latency: Seconds until the answer began, or until the end of the call.
+        latency: Seconds until the answer began, or until the end of the call. What is known of the
+            call may have been taken into account, see `explained.py`.
+        took: The same, as it was.
         now: When it ended, in seconds.
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
         rule: Why a throttled call was throttled: `retry_after` or `quota`.
     """
 
-    __slots__ = ("latency", "now", "outcome", "rule", "token", "wait", "what")
+    __slots__ = ("latency", "now", "outcome", "rule", "token", "took", "wait", "what")
 
     def __init__(
         self,
@@ -82,7 +90,7 @@ class Ending:
     ) -> None:
         self.token = token
         self.outcome = outcome
-        self.latency = latency
+        self.latency = self.took = latency
         self.now = now
         self.what = what
         self.wait = wait
@@ -116,7 +124,7 @@ def vote_of(
         return FAILED if has_vote else LOST
     if outcome is _THROTTLED:
         counts.throttled += 1
-        return ASKED_TO_WAIT
+        return ASKED_TO_WAIT if has_vote else ASKED_LATE
     counts.ignored += 1
     return NONE
 

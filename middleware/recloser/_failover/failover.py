@@ -26,7 +26,8 @@ class Failover(Generic[T]):
         failover = Failover(registry, [Provider("eu", "https://eu.x"), Provider("us", "https://us.x")])
         failover.call(lambda attempt: fetch(attempt.target, attempt.timeout), repeatable=True)
 
-    A provider whose breaker refuses is skipped without waiting. After a failure, the next provider
+    A provider whose breaker refuses is skipped without waiting. One that asked for a pause (HTTP
+    429) is tried last until the pause is over. After a failure, the next provider
     is tried only if that is safe: nothing was sent, or the call was declared `repeatable`. Once the
     first byte has reached the caller, no other provider is tried. Each provider is tried at most
     once per call, one after the other, never two at a time. A provider that recovers gets its calls
@@ -60,8 +61,8 @@ class Failover(Generic[T]):
         when_all_open: What to do when no provider admits the call. `refuse`: raise, with the
             earliest time to try again. `least_bad`: try the provider that served a call most
             recently, and then the others by the usual rules. These calls have no vote. A provider
-            that asked for a pause or was opened by hand is not tried even then. Choose `least_bad`
-            if a slow answer is better than none.
+            that asked for a pause, was opened by hand, or has as many calls as it can take is not
+            tried even then. Choose `least_bad` if a slow answer is better than none.
         classify: Returns the outcome of a call from the exception that it raised. Another provider
             is tried only after `FAILURE` and `THROTTLED`. The default reads HTTP statuses.
             `Retry-After` is read in any case.

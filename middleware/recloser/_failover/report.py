@@ -29,6 +29,8 @@ class Fate(enum.Enum):
     """The provider asked for a later call (HTTP 429)."""
     REFUSED = "refused"
     """The provider's breaker refused the call. Nothing was sent, and no attempt was used up."""
+    PAUSED = "paused"
+    """The provider was put last: it had asked for a pause that is not over."""
     HELD_BACK = "held_back"
     """The provider was put last: this call would be its first probe, which often fails, and the
     call may not be repeated."""
@@ -62,6 +64,7 @@ _WORDS = {
     Fate.UNREACHABLE: "was not reached",
     Fate.THROTTLED: "was throttled",
     Fate.REFUSED: "was refused",
+    Fate.PAUSED: "had asked for a pause",
     Fate.HELD_BACK: "was kept for a call that may be repeated",
     Fate.IGNORED: "rejected the call",
     Fate.CANCELLED: "was cancelled",

@@ -1,8 +1,11 @@
 """Selection: which provider of a call is tried next.
 
-Providers are tried in order. The first one whose breaker admits the call gets it. There are two
-exceptions:
+Providers are tried in order. The first one whose breaker admits the call gets it. A provider whose
+breaker is limited is used while there is room, and skipped otherwise. There are three exceptions:
 
+- A provider that asked for a pause is put behind all others until the pause is over: to skip it
+  refuses nobody. One 429 is enough for that, but not for its breaker to open. So with a single
+  provider, nothing is held back.
 - The first probe after an opening is the one most likely to fail. A call that may not be repeated
   would be lost with it. So in such a call, a provider that is due for its first probe is put last.
 - If no provider admits the call, the least bad one can be tried all the same.
@@ -29,7 +32,7 @@ Choice = tuple[Provider[T], Permit, bool]
 """A provider, the permit of its breaker, and whether it is the least bad one."""
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_CLOSED, _OPEN = State.CLOSED, State.OPEN
+_CLOSED, _LIMITED, _OPEN = State.CLOSED, State.LIMITED, State.OPEN
 # Rules that open a breaker for another reason than bad calls: the provider asked for a pause, or an
 # operator opened the breaker.
 _PAUSES = frozenset({"retry_after", "quota", "manual"})
@@ -137,7 +140,9 @@ class Selection(Generic[T]):
             provider = self._untried.pop(0)
             key = provider.key
             breaker = settings.registry[key]
-            if breaker.state is _OPEN and self._hold_back(provider, breaker):
+            if self._untried and key not in self._held_back and self._hold_back(key, breaker):
+                self._held_back.add(key)
+                self._untried.append(provider)
                 continue
             admission: Permit | Refused | Unguarded = breaker.admit(LoosePermit)
             if isinstance(admission, Refused):
@@ -153,39 +158,43 @@ class Selection(Generic[T]):
             return True
         return settings.when_all_open == "least_bad" and self._choose_least_bad()
 
-    def _hold_back(self, provider: Provider[T], breaker: Breaker) -> bool:
-        """Put an open provider last if this call would be its first probe and must not be.
+    def _hold_back(self, key: str, breaker: Breaker) -> bool:
+        """Whether to put a provider behind the others, and record it."""
+        if breaker.asked_pause > 0.0 and breaker.retry_after <= 0.0:
+            fate = Fate.PAUSED
+        elif breaker.state is _OPEN and self._is_kept_for_others(key, breaker):
+            fate = Fate.HELD_BACK
+        else:
+            return False
+        if self.record is not None:
+            self.record.pass_over(key, fate)
+        return True
+
+    def _is_kept_for_others(self, key: str, breaker: Breaker) -> bool:
+        """Whether this call would be the first probe of an open provider and must not be.
 
         A call that may be repeated can be the probe. Any call can be the probe if no other provider
         is left, or if this provider has had no call for `probe_wait` seconds. Otherwise a provider
         would never be used again if no call may be repeated.
         """
-        key = provider.key
-        if self.repeatable or not self._untried or key in self._held_back:
-            return False
-        if breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
+        if self.repeatable or breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
             return False
         now = self.settings.clock()
-        if now - self.memory.called_at.setdefault(key, now) >= self.settings.probe_wait:
-            return False
-        self._held_back.add(key)
-        self._untried.append(provider)
-        if self.record is not None:
-            self.record.pass_over(key, Fate.HELD_BACK)
-        return True
+        return now - self.memory.called_at.setdefault(key, now) < self.settings.probe_wait
 
     def _choose_least_bad(self) -> bool:
         """Choose among the providers that refused.
 
         The one that served a call most recently is chosen. Among those that never did, it is the
-        one that may be probed soonest, then the first in order. A paused provider is never chosen.
-        The call has no vote: the breaker decides about a recovery only by its own probes.
+        one that may be probed soonest, then the first in order. A paused provider is never chosen,
+        nor is one that has as many calls as it can take: one more makes all of them slower. The
+        call has no vote: the breaker decides about a recovery only by its own probes.
         """
         served_at = self.memory.served_at
         ranks = [
             (served_at.get(provider.key, -math.inf), -breaker.retry_after, -index)
             for index, (provider, breaker) in enumerate(self._refusing)
-            if not _is_paused(breaker)
+            if _is_worth_a_try(breaker)
         ]
         if not ranks:
             return False
@@ -201,15 +210,15 @@ class Selection(Generic[T]):
     # The providers that can take over: the time limit of an attempt depends on them
 
     def count_healthy(self) -> int:
-        """How many providers that were not tried yet have a closed breaker."""
-        registry = self.settings.registry
-        return sum(registry[each.key].state is _CLOSED for each in self._untried)
+        """How many providers that were not tried yet have a closed breaker and ask for no pause."""
+        breakers = [self.settings.registry[each.key] for each in self._untried]
+        return sum(each.state is _CLOSED and not each.asked_pause for each in breakers)
 
     def count_least_bad(self) -> int:
         """How many providers that refused can be tried as the least bad one."""
         if self.settings.when_all_open != "least_bad":
             return 0
-        return sum(not _is_paused(breaker) for _, breaker in self._refusing)
+        return sum(_is_worth_a_try(breaker) for _, breaker in self._refusing)
 
     def takeover_in(self, key: str) -> float:
         """Seconds until a better provider can take over from one that is not healthy.
@@ -230,7 +239,9 @@ class Selection(Generic[T]):
         if least_bad:
             others += [(provider.key, breaker) for provider, breaker in self._refusing]
         waits = [
-            0.0 if least_bad and not _is_paused(breaker) else breaker.retry_after
+            0.0
+            if least_bad and _is_worth_a_try(breaker)
+            else max(breaker.retry_after, breaker.asked_pause)
             for other, breaker in others
             if served_at.get(other, -math.inf) > since
         ]
@@ -244,10 +255,13 @@ def _without_vote(breaker: Breaker, settings: Settings) -> Permit:
     return permit
 
 
-def _is_paused(breaker: Breaker) -> bool:
-    """Whether a breaker that refuses was opened for another reason than bad calls."""
-    reason = breaker.refusal().reason
-    return reason is not None and reason.rule in _PAUSES
+def _is_worth_a_try(breaker: Breaker) -> bool:
+    """Whether a provider that is refused can be the least bad one."""
+    refusal = breaker.refusal()
+    rule = refusal.reason.rule if refusal.reason is not None else ""
+    # A limited breaker refuses more calls than the provider can take, except if it is sick: then
+    # one call is sent now and then.
+    return rule not in _PAUSES and (refusal.state is not _LIMITED or rule == "sick")
 
 
 def _wait(refusal: BreakerOpenError) -> float:

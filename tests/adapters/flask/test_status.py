@@ -66,6 +66,20 @@ def test_every_rule_and_its_breaker_is_shown(registry: Registry) -> None:
     assert sorted(each.key for each in registry) == ["GET /good", "payments"]
 
 
+def test_a_limited_key_says_how_many_calls_it_gets(registry: Registry, clock: ManualClock) -> None:
+    app = app_with("/slow")
+    Recloser(app, registry)
+    breaker = registry["GET /slow"]
+    held = [breaker.acquire() for _ in range(8)]
+    clock.advance(breaker.policy.slow_ceiling + 1.0)
+    assert breaker.try_acquire() is None
+
+    assert held
+    assert lines(app)["GET /slow"].startswith(
+        "limited limited: at most 8 calls at a time, 8 in flight"
+    )
+
+
 def test_machines_get_json(registry: Registry) -> None:
     app = app_with("/good", "/health", "/<path:rest>")
     Recloser(app, registry)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.breaker_state import votes
 from tests.support.httpx_failover_client import World
+from tests.support.outage import ASKED_BY_ALL
 
 from recloser import Fate
 from recloser.testing import open_breaker
@@ -178,11 +179,25 @@ def test_used_up_money_opens_for_long(world: World) -> None:
     body = b'{"error": {"code": "insufficient_quota"}}'
     world.answers["a"] = world.events(body, code=429, kind="application/json")
 
-    assert world.request("GET").text == "b"
-    assert world.registry["a"].retry_after > 600.0
-    reason = world.registry["a"].refusal().reason
-    assert reason is not None
-    assert reason.rule == "quota"
+    for _ in range(10):
+        assert world.request("GET").text == "b"
+
+    # One answer is enough, where another provider can serve.
+    assert world.counts == {"a": 1, "b": 10}
+    assert world.registry["a"].asked_pause == world.registry["a"].policy.quota_open_for
+
+
+def test_a_provider_alone_is_asked_until_its_breaker_opens(world: World) -> None:
+    world.answers["a"] = world.status(429, retry_after="30")
+    world.options["on_refuse"] = "response"
+    open_breaker(world.registry["b"])
+
+    for _ in range(ASKED_BY_ALL):
+        assert world.request("GET").status_code == 429
+    assert world.request("GET").status_code == 503
+
+    assert world.counts == {"a": ASKED_BY_ALL}
+    assert world.registry["a"].retry_after == 30.0
 
 
 # Bodies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from tests.support.starlette_endpoints import broken, chat, page, raw_app, wrapped
 
-from recloser import Registry, State
+from recloser import Policy, Registry, State
 from recloser.testing import open_breaker
 from recloser_adapters.starlette import BreakerMiddleware, exempt
 
@@ -230,3 +231,20 @@ def test_a_refused_websocket_gets_its_denial(registry: Registry) -> None:
         raise AssertionError("it was accepted")
 
     assert getattr(denied.value, "status_code", 503) == 503
+
+
+def test_an_endpoint_that_is_hopeless_is_cut_off_where_that_is_asked_for() -> None:
+    async def hang(request: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    registry = Registry(Policy(slow_ceiling=0.1))
+    app = Starlette(routes=[Route("/hang/{id}", hang), Route("/good/{id}", page)])
+    app.add_middleware(BreakerMiddleware, registry=registry, cut_off=True)
+    client = TestClient(app)
+
+    answer = client.get("/hang/1")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
+    assert registry["GET /hang/{id}"].metrics().failures == 1
+    assert client.get("/good/1").status_code == 200

@@ -7,9 +7,10 @@ import json
 from email.utils import formatdate
 
 import pytest
-from tests.support.breaker_state import votes
+from tests.support.breaker_state import is_closed, votes
+from tests.support.outage import ASKED_BY_ALL
 from tests.support.outbound_clients import Client
-from tests.support.scripted_upstream import Gate, Upstream, answer
+from tests.support.scripted_upstream import Upstream, answer
 
 from recloser import Breaker, State
 from recloser.testing import ManualClock
@@ -20,10 +21,14 @@ pytestmark = pytest.mark.anyio
 async def test_a_429_is_obeyed_and_is_no_vote(
     client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock
 ) -> None:
-    upstream.answers("/", answer(429, headers={"retry-after": "2"}))
+    for _ in range(ASKED_BY_ALL):
+        upstream.answers("/", answer(429, headers={"retry-after": "2"}))
     upstream.answers("/", answer(200, b"ok"))
 
-    assert await client.get(f"{upstream.url}/") == (429, b"")
+    # The first few may be the limit of one tenant: they refuse nobody.
+    for _ in range(ASKED_BY_ALL):
+        assert is_closed(breaker)
+        assert await client.get(f"{upstream.url}/") == (429, b"")
     clock.advance(1.9)
     with pytest.raises(client.refusal) as refused:
         await client.get(f"{upstream.url}/")
@@ -31,9 +36,9 @@ async def test_a_429_is_obeyed_and_is_no_vote(
 
     assert refused.value.retry_after == pytest.approx(0.1)  # type: ignore[attr-defined]
     assert await client.get(f"{upstream.url}/") == (200, b"ok")
-    assert upstream.count("/") == 2
+    assert upstream.count("/") == ASKED_BY_ALL + 1
     assert breaker.metrics().failures == 0
-    assert breaker.metrics().throttled == 1
+    assert breaker.metrics().throttled == ASKED_BY_ALL
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,10 @@ async def test_each_form_of_retry_after_is_obeyed_up_to_the_cap(
     upstream.answers("/", answer(429, headers=headers))
 
     await client.get(f"{upstream.url}/")
+    assert is_closed(breaker)
+    assert breaker.asked_pause == pytest.approx(wait)
+    for _ in range(ASKED_BY_ALL - 1):
+        await client.get(f"{upstream.url}/")
 
     assert breaker.state is State.OPEN
     assert breaker.retry_after == pytest.approx(wait)
@@ -59,7 +68,7 @@ async def test_each_form_of_retry_after_is_obeyed_up_to_the_cap(
 @pytest.mark.parametrize(
     "value", ["-1", "nan", "inf", "1" + "0" * 30, "soon", "Tue, 99 Nov 2026 00:00:00 GMT", "0"]
 )
-async def test_a_wait_that_cannot_be_meant_is_none(
+async def test_a_wait_that_cannot_be_meant_is_one_without_a_time(
     client: Client, upstream: Upstream, breaker: Breaker, value: str
 ) -> None:
     upstream.answers("/", answer(429, headers={"retry-after": value}))
@@ -67,32 +76,37 @@ async def test_a_wait_that_cannot_be_meant_is_none(
     await client.get(f"{upstream.url}/")
 
     assert breaker.state is State.CLOSED
+    assert breaker.asked_pause == pytest.approx(1.0)
     assert votes(breaker.metrics()) == {"throttled": 1}
 
 
-async def test_a_429_that_says_nothing_is_counted_and_no_more(
-    client: Client, upstream: Upstream, breaker: Breaker
+async def test_429s_that_say_nothing_are_asked_again_after_growing_pauses(
+    client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock
 ) -> None:
     upstream.answers("/", answer(429, b'{"error": {"code": "rate_limit_exceeded"}}'))
+    waits = []
 
-    for _ in range(20):
+    for _ in range(ASKED_BY_ALL - 1):
         await client.get(f"{upstream.url}/")
+        assert is_closed(breaker)
+    for _ in range(4):
+        await client.get(f"{upstream.url}/")
+        waits.append(breaker.retry_after)
+        clock.advance(waits[-1])
 
-    assert breaker.state is State.CLOSED
-    assert votes(breaker.metrics()) == {"throttled": 20}
+    assert waits == pytest.approx([1.0, 2.0, 4.0, 8.0])
+    assert votes(breaker.metrics()) == {"throttled": ASKED_BY_ALL + 3}
 
 
 async def test_a_longer_wait_is_never_shortened(
     client: Client, upstream: Upstream, breaker: Breaker
 ) -> None:
-    gate = Gate()
-    upstream.answers("/long", answer(429, headers={"retry-after": "60"}))
-    upstream.answers("/", gate, answer(429, headers={"retry-after": "1"}))
-    gate.open()
+    upstream.answers("/", answer(429, headers={"retry-after": "60"}))
     # Admitted before the long wait was asked for, answered after it.
     permit = breaker.acquire()
 
-    await client.get(f"{upstream.url}/long")
+    for _ in range(ASKED_BY_ALL):
+        await client.get(f"{upstream.url}/")
     permit.throttled(1.0)
 
     assert breaker.retry_after == pytest.approx(60.0)
@@ -137,6 +151,9 @@ async def test_an_exhausted_quota_opens_for_long_with_its_own_reason(
     upstream.answers("/", answer(429, sent, {"content-encoding": encoding}))
 
     assert await client.get(f"{upstream.url}/") == (429, body)
+    assert breaker.asked_pause == pytest.approx(breaker.policy.quota_open_for)
+    for _ in range(ASKED_BY_ALL - 1):
+        assert await client.get(f"{upstream.url}/") == (429, body)
 
     assert breaker.retry_after == pytest.approx(breaker.policy.quota_open_for)
     assert breaker.metrics().failures == 0
@@ -150,7 +167,8 @@ async def test_a_quota_that_says_when_to_come_back_is_believed(
 ) -> None:
     upstream.answers("/", answer(429, _openai("insufficient_quota"), {"retry-after": "5"}))
 
-    await client.get(f"{upstream.url}/")
+    for _ in range(ASKED_BY_ALL):
+        await client.get(f"{upstream.url}/")
 
     assert breaker.retry_after == pytest.approx(5.0)
 

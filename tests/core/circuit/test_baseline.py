@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, log
+from math import exp, inf, log
 from random import Random
 
 import pytest
@@ -107,3 +107,180 @@ def test_the_z_score_of_a_latency_is_that_of_its_logarithm() -> None:
     assert baseline.z_score(baseline.median * exp(3 * baseline.sigma)) == pytest.approx(3.0)
     assert baseline.z_score(0.0) < -100
     assert Baseline(Policy()).z_score(1.0) == 0.0
+
+
+# Hopeless
+
+
+def test_the_hopeless_latency_is_learned_with_the_threshold() -> None:
+    baseline = baseline_of(lognormal(0.2, 0.3))
+
+    assert baseline.hopeless >= 2.0 * baseline.threshold
+    assert baseline.hopeless == pytest.approx(2.0 * baseline.threshold, rel=0.2)
+
+
+def test_before_enough_is_known_and_after_a_reset_only_the_ceiling_is_hopeless() -> None:
+    baseline = baseline_of([0.2] * 29, Policy(slow_ceiling=7.0))
+    assert baseline.hopeless == 7.0
+    baseline.learn([0.2] * 1000)
+    baseline.refresh(0.0)
+    assert baseline.hopeless < 1.0
+
+    baseline.reset()
+
+    assert baseline.hopeless == 7.0
+
+
+def test_a_longer_latency_that_was_accepted_moves_it_at_once() -> None:
+    baseline = baseline_of(lognormal(0.2, 0.3))
+
+    baseline.shift(10.0, 0.0)
+
+    assert baseline.hopeless >= 2.0 * baseline.threshold > 4.0
+
+
+def test_the_more_is_known_the_closer_it_is() -> None:
+    limits = [baseline_of([0.2] * calls).hopeless for calls in (30, 100, 300, 1000)]
+
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] > 10.0
+    assert limits[-1] < 1.0
+
+
+# The latency before, and one that was accepted
+
+
+def known(policy: Policy | None = None, latency: float = 0.1) -> Baseline:
+    """It knows one latency since 0 s."""
+    return baseline_of([latency] * 100, policy)
+
+
+def test_usual_are_the_median_the_highest_twentieth_and_since_when() -> None:
+    baseline = baseline_of([0.1] * 94 + [1.0] * 6)
+
+    usual = baseline.usual(7.0)
+
+    assert usual.median == baseline.reference == pytest.approx(0.1, rel=0.1)
+    assert usual.high == pytest.approx(1.0, rel=0.1)
+    assert usual.known_for == 7.0
+
+
+def test_before_anything_is_known_nothing_is_usual() -> None:
+    usual = Baseline(Policy()).usual(1e9)
+
+    assert (usual.median, usual.known_for) == (0.0, 0.0)
+    assert usual.severe == 0.0
+    # What is slow then is above the ceiling.
+    assert usual.severity(61.0) == 1.0
+
+
+def test_a_refresh_later_does_not_make_the_latency_younger() -> None:
+    baseline = known()
+
+    baseline.refresh(50.0)
+
+    assert baseline.usual(60.0).known_for == 60.0
+
+
+def test_a_latency_is_high_only_if_it_was_so_minutes_ago() -> None:
+    """A slow-down must not become usual by itself."""
+    policy = Policy(latency_patience=100.0)
+    baseline = known(policy)
+    baseline.refresh(100.0)
+    baseline.learn([1.0] * 50)
+
+    # The one that was high at 100 s is the one before from 200 s on, and until 300 s.
+    for now, seen in ((101.0, 0.1), (200.0, 0.1), (299.0, 0.1), (300.0, 1.0)):
+        baseline.refresh(now)
+        assert baseline.usual(now).high == pytest.approx(seen, rel=0.15), now
+
+
+def test_an_accepted_latency_is_the_median_at_once() -> None:
+    baseline = known()
+
+    baseline.accept(0.3, baseline.usual(10.0), 10.0)
+
+    assert baseline.median == pytest.approx(0.3, rel=0.1)
+    assert baseline.threshold > 0.3
+
+
+def test_after_a_latency_that_took_no_patience_the_old_one_is_remembered() -> None:
+    """Or a slow-down that comes bit by bit would never be noticed."""
+    baseline = known(Policy(history_span=600.0))
+    before = baseline.usual(10.0)
+
+    baseline.accept(0.3, before, 10.0)
+
+    assert baseline.usual(609.9).median == before.median
+    assert baseline.usual(609.9).high == before.high
+    assert baseline.usual(610.0).median == pytest.approx(0.3, rel=0.1)
+
+
+def test_while_it_is_remembered_nothing_above_4_5_times_of_it_is_fast() -> None:
+    baseline = known(Policy(history_span=600.0))
+    before = baseline.usual(10.0)
+    baseline.accept(0.3, before, 10.0)
+
+    assert baseline.threshold == pytest.approx(4.5 * before.median)
+    baseline.learn([0.4] * 100_000)
+    baseline.refresh(609.9)
+    assert baseline.threshold == pytest.approx(4.5 * before.median)
+
+    baseline.refresh(610.0)
+    assert baseline.threshold > 0.6
+
+
+def test_a_second_step_is_judged_by_the_latency_before_the_first_one() -> None:
+    baseline = known(Policy(history_span=600.0))
+    before = baseline.usual(10.0)
+    baseline.accept(0.3, before, 10.0)
+    baseline.accept(0.33, baseline.usual(300.0), 300.0)
+
+    assert baseline.usual(400.0).median == before.median
+    # It is remembered for no longer because of the second step.
+    assert baseline.usual(610.0).median > 0.3
+
+
+def test_a_latency_that_took_all_the_patience_is_normal_without_reserve() -> None:
+    baseline = known()
+    baseline.accept(0.3, baseline.usual(10.0), 10.0)
+
+    baseline.accept(0.6, baseline.usual(200.0), 200.0)
+
+    assert baseline.usual(201.0).median == pytest.approx(0.6, rel=0.1)
+    assert baseline.threshold > 1.0
+
+
+def test_a_reset_forgets_what_was_usual() -> None:
+    baseline = known()
+    baseline.accept(0.3, baseline.usual(10.0), 10.0)
+
+    baseline.reset()
+    baseline.learn([0.7] * 100)
+    baseline.refresh(20.0)
+
+    usual = baseline.usual(21.0)
+    assert usual.median == pytest.approx(0.7, rel=0.1)
+    assert usual.high == pytest.approx(0.7, rel=0.1)
+    assert usual.known_for == 1.0
+    assert baseline.threshold < inf
+    assert baseline.threshold == pytest.approx(1.4, rel=0.2)
+
+
+@pytest.mark.parametrize(("calls", "weight"), [(100_000, 50), (50, 50), (30, 30)])
+def test_an_accepted_latency_weighs_no_more_than_fifty_calls(calls: int, weight: int) -> None:
+    baseline = baseline_of([0.1] * calls)
+
+    baseline.accept(0.6, baseline.usual(1000.0), 1000.0)
+
+    assert baseline.count == weight
+
+
+def test_a_few_calls_correct_an_accepted_latency() -> None:
+    baseline = baseline_of([0.1] * 100_000)
+    baseline.accept(0.6, baseline.usual(1000.0), 1000.0)
+
+    baseline.learn([0.3] * 100)
+    baseline.refresh(1001.0)
+
+    assert baseline.median == pytest.approx(0.3, rel=0.1)

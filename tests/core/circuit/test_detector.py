@@ -1,4 +1,8 @@
-"""The detector: what it learns, what it holds back, and what it takes for normal."""
+"""The detector: what it learns, what it holds back, and which calls it counts.
+
+What it takes for normal is in `test_detector_normal.py`, and when it tests a suspicion in
+`test_detector_tests.py`.
+"""
 
 from __future__ import annotations
 
@@ -241,115 +245,6 @@ def test_few_late_calls_open_nothing_and_leave_no_trace(
     assert detector.evidence.calls == 0
 
 
-# Good calls without a decision
-
-
-@pytest.mark.parametrize("calls", [1, 63, 64, 65, 128, 1000, 4096])
-def test_of_many_quiet_calls_a_sample_stands_for_all(policy: Policy, calls: int) -> None:
-    detector = Detector(policy)
-
-    detector.learn_quiet([NORMAL] * calls)
-
-    assert detector.baseline.count == calls
-    assert detector.evidence.quiet == calls
-
-
-def test_calls_of_two_kinds_that_take_turns_are_both_in_the_sample(policy: Policy) -> None:
-    detector = Detector(policy)
-
-    detector.learn_quiet([0.1, 0.4] * 500)
-
-    assert detector.baseline.share_above(0.2) == pytest.approx(0.5, abs=0.02)
-
-
-# What is normal
-
-
-def test_it_says_once_that_latency_is_judged_from_now_on(policy: Policy) -> None:
-    detector = Detector(policy)
-    detector.learn_quiet([NORMAL] * (policy.min_history - 1))
-    assert not detector.refresh(NOW)
-    vote(detector, Vote.GOOD, 1)
-
-    assert [detector.refresh(NOW) for _ in range(3)] == [True, False, False]
-
-
-def test_a_refresh_lets_calls_be_judged_by_what_was_learned(detector: Detector) -> None:
-    before = detector.evidence.share(0)
-    detector.learn_quiet([NORMAL] * 1000)
-    assert detector.evidence.share(0) == before
-
-    detector.refresh(NOW)
-
-    assert detector.evidence.share(0) < before
-
-
-def test_the_share_of_slow_calls_under_a_new_threshold_is_normal(detector: Detector) -> None:
-    detector.expect_slow(lambda latency: 0.3, NOW)
-
-    assert detector.evidence.share(0)[0] == pytest.approx(0.3, abs=0.11)
-
-
-def test_more_slow_calls_than_that_are_expected_with_a_margin(policy: Policy) -> None:
-    shares: list[float] = []
-    for margin in (0.0, 0.15):
-        detector = Detector(policy)
-        detector.expect_slow(lambda latency: 0.3, NOW, margin)
-        shares.append(detector.evidence.share(0)[0])
-
-    assert shares[1] == pytest.approx(shares[0] + 0.1, abs=0.01)
-
-
-def test_no_margin_makes_more_than_all_calls_slow(detector: Detector) -> None:
-    detector.expect_slow(lambda latency: 0.9, NOW, 0.5)
-
-    # All of the hundred calls that an expectation weighs, and the prior of fifty.
-    assert detector.evidence.share(0)[0] == pytest.approx((100.0 + 1.0) / 150.0)
-    assert detector.evidence.quiet == 0.0
-
-
-def test_calls_in_flight_above_the_first_threshold_count_as_slow(policy: Policy) -> None:
-    """The first calls to end are the fast ones."""
-    normal: list[float] = []
-    for overdue in (0, 50):
-        detector = Detector(policy)
-        detector.learn_quiet([NORMAL] * 50)
-        detector.refresh(NOW)
-        detector.expect_first_slow(overdue, NOW)
-        normal.append(detector.evidence.normal_bad_rate)
-
-    assert normal[0] < 0.02
-    # Half of the calls, and the prior weighs half as much as what is expected.
-    assert normal[1] == pytest.approx(0.34, abs=0.02)
-
-
-@pytest.mark.parametrize(("rate", "half_life"), [(1000.0, 60.0), (1.0, 60.0), (0.1, 100.0)])
-def test_evidence_on_a_quiet_key_fades_by_the_pace_of_its_calls(
-    detector: Detector, rate: float, half_life: float
-) -> None:
-    detector.note_rate(rate)
-
-    assert detector.evidence.half_life == half_life
-
-
-def test_a_latency_far_from_normal_moves_the_baseline(detector: Detector) -> None:
-    detector.accept_latency(0.8, lambda latency: 0.0, NOW, severe=True)
-
-    assert detector.baseline.median == pytest.approx(0.8, rel=0.1)
-
-
-def test_a_latency_near_normal_leaves_the_baseline_and_makes_slow_calls_normal(
-    detector: Detector,
-) -> None:
-    median = detector.baseline.median
-
-    detector.accept_latency(0.3, lambda latency: 0.6, NOW, severe=False)
-
-    assert detector.baseline.median == median
-    # Hovering at the threshold, more of them may be slow than were.
-    assert detector.evidence.normal_bad_rate == pytest.approx((0.6 + 0.15) / 1.5, abs=0.02)
-
-
 # What it says, and how it forgets
 
 
@@ -392,3 +287,84 @@ def test_a_reset_forgets_everything(detector: Detector, policy: Policy) -> None:
     assert detector.evidence.normal_bad_rate == fresh.evidence.normal_bad_rate
     assert detector.evidence.quiet == 0.0
     assert detector.refresh(NOW) is False
+
+
+def test_a_restart_looks_for_new_evidence_and_keeps_what_may_be_normal(
+    detector: Detector,
+) -> None:
+    before = detector.evidence.normal_bad_rate
+    suspicious(detector)
+    vote(detector, Vote.SLOW, 11, SLOW)
+
+    detector.restart()
+
+    assert detector.evidence.idle
+    assert detector.held == ()
+    detector.evidence.learn_run(NOW)
+    assert detector.evidence.normal_bad_rate > 2.0 * before
+
+
+def test_the_reason_of_a_limit_names_its_size(detector: Detector) -> None:
+    vote(detector, Vote.SLOW, 10, SLOW)
+
+    reason = detector.limit_reason(7.0)
+
+    assert reason.rule == "limited"
+    assert reason.numbers["limit"] == 7.0
+    assert reason.numbers["slow"] == 1
+
+
+# Signs of life
+
+
+@pytest.mark.parametrize("kind", [Vote.SLOW, Vote.CAME_BACK, Vote.GOOD])
+@pytest.mark.parametrize("testing", [False, True])
+def test_a_call_that_was_answered_is_a_sign_of_life_for_half_a_threshold(
+    detector: Detector, kind: Vote, testing: bool
+) -> None:
+    suspicious(detector)
+    if testing:
+        detector._begin_test(NOW)
+    assert not detector.is_alive(NOW)
+
+    vote(detector, kind, 11, SLOW)
+
+    half = 0.5 * detector.baseline.threshold
+    assert detector.is_alive(NOW + 0.99 * half)
+    assert not detector.is_alive(NOW + 1.01 * half)
+
+
+@pytest.mark.parametrize("kind", [Vote.HUNG, Vote.FAILED, Vote.LOST])
+def test_one_that_was_not_is_none(detector: Detector, kind: Vote) -> None:
+    suspicious(detector)
+
+    vote(detector, kind, 11, SLOW)
+
+    assert not detector.is_alive(NOW)
+
+
+# Failures while limited
+
+
+def test_while_limited_failures_are_evidence_and_good_calls_are_evidence_against_it(
+    detector: Detector,
+) -> None:
+    enough = [detector.vote_limited(token, NOW, failed=True) for token in range(10, 15)]
+    assert enough == [False, False, False, False, True]
+
+    detector.restart()
+    assert not detector.vote_limited(20, NOW, failed=True)
+    level = detector.evidence.level
+    detector.vote_limited(19, NOW, failed=False)  # from before
+    assert detector.evidence.level == level
+    detector.vote_limited(21, NOW, failed=False)
+    assert detector.evidence.level < level
+
+
+def test_while_limited_good_calls_without_a_suspicion_are_not_learned(detector: Detector) -> None:
+    quiet = detector.evidence.quiet
+
+    assert not detector.vote_limited(10, NOW, failed=False)
+
+    assert detector.evidence.quiet == quiet
+    assert detector.evidence.calls == 0

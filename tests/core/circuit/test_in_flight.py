@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.limits import hang, limit
 from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, Policy, State
@@ -72,19 +73,24 @@ def test_failures_that_land_after_opening_do_not_move_the_next_look(
     assert breaker.retry_after == pytest.approx(look_in - 0.1)
 
 
-def test_calls_that_hang_open_it_before_they_end(breaker: Breaker, clock: ManualClock) -> None:
+def test_calls_that_hang_limit_it_before_they_end_and_open_it_soon_after(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Eight slow thresholds without any answer show that no limit will help."""
     learned(breaker, clock)
-    hanging: list[Permit] = []
+    began, threshold = clock.now, breaker.slow_threshold
 
-    for _ in range(100):
-        permit = breaker.try_acquire()
-        if permit is None:
-            break
-        hanging.append(permit)
-        clock.advance(0.05)
+    hanging = hang(breaker, clock, until=State.LIMITED)
+    limited_after = clock.now - began
+    more = hang(breaker, clock, until=State.OPEN)
 
-    assert breaker.state is State.OPEN
-    assert len(hanging) < 40
+    assert limited_after < 2.5 * threshold
+    assert len(hanging) < 12
+    assert more == []
+    assert clock.now - began < limited_after + 8.5 * threshold
+    reason = breaker.refusal().reason
+    assert reason is not None
+    assert reason.rule == "mute"
 
 
 def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock) -> None:
@@ -100,7 +106,26 @@ def test_a_call_that_hangs_is_counted_once(breaker: Breaker, clock: ManualClock)
     assert breaker.metrics().evidence == surprise
 
 
-# Probes
+def test_calls_of_a_closed_breaker_keep_their_vote_while_it_is_limited(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """The callee is still the same one."""
+    learned(breaker, clock)
+    before = breaker.acquire()
+    for _ in range(5):
+        permit = breaker.acquire()
+        clock.advance(0.3)
+        permit.success()
+    assert breaker.state is State.LIMITED
+
+    clock.advance(0.1)
+    breaker.try_acquire()
+
+    assert not before.is_probe
+    assert [*breaker._circuit.calls.overdue] == [before.token]
+
+
+# Calls that end late
 
 
 def test_a_cancelled_call_that_was_slow_already_is_a_slow_call(
@@ -108,12 +133,25 @@ def test_a_cancelled_call_that_was_slow_already_is_a_slow_call(
 ) -> None:
     learned(breaker, clock)
 
-    for _ in range(30):
-        permit = breaker.try_acquire()
-        if permit is None:
-            break
+    for _ in range(5):
+        permit = breaker.acquire()
         clock.advance(3.0)
         permit.cancel()
+
+    assert breaker.state is State.LIMITED
+
+
+def test_calls_that_were_all_cancelled_late_open_a_limited_breaker(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+
+    for _ in range(30):
+        if (permit := breaker.try_acquire()) is not None:
+            clock.advance(3.0)
+            permit.cancel()
+        if breaker.state is State.OPEN:
+            break
 
     assert breaker.state is State.OPEN
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.limits import hang
 from tests.support.training import everyday, teach
 
 from recloser import Breaker, Permit, State
@@ -30,16 +31,30 @@ def ask(breaker: Breaker, clock: ManualClock, seconds: float) -> list[Permit]:
     return admitted
 
 
-def test_calls_of_which_none_comes_back_open_before_one_is_overdue(
+def test_calls_of_which_none_comes_back_limit_before_one_is_overdue(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     threshold = breaker.metrics().slow_threshold
 
     hung = ask(breaker, clock, threshold - GAP)
 
-    assert breaker.state is State.OPEN
+    assert breaker.state is State.LIMITED
     assert len(hung) < threshold / GAP
-    assert "in flight for so long" in breaker.explain()
+    reason = breaker.refusal().reason
+    assert reason is not None
+    assert reason.numbers["late"] >= 5
+    # Until one comes back, no more calls are let through than are in flight.
+    assert reason.numbers["limit"] == len(hung)
+
+
+def test_calls_of_which_none_comes_back_open_when_the_callee_is_mute(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    threshold, began = breaker.metrics().slow_threshold, clock.now
+
+    hang(breaker, clock, until=State.OPEN, gap=GAP)
+
+    assert clock.now - began < 9.0 * threshold
 
 
 def test_calls_that_come_back_though_later_ones_do_not_speak_against_it(
@@ -91,7 +106,7 @@ def test_what_was_foreseen_wrongly_is_learned(breaker: Breaker, clock: ManualClo
     """A pause of the callee that was over before anything was slow was no outage."""
     before = breaker.metrics().normal_bad_rate
     late = ask(breaker, clock, breaker.metrics().slow_threshold - GAP)
-    assert breaker.state is State.OPEN
+    assert breaker.state is State.LIMITED
 
     for permit in late:
         permit.success()

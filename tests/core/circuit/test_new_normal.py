@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from recloser import Policy
-from recloser._circuit.new_normal import Answers, is_severe
+from recloser._circuit.new_normal import SEVERE, Answers, Usual
 
 POLICY = Policy(latency_patience=100.0, max_open_for=60.0, success_rate_threshold=0.8)
 MEDIAN = 0.1
@@ -27,10 +27,13 @@ def accepted(
     *,
     now: float = NOW,
     median: float = MEDIAN,
+    high: float = 0.0,
+    known_for: float = LONG_AGO,
     missing: int = 0,
     age: float = LONG_AGO,
+    patience: float | None = None,
 ) -> float | None:
-    return answers.new_normal(now, median, missing, age)
+    return answers.new_normal(now, Usual(median, high, known_for), missing, age, patience)
 
 
 # How many must come back
@@ -126,25 +129,67 @@ def test_the_calls_of_the_suspicion_are_no_substitute_for_answers_of_the_outage(
     assert accepted(answers) is None
 
 
-@pytest.mark.parametrize(("ratio", "severe"), [(4.49, False), (4.5, True), (9.0, True)])
-def test_severe_is_what_takes_all_the_patience(ratio: float, severe: bool) -> None:
-    answers = answered(*[ratio] * 40)
+def test_a_latency_is_refused_no_longer_than_the_one_before_was_known() -> None:
+    answers = answered(*[0.5] * 40)
 
-    assert is_severe(ratio, 1.0) is severe
-    assert (accepted(answers, median=1.0, age=99.9) is None) is severe
+    assert accepted(answers, known_for=7.0, age=6.9) is None
+    assert accepted(answers, known_for=7.0, age=7.1) == 0.5
+    assert accepted(answers, known_for=1e6, age=99.9) is None
+
+
+def test_a_latency_that_calls_took_before_is_another_mixture_and_takes_no_patience() -> None:
+    answers = answered(*[0.5] * 20)
+
+    assert accepted(answers, age=0.0) is None
+    assert accepted(answers, high=0.5, age=0.0) == 0.5
+
+
+@pytest.mark.parametrize("level", [0.1, 0.4, 0.5])
+def test_the_patience_may_be_given_whatever_the_latency_is(level: float) -> None:
+    answers = answered(*[level] * 40)
+
+    assert accepted(answers, age=199.9, patience=2.0) is None
+    assert accepted(answers, age=200.0, patience=2.0) == level
+    assert accepted(answers, known_for=7.0, age=14.0, patience=2.0) == level
+
+
+# How far from normal
+
+
+@pytest.mark.parametrize(
+    ("level", "severity"),
+    [(0.1, 0.0), (0.34, 0.0), (0.395, 0.5), (0.4499, 1.0), (0.45, 1.0), (90.0, 1.0)],
+)
+def test_severity_grows_from_a_mild_to_a_severe_multiple_of_the_median(
+    level: float, severity: float
+) -> None:
+    assert Usual(0.1, 0.0, 1.0).severity(level) == pytest.approx(severity, abs=0.001)
+
+
+@pytest.mark.parametrize(("high", "severe"), [(0.2, 0.45), (0.9, 0.9)])
+def test_severe_is_far_above_the_median_and_above_what_calls_took_before(
+    high: float, severe: float
+) -> None:
+    usual = Usual(0.1, high, 1.0)
+
+    assert SEVERE == 4.5
+    assert usual.severe == pytest.approx(severe)
+    assert usual.severity(0.999 * usual.severe) < 1.0
+    assert usual.severity(1.001 * usual.severe) == 1.0
 
 
 # What is remembered
 
 
-@pytest.mark.parametrize(("silence", "expected"), [(60.0, 0.3), (60.1, None)])
+@pytest.mark.parametrize(("silence", "expected"), [(600.0, 0.3), (600.1, None)])
 def test_answers_are_stale_after_a_long_silence(silence: float, expected: float | None) -> None:
+    """Of ten times the longest wait between probes: a key with few calls gets enough answers."""
     assert accepted(answered(*[0.3] * 16), now=NOW + silence) == expected
 
 
 def test_stale_answers_are_forgotten_with_the_next_one() -> None:
     answers = answered(*[0.3] * 40)
-    later = NOW + 60.1
+    later = NOW + 600.1
 
     for _ in range(15):
         answers.add(0.3, later)
@@ -156,7 +201,7 @@ def test_stale_answers_are_forgotten_with_the_next_one() -> None:
 
 def test_stale_answers_are_none_of_the_many_that_severe_slowness_takes() -> None:
     answers = answered(*[0.5] * 40)
-    later = NOW + 60.1
+    later = NOW + 600.1
 
     for _ in range(31):
         answers.add(0.5, later)
@@ -171,7 +216,8 @@ def test_the_outage_itself_is_no_silence_yet() -> None:
     answers = Answers(POLICY, 100.0)
     answers.begin_with([0.3] * 16)
 
-    assert accepted(answers, now=160.0) == 0.3
+    assert accepted(answers, now=700.0) == 0.3
+    assert accepted(answers, now=700.1) is None
 
 
 def test_only_the_latest_answers_tell_how_slow_it_is_now() -> None:
@@ -200,3 +246,13 @@ def test_the_share_above_counts_what_took_longer_and_what_failed() -> None:
 
 def test_of_no_answers_none_is_above() -> None:
     assert answered().share_above(0.1) == 0.0
+
+
+def test_the_slowest_answer_is_one_that_came_back() -> None:
+    assert answered(0.1, 0.4, 0.2, inf).slowest == 0.4
+    assert answered(inf).slowest == answered().slowest == 0.0
+
+
+@pytest.mark.parametrize(("answers", "few"), [(15, True), (16, False)])
+def test_answers_are_few_if_they_have_no_median(answers: int, few: bool) -> None:
+    assert answered(*[0.3] * answers).are_few is few

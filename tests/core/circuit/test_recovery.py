@@ -10,7 +10,9 @@ import pytest
 from tests.support.breaker_state import is_closed
 from tests.support.training import learned, record, teach
 
-from recloser import Breaker, Permit, Policy, State
+from recloser import Breaker, Outcome, Permit, Policy, State
+from recloser._circuit.recovery import Recovery, Step
+from recloser._circuit.votes import Ending, Vote
 from recloser.testing import ManualClock
 
 # Probes
@@ -95,7 +97,7 @@ def test_the_lease_of_a_probe_ends_at_the_slow_threshold(
     assert breaker.state is State.OPEN
 
 
-@pytest.mark.parametrize("how", ["cancel", "ignore", "throttled", "drop"])
+@pytest.mark.parametrize("how", ["cancel", "ignore", "drop"])
 def test_a_probe_without_a_verdict_gives_its_slot_back(
     breaker: Breaker, clock: ManualClock, how: str
 ) -> None:
@@ -112,6 +114,53 @@ def test_a_probe_without_a_verdict_gives_its_slot_back(
 
     assert breaker.state is State.HALF_OPEN
     assert breaker.metrics().in_flight == 0
+
+
+def test_a_throttled_probe_gives_its_slot_back_and_opens_again_only_if_it_is_the_first(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """One tenant's limit must not keep all others out."""
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    breaker.acquire().throttled()
+    assert breaker.metrics().state is State.OPEN
+
+    clock.advance(breaker.retry_after)
+    breaker.acquire().success()
+    breaker.acquire().throttled()
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker.metrics().in_flight == 0
+
+
+def test_probes_that_are_told_to_wait_too_often_open_again(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    breaker.acquire().success()
+
+    for _ in range(8):
+        if (permit := breaker.try_acquire()) is not None:
+            permit.throttled(7.0)
+
+    assert breaker.state is State.OPEN
+    assert breaker.retry_after == pytest.approx(7.0)
+
+
+def test_pauses_for_which_a_callee_names_no_time_double(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    waits: list[float] = []
+    while breaker.state is State.CLOSED:
+        breaker.acquire().throttled()
+
+    for _ in range(9):
+        waits.append(breaker.retry_after)
+        clock.advance(breaker.retry_after)
+        breaker.acquire().throttled()
+
+    assert waits == pytest.approx([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0])
 
 
 def test_a_failed_probe_opens_again_at_once(breaker: Breaker, clock: ManualClock) -> None:
@@ -175,7 +224,8 @@ def test_a_healthy_callee_gets_its_traffic_back(
     elif begins == "hand":
         breaker.open(for_=10.0)
     else:
-        breaker.acquire().throttled(10.0)
+        for _ in range(4):
+            breaker.acquire().throttled(10.0)
     assert not is_closed(breaker)
 
     began = clock.now
@@ -234,3 +284,14 @@ def test_while_half_open_the_wait_is_that_of_a_look_not_of_a_lease(
     assert breaker.try_acquire() is None
     assert probe.is_probe
     assert 0.0 <= breaker.refusal().retry_after <= Policy().open_for
+
+
+def test_after_failures_a_slow_answer_is_a_good_probe(policy: Policy) -> None:
+    """The callee answers. If it is slow, a limit deals with that once the breaker is closed."""
+    recovery = Recovery(policy, 0.0, 1, run=5)
+    slow = Ending(9, Outcome.SUCCESS, 5.0, 1.0)
+
+    steps = [recovery.vote(Vote.SLOW, slow, 1, 0.02) for _ in range(10)]
+
+    assert Step.RECOVERED in steps
+    assert recovery.share.good == 10

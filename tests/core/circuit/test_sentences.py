@@ -8,7 +8,13 @@ import pytest
 from tests.support.training import record
 
 from recloser import Breaker, Policy, Registry, State
+from recloser._circuit import sentences
+from recloser._circuit.baseline import Baseline
+from recloser._circuit.detector import Detector
+from recloser._circuit.recovery import Recovery
 from recloser._circuit.sentences import seconds
+from recloser._circuit.votes import Ending, Vote
+from recloser._outcome import Outcome
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 HOSTILE = "k\r\nSet-Cookie: a=b\n2026-01-01 CRITICAL root: pwned\x1b[2J\u2028\x00\x85\ud800"
@@ -48,7 +54,7 @@ def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
     assert breaker.explain() == f"open, and the next call is a probe: {reason}"
 
 
-def test_an_opening_by_slowness_names_threshold_sigma_and_median(
+def test_a_limit_names_threshold_sigma_median_and_size(
     breaker: Breaker, clock: ManualClock, listener: RecordingListener
 ) -> None:
     record(breaker, 200, success=True, latency=0.2)
@@ -58,21 +64,105 @@ def test_an_opening_by_slowness_names_threshold_sigma_and_median(
         permit.success()
 
     reason = listener.transitions[0].reason
-    assert reason.rule == "slow"
-    assert reason.numbers["slow"] == reason.numbers["bad"]
+    assert reason.rule == "limited"
+    assert reason.numbers["slow"] == reason.numbers["calls"] >= 5
     assert reason.numbers["slow_threshold"] == pytest.approx(breaker.slow_threshold)
     assert reason.numbers["median"] == pytest.approx(0.2, rel=0.1)
+    assert reason.numbers["limit"] == 4.0  # calls come back, so twice as many as there are
     assert " slower than " in str(reason)
     assert " sigma" in str(reason)
+    assert "at most 4 calls at a time" in str(reason)
+
+
+def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
+    detector = Detector(policy)
+    detector.learn_quiet([0.2] * 200)
+    detector.refresh(0.0)
+    for token in range(2):
+        detector.vote(Vote.SLOW, Ending(token, Outcome.SUCCESS, 5.0, 0.0))
+    detector.last_failure = "HTTP 502"
+    for token in range(2, 7):
+        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0))
+
+    reason = detector.open_reason()
+
+    assert reason.rule == "bad_calls"
+    assert (reason.numbers["bad"], reason.numbers["slow"]) == (7, 2)
+    assert "5 failed: HTTP 502" in str(reason)
+    assert "2 slower than" in str(reason)
 
 
 def test_a_wait_that_was_asked_for_is_named(breaker: Breaker, listener: RecordingListener) -> None:
-    breaker.acquire().throttled(42.0)
+    for _ in range(4):
+        breaker.acquire().throttled(42.0)
 
     reason = listener.transitions[0].reason
     assert reason.rule == "retry_after"
     assert reason.numbers["wait_seconds"] == 42.0
     assert "42 s" in str(reason)
+
+
+@pytest.fixture
+def baseline(policy: Policy) -> Baseline:
+    baseline = Baseline(policy)
+    baseline.learn([0.2] * 100)
+    baseline.refresh(0.0)
+    return baseline
+
+
+@pytest.fixture
+def trouble(policy: Policy) -> Recovery:
+    """It began at 100 s."""
+    return Recovery(policy, 100.0, 1, 5)
+
+
+def test_the_end_of_a_limit_names_the_latency_and_the_limit() -> None:
+    reason = sentences.eased(0.125, 24.4)
+
+    assert reason.rule == "eased"
+    assert str(reason) == "calls take 125 ms again, and nobody is refused at 25 calls at a time"
+    assert reason.numbers == {"median": 0.125, "limit": 24.4}
+
+
+def test_sickness_names_the_latency_and_what_is_slow(baseline: Baseline, policy: Policy) -> None:
+    reason = sentences.sick(1.5, baseline, policy)
+
+    assert reason.rule == "sick"
+    assert "calls take 1.5 s, slower than" in str(reason)
+    assert "however few there are" in str(reason)
+    assert reason.numbers == {"median": 1.5, "slow_threshold": baseline.threshold}
+
+
+def test_a_mixture_names_the_share_of_slow_calls(baseline: Baseline, policy: Policy) -> None:
+    reason = sentences.mixed(0.625, baseline, policy)
+
+    assert reason.rule == "mixed"
+    assert str(reason).startswith("62% of the calls are slower than")
+    assert reason.numbers == {"slow_share": 0.625}
+
+
+def test_a_call_that_came_back_is_named_with_the_age_of_the_trouble(trouble: Recovery) -> None:
+    reason = sentences.comes_back(7.0, trouble, 130.0)
+
+    assert reason.rule == "comes_back"
+    assert "came back after 7 s, 30 s after the trouble began" in str(reason)
+    assert reason.numbers == {"latency": 7.0, "outage_seconds": 30.0}
+
+
+def test_silence_names_the_calls_in_flight(trouble: Recovery) -> None:
+    reason = sentences.mute(12, trouble, 103.0)
+
+    assert reason.rule == "mute"
+    assert str(reason) == "12 calls are in flight, and none came back for 3 s"
+    assert reason.numbers == {"in_flight": 12, "outage_seconds": 3.0}
+
+
+def test_failing_although_there_are_few_calls_names_for_how_long(trouble: Recovery) -> None:
+    reason = sentences.failing(trouble, 103.0)
+
+    assert reason.rule == "failing"
+    assert str(reason).startswith("for 3 s most calls fail")
+    assert reason.numbers == {"outage_seconds": 3.0}
 
 
 def test_a_failure_is_named_by_type_and_message_and_in_little_space(breaker: Breaker) -> None:

@@ -83,11 +83,11 @@ ENDS = [
     ("answering", FAILURE, SLOW, Vote.FAILED, {"failures": 1}),
     ("overdue", FAILURE, SLOW, Vote.LOST, {"failures": 1}),
     ("outdated", FAILURE, FAST, Vote.LOST, {"failures": 1}),
-    # The wait that a callee asks for holds, whichever call was told.
+    # A call of an older generation says nothing new, but the wait that was asked for is noted.
     ("voting", THROTTLED, FAST, Vote.ASKED_TO_WAIT, {"throttled": 1}),
     ("answering", THROTTLED, SLOW, Vote.ASKED_TO_WAIT, {"throttled": 1}),
-    ("overdue", THROTTLED, SLOW, Vote.ASKED_TO_WAIT, {"throttled": 1}),
-    ("outdated", THROTTLED, FAST, Vote.ASKED_TO_WAIT, {"throttled": 1}),
+    ("overdue", THROTTLED, SLOW, Vote.ASKED_LATE, {"throttled": 1}),
+    ("outdated", THROTTLED, FAST, Vote.ASKED_LATE, {"throttled": 1}),
     ("voting", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
     ("answering", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
     ("overdue", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.failover_fleet import Fleet, Invoke, fates, limits, trip, warm
+from tests.support.outage import ask_to_wait
 
 from recloser import BreakerOpenError, Fate, Registry, State
 from recloser.testing import ManualClock, open_breaker
@@ -167,14 +168,14 @@ def test_the_least_bad_share_the_time_there_is(registry: Registry, clock: Manual
     fleet = Fleet(registry, "a", "b", "c", when_all_open="least_bad", time_budget=30.0)
     trip(registry, "a")
     trip(registry, "b")
-    registry["c"].acquire().throttled(5.0)
+    ask_to_wait(registry["c"], 5.0)
 
     assert limits(fleet.failover, repeatable=True) == [(15.0, 15.0), (30.0, 30.0)]
 
 
 def test_who_asked_for_a_pause_is_never_the_least_bad(registry: Registry, invoke: Invoke) -> None:
     fleet = Fleet(registry, "a", "b", when_all_open="least_bad")
-    registry["a"].acquire().throttled(5.0)
+    ask_to_wait(registry["a"], 5.0)
     open_breaker(registry["b"])
 
     with pytest.raises(BreakerOpenError) as caught:

@@ -161,7 +161,7 @@ def test_retry_after_is_found_on_the_error_itself(registry: Registry) -> None:
 
     fleet.failover.call(fleet.send, repeatable=True)
 
-    assert registry["a"].retry_after == 7.0
+    assert registry["a"].asked_pause == 7.0
 
 
 def test_errors_that_the_policy_ignores_are_ignored(clock: ManualClock, invoke: Invoke) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random as random_module
 import threading
 from collections import Counter
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import Fleet, Invoke, Run, StatusError
+from tests.support.failover_fleet import Fleet, Invoke, Run, StatusError, fates, warm
 from tests.support.threads import all_at_once
 
-from recloser import BreakerOpenError, Failover, Provider, Registry
+from recloser import BreakerOpenError, Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 # Who is tried
@@ -59,11 +60,83 @@ def test_a_throttled_provider_is_left_alone_and_not_blamed(
     invoke(fleet.failover, fleet.send, repeatable=True)
 
     assert fleet.sent["a"] == 1
+    assert fates(fleet.deliveries[-1]) == [("a", Fate.PAUSED), ("b", Fate.SERVED)]
+    assert registry["a"].state is State.CLOSED
     assert registry["a"].metrics().failures == 0
     assert registry["a"].metrics().throttled == 1
     del fleet.faults["a"]
     clock.advance(0.02)
     assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of a"
+
+
+def test_a_provider_that_names_no_time_is_asked_again_after_growing_pauses(
+    registry: Registry, clock: ManualClock, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    fleet.faults["a"] = StatusError(429)
+    asked_at: list[float] = []
+    began = clock()
+
+    for _ in range(100):
+        before = fleet.sent["a"]
+        assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of b"
+        if fleet.sent["a"] > before:
+            asked_at.append(clock() - began)
+        clock.advance(0.25)
+
+    # The fourth in a row opens its breaker, which begins with one second, too.
+    assert asked_at == pytest.approx([0.0, 1.0, 3.0, 7.0, 15.0])
+
+
+def test_who_asked_for_a_pause_is_tried_where_nobody_else_can_serve(
+    registry: Registry, invoke: Invoke
+) -> None:
+    fleet = Fleet(registry, "a", "b")
+    registry["a"].acquire().throttled(30.0)
+    fleet.faults["b"] = OSError("down")
+
+    assert invoke(fleet.failover, fleet.send, repeatable=True) == "answer of a"
+    assert fates(fleet.deliveries[-1]) == [
+        ("a", Fate.PAUSED),
+        ("b", Fate.FAILED),
+        ("a", Fate.SERVED),
+    ]
+    # It serves again.
+    assert invoke(fleet.failover, fleet.send) == "answer of a"
+
+
+def test_nothing_is_held_back_from_a_single_provider(registry: Registry, invoke: Invoke) -> None:
+    fleet = Fleet(registry, "a")
+    registry["a"].acquire().throttled(30.0)
+
+    assert invoke(fleet.failover, fleet.send) == "answer of a"
+    assert fates(fleet.deliveries[-1]) == [("a", Fate.SERVED)]
+
+
+def test_calls_in_flight_do_not_end_the_pause_that_one_of_them_was_asked_for(
+    registry: Registry, clock: ManualClock, run: Run
+) -> None:
+    """Long answers of an LLM still arrive while new calls are turned away."""
+    warm(registry, clock, "a", latency=10.0)
+    fleet = Fleet(registry, "a", "b")
+
+    async def send(attempt: Any) -> None:
+        fleet.send(attempt)
+        await asyncio.sleep(10.0)
+
+    async def busy() -> None:
+        running = []
+        for second in range(20):
+            if second == 5:
+                fleet.faults["a"] = StatusError(429, retry_after="30")
+            running.append(asyncio.ensure_future(fleet.failover.acall(send, repeatable=True)))
+            await asyncio.sleep(1.0)
+        await asyncio.gather(*running)
+
+    run(busy())
+
+    assert fleet.sent["a"] == 6
+    assert registry["a"].metrics().throttled == 1
 
 
 def test_weights_are_shares_of_the_first_attempts(registry: Registry) -> None:

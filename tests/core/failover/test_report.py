@@ -33,6 +33,7 @@ def test_a_fate_is_an_identifier(fate: Fate) -> None:
         (Fate.UNREACHABLE, "'eu' was not reached"),
         (Fate.THROTTLED, "'eu' was throttled"),
         (Fate.REFUSED, "'eu' was refused"),
+        (Fate.PAUSED, "'eu' had asked for a pause"),
         (Fate.HELD_BACK, "'eu' was kept for a call that may be repeated"),
         (Fate.IGNORED, "'eu' rejected the call"),
         (Fate.CANCELLED, "'eu' was cancelled"),

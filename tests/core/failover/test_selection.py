@@ -10,9 +10,10 @@ from math import inf
 from typing import Any
 
 import pytest
-from tests.support.training import teach
+from tests.support.outage import ask_to_wait
+from tests.support.training import learned, teach
 
-from recloser import Delivery, Failover, Fate, Mode, Outcome, Provider, Registry, State
+from recloser import Delivery, Failover, Fate, Mode, Outcome, Permit, Provider, Registry, State
 from recloser._failover.report import Record
 from recloser._failover.selection import Memory, Selection
 from recloser._failover.settings import Settings
@@ -261,6 +262,150 @@ def test_a_breaker_that_only_observes_is_not_held_back(
     assert next_of(Field(registry).selection(repeatable=False)) == "a"
 
 
+# A provider that asked for a pause
+
+
+def pause(registry: Registry, *keys: str, wait: float = 30.0) -> None:
+    for key in keys:
+        registry[key].acquire().throttled(wait)
+        assert registry[key].state is State.CLOSED
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_provider_that_asked_for_a_pause_is_put_last_until_it_is_over(
+    registry: Registry, clock: ManualClock, repeatable: bool
+) -> None:
+    field = Field(registry)
+    pause(registry, "a")
+    selection = field.selection(repeatable=repeatable)
+
+    assert all_of(selection) == "bca"
+    assert field.passed_over(selection) == [("a", Fate.PAUSED)]
+    clock.advance(30.1)
+    assert all_of(field.selection(repeatable=repeatable)) == "abc"
+
+
+def test_it_is_put_last_even_if_it_is_preferred(registry: Registry) -> None:
+    pause(registry, "c")
+
+    assert all_of(Field(registry).selection(prefer="c")) == "abc"
+
+
+def test_those_that_refuse_do_not_come_before_it(registry: Registry) -> None:
+    field = Field(registry)
+    pause(registry, "a")
+    open_breaker(registry["b"])
+    selection = field.selection("ab")
+
+    assert next_of(selection) == "a"
+    assert field.passed_over(selection) == [("a", Fate.PAUSED), ("b", Fate.REFUSED)]
+
+
+def test_of_two_that_asked_for_a_pause_the_first_is_the_first_again(registry: Registry) -> None:
+    pause(registry, "a", "b")
+
+    assert all_of(Field(registry).selection()) == "cab"
+
+
+def test_the_last_provider_is_not_put_behind_itself(registry: Registry) -> None:
+    field = Field(registry)
+    pause(registry, "a")
+    selection = field.selection("a")
+
+    assert next_of(selection) == "a"
+    assert field.passed_over(selection) == []
+
+
+def test_one_whose_breaker_refuses_because_of_the_pause_is_refused(registry: Registry) -> None:
+    field = Field(registry)
+    ask_to_wait(registry["a"], 30.0)
+    selection = field.selection()
+
+    assert next_of(selection) == "b"
+    assert field.passed_over(selection) == [("a", Fate.REFUSED)]
+
+
+def test_who_observes_only_puts_nobody_last(registry: Registry) -> None:
+    pause(registry, "a")
+    registry["a"].mode = Mode.OBSERVE
+
+    assert all_of(Field(registry).selection()) == "abc"
+
+
+def test_one_that_asked_for_a_pause_takes_over_from_nobody(registry: Registry) -> None:
+    pause(registry, "b")
+    selection = Field(registry).selection()
+    assert next_of(selection) == "a"
+
+    assert selection.count_healthy() == 1
+
+
+# A limited provider
+
+
+@pytest.fixture
+def limited(registry: Registry, clock: ManualClock) -> Registry:
+    """`a` is limited, and serves as many calls as it can."""
+    learned(registry["a"], clock)
+    permits = [registry["a"].acquire() for _ in range(8)]
+    clock.advance(2.0)
+    for permit in permits:
+        permit.success()
+    assert registry["a"].state is State.LIMITED
+    return registry
+
+
+def fill(registry: Registry, key: str) -> list[Permit]:
+    """Begin as many calls as are admitted."""
+    return list(iter(registry[key].try_acquire, None))
+
+
+def test_a_limited_provider_that_admits_is_used(limited: Registry) -> None:
+    assert all_of(Field(limited).selection()) == "abc"
+
+
+def test_a_limited_provider_that_refuses_is_passed_over_and_costs_no_attempt(
+    limited: Registry,
+) -> None:
+    running = fill(limited, "a")
+    field = Field(limited, max_attempts=1)
+    selection = field.selection()
+
+    assert running
+    assert all_of(selection) == "b"
+    assert field.passed_over(selection) == [("a", Fate.REFUSED)]
+
+
+def test_who_has_as_many_calls_as_it_can_take_is_not_the_least_bad(limited: Registry) -> None:
+    running = fill(limited, "a")
+    trip(limited, "b")
+    field = Field(limited, when_all_open="least_bad")
+    field.memory.served_at.update(a=2.0, b=1.0)
+    selection = field.selection("ab")
+
+    assert running
+    assert all_of(selection) == "b"
+    assert selection.count_least_bad() == 0
+
+
+def test_who_is_sick_may_be_the_least_bad(registry: Registry, clock: ManualClock) -> None:
+    """Then one call is sent now and then, and the others are refused though it could take them."""
+    learned(registry["a"], clock)
+    breaker = registry["a"]
+    clock.advance(600.0)  # so that the usual latency has been known for long
+    for _ in range(500):
+        if (permit := breaker.try_acquire()) is not None:
+            clock.advance(5.0)
+            permit.success()
+        elif breaker.refusal().reason.rule == "sick":  # type: ignore[union-attr]
+            break
+        clock.advance(0.1)
+
+    assert breaker.state is State.LIMITED
+    assert next_of(Field(registry).selection("a")) is None
+    assert next_of(Field(registry, when_all_open="least_bad").selection("a")) == "a"
+
+
 # The least bad
 
 
@@ -323,8 +468,8 @@ def test_the_least_bad_costs_an_attempt(registry: Registry) -> None:
 def test_one_that_asked_for_a_pause_or_was_opened_by_hand_is_not_the_least_bad(
     registry: Registry,
 ) -> None:
-    registry["a"].acquire().throttled(5.0)
-    registry["b"].acquire().throttled(quota=True)
+    ask_to_wait(registry["a"], 5.0)
+    ask_to_wait(registry["b"], quota=True)
     open_breaker(registry["c"])
     selection = Field(registry, when_all_open="least_bad").selection()
 

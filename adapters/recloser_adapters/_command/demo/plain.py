@@ -70,11 +70,12 @@ def summary_lines(results: Results) -> list[str]:
     for outage in results.outages:
         lines += [
             f"{outage.phase}, {outage.seconds:.1f} s",
+            f"  limited after         {_seconds(outage.limited_after)}",
             f"  opened after          {_seconds(outage.opened_after)}",
-            f"  wasted before opening {outage.wasted_before_opening} (no breaker: {outage.bare_wasted})",
-            f"  wasted on probes      {outage.wasted_on_probes}",
+            f"  wasted before that    {outage.wasted_before} (no breaker: {outage.bare_wasted})",
+            f"  wasted after that     {outage.wasted_after}",
             f"  refused at once       {outage.refused}",
-            f"  recovered after       {_seconds(outage.closed_after)} "
+            f"  recovered after       {_seconds(outage.recovered_after)} "
             f"(no breaker: {outage.bare_well_after:.2f} s)",
         ]
     p50, p99 = _millis(results.refusal_p50), _millis(results.refusal_p99)

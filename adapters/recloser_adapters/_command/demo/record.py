@@ -9,6 +9,11 @@ from typing import Any
 
 from recloser_adapters._command.demo.plan import AFFECTED, ARMS, GUARDED, HEALTHY, PATIENCE
 
+# The states in which a breaker is not sure that the callee is unhealthy.
+SERVING = ("closed", "limited")
+# Seconds without a refusal after which everybody is let through again.
+CALM = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -142,24 +147,31 @@ class Record:
                 state = change.after
         return state
 
-    def opened(self, phase: ObservedPhase) -> float | None:
-        """Return when the affected route's breaker opened in a phase; None if it did not."""
-        return self._first(phase.begin, phase.end, "open")
+    def first(self, phase: ObservedPhase, *states: str) -> float | None:
+        """Return when the affected route's breaker first got one of some states in a phase."""
+        for change in self.changes:
+            if phase.covers(change.at) and change.key == AFFECTED and change.after in states:
+                return change.at
+        return None
 
-    def closed(self, phase: ObservedPhase) -> float | None:
-        """Return when it closed in the good phase after a bad one; None if it did not."""
+    def recovered(self, phase: ObservedPhase) -> float | None:
+        """Return from when on everybody was let through in the good phase after a bad one.
+
+        None if somebody was refused at its end, or the breaker was open or half-open.
+        """
         following = self.phases.index(phase) + 1
         if following == len(self.phases):
             return None
         good = self.phases[following]
-        return self._first(good.begin, good.end, "closed")
-
-    def _first(self, begin: float, end: float | None, state: str) -> float | None:
+        end = self.now if good.end is None else good.end
+        if self.state(AFFECTED, end) not in SERVING:
+            return None
+        since = good.begin
         for change in self.changes:
-            inside = begin <= change.at and (end is None or change.at < end)
-            if inside and change.key == AFFECTED and change.after == state:
-                return change.at
-        return None
+            if good.covers(change.at) and change.key == AFFECTED and change.before not in SERVING:
+                since = change.at
+        refused = max([0.0, *(call.sent for call in self.sent_in(good) if call.refused)])
+        return None if refused > end - CALM else max(since, refused)
 
     def sent_in(
         self, phase: ObservedPhase, arm: str = GUARDED, route: str = AFFECTED

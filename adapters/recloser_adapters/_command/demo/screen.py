@@ -27,6 +27,7 @@ from recloser_adapters._command.demo.record import Change, Record
 REDRAW_PER_SECOND = 8
 STATES = {
     "closed": ("●", "green"),
+    "limited": ("◑", "cyan"),
     "open": ("■", "bold red"),
     "half_open": ("◐", "yellow"),
 }

@@ -41,12 +41,15 @@ def summary(record: Record, results: Results) -> RenderableType:
 
 
 def _turning_points(record: Record) -> Iterator[Change]:
-    """Yield the first opening of each bad phase and every closing, but not the many probes."""
+    """Yield the first limit, the first opening and every closing, but not the many probes."""
     for phase in record.phases:
         mine = [each for each in record.changes if each.key == AFFECTED and phase.covers(each.at)]
-        opened = [each for each in mine if each.after == "open"]
-        yield from opened[:1] if phase.bad else opened
-        yield from (each for each in mine if each.after == "closed")
+        seen: set[str] = set()
+        for change in mine:
+            # In a good phase, each opening is a surprise.
+            if change.after != "half_open" and not (phase.bad and change.after in seen):
+                yield change
+            seen.add(change.after)
 
 
 def _costs(results: Results) -> Table:
@@ -73,17 +76,18 @@ def _costs(results: Results) -> Table:
 def _add_outage(table: Table, outage: Outage) -> None:
     nothing = Text("-", "dim")
     table.add_row(Text.assemble((outage.phase, "bold"), (f", {outage.seconds:.1f} s", "dim")))
+    table.add_row("  limited after", _seconds(outage.limited_after), nothing)
     table.add_row("  opened after", _seconds(outage.opened_after), nothing)
     table.add_row(
         "  calls wasted before that",
-        Text(f"{outage.wasted_before_opening}", "green"),
+        Text(f"{outage.wasted_before}", "green"),
         Text(f"{outage.bare_wasted}", "red"),
     )
-    table.add_row("  and on probes", f"{outage.wasted_on_probes}", nothing)
+    table.add_row("  and after that", f"{outage.wasted_after}", nothing)
     table.add_row("  refused at once", f"{outage.refused}", nothing)
     table.add_row(
         "  recovered, after the upstream did",
-        _seconds(outage.closed_after),
+        _seconds(outage.recovered_after),
         f"{outage.bare_well_after:.2f} s",
     )
 

@@ -1,0 +1,392 @@
+"""The lifecycle of a circuit: its state, and every change of it.
+
+`Circuit` decides when the state changes. This module carries the change out. The states and their
+changes are the table in `transitions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from recloser._circuit import sentences
+from recloser._circuit.counts import Counts
+from recloser._circuit.detector import Detector
+from recloser._circuit.in_flight import InFlight
+from recloser._circuit.limit import Limit
+from recloser._circuit.new_normal import Usual
+from recloser._circuit.recovery import Recovery
+from recloser._circuit.round import Finding
+from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.votes import Ending
+from recloser._events import Reason, Transition
+from recloser._policy import Policy
+from recloser._state import State
+
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
+# Changes between these states take the vote from no call: the callee is still the same.
+_SERVING = (_CLOSED, _LIMITED)
+# A limit ends after so many seconds without a refusal. If it had begun within `_AGAIN` seconds of
+# the one before, twice as many are needed, so that a lasting overload does not make it flap.
+_CALM, _LONGEST_CALM = 20.0, 60.0
+_AGAIN = 30.0
+# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
+_SLOWER = 1.5
+# In flight for so many typical latencies, a call is stuck if later ones came back.
+STUCK = 2.0
+# A limit is never less at first than this.
+_LEAST_LIMIT = 2.0
+
+
+class Lifecycle:
+    """The state of one key, and everything that changes it.
+
+    Attributes:
+        calls: The calls in flight.
+        counts: Number of calls by outcome.
+        detector: What is normal, and the evidence against it.
+        state: What is done with the next call.
+        generation: Number of generations that have begun after the first.
+        reason: Why the last generation began.
+        limit: How many calls may be in flight, while limited; None otherwise.
+        recovery: The present trouble, from the first suspicious call on; None while closed, and
+            only then.
+        probe_at: When the next probe may pass, while open; seconds.
+        events: Transitions that were not delivered yet, oldest first.
+    """
+
+    __slots__ = (
+        "_calm",
+        "_check_at",
+        "_key",
+        "_last_recovery",
+        "_policy",
+        "_random",
+        "_refresh_at",
+        "calls",
+        "counts",
+        "detector",
+        "events",
+        "generation",
+        "limit",
+        "probe_at",
+        "reason",
+        "recovery",
+        "state",
+    )
+
+    def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
+        self._key = key
+        self._policy = policy
+        self._random = random
+        self.calls = InFlight()
+        self.counts = Counts()
+        self.detector = Detector(policy)
+        self.state = _CLOSED
+        self.generation = 0
+        self.reason: Reason | None = None
+        self.limit: Limit | None = None
+        self.recovery: Recovery | None = None
+        self._last_recovery: Recovery | None = None
+        self._calm = _CALM
+        self.probe_at = 0.0
+        self.events: tuple[Transition, ...] = ()
+        self._check_at = -inf  # when the oldest call in flight may be overdue
+        self._refresh_at = policy.min_history
+
+    # What the votes lead to
+
+    def _trip(self, now: float) -> None:
+        """Limit or open: the evidence suffices that the callee is not as usual."""
+        detector, evidence = self.detector, self.detector.evidence
+        slow = evidence.slow * 2 >= evidence.bad
+        recovery = self.recovery
+        if recovery is None:
+            recovery = self._new_recovery(now, run=evidence.bad)
+            recovery.was_slow = slow
+            recovery.answers.begin_with(detector.held, failed=evidence.bad - evidence.slow)
+        if slow and self.limit is None:
+            self._begin_limit(
+                max(self.running, _LEAST_LIMIT, self.counts.concurrency), now, recovery
+            )
+            return
+        reason = detector.open_reason()
+        self._wait_until(now + self._jittered(self._policy.open_for), detector.take_asked_wait())
+        self._change(Cause.EVIDENCE, now, reason, recovery)
+        detector.take_held()
+
+    def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
+        before = self._last_recovery
+        again = before is not None and now - before.ended < _AGAIN
+        self._calm = min(2.0 * self._calm, _LONGEST_CALM) if again else _CALM
+        detector = self.detector
+        mute = None if detector.is_alive(now) else self.calls.voting.copy()
+        limit = self._new_limit(size, now)
+        limit.begin_suspicious(mute, is_first=not again)
+        reason = detector.limit_reason(limit.size)
+        self._change(Cause.CALLS_SLOW, now, reason, recovery, limit)
+        detector.restart()
+
+    def _new_limit(self, size: float, now: float) -> Limit:
+        usual = self.detector.baseline.usual(now)
+        return Limit(size, self._calm, usual, next(self.calls.tokens), now)
+
+    def _open_anyway(self, now: float, recovery: Recovery, reason: Reason) -> None:
+        """Open: a limit is no help."""
+        self._wait_until(now + self._jittered(self._policy.open_for), 0.0)
+        self._change(Cause.EVIDENCE, now, reason, recovery)
+
+    def _conclude(self, finding: Finding, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Do what the answers of a round suggest."""
+        if finding is Finding.EASED:
+            self._ease(limit, recovery, now)
+        elif finding is Finding.FAILING:
+            self._open_anyway(now, recovery, sentences.failing(recovery, now))
+        elif finding is Finding.MIXED:
+            self._bear_mixture(limit, recovery, now)
+        elif finding is Finding.SICK:
+            self._bear_sickness(limit, recovery, now)
+
+    def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Accept a latency as the new normal, or send one call now and then."""
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        # By all answers since the trouble began: the last few are severe by chance.
+        level = recovery.answers.level
+        mild = usual.severity(level) < 1.0
+        # If others wait for the same callee, the limit is no test of it. So a latency is accepted
+        # only when nobody is refused any more, or after all the patience: then also if the last call
+        # was mild by chance.
+        patient = recovery.is_patient(now + limit.pauses + recovery.answers.slowest)
+        waits = limit.load.is_likely or (mild and limit.refuses and not patient)
+        if waits or not self._accept_new_normal(recovery, now):
+            few = mild or recovery.answers.are_few
+            if few and not limit.load.is_likely:
+                return  # nobody is refused meanwhile
+            self.reason = sentences.sick(level, detector.baseline, self._policy)
+            limit.pause(self._time_to_next_probe(recovery, now))
+
+    def _bear_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Accept after a while that some calls are slow; nobody is refused meanwhile."""
+        if not recovery.is_patient(now):
+            return
+        reason = sentences.mixed(limit.slow_share, self.detector.baseline, self._policy)
+        self._close(Cause.EASED, now, reason)
+        self.detector.accept_mixture(limit.slow_share, recovery.answers.share_above, now)
+
+    def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """End a limit: calls are fast, and nobody is refused."""
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        if not limit.load.is_likely and limit.level > _SLOWER * usual.median > 0.0:
+            # Just below the threshold, and not because of the load.
+            self._accept(limit.level, usual, recovery, now)
+            return
+        if recovery.was_momentary(now):
+            detector.evidence.learn_run(now)
+        self.counts.measure_concurrency(limit.peak)
+        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+
+    def _pause(self, ending: Ending, *, voting: bool) -> None:
+        """Open if the callee asks all callers to wait, and not only some of them."""
+        now, recovery = ending.now, self.recovery
+        if not voting:
+            if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
+                self._wait_until(now + ending.wait, 0.0)
+            return
+        asked = self.detector.was_asked(ending, next(self.calls.tokens))
+        if self.state is _HALF_OPEN and recovery is not None:
+            recovery.share.failed += 1
+            asked = not recovery.good or recovery.share.is_enough is False
+        if not asked:
+            return
+        recovery = recovery or self._new_recovery(now)
+        recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
+        wait = recovery.next_pause(ending.wait)
+        self._wait_until(now + wait, 0.0)
+        reason = sentences.told_to_wait(wait, ending.rule)
+        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
+
+    def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
+        reason = sentences.probe_failed(recovery, what, now)
+        self._measure_rate(now)
+        self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
+        self._change(Cause.PROBES_BAD, now, reason, recovery)
+
+    def _time_to_next_probe(self, recovery: Recovery, now: float) -> float:
+        return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
+
+    def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
+        detector = self.detector
+        usual = detector.baseline.usual(now)
+        limit, patience, answer_takes, before = self.limit, None, 0.0, inf
+        if limit is not None:
+            # Calls come back. Those that may do so in a moment are not missing: on a busy key, they
+            # are more than the answers that are remembered.
+            before = now - STUCK * max(limit.level, detector.baseline.threshold)
+            patience = limit.patience
+            answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
+        missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
+        level = recovery.new_normal(now, usual, missing, rate, patience, answer_takes)
+        if level is None:
+            return False
+        self._accept(level, usual, recovery, now)
+        return True
+
+    def _accept(self, level: float, usual: Usual, recovery: Recovery, now: float) -> None:
+        self.detector.accept_latency(level, usual, recovery.answers.share_above, now)
+        self._refresh_at = self.counts.successes + 1
+        reason = sentences.new_normal(level, usual.median, recovery, now)
+        self._close(Cause.NEW_NORMAL, now, reason)
+
+    def _wait_until(self, probe_at: float, asked_until: float) -> None:
+        self.probe_at = max(self.probe_at, probe_at, asked_until)
+
+    def _recover(self, recovery: Recovery, now: float) -> None:
+        """Close, or let the load return by a limit if calls were slow."""
+        reason = sentences.recovered(recovery, now)
+        if recovery.was_slow:
+            # Calls that began later came back. The others may never do, and would fill the limit.
+            self.calls.give_up_overdue()
+            self._limit_again(Cause.PROBES_FAST, recovery, reason, now)
+        else:
+            self._close(Cause.PROBES_GOOD, now, reason)
+
+    def _limit_again(self, cause: Cause, recovery: Recovery, reason: Reason, now: float) -> None:
+        """Let the load return step by step."""
+        self.calls.end_generation()
+        limit = self._new_limit(max(float(self.running), _LEAST_LIMIT, recovery.window), now)
+        self._change(cause, now, reason, recovery, limit)
+        self.detector.clear()
+
+    def _new_recovery(self, now: float, run: int = 0) -> Recovery:
+        before = self.recovery or self._last_recovery
+        return Recovery(self._policy, now, self.detector.evidence.since, run, before)
+
+    def _close(self, cause: Cause, now: float, reason: Reason) -> None:
+        self.detector.clear()
+        if self.recovery is not None:
+            self.recovery.ended = now
+            self._last_recovery = self.recovery
+        self.calls.give_up_overdue()
+        self._change(cause, now, reason, None)
+        if self.recovery is None:
+            self.probe_at = 0.0
+
+    def _change(
+        self,
+        cause: Cause,
+        now: float,
+        reason: Reason,
+        recovery: Recovery | None,
+        limit: Limit | None = None,
+    ) -> None:
+        after = AFTER.get((self.state, cause))
+        if self.state in _SERVING and after in _SERVING and cause is not Cause.RESET:
+            self.calls.stop_quick()
+        else:
+            # Calls admitted before the change say nothing about the callee after it.
+            self.calls.end_generation()
+        self._check_at = -inf
+        if (after := AFTER.get((self.state, cause))) is None:
+            return  # a signal handler changed the state by hand meanwhile, and that holds
+        # No function call in these lines: a signal handler could change the state during one.
+        before = self.state
+        self.generation += 1
+        self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
+        if before is not after:
+            transition = Transition(self._key, before, after, reason, self.generation, now)
+            # No function call here either: a signal handler could add an event during one.
+            self.events += (transition,)
+
+    def _measure_rate(self, now: float) -> None:
+        if self.counts.measure_rate(self.asked, now):
+            self.detector.note_rate(self.counts.rate)
+
+    @property
+    def asked(self) -> int:
+        """All calls so far, including refused ones and those in flight."""
+        return self.counts.asked + len(self.calls.recent) + len(self.calls)
+
+    def _jittered(self, wait: float) -> float:
+        # A user's `random` may return any number; the wait must stay near its value all the same.
+        chance = min(max(0.0, self._random()), 1.0)
+        return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
+
+    def _give_up_stuck(self, limit: Limit, now: float) -> int:
+        """Give up overdue calls that later ones have overtaken; return their number."""
+        before = now - STUCK * max(limit.level, self.detector.baseline.threshold)
+        stuck = [
+            token
+            for token, call in self.calls.overdue.items()
+            if token < limit.latest and call.started < before
+        ]
+        for token in stuck:
+            limit.forget(token)
+        return self.calls.give_up(stuck)
+
+    @property
+    def running(self) -> int:
+        """Calls that wait for an answer, as far as is known.
+
+        Calls that have begun to answer are not among them: a stream lasts as long as it lasts.
+        """
+        return len(self.calls.voting) + len(self.calls.overdue)
+
+    def forget_calls(self) -> None:
+        """Forget the calls in flight: after a fork they continue in the parent."""
+        self.counts.cancelled += self.calls.forget_all()
+        if self.limit is not None:
+            self.limit.forget_all(next(self.calls.tokens))
+
+    # What it is like
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may be admitted, >= 0; infinite if open until changed by hand."""
+        recovery = self.recovery
+        if recovery is None:
+            return 0.0
+        if self.state is _OPEN:
+            return max(0.0, self.probe_at - now)
+        if self.limit is not None:
+            return min(self.limit.wait(self.running, now), self._policy.max_open_for)
+        oldest = self.calls.oldest()
+        if oldest is None or len(self.calls.voting) < recovery.window:
+            return 0.0
+        # A probe takes its place at most until it is overdue, and usually for much less time.
+        left = oldest[1].started + self.detector.baseline.threshold - now
+        return max(0.0, min(left, self._policy.open_for))
+
+    def is_probe(self, token: int) -> bool:
+        """Whether a call is a probe."""
+        probing = self.state is _OPEN or self.state is _HALF_OPEN
+        return probing and token in self.calls.voting
+
+    # By hand
+
+    def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
+        """Open until `until` seconds, whatever the evidence."""
+        # This is a new outage: what is known about a present one does not apply to it.
+        recovery = self._new_recovery(now)
+        self.probe_at = until
+        self._change(Cause.OPENED, now, reason, recovery)
+
+    def half_open_by_hand(self, now: float, reason: Reason) -> None:
+        """Admit `half_open_requests` probes at once: the operator expects the callee to work."""
+        recovery = self.recovery or self._new_recovery(now)
+        recovery.begin_round(self._policy.half_open_requests)
+        # From now on, an earlier wait that the callee or an operator set no longer applies.
+        self.probe_at = now
+        if self.detector.pauses is not None:
+            self.detector.pauses.until = 0.0
+        self._change(Cause.HALF_OPENED, now, reason, recovery)
+
+    def reset(self, now: float, reason: Reason) -> None:
+        """Close and forget everything that was learned."""
+        self._close(Cause.RESET, now, reason)
+        self.detector.reset()
+        self._last_recovery = None
+        self._refresh_at = self.counts.successes + self._policy.min_history
+        self.counts.forget_pace()

@@ -1,0 +1,109 @@
+"""A round: the answers to the calls that began since the limit was changed last."""
+
+from __future__ import annotations
+
+import enum
+from math import inf
+
+
+class Finding(enum.Enum):
+    """What the answers of a round say."""
+
+    NOTHING = "nothing"
+    """The search goes on."""
+    EASED = "eased"
+    """Calls are fast, and nobody was refused of late."""
+    MIXED = "mixed"
+    """Some calls are slow, and others are as fast as ever."""
+    SICK = "sick"
+    """Calls are slow, however few are in flight."""
+    FAILING = "failing"
+    """Most calls fail or do not come back, however few are in flight."""
+
+
+class Round:
+    """The answers of one round, and what they show.
+
+    Args:
+        first: Token of the first call of the round. Earlier calls began under another limit.
+
+    Attributes:
+        first: As given.
+        peak: Most calls in flight during the round, refused ones included.
+        level: Typical latency after `judge`, in seconds.
+        failed: Share of failed calls, after `judge`; 0.0-1.0.
+        slow: Share of slow calls, after `judge`; 0.0-1.0.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_late",
+        "_since",
+        "_timed_out",
+        "failed",
+        "first",
+        "level",
+        "peak",
+        "slow",
+    )
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.peak = 0
+        self.level = 0.0
+        self.failed = 0.0
+        self.slow = 0.0
+        # Latencies in seconds; infinite for calls that failed.
+        self._answers: list[float] = []
+        # Tokens of calls that are overdue and may still come back.
+        self._late: set[int] = set()
+        self._timed_out = 0
+        self._since = inf
+
+    def add(self, token: int, latency: float, now: float, threshold: float, *, ok: bool) -> None:
+        """Add a call that ended.
+
+        Args:
+            token: Its token.
+            latency: Seconds.
+            now: Seconds.
+            threshold: Seconds above which it is slow.
+            ok: Whether it was answered; otherwise it failed.
+        """
+        self._since = min(self._since, now)
+        self._late.discard(token)
+        self._answers.append(latency if ok else inf)
+        self._timed_out += not ok and latency > threshold
+
+    def add_late(self, token: int, now: float) -> None:
+        """Add a call that is overdue, though it may still come back."""
+        self._since = min(self._since, now)
+        self._late.add(token)
+
+    def is_complete(self, answers: float, now: float) -> bool:
+        """Whether it has so many answers."""
+        return len(self._answers) >= answers and now > self._since
+
+    def judge(self, threshold: float) -> None:
+        """Compute `level`, `failed` and `slow`, with a slow threshold in seconds."""
+        answers, late = self._answers, len(self._late)
+        answers.sort()
+        good = sum(answer < inf for answer in answers)
+        self.failed = 1.0 - good / len(answers)
+        # Calls that are late will take longer than those that were answered.
+        self.level = answers[max(min((len(answers) + late) // 2, good - 1), 0)]
+        slow = sum(answer > threshold for answer in answers) + late
+        self.slow = slow / (len(answers) + late)
+
+    @property
+    def times_out(self) -> bool:
+        """Whether most calls that failed had timed out: they were slow."""
+        return self._timed_out > 0.5 * self.failed * len(self._answers)
+
+    def hangs(self, threshold: float) -> bool:
+        """Whether calls are either fast, with a slow threshold in seconds, or hang, as most do."""
+        return len(self._late) > len(self._answers) and self._answers[-1] <= threshold
+
+    def fastest(self, share: float) -> float:
+        """The latency in seconds that a share of the calls was not slower than, 0.0-1.0."""
+        return self._answers[round(share * (len(self._answers) - 1))]

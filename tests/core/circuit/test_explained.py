@@ -1,0 +1,276 @@
+"""Explained: latency that a label or a size explains is no evidence, and hides none."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from random import Random
+from typing import Any
+
+import pytest
+from tests.support.training import learned
+
+from recloser import Breaker, Outcome, Policy
+from recloser._circuit.baseline import Baseline
+from recloser._circuit.counts import Counts
+from recloser._circuit.explained import NOTHING, Explained, Kind, kind_of
+from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.votes import UNKNOWN, Ending, Vote
+from recloser._stall import StallWatch
+from recloser.testing import ManualClock
+
+POLICY = Policy(slow_ceiling=1000.0)
+BIG: Kind = ("big", None)
+SMALL: Kind = ("small", None)
+
+
+# What is known of a call
+
+
+def test_sizes_within_a_factor_of_two_are_alike() -> None:
+    assert kind_of(None, 512) == kind_of("", 1023.9)
+    assert len({kind_of(None, 2.0**octave) for octave in range(-5, 20)}) == 25
+    assert kind_of(None, 0) == kind_of(None, 0.0)
+
+
+def test_label_and_size_together_are_one_kind() -> None:
+    assert len({kind_of("a", 1), kind_of("b", 1), kind_of("a", 2), kind_of("a", None)}) == 4
+    assert kind_of(None, None) == kind_of("", None) == NOTHING
+
+
+@pytest.mark.parametrize("size", [-1, inf, nan, "many", [1], 10**400])
+def test_what_is_no_size_is_refused(size: Any) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        kind_of(None, size)
+
+
+def test_what_is_no_label_is_refused() -> None:
+    with pytest.raises(TypeError, match="label must be a str, not 5"):
+        kind_of(5, None)  # type: ignore[arg-type]
+
+
+# The ratio
+
+
+class Learner:
+    """An `Explained` whose calls end at once, in comparable latencies or as they took."""
+
+    def __init__(self, policy: Policy = POLICY) -> None:
+        self.baseline = Baseline(policy)
+        self.explained = Explained(self.baseline, policy)
+        self.calls = InFlight()
+        self.random = Random(1)
+        self.token = 0
+
+    def answer(self, kind: Kind, latency: float, *, calm: bool = True) -> tuple[Vote, float]:
+        """End a call, and return its vote and its comparable latency."""
+        self.token += 1
+        call = Timing()
+        call.started = call.answered = 0.0
+        self.calls.voting[self.token] = call
+        if kind != NOTHING:
+            self.explained.kinds[self.token] = kind
+        ending = Ending(self.token, Outcome.SUCCESS, latency, latency)
+        vote = self.explained.vote(ending, self.calls, Counts(), StallWatch(), calm=calm)
+        return vote, ending.latency
+
+    def answers(
+        self, kinds: dict[Kind, float], calls: int, *, calm: bool = True, sigma: float = 0.3
+    ) -> None:
+        """End calls of each kind in turn, with these typical latencies."""
+        for _ in range(calls):
+            for kind, typical in kinds.items():
+                self.answer(kind, typical * self.random.lognormvariate(0.0, sigma), calm=calm)
+
+    def apart(self) -> float:
+        return self.explained.ratio(BIG) / self.explained.ratio(SMALL)
+
+
+@pytest.fixture
+def learner() -> Learner:
+    return Learner()
+
+
+def test_the_first_label_of_a_new_key_is_the_yardstick(learner: Learner) -> None:
+    learner.answer(BIG, 7.0)
+
+    assert learner.explained.ratio(BIG) == 1.0
+    assert learner.answer(BIG, 9.0)[1] == 9.0
+
+
+def test_a_label_has_no_vote_before_eight_of_its_calls_were_answered(learner: Learner) -> None:
+    learner.answers({SMALL: 1.0}, 30)
+
+    for _ in range(8):
+        assert learner.answer(BIG, 10.0)[0] is UNKNOWN
+    vote, comparable = learner.answer(BIG, 10.0)
+
+    assert vote is Vote.GOOD
+    assert comparable == pytest.approx(1.0, rel=0.2)
+
+
+def test_the_ratio_of_a_label_is_that_of_the_typical_latencies(learner: Learner) -> None:
+    learner.answers({SMALL: 0.5, BIG: 8.0}, 300)
+
+    assert learner.apart() == pytest.approx(16.0, rel=0.15)
+
+
+def test_one_extreme_latency_among_the_first_ones_does_not_matter(learner: Learner) -> None:
+    learner.answers({SMALL: 1.0}, 30, sigma=0.0)
+    for latency in (10.0, 10.0, 900.0, 10.0, 10.0, 10.0, 10.0, 10.0):
+        learner.answer(BIG, latency)
+
+    assert learner.apart() == pytest.approx(10.0, rel=0.01)
+
+
+def test_calls_without_a_label_have_the_ratio_one(learner: Learner) -> None:
+    for _ in range(100):
+        learner.explained.learn_unlabelled([0.2] * 10, 0.0)
+        learner.answers({NOTHING: 0.2, BIG: 2.0}, 2)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(10.0, rel=0.15)
+
+
+def test_so_they_have_if_they_become_slower(learner: Learner) -> None:
+    learner.answers({NOTHING: 0.2, BIG: 2.0}, 100)
+    learner.answers({NOTHING: 0.4, BIG: 2.0}, 500)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(5.0, rel=0.15)
+
+
+def test_so_they_have_if_the_first_call_of_a_key_had_a_label(learner: Learner) -> None:
+    learner.answers({BIG: 2.0, SMALL: 0.05, NOTHING: 0.2}, 8, sigma=0.0)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(10.0)
+    assert learner.explained.ratio(SMALL) == pytest.approx(0.25)
+
+
+def test_so_they_have_if_the_key_was_learned_from_labelled_calls(learner: Learner) -> None:
+    for _ in range(100):
+        learner.baseline.learn([learner.answer(BIG, 2.0)[1]])
+    learner.baseline.refresh(0.0)
+    assert learner.baseline.median == pytest.approx(2.0, rel=0.06)
+
+    learner.answers({NOTHING: 0.2}, 8, sigma=0.0)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(10.0)
+    assert learner.baseline.median == pytest.approx(0.2, rel=0.1)
+
+
+def test_what_was_learned_before_the_first_label_is_what_it_is_compared_with(
+    learner: Learner,
+) -> None:
+    learner.baseline.learn([0.2] * 100)
+    learner.explained.forget()
+
+    learner.answers({BIG: 2.0}, 8, sigma=0.0)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(10.0, rel=0.06)  # width of a bucket
+
+
+def test_a_label_that_becomes_slower_is_learned(learner: Learner) -> None:
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 100)
+
+    learner.answers({SMALL: 1.0, BIG: 20.0}, 300)
+
+    assert learner.apart() == pytest.approx(20.0, rel=0.15)
+
+
+def test_the_mean_of_the_ratios_hardly_moves(learner: Learner) -> None:
+    """Otherwise the comparable latencies would drift, and the threshold with them."""
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 100, sigma=0.0)
+    before = learner.explained.ratio(SMALL) * learner.explained.ratio(BIG)
+
+    learner.answers({SMALL: 1.0, BIG: 40.0}, 500, sigma=0.0)
+
+    after = learner.explained.ratio(SMALL) * learner.explained.ratio(BIG)
+    assert learner.explained.ratio(SMALL) < 0.6
+    assert after == pytest.approx(before, rel=0.1)
+
+
+def test_that_all_labels_become_slower_is_not_taken_for_their_ratios(learner: Learner) -> None:
+    """Otherwise a slow-down of the callee could never be seen."""
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 100)
+    before = learner.explained.ratio(SMALL), learner.explained.ratio(BIG)
+
+    for step in range(300):  # each call 0.5 % slower than the one before
+        slower = 1.005**step
+        learner.answers({SMALL: slower, BIG: 10.0 * slower}, 1)
+
+    after = learner.explained.ratio(SMALL), learner.explained.ratio(BIG)
+    assert after == pytest.approx(before, rel=0.15)
+
+
+def test_the_only_label_has_the_same_ratio_for_ever(learner: Learner) -> None:
+    learner.answers({BIG: 1.0}, 100)
+    learner.answers({BIG: 9.0}, 500)
+
+    assert learner.explained.ratio(BIG) == 1.0
+
+
+def test_during_trouble_ratios_hardly_move(learner: Learner) -> None:
+    other = Learner()
+    for each in (learner, other):
+        each.answers({SMALL: 1.0, BIG: 10.0}, 100, sigma=0.0)
+
+    learner.answers({SMALL: 1.0, BIG: 50.0}, 20, sigma=0.0, calm=False)
+    other.answers({SMALL: 1.0, BIG: 50.0}, 20, sigma=0.0)
+
+    assert 10.0 < learner.apart() < 11.0 < 12.0 < other.apart()
+
+
+def test_during_trouble_a_new_label_needs_more_answers(learner: Learner) -> None:
+    learner.answers({SMALL: 1.0}, 50, sigma=0.0)
+
+    learner.answers({SMALL: 5.0, BIG: 50.0}, 23, sigma=0.0, calm=False)
+    assert learner.explained.ratio(BIG) == inf
+    learner.answers({SMALL: 5.0, BIG: 50.0}, 1, sigma=0.0, calm=False)
+
+    # Not 50: all calls are slower.
+    assert learner.apart() == pytest.approx(10.0, rel=0.25)
+
+
+def test_a_latency_below_the_floor_is_comparable_with_a_good_one() -> None:
+    learner = Learner(Policy(slow_floor=0.05))
+    learner.answers({NOTHING: 0.1, SMALL: 0.001}, 50)
+    learner.baseline.learn([0.1] * 50)
+    learner.baseline.refresh(0.0)
+
+    vote, comparable = learner.answer(SMALL, 0.04)
+
+    assert vote is Vote.GOOD
+    assert comparable == learner.baseline.threshold < 0.04 * learner.explained.ratio(SMALL) ** -1
+
+
+# Bounded memory
+
+
+def test_more_than_sixteen_labels_share_one_place(learner: Learner) -> None:
+    kinds: dict[Kind, float] = {(f"label {number}", None): 1.0 for number in range(100)}
+    learner.answers(kinds, 10)
+
+    assert len(learner.explained._levels) == 17
+    assert learner.explained.ratio(("label 98", None)) == learner.explained.ratio(("new", None))
+    assert learner.explained.ratio(("new", None)) == pytest.approx(1.0, rel=0.3)
+
+
+def test_a_label_that_is_not_used_any_more_gives_up_its_place(learner: Learner) -> None:
+    learner.answers({(f"label {number}", None): 1.0 for number in range(16)}, 1)
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 5000)
+
+    assert learner.apart() == pytest.approx(10.0, rel=0.2)
+
+
+def test_forgotten_is_forgotten(learner: Learner) -> None:
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 30)
+
+    learner.explained.forget()
+
+    assert learner.explained.ratio(BIG) == learner.explained.ratio(SMALL) == inf
+
+
+def test_a_key_without_labels_has_nothing_of_it(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    breaker.acquire(label="").success()
+    breaker.acquire(size=None).success()
+
+    assert breaker._circuit.explained is None
