@@ -15,7 +15,7 @@ from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
-from recloser._circuit.new_normal import Usual
+from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pauses import Pauses
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
@@ -34,8 +34,6 @@ _SAMPLE = 64
 # then exceed the share seen so far by this much. Without this margin, a key whose latency rose 3.5
 # times for good opened and closed again and again.
 _HOVERING = 0.15
-# A good call is as fast as ever up to so many typical latencies. In a queue, none is.
-_AS_FAST_AS_EVER = 1.5
 # Share of good calls that is enough for a key about which little is known: what fails half of the
 # time from its first call on may be meant to.
 _ENOUGH_IF_YOUNG = 0.25
@@ -126,7 +124,7 @@ class Detector:
         Where calls fail, an opening tells that as well, and sooner; it is not worth the wait.
         """
         evidence = self.evidence
-        fails = 2 * evidence.slow < evidence.bad and evidence.is_settled
+        fails = evidence.is_settled and not evidence.is_slow
         return self._bad_run < self._policy.min_failures and not fails
 
     def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
@@ -233,7 +231,7 @@ class Detector:
             self.held += (latency,)
             self._answered_at = now
             baseline = self.baseline
-            if not baseline.known or latency <= _AS_FAST_AS_EVER * baseline.reference:
+            if not baseline.known or latency <= AS_FAST_AS_EVER * baseline.reference:
                 self._bad_run = 0
             if evidence.vote_good(now):
                 self._end_suspicion()

@@ -176,6 +176,11 @@ class Evidence:
         return self.quiet >= _YOUNG
 
     @property
+    def is_slow(self) -> bool:
+        """Whether the callee is slow: at least half of the bad calls were, and did not fail."""
+        return 2 * self.slow >= self.bad
+
+    @property
     def bad_rate(self) -> float:
         """Share of bad calls since the suspicion began, 0.0-1.0."""
         return self.bad / self.calls if self.calls else 0.0

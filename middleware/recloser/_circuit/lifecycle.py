@@ -35,7 +35,7 @@ _AGAIN = 30.0
 # A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
 # In flight for so many typical latencies, a call is stuck if later ones came back.
-STUCK = 2.0
+_STUCK = 2.0
 # A limit is never less at first than this.
 _LEAST_LIMIT = 2.0
 
@@ -101,21 +101,14 @@ class Lifecycle:
     def _trip(self, now: float) -> None:
         """Limit or open: the evidence suffices that the callee is not as usual."""
         detector, evidence = self.detector, self.detector.evidence
-        slow = evidence.slow * 2 >= evidence.bad
-        recovery = self.recovery
-        if recovery is None:
-            recovery = self._new_recovery(now, run=evidence.bad)
-            recovery.was_slow = slow
-            recovery.answers.begin_with(detector.held, failed=evidence.bad - evidence.slow)
-        if slow and self.limit is None:
-            self._begin_limit(
-                max(self.running, _LEAST_LIMIT, self.counts.concurrency), now, recovery
-            )
-            return
-        reason = detector.open_reason()
-        self._wait_until(now + self._jittered(self._policy.open_for), detector.take_asked_wait())
-        self._change(Cause.EVIDENCE, now, reason, recovery)
-        detector.take_held()
+        recovery = self._new_recovery(now, run=evidence.bad)
+        recovery.was_slow = evidence.is_slow
+        recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
+        if recovery.was_slow:
+            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency)
+            self._begin_limit(size, now, recovery)
+        else:
+            self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
 
     def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
         before = self._last_recovery
@@ -133,9 +126,11 @@ class Lifecycle:
         usual = self.detector.baseline.usual(now)
         return Limit(size, self._calm, usual, next(self.calls.tokens), now)
 
-    def _open_anyway(self, now: float, recovery: Recovery, reason: Reason) -> None:
-        """Open: a limit is no help."""
-        self._wait_until(now + self._jittered(self._policy.open_for), 0.0)
+    def _open(
+        self, now: float, recovery: Recovery, reason: Reason, asked_until: float = 0.0
+    ) -> None:
+        """Open: calls fail, or a limit is no help."""
+        self._wait_until(now + self._jittered(self._policy.open_for), asked_until)
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
     def _conclude(self, finding: Finding, limit: Limit, recovery: Recovery, now: float) -> None:
@@ -143,7 +138,7 @@ class Lifecycle:
         if finding is Finding.EASED:
             self._ease(limit, recovery, now)
         elif finding is Finding.FAILING:
-            self._open_anyway(now, recovery, sentences.failing(recovery, now))
+            self._open(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.MIXED:
             self._bear_mixture(limit, recovery, now)
         elif finding is Finding.SICK:
@@ -193,8 +188,8 @@ class Lifecycle:
         """Open if the callee asks all callers to wait, and not only some of them."""
         now, recovery = ending.now, self.recovery
         if not voting:
-            if self.state is _OPEN and ending.wait:  # a longer wait is never shortened
-                self._wait_until(now + ending.wait, 0.0)
+            if self.state is _OPEN and ending.wait:
+                self._wait_until(now + ending.wait)
             return
         asked = self.detector.was_asked(ending, next(self.calls.tokens))
         if self.state is _HALF_OPEN and recovery is not None:
@@ -205,7 +200,7 @@ class Lifecycle:
         recovery = recovery or self._new_recovery(now)
         recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
         wait = recovery.next_pause(ending.wait)
-        self._wait_until(now + wait, 0.0)
+        self._wait_until(now + wait)
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
@@ -225,7 +220,7 @@ class Lifecycle:
         if limit is not None:
             # Calls come back. Those that may do so in a moment are not missing: on a busy key, they
             # are more than the answers that are remembered.
-            before = now - STUCK * max(limit.level, detector.baseline.threshold)
+            before = self._stuck_before(limit, now)
             patience = limit.patience
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
         missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
@@ -241,8 +236,9 @@ class Lifecycle:
         reason = sentences.new_normal(level, usual.median, recovery, now)
         self._close(Cause.NEW_NORMAL, now, reason)
 
-    def _wait_until(self, probe_at: float, asked_until: float) -> None:
-        self.probe_at = max(self.probe_at, probe_at, asked_until)
+    def _wait_until(self, *times: float) -> None:
+        """Send no probe before the latest of these times; a wait is never shortened."""
+        self.probe_at = max(self.probe_at, *times)
 
     def _recover(self, recovery: Recovery, now: float) -> None:
         """Close, or let the load return by a limit if calls were slow."""
@@ -256,8 +252,9 @@ class Lifecycle:
 
     def _limit_again(self, cause: Cause, recovery: Recovery, reason: Reason, now: float) -> None:
         """Let the load return step by step."""
-        self.calls.end_generation()
-        limit = self._new_limit(max(float(self.running), _LEAST_LIMIT, recovery.window), now)
+        # The calls with a vote lose it in this change. The overdue ones still take their places.
+        overdue = float(len(self.calls.overdue))
+        limit = self._new_limit(max(overdue, _LEAST_LIMIT, recovery.window), now)
         self._change(cause, now, reason, recovery, limit)
         self.detector.clear()
 
@@ -317,7 +314,7 @@ class Lifecycle:
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:
         """Give up overdue calls that later ones have overtaken; return their number."""
-        before = now - STUCK * max(limit.level, self.detector.baseline.threshold)
+        before = self._stuck_before(limit, now)
         stuck = [
             token
             for token, call in self.calls.overdue.items()
@@ -326,6 +323,9 @@ class Lifecycle:
         for token in stuck:
             limit.forget(token)
         return self.calls.give_up(stuck)
+
+    def _stuck_before(self, limit: Limit, now: float) -> float:
+        return now - _STUCK * max(limit.level, self.detector.baseline.threshold)
 
     @property
     def running(self) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from recloser._circuit.load import Load
-from recloser._circuit.new_normal import Usual
+from recloser._circuit.new_normal import AS_FAST_AS_EVER, FAST_CALLS, Usual
 from recloser._circuit.round import Finding, Round
 
 # Answers of a round: with fewer, the median says too little; more take too long.
@@ -54,10 +54,8 @@ _SEVERE_FOR = 10.0
 _UNREFUSED = 2.0
 # Silence for so many typical latencies: nothing comes back.
 _MUTE = 8.0
-# It is a mixture if at least this share of a round is as fast as ever, up to so many usual medians.
-_FAST_SHARE, _AS_FAST_AS_EVER = 0.2, 1.5
-# So many good calls in a row show that a callee that was slow is not slow in itself any more.
-_FAST_CALLS = 2
+# It is a mixture if at least this share of a round is as fast as ever.
+_FAST_SHARE = 0.2
 
 
 class Limit:
@@ -198,9 +196,12 @@ class Limit:
             now: Seconds.
             threshold: The slow threshold, in seconds.
         """
+        return newer >= min(_FEW, self.size) and self.is_silent(now, threshold)
+
+    def is_silent(self, now: float, threshold: float) -> bool:
+        """Whether no call has come back for so long; `threshold` as for `is_mute`."""
         began = max(self._mute_since, self._ended_at)
-        many = newer >= min(_FEW, self.size)
-        return many and now - began > _MUTE * max(self.level, threshold)
+        return now - began > _MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
         """Send one call at a time, with a pause after each: the callee is sick, or serves others.
@@ -307,7 +308,7 @@ class Limit:
         self._fast_calls += 1
         self._last_pause *= _HALVED
         self._waits = False  # the next call is sent at once
-        if self._fast_calls >= _FAST_CALLS:
+        if self._fast_calls >= FAST_CALLS:
             # The load returns step by step.
             self._pause = self._refused = 0.0
             self._starts, self._is_sick = True, False
@@ -343,7 +344,7 @@ class Limit:
             return Finding.NOTHING
         if self.level <= threshold:
             return self._judge_fast(now)
-        as_fast_as_ever = _AS_FAST_AS_EVER * self._usual.median
+        as_fast_as_ever = AS_FAST_AS_EVER * self._usual.median
         if not self.load.is_likely and answers.fastest(_FAST_SHARE) <= as_fast_as_ever:
             self._ends_at_once = self._starts = False
             self._refuse_nobody()

@@ -160,9 +160,10 @@ class Circuit(Lifecycle):
         calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
         if self.explained is not None:
             threshold *= self.explained.longest
-        newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
-        if limit.is_mute(newer, now, threshold):
-            self._open_anyway(now, recovery, sentences.mute(self.running, recovery, now))
+        if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
+            newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
+            if limit.is_mute(newer, now, threshold):
+                self._open(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
     def _count_answers(self, limit: Limit, recovery: Recovery, now: float) -> None:
@@ -353,7 +354,7 @@ class Circuit(Lifecycle):
             fails = vote is votes.FAILED and latency <= threshold
             if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
                 if not limit.succeeded:
-                    self._open_anyway(now, recovery, detector.open_reason())
+                    self._open(now, recovery, detector.open_reason())
                     return
                 limit.shed()
                 detector.clear()

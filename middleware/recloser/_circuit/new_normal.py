@@ -22,6 +22,10 @@ _STALE = 10.0
 _MILD = 3.4
 SEVERE = 4.5
 """See `Usual.severity`."""
+AS_FAST_AS_EVER = 1.5
+"""A good call is as fast as ever up to so many usual medians. In a queue, none is."""
+FAST_CALLS = 2
+"""So many good calls in a row show that a callee that was slow is not slow in itself any more."""
 
 
 class Answers:

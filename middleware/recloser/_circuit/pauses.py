@@ -11,9 +11,8 @@ from math import log
 
 from recloser._policy import Policy
 
-FIRST_PAUSE = 1.0
-"""If a callee asks for a pause and names no time: seconds of the first one. Each further one is
-twice as long."""
+# If a callee asks for a pause and names no time: seconds of the first one.
+_FIRST_PAUSE = 1.0
 # The usual share of calls that a callee asks to wait: before the first calls, at most, and how many
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.5, 200.0, 0.9
@@ -54,7 +53,7 @@ class Pauses:
         if not wait and (token <= self._latest or now < self.until):
             return  # it says no more than the call before
         if not wait:
-            wait = self._length = min(max(2.0 * self._length, FIRST_PAUSE), policy.max_open_for)
+            wait = self._length = longer_pause(self._length, policy)
         self._latest = latest
         self.until = max(self.until, now + wait)
 
@@ -82,3 +81,13 @@ class Pauses:
         """End the pause if a call with this token, which was served, began after it was asked for."""
         if token > self._latest:
             self.until = self._length = 0.0
+
+
+def longer_pause(before: float, policy: Policy) -> float:
+    """Seconds of the next pause if the callee names no time: twice as long as the one before.
+
+    Args:
+        before: Seconds of the pause before; 0.0 if this is the first one.
+        policy: Its `max_open_for` is the longest.
+    """
+    return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)

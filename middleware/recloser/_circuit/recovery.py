@@ -7,8 +7,8 @@ from copy import copy
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
-from recloser._circuit.new_normal import Answers, Usual
-from recloser._circuit.pauses import FIRST_PAUSE
+from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
+from recloser._circuit.pauses import longer_pause
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
@@ -27,8 +27,6 @@ _SLOW_AGAIN = 30.0
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
 # 960 calls there instead of 850.
 _WIDENING = 4
-# So many good probes show that a callee that was slow is not slow in itself.
-_FAST_PROBES = 2
 
 
 class Step(enum.Enum):
@@ -60,25 +58,21 @@ class Recovery:
         run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
         first_round: Whether no round of probes was lost yet.
         window: How many probes may be in flight at a time.
-        good: Good probes of this round.
         bad: Bad probes of this round.
         answers: The latencies of the calls since the first suspicious one.
         share: The test of the share of good probes of this round.
         was_slow: Whether it began with slow calls, not with failed ones.
-        came_back: Calls that came back after they were given up.
     """
 
     __slots__ = (
-        "_pauses",
+        "_pause",
         "_policy",
         "answers",
         "bad",
         "began",
-        "came_back",
         "ended",
         "first_round",
         "first_token",
-        "good",
         "run",
         "share",
         "slow_since",
@@ -104,17 +98,20 @@ class Recovery:
         self.run = run
         self.first_round = True
         self.was_slow: bool = False
-        self.came_back = 0
-        self._pauses = 0
+        self._pause = 0.0  # seconds of the last pause without a time
         self.answers = Answers(policy, began)
         self.begin_round(1)
 
     def begin_round(self, window: int) -> None:
         """Begin a round of probes, `window` at a time."""
         self.window = window
-        self.good = 0
         self.bad = 0
         self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
+
+    @property
+    def good(self) -> int:
+        """Good probes of this round."""
+        return self.share.good
 
     def vote(self, vote: Vote, ending: Ending, concurrency: int, normal_bad_rate: float) -> Step:
         """Take a vote into account, and return what it leads to.
@@ -149,16 +146,14 @@ class Recovery:
                 self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
-        self.came_back += not failed
         return Step.NOTHING if failed else Step.CAME_BACK
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
-        self.good += 1
         self.share.good += 1
         enough = self._is_enough(self.good, self.share, normal_bad_rate)
         self.window = _wider(self.window, enough=enough)
         if self.was_slow:  # the load then returns by a limit, which ends at the first slow calls
-            return Step.RECOVERED if self.good >= _FAST_PROBES else Step.NOTHING
+            return Step.RECOVERED if self.good >= FAST_CALLS else Step.NOTHING
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
     def _vote_bad(self, normal_bad_rate: float) -> Step:
@@ -175,7 +170,7 @@ class Recovery:
             normal_bad_rate: As for `vote`.
         """
         if self.was_slow:
-            return _FAST_PROBES
+            return FAST_CALLS
         good, window, enough, share = self.good, self.window, False, copy(self.share)
         while not enough or window <= concurrency:
             good += 1
@@ -210,11 +205,9 @@ class Recovery:
         """
         if asked > 0.0:
             return asked
-        self._pauses += 1
         policy = self._policy
-        return min(
-            max(FIRST_PAUSE * 2.0 ** (self._pauses - 1), policy.open_for), policy.max_open_for
-        )
+        self._pause = longer_pause(self._pause, policy)
+        return min(max(self._pause, policy.open_for), policy.max_open_for)
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
