@@ -10,7 +10,7 @@ from benchmarks.closed_loop import pictures, runner
 from benchmarks.closed_loop.entrants import CUT, NONE, OURS, entrants
 from benchmarks.closed_loop.report import Results, as_json, markdown
 from benchmarks.closed_loop.scenarios import scenarios
-from benchmarks.detection.progress import progress
+from benchmarks.detection import output
 
 _SEEDS = 5
 # A quick run has one seed and leaves out what is slow or rarely the best.
@@ -105,19 +105,14 @@ def main(argv: list[str] | None = None) -> int:
         quick=arguments.quick,
     )
     results = Results(_shown(arguments), stories, arguments.names, seeds, scores)
-    report = markdown(results)
-    print(report)
-    if arguments.markdown:
-        arguments.markdown.write_text(report, encoding="utf-8")
-    if arguments.append:
-        with arguments.append.open("a", encoding="utf-8") as file:
-            file.write(f"\n{report}")
-    if arguments.json:
-        arguments.json.write_text(as_json(results), encoding="utf-8")
-    if arguments.pictures:
-        arguments.pictures.mkdir(parents=True, exist_ok=True)
-        for story in progress(stories, len(stories), "pictures"):
-            pictures.draw(story, arguments.pictures)
+    output.write(
+        markdown(results),
+        lambda: as_json(results),
+        markdown=arguments.markdown,
+        json=arguments.json,
+        append=arguments.append,
+    )
+    output.draw(stories, pictures.draw, arguments.pictures)
     return 0
 
 

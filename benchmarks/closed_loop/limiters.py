@@ -11,22 +11,38 @@ from collections import deque
 from math import inf
 from random import Random
 
+from benchmarks.detection.peers import FAILURES
 from benchmarks.detection.simulator import Clock, Ending
 
-_FAILURES = (Ending.FAILED, Ending.THROTTLED)
+# Refusals with so many seconds or less between them are one opening.
+_APART = 10.0
 
 
-class ClientThrottle:
+class _Refuser:
+    """Counts its refusals as openings."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.openings = self.alarms = list[float]()
+        self._clock = clock
+        self._refused = -inf
+
+    def _refuse(self) -> None:
+        now = self._clock.now
+        if now - self._refused > _APART:
+            self.openings.append(now)
+        self._refused = now
+
+
+class ClientThrottle(_Refuser):
     """The SRE book's client: K = 2, two minutes, requests refused here count as requests."""
 
     def __init__(self, clock: Clock, random: Random, k: float = 2.0, seconds: int = 120) -> None:
-        self.openings = self.alarms = list[float]()
-        self._clock, self._random = clock, random.random
+        super().__init__(clock)
+        self._random = random.random
         self._k, self._seconds = k, seconds
         # [second, requests, accepts]
         self._buckets: deque[list[int]] = deque()
         self._requests = self._accepts = 0
-        self._refused = -inf
 
     def acquire(self) -> object | None:
         now = self._clock.now
@@ -38,13 +54,11 @@ class ClientThrottle:
         self._count(1, 0)
         if chance <= 0.0 or self._random() >= chance:
             return self
-        if now - self._refused > 10.0:
-            self.openings.append(now)
-        self._refused = now
+        self._refuse()
         return None
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
-        if ending not in _FAILURES and ending is not Ending.CANCELLED:
+        if ending not in FAILURES and ending is not Ending.CANCELLED:
             self._count(0, 1)
 
     def _count(self, requests: int, accepts: int) -> None:
@@ -57,31 +71,26 @@ class ClientThrottle:
         self._accepts += accepts
 
 
-class _Limiter:
+class _Limiter(_Refuser):
     """Admits a call while fewer are in flight than the limit."""
 
     def __init__(self, clock: Clock, limit: int) -> None:
-        self.openings = self.alarms = list[float]()
-        self._clock = clock
+        super().__init__(clock)
         self.limit = limit
         self._in_flight = 0
-        self._refused = -inf
 
     def acquire(self) -> int | None:
         if self._in_flight < self.limit:
             self._in_flight += 1
             return self._in_flight
-        now = self._clock.now
-        if now - self._refused > 10.0:
-            self.openings.append(now)
-        self._refused = now
+        self._refuse()
         return None
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         assert isinstance(permit, int)
         self._in_flight -= 1
-        if ending in _FAILURES or ending is Ending.OK:
-            self.sample(took, permit, ending in _FAILURES)
+        if ending in FAILURES or ending is Ending.OK:
+            self.sample(took, permit, ending in FAILURES)
 
     def sample(self, took: float, in_flight: int, dropped: bool) -> None:
         """Learn from a call: its seconds, how many were in flight at its start, and its failure."""

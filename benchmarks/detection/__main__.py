@@ -7,9 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from benchmarks.detection import bound, pictures, runner
+from benchmarks.detection import bound, output, pictures, runner
 from benchmarks.detection.entrants import entrants
-from benchmarks.detection.progress import progress
 from benchmarks.detection.report import Results, as_json, markdown
 from benchmarks.detection.scenarios import Scenario, scenarios
 from benchmarks.detection.traces import TraceError
@@ -96,16 +95,13 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.only:
         results.delays = bound.delays(10 if arguments.quick else 100, processes=processes)
         results.intervals = bound.intervals(20_000 if arguments.quick else 200_000)
-    report = markdown(results)
-    print(report)
-    if arguments.markdown:
-        arguments.markdown.write_text(report, encoding="utf-8")
-    if arguments.json:
-        arguments.json.write_text(as_json(results), encoding="utf-8")
-    if arguments.pictures:
-        arguments.pictures.mkdir(parents=True, exist_ok=True)
-        for story in progress(stories, len(stories), "pictures"):
-            pictures.draw(story, arguments.pictures)
+    output.write(
+        markdown(results),
+        lambda: as_json(results),
+        markdown=arguments.markdown,
+        json=arguments.json,
+    )
+    output.draw(stories, pictures.draw, arguments.pictures)
     return 0
 
 

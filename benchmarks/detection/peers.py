@@ -12,7 +12,8 @@ from random import Random
 
 from benchmarks.detection.simulator import Clock, Ending
 
-_FAILURES = (Ending.FAILED, Ending.THROTTLED)
+FAILURES = (Ending.FAILED, Ending.THROTTLED)
+"""What these models count as a failure."""
 
 
 class _Timer:
@@ -62,7 +63,7 @@ class Consecutive(_Timer):
         self._streak = 0
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
-        if ending in _FAILURES:
+        if ending in FAILURES:
             self._streak += 1
             if self._state == "half-open" or (
                 self._state == "closed" and self._streak >= self._failures
@@ -102,7 +103,7 @@ class Ejection:
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         if self._clock.now < self._until:
             return
-        if ending in _FAILURES:
+        if ending in FAILURES:
             self._streak += 1
             if self._streak >= 5:
                 self._streak = 0
@@ -157,7 +158,7 @@ class Rates(_Timer):
         if self._state == "open":
             return
         now = self._clock.now
-        failed, late = ending in _FAILURES, took >= self._slow
+        failed, late = ending in FAILURES, took >= self._slow
         self._window.append((now, failed, late))
         self._failed += failed
         self._late += late
@@ -199,7 +200,7 @@ class FirstResult(_Timer):
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         # Polly counts every result that is not a failure as a success, also a cancelled call.
-        now, failed = self._clock.now, ending in _FAILURES
+        now, failed = self._clock.now, ending in FAILURES
         if self._state == "half-open":
             self._window.clear()
             self._failed = 0
@@ -269,7 +270,7 @@ class Throttle:
 
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         if ending is not Ending.CANCELLED:
-            accepted = ending not in _FAILURES
+            accepted = ending not in FAILURES
             self._count(accepted, not accepted)
 
     def _count(self, accepted: int, failed: int) -> None:
@@ -336,7 +337,7 @@ class Expression:
     def end(self, permit: object, ending: Ending, took: float, wait: float) -> None:
         if ending in (Ending.CALLER_ERROR, Ending.CANCELLED):
             return
-        now, failed, late = self._clock.now, ending in _FAILURES, took > self._slow
+        now, failed, late = self._clock.now, ending in FAILURES, took > self._slow
         self._results.append((now, failed))
         self._failed += failed
         self._tooks.append((now, late))
@@ -383,7 +384,7 @@ class RawZScore:
             self._squares -= old * old
         mean = self._sum / len(self._tooks)
         sigma = max(self._squares / len(self._tooks) - mean * mean, 0.0) ** 0.5
-        if ending in _FAILURES or (sigma > 0.0 and (took - mean) / sigma > 2.5):
+        if ending in FAILURES or (sigma > 0.0 and (took - mean) / sigma > 2.5):
             self._open = True
             self.openings.append(self._clock.now)
 

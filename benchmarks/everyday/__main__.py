@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.detection import output
 from benchmarks.everyday.report import as_json, markdown
 from benchmarks.everyday.runner import run, scenarios
 
@@ -57,15 +58,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     seeds = arguments.seeds or (1 if quick else 5)
     results = run(chosen, quick=quick, seeds=seeds, processes=arguments.processes)
-    report, shown = markdown(_shown(arguments), chosen, results), _shown(arguments)
-    print(report)
-    if arguments.markdown:
-        arguments.markdown.write_text(report, encoding="utf-8")
-    if arguments.append:
-        with arguments.append.open("a", encoding="utf-8") as file:
-            file.write(f"\n{report}")
-    if arguments.json:
-        arguments.json.write_text(as_json(shown, chosen, results), encoding="utf-8")
+    shown = _shown(arguments)
+    output.write(
+        markdown(shown, chosen, results),
+        lambda: as_json(shown, chosen, results),
+        markdown=arguments.markdown,
+        json=arguments.json,
+        append=arguments.append,
+    )
     return 0
 
 

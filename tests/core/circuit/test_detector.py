@@ -7,35 +7,17 @@ What it takes for normal is in `test_detector_normal.py`, and when it tests a su
 from __future__ import annotations
 
 import pytest
+from tests.support.detectors import NORMAL, NOW, SLOW, VERY_SLOW, known_detector, vote
 
 from recloser import Policy
 from recloser._circuit.detector import Detector
 from recloser._circuit.late_calls import LateCalls
-from recloser._circuit.votes import Ending, Vote
-from recloser._outcome import Outcome
-
-NORMAL = 0.1
-SLOW = 0.25  # above a threshold of 0.2, and below twice that
-VERY_SLOW = 0.5
-NOW = 50.0
+from recloser._circuit.votes import Vote
 
 
 @pytest.fixture
 def detector(policy: Policy) -> Detector:
-    """It knows that 0.1 s is normal, so that 0.2 s is slow, and nothing is suspicious."""
-    detector = Detector(policy)
-    detector.learn_quiet([NORMAL] * 100)
-    assert detector.refresh(NOW)
-    assert 0.2 <= detector.baseline.threshold < SLOW
-    return detector
-
-
-def vote(detector: Detector, vote: Vote, token: int, latency: float = NORMAL) -> bool:
-    outcome = Outcome.FAILURE if vote is Vote.FAILED else Outcome.SUCCESS
-    if vote is Vote.GOOD:
-        detector.good(token, latency, NOW)
-        return False
-    return detector.vote(vote, Ending(token, outcome, latency, NOW))
+    return known_detector(policy)
 
 
 def suspicious(detector: Detector, *, since: int = 10) -> Detector:
