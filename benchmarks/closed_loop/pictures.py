@@ -11,13 +11,13 @@ from benchmarks.closed_loop.scenarios import Scenario
 from benchmarks.closed_loop.simulator import Play, World
 from benchmarks.detection.entrants import Recloser
 from benchmarks.detection.peers import Never
+from benchmarks.detection.pictures import STATE_COLOURS
 from benchmarks.detection.simulator import Clock, Contender
 from recloser import Policy, State
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 960, 520, 90, 20
 _GOOD, _REFUSED, _FAILED, _TRIGGER = "#3a9d5d", "#e0a72e", "#c8433a", "#555"
-_STATES = {State.CLOSED: _GOOD, State.HALF_OPEN: _REFUSED, State.OPEN: _FAILED}
-_OTHER_STATE = "#3b6ea5"
+_WAITING = "#3b6ea5"
 # Of each panel: its lower edge and height. `_MOST` waiting is the top of the lowest one.
 _NONE, _OURS, _QUEUE, _TALL, _MOST = 210.0, 330.0, 450.0, 100.0, 5.0
 
@@ -44,7 +44,7 @@ def draw(scenario: Scenario, directory: Path) -> Path:
         *_bars(none.play, scenario, _NONE, tallest),
         *_bars(seen.play, scenario, _OURS, tallest),
         _line(none.waiting, scenario, "#9aa4b0"),
-        _line(seen.waiting, scenario, _OTHER_STATE),
+        _line(seen.waiting, scenario, _WAITING),
         _line(seen.limits, scenario, "#000"),
         *_words(scenario, tallest),
     ]
@@ -72,9 +72,9 @@ def _run(scenario: Scenario, clock: Clock, contenders: list[Contender]) -> _Seen
         seen.waiting.append((at, float(world.waiting)))
         first = contenders[0]
         if isinstance(first, Recloser):
-            limit = getattr(first.breaker.metrics(), "limit", None)
+            limit = first.breaker._circuit.limit
             if limit is not None:
-                seen.limits.append((at, float(limit)))
+                seen.limits.append((at, limit.size))
 
     world.run(watch)
     return seen
@@ -113,8 +113,7 @@ def _states(breaker: Recloser, scenario: Scenario) -> list[str]:
     changes = [(each.at, each.after) for each in breaker.transitions]
     for at, after in [*changes, (scenario.end, State.CLOSED)]:
         left = _x(since, scenario)
-        colour = _STATES.get(state, _OTHER_STATE)
-        parts.append(_box(left, 56, _x(at, scenario) - left, 14, colour))
+        parts.append(_box(left, 56, _x(at, scenario) - left, 14, STATE_COLOURS[state]))
         state, since = after, at
     return parts
 
@@ -154,7 +153,7 @@ def _words(scenario: Scenario, tallest: float) -> list[str]:
         _text(_x(at, scenario), 468, str(at), "middle") for at in range(0, int(scenario.end), step)
     ]
     legend = (
-        "seconds. State of the first worker: green closed, amber half-open, red open. "
+        "seconds. State of the first worker: green closed, brown limited, amber half-open, red open. "
         "Users: green answered, amber refused, red failed.",
         "Waiting at the callee: grey without a breaker, blue with recloser. Black: the limit, "
         "if there is one.",

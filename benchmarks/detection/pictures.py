@@ -15,7 +15,13 @@ from recloser import Policy, State
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 960, 486, 70, 20
 _BINS = 240
 _DOTS = 1500
-_COLOURS = {State.CLOSED: "#3a9d5d", State.HALF_OPEN: "#e0a72e", State.OPEN: "#c8433a"}
+STATE_COLOURS = {
+    State.CLOSED: "#3a9d5d",
+    State.LIMITED: "#8a5200",
+    State.HALF_OPEN: "#e0a72e",
+    State.OPEN: "#c8433a",
+}
+"""Every state has a colour, so that each run can be drawn."""
 _HIGHEST, _LOWEST = 1.6, -2.4  # of the latency axis, powers of ten of a second
 
 
@@ -80,7 +86,7 @@ def _states(breaker: Recloser, world: World, span: float) -> list[str]:
     state, since = State.CLOSED, 0.0
     for at, after in [*((t.at, t.after) for t in breaker.transitions), (span, State.CLOSED)]:
         left = _x(since, span)
-        parts.append(_box(left, 56, _x(min(at, span), span) - left, 14, _COLOURS[state]))
+        parts.append(_box(left, 56, _x(min(at, span), span) - left, 14, STATE_COLOURS[state]))
         state, since = after, at
     return parts
 
@@ -129,7 +135,7 @@ def _axis(span: float) -> list[str]:
         for at in range(0, int(span) + 1, step)
     ]
     legend = (
-        "seconds. State: green closed, amber half-open, red open. Line: slow threshold.",
+        "seconds. State: green closed, brown limited, amber half-open, red open. Line: slow threshold.",
         "Calls: green good, red bad, amber good but refused, grey bad and refused.",
     )
     lines = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -23,6 +24,7 @@ from benchmarks.closed_loop import runner
 from benchmarks.closed_loop.__main__ import main
 from benchmarks.closed_loop.entrants import CUT, NONE, OURS, entrants
 from benchmarks.closed_loop.goals import best_peer, goals
+from benchmarks.closed_loop.pictures import draw
 from benchmarks.closed_loop.scenarios import Fault, Scenario, scenarios
 from benchmarks.closed_loop.scores import Score, score
 from benchmarks.closed_loop.simulator import Play, World
@@ -283,6 +285,13 @@ def test_the_command_reports_writes_and_draws(
     assert (tmp_path / "r.md").read_text().startswith("# What does it do")
     assert len(json.loads((tmp_path / "r.json").read_text())["scores"]) == 4
     assert "<polyline" in (tmp_path / "retry-storm.svg").read_text()
+
+
+def test_a_picture_shows_the_limit(tmp_path: Path) -> None:
+    picture = draw(STORIES["flash crowd 1.2x"], tmp_path).read_text()
+
+    lines = re.findall(r'<polyline points="([^"]*)"[^>]*stroke="#000"', picture)
+    assert len(lines[0].split()) > 60  # once a second
 
 
 @pytest.mark.parametrize(

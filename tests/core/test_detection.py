@@ -11,7 +11,7 @@ from statistics import fmean
 
 import pytest
 
-from recloser import Policy
+from recloser import Policy, State
 
 # The benchmarks are no part of the wheel that tox tests.
 ROOT = Path(__file__).parents[2]
@@ -23,6 +23,7 @@ from benchmarks.detection import packages, peers, traces
 from benchmarks.detection.__main__ import main
 from benchmarks.detection.bound import ROWS, Delay, delays, intervals
 from benchmarks.detection.entrants import Recloser
+from benchmarks.detection.pictures import STATE_COLOURS, draw
 from benchmarks.detection.report import Results, markdown, table
 from benchmarks.detection.scenarios import scenarios
 from benchmarks.detection.scores import Score, score
@@ -129,6 +130,17 @@ def test_the_command_reports_writes_and_draws(
     assert (tmp_path / "r.md").read_text().startswith("# How good")
     assert '"harm"' in (tmp_path / "r.json").read_text()
     assert "<svg" in (tmp_path / "cold-start-in-an-outage.svg").read_text()
+
+
+def test_every_state_has_a_colour_of_its_own() -> None:
+    assert set(STATE_COLOURS) == set(State)
+    assert len(set(STATE_COLOURS.values())) == len(State)
+
+
+def test_a_run_that_was_limited_is_drawn(tmp_path: Path) -> None:
+    picture = draw(STORIES["5x slower"], tmp_path).read_text()
+
+    assert STATE_COLOURS[State.LIMITED] in picture
 
 
 def test_the_report_shows_every_row_of_the_bound_and_whether_it_is_near() -> None:
