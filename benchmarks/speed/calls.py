@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 from recloser import Breaker, BreakerOpenError, Registry
 
+from .floors import FLOOR, WithFloor
 from .peers import Peer
-from .report import Goal, Section, timed
+from .report import Goal, Reach, Section, timed
 from .rounds import Candidate, Effort, awaited, measure, plain
 
 OURS = "recloser, decorator"
+BLOCK = "recloser, with"
+BLOCK_FLOOR = f"{FLOOR} of with"
+MOST_OF_BLOCK = 1.4  # the project's goal for a block, as a multiple of a decorated call
 
 
 def _nothing() -> None:
@@ -31,6 +35,12 @@ def sync_calls(peers: list[Peer], effort: Effort, tick: Callable[[], None]) -> S
         with breaker:
             pass
 
+    floor = WithFloor()
+
+    def floor_block() -> None:
+        with floor:
+            pass
+
     def two_steps() -> None:
         breaker.acquire().success()
 
@@ -40,13 +50,21 @@ def sync_calls(peers: list[Peer], effort: Effort, tick: Callable[[], None]) -> S
     candidates = [
         Candidate("bare call", plain(_nothing)),
         Candidate(OURS, plain(Breaker("decorator")(_nothing))),
-        Candidate("recloser, with", plain(with_block)),
+        Candidate(BLOCK, plain(with_block)),
+        Candidate(BLOCK_FLOOR, plain(floor_block)),
         Candidate("recloser, acquire() and success()", plain(two_steps)),
         Candidate("recloser, registry[key] too", plain(keyed)),
     ]
     candidates += [Candidate(peer.name, plain(peer.guard(_nothing))) for peer in peers]
     timings = measure(candidates, effort, tick)
-    section = timed("A guarded call", timings, over="bare call")
+    decorated = timings.median(OURS)
+    most = MOST_OF_BLOCK * decorated - timings.median("bare call")
+    section = timed(
+        "A guarded call", timings, over="bare call", reach={BLOCK: Reach(BLOCK_FLOOR, most)}
+    )
+    section.goals.append(
+        Goal("a block, to a decorated call", timings.median(BLOCK) / decorated, MOST_OF_BLOCK)
+    )
     ours = timings.added(OURS, "bare call")
     for peer, limit in (("circuitbreaker", 1.6), ("nopanic, slow calls too", 0.7)):
         if peer in timings.names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 import flask
 from starlette.applications import Starlette
@@ -15,7 +16,8 @@ from recloser import Registry
 from recloser_adapters import flask as recloser_flask
 from recloser_adapters import starlette as recloser_starlette
 
-from .report import Goal, Section, timed
+from .floors import FLOOR, FLOOR_REFUSED, WsgiFloor
+from .report import Goal, Reach, Section, timed
 from .rounds import Candidate, Effort, awaited, measure, plain
 from .web import (
     BARE,
@@ -29,6 +31,8 @@ from .web import (
     requests_to,
     wsgi_requests_to,
 )
+
+MOST_OF_FLASK = 4000.0  # ns; the project's goal for what a breaker adds to a Flask request
 
 
 async def view(request: Request) -> Response:
@@ -82,11 +86,25 @@ def flask_requests(effort: Effort, tick: Callable[[], None]) -> Section:
             recloser_flask.Recloser(made, registry=registry)
         return made
 
+    def floor(open_for: float = -inf) -> WsgiFloor:
+        return WsgiFloor(app(None), lambda environ: "GET /items/<item>", open_for)
+
     refusing = opened(Registry(), "GET /items/<item>")
     candidates = [
         Candidate(BARE, plain(wsgi_requests_to(app(None)))),
         Candidate(BREAKER, plain(wsgi_requests_to(app(Registry())))),
+        Candidate(FLOOR, plain(wsgi_requests_to(floor()))),
         Candidate(REFUSED, plain(wsgi_requests_to(app(refusing)))),
+        Candidate(FLOOR_REFUSED, plain(wsgi_requests_to(floor(3600.0)))),
     ]
     timings = measure(candidates, effort, tick)
-    return timed("A Flask request, one route", timings, over=BARE)
+    section = timed(
+        "A Flask request, one route",
+        timings,
+        over=BARE,
+        reach={BREAKER: Reach(FLOOR, MOST_OF_FLASK)},
+    )
+    section.goals.append(
+        Goal("what the breaker adds to Flask", timings.added(BREAKER, BARE), MOST_OF_FLASK, "ns")
+    )
+    return section

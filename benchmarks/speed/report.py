@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from .rounds import Effort, Timings
@@ -27,6 +27,38 @@ class Goal:
         return self.measured <= self.limit
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A goal for what a candidate may add, and whether plain Python can reach it at all.
+
+    Attributes:
+        floor: The floor of the candidate, which shows what it has to cost at least; see `floors`.
+        most: What the two may add to the baseline of their table, in its unit.
+    """
+
+    floor: str
+    most: float
+
+    def note(self, name: str, added: float, least: float, unit: str = "ns") -> str:
+        """Say what is left for the promises that the floor does not keep.
+
+        Args:
+            name: The candidate.
+            added: What it adds.
+            least: What its floor adds.
+            unit: The unit of all three.
+        """
+        digits = 0 if unit == "ns" else 2
+        said = (
+            f"{name} adds {added:,.{digits}f} {unit}, its floor {least:,.{digits}f}, "
+            f"and the goal allows {self.most:,.{digits}f}: "
+        )
+        if least > self.most:
+            return said + "plain Python cannot reach the goal."
+        left = self.most - least
+        return said + f"{left:,.{digits}f} are left for what the floor does not promise."
+
+
 @dataclass(slots=True)
 class Section:
     """One table of the report."""
@@ -38,19 +70,31 @@ class Section:
     notes: list[str] = field(default_factory=list[str])
 
 
-def timed(title: str, timings: Timings, *, over: str) -> Section:
-    """Return the section of timed candidates: cost, spread, and cost added to one of them."""
-    section = Section(title, ["", "ns", "spread", f"added to {over}, ns"])
+def timed(
+    title: str, timings: Timings, *, over: str, reach: Mapping[str, Reach] | None = None
+) -> Section:
+    """Return the section of timed candidates: cost, spread, and cost added to one of them.
+
+    Args:
+        title: The title of the section.
+        timings: The candidates.
+        over: The candidate to which the others add their cost.
+        reach: The goals of candidates that have a floor.
+    """
+    reach = reach or {}
+    most = {name: goal.most for name, goal in reach.items()}
+    most |= {goal.floor: goal.most for goal in reach.values()}
+    section = Section(
+        title, ["", "ns", "spread", f"added to {over}, ns", *["goal, ns"][: len(most)]]
+    )
     for name in timings.names:
-        added = timings.added(name, over)
-        section.rows.append(
-            [
-                name,
-                timings.median(name),
-                f"{timings.spread(name):.0%}",
-                "" if name == over else added,
-            ]
-        )
+        row: list[str | float] = [name, timings.median(name), f"{timings.spread(name):.0%}"]
+        row.append("" if name == over else timings.added(name, over))
+        section.rows.append([*row, most.get(name, "")] if most else row)
+    section.notes += [
+        goal.note(name, timings.added(name, over), timings.added(goal.floor, over))
+        for name, goal in reach.items()
+    ]
     return section
 
 

@@ -34,9 +34,10 @@ from starlette.routing import Route
 
 from recloser_adapters.starlette import BreakerMiddleware
 
-from .report import Goal, Section
+from .floors import FLOOR, App, AsgiFloor, Message, Receive, Send
+from .report import Goal, Reach, Section
 from .rounds import Effort
-from .web import BARE, BREAKER, NOOP, App, Message, NoopAsgi, Receive, Send
+from .web import BARE, BREAKER, NOOP, NoopAsgi
 
 TIMES = "times and wraps send"
 WANTED = ("uvicorn", "httptools", "uvloop")
@@ -81,6 +82,8 @@ def app_of(candidate: str) -> Starlette:
         app.add_middleware(NoopAsgi)
     elif candidate == TIMES:
         app.add_middleware(TimedAsgi)
+    elif candidate == FLOOR:
+        app.add_middleware(AsgiFloor, key_of=lambda scope: "GET /items/{id}")
     elif candidate == BREAKER:
         app.add_middleware(BreakerMiddleware)
     return app
@@ -120,7 +123,7 @@ def real_server(effort: Effort, tick: Tick) -> Section:
         with ExitStack() as stack:
             servers = {
                 name: stack.enter_context(serving(command_of(name), of_servers))
-                for name in (BARE, NOOP, TIMES, BREAKER)
+                for name in (BARE, NOOP, TIMES, FLOOR, BREAKER)
             }
             return _section(compared(servers, effort, tick))
     finally:
@@ -146,18 +149,32 @@ def compared(servers: Mapping[str, Served], effort: Effort, tick: Tick) -> list[
 def _section(kept: Sequence[dict[str, Sample]]) -> Section:
     section = Section(
         "A real server: uvicorn, a Starlette app of one route",
-        ["", "requests/s", "to bare", "IQR", "CPU of a request, µs", "added to bare, µs", "IQR"],
+        [
+            "",
+            "requests/s",
+            "to bare",
+            "IQR",
+            "CPU of a request, µs",
+            "added to bare, µs",
+            "IQR",
+            "goal, µs",
+        ],
     )
+    goal = Reach(FLOOR, (1 / LEAST_THROUGHPUT - 1) * _typical(kept, BARE))
+    typical: dict[str, float] = {}
     for name in kept[0]:
         rate = statistics.median(1.0 / one[name].wall for one in kept)
-        cpu = statistics.median(one[name].cpu for one in kept) * 1e6
         low, to_bare, high = _quartiles([one[BARE].wall / one[name].wall for one in kept])
         least, added, most = _quartiles([(one[name].cpu - one[BARE].cpu) * 1e6 for one in kept])
-        row: list[str | float] = [name, rate, "", "", f"{cpu:.1f}", "", ""]
+        typical[name] = added
+        row: list[str | float] = [name, rate, "", "", f"{_typical(kept, name):.1f}", "", "", ""]
         if name != BARE:
             row[2:4] = f"{to_bare:.3f}", f"{low:.3f} to {high:.3f}"
             row[5:7] = f"{added:.2f}", f"{least:.2f} to {most:.2f}"
+        if name in (FLOOR, BREAKER):
+            row[7] = f"{goal.most:.2f}"
         section.rows.append(row)
+    section.notes.append(goal.note(BREAKER, typical[BREAKER], typical[FLOOR], "µs"))
     busy = statistics.median(one[BARE].cpu / one[BARE].wall for one in kept)
     section.notes.append(
         f"While it was loaded, the bare server used {busy:.0%} of its core. Much less than 100% "
@@ -171,6 +188,11 @@ def _section(kept: Sequence[dict[str, Sample]]) -> Section:
         )
     )
     return section
+
+
+def _typical(kept: Sequence[dict[str, Sample]], name: str) -> float:
+    """Return the CPU time of a request, in microseconds."""
+    return statistics.median(one[name].cpu for one in kept) * 1e6
 
 
 def _quartiles(values: Sequence[float]) -> list[float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable
+from math import inf
 from typing import Any
 
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
@@ -15,14 +15,19 @@ import recloser.asgi
 import recloser.wsgi
 from recloser import Registry
 
-from .report import Goal, Section, timed
+from .floors import (
+    FLOOR,
+    FLOOR_REFUSED,
+    App,
+    AsgiFloor,
+    Message,
+    Receive,
+    Send,
+    WsgiApp,
+    WsgiFloor,
+)
+from .report import Goal, Reach, Section, timed
 from .rounds import Candidate, Effort, Timings, awaited, measure, plain, unshared
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
-WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 SCOPE: Message = {
     "type": "http",
@@ -59,8 +64,11 @@ BARE = "bare app"
 NOOP = "no-op class"
 BREAKER = "recloser"
 REFUSED = "recloser, refused"
-LEAST = "the least that refuses by key"
 BASE_HTTP = "no-op BaseHTTPMiddleware"
+# The project's goals: what the ASGI breaker adds, as a multiple of what a no-op class adds, and a
+# refusal, as a multiple of a bare response.
+MOST_OF_ASGI = 9.5
+MOST_OF_REFUSAL = 2.5
 
 
 async def receive() -> Message:
@@ -82,27 +90,6 @@ class NoopAsgi:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
-
-
-class LeastRefusal:
-    """The least that a refusal needs: a key, a look-up, a state, a clock and two messages.
-
-    The messages are constants: the answer is not marked as a refusal, and Retry-After does not
-    change.
-    """
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.opened_until = {"route": time.perf_counter() + 3600.0}
-        self.refused = 0
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and time.perf_counter() < self.opened_until[_key(scope)]:
-            self.refused += 1
-            await send(START)
-            await send(BODY)
-        else:
-            await self.app(scope, receive, send)
 
 
 def _key(scope: Message) -> str:
@@ -137,41 +124,54 @@ def asgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     def guarded(registry: Registry) -> App:
         return recloser.asgi.BreakerMiddleware(unshared(two_messages), registry, key=_key)
 
+    def floor(open_for: float = -inf) -> App:
+        return AsgiFloor(unshared(two_messages), _key, open_for)
+
     with asyncio.Runner() as runner:
         candidates = [
             Candidate(DRIVER, awaited(runner, _driver)),
             Candidate(BARE, awaited(runner, requests_to(unshared(two_messages)))),
             Candidate(NOOP, awaited(runner, requests_to(NoopAsgi(unshared(two_messages))))),
             Candidate(BREAKER, awaited(runner, requests_to(guarded(Registry())))),
+            Candidate(FLOOR, awaited(runner, requests_to(floor()))),
             Candidate(REFUSED, awaited(runner, requests_to(guarded(opened(Registry(), "route"))))),
-            Candidate(LEAST, awaited(runner, requests_to(LeastRefusal(unshared(two_messages))))),
+            Candidate(FLOOR_REFUSED, awaited(runner, requests_to(floor(3600.0)))),
             Candidate(
                 BASE_HTTP, awaited(runner, requests_to(NoopBaseHttp(unshared(two_messages))))
             ),
         ]
         timings = measure(candidates, effort, tick)
-    section = timed("An ASGI request, bare app", timings, over=BARE)
-    least = timings.median(LEAST) / timings.median(BARE)
-    section.notes.append(f"{LEAST.capitalize()} costs {least:.2f} bare responses.")
+    most = MOST_OF_ASGI * timings.added(NOOP, BARE)
+    section = timed(
+        "An ASGI request, bare app",
+        timings,
+        over=BARE,
+        reach={BREAKER: Reach(FLOOR, most), REFUSED: _reach_of_refusal(timings)},
+    )
     ours = timings.added(BREAKER, BARE)
     section.goals += [
         Goal(
             "the ASGI breaker, to a no-op class's added cost",
             ours / timings.added(NOOP, BARE),
-            10.0,
+            MOST_OF_ASGI,
         ),
         Goal(
             "the ASGI breaker, to a no-op BaseHTTPMiddleware's added cost",
             ours / timings.added(BASE_HTTP, BARE),
             1 / 40,
         ),
-        Goal("an ASGI refusal, to a bare response", _refusal(timings), 1.5),
+        Goal("an ASGI refusal, to a bare response", _refusal(timings), MOST_OF_REFUSAL),
     ]
     return section
 
 
 def _refusal(timings: Timings) -> float:
     return timings.median(REFUSED) / timings.median(BARE)
+
+
+def _reach_of_refusal(timings: Timings) -> Reach:
+    # A refusal stands in for the bare response.
+    return Reach(FLOOR_REFUSED, (MOST_OF_REFUSAL - 1.0) * timings.median(BARE))
 
 
 def _wsgi_app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -215,21 +215,33 @@ def wsgi_requests(effort: Effort, tick: Callable[[], None]) -> Section:
     def guarded(app: WsgiApp, registry: Registry) -> Any:
         return recloser.wsgi.BreakerMiddleware(unshared(app), registry, key=lambda environ: "route")
 
+    def floor(open_for: float = -inf) -> WsgiFloor:
+        return WsgiFloor(unshared(_wsgi_app), lambda environ: "route", open_for)
+
     refusing = guarded(_wsgi_app, opened(Registry(), "route"))
     candidates = [
         Candidate(DRIVER, plain(lambda: dict(ENVIRON))),
         Candidate(BARE, plain(wsgi_requests_to(unshared(_wsgi_app)))),
         Candidate(NOOP, plain(wsgi_requests_to(_NoopWsgi(unshared(_wsgi_app))))),
         Candidate(BREAKER, plain(wsgi_requests_to(guarded(_wsgi_app, Registry())))),
+        Candidate(FLOOR, plain(wsgi_requests_to(floor()))),
         Candidate(REFUSED, plain(wsgi_requests_to(refusing))),
+        Candidate(FLOOR_REFUSED, plain(wsgi_requests_to(floor(3600.0)))),
         Candidate("bare streaming app", plain(wsgi_requests_to(unshared(_wsgi_stream)))),
         Candidate(
             "recloser, streaming", plain(wsgi_requests_to(guarded(_wsgi_stream, Registry())))
         ),
     ]
     timings = measure(candidates, effort, tick)
-    section = timed("A WSGI request, bare app", timings, over=BARE)
+    section = timed(
+        "A WSGI request, bare app",
+        timings,
+        over=BARE,
+        reach={REFUSED: _reach_of_refusal(timings)},
+    )
     streaming = timings.added("recloser, streaming", "bare streaming app")
     section.notes.append(f"To the bare streaming app the breaker adds {streaming:,.0f} ns.")
-    section.goals.append(Goal("a WSGI refusal, to a bare response", _refusal(timings), 1.5))
+    section.goals.append(
+        Goal("a WSGI refusal, to a bare response", _refusal(timings), MOST_OF_REFUSAL)
+    )
     return section
