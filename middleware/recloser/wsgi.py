@@ -24,7 +24,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from types import GeneratorType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recloser._admission import Refused
 from recloser._environment import enabled
@@ -64,9 +64,29 @@ __all__ = [
 ]
 
 _FILE_WRAPPER = "wsgi.file_wrapper"
-# Bodies that are complete when the app returns. They are passed on unchanged, so that a server can
-# still use their length. (A str or bytes is a mistake of the app; the server must see it.)
-_WHOLE: frozenset[type] = frozenset({list, tuple, bytes, str})
+# What watches the body of a response, by the type of the body; None if nothing has to, because the
+# body is complete when the app returns. Such a body is passed on unchanged, so that a server can
+# still use its length. (A str or bytes is a mistake of the app; the server must see it.)
+_watch_by_type: dict[type, type[ResponseBody] | None] = {
+    list: None,
+    tuple: None,
+    bytes: None,
+    str: None,
+    GeneratorType: ResponseBody,
+}
+_MAX_TYPES = 256  # bounded, because an app could make up more
+
+
+def _learn_watch(kind: type) -> type[ResponseBody]:
+    """What watches bodies of a type that was not seen before.
+
+    The answer is remembered: on Python 3.11, to ask a type for an attribute that it does not have
+    costs more than anything else that is done for a body.
+    """
+    watch = SizedResponseBody if hasattr(kind, "__len__") else ResponseBody
+    if len(_watch_by_type) < _MAX_TYPES:
+        _watch_by_type[kind] = watch
+    return watch
 
 
 class BreakerMiddleware(Middleware[WSGIApplication]):
@@ -107,7 +127,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             return self.app(environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
-        said: list[str] = []
+        said: list[Any] = [None]
 
         def noted_start(
             status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
@@ -117,15 +137,19 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             else:
                 write = start_response(status, headers, exc_info)
             # Only now: it raises when a second status comes too late to be sent.
-            said[:] = (status,)
+            said[0] = status
             return write
 
         try:
             body = self.app(environ, noted_start)
             # To ask a body what it is may run its own code.
             kind = type(body)
-            is_whole = kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ))
-            is_sized = not is_whole and kind is not GeneratorType and hasattr(kind, "__len__")
+            try:
+                watch = _watch_by_type[kind]
+            except KeyError:
+                watch = _learn_watch(kind)
+            if watch is not None and _FILE_WRAPPER in environ and _is_file(body, environ):
+                watch = None
         except BaseException as error:
             try:
                 permit.end_by_error(error)
@@ -134,11 +158,10 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 raise
             raise
         try:
-            if is_whole:
-                end_by_status_line(self._gate, environ, permit, said)
-                return body
-            watched = SizedResponseBody if is_sized else ResponseBody
-            return watched(body, permit, self._gate, environ, said)
+            if watch is not None:
+                return watch(body, permit, self._gate, environ, said)
+            end_by_status_line(self._gate, environ, permit, said)
+            return body
         except BaseException:
             permit.cancel()  # a signal handler raised
             raise

@@ -37,7 +37,12 @@ class WatchedBody:
         self._permit = permit
 
     def __iter__(self) -> Iterator[Any]:
-        pieces = self._begin()
+        try:
+            # Not earlier: this runs code of the app.
+            pieces = iter(self._body)
+        except BaseException as error:
+            self._permit.end_by_error(error)
+            raise
         if pieces is self._body:
             # An iterator, as generators are: so is this.
             self._next = pieces.__next__
@@ -45,22 +50,13 @@ class WatchedBody:
         # An iterable that begins anew each time: so does this.
         return _Pieces(self, pieces)
 
-    def _begin(self) -> Iterator[Any]:
-        try:
-            # Not earlier: this runs code of the app.
-            return iter(self._body)
-        except BaseException as error:
-            self._permit.end_by_error(error)
-            raise
-
-    def __next__(self) -> Any:
-        if self._next is None:
-            self._next = self._begin().__next__
-        return self.advance(self._next)
-
-    def advance(self, step: Callable[[], Any]) -> Any:
+    def __next__(self, step: Callable[[], Any] | None = None) -> Any:
         """Pass on one piece, which `step` returns, or end the permit."""
         try:
+            if step is None:
+                step = self._next
+                if step is None:  # nobody has called iter()
+                    step = self._next = iter(self._body).__next__
             piece = step()
         except StopIteration:
             if self._permit.token:
@@ -111,7 +107,7 @@ class _Pieces:
         return self
 
     def __next__(self) -> Any:
-        return self._body.advance(self._next)
+        return self._body.__next__(self._next)
 
 
 class ResponseBody(WatchedBody):
@@ -122,7 +118,7 @@ class ResponseBody(WatchedBody):
         permit: What it ends.
         gate: Decides what a status says.
         environ: Of the request.
-        statuses: The status lines that the app has set so far, at most one.
+        statuses: Its only item is the status line that the app has set last, None before.
     """
 
     __slots__ = ("_environ", "_gate", "_statuses")
@@ -133,7 +129,7 @@ class ResponseBody(WatchedBody):
         permit: Permit,
         gate: Gate,
         environ: dict[str, Any],
-        statuses: list[str],
+        statuses: list[Any],
     ) -> None:
         # Written out, and not by super(): this runs once per request.
         self._body = body
@@ -171,7 +167,7 @@ _MAX_CODES = 256
 
 
 def end_by_status_line(
-    gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[str]
+    gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[Any]
 ) -> None:
     """End a call by the status line that its app has set."""
     try:
