@@ -22,7 +22,7 @@ from recloser._permit import (
     voteless,
 )
 from recloser._state import Mode, State
-from recloser._with import BlockPermit, block_of, innermost, innermost_of
+from recloser._with import NO_FRAME, BlockPermit, block_of, innermost, innermost_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +31,8 @@ T = TypeVar("T")
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _OPEN = State.OPEN
 _frame = sys._getframe
+# Python 3.11 does not specialize a method call on an imported name: 110 ns for each block.
+_get_innermost, _set_innermost = innermost.get, innermost.set
 
 
 @final
@@ -324,14 +326,16 @@ class Breaker(OperableCircuit):
         try:
             if type(permit) is not BlockPermit:
                 permit = self._permit_of(permit, BlockPermit)
+            around = _get_innermost()
+            while around is not None and not around.frame:  # innermost_of(), without its frame
+                around = around.around
+            permit.around = around
             permit.frame = id(_frame(1))
-            permit.in_block = True
-            permit.around = innermost_of(innermost.get())
-            innermost.set(permit)
+            _set_innermost(permit)
         except BaseException:
             # A signal handler raised: the block is not entered.
             if type(permit) is BlockPermit:
-                permit.in_block = False
+                permit.frame = NO_FRAME
                 permit.cancel()
             raise
         return permit
@@ -342,20 +346,17 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = innermost.get()
+        permit = _get_innermost()
         try:
             frame = id(_frame(1))
-            if (
-                permit is None
-                or permit.frame != frame
-                or permit.breaker is not self
-                or not permit.in_block
-            ):
+            if permit is None or permit.frame != frame or permit.breaker is not self:
                 permit = block_of(self, self._calls.all(), frame)
                 if permit is None:
                     return
-            permit.in_block = False
-            permit.around = innermost_of(permit.around)
+            permit.frame = NO_FRAME
+            around = permit.around
+            if around is not None and not around.frame:
+                permit.around = innermost_of(around)
             if error is None:
                 permit.success()
             else:
@@ -377,7 +378,7 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = innermost.get()
+        permit = _get_innermost()
         if permit is not None and permit.frame == id(_frame(1)):
             permit.frame = id(_frame(0))  # from where __exit__ is called
         self.__exit__(kind, error, traceback)

@@ -12,20 +12,23 @@ from recloser._locked_circuit import LockedCircuit
 from recloser._permit import Permit
 
 
+NO_FRAME = 0
+"""The `id` of no frame."""
+
+
 class BlockPermit(Permit):
     """The permit of a block.
 
     Attributes:
         around: The permit of a block around this one, of whatever breaker; None if there is none.
-        frame: The `id` of the stack frame that has the block.
-        in_block: Whether the block goes on. The permit may have been ended within it.
+        frame: The `id` of the stack frame that has the block; `NO_FRAME` once the block has ended.
+            The permit may have been ended within the block.
     """
 
-    __slots__ = ("around", "frame", "in_block")
+    __slots__ = ("around", "frame")
 
     around: BlockPermit | None
     frame: int
-    in_block: bool
 
 
 innermost: ContextVar[BlockPermit | None] = ContextVar("recloser_innermost", default=None)
@@ -35,7 +38,7 @@ ended already: to say so on the permit is faster than to change the context agai
 
 def innermost_of(permit: BlockPermit | None) -> BlockPermit | None:
     """The first permit, of one and those around it, whose block goes on."""
-    while permit is not None and not permit.in_block:
+    while permit is not None and not permit.frame:
         permit = permit.around
     return permit
 
@@ -61,7 +64,8 @@ def block_of(breaker: LockedCircuit, in_flight: Iterable[object], frame: int) ->
     # It was entered in another context: a thread pool that runs a generator step by step has one
     # context for each step. The frame is the same.
     for call in in_flight:
-        if isinstance(call, BlockPermit) and call.in_block and call.frame == frame:
+        # Another thread may have been admitted just now, and have no frame yet.
+        if isinstance(call, BlockPermit) and getattr(call, "frame", NO_FRAME) == frame:
             return call
     # It was entered for somebody else: an ExitStack has other frames at the entry and at the exit.
     return around[0] if around else None
