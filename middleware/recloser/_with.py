@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from recloser._locked_circuit import LockedCircuit
 from recloser._permit import Permit
 
-
 NO_FRAME = 0
 """The `id` of no frame."""
 

@@ -141,7 +141,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             return write
 
         try:
-            body = self.app(environ, noted_start)
+            app = self.app
+            body = app(environ, noted_start)
             # To ask a body what it is may run its own code.
             kind = type(body)
             try:

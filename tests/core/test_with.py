@@ -12,6 +12,7 @@ import pytest
 from tests.support.breaker_state import ended
 
 from recloser import Breaker, BreakerOpenError, Policy, Registry, State
+from recloser._with import BlockPermit
 from recloser.testing import ManualClock, open_breaker
 
 
@@ -127,6 +128,21 @@ def test_a_block_that_is_left_in_another_context_ends_all_the_same(
 
     assert ended(breaker) == (1, 1, 0, 0)
     assert breaker.metrics().mean == pytest.approx(0.5)
+
+
+def test_a_block_that_is_left_in_another_context_while_a_thread_enters_one(
+    breaker: Breaker,
+) -> None:
+    """The thread was admitted just now: its permit is in flight, but has no frame yet."""
+    entering = breaker.admit_strict(BlockPermit)
+    assert isinstance(entering, BlockPermit)
+    block = holding(breaker)
+    contextvars.copy_context().run(next, block)
+    contextvars.copy_context().run(next, block, None)
+
+    assert breaker.metrics().in_flight == 1
+    entering.cancel()
+    assert ended(breaker) == (1, 0, 0, 1)
 
 
 def test_blocks_left_in_other_contexts_and_in_their_own_add_up(breaker: Breaker) -> None:
