@@ -14,8 +14,8 @@ from recloser._state import Mode, State
 
 __all__ = [
     "UNGUARDED",
-    "AsyncChunks",
     "Asked",
+    "AsyncChunks",
     "Attempt",
     "Breaker",
     "BreakerOpenError",

@@ -112,8 +112,8 @@ def _used_up(headers: Mapping[str, str], clock: _Clock) -> Iterator[float]:
     text = _value(headers, "ratelimit")[:_LONGEST]
     # The earlier draft is one item with commas in it.
     for item in [text] if "limit=" in text else text.split(","):
-        left, renewed = re.search(_LEFT, item), re.search(_RENEWED, item)
-        if renewed is not None and left is not None and not float(left[1]):
+        unused, renewed = re.search(_LEFT, item), re.search(_RENEWED, item)
+        if renewed is not None and unused is not None and not float(unused[1]):
             yield float(renewed[1])
 
 
