@@ -19,7 +19,7 @@ of an answer (`raise_for_status` in an inner middleware) counts as that answer.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -27,16 +27,21 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.keys import Keys, ReadyKey
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
-from recloser_adapters._outbound.settings import CallSettings
+from recloser_adapters._outbound.request_reader import RequestReader
+from recloser_adapters._outbound.settings import CallSettings, Raise
 
 __all__ = [
     "BreakerMiddleware",
     "BreakerOpenConnectionError",
     "CallReport",
     "CallSettings",
+    "by_credential",
     "by_host",
+    "by_model",
+    "by_route",
     "nothing_sent",
     "wrap_session",
 ]
@@ -60,6 +65,31 @@ def by_host(request: ClientRequest) -> str:
     return request.url.host_port_subcomponent or ""
 
 
+def _tail(request: ClientRequest) -> str:
+    path = request.url.raw_path
+    return path[path.rfind("/") + 1 :]
+
+
+def _target(request: ClientRequest) -> str:
+    return request.url.raw_path_qs
+
+
+def _header(request: ClientRequest, name: str) -> str:
+    return request.headers.get(name, "")
+
+
+def _body(request: ClientRequest) -> bytes:
+    # In all versions the payload of bytes, of text and of JSON has them in this attribute.
+    body: object = getattr(request.body, "_value", b"")
+    return body if isinstance(body, bytes) else b""
+
+
+_KEYS = Keys(__name__, RequestReader(by_host, _tail, _target, _header, _body))
+by_model: ReadyKey[ClientRequest] = _KEYS.by_model
+by_route: ReadyKey[ClientRequest] = _KEYS.by_route
+by_credential: ReadyKey[ClientRequest] = _KEYS.by_credential
+
+
 def nothing_sent(error: BaseException) -> bool:
     """Whether an error proves that nothing was sent. For `Failover(nothing_sent=...)`."""
     unsent = (BreakerOpenError, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
@@ -77,7 +107,8 @@ class BreakerMiddleware:
 
     Args:
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
+            `on_end`: see `CallSettings`.
 
     Raises:
         TypeError: A setting has the wrong type or does not exist.
@@ -94,12 +125,12 @@ class BreakerMiddleware:
     def __init__(
         self,
         registry: Registry | None = None,
-        **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Literal["raise"]]],
+        **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Raise]],
     ) -> None:
         self.outbound = OutboundCalls(
             registry,
             settings,
-            by_host=by_host,
+            keys=_KEYS,
             refusal_error=_refusal_error,
             refusal_response=None,
         )
@@ -122,14 +153,14 @@ class BreakerMiddleware:
             else:
                 response = await handler(request)
         except BaseException as error:
-            self._end_by_error(permit, error, queued=_queued.get())
+            self._end_by_error(permit, request, error, queued=_queued.get())
             # The call may have been made by the handler of an outer call. That call does not wait.
             _queued.set(False)
             raise
-        self._watch(permit, response)
+        self._watch(permit, request, response)
         return response
 
-    def _watch(self, permit: CallPermit, response: ClientResponse) -> None:
+    def _watch(self, permit: CallPermit, request: ClientRequest, response: ClientResponse) -> None:
         outbound = self.outbound
         try:
             status = response.status
@@ -144,21 +175,25 @@ class BreakerMiddleware:
                 return
             headers = response.headers
             content_type = headers.get("content-type", "")
-            watch = outbound.watch_answer(permit, response, status, headers, content_type)
+            watch = outbound.watch_answer(permit, response, status, headers, content_type, request)
             if watch is not None:
                 watch_body(response, watch)
         except Exception as fault:
             outbound.registry.fault("outbound outcome", fault)
 
-    def _end_by_error(self, permit: CallPermit, error: BaseException, *, queued: bool) -> None:
+    def _end_by_error(
+        self, permit: CallPermit, request: ClientRequest, error: BaseException, *, queued: bool
+    ) -> None:
         if isinstance(error, aiohttp.ClientHttpProxyError):
-            self.outbound.end_by_error(permit, error, status=error.status)
+            self.outbound.end_by_error(permit, error, status=error.status, request=request)
             return
         if isinstance(error, aiohttp.ClientResponseError) and error.__cause__ is None:
             # An inner middleware has raised an error for the status of its answer. For an answer
             # that cannot be parsed, aiohttp raises the same class, but with a cause and with a
             # status of its own.
-            self.outbound.end_by_error(permit, error, status=error.status, headers=error.headers)
+            self.outbound.end_by_error(
+                permit, error, status=error.status, headers=error.headers, request=request
+            )
             return
         local = isinstance(error, Exception) and (
             isinstance(error, _LOCAL)
@@ -167,7 +202,7 @@ class BreakerMiddleware:
             or _is_of_request_body(error)
             or (queued and isinstance(error, TimeoutError))
         )
-        self.outbound.end_by_error(permit, error, local=local)
+        self.outbound.end_by_error(permit, error, local=local, request=request)
 
 
 async def _in_time(
@@ -200,7 +235,7 @@ async def _wait_ends(session: aiohttp.ClientSession, context: Any, params: Any) 
 def wrap_session(
     session: aiohttp.ClientSession,
     registry: Registry | None = None,
-    **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Literal["raise"]]],
+    **settings: Unpack[CallSettings[ClientRequest, ClientResponse, Raise]],
 ) -> aiohttp.ClientSession:
     """Put a `BreakerMiddleware` first in a session, and add its trace.
 

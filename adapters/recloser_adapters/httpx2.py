@@ -14,13 +14,12 @@ Retry-After is obeyed once all callers are asked to wait. Other 4xx, the caller'
 time-outs of the client's own pool have no vote. An error that was raised for the status of an
 answer (`raise_for_status` in the wrapped transport) counts as that answer.
 
-An LLM SDK retries every error that its client raises, and hides it. Give it a response that it
-does not retry. Each attempt of the SDK is a call. Use the adapter that is named like the library of
-the SDK: openai 3 and anthropic 2 are built on httpx2, earlier ones on its predecessor:
+Each attempt of an SDK is a call. The SDKs of OpenAI and Anthropic retry every error that their
+client raises, so a refusal is a response that they do not retry (`on_refuse` in `CallSettings`). Use
+the adapter that is named like the library of the SDK: openai 3 and anthropic 2 are built on httpx2,
+earlier ones on its predecessor:
 
-    http_client = wrap_client(
-        openai.DefaultHttpxClient(), registry, key="openai", on_refuse="response", sse_errors=True
-    )
+    http_client = wrap_client(openai.DefaultHttpxClient(), registry, sse_errors=True)
     client = openai.OpenAI(http_client=http_client)
 """
 
@@ -41,8 +40,14 @@ from recloser_adapters._httpx.bodies import (
     SyncWatchedBody,
 )
 from recloser_adapters._httpx.failover import PROVIDER, AsyncFailover, SyncFailover
-from recloser_adapters._httpx.library import Library, by_host
-from recloser_adapters._httpx.transports import AsyncTransport, SyncTransport, wrap_transports
+from recloser_adapters._httpx.library import Library, by_host, keys_of
+from recloser_adapters._httpx.transports import (
+    AsyncTransport,
+    SyncTransport,
+    told,
+    wrap_transports,
+)
+from recloser_adapters._outbound.keys import ReadyKey
 from recloser_adapters._outbound.permit import CallReport
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
@@ -59,7 +64,10 @@ __all__ = [
     "CallSettings",
     "FailoverTransport",
     "LLMEndpoint",
+    "by_credential",
     "by_host",
+    "by_model",
+    "by_route",
     "nothing_sent",
     "wrap_client",
 ]
@@ -84,7 +92,14 @@ class BreakerOpenTransportError(ClientBreakerOpenError, httpx2.TransportError):
     """
 
 
+_KEYS = keys_of(__name__)
+by_model: ReadyKey[httpx2.Request] = _KEYS.by_model
+by_route: ReadyKey[httpx2.Request] = _KEYS.by_route
+by_credential: ReadyKey[httpx2.Request] = _KEYS.by_credential
+
 _LIBRARY = Library(
+    name="httpx2",
+    keys=_KEYS,
     request=httpx2.Request,
     response=httpx2.Response,
     url=httpx2.URL,
@@ -209,7 +224,8 @@ def wrap_client(
         client: An `httpx2.Client` or `httpx2.AsyncClient`, before or after its first request. Its
             transports that are guarded already stay unchanged.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
+            `on_end`: see `CallSettings`.
 
     Returns:
         The same client.
@@ -219,10 +235,7 @@ def wrap_client(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
-        raise TypeError(
-            f"client must be an httpx2 client, not {client!r}: recloser_adapters has one module for "
-            "each client library"
-        )
+        raise TypeError(f"client must be an httpx2 client, not {told(client)}")
     kind = BreakerTransport if isinstance(client, httpx2.Client) else AsyncBreakerTransport
     wrap_transports(client, kind, registry, settings)
     return client

@@ -26,12 +26,14 @@ from requests.adapters import BaseAdapter
 
 from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.keys import Keys, ReadyKey
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
 from recloser_adapters._outbound.refusal import (
     ClientBreakerOpenError,
     refusal_body,
     refusal_headers,
 )
+from recloser_adapters._outbound.request_reader import RequestReader
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 from recloser_adapters._requests.body import is_local, watch_body
 from recloser_adapters._requests.cut_off import lower_timeout, restore_timeout
@@ -42,7 +44,10 @@ __all__ = [
     "CallReport",
     "CallSettings",
     "RefusedResponse",
+    "by_credential",
     "by_host",
+    "by_model",
+    "by_route",
     "nothing_sent",
     "wrap_session",
 ]
@@ -85,6 +90,33 @@ def by_host(request: requests.PreparedRequest) -> str:
     if "@" in host:
         host = host.rpartition("@")[2]
     return host.removesuffix(_USUAL_PORT.get(parts[0], ":"))
+
+
+def _tail(request: requests.PreparedRequest) -> str:
+    path = (request.url or "").partition("?")[0]
+    return path[path.rfind("/") + 1 :]
+
+
+def _target(request: requests.PreparedRequest) -> str:
+    return request.path_url
+
+
+def _header(request: requests.PreparedRequest, name: str) -> str:
+    value: object = request.headers.get(name, "")
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def _body(request: requests.PreparedRequest) -> bytes:
+    body: object = request.body
+    if isinstance(body, str):
+        return body.encode("utf-8", "replace")
+    return body if isinstance(body, bytes) else b""
+
+
+_KEYS = Keys(__name__, RequestReader(by_host, _tail, _target, _header, _body))
+by_model: ReadyKey[requests.PreparedRequest] = _KEYS.by_model
+by_route: ReadyKey[requests.PreparedRequest] = _KEYS.by_route
+by_credential: ReadyKey[requests.PreparedRequest] = _KEYS.by_credential
 
 
 def nothing_sent(error: BaseException) -> bool:
@@ -149,7 +181,7 @@ class BreakerAdapter(BaseAdapter):
         self.outbound = OutboundCalls(
             registry,
             settings,
-            by_host=by_host,
+            keys=_KEYS,
             refusal_error=_refusal_error,
             refusal_response=_refusal_response,
         )
@@ -182,7 +214,7 @@ class BreakerAdapter(BaseAdapter):
         # Authentication sends its second request through this attribute.
         response.connection = self  # type: ignore[assignment]  # any adapter will do
         if not isinstance(permit, Unguarded):
-            self._watch(permit, response)
+            self._watch(permit, request, response)
         return response
 
     def close(self) -> None:
@@ -203,7 +235,9 @@ class BreakerAdapter(BaseAdapter):
             response.connection = self  # type: ignore[assignment]  # any adapter will do
         return response
 
-    def _watch(self, permit: CallPermit, response: requests.Response) -> None:
+    def _watch(
+        self, permit: CallPermit, request: requests.PreparedRequest, response: requests.Response
+    ) -> None:
         outbound = self.outbound
         try:
             if isinstance(response, RefusedResponse):
@@ -211,7 +245,7 @@ class BreakerAdapter(BaseAdapter):
             headers = response.headers
             content_type = _content_type(headers)
             watch = outbound.watch_answer(
-                permit, response, response.status_code, headers, content_type
+                permit, response, response.status_code, headers, content_type, request
             )
             if watch is not None:
                 response.raw = watch_body(response.raw, watch)
@@ -224,7 +258,7 @@ class BreakerAdapter(BaseAdapter):
         gave_up = isinstance(error, requests.exceptions.RetryError) and _GAVE_UP.search(str(error))
         if gave_up:
             # urllib3 retried because of a status, and gave up. The last answer had that status.
-            self.outbound.end_by_error(permit, error, status=int(gave_up[1]))
+            self.outbound.end_by_error(permit, error, status=int(gave_up[1]), request=request)
             return
         if isinstance(error, requests.HTTPError) and error.response is not None:
             # An inner adapter has raised an error for the status of its answer.
@@ -235,6 +269,7 @@ class BreakerAdapter(BaseAdapter):
                 local=isinstance(answer, RefusedResponse),
                 status=answer.status_code,
                 headers=answer.headers,
+                request=request,
             )
             return
         local = isinstance(error, Exception) and (
@@ -247,7 +282,7 @@ class BreakerAdapter(BaseAdapter):
                 and not isinstance(request.body, (str, bytes, type(None)))
             )
         )
-        self.outbound.end_by_error(permit, error, local=local)
+        self.outbound.end_by_error(permit, error, local=local, request=request)
 
 
 def _content_type(headers: Any) -> str:
@@ -271,7 +306,8 @@ def wrap_session(
         session: The session. An adapter that is guarded already stays unchanged. An adapter that
             is mounted later is not guarded.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
+            `on_end`: see `CallSettings`.
 
     Returns:
         The same session.

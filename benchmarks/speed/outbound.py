@@ -196,7 +196,7 @@ def _requesting(adapter: Any) -> Batch:
 
 
 def _asking(runner: asyncio.Runner, middleware: Any) -> Batch:
-    request = SimpleNamespace(url=yarl.URL(URL))
+    request = SimpleNamespace(method="GET", url=yarl.URL(URL))
     headers = CIMultiDict((name.decode(), value.decode()) for name, value in HEADERS)
 
     async def handler(request: Any) -> Any:
@@ -206,7 +206,7 @@ def _asking(runner: asyncio.Runner, middleware: Any) -> Batch:
 
 
 def _reading(runner: asyncio.Runner, middleware: Any) -> Batch:
-    request = SimpleNamespace(url=yarl.URL(URL))
+    request = SimpleNamespace(method="GET", url=yarl.URL(URL))
     headers = CIMultiDict((name.decode(), value.decode()) for name, value in HEADERS)
     loop = runner.get_loop()
     protocol = BaseProtocol(loop)

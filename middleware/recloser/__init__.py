@@ -14,6 +14,7 @@ from recloser._state import Mode, State
 
 __all__ = [
     "UNGUARDED",
+    "Asked",
     "AsyncChunks",
     "Attempt",
     "Breaker",
@@ -40,11 +41,13 @@ __all__ = [
     "State",
     "Transition",
     "Unguarded",
+    "asked_in_body",
     "parse_retry_after",
     "problem_document",
 ]
 
 if TYPE_CHECKING:
+    from recloser._asked_in_body import Asked, asked_in_body
     from recloser._deadline import Deadline
     from recloser._failover.attempt import Attempt
     from recloser._failover.failover import Failover
@@ -58,6 +61,7 @@ else:
     # Imported on first use (PEP 562): a breaker works without them, and they take nearly half of
     # the import time of our own modules.
     _LATER = {
+        "Asked": "recloser._asked_in_body",
         "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",
         "Chunks": "recloser._failover.streams",
@@ -68,6 +72,7 @@ else:
         "Leg": "recloser._failover.report",
         "Metrics": "recloser._metrics",
         "Provider": "recloser._failover.provider",
+        "asked_in_body": "recloser._asked_in_body",
         "parse_retry_after": "recloser._retry_after",
         "problem_document": "recloser._problem",
     }

@@ -39,7 +39,8 @@ class Registry:
     Args:
         policy: The policy of every key that `policies` does not name; None for `Policy()`.
         policies: From a key, or a pattern of keys with `*`, `?` and `[...]`, to a policy. The exact
-            key is looked up first, then the patterns in their order.
+            key is looked up first, then the patterns in their order, then the beginnings of the key
+            up to a space: the policy of `api.example.org` is that of `api.example.org chat`, too.
         clock: Returns monotonic seconds.
         random: Returns uniform numbers in 0.0-1.0, for jitter.
         max_keys: Maximum number of breakers, >= 1.
@@ -115,7 +116,26 @@ class Registry:
         breaker = self._breakers.get(key)
         return breaker if breaker is not None else self._make(key)
 
-    def _make(self, key: str) -> Breaker:
+    def with_policy(self, key: str, policy: Policy) -> Breaker:
+        """The breaker of a key. If it is made now, it has this policy.
+
+        It is for keys that are made from others, and whose policy no user can name.
+
+        Raises:
+            TypeError: The key is not a str.
+        """
+        breaker = self._breakers.get(key)
+        return breaker if breaker is not None else self._make(key, policy)
+
+    def discard(self, breaker: Breaker) -> None:
+        """Drop a breaker that is not needed any more, in whatever state it is."""
+        with self._lock:
+            if self._breakers.get(breaker.key) is breaker:
+                del self._breakers[breaker.key]
+                self._seen.pop(breaker.key, None)
+                breaker.detach()
+
+    def _make(self, key: str, policy: Policy | None = None) -> Breaker:
         if not isinstance(key, str):
             raise TypeError(f"key must be a str, not {key!r}")
         with self._lock:
@@ -130,7 +150,7 @@ class Registry:
                 key = OVERFLOW_KEY
             breaker = Breaker(
                 key,
-                self.policy_for(key),
+                policy if policy is not None else self.policy_for(key),
                 clock=self._clock,
                 random=self._random,
                 mode=self._mode,
@@ -163,13 +183,17 @@ class Registry:
         return True
 
     def policy_for(self, key: str) -> Policy:
-        """The policy of a key: its own, or that of the first matching pattern, or the default."""
+        """The policy of a key: its own, or that of a pattern or beginning, or the default."""
         policy = self._exact.get(key)
         if policy is not None:
             return policy
         for pattern, each in self._patterns:
             if fnmatchcase(key, pattern):
                 return each
+        while self._exact and " " in key:
+            key = key.rpartition(" ")[0]
+            if key in self._exact:
+                return self._exact[key]
         return self._policy
 
     def breakers(self) -> list[Breaker]:

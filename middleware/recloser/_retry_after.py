@@ -1,10 +1,17 @@
-"""Reads how long an upstream asks for a pause, from headers that may be malformed or hostile."""
+"""Reads how long an upstream asks for a pause, from headers that may be malformed or hostile.
+
+Which wait holds if there are several: what an answer asks for itself (`retry-after-ms`, then
+`Retry-After`) comes before what it tells of its limits (`x-ratelimit-reset` and the like). A limit
+counts only if it is used up: its `remaining` is 0, or not told. Of several such limits the longest
+counts, because each of them must be renewed. A wait of zero, or one that is over, is none, so the
+next source is asked.
+"""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
@@ -17,30 +24,119 @@ _DATE = (
     r"|[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}"
 )
+# RFC 3339 section 5.6.
+_TIMESTAMP = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
+    r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+# A time since the epoch, in seconds or (13 digits) in milliseconds.
+_SINCE_EPOCH = r"[0-9]{10,13}(?:\.[0-9]{1,9})?"
+# As OpenAI and Groq write durations: 6m0s, 120ms, 1h2m3.5s.
+_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(d|h|ms|m|s|us|µs|ns)"
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+# The reset of a limit, in the headers of OpenAI, Anthropic, GitHub, Discord, the IETF drafts ...
+_RESET = r"((?:[a-z0-9]+-)*rate-?limit)-(?:[a-z0-9-]+-)?reset(-[a-z0-9-]+)?"
+# An item of the header `RateLimit`: `"policy";r=0;t=30`, in an earlier draft `remaining=0, reset=30`.
+_LEFT = r"(?:^|[;,\s])(?:r|remaining)\s*=\s*([0-9]{1,10})(?![0-9.])"
+_RENEWED = r"(?:^|[;,\s])(?:t|reset)\s*=\s*([0-9]{1,10})(?![0-9.])"
+_LONGEST = 1000  # characters of a header that are looked at
 
 
-def parse_retry_after(headers: Mapping[str, str], now_wall: float | None = None) -> float | None:
-    """Read `retry-after-ms`, else `Retry-After` as seconds or as a date.
+def parse_retry_after(
+    headers: Mapping[str, str], now_wall: float | None = None, *, limits: bool = True
+) -> float | None:
+    """Read for how long an answer asks for a pause; the module says which header holds.
 
-    The LLM SDKs read them in the same order, and accept fractions, too. A malformed value (with
-    signs, exponents, NaN, more than ten digits, or an invalid date) counts as absent. The result is
-    finite but not limited; a breaker limits it to `Policy.max_retry_after`.
+    `Retry-After` may be seconds, with fractions as the LLM SDKs accept them, or a date. The reset of
+    a limit may be seconds, a duration (`6m0s`), a timestamp (RFC 3339), a date, or seconds or
+    milliseconds since the epoch. A time of day is compared with the `Date` of the answer if it has
+    one, because our clock may be wrong. A malformed value (with signs, exponents, NaN, too many
+    digits, or an invalid date) counts as absent. The result is finite but not limited; a breaker
+    limits it to `Policy.max_retry_after`.
 
     Args:
         headers: Any mapping of header names to values. The names in a plain dict may be in any
             case.
-        now_wall: Wall-clock time to compare a date with, in seconds since the epoch; None reads
-            the clock.
+        now_wall: Wall-clock time to compare a date with if the answer has none, in seconds since
+            the epoch; None reads the clock.
+        limits: Whether the limits count. They do only for an answer that was refused because of
+            them, a 429: many answers tell when a limit will be renewed.
 
     Returns:
-        Seconds to wait, >= 0; 0.0 for a date in the past. None if there is no usable value.
+        Seconds to wait, >= 0; 0.0 if the answer asks for a pause that is over. None if there is no
+        usable value.
     """
+    clock = _Clock(headers, now_wall)
     milliseconds = _number(_value(headers, "retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000.0
-    text = _value(headers, "retry-after")
-    seconds = _number(text)
-    return seconds if seconds is not None else _seconds_until(text, now_wall)
+    asked = None if milliseconds is None else milliseconds / 1000.0
+    if not asked:
+        text = _value(headers, "retry-after")
+        seconds = _number(text)
+        seconds = clock.until(_date(text)) if seconds is None else seconds
+        asked = asked if seconds is None else seconds
+    if asked or not limits:
+        return asked
+    return max((wait for wait in _used_up(headers, clock) if wait > 0.0), default=asked)
+
+
+class _Clock:
+    """The time of the answer: its `Date`, else that of the caller."""
+
+    def __init__(self, headers: Mapping[str, str], now_wall: float | None) -> None:
+        self._headers = headers
+        self._now = now_wall
+
+    def until(self, when: float | None) -> float | None:
+        """Seconds until then, >= 0; None if there is no such time."""
+        if when is None:
+            return None
+        now = _date(_value(self._headers, "date"))
+        if now is None:
+            now = time.time() if self._now is None else self._now
+        return max(when - now, 0.0)
+
+
+def _used_up(headers: Mapping[str, str], clock: _Clock) -> Iterator[float]:
+    """Seconds until each of the limits that are used up is renewed."""
+    for name in headers:
+        reset = re.fullmatch(_RESET, name.lower()[:_LONGEST])
+        if reset is None:
+            continue
+        family, which = reset.groups()
+        left = _number(_value(headers, name.lower().replace("reset", "remaining", 1)))
+        if left is None and which == "-after":  # Discord's form of seconds
+            left = _number(_value(headers, f"{family}-remaining"))
+        wait = None if left else _wait(_value(headers, name), clock)
+        if wait is not None:
+            yield wait
+    text = _value(headers, "ratelimit")[:_LONGEST]
+    # The earlier draft is one item with commas in it.
+    for item in [text] if "limit=" in text else text.split(","):
+        unused, renewed = re.search(_LEFT, item), re.search(_RENEWED, item)
+        if renewed is not None and unused is not None and not float(unused[1]):
+            yield float(renewed[1])
+
+
+def _wait(text: str, clock: _Clock) -> float | None:
+    """Seconds until a limit is renewed, in any of the forms."""
+    if re.fullmatch(_SINCE_EPOCH, text):
+        number = float(text)
+        return clock.until(number / 1000.0 if number >= 1e11 else number)
+    number_or_none = _number(text)
+    if number_or_none is None:
+        number_or_none = duration(text)
+    if number_or_none is None:
+        number_or_none = clock.until(_timestamp(text))
+    return clock.until(_date(text)) if number_or_none is None else number_or_none
+
+
+def duration(text: str) -> float | None:
+    """Read a duration such as 6m0s, in seconds; None if it is none."""
+    if len(text) > 64 or not re.fullmatch(f"(?:{_PART})+", text):
+        return None
+    parts = cast("list[tuple[str, str]]", re.findall(_PART, text))
+    # Microseconds and less are no wait.
+    return sum(float(number) * _UNITS.get(unit, 0.0) for number, unit in parts)
 
 
 def _value(headers: Mapping[str, str], name: str) -> str:
@@ -55,7 +151,8 @@ def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(_NUMBER, text) else None
 
 
-def _seconds_until(text: str, now_wall: float | None) -> float | None:
+def _date(text: str) -> float | None:
+    """Read an HTTP date, in seconds since the epoch."""
     if not re.fullmatch(_DATE, text):
         return None
     # Imported here: few upstreams send dates, and the module is slow to import.
@@ -63,20 +160,33 @@ def _seconds_until(text: str, now_wall: float | None) -> float | None:
 
     try:
         # An asctime date has no time zone, and would be read as local time.
-        date = parsedate_to_datetime(text if text.endswith("GMT") else f"{text} GMT").timestamp()
+        return parsedate_to_datetime(text if text.endswith("GMT") else f"{text} GMT").timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None  # such as 31 February
-    return max(date - (time.time() if now_wall is None else now_wall), 0.0)
+
+
+def _timestamp(text: str) -> float | None:
+    if not re.fullmatch(_TIMESTAMP, text):
+        return None
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(text.upper()).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def retry_after_of(error: BaseException) -> float | None:
     """Read the wait, in seconds, from the headers of the response that an exception carries."""
     try:
         response = getattr(error, "response", None)
-        headers = getattr(error if response is None else response, "headers", None)
+        holder = error if response is None else response
+        headers = getattr(holder, "headers", None)
         if not isinstance(headers, Mapping):
             return None
-        return parse_retry_after(cast("Mapping[str, str]", headers))
+        statuses = (getattr(each, "status_code", None) for each in (holder, error))
+        throttled = 429 in (*statuses, getattr(error, "status", None))
+        return parse_retry_after(cast("Mapping[str, str]", headers), limits=throttled)
     except Exception:
         # A foreign object may raise anything. A wait that cannot be read counts as absent.
         return None

@@ -238,3 +238,40 @@ def test_what_it_holds_shows_in_its_repr() -> None:
 def test_a_copy_is_the_same_registry(registry: Registry) -> None:
     assert copy.copy(registry) is registry
     assert copy.deepcopy({"app": registry})["app"] is registry
+
+
+# Keys that are made from others
+
+
+def test_the_policy_of_the_beginning_of_a_key_is_its_own_unless_it_has_one() -> None:
+    host, model, pattern = Policy(min_failures=6), Policy(min_failures=7), Policy(min_failures=8)
+    registry = Registry(policies={"a.test": host, "a.test big": model, "a.test *t": pattern})
+
+    assert registry["a.test chat"].policy is pattern
+    assert registry["a.test small (credential 1)"].policy is host
+    assert registry["a.test big (credential 1)"].policy is model
+    assert registry["a.testing small"].policy is registry.policy_for("b")
+
+
+def test_a_breaker_is_made_with_a_policy_once() -> None:
+    registry = Registry(policies={"a": Policy(min_failures=6)})
+    own = Policy(min_failures=7)
+
+    breaker = registry.with_policy("a", own)
+
+    assert breaker.policy is own
+    assert registry.with_policy("a", Policy()) is registry["a"] is breaker
+
+
+def test_a_discarded_breaker_gives_its_place_back_in_whatever_state_it_is() -> None:
+    registry = Registry(max_keys=1)
+    breaker = registry["a"]
+    breaker.open("test")
+
+    registry.discard(breaker)
+
+    assert "a" not in registry
+    assert registry["b"].key == "b"
+    assert registry["b"] is not breaker
+    registry.discard(breaker)  # nothing happens
+    assert len(registry) == 1

@@ -7,7 +7,7 @@ they are used, because a tox environment may have only one client library.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -78,7 +78,13 @@ class Client:
         return kind
 
     async def open(
-        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
     ) -> Any:
         """Send a request; return the answer when its headers have arrived."""
         raise NotImplementedError
@@ -140,9 +146,15 @@ class _Httpx(Client):
         return (self.module.TransportError,)
 
     async def open(
-        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
     ) -> Any:
-        request = self.client.build_request(method, url, content=body)
+        request = self.client.build_request(method, url, content=body, headers=headers)
         return _HttpxAnswer(self.client.send(request, stream=True, follow_redirects=redirects))
 
     async def aclose(self) -> None:
@@ -180,9 +192,15 @@ class _AsyncHttpx(_Httpx):
         return self.module.AsyncClient(**settings)
 
     async def open(
-        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
     ) -> Any:
-        request = self.client.build_request(method, url, content=body)
+        request = self.client.build_request(method, url, content=body, headers=headers)
         response = await self.client.send(request, stream=True, follow_redirects=redirects)
         return _AsyncHttpxAnswer(response)
 
@@ -225,11 +243,23 @@ class _Requests(Client):
         return (self.module.RequestException,)
 
     async def open(
-        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
     ) -> Any:
         return _RequestsAnswer(
             self.client.request(
-                method, url, data=body, stream=True, timeout=self.timeout, allow_redirects=redirects
+                method,
+                url,
+                data=body,
+                headers=headers,
+                stream=True,
+                timeout=self.timeout,
+                allow_redirects=redirects,
             )
         )
 
@@ -281,11 +311,22 @@ class _Aiohttp(Client):
         return (self.module.ClientError, TimeoutError)
 
     async def open(
-        self, url: str, *, method: str = "GET", body: object = None, redirects: bool = False
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        redirects: bool = False,
     ) -> Any:
         return _AiohttpAnswer(
             await self.client.request(
-                method, url, data=body, allow_redirects=redirects, proxy=self.proxy
+                method,
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=redirects,
+                proxy=self.proxy,
             )
         )
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import anyio
 import pytest
+from tests.support.breaker_state import votes
 from tests.support.outage import ASKED_BY_ALL
 from tests.support.scripted_upstream import LAST, Upstream, answer, chunk, hang_up, head
 
@@ -159,14 +160,14 @@ class Promises:
         assert len(sleeps) == 2
         assert breaker.metrics().failures == 3
 
-    def test_a_refusal_as_a_response_is_not_retried(
+    def test_a_refusal_is_by_default_a_response_that_is_not_retried(
         self,
         connect: Callable[..., Sdk],
         upstream: Upstream,
         breaker: Breaker,
         sleeps: list[float],
     ) -> None:
-        sdk = connect(on_refuse="response")
+        sdk = connect()
         breaker.open("test", for_=30.0)
 
         with pytest.raises(sdk.module.InternalServerError) as raised:
@@ -175,6 +176,7 @@ class Promises:
         assert raised.value.status_code == 503
         assert raised.value.response.headers["retry-after"] == "30"
         assert raised.value.response.json()["breaker"] == KEY
+        assert f"breaker {KEY!r} is open" in str(raised.value)
         assert (upstream.connections, breaker.metrics().refused, sleeps) == (0, 1, [])
 
     def test_a_refusal_as_an_error_is_retried_and_hidden(
@@ -184,8 +186,8 @@ class Promises:
         breaker: Breaker,
         sleeps: list[float],
     ) -> None:
-        """This is why an SDK needs `on_refuse="response"`."""
-        sdk = connect()
+        """This is why these SDKs get a response by default."""
+        sdk = connect(on_refuse="raise")
         breaker.open("test", for_=3000.0)
 
         with pytest.raises(sdk.module.APIConnectionError) as raised:
@@ -199,9 +201,10 @@ class Promises:
         connect: Callable[..., Sdk],
         upstream: Upstream,
         breaker: Breaker,
+        registry: Registry,
         sleeps: list[float],
     ) -> None:
-        sdk = connect(on_refuse="response")
+        sdk = connect()
         upstream.answers(sdk.path, answer(429, b"{}", {"retry-after": "2"}))
         upstream.answers(sdk.path, answer(200, sdk.reply(), {"content-type": "application/json"}))
 
@@ -209,7 +212,9 @@ class Promises:
 
         assert sleeps == [2.0]
         assert upstream.count(sdk.path) == 2
-        assert (breaker.metrics().throttled, breaker.metrics().failures) == (1, 0)
+        assert breaker.metrics().failures == 0
+        (scope,) = (each for each in registry if each is not breaker)
+        assert votes(scope.metrics()) == {"throttled": 1, "successes": 1}
 
     def test_while_a_429_holds_others_are_refused_at_once(
         self,
@@ -237,6 +242,7 @@ class Promises:
         connect: Callable[..., Sdk],
         upstream: Upstream,
         breaker: Breaker,
+        registry: Registry,
         sleeps: list[float],
     ) -> None:
         sdk = connect(on_refuse="response")
@@ -248,11 +254,13 @@ class Promises:
 
         assert upstream.count(sdk.path) == ASKED_BY_ALL
         assert len(sleeps) <= ASKED_BY_ALL
-        assert breaker.state is State.OPEN
-        reason = breaker.refusal().reason
+        assert breaker.state is State.CLOSED
+        (scope,) = (each for each in registry if each.state is State.OPEN)
+        assert "(credential " in scope.key
+        reason = scope.refusal().reason
         assert reason is not None
         assert reason.rule == "quota"
-        assert breaker.retry_after > breaker.policy.max_retry_after
+        assert scope.retry_after > scope.policy.max_retry_after
 
     def test_a_stream_is_a_success_with_the_latency_of_its_first_chunk(
         self,

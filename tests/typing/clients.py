@@ -48,10 +48,14 @@ def clients() -> None:
     assert_type(for_httpx.wrap_client(httpx.AsyncClient(), key="openai"), httpx.AsyncClient)
     assert_type(for_httpx2.wrap_client(httpx2.Client(), on_refuse="response"), httpx2.Client)
     assert_type(for_requests.wrap_session(requests.Session(), registry), requests.Session)
+    for_httpx.wrap_client(httpx.Client(), key=for_httpx.by_route, label_by=None, on_refuse="auto")
+    for_requests.wrap_session(requests.Session(), key=for_requests.by_credential)
+    for_aiohttp.BreakerMiddleware(key=for_aiohttp.by_model, on_refuse="raise")
     for_httpx.wrap_client(
         httpx.Client(),
         registry,
         key=by_path,
+        label_by=lambda request: float(request.headers["content-length"]),
         on_refuse=instead,
         classify=verdict,
         sse_errors=True,

@@ -16,12 +16,12 @@ from recloser_adapters._httpx.bodies import (
 )
 from recloser_adapters._httpx.cut_off import lowered_timeouts
 from recloser_adapters._httpx.library import (
+    LIBRARIES,
     AsyncInner,
     Library,
     Request,
     Response,
     SyncInner,
-    by_host,
 )
 from recloser_adapters._outbound.body import is_event_stream
 from recloser_adapters._outbound.call import OutboundCalls
@@ -80,11 +80,12 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         registry: Registry | None,
         settings: CallSettings[RequestT, ResponseT, RaiseOrResponse],
     ) -> None:
+        check_transport(transport, self.library)
         self.wrapped = transport
         self.outbound = OutboundCalls(
             registry,
             settings,
-            by_host=by_host,
+            keys=self.library.keys,
             refusal_error=self.library.refusal_error,
             refusal_response=self.library.refusal_response,
         )
@@ -105,8 +106,19 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         response.extensions = {**response.extensions, REFUSED: True}
         return response
 
-    def watch(self, permit: SyncBody | AsyncBody | ReportedPermit, response: ResponseT) -> None:
-        """Decide by the headers of a response. If they are not enough, watch its body."""
+    def watch(
+        self,
+        permit: SyncBody | AsyncBody | ReportedPermit,
+        response: ResponseT,
+        request: RequestT | None = None,
+    ) -> None:
+        """Decide by the headers of a response. If they are not enough, watch its body.
+
+        Args:
+            permit: The permit of the call.
+            response: The response.
+            request: The request, to find the scope of a wait; None if a wait belongs to the key.
+        """
         outbound = self.outbound
         try:
             if (
@@ -122,17 +134,20 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             elif REFUSED in response.extensions:
                 permit.end(Outcome.IGNORED)
             else:
-                self._watch_closely(permit, response)
+                self._watch_closely(permit, response, request)
         except Exception as fault:
             outbound.registry.fault("outbound outcome", fault)
 
     def _watch_closely(
-        self, permit: SyncBody | AsyncBody | ReportedPermit, response: ResponseT
+        self,
+        permit: SyncBody | AsyncBody | ReportedPermit,
+        response: ResponseT,
+        request: RequestT | None,
     ) -> None:
         headers = response.headers
         content_type = headers.get("content-type", "")
         watch = self.outbound.watch_answer(
-            permit, response, response.status_code, headers, content_type
+            permit, response, response.status_code, headers, content_type, request
         )
         if watch is None:
             return
@@ -158,6 +173,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
                 local=REFUSED in answer.extensions,
                 status=answer.status_code,
                 headers=answer.headers,
+                request=request,
             )
             return
         local = isinstance(error, library.local_errors) or (
@@ -166,7 +182,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             and not isinstance(error, library.wire_errors)
             and not isinstance(request.stream, library.fixed_body)
         )
-        self.outbound.end_by_error(permit, error, local=local)
+        self.outbound.end_by_error(permit, error, local=local, request=request)
 
 
 class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, ResponseT]):
@@ -188,7 +204,7 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise
-        self.watch(permit, response)
+        self.watch(permit, response, request)
         return response
 
     def close(self) -> None:
@@ -227,7 +243,7 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise
-        self.watch(permit, response)
+        self.watch(permit, response, request)
         return response
 
     async def aclose(self) -> None:
@@ -258,6 +274,34 @@ def announces_events(headers: Any) -> bool:
     except (AttributeError, TypeError, ValueError):
         return is_event_stream(headers.get("content-type", ""))
     return False
+
+
+def check_transport(transport: object, library: Library) -> None:
+    """Check that a transport may be one of this library.
+
+    Raises:
+        TypeError: It is one of the other library, or none.
+    """
+    if hasattr(transport, "handle_request") or hasattr(transport, "handle_async_request"):
+        theirs = {kind.__module__.partition(".")[0] for kind in type(transport).__mro__}
+        if library.name in theirs or not theirs & LIBRARIES:
+            return
+    raise TypeError(f"transport must be a transport of {library.name}, not {told(transport)}")
+
+
+def told(given: object) -> str:
+    """Name an object that is of no use here, and what to write instead."""
+    named = f"a {type(given).__module__}.{type(given).__qualname__}"
+    theirs = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
+    for library in sorted(LIBRARIES & theirs):
+        return f"{named}: import recloser_adapters.{library} for it"
+    inner = getattr(given, "_client", None)
+    for library in sorted(LIBRARIES & {type(inner).__mro__[-2].__module__.partition(".")[0]}):
+        return (
+            f"{named}: make a {library} client, wrap it with recloser_adapters.{library}, and give "
+            "it to the SDK (http_client=)"
+        )
+    return f"{named}: recloser_adapters has one module for each client library"
 
 
 def wrap_transports(

@@ -6,19 +6,12 @@ They import no client library. The adapter tells the watch what happens to the b
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from recloser import Outcome
+from recloser import Outcome, asked_in_body
 from recloser_adapters._outbound.permit import CallPermit, WatchingPermit
 
-# With these codes OpenAI and Anthropic report that the account has no credit left. A wait of
-# seconds does not help.
-_QUOTA = re.compile(
-    rb'"(?:insufficient_quota|credit_balance_exhausted|enforced_spend_limit_reached)"'
-)
-_ENOUGH = 8192  # bytes of an error body to search; those of OpenAI and Anthropic have a few hundred
 # The error event of Anthropic and of OpenAI's responses API, and the error of OpenAI's chat API,
 # which has no event name. Both SDKs raise an error for them.
 _ERROR_EVENT = re.compile(rb'[\r\n](?:event: ?error[\r\n]|data: ?\{ ?"error" ?: ?[{"])')
@@ -130,56 +123,16 @@ class EventStreamWatch(_ReadingWatch):
         if self._tail is None:
             return
         seen = self._tail + data
-        if _ERROR_EVENT.search(seen):
+        if (found := _ERROR_EVENT.search(seen)) is not None:
             self._tail = None
-            self._permit.end(Outcome.FAILURE, error="error event in the stream")
+            wait, quota = asked_in_body(seen[found.start() :])
+            outcome = Outcome.THROTTLED if quota else Outcome.FAILURE
+            self._permit.end(
+                outcome, error="error event in the stream", retry_after=wait, quota=quota
+            )
         else:
             self._tail = seen[-_LONGEST_EVENT:]
 
     def closed(self) -> None:
         """Before the first chunk a close is a cancellation; after it, a success."""
         self._permit.end(Outcome.SUCCESS if self._begun else Outcome.CANCELLED)
-
-
-class QuotaWatch(_ReadingWatch):
-    """Watches the body of a 429 without Retry-After, which may report an exhausted quota."""
-
-    __slots__ = ("_encoding", "_seen")
-
-    def __init__(self, permit: CallPermit, encoding: str) -> None:
-        super().__init__(permit)
-        self._encoding = encoding
-        self._seen = b""
-
-    @property
-    def reads(self) -> bool:
-        """Always True: the watch searches for the error code."""
-        return True
-
-    def chunk(self, data: bytes) -> None:
-        """Keep the beginning of the body."""
-        if len(self._seen) < _ENOUGH:
-            self._seen += data[:_ENOUGH]
-
-    def eof(self) -> None:
-        """Decide by what has arrived."""
-        used_up = _QUOTA.search(self._text()) is not None
-        self._permit.end(Outcome.THROTTLED, quota=used_up)
-
-    def closed(self) -> None:
-        """Decide by what has arrived."""
-        self.eof()
-
-    def failed(self, error: BaseException, *, local: bool = False) -> None:
-        """Decide by what has arrived. The 429 itself arrived before the error."""
-        self.eof()
-
-    def _text(self) -> bytes:
-        if self._encoding not in ("gzip", "deflate"):
-            return self._seen
-        try:
-            # 47 accepts a gzip or a zlib header. The output is limited: a few bytes can inflate to
-            # gigabytes.
-            return zlib.decompressobj(47).decompress(self._seen, _ENOUGH)
-        except zlib.error:
-            return self._seen

@@ -1,13 +1,17 @@
-"""Permits of outbound calls: a permit that is also a watch, and one that reports its end."""
+"""Permits of outbound calls: one that is also a watch, one that reports its end, one with a scope."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
-from recloser import LoosePermit, Outcome, Permit, Registry
+from recloser import Breaker, LoosePermit, Outcome, Permit, Registry
+from recloser_adapters._outbound.scopes import Scopes
+
+# Outcomes of calls that were answered, and not asked to wait.
+_ANSWERED = (Outcome.SUCCESS, Outcome.IGNORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,11 @@ class ReportedPermit:
         self._on_end = on_end
 
     @property
+    def breaker(self) -> Breaker:
+        """The breaker that admitted the call."""
+        return cast("Breaker", self._permit.breaker)
+
+    @property
     def timeout(self) -> float:
         """Seconds after which an answer is hopeless; see `Permit.timeout`."""
         return self._permit.timeout
@@ -149,6 +158,80 @@ class ReportedPermit:
     def __del__(self) -> None:
         # The garbage collector cancels the wrapped permit, too.
         self._report(Outcome.CANCELLED)
+
+
+class ScopedPermit(ReportedPermit):
+    """A `ReportedPermit` whose waits go to their own scope; `scopes.py` says why.
+
+    A throttled call is no vote at the breaker of the key, unless the scope is the key itself.
+
+    Args:
+        permit: The permit of the call. Only this object ends it.
+        registry: Gives the time, and counts faults.
+        on_end: Called once, after the end; None for nobody.
+        scopes: The scopes of the registry.
+        name: Returns the name of the scope.
+        waiting: The permit of the scope, if it has something to wait for.
+        llm: Whether it is a call to a known API of a model.
+
+    Attributes:
+        llm: Whether it is a call to a known API of a model.
+    """
+
+    def __init__(
+        self,
+        permit: Permit,
+        registry: Registry,
+        on_end: Callable[[CallReport], None] | None,
+        scopes: Scopes,
+        name: Callable[[], str],
+        waiting: LoosePermit | None,
+        *,
+        llm: bool,
+    ) -> None:
+        super().__init__(permit, registry, on_end)
+        self.llm: bool = llm
+        self._scopes = scopes
+        self._name = name
+        self._waiting = waiting
+
+    def end(
+        self,
+        outcome: Outcome,
+        *,
+        error: BaseException | str | None = None,
+        retry_after: float | None = None,
+        quota: bool = False,
+    ) -> None:
+        """End the permit with an outcome. A second end has no effect."""
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        counted = outcome
+        try:
+            if outcome is Outcome.THROTTLED:
+                if self._asked(retry_after, quota=quota):
+                    counted = Outcome.IGNORED
+            elif outcome in _ANSWERED:
+                self._served()
+        except Exception as fault:
+            self._registry.fault("outbound wait", fault)
+        self._permit.end(counted, error=error, retry_after=retry_after, quota=quota)
+        self._report(outcome)
+
+    def _asked(self, retry_after: float | None, *, quota: bool) -> bool:
+        """Tell the scope that the call was asked to wait; return whether it has a scope."""
+        name, breaker = self._name(), self._permit.breaker
+        if name == breaker.key:
+            return False
+        waiting, self._waiting = self._waiting, None
+        self._scopes.asked(name, waiting, self.breaker, retry_after, quota=quota)
+        return True
+
+    def _served(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._scopes.served(self._name(), waiting)
 
 
 CallPermit: TypeAlias = LoosePermit | ReportedPermit

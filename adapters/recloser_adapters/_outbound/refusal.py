@@ -34,22 +34,28 @@ class ClientBreakerOpenError(BreakerOpenError):
 def refusal_headers(refusal: BreakerOpenError) -> dict[str, str]:
     """The headers of a 503 for a refusal.
 
-    Without `x-should-retry: false` the OpenAI and Anthropic SDKs sleep and try again.
+    Without the third and the fourth the SDKs of OpenAI, Anthropic and Stripe sleep and try again.
     """
     return {
         "content-type": "application/problem+json",
         "cache-control": "no-store",
         "x-should-retry": "false",
+        "stripe-should-retry": "false",
         "retry-after": str(max(math.ceil(_bounded(refusal.retry_after)), 1)),
     }
 
 
 def refusal_body(refusal: BreakerOpenError) -> bytes:
-    """The problem document (RFC 9457) of a refusal. It names the key: it stays in this process."""
+    """The problem document (RFC 9457) of a refusal. It names the key: it stays in this process.
+
+    The SDKs of OpenAI and Stripe read their message in `error`.
+    """
+    message = str(refusal)
     return problem_document(
         503,
         "Service Unavailable",
-        str(refusal),
+        message,
+        error={"type": "breaker_open", "code": "breaker_open", "message": message},
         breaker=refusal.key,
         state=refusal.state.value,
         retry_after=round(_bounded(refusal.retry_after), 3),

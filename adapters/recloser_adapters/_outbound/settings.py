@@ -16,8 +16,10 @@ RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
 WordT = TypeVar("WordT", bound=str)
 
-RaiseOrResponse = Literal["raise", "response"]
+RaiseOrResponse = Literal["auto", "raise", "response"]
 """The words that `on_refuse` accepts if the library allows us to make a response."""
+Raise = Literal["auto", "raise"]
+"""The words that it accepts elsewhere."""
 
 
 class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False):
@@ -33,14 +35,23 @@ class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
 
     Attributes:
         key: One key for all requests (such as a provider's name), or a callable that makes the key
-            from a request; by default `by_host`. If the callable returns None, the request is
-            unguarded. If it raises, or returns an empty str or another type, that is a fault, and
-            the request is keyed by host.
-        on_refuse: How a refused call is answered. `"raise"`, the default, raises the refusal as an
-            error of the client library. `"response"` returns a 503 that the OpenAI and Anthropic
-            SDKs do not retry; aiohttp does not allow it, because no response can be made there. A
-            callable makes the response from the request and the refusal. If it returns None, the
-            refusal is raised. If it raises, that is a fault, and the refusal is raised.
+            from a request: `by_model` (the default: by host, and by model where a known API of
+            models is called), `by_host`, `by_route`, `by_credential`, or your own. If the callable
+            returns None, the request is unguarded. If it raises, or returns an empty str or another
+            type, that is a fault, and the request is keyed by host. Waits (429) are always kept by
+            credential and model or route, see `scopes.py`.
+        label_by: What explains the latency of a request: a callable that returns a label, a size or
+            None, as for `Breaker.acquire`; None for nothing. By default that is known for calls to
+            models: the route, whether the answer is a stream, the effort, and the bytes of the
+            request. If the callable raises, that is a fault, and nothing is known.
+        on_refuse: How a refused call is answered. `"raise"` raises the refusal as an error of the
+            client library. `"response"` returns a 503; aiohttp does not allow it, because no
+            response can be made there. `"auto"`, the default, raises, unless the request was sent by
+            an SDK that would retry every error, but not such a response (openai, anthropic, groq,
+            stripe ...). An SDK that would sleep for the response and retry it (cohere, supabase)
+            always gets the error. A callable makes the response from the request and the refusal. If
+            it returns None, the refusal is raised. If it raises, that is a fault, and the refusal is
+            raised.
         classify: Overrules the outcome of a response (whose body has not been read yet) or of an
             error. It returns an `Outcome`, or None to keep the usual outcome. If it raises, or
             returns another type, that is a fault, and the usual outcome is kept.
@@ -56,6 +67,7 @@ class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
     """
 
     key: str | Callable[[RequestT], str | None]
+    label_by: Callable[[RequestT], str | float | None] | None
     cut_off: bool
     on_end: Callable[[CallReport], None] | None
 
@@ -95,14 +107,14 @@ def check_settings(
             raise TypeError(f"key must be a str or a callable, not {key!r}")
         if key == "":
             raise ValueError("key must not be empty")
-    on_refuse = settings.get("on_refuse", "raise")
+    on_refuse = settings.get("on_refuse", "auto")
     if not callable(on_refuse) and on_refuse not in words:
         allowed = ", ".join(f'"{word}"' for word in words)
         raise ValueError(f"on_refuse must be {allowed} or a callable, not {on_refuse!r}")
     cut_off = settings.get("cut_off", False)
     if not isinstance(cut_off, bool):
         raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
-    for name in ("classify", "on_end"):
+    for name in ("classify", "label_by", "on_end"):
         hook = settings.get(name)
         if hook is not None and not callable(hook):
             raise TypeError(f"{name} must be a callable, not {hook!r}")

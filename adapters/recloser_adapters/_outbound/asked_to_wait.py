@@ -1,0 +1,107 @@
+"""Watches the body of an answer of 4xx, which may tell for how long the callee asks for a pause."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+
+from recloser import Outcome, asked_in_body
+from recloser_adapters._outbound.body import BodyWatch
+from recloser_adapters._outbound.permit import CallPermit
+
+_ENOUGH = 8192  # bytes of a body that are searched
+# With these statuses an API of a model may tell that the account has no credit left. Elsewhere a 402
+# is about one payment, such as a card that was declined.
+_MAY_BE_QUOTA = frozenset({400, 402, 403})
+_PAYMENT_REQUIRED = 402
+
+
+def may_ask(outcome: Outcome, status: int, *, llm: bool) -> bool:
+    """Whether the body of an answer decides if a pause is asked for, and how long.
+
+    Args:
+        outcome: The outcome by its status.
+        status: Its status.
+        llm: Whether it is the answer of a known API of a model.
+    """
+    if outcome is Outcome.THROTTLED:
+        return True
+    return llm and outcome is Outcome.IGNORED and status in _MAY_BE_QUOTA
+
+
+class AskedWatch(BodyWatch):
+    """Watches the body of an answer that may ask for a pause, and does not say so in its headers.
+
+    Args:
+        permit: The permit of the call. The watch ends it.
+        outcome: The outcome if the body says nothing.
+        status: The status of the answer.
+        headers: Its headers.
+        said: Seconds of the pause that the headers ask for; None if they do not.
+        otherwise: Seconds of the pause if a 429 says that a retry is no use, but not for how long.
+    """
+
+    __slots__ = ("_headers", "_otherwise", "_outcome", "_said", "_seen", "_status")
+
+    def __init__(
+        self,
+        permit: CallPermit,
+        outcome: Outcome,
+        status: int,
+        headers: Mapping[str, str],
+        said: float | None,
+        otherwise: float,
+    ) -> None:
+        super().__init__(permit)
+        self._outcome = outcome
+        self._status = status
+        self._headers = headers
+        self._said = said
+        self._otherwise = otherwise
+        self._seen = b""
+
+    @property
+    def reads(self) -> bool:
+        """Always True: the watch searches the body."""
+        return True
+
+    def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks; `chunk` is called with each one first."""
+        for chunk in chunks:
+            self.chunk(chunk)
+            yield chunk
+
+    def chunk(self, data: bytes) -> None:
+        """Keep the beginning of the body."""
+        if len(self._seen) < _ENOUGH:
+            self._seen += data[:_ENOUGH]
+
+    def eof(self) -> None:
+        """Decide by what has arrived."""
+        wait, quota = asked_in_body(self._text())
+        quota = quota or self._status == _PAYMENT_REQUIRED
+        if not quota and self._outcome is not Outcome.THROTTLED:
+            self._permit.end(self._outcome, error=f"HTTP {self._status}")
+            return
+        wait = self._said or wait
+        if wait is None and not quota and self._headers.get("x-should-retry") == "false":
+            wait = self._otherwise
+        self._permit.end(Outcome.THROTTLED, retry_after=wait, quota=quota)
+
+    def closed(self) -> None:
+        """Decide by what has arrived."""
+        self.eof()
+
+    def failed(self, error: BaseException, *, local: bool = False) -> None:
+        """Decide by what has arrived. The status itself arrived before the error."""
+        self.eof()
+
+    def _text(self) -> bytes:
+        if self._headers.get("content-encoding", "") not in ("gzip", "deflate"):
+            return self._seen
+        try:
+            # 47 accepts a gzip or a zlib header. The output is limited: a few bytes can inflate to
+            # gigabytes.
+            return zlib.decompressobj(47).decompress(self._seen, _ENOUGH)
+        except zlib.error:
+            return self._seen
