@@ -7,6 +7,7 @@ import enum
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
 from recloser._outcome import Outcome
+from recloser._redaction import Raised
 from recloser._stall import StallWatch
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -84,7 +85,7 @@ class Ending:
         outcome: Outcome,
         latency: float,
         now: float,
-        what: str = "",
+        what: Raised | str = "",
         wait: float = 0.0,
         rule: str = "retry_after",
     ) -> None:
