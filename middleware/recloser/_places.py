@@ -68,6 +68,9 @@ class Places:
             The first key found that was not asked since the last check, or else the one of those
             checked that was asked least.
         """
+        if not self._new and not self._kept:
+            # Interrupted, or forked in the middle of a check by another thread.
+            self._kept.extend(breakers)
         checked: list[tuple[str, int]] = []
         spare: tuple[str, int] | None = None
         fewest = 0

@@ -33,12 +33,14 @@ _NAMES = (
     r"keys?|auth|bearer|jwt|otp|totp|pin|csrf|xsrf|nonce|session(?:[-_ ]?id)?|sid|sas|cvc|cvv|"
     r"(?:auth|authorization|verification|security|device|user)[-_ ]?code"
 )
-# What its value may look like: quoted, in braces (ODBC), or up to what separates it from the next.
+# What its value may look like: quoted, in braces (ODBC), or up to the next space.
 _VALUE = (
     r"(?:[rbuf]{0,2}'[^']*(?:'(?![\s,;:)}\]>]|$)[^']*)*'?"
     r'|[rbuf]{0,2}"[^"]*(?:"(?![\s,;:)}\]>]|$)[^"]*)*"?'
-    r"|\{[^}]*\}?|[^\s,;&)}\]'\"]+)"
+    r"|\{[^}]*\}?|(?!\*{3})[^\s'\"]\S*)"
 )
+# The rest of a URL or path. A quote or bracket ends it if no more of it follows.
+_REST = r"(?:[^\s'\"<>`)]|['\"<>`)](?=[^\s'\"<>`).,;:}\]]))*"
 _AUTHENTICATION = r"bearer|basic|digest|negotiate|ntlm|apikey|aws4-hmac-sha256"
 # Words that follow the name of a scheme in a sentence.
 _SPEECH = r"(?:token|auth|authentication|authorization|realm|scheme|is|was|and|or|not|error)\b"
@@ -124,7 +126,7 @@ def _of_names() -> list[_Rule]:
     flags = re.IGNORECASE
     return [
         # scheme://user:password@host/path?query#fragment
-        (re.compile(r"\b([a-z][a-z0-9+.-]{0,30}):(/{2,3})([^\s'\"<>`]*)", flags), _host_only),
+        (re.compile(rf"\b([a-z][a-z0-9+.-]{{0,30}}):(/{{2,3}})({_REST})", flags), _host_only),
         # Cookie and Authorization headers without quotes: the value ends with the line.
         (
             re.compile(
@@ -152,11 +154,14 @@ def _of_names() -> list[_Rule]:
         # token "value", token abc123
         (
             re.compile(
-                rf"\b({_NAMES})(\s+(?:was\s+|is\s+)?)(?:'[^']*'?|\"[^\"]*\"?|(?=[^\s\d]*\d)\S{{6,}})",
+                rf"\b({_NAMES}|identified by)(\s+(?:was\s+|is\s+)?|[-_])"
+                r"(?:'[^']*'?|\"[^\"]*\"?|(?=[^\s\d]*\d)\S{6,})",
                 flags,
             ),
             rf"\1\2{HIDDEN}",
         ),
+        # <token>value</token>
+        (re.compile(rf"(<[\w:.-]{{0,20}}?(?:{_NAMES})[^>]*>)[^<]*", flags), rf"\1{HIDDEN}"),
     ]
 
 
@@ -178,11 +183,11 @@ def _of_shapes() -> list[_Rule]:
         ),
         # host.example/path, /path, ?query
         (
-            re.compile(r"(?<![\w./-])((?=[\w-]+\.)[\w.-]{1,253}(?::\d{1,5})?)/[^\s'\"<>)]*"),
+            re.compile(r"(?<![\w./-])((?=[\w-]+\.)[\w.-]{1,253}(?::\d{1,5})?)/" + _REST),
             rf"\1/{HIDDEN}",
         ),
-        (re.compile(r"(?<![\w.*/])(?<!:(?=//))[/\\][^\s'\"<>)]*"), f"/{HIDDEN}"),
-        (re.compile(r"\?[^\s'\"<>)]*=[^\s'\"<>)]*"), f"?{HIDDEN}"),
+        (re.compile(r"(?<![\w.*/])(?<!:(?=//))[/\\]" + _REST), f"/{HIDDEN}"),
+        (re.compile(r"\?[^\s'\"<>)]*=" + _REST), f"?{HIDDEN}"),
         (
             re.compile(r"(?<![^\s'\"<>()=,])[^\s'\"<>()=,%]*%[0-9a-f]{2}[^\s'\"<>(),]*", flags),
             HIDDEN,

@@ -6,8 +6,10 @@ does so everywhere. So each asyncio event loop in which calls are made beats at 
 a beat is late, that loop stood still for that time. Whose stall excuses which call?
 
 - A loop's stall excuses the calls in that loop, and no others. It does not excuse the call that
-  blocks the loop: a call that ends before the late beat was held up by what ran before it, and by
-  nobody since.
+  blocks the loop: one that began and ends in the same turn of the loop did not wait for anything.
+  One that also waited, before it blocked the loop, looks like those that it held up; it is blamed
+  if stall after stall a call of the same key is the first that ends. One that waits once more
+  afterwards cannot be told from them.
 - A stall in which nothing else in the process ran either excuses every call, in threads too. What
   blocks a thread alone is that thread's own work.
 - An excuse is never longer than the part of the stall in which the call waited.
@@ -39,6 +41,8 @@ _GIVEN_UP_AFTER = 1.0
 # A loop that stands still for longer than this many seconds excuses no calls of others any more.
 _DEAD = 30.0
 _REMEMBERED = 64
+# A key whose call is the first to end in so many stalls in a row, causes them.
+_IN_A_ROW = 3
 
 # Beats after the last call of `keep_up`: they go on for another second.
 _BEATS = round(1.0 / BEAT_EVERY)
@@ -110,13 +114,14 @@ class StallWatch(Beats):
         self._thread_ran_at = -inf
         self.keep_up: Callable[[float], None] | None = None if clock is None else self._keep_up
 
-    def lost(self, started: float, now: float, until: float = inf) -> float:
+    def lost(self, started: float, now: float, until: float = inf, who: int = 0) -> float:
         """Seconds that a call lost, for which the code that runs now is about to end it.
 
         Args:
             started: When the call began, in seconds.
             now: Seconds.
             until: When its answer began, if that was before.
+            who: A number that calls of the same key have in common; 0 if it is not known.
         """
         until = min(until, now)
         lost = self._lost_by_all(started, now, until)
@@ -126,7 +131,7 @@ class StallWatch(Beats):
         else:
             pulse = self._loops.get(id(loop))
             if pulse is not None and pulse.loop() is loop:
-                lost = max(lost, pulse.lost_to_others(started, now, until))
+                lost = max(lost, pulse.lost_to_others(started, now, until, who))
         return min(lost, max(0.0, until - started))
 
     def lost_anywhere(self, started: float, now: float) -> float:
@@ -200,7 +205,18 @@ class Pulse(Beats):
         loop: Returns the event loop, None if it is gone.
     """
 
-    __slots__ = ("_beats_left", "_clock", "_ran_at", "_timer", "_watch", "loop")
+    __slots__ = (
+        "_beats_left",
+        "_clock",
+        "_in_a_row",
+        "_ran_at",
+        "_suspect",
+        "_suspected_at",
+        "_timer",
+        "_turn_since",
+        "_watch",
+        "loop",
+    )
 
     def __init__(
         self, watch: StallWatch, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
@@ -211,6 +227,12 @@ class Pulse(Beats):
         self._beats_left = 0
         # When code of ours ran in this loop last, as far as is known.
         self._ran_at = -inf
+        # A call that began later than this did so in the present turn of the loop.
+        self._turn_since = inf
+        # The key whose call ended first in the last stalls, in how many in a row, and when the beat
+        # was due in the last of them.
+        self._suspect = self._in_a_row = 0
+        self._suspected_at = -inf
         self._timer: asyncio.TimerHandle | None = None
         self.loop: weakref.ref[asyncio.AbstractEventLoop] = weakref.ref(loop)
 
@@ -226,14 +248,25 @@ class Pulse(Beats):
         if now - self._due > _GIVEN_UP_AFTER or self._due == inf:
             self._beat_at(now)
         self._ran_at = now
+        loop = self.loop()
+        if loop is not None and self._turn_since == inf:
+            # It runs in the next turn, before anything that is made ready from now on.
+            self._turn_since = now
+            loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_since = inf
 
     def _beat(self) -> None:
         self._beat_at(self._clock())
 
     def _beat_at(self, now: float) -> None:
+        due = self._due
         late = self.beat(now)
         self._ran_at = now
         if late:
+            if self._suspected_at != due:
+                self._in_a_row = 0
             self._watch.note_stall_of(self, now, late)
         if self._timer is not None:
             self._timer.cancel()
@@ -259,17 +292,26 @@ class Pulse(Beats):
         pending = now - max(self._due, started) if self.late(now) > _LATE else 0.0
         return self._recorded(started, now) + max(0.0, pending)
 
-    def lost_to_others(self, started: float, now: float, until: float) -> float:
-        """Seconds that a call lost before the code that runs now, which is about to end it.
-
-        Where a beat is overdue, that code may have blocked the loop itself since code of ours ran
-        last.
-        """
+    def lost_to_others(self, started: float, now: float, until: float, who: int) -> float:
+        """Seconds that a call lost to others; see `StallWatch.lost`."""
         lost = self._recorded(started, until)
         if now - self._due > _LATE:
-            lost += max(0.0, min(self._ran_at, until) - max(self._due, started))
+            if not self._is_to_blame(started, who):
+                lost += max(0.0, until - max(self._due, started))
             self._ran_at = now
         return lost
+
+    def _is_to_blame(self, started: float, who: int) -> bool:
+        """Whether a call that ends while a beat is overdue has held the loop itself."""
+        if self._turn_since <= started:
+            return True
+        due = self._due
+        if self._ran_at > max(due, started) or started <= due - BEAT_EVERY:
+            return False  # another call was first, or it has waited for long
+        if self._suspected_at != due:
+            self._in_a_row = self._in_a_row + 1 if who == self._suspect else 1
+            self._suspect, self._suspected_at = who, due
+        return who == self._suspect and self._in_a_row >= _IN_A_ROW
 
     def ran_within(self, began: float, ended: float) -> bool:
         """Whether it beat between two times, though another loop did not."""

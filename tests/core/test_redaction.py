@@ -56,6 +56,15 @@ LEAKING = [
     f"[Errno 2] No such file: '/run/secrets/{SECRET}'",
     f"[SQL: SELECT 1]\n[parameters: ('{SECRET}',)]",
     f"broken (caused by E('x\\n[parameters: {SECRET}]'))",
+    f"502 for url: https://api.example/x?q='{SECRET}'&r=({SECRET})",
+    f"https:\\/\\/api.example\\/{SECRET}",
+    f"https:/api.example/{SECRET}",
+    f"wss://api.example/{SECRET}, file:///run/secrets/{SECRET}",
+    f"password={SECRET},{SECRET};{SECRET}&{SECRET}",
+    f"<login><password>{SECRET}</password></login>",
+    f"CREATE USER a IDENTIFIED BY '{SECRET}'",
+    f"secret_{SECRET} was refused",
+    f"AUTH {SECRET} failed",
     f"one\x0b{SECRET}\u2028{SECRET}",
 ]
 

@@ -148,7 +148,7 @@ def _of_success(
     if not slow and vote is SLOW:
         return GOOD
     answered = call.answered if call.answered != WAITING else inf
-    if is_excused(latency, call.started, ending.now, threshold, stalls, answered):
+    if is_excused(latency, call.started, ending.now, threshold, stalls, answered, id(calls)):
         return EXCUSED if vote is SLOW else NONE
     return vote
 
@@ -167,7 +167,7 @@ def _of_cancelled(
         return LOST
     if call is None or is_long or latency <= threshold:
         return NONE
-    excused = is_excused(latency, call.started, ending.now, threshold, stalls)
+    excused = is_excused(latency, call.started, ending.now, threshold, stalls, who=id(calls))
     return NONE if excused else HUNG
 
 
@@ -220,7 +220,8 @@ def is_excused(
     threshold: float,
     stalls: StallWatch,
     answered: float = inf,
+    who: int = 0,
 ) -> bool:
     """Whether a call that ends now was slow only because our own process stood still."""
-    lost = stalls.lost(started, now, answered)
+    lost = stalls.lost(started, now, answered, who)
     return lost > 0.0 and latency - lost <= threshold
