@@ -233,7 +233,8 @@ class Pulse(Beats):
         # was due in the last of them.
         self._suspect = self._in_a_row = 0
         self._suspected_at = -inf
-        self._timer: asyncio.TimerHandle | None = None
+        # The number of the timer that is set. Not the timer: it would keep the loop.
+        self._timer = 0
         self.loop: weakref.ref[asyncio.AbstractEventLoop] = weakref.ref(loop)
 
     @property
@@ -257,8 +258,9 @@ class Pulse(Beats):
     def _end_turn(self) -> None:
         self._turn_since = inf
 
-    def _beat(self) -> None:
-        self._beat_at(self._clock())
+    def _beat(self, timer: int) -> None:
+        if timer == self._timer:  # otherwise it was given up
+            self._beat_at(self._clock())
 
     def _beat_at(self, now: float) -> None:
         due = self._due
@@ -268,15 +270,13 @@ class Pulse(Beats):
             if self._suspected_at != due:
                 self._in_a_row = 0
             self._watch.note_stall_of(self, now, late)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer += 1
         loop = self.loop()
         if loop is None or not self._beats_left:
             self.stop()
             return
         self._beats_left -= 1
-        self._timer = loop.call_later(BEAT_EVERY, self._beat)
+        loop.call_later(BEAT_EVERY, self._beat, self._timer)
 
     def late(self, now: float) -> float:
         """Seconds by which the next beat is late; minus infinity if none is due."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from math import inf
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -244,9 +246,8 @@ class Loop:
         self.running = True
         self.closed = False
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
-        self.timer = callback
-        return SimpleNamespace(cancel=lambda: None)
+    def call_later(self, delay: float, callback: Callable[[int], None], number: int) -> None:
+        self.timer = partial(callback, number)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self.ready.append(callback)
@@ -433,6 +434,21 @@ def test_a_loop_that_is_over_says_nothing_and_is_not_kept(
     assert places.watch.lost_anywhere(started, clock()) == 0.0
     assert places.lost_in(None, started) == 0.0
     assert places.lost_in(Loop(), started) == 0.0
+
+
+def test_a_loop_is_not_kept_alive() -> None:
+    breaker = Breaker("k")
+
+    async def call() -> weakref.ref[Any]:
+        for _ in range(3):
+            async with breaker:
+                await asyncio.sleep(0.0)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(call())
+    gc.collect()
+
+    assert loop() is None
 
 
 def test_a_loop_that_hangs_does_not_excuse_the_rest_for_ever(
