@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from recloser._events import Listener, Transition
 from recloser._redaction import seen, shown
@@ -29,6 +30,10 @@ def _log() -> logging.Logger:
     return logging.getLogger("recloser")
 
 
+def _no_registry() -> None:
+    return None
+
+
 class Listeners:
     """Listeners, the log, and the count of faults.
 
@@ -37,7 +42,7 @@ class Listeners:
         registry: The registry of the breakers that share them.
 
     Attributes:
-        registry: The registry; None for a breaker that is in none.
+        registry: Returns the registry; None for a breaker that is in none, or if it is gone.
         faults: Number of faults in key functions, classifiers, listeners, handlers and our code.
         stalls: Reports when this process stood still.
         strange_latencies: Number of latencies ignored because they were negative, infinite or NaN.
@@ -50,8 +55,7 @@ class Listeners:
         self._listeners: tuple[Listener, ...] = ()
         self._logged_at: dict[str, float] = {}
         self.faults: int = 0
-        # Any: its module imports this one.
-        self.registry: Any = registry
+        self.registry: Callable[[], Any] = _no_registry if registry is None else ref(registry)
         self.stalls: StallWatch = watch_of(clock)
         self.strange_latencies: int = 0
 

@@ -129,7 +129,7 @@ class LockedCircuit:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        registry, circuit = self._listeners.registry, self._circuit
+        registry, circuit = self._listeners.registry(), self._circuit
         if registry is not None:
             return getitem, (registry, self.key)
         settings: dict[str, Any] = {

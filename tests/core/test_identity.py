@@ -76,6 +76,14 @@ def test_elsewhere_all_that_was_sent_of_a_registry_is_of_one(
     assert pickle.loads(sent[3]).policy == POLICY
 
 
+def test_a_breaker_whose_registry_is_gone_stands_for_itself() -> None:
+    breaker = Registry(POLICY)["k"]
+    gc.collect()
+
+    assert again(breaker) is breaker
+    assert breaker.policy == POLICY
+
+
 def test_what_was_sent_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = [pickle.dumps(Registry()) for _ in range(100)]
     elsewhere(sent[0], monkeypatch)
