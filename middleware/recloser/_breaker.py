@@ -54,8 +54,6 @@ class Breaker(OperableCircuit):
         TypeError: The key is no str, or the policy no Policy.
 
     Attributes:
-        key: What it guards.
-        policy: When it opens.
         clock: Monotonic seconds.
     """
 

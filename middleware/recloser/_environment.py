@@ -1,23 +1,59 @@
-"""What the environment says: `RECLOSER_ENABLED` turns guarding off."""
+"""What the environment says: `RECLOSER_MODE` and `RECLOSER_ENABLED` limit what breakers may do.
+
+They are for whoever runs a program and cannot, or does not want to, change its code. So they reach
+every breaker of the process, of middlewares, clients and functions alike. They are read when a
+registry, a breaker without one or a middleware is made, and when a mode is set. The more lenient of
+the variables and the code wins: what is switched off from outside stays off.
+"""
 
 from __future__ import annotations
 
 import os
 
+from recloser._state import Mode
+
 _ON = frozenset({"", "1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
+_BY_LENIENCY = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
+
+
+def strictest() -> Mode:
+    """The strictest mode that the environment allows.
+
+    `RECLOSER_MODE` names it; without it, it is enforce. `RECLOSER_ENABLED=0` has the same effect as
+    `RECLOSER_MODE=disabled`.
+
+    Raises:
+        ValueError: A variable has a value that it cannot have. To ignore that would mean to refuse
+            calls where somebody wanted none to be refused.
+    """
+    said = os.environ.get("RECLOSER_ENABLED", "").strip().lower()
+    if said in _OFF:
+        return Mode.DISABLED
+    if said not in _ON:
+        known = ", ".join(sorted(filter(None, _ON | _OFF)))
+        raise ValueError(f"RECLOSER_ENABLED must be one of {known}, not {said!r}")
+    said = os.environ.get("RECLOSER_MODE", "").strip().lower()
+    try:
+        return Mode(said) if said else Mode.ENFORCE
+    except ValueError:
+        known = ", ".join(mode.value for mode in _BY_LENIENCY)
+        raise ValueError(f"RECLOSER_MODE must be one of {known}, not {said!r}") from None
+
+
+def allowed(mode: Mode | str) -> Mode:
+    """A mode, or the strictest that the environment allows if that is more lenient.
+
+    Raises:
+        ValueError: The mode is unknown, or a variable has a value that it cannot have.
+    """
+    return max(Mode(mode), strictest(), key=_BY_LENIENCY.index)
 
 
 def enabled() -> bool:
-    """Whether guarding is on. `RECLOSER_ENABLED=0` in the environment turns every middleware off.
+    """Whether the environment allows breakers to do anything.
 
     Raises:
-        ValueError: The variable is neither a yes nor a no.
+        ValueError: A variable has a value that it cannot have.
     """
-    said = os.environ.get("RECLOSER_ENABLED", "1").strip().lower()
-    if said in _OFF:
-        return False
-    if said in _ON:
-        return True
-    known = ", ".join(sorted(filter(None, _ON | _OFF)))
-    raise ValueError(f"RECLOSER_ENABLED must be one of {known}, not {said!r}")
+    return strictest() is not Mode.DISABLED

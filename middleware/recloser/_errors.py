@@ -9,11 +9,10 @@ A mistake in the configuration is a `ValueError` or `TypeError` at construction,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from recloser._events import Reason
-    from recloser._state import State
+from recloser._events import Reason
+from recloser._state import State
 
 
 class RecloserError(Exception):
@@ -23,6 +22,15 @@ class RecloserError(Exception):
 class BreakerOpenError(RecloserError):
     """The breaker refused the call; nothing was sent.
 
+    Its `args` are plain values, so that it can be sent as JSON (Celery does) and made again from
+    them. Only the numbers of the reason are lost then; pickle and copy keep them.
+
+    Args:
+        key: The key of the breaker that refused.
+        state: Its state, or the value of that.
+        reason: Why it got this state, or the sentence of that; None if it has no reason.
+        retry_after: Seconds until a call may pass, >= 0.
+
     Attributes:
         key: The key of the breaker that refused.
         state: `State.OPEN`, `State.LIMITED` if as many calls are in flight as may be, or
@@ -31,17 +39,38 @@ class BreakerOpenError(RecloserError):
         retry_after: Seconds until a call may pass, >= 0.
     """
 
-    def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
-        super().__init__(key, state, reason, retry_after)
-        self.key = key
-        self.state = state
-        self.reason = reason
-        self.retry_after = retry_after
+    def __init__(
+        self,
+        key: str,
+        state: State | str = State.OPEN,
+        reason: Reason | str | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        self.key: str = key
+        self.state: State = State(state)
+        self.reason: Reason | None = Reason("", reason) if isinstance(reason, str) else reason
+        self.retry_after: float = retry_after
+        sentence = None if self.reason is None else str(self.reason)
+        super().__init__(key, self.state.value, sentence, retry_after)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
         # Keys may come from outside: repr() keeps control characters out of logs.
         why = f": {self.reason}" if self.reason is not None else ""
         return f"breaker {self.key!r} is {self.state.value}, retry in {self.retry_after:.1f} s{why}"
+
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+def remade(kind: type[ErrorT], args: tuple[object, ...], attributes: dict[str, Any]) -> ErrorT:
+    """A copy of an error, whatever arguments its class is made with."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class HopelessError(RecloserError, TimeoutError):

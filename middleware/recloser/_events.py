@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from recloser._state import State
+from recloser._state import Mode, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Reason:
         rule: The rule that decided: `failures`, `bad_calls` (failed and slow ones), `limited`,
             `eased`, `mixed`, `mute`, `failing`, `probe_failed`, `recovered`, `new_normal`,
             `comes_back`, `retry_after`, `quota`, `look_again`, `manual` or `reset`. While limited,
-            also `sick`, which changes no state.
+            also `sick`, which changes no state. Empty where only the sentence is known.
         sentence: The same in plain words, with the numbers.
         numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
             0.0-1.0.
@@ -50,6 +50,8 @@ class Transition:
             admitted in an earlier generation has no vote any more, except for changes between
             closed and limited.
         at: When it changed, in seconds of the registry's clock.
+        mode: The mode of the breaker then. If it is not `Mode.ENFORCE`, the breaker only says what
+            it would do, and refuses nothing.
     """
 
     key: str
@@ -58,9 +60,13 @@ class Transition:
     reason: Reason
     generation: int
     at: float
+    mode: Mode = Mode.ENFORCE
 
     def __str__(self) -> str:
-        return f"{self.key!r} {self.before.value} -> {self.after.value}: {self.reason}"
+        change = f"{self.before.value} -> {self.after.value}"
+        if self.mode is not Mode.ENFORCE:
+            change = f"would change {change} ({self.mode.value}, nothing is refused)"
+        return f"{self.key!r} {change}: {self.reason}"
 
 
 class Listener(Protocol):

@@ -7,20 +7,22 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from math import inf
+from dataclasses import replace
+from operator import getitem
 from random import random as default_random
 from threading import RLock
-from typing import Any, Self, TypeVar, TypeVarTuple
+from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
 
-from recloser._circuit import sentences
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
-from recloser._errors import BreakerOpenError
+from recloser._environment import allowed
+from recloser._identity import reduced
 from recloser._listeners import Listeners
 from recloser._outcome import Outcome
 from recloser._policy import Policy
+from recloser._redaction import Raised, seen
 from recloser._state import Mode, State
 
 T = TypeVar("T")
@@ -33,12 +35,18 @@ LONGEST = 1e9
 this number is still finite."""
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
-_CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
+_CLOSED = State.CLOSED
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
 
 
 class WithinDecisionError(Exception):
     """A finalizer or signal handler needs a decision while its own thread is making one."""
+
+
+class _Delivery:
+    """Stands for a thread, or greenlet, that delivers events."""
+
+    __slots__ = ("__weakref__",)
 
 
 class LockedCircuit:
@@ -56,8 +64,6 @@ class LockedCircuit:
         ValueError: `mode` is unknown.
 
     Attributes:
-        key: The name of what it guards.
-        policy: When it opens.
         clock: Returns monotonic seconds.
     """
 
@@ -71,8 +77,6 @@ class LockedCircuit:
         "_lock",
         "_mode",
         "clock",
-        "key",
-        "policy",
     )
 
     def __init__(
@@ -93,8 +97,6 @@ class LockedCircuit:
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
-        self.key: str = key
-        self.policy: Policy = policy
         self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
         self._circuit = Circuit(key, policy, random, self._listeners.stalls)
@@ -103,8 +105,10 @@ class LockedCircuit:
         self._lock = RLock()
         # Whether a decision is being made under the lock.
         self._deciding = False
-        self._delivering = False
-        self.mode = mode
+        # Who delivers events now, as long as that object lives.
+        self._delivering: weakref.ref[_Delivery] | None = None
+        # The mode of a registry is an allowed one already.
+        self._mode = allowed(mode) if _listeners is None else Mode(mode)
         if _listeners is None:
             loose_circuits.add(self)
 
@@ -112,7 +116,7 @@ class LockedCircuit:
         """Reset lock and calls in a child process, where only the thread that forked exists."""
         self._lock = RLock()
         self._deciding = False
-        self._delivering = False
+        self._delivering = None
         self._circuit.forget_calls()
         if self._circuit.explained is not None:
             self._circuit.explained.kinds.clear()
@@ -123,6 +127,21 @@ class LockedCircuit:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        registry, circuit = self._listeners.registry(), self._circuit
+        if registry is not None:
+            return getitem, (registry, self.key)
+        settings: dict[str, Any] = {
+            "key": self.key,
+            "policy": self.policy,
+            "clock": self.clock,
+            "random": circuit._random,
+            "mode": self._mode,
+        }
+        if circuit._random is default_random:
+            del settings["random"]  # see `Registry`
+        return reduced(self, settings)
 
     # Decisions
 
@@ -155,22 +174,33 @@ class LockedCircuit:
     def _deliver(self) -> None:
         """Deliver events in order, one at a time, without the lock.
 
-        One thread delivers for all threads. Others that add events meanwhile do not wait.
+        One thread delivers for all threads. Others that add events meanwhile do not wait. Who
+        delivers is known by an object that only this frame holds: however the frame ends, by a
+        signal handler that raises too, nobody is left who seems to deliver.
         """
         circuit = self._circuit
-        while True:
-            with self._lock:
-                if self._delivering or not circuit.events:
-                    return
-                self._delivering = True
-                # One at a time: if a listener raises a BaseException, the other events are kept.
-                # Two steps, no function call: during a call, a signal handler could add an event.
-                transition = circuit.events[0]
-                circuit.events = circuit.events[1:]
-            try:
+        me = _Delivery()
+        try:
+            while True:
+                with self._lock:
+                    delivering = self._delivering
+                    other = None if delivering is None else delivering()
+                    if not circuit.events or (other is not None and other is not me):
+                        return
+                    if other is None:
+                        self._delivering = weakref.ref(me)
+                    del other
+                    # One at a time: if a listener raises a BaseException, the other events are
+                    # kept. Two steps, no function call: during a call, a signal handler could add
+                    # an event.
+                    transition = circuit.events[0]
+                    circuit.events = circuit.events[1:]
+                mode = self._mode
+                if mode is not _ENFORCE:
+                    transition = replace(transition, mode=mode)
                 self._listeners.deliver(transition)
-            finally:
-                self._delivering = False
+        finally:
+            del me
 
     # The end of a call
 
@@ -209,9 +239,10 @@ class LockedCircuit:
                 now, latency = call.started, 0.0
                 if outcome is _SUCCESS:
                     outcome = Outcome.IGNORED
-            what, wait, rule = "", 0.0, "retry_after"
+            what: Raised | str = ""
+            wait, rule = 0.0, "retry_after"
             if outcome is _FAILURE:
-                what, wait = sentences.name_of(error), self._capped(retry_after, 0.0)
+                what, wait = seen(error), self._capped(retry_after, 0.0)
             elif outcome is _THROTTLED:
                 rule = "quota" if quota else rule
                 wait = self._capped(retry_after, self.policy.quota_open_for if quota else 0.0)
@@ -306,74 +337,45 @@ class LockedCircuit:
     # The present state
 
     @property
+    def key(self) -> str:
+        """The name of what it guards."""
+        return self._circuit._key
+
+    @property
+    def policy(self) -> Policy:
+        """When it opens. It stays the same, because what was learned rests on it."""
+        return self._circuit._policy
+
+    @policy.setter
+    def policy(self, policy: object) -> NoReturn:
+        raise AttributeError(
+            "the policy of a breaker cannot be changed, because what it has learned rests on it: "
+            f"name it where the breaker is made, as in Registry(policies={{{self.key!r}: Policy(...)}})"
+        )
+
+    @property
     def state(self) -> State:
         """The present state. After its wait, an open breaker becomes half-open at the next call."""
         return self._circuit.state
 
     @property
     def mode(self) -> Mode:
-        """Whether it refuses, only reports, or does nothing."""
+        """Whether it refuses, only reports, or does nothing.
+
+        `RECLOSER_MODE` in the environment is the strictest mode that it can have.
+        """
         return self._mode
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        mode = Mode(mode)
+        mode = allowed(mode)
         with self._lock:  # otherwise a decision on another thread could end in the old mode
             self._mode = mode
             self._calls.stop_quick()
 
-    def refusal(self) -> BreakerOpenError:
-        """The error for a call that is refused now."""
-        now = self.clock()
-        circuit = self._circuit
-        with self._lock:
-            state, reason, wait = circuit.state, circuit.reason, circuit.wait(now)
-        if state is _CLOSED:  # another call has closed it since the refusal
-            state = _HALF_OPEN
-        return BreakerOpenError(self.key, state, reason, self._finite(wait))
-
-    @property
-    def retry_after(self) -> float:
-        """Seconds until a call may be admitted; 0.0 if one would be admitted now.
-
-        It is `Policy.max_open_for` if the breaker was opened by hand without a time.
-        """
-        return self._wait(self.clock()) if self._mode is _ENFORCE else 0.0
-
-    @property
-    def asked_pause(self) -> float:
-        """Seconds of the pause that is left, if the callee asked for one and served no call since.
-
-        It refuses nobody: only evidence opens a breaker. It is for callers with another callee.
-        """
-        pauses = self._circuit.detector.pauses
-        if pauses is None or not pauses.until or self._mode is not _ENFORCE:
-            return 0.0
-        return max(0.0, pauses.until - self.clock())
-
-    def _wait(self, now: float) -> float:
-        circuit = self._circuit
-        if circuit.state is _OPEN:  # a single number can be read without the lock
-            return self._finite(max(0.0, circuit.probe_at - now))
-        with self._lock:
-            return circuit.wait(now)
-
-    def _finite(self, wait: float) -> float:
-        return wait if wait < inf else self.policy.max_open_for
-
     def is_probe(self, token: int) -> bool:
         """Whether a call is a probe."""
         return self._circuit.is_probe(token)
-
-    @property
-    def is_spare(self) -> bool:
-        """Whether the circuit can be dropped: it is closed, and no call is in flight."""
-        return self._circuit.state is _CLOSED and not len(self._calls)
-
-    @property
-    def asked(self) -> int:
-        """All calls since it was made, including refused ones and those in flight."""
-        return self._circuit.asked
 
 
 # Circuits in no registry, or no longer in one. They must be reset after a fork, too.

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from recloser._circuit import sentences
 from recloser._circuit.hopeless import limit_of_call
+from recloser._errors import BreakerOpenError
 from recloser._locked_circuit import LONGEST, LockedCircuit, WithinDecisionError
-from recloser._state import Mode
+from recloser._state import Mode, State
 
 if TYPE_CHECKING:
     from recloser._metrics import Metrics
 
-# A plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE = Mode.ENFORCE
+_CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -158,6 +160,74 @@ class OperableCircuit(LockedCircuit):
             except Exception as error:
                 self.fault("clock", error)
         return limit_of_call(hopeless, token, self.policy.slow_ceiling, outage)
+
+    # What a refused caller is told
+
+    def refusal(self) -> BreakerOpenError:
+        """The error for a call that is refused now."""
+        now = self.clock()
+        circuit = self._circuit
+        with self._lock:
+            state, reason, wait = circuit.state, circuit.reason, circuit.wait(now)
+        if state is _CLOSED:  # another call has closed it since the refusal
+            state = _HALF_OPEN
+        return BreakerOpenError(self.key, state, reason, self._finite(wait))
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a call may be admitted; 0.0 if one would be admitted now.
+
+        It is `Policy.max_open_for` if the breaker was opened by hand without a time.
+        """
+        return self._wait(self.clock()) if self._mode is _ENFORCE else 0.0
+
+    @property
+    def asked_pause(self) -> float:
+        """Seconds of the pause that is left, if the callee asked for one and served no call since.
+
+        It refuses nobody: only evidence opens a breaker. It is for callers with another callee.
+        """
+        pauses = self._circuit.detector.pauses
+        if pauses is None or not pauses.until or self._mode is not _ENFORCE:
+            return 0.0
+        return max(0.0, pauses.until - self.clock())
+
+    def _wait(self, now: float) -> float:
+        circuit = self._circuit
+        if circuit.state is _OPEN:  # a single number can be read without the lock
+            return self._finite(max(0.0, circuit.probe_at - now))
+        with self._lock:
+            return circuit.wait(now)
+
+    def _finite(self, wait: float) -> float:
+        return wait if wait < inf else self.policy.max_open_for
+
+    # What a registry asks that is short of places
+
+    def is_spare(self, now: float) -> bool:
+        """Whether it can be dropped at `now` seconds: nobody would miss it.
+
+        No call is in flight, and it is closed, or was left alone for `Policy.max_open_for`.
+        """
+        circuit = self._circuit
+        if len(self._calls):
+            return False
+        if circuit.state is _CLOSED:
+            return True
+        if circuit.state is _OPEN:
+            left_alone_at = circuit.probe_at  # who asks later gets a probe, and it is half-open
+        else:
+            # Each admission sets the first one to a time not long after it. A refresh, which sets
+            # the second one likewise, takes the first one back.
+            began = -inf if circuit.recovery is None else circuit.recovery.began
+            times = (circuit._check_at, circuit._refresh_due, began)
+            left_alone_at = max(time for time in times if time < inf)
+        return now - left_alone_at > self.policy.max_open_for
+
+    @property
+    def asked(self) -> int:
+        """All calls since it was made, including refused ones and those in flight."""
+        return self._circuit.asked
 
     def _decide_anyway(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Decide, even within a decision: an operator's call from a signal handler must work."""

@@ -13,28 +13,39 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from recloser._breaker import Breaker
+from recloser._environment import allowed
 from recloser._events import Listener
+from recloser._identity import reduced
 from recloser._listeners import Listeners
+from recloser._places import Places
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 from recloser._state import Mode, State
 
 OVERFLOW_KEY = "<overflow>"
 """The key of the breaker that new keys share if `max_keys` breakers exist and none may be evicted.
+It refuses nothing: what one key does is no verdict on another.
 """
-# How many breakers are checked to find one to evict. Redis samples 5 of millions of keys; 10 are
-# nearly exact.
-_SAMPLE = 16
+# What cannot be changed later.
+_FIXED = frozenset({"policy", "policies", "clock", "random", "max_keys"})
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
 
 class Registry:
     """The breakers of one process, made on first use.
 
-    At most `max_keys` exist. A further key evicts a breaker that was little used recently, but
-    never one that is open or half-open or has calls in flight. Only some breakers are checked. If
-    none of them may be evicted, the new key gets the shared breaker of `OVERFLOW_KEY`, which is not
-    counted in `max_keys`. Evictions and overflows are counted.
+    At most `max_keys` are kept. A further key evicts one that was little used (see `_places.py`), but
+    none that has calls in flight, and none that is limited, open or half-open before it was left
+    alone for `Policy.max_open_for`. What was opened by hand without a time stays. Only some breakers
+    are checked. If none of them may be evicted, the new key gets the shared breaker of
+    `OVERFLOW_KEY`, which refuses nothing and is not counted in `max_keys`. Evictions and overflows
+    are counted.
+
+    A key never has two breakers: one that was evicted while it was in use, by a decorated function
+    for example, is found again.
+
+    A copy is the same registry. Pickled and sent to another process, it has the same settings there,
+    except for listeners, and a state of its own; see `_identity.py`.
 
     Args:
         policy: The policy of every key that `policies` does not name; None for `Policy()`.
@@ -44,17 +55,38 @@ class Registry:
         clock: Returns monotonic seconds.
         random: Returns uniform numbers in 0.0-1.0, for jitter.
         max_keys: Maximum number of breakers, >= 1.
-        mode: The mode of new breakers.
+        mode: The mode of new breakers. `RECLOSER_MODE` in the environment is the strictest that it
+            can be.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: `max_keys` is below 1, or `mode` is unknown.
+        ValueError: `max_keys` is below 1, or `mode` is unknown, here or in the environment.
 
     Attributes:
         get: Returns the breaker of a key, or None if there is none. It costs one dict look-up.
         evicted: Number of breakers that were dropped to make room.
         overflowed: Number of look-ups that got the shared breaker.
     """
+
+    # So that a setting with a typo in it is an error.
+    __slots__ = (
+        "__weakref__",
+        "_breakers",
+        "_clock",
+        "_evicted",
+        "_exact",
+        "_listeners",
+        "_lock",
+        "_max_keys",
+        "_mode",
+        "_patterns",
+        "_places",
+        "_policy",
+        "_random",
+        "evicted",
+        "get",
+        "overflowed",
+    )
 
     def __init__(
         self,
@@ -88,12 +120,13 @@ class Registry:
         self._clock = clock
         self._random = random
         self._max_keys = max_keys
-        self._mode = Mode(mode)
-        self._listeners = Listeners(clock)
+        self._mode = allowed(mode)
+        self._listeners = Listeners(clock, self)
         self._breakers: dict[str, Breaker] = {}
         self.get: Callable[[str], Breaker | None] = self._breakers.get
-        # `Breaker.asked` of each key when it was last checked for eviction.
-        self._seen: dict[str, int] = {}
+        self._places = Places(max_keys)
+        # Breakers that were evicted, as long as somebody uses them.
+        self._evicted: weakref.WeakValueDictionary[str, Breaker] = weakref.WeakValueDictionary()
         # Reentrant: the garbage collector may run a finalizer here that looks up a breaker.
         self._lock = RLock()
         self.evicted: int = 0
@@ -106,6 +139,28 @@ class Registry:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings: dict[str, Any] = {
+            "policy": self._policy,
+            "policies": self._exact,
+            "clock": self._clock,
+            "random": self._random,
+            "max_keys": self._max_keys,
+            "mode": self._mode,
+        }
+        if self._random is default_random:
+            # With its generator, all processes would draw the same numbers.
+            del settings["random"]
+        return reduced(self, settings)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _FIXED:
+            raise AttributeError(
+                f"{name} of a registry cannot be changed, because its breakers have it already: "
+                f"write Registry({name}=...) where it is made"
+            )
+        super().__setattr__(name, value)
 
     def __getitem__(self, key: str) -> Breaker:
         """The breaker of a key. It is made on the first look-up.
@@ -132,8 +187,10 @@ class Registry:
         with self._lock:
             if self._breakers.get(breaker.key) is breaker:
                 del self._breakers[breaker.key]
-                self._seen.pop(breaker.key, None)
+                self._places.leave(breaker.key)
                 breaker.detach()
+            elif self._evicted.get(breaker.key) is breaker:
+                del self._evicted[breaker.key]
 
     def _make(self, key: str, policy: Policy | None = None) -> Breaker:
         if not isinstance(key, str):
@@ -142,45 +199,48 @@ class Registry:
             breaker = self._breakers.get(key)
             if breaker is not None:
                 return breaker
-            shared = OVERFLOW_KEY in self._breakers
-            if len(self._breakers) - shared >= self._max_keys and not self._evict_one():
-                self.overflowed += 1
-                if shared:
-                    return self._breakers[OVERFLOW_KEY]
-                key = OVERFLOW_KEY
-            breaker = Breaker(
-                key,
-                policy if policy is not None else self.policy_for(key),
-                clock=self._clock,
-                random=self._random,
-                mode=self._mode,
-                _listeners=self._listeners,
-            )
+            breaker = self._evicted.get(key)
+            if key != OVERFLOW_KEY:
+                if not self._has_place():
+                    return self._overflow() if breaker is None else breaker
+                self._places.enter(key, keep=breaker is not None)
+            if breaker is None:
+                breaker = Breaker(
+                    key,
+                    policy if policy is not None else self.policy_for(key),
+                    clock=self._clock,
+                    random=self._random,
+                    mode=self._mode_for(key),
+                    _listeners=self._listeners,
+                )
+            # A finalizer that ran meanwhile may have made it.
             return self._breakers.setdefault(key, breaker)
 
-    def _evict_one(self) -> bool:
-        """Drop the least used of the first breakers in order; move the others to the end."""
-        spare: str | None = None
-        fewest = (0, 0)
-        for _ in range(min(_SAMPLE, len(self._breakers))):
-            key, breaker = next(iter(self._breakers.items()))
-            asked = breaker.asked
-            uses = (asked - self._seen.get(key, 0), asked)  # since the last check, and in all
-            if breaker.is_spare and key != OVERFLOW_KEY and (spare is None or uses < fewest):
-                spare, fewest = key, uses
-                if not uses[0]:
-                    break
-            if self._breakers.pop(key, None) is not None:
-                self._breakers[key] = breaker
-            self._seen[key] = asked
-        evicted = self._breakers.pop(spare, None) if spare is not None else None
-        if spare is None or evicted is None:
+    def _has_place(self) -> bool:
+        if len(self._breakers) - (OVERFLOW_KEY in self._breakers) < self._max_keys:
+            return True
+        key = self._places.vacate(self._breakers, self._clock())
+        if key is None:
             return False
-        self._seen.pop(spare, None)
-        # The breaker may still be in use, for example by a decorated function.
+        evicted = self._breakers.pop(key)
         evicted.detach()
+        self._evicted[key] = evicted
         self.evicted += 1
         return True
+
+    def _overflow(self) -> Breaker:
+        self.overflowed += 1
+        self._listeners.warn(
+            OVERFLOW_KEY,
+            "%d breakers (max_keys) are in use, and no key can lose its place: "
+            "calls of further keys are not guarded",
+            self._max_keys,
+        )
+        return self[OVERFLOW_KEY]
+
+    def _mode_for(self, key: str) -> Mode:
+        # Shared by keys that have nothing in common: it must not refuse one because of another.
+        return Mode.OBSERVE if key == OVERFLOW_KEY and self._mode is Mode.ENFORCE else self._mode
 
     def policy_for(self, key: str) -> Policy:
         """The policy of a key: its own, or that of a pattern or beginning, or the default."""
@@ -197,9 +257,11 @@ class Registry:
         return self._policy
 
     def breakers(self) -> list[Breaker]:
-        """All breakers, in no particular order."""
-        with self._lock:  # otherwise a breaker that an eviction is moving could be missed
-            return list(self._breakers.values())
+        """All breakers, in no particular order; also those that were evicted and are in use."""
+        with self._lock:
+            kept = self._breakers
+            evicted = [each for key, each in self._evicted.items() if key not in kept]
+            return [*kept.values(), *evicted]
 
     def __iter__(self) -> Iterator[Breaker]:
         return iter(self.breakers())
@@ -211,20 +273,33 @@ class Registry:
         return key in self._breakers
 
     @property
+    def policy(self) -> Policy:
+        """The policy of every key that has none of its own."""
+        return self._policy
+
+    @property
+    def max_keys(self) -> int:
+        """Maximum number of breakers."""
+        return self._max_keys
+
+    @property
     def clock(self) -> Callable[[], float]:
         """The clock of all its breakers, in monotonic seconds."""
         return self._clock
 
     @property
     def mode(self) -> Mode:
-        """The mode of new breakers. Setting it also changes the existing ones."""
+        """The mode of new breakers. Setting it also changes the existing ones.
+
+        `RECLOSER_MODE` in the environment is the strictest that it can be.
+        """
         return self._mode
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        self._mode = Mode(mode)
+        self._mode = allowed(mode)
         for breaker in self.breakers():
-            breaker.mode = self._mode
+            breaker.mode = self._mode_for(breaker.key)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Send the transitions of all breakers to a listener; call the result to unsubscribe.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import io
+import pickle
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from math import inf
@@ -45,6 +47,27 @@ def retrying(registry: Registry, **settings: Any) -> requests.Session:
     retry = Retry(total=2, backoff_factor=0, allowed_methods=None, **settings)
     session.mount("http://", HTTPAdapter(max_retries=retry))
     return wrap_session(session, registry)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"key": "k", "on_refuse": "response"}, {"key": by_host, "classify": isinstance}],
+)
+def test_a_session_that_can_be_copied_and_pickled_still_can(
+    registry: Registry, upstream: Upstream, again: Callable[[Any], Any], settings: Any
+) -> None:
+    registry = Registry()
+    session = wrap_session(requests.Session(), registry, **settings)
+
+    with again(session) as other:
+        other.trust_env = False
+        other.get(upstream.url)
+
+    key = settings["key"] if settings.get("key") == "k" else upstream.host
+    assert registry[key].metrics().calls == 1
 
 
 def test_retries_within_the_adapter_are_one_call(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from tests.support.interrupts import interrupt_within
+from tests.support.limits import hang
 from tests.support.outage import CLOSED, HALF, OPEN, edges, run_through
 from tests.support.threads import all_at_once
+from tests.support.training import learned
 
-from recloser import Registry, State, Transition
+from recloser import Mode, Registry, State, Transition
+from recloser._locked_circuit import LockedCircuit
 from recloser.testing import ManualClock, RecordingListener, open_breaker
 
 
@@ -161,6 +167,77 @@ def test_every_transition_is_logged_an_opening_as_a_warning(
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "INFO", "INFO", "INFO", "INFO"]
     assert caplog.messages[0].startswith("'k' closed -> open: ")
+
+
+def test_an_opening_is_a_warning_from_whatever_state_that_serves(
+    registry: Registry, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "recloser")
+    breaker = registry["k"]
+    learned(breaker, clock)
+
+    hang(breaker, clock, until=OPEN)
+    breaker.half_open()
+    breaker.reset()
+
+    said = [(record.levelname, record.getMessage().split(": ")[0]) for record in caplog.records]
+    assert said == [
+        ("WARNING", "'k' closed -> limited"),
+        ("WARNING", "'k' limited -> open"),
+        ("INFO", "'k' open -> half_open"),
+        ("INFO", "'k' half_open -> closed"),
+    ]
+
+
+def test_an_opening_is_seen_where_no_logging_is_configured() -> None:
+    """As under plain uvicorn and gunicorn, which configure their own loggers only."""
+    script = "from recloser import Registry; Registry()['k'].open('maintenance')"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stderr == "'k' closed -> open: by hand: 'maintenance'\n"
+
+
+def test_what_is_only_observed_is_told_as_what_would_be(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "recloser")
+    registry, listener = Registry(clock=clock, mode="observe"), RecordingListener()
+    registry.subscribe(listener)
+
+    open_breaker(registry["k"])
+    registry.mode = Mode.ENFORCE
+    registry["k"].reset()
+
+    assert [each.mode for each in listener.transitions] == [Mode.OBSERVE, Mode.ENFORCE]
+    assert caplog.messages[0].startswith(
+        "'k' would change closed -> open (observe, nothing is refused): "
+    )
+    assert caplog.messages[1].startswith("'k' open -> closed: ")
+
+
+def test_an_exception_at_any_step_of_a_delivery_silences_nobody(clock: ManualClock) -> None:
+    """As of a signal handler: it may raise between any two bytecodes."""
+    steps = 0
+    for step in range(200):
+        registry, listener = Registry(clock=clock), RecordingListener()
+        registry.subscribe(listener)
+        breaker = registry["k"]
+        interrupted = interrupt_within(LockedCircuit._deliver, step, breaker.open)
+        steps += interrupted
+        listener.transitions.clear()
+
+        breaker.reset()
+        breaker.open()
+
+        told = edges(listener)
+        assert told[-2:] == [(OPEN, CLOSED), (CLOSED, OPEN)], step
+        assert breaker._circuit.events == ()
+        if not interrupted:
+            break
+    assert 20 < steps < 199
 
 
 def test_faults_are_counted_and_logged_once_a_minute_per_place(

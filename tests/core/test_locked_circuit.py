@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import counts
-from tests.support.limits import limit
 from tests.support.training import learned
 
 from recloser import (
@@ -251,35 +250,6 @@ def test_a_call_without_a_vote_gets_none_by_waiting(breaker: Breaker, clock: Man
 
 
 # What it does now
-
-
-@pytest.mark.parametrize(
-    ("orders", "spare"),
-    [([], True), (["open"], False), (["open", "half_open"], False), (["open", "reset"], True)],
-)
-def test_only_a_closed_breaker_can_be_dropped(
-    breaker: Breaker, orders: list[str], spare: bool
-) -> None:
-    for order in orders:
-        getattr(breaker, order)()
-
-    assert breaker.is_spare is spare
-
-
-def test_a_limited_breaker_cannot_be_dropped(breaker: Breaker, clock: ManualClock) -> None:
-    limit(breaker, clock)
-
-    assert breaker.metrics().in_flight == 0
-    assert not breaker.is_spare
-
-
-def test_a_breaker_with_a_call_in_flight_cannot_be_dropped(breaker: Breaker) -> None:
-    permit = breaker.acquire()
-    assert not breaker.is_spare
-
-    permit.success()
-
-    assert breaker.is_spare
 
 
 def test_calls_were_asked_for_from_their_beginning_on(breaker: Breaker, clock: ManualClock) -> None:

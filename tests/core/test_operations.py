@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import is_closed
+from tests.support.limits import limit
 from tests.support.training import learned, record
 
 from recloser import Breaker, Policy, Registry, State
@@ -370,3 +371,44 @@ def test_an_order_that_comes_while_a_breaker_opens_is_carried_out(order: str) ->
         made[0].record(0.1, success=False)
 
     assert made[0].state is (State.OPEN if order == "open" else State.HALF_OPEN)
+
+
+@pytest.mark.parametrize(
+    ("orders", "now", "later"),
+    [
+        ([], True, True),
+        (["open"], False, False),
+        (["open", "half_open"], False, True),
+        (["open", "reset"], True, True),
+        (["limit"], False, True),
+        (["fail"], False, True),
+    ],
+)
+def test_a_breaker_that_is_not_closed_can_be_dropped_once_it_was_left_alone(
+    breaker: Breaker, clock: ManualClock, orders: list[str], now: bool, later: bool
+) -> None:
+    for order in orders:
+        if order == "limit":
+            limit(breaker, clock)
+        elif order == "fail":
+            record(breaker, 30, success=False)
+        else:
+            getattr(breaker, order)()
+
+    assert breaker.metrics().in_flight == 0
+    assert breaker.is_spare(clock()) is now
+    clock.advance(30.0)
+    assert breaker.is_spare(clock()) is now
+    clock.advance(60.0)
+    assert breaker.is_spare(clock()) is later
+
+
+def test_a_breaker_with_a_call_in_flight_cannot_be_dropped(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    permit = breaker.acquire()
+    assert not breaker.is_spare(clock() + 1e9)
+
+    permit.success()
+
+    assert breaker.is_spare(clock())

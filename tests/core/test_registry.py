@@ -8,8 +8,10 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from tests.support.limits import limit
+from tests.support.training import record
 
-from recloser import Breaker, Mode, Permit, Policy, Registry
+from recloser import Breaker, BreakerOpenError, Mode, Permit, Policy, Registry, State
 from recloser.testing import ManualClock, open_breaker
 
 OVERFLOW = "<overflow>"
@@ -110,6 +112,134 @@ def test_a_fresh_key_takes_no_more_than_1700_bytes() -> None:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / len(keys) <= 1_700
+
+
+@pytest.mark.parametrize("change", ["open", "half_open", "limit"])
+def test_a_sick_key_that_was_left_alone_loses_its_place(change: str) -> None:
+    """Or dead hosts that nobody asks for any more would keep all places for ever."""
+    clock = ManualClock()
+    registry = Registry(max_keys=3, clock=clock)
+    for key in "abc":
+        if change == "limit":
+            limit(registry[key], clock)
+        else:
+            record(registry[key], 30, success=False)
+        if change == "half_open":
+            clock.advance(registry[key].retry_after)
+            registry[key].acquire().success()
+    assert registry["too soon"].key == OVERFLOW
+
+    clock.advance(2 * Policy().max_open_for + 1.0)
+
+    assert registry["d"].key == "d"
+
+
+def test_a_pause_and_an_order_hold_without_demand() -> None:
+    clock = ManualClock()
+    registry = Registry(max_keys=2, clock=clock)
+    registry["ordered"].open("maintenance")
+    registry["paused"].open("quota", for_=900.0)
+
+    clock.advance(890.0)
+    assert registry["new"].key == OVERFLOW
+    clock.advance(1e6)
+    assert registry["new"].key == "new"
+    assert registry["newer"].key == "newer"
+
+    assert registry["ordered"].state is State.OPEN
+
+
+def test_keys_without_a_place_refuse_nothing_of_each_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry(max_keys=1, clock=ManualClock())
+    open_breaker(registry["a"])
+    for _ in range(50):
+        permit = registry["sick"].try_acquire()
+        assert permit is not None
+        permit.failure()
+
+    registry.mode = "enforce"
+    registry["healthy"].acquire().success()
+
+    assert registry[OVERFLOW].mode is Mode.OBSERVE
+    told = [each for each in caplog.messages if "not guarded" in each]
+    assert len(told) == 1
+    assert "1 breakers (max_keys)" in told[0]
+
+
+@pytest.mark.parametrize("max_keys", [20, 50, 100, 1000])
+@pytest.mark.parametrize("share", [0.02, 0.1])
+@pytest.mark.parametrize("known", [True, False])
+def test_keys_that_are_asked_once_push_out_none_that_is_asked_again(
+    max_keys: int, share: float, known: bool
+) -> None:
+    registry = Registry(max_keys=max_keys, clock=ManualClock())
+    every = round(1.0 / share)
+    if known:
+        for _ in range(5):
+            registry["regular"].acquire().success()
+    for index in range(3 * max_keys + 10 * every):
+        registry[f"once {index}"].acquire().success()
+        if index % every == 0:
+            registry["regular"].acquire().success()
+    before = registry["regular"].metrics().successes
+
+    for index in range(5 * max_keys + 10 * every):
+        registry[f"once more {index}"].acquire().success()
+        if index % every == 0:
+            registry["regular"].acquire().success()
+
+    assert before >= 5
+    assert registry["regular"].metrics().successes >= before + 10
+
+
+def test_keys_that_are_used_no_more_leave_their_places() -> None:
+    registry = Registry(max_keys=50, clock=ManualClock())
+    for turn in range(3):
+        for _ in range(20):
+            for index in range(50):
+                registry[f"{turn} {index}"].acquire().success()
+
+    held = sum(each.key.startswith("2 ") for each in registry)
+    assert held >= 40
+
+
+def test_a_key_has_one_breaker_also_after_it_lost_its_place() -> None:
+    registry = Registry(max_keys=5, mode="observe", clock=ManualClock())
+    guarded = registry["payments"](lambda: "charged")
+    for index in range(100):
+        registry[f"GET /{index}"].acquire().success()
+    assert "payments" not in registry
+    assert "payments" in [each.key for each in registry.breakers()]
+
+    registry.mode = Mode.ENFORCE
+    registry["payments"].open("maintenance")
+
+    with pytest.raises(BreakerOpenError):
+        guarded()
+    assert len(registry) == 5
+    assert [each.key for each in registry].count("payments") == 1
+
+
+def test_a_key_that_lost_its_place_keeps_its_breaker_also_where_none_is_free() -> None:
+    registry = Registry(max_keys=1, clock=ManualClock())
+    first = registry["first"]
+    open_breaker(registry["second"])
+
+    assert registry["first"] is first
+    assert registry.overflowed == 0
+
+
+@pytest.mark.parametrize("name", ["policy", "policies", "clock", "random", "max_keys"])
+def test_a_setting_that_cannot_be_changed_says_so(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"Registry\({name}="):
+        setattr(Registry(), name, Policy())
+
+
+def test_an_attribute_that_there_is_not_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        setattr(Registry(), "modes", "observe")  # noqa: B010 - type checkers know it
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 20, 100])
@@ -233,6 +363,13 @@ def test_what_it_holds_shows_in_its_repr() -> None:
     registry["b"]
 
     assert repr(registry) == "<Registry 2 of 10 keys, 1 not closed>"
+
+
+def test_its_settings_can_be_read() -> None:
+    policy = Policy(min_failures=9)
+    registry = Registry(policy, max_keys=7)
+
+    assert (registry.policy, registry.max_keys) == (policy, 7)
 
 
 def test_a_copy_is_the_same_registry(registry: Registry) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import pickle
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -16,7 +18,7 @@ from tests.support.breaker_state import votes
 from tests.support.outage import ASKED_BY_ALL
 from tests.support.scripted_upstream import Upstream, answer, closed_port, head
 
-from recloser import Breaker, Outcome, Policy, Registry, State
+from recloser import Breaker, BreakerOpenError, Outcome, Policy, Registry, State
 from recloser.testing import open_breaker
 from recloser_adapters._httpx.transports import announces_events
 
@@ -68,6 +70,22 @@ class HttpxPromises:
         assert dict_given == (own if isinstance(own, dict) else {})
         assert request.extensions is before
         assert before == extensions
+
+    def test_a_transport_can_be_pickled_if_the_wrapped_one_can(
+        self, lib: Any, adapter: Any
+    ) -> None:
+        registry = Registry()
+        for settings in ({}, {"key": "k", "on_refuse": "response"}):
+            guard = adapter.BreakerTransport(lib.MockTransport(lib.Response), registry, **settings)
+            request = lib.Request("GET", "http://k/")
+
+            other = pickle.loads(pickle.dumps(guard))
+            open_breaker(registry["k"])
+
+            assert other.outbound.registry is registry
+            with suppress(BreakerOpenError):
+                assert other.handle_request(request).status_code == 503
+            registry["k"].reset()
 
     @pytest.mark.parametrize("mode", ["observe", "enforce"])
     def test_where_nothing_is_cut_off_a_request_is_sent_as_it_is(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from tests.support.training import record
 
@@ -100,3 +101,41 @@ def assert_it_still_decides(breaker: Breaker, struck: str) -> None:
     record(breaker, 10, success=False)
     assert isinstance(breaker.admit_strict(Permit), Refused), struck
     assert breaker.metrics().failures == failures + 10, struck
+
+
+def interrupt_within(function: Callable[..., object], step: int, work: Work) -> bool:
+    """Do some work, and raise before one bytecode of a function of ours that it calls.
+
+    That is more than a signal handler can do: Python runs none between most bytecodes.
+
+    Args:
+        function: The function.
+        step: How many of its bytecodes are done before, in all its calls.
+        work: What calls it. What is raised ends it.
+
+    Returns:
+        Whether it came to that bytecode.
+    """
+    left, struck, code = step, False, function.__code__
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left, struck
+        if frame.f_code is not code:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and not struck:
+            left -= 1
+            if left < 0:
+                struck = True
+                raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return struck

@@ -44,6 +44,8 @@ assert_type(breaker.acquire().timeout, float)
 assert_type(registry.faults, int)
 assert_type(registry.evicted, int)
 assert_type(registry.overflowed, int)
+assert_type(registry.policy, Policy)
+assert_type(registry.max_keys, int)
 assert_type(Breaker("standalone", Policy(), mode=Mode.DISABLED).policy, Policy)
 
 

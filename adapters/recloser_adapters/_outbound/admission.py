@@ -53,6 +53,14 @@ class Admission(Generic[RequestT]):
         self._always_closely = self._on_end is not None or self._label_by is not None
         self._use_key(settings.get("key", keys.by_model))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A look-up in the breakers of this process.
+        return {name: value for name, value in self.__dict__.items() if name != "_known"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._known = self.registry.get
+
     def _use_key(self, key: str | Callable[[RequestT], str | None]) -> None:
         self._key = key if isinstance(key, str) else ""
         self._ready: ReadyKey[RequestT] | None = key if isinstance(key, ReadyKey) else None

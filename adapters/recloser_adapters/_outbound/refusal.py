@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Any, Self
 
 from recloser import BreakerOpenError, Reason, RecloserError, State, problem_document
 
@@ -14,20 +14,29 @@ _LONGEST_WAIT = 86_400.0
 class ClientBreakerOpenError(BreakerOpenError):
     """A refusal that is also an error of the client library. List this class first as a base."""
 
-    def __init__(self, key: str, state: State, reason: Reason | None, retry_after: float) -> None:
-        self.key = key
-        self.state = state
-        self.reason = reason
-        self.retry_after = retry_after
+    def __init__(
+        self,
+        key: str,
+        state: State | str = State.OPEN,
+        reason: Reason | str | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        refusal = BreakerOpenError(key, state, reason, retry_after)
+        self.key: str = refusal.key
+        self.state: State = refusal.state
+        self.reason: Reason | None = refusal.reason
+        self.retry_after: float = refusal.retry_after
         # The library's own class is next in the method resolution order. It takes a message.
         super(RecloserError, self).__init__(str(self))
+        self.args: tuple[object, ...] = refusal.args
 
     @classmethod
     def of(cls, refusal: BreakerOpenError) -> Self:
         """The same refusal, as an error of the client library."""
         return cls(refusal.key, refusal.state, refusal.reason, refusal.retry_after)
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, State, Reason | None, float]]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not the request that the library adds: it has secrets, and a body that may not be sent.
         return type(self), (self.key, self.state, self.reason, self.retry_after)
 
 

@@ -22,6 +22,7 @@ from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
 from recloser._outcome import Outcome
 from recloser._policy import Policy
+from recloser._redaction import Raised
 
 # A call is very slow above this many slow thresholds. With 1.5 and with 3, it was harder to tell
 # real faults from everyday slowness.
@@ -77,7 +78,7 @@ class Detector:
         self.baseline = Baseline(policy)
         self.evidence = Evidence(policy)
         self.held: tuple[float, ...] = ()
-        self.last_failure = ""
+        self.last_failure: Raised | str = ""
         self.pauses: Pauses | None = None  # most callees never ask for one
         self.test: ShareTest | None = None
         # Bad calls in the suspicion since the last one that was as fast as ever.

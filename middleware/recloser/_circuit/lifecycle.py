@@ -21,6 +21,7 @@ from recloser._circuit.transitions import AFTER, Cause
 from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
 from recloser._policy import Policy
+from recloser._redaction import Raised
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -204,7 +205,7 @@ class Lifecycle:
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
-    def _reopen(self, recovery: Recovery, now: float, what: str, asked: float) -> None:
+    def _reopen(self, recovery: Recovery, now: float, what: Raised | str, asked: float) -> None:
         reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
         self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)

@@ -233,7 +233,7 @@ class Circuit(Lifecycle):
         if len(voting) < policy.min_failures:
             self._check_at = min(self._check_at, now + LATE * threshold)  # enough at the earliest
             return
-        late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost)
+        late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost_anywhere)
         self._check_at = min(self._check_at, late.check_at)
         if explained is not None:
             late.calls = [each for each in late.calls if each[0] not in explained.kinds]

@@ -9,6 +9,7 @@ from recloser._circuit.evidence import Evidence
 from recloser._circuit.recovery import Recovery
 from recloser._events import Reason
 from recloser._policy import Policy
+from recloser._redaction import Raised, shown
 
 
 def seconds(value: float) -> str:
@@ -30,7 +31,9 @@ def slower_than(baseline: Baseline, policy: Policy) -> str:
     )
 
 
-def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure: str) -> Reason:
+def tripped(
+    evidence: Evidence, baseline: Baseline, policy: Policy, last_failure: Raised | str
+) -> Reason:
     """The reason of an opening by evidence."""
     failed = round(evidence.bad - evidence.slow)
     slow = round(evidence.slow)
@@ -40,7 +43,7 @@ def tripped(evidence: Evidence, baseline: Baseline, policy: Policy, last_failure
     if evidence.late:
         parts.append(f"{evidence.late} in flight for so long that they count as slow")
     if failed:
-        parts.append(f"{failed} failed" + (f": {last_failure}" if last_failure else ""))
+        parts.append(f"{failed} failed" + (f": {shown(last_failure)}" if last_failure else ""))
     rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
@@ -148,12 +151,12 @@ def look_again(recovery: Recovery, now: float) -> Reason:
     )
 
 
-def probe_failed(recovery: Recovery, what: str, now: float) -> Reason:
+def probe_failed(recovery: Recovery, what: Raised | str, now: float) -> Reason:
     """The reason when too many probes were bad; `what` describes the last bad one."""
     good, bad, outage = recovery.good, recovery.bad, now - recovery.began
     return Reason(
         "probe_failed",
-        f"still bad after {seconds(outage)}: {bad} of {good + bad} probes were bad ({what})",
+        f"still bad after {seconds(outage)}: {bad} of {good + bad} probes were bad ({shown(what)})",
         {"good": good, "bad": bad, "outage_seconds": outage},
     )
 
@@ -189,16 +192,3 @@ def by_hand(rule: str, why: str) -> Reason:
     """The reason of a change by an operator; `why` is the operator's text."""
     # repr() keeps control characters of that text out of logs.
     return Reason(rule, f"by hand: {why!r}" if why else "by hand")
-
-
-def name_of(error: BaseException | str | None) -> str:
-    """Describe a failure by type and message, without the traceback."""
-    # repr() keeps control characters out of logs: of a message, or of a class name made from one.
-    name = repr(type(error).__name__)[1:-1] if isinstance(error, BaseException) else ""
-    try:
-        message = str(error or "")[:120]
-    except Exception:  # the user's own __str__
-        return name
-    if not name:
-        return repr(message)[1:-1]
-    return f"{name}: {message!r}" if message else name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from math import inf
 
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
 from recloser._outcome import Outcome
+from recloser._redaction import Raised
 from recloser._stall import StallWatch
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -84,7 +86,7 @@ class Ending:
         outcome: Outcome,
         latency: float,
         now: float,
-        what: str = "",
+        what: Raised | str = "",
         wait: float = 0.0,
         rule: str = "retry_after",
     ) -> None:
@@ -145,7 +147,8 @@ def _of_success(
     counts.slow += slow
     if not slow and vote is SLOW:
         return GOOD
-    if is_excused(latency, call.started, ending.now, threshold, stalls):
+    answered = call.answered if call.answered != WAITING else inf
+    if is_excused(latency, call.started, ending.now, threshold, stalls, answered, id(calls)):
         return EXCUSED if vote is SLOW else NONE
     return vote
 
@@ -164,7 +167,7 @@ def _of_cancelled(
         return LOST
     if call is None or is_long or latency <= threshold:
         return NONE
-    excused = is_excused(latency, call.started, ending.now, threshold, stalls)
+    excused = is_excused(latency, call.started, ending.now, threshold, stalls, who=id(calls))
     return NONE if excused else HUNG
 
 
@@ -192,7 +195,9 @@ def vote_of_overdue(
     started = call.started
     if call.answered - started > threshold:
         calls.note_overdue(token, call)
-        excused = is_excused(now - started, started, now, threshold, stalls)
+        # The call that is being admitted may be in another loop or thread.
+        lost = stalls.lost_anywhere(started, now)
+        excused = lost > 0.0 and now - started - lost <= threshold
         return NONE if excused else HUNG
     if closed or call.answered == WAITING:
         # Its vote is decided when it ends.
@@ -209,8 +214,14 @@ def _take_late(calls: InFlight, token: int) -> bool:
 
 
 def is_excused(
-    latency: float, started: float, now: float, threshold: float, stalls: StallWatch
+    latency: float,
+    started: float,
+    now: float,
+    threshold: float,
+    stalls: StallWatch,
+    answered: float = inf,
+    who: int = 0,
 ) -> bool:
-    """Whether a call was slow only because our own process stood still."""
-    lost = stalls.lost(started, now)
+    """Whether a call that ends now was slow only because our own process stood still."""
+    lost = stalls.lost(started, now, answered, who)
     return lost > 0.0 and latency - lost <= threshold

@@ -52,6 +52,24 @@ async def test_a_refusal_is_no_time_out_and_no_failure_to_connect(
     assert not names & {"TimeoutException", "ConnectError", "Timeout", "ClientConnectorError"}
 
 
+@pytest.mark.parametrize(
+    "variable",
+    [("RECLOSER_ENABLED", "0"), ("RECLOSER_MODE", "disabled"), ("RECLOSER_MODE", "observe")],
+)
+async def test_the_environment_reaches_outbound_calls(
+    connect: Connect, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str]
+) -> None:
+    upstream.answers("/", answer(200, b"ok"))
+    monkeypatch.setenv(*variable)
+    registry = Registry()
+    client = connect(registry=registry)
+    open_breaker(registry[upstream.host])
+
+    await client.get(f"{upstream.url}/")
+
+    assert upstream.connections == 1
+
+
 async def test_a_refusal_can_be_pickled(
     client: Client, upstream: Upstream, breaker: Breaker
 ) -> None:
