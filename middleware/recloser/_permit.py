@@ -9,7 +9,7 @@ from typing import ClassVar, Self, TypeVar
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
 from recloser._operations import OperableCircuit
-from recloser._outcome import Outcome, classify_error
+from recloser._outcome import Outcome
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
@@ -143,8 +143,11 @@ class Permit(CountedCall):
             self.success()
         elif self.token:
             try:
-                outcome, retry_after = self.classify(error)
-                self.breaker.end(self, outcome, error, retry_after)
+                outcome, retry_after, answered = self._judge(error)
+                if answered and self.answered == inf:
+                    self.mark()
+                told = error if outcome is not _CANCELLED or self._is_cut_off(error) else None
+                self.breaker.end(self, outcome, told, retry_after)
             except BaseException:
                 # A signal handler raised, and this code will not run again for this call.
                 self.cancel()
@@ -153,27 +156,62 @@ class Permit(CountedCall):
     def classify(self, error: BaseException) -> tuple[Outcome, float | None]:
         """Tell what an error says about the callee, and for how long (s) it asked for a pause.
 
-        A refusal by another breaker says nothing, and so do the errors in `Policy.ignore_errors`.
-        An error with an HTTP status counts as that status (see `reads_status`): a 4xx is the
-        caller's own fault, a 429 throttles. Any other `Exception` is a failure. What is no
+        `Policy.classify_error` is asked first, and the errors in `Policy.ignore_errors` say nothing.
+        Else an error with a status counts as that status (see `reads_status`): a 4xx is the caller's
+        own fault, a 429 throttles. A refusal by another breaker and an error of the program itself,
+        such as a `ValueError`, say nothing. Any other `Exception` is a failure. What is no
         `Exception` cancels the call.
 
         Returns:
             The outcome, and the seconds of a Retry-After if the error has one.
         """
+        return self._judge(error)[:2]
+
+    def _judge(self, error: BaseException) -> tuple[Outcome, float | None, bool]:
+        """The same, and whether the error proves that the callee answered."""
         breaker = self.breaker
         try:
-            if isinstance(error, breaker.policy.ignore_errors):
-                return _IGNORED, None
+            outcome = self._ask_user(error)
             if not self.reads_status:
-                return Outcome.of_error(error), None
+                return outcome or Outcome.of_error(error), None, False
             # Imported at the first error, to keep the import of recloser fast.
+            from recloser._classify_error import judge_error
             from recloser._retry_after import retry_after_of
 
-            return classify_error(error), retry_after_of(error)
+            verdict = judge_error(error)
+            if outcome is _IGNORED:
+                return outcome, None, verdict.answered
+            return outcome or verdict.outcome, retry_after_of(error), verdict.answered
         except Exception as fault:  # a metaclass of the user, or a group nested without end
             breaker.fault("classifier", fault)
-            return _FAILURE, None
+            return _FAILURE, None, False
+
+    def _is_cut_off(self, error: BaseException) -> bool:
+        """Whether an error that cancels was thrown in by this program, not because a client left.
+
+        A server cancels the handler of a client that has left.
+        """
+        if self.reads_status:
+            return True
+        from recloser._error_presets import is_time_out
+
+        return is_time_out(error)
+
+    def _ask_user(self, error: BaseException) -> Outcome | None:
+        """The outcome of an error by the policy; None if the policy does not say."""
+        policy = self.breaker.policy
+        if policy.classify_error is not None:
+            try:
+                outcome: object = policy.classify_error(error)
+                if isinstance(outcome, Outcome):
+                    return outcome
+                if outcome is not None:
+                    raise TypeError(
+                        f"Policy.classify_error must return an Outcome or None, not {outcome!r}"
+                    )
+            except Exception as fault:
+                self.breaker.fault("classify_error", fault)
+        return _IGNORED if isinstance(error, policy.ignore_errors) else None
 
     def mark(self) -> None:
         """Take the latency now, at the first byte. The outcome is still decided at the end.

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from recloser._classify_error import classify_error
 from recloser._failover.report import Delivery
-from recloser._outcome import Outcome, classify_error
+from recloser._outcome import Outcome
 from recloser._registry import Registry
 
 Order = Literal["listed", "weighted"]
