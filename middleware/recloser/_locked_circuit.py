@@ -16,7 +16,7 @@ from recloser._circuit import sentences
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
-from recloser._circuit.votes import Ending
+from recloser._circuit.votes import Ending, way_of_leaving
 from recloser._errors import BreakerOpenError
 from recloser._listeners import Listeners
 from recloser._outcome import Outcome
@@ -35,6 +35,7 @@ this number is still finite."""
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
+_CANCELLED = Outcome.CANCELLED
 
 
 class WithinDecisionError(Exception):
@@ -215,6 +216,8 @@ class LockedCircuit:
             elif outcome is _THROTTLED:
                 rule = "quota" if quota else rule
                 wait = self._capped(retry_after, self.policy.quota_open_for if quota else 0.0)
+            elif outcome is _CANCELLED:
+                what, rule = sentences.name_of(error), way_of_leaving(error)
             ending = Ending(token, outcome, latency, now, what, wait, rule)
             self._decide(now, self._circuit.end, ending)
         except BaseException as fault:

@@ -192,7 +192,9 @@ class Lifecycle:
                 self._wait_until(now + ending.wait)
             return
         asked = self.detector.was_asked(ending, next(self.calls.tokens))
-        if self.state is _HALF_OPEN and recovery is not None:
+        # After failures, a bare 429 shows at least that the callee answers again.
+        by_one = recovery is not None and (ending.wait or not recovery.run)
+        if self.state is _HALF_OPEN and recovery is not None and by_one:
             recovery.share.failed += 1
             asked = not recovery.good or recovery.share.is_enough is False
         if not asked:
@@ -353,7 +355,7 @@ class Lifecycle:
         if self.limit is not None:
             return min(self.limit.wait(self.running, now), self._policy.max_open_for)
         oldest = self.calls.oldest()
-        if oldest is None or len(self.calls.voting) < recovery.window:
+        if oldest is None or len(self.calls.voting) < recovery.places:
             return 0.0
         # A probe takes its place at most until it is overdue, and usually for much less time.
         left = oldest[1].started + self.detector.baseline.threshold - now
