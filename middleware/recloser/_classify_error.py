@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from recloser._error_presets import (
@@ -16,9 +17,34 @@ from recloser._error_presets import (
 )
 from recloser._error_status import verdict_of_status
 from recloser._outcome import Outcome, stands_for_refusal
+from recloser._policy import Policy
 
 # An error is raised from another, that from a third, and so on: so many are looked at.
 _DEEPEST = 8
+
+
+def ask_policy(
+    policy: Policy, error: BaseException, fault: Callable[[str, BaseException], None]
+) -> Outcome | None:
+    """The outcome of an error by the policy; None if the policy does not say.
+
+    Args:
+        policy: Its `classify_error` comes before its `ignore_errors`.
+        error: The error.
+        fault: Counts a fault in `classify_error`, which then does not say anything.
+    """
+    if policy.classify_error is not None:
+        try:
+            outcome: object = policy.classify_error(error)
+            if isinstance(outcome, Outcome):
+                return outcome
+            if outcome is not None:
+                raise TypeError(
+                    f"Policy.classify_error must return an Outcome or None, not {outcome!r}"
+                )
+        except Exception as wrong:
+            fault("classify_error", wrong)
+    return Outcome.IGNORED if isinstance(error, policy.ignore_errors) else None
 
 
 def classify_error(error: BaseException) -> Outcome:

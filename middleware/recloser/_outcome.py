@@ -22,9 +22,9 @@ class Outcome(enum.Enum):
     THROTTLED = "throttled"
     """The callee asked for a later call. That is about our rate of calls, not about its health."""
     IGNORED = "ignored"
-    """The caller caused the error (a 4xx, a local mistake). No vote."""
+    """The caller caused the error (a 4xx, a local mistake). No vote, but an answer is a good probe."""
     CANCELLED = "cancelled"
-    """The caller went away. No vote, unless the call was slow already."""
+    """The caller went away. No vote, unless the call was slow already, or all callers go away."""
 
     @staticmethod
     def of_error(error: BaseException) -> Outcome:

@@ -109,7 +109,10 @@ class Permit(CountedCall):
         self.breaker.end(self, _THROTTLED, None, retry_after, quota=quota)
 
     def ignore(self) -> None:
-        """The call says nothing about the callee: it was the caller's own fault."""
+        """The call says nothing about the callee: it was the caller's own fault.
+
+        If the callee answered all the same, as by a 4xx, say so by `mark()` before: it is alive.
+        """
         self.breaker.end(self, _IGNORED)
 
     def cancel(self) -> None:
@@ -171,11 +174,12 @@ class Permit(CountedCall):
         """The same, and whether the error proves that the callee answered."""
         breaker = self.breaker
         try:
-            outcome = self._ask_user(error)
+            # Imported at the first error, to keep the import of recloser fast.
+            from recloser._classify_error import ask_policy, judge_error
+
+            outcome = ask_policy(breaker.policy, error, breaker.fault)
             if not self.reads_status:
                 return outcome or Outcome.of_error(error), None, False
-            # Imported at the first error, to keep the import of recloser fast.
-            from recloser._classify_error import judge_error
             from recloser._retry_after import retry_after_of
 
             verdict = judge_error(error)
@@ -196,22 +200,6 @@ class Permit(CountedCall):
         from recloser._error_presets import is_time_out
 
         return is_time_out(error)
-
-    def _ask_user(self, error: BaseException) -> Outcome | None:
-        """The outcome of an error by the policy; None if the policy does not say."""
-        policy = self.breaker.policy
-        if policy.classify_error is not None:
-            try:
-                outcome: object = policy.classify_error(error)
-                if isinstance(outcome, Outcome):
-                    return outcome
-                if outcome is not None:
-                    raise TypeError(
-                        f"Policy.classify_error must return an Outcome or None, not {outcome!r}"
-                    )
-            except Exception as fault:
-                self.breaker.fault("classify_error", fault)
-        return _IGNORED if isinstance(error, policy.ignore_errors) else None
 
     def mark(self) -> None:
         """Take the latency now, at the first byte. The outcome is still decided at the end.

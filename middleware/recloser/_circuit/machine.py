@@ -296,7 +296,7 @@ class Circuit(SilentEnds):
             self.detector.good(ending.token, ending.latency, ending.now, ending.took)
         elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
             self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
-            if self.state is _HALF_OPEN and vote is votes.ASKED_TO_WAIT and not ending.wait:
+            if self._judge_asked(vote, ending) is votes.ALIVE:
                 self._count_vote(votes.ALIVE, ending)
         else:
             if ending.outcome is _FAILURE:
@@ -377,6 +377,7 @@ class Circuit(SilentEnds):
     def reset(self, now: float, reason: Reason) -> None:
         """Close and forget everything that was learned."""
         super().reset(now, reason)
+        self.given_up = None
         if self.explained is not None:
             self.explained.forget()
 

@@ -62,9 +62,22 @@ class SilentEnds(Lifecycle):
         recovery.count_silent(recovery.places)
         return votes.NONE
 
-    def _count_alive(self, vote: Vote, ending: Ending, limit: Limit, recovery: Recovery) -> Vote:
+    def _judge_asked(self, vote: Vote, ending: Ending) -> Vote:
+        """The vote of a call that was asked to wait for no certain time: the callee is alive."""
+        limit = self.limit
+        if vote is not votes.ASKED_TO_WAIT or ending.wait:
+            return votes.NONE
+        if limit is not None:
+            self._note_answer(ending, limit)
+        return votes.ALIVE if self.state is _HALF_OPEN else votes.NONE
+
+    def _note_answer(self, ending: Ending, limit: Limit) -> None:
+        """Note for a limit that calls come back."""
         limit.latest = max(limit.latest, ending.token)
         limit.ended(_ANY_CALL, 0.0, ending.now, self.detector.baseline.threshold, ok=True)
+
+    def _count_alive(self, vote: Vote, ending: Ending, limit: Limit, recovery: Recovery) -> Vote:
+        self._note_answer(ending, limit)
         if vote is not votes.ALIVE:
             return votes.NONE
         recovery.alive += 1
