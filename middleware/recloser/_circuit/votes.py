@@ -217,12 +217,13 @@ def _of_cancelled(
         return NONE
     if WAITING < call.answered < inf and (is_long or latency <= threshold):
         return ALIVE
-    if is_long or is_excused(latency, call.started, ending.now, threshold, stalls):
+    if is_long:
         return ABSTAINED
     if latency > threshold:
-        return HUNG
+        excused = is_excused(latency, call.started, ending.now, threshold, stalls)
+        return ABSTAINED if excused else HUNG
     if call.answered == inf:
-        ending.waited = latency
+        ending.waited = max(latency - stalls.lost(call.started, ending.now), 0.0)
     return ABSTAINED
 
 

@@ -199,6 +199,15 @@ def test_only_who_waits_for_an_answer_waits_in_vain(answered: float) -> None:
     assert ending.waited == (FAST if answered == inf else 0.0)
 
 
+def test_who_waits_while_the_process_stands_still_waits_for_the_process() -> None:
+    calls = in_flight("voting")
+    ending = Ending(TOKEN, CANCELLED, 0.9, STARTED + 0.9)
+
+    vote_of(ending, calls, Counts(), THRESHOLD, stall(ended=STARTED + 0.8, seconds=0.6))
+
+    assert ending.waited == pytest.approx(0.3)
+
+
 class Timeout(BaseException):
     """Like those of gevent and eventlet."""
 
