@@ -40,7 +40,9 @@ def verdict_of_status(error: BaseException) -> Verdict | None:
     for status in _statuses(error):
         if (number := _http_status(status)) is not None:
             return of_http(number)
-    return _of_sql(error)
+    # Only now: in aiohttp it warns that it is deprecated.
+    number = _http_status(getattr(error, "code", None)) if _code_is_status(error) else None
+    return _of_sql(error) if number is None else of_http(number)
 
 
 def of_http(status: int) -> Verdict:
@@ -68,11 +70,15 @@ def _statuses(error: BaseException) -> list[object]:
             statuses.append(getattr(response, "status_code", None))  # httpx, requests
             statuses.append(getattr(response, "status", None))  # googleapiclient, Elasticsearch
     statuses.append(getattr(error, "status", None))  # aiohttp, Kubernetes, GitHub, Twilio
+    return statuses
+
+
+def _code_is_status(error: BaseException) -> bool:
     kinds = type(error).__mro__
     packages = {package_of(kind) for kind in kinds}
-    if packages & _CODE_IS_STATUS or "http" in " ".join([kind.__name__ for kind in kinds]).lower():
-        statuses.append(getattr(error, "code", None))
-    return statuses
+    return (
+        bool(packages & _CODE_IS_STATUS) or "http" in str([kind.__name__ for kind in kinds]).lower()
+    )
 
 
 # Protocols of their own

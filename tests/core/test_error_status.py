@@ -68,6 +68,18 @@ def test_an_http_status_counts_wherever_it_is(place: Any, status: int, verdict: 
     assert verdict_of_status(place(status)) == verdict
 
 
+class DeprecatedCodeHttpError(Exception):
+    status = 404
+
+    @property
+    def code(self) -> int:
+        raise DeprecationWarning("use status")
+
+
+def test_no_deprecated_attribute_is_read_where_there_is_another() -> None:
+    assert verdict_of_status(DeprecatedCodeHttpError()) == REJECTED
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

@@ -266,6 +266,7 @@ class Explained:
             answered = ending.outcome is Outcome.SUCCESS
             ratio = 1.0 if answered else self.patience
             vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
+            ending.waited /= ratio
             if vote in _ANSWERED:
                 self.learn_unlabelled((ending.latency,), ending.now)
             return vote
