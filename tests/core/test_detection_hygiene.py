@@ -193,3 +193,39 @@ def test_answers_that_stay_above_the_slow_floor_never_open(clock: ManualClock) -
     teach(registry["k"], clock, [0.051] * 2000)
 
     assert State.OPEN not in {each.after for each in listener.transitions}
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 10, 20, 100])
+def test_calls_that_come_all_at_once_are_not_refused_for_it_either(
+    clock: ManualClock, at_once: int
+) -> None:
+    registry, chance = Registry(clock=clock), Random(1)
+
+    def make(latencies: list[float]) -> None:
+        started = clock.now
+        permits = [registry["k"].acquire() for _ in latencies]  # or it raises
+        for latency, permit in zip(sorted(latencies), permits, strict=True):
+            clock.advance(started + latency - clock.now)
+            permit.success()
+
+    for _ in range(max(300 // at_once, 2)):
+        make([fast(chance) for _ in range(at_once)])
+    for _ in range(2):
+        make([0.051] * 5)
+    for _ in range(20):
+        make([fast(chance) for _ in range(at_once)])
+
+
+def test_calls_that_take_far_longer_than_the_slow_floor_are_limited_as_ever(
+    clock: ManualClock,
+) -> None:
+    chance = Random(1)
+    breaker = Registry(clock=clock)["k"]
+    teach(breaker, clock, [fast(chance) for _ in range(300)])
+
+    teach(breaker, clock, [0.2] * 5)
+
+    assert breaker.state is State.LIMITED
+    limit = breaker._circuit.limit
+    assert limit is not None
+    assert limit.size < 10.0

@@ -36,8 +36,9 @@ _AGAIN = 30.0
 _SLOWER = 1.5
 # In flight for so many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
-# A limit is never less at first than this.
+# A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
 _LEAST_LIMIT = 2.0
+_WIDE = 10_000.0
 
 
 class Lifecycle:
@@ -103,9 +104,10 @@ class Lifecycle:
         detector, evidence = self.detector, self.detector.evidence
         recovery = self._new_recovery(now, run=evidence.bad)
         recovery.was_slow = evidence.is_slow
+        wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
-            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency)
+            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency, wide)
             self._begin_limit(size, now, recovery)
         else:
             self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
