@@ -20,6 +20,9 @@ AcquireFor: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], Permit]
 IS_LAZY = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 """Code flags of functions whose call returns before the work is done."""
 
+# An error is raised from another, that from a third, and so on: so many are looked at.
+_DEEPEST = 8
+
 
 class Admit(Protocol):
     """`Breaker.admit_strict`."""
@@ -199,6 +202,22 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
     return call
 
 
+def _end_if_thrown_in(permit: Permit, left: Exception, thrown: BaseException) -> None:
+    """End the call if what left a generator is what was thrown into it, or was raised from that.
+
+    The generator had given its item, so that is the consumer's own error. With `contextmanager`,
+    the consumer is the block; a yield dependency of FastAPI has the endpoint.
+    """
+    cause: BaseException | None = left
+    for _ in range(_DEEPEST):
+        if cause is thrown:
+            permit.ignore()
+            return
+        if cause is None:
+            return
+        cause = cause.__cause__
+
+
 def _generator(
     acquire: Callable[[], Permit],
     function: Callable[P, Generator[Any, Any, Any]],
@@ -217,7 +236,11 @@ def _generator(
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        item = inner.throw(error)
+                        try:
+                            item = inner.throw(error)
+                        except Exception as left:
+                            _end_if_thrown_in(permit, left, error)
+                            raise
                     else:
                         item = next(inner) if sent is None else inner.send(sent)
             except StopIteration as stop:
@@ -246,7 +269,11 @@ def _async_generator(
                     except GeneratorExit:
                         raise
                     except BaseException as error:
-                        item = await inner.athrow(error)
+                        try:
+                            item = await inner.athrow(error)
+                        except Exception as left:
+                            _end_if_thrown_in(permit, left, error)
+                            raise
                     else:
                         item = await (anext(inner) if sent is None else inner.asend(sent))
             except StopAsyncIteration:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
-from recloser._circuit.votes import Ending
+from recloser._circuit.votes import Ending, way_of_leaving
 from recloser._environment import allowed
 from recloser._identity import reduced
 from recloser._listeners import Listeners
@@ -37,6 +37,7 @@ this number is still finite."""
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _CLOSED = State.CLOSED
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
+_CANCELLED = Outcome.CANCELLED
 
 
 class WithinDecisionError(Exception):
@@ -246,6 +247,8 @@ class LockedCircuit:
             elif outcome is _THROTTLED:
                 rule = "quota" if quota else rule
                 wait = self._capped(retry_after, self.policy.quota_open_for if quota else 0.0)
+            elif outcome is _CANCELLED:
+                what, rule = seen(error), way_of_leaving(error)
             ending = Ending(token, outcome, latency, now, what, wait, rule)
             self._decide(now, self._circuit.end, ending)
         except BaseException as fault:

@@ -142,7 +142,7 @@ def _explain_state(circuit: Circuit, policy: Policy, now: float) -> str:
         return (
             f"half-open: {recovery.good} good and {recovery.bad} bad probes of "
             f"{recovery.needed(circuit.counts.concurrency, evidence.normal_bad_rate)} good ones needed, "
-            f"at most {recovery.window} at a time"
+            f"at most {recovery.places} at a time"
         )
     slow = sentences.slower_than(circuit.detector.baseline, policy)
     normal = f"bad is failed or {slow}; a bad share of {evidence.normal_bad_rate:.2g} is normal"

@@ -1,4 +1,4 @@
-"""Outcomes of calls, and how exceptions and HTTP statuses are classified as outcomes."""
+"""Outcomes of calls, and the outcome of an HTTP status. `_classify_error.py` has that of errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from typing import cast
 
 from recloser._errors import BreakerOpenError
+
+# An error is raised from another, that from a third, and so on: so many are looked at.
+_DEEPEST = 8
 
 
 class Outcome(enum.Enum):
@@ -19,19 +22,20 @@ class Outcome(enum.Enum):
     THROTTLED = "throttled"
     """The callee asked for a later call. That is about our rate of calls, not about its health."""
     IGNORED = "ignored"
-    """The caller caused the error (a 4xx, a local mistake). No vote."""
+    """The caller caused the error (a 4xx, a local mistake). No vote, but an answer is a good probe."""
     CANCELLED = "cancelled"
-    """The caller went away. No vote, unless the call was slow already."""
+    """The caller went away. No vote, unless the call was slow already, or all callers go away."""
 
     @staticmethod
     def of_error(error: BaseException) -> Outcome:
         """Classify what a call raised.
 
-        A refusal by another breaker is `IGNORED`. Any other `Exception` is a `FAILURE`. Another
-        `BaseException` (cancellation, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) is
-        `CANCELLED`. An exception group has the worst outcome of its leaves.
+        A refusal by another breaker is `IGNORED`, and so is an error that stands for one. Any other
+        `Exception` is a `FAILURE`. Another `BaseException` (cancellation, `GeneratorExit`,
+        `KeyboardInterrupt`, `SystemExit`) is `CANCELLED`. An exception group has the worst outcome
+        of its leaves.
         """
-        if isinstance(error, BreakerOpenError):
+        if stands_for_refusal(error):
             return Outcome.IGNORED
         if isinstance(error, BaseExceptionGroup):
             group = cast("BaseExceptionGroup[BaseException]", error)
@@ -71,24 +75,23 @@ class Outcome(enum.Enum):
         return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
 
 
-def classify_error(error: BaseException) -> Outcome:
-    """Classify what a client raised: by its HTTP status if it has one, else by its type.
+def stands_for_refusal(error: BaseException | None) -> bool:
+    """Whether an error is a refusal by a breaker, or stands for one, so that it says no more.
 
-    The status is `error.status_code` (OpenAI, Anthropic, Starlette), `error.response.status_code`
-    (requests, httpx) or `error.status` (aiohttp). `error.code` is not read, because it is not an
-    HTTP status in many protocols. A refusal by a breaker is `IGNORED`, whatever status it has.
+    It stands for one if it was raised from one (`raise HTTPException(503) from refusal`), or while
+    one was handled. Errors of Python itself are an exception to the second: they are raised by what
+    is tried instead.
     """
-    if isinstance(error, BaseExceptionGroup):
-        group = cast("BaseExceptionGroup[BaseException]", error)
-        return Outcome.worst(classify_error(leaf) for leaf in group.exceptions)
-    if isinstance(error, BreakerOpenError) or not isinstance(error, Exception):
-        return Outcome.of_error(error)
-    response = getattr(error, "response", None)
-    for holder, name in ((error, "status_code"), (response, "status_code"), (error, "status")):
-        status = getattr(holder, name, None)
-        if isinstance(status, int) and 400 <= status <= 599:
-            return Outcome.of_upstream_status(status)
-    return Outcome.of_error(error)
+    if error is None:
+        return False
+    cause, deepest = error, _DEEPEST
+    while not isinstance(cause, BreakerOpenError):
+        deepest -= 1
+        if cause.__cause__ is None or not deepest:
+            handled = isinstance(error.__context__, BreakerOpenError)
+            return handled and type(error).__module__ != "builtins"
+        cause = cause.__cause__
+    return True
 
 
 def nothing_sent(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar, Self, TypeVar
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
 from recloser._operations import OperableCircuit
-from recloser._outcome import Outcome, classify_error
+from recloser._outcome import Outcome
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
@@ -109,7 +109,10 @@ class Permit(CountedCall):
         self.breaker.end(self, _THROTTLED, None, retry_after, quota=quota)
 
     def ignore(self) -> None:
-        """The call says nothing about the callee: it was the caller's own fault."""
+        """The call says nothing about the callee: it was the caller's own fault.
+
+        If the callee answered all the same, as by a 4xx, say so by `mark()` before: it is alive.
+        """
         self.breaker.end(self, _IGNORED)
 
     def cancel(self) -> None:
@@ -143,8 +146,11 @@ class Permit(CountedCall):
             self.success()
         elif self.token:
             try:
-                outcome, retry_after = self.classify(error)
-                self.breaker.end(self, outcome, error, retry_after)
+                outcome, retry_after, answered = self._judge(error)
+                if answered and self.answered == inf:
+                    self.mark()
+                told = error if outcome is not _CANCELLED or self._is_cut_off(error) else None
+                self.breaker.end(self, outcome, told, retry_after)
             except BaseException:
                 # A signal handler raised, and this code will not run again for this call.
                 self.cancel()
@@ -153,27 +159,47 @@ class Permit(CountedCall):
     def classify(self, error: BaseException) -> tuple[Outcome, float | None]:
         """Tell what an error says about the callee, and for how long (s) it asked for a pause.
 
-        A refusal by another breaker says nothing, and so do the errors in `Policy.ignore_errors`.
-        An error with an HTTP status counts as that status (see `reads_status`): a 4xx is the
-        caller's own fault, a 429 throttles. Any other `Exception` is a failure. What is no
+        `Policy.classify_error` is asked first, and the errors in `Policy.ignore_errors` say nothing.
+        Else an error with a status counts as that status (see `reads_status`): a 4xx is the caller's
+        own fault, a 429 throttles. A refusal by another breaker and an error of the program itself,
+        such as a `ValueError`, say nothing. Any other `Exception` is a failure. What is no
         `Exception` cancels the call.
 
         Returns:
             The outcome, and the seconds of a Retry-After if the error has one.
         """
+        return self._judge(error)[:2]
+
+    def _judge(self, error: BaseException) -> tuple[Outcome, float | None, bool]:
+        """The same, and whether the error proves that the callee answered."""
         breaker = self.breaker
         try:
-            if isinstance(error, breaker.policy.ignore_errors):
-                return _IGNORED, None
-            if not self.reads_status:
-                return Outcome.of_error(error), None
             # Imported at the first error, to keep the import of recloser fast.
+            from recloser._classify_error import ask_policy, judge_error
+
+            outcome = ask_policy(breaker.policy, error, breaker.fault)
+            if not self.reads_status:
+                return outcome or Outcome.of_error(error), None, False
             from recloser._retry_after import retry_after_of
 
-            return classify_error(error), retry_after_of(error)
+            verdict = judge_error(error)
+            if outcome is _IGNORED:
+                return outcome, None, verdict.answered
+            return outcome or verdict.outcome, retry_after_of(error), verdict.answered
         except Exception as fault:  # a metaclass of the user, or a group nested without end
             breaker.fault("classifier", fault)
-            return _FAILURE, None
+            return _FAILURE, None, False
+
+    def _is_cut_off(self, error: BaseException) -> bool:
+        """Whether an error that cancels was thrown in by this program, not because a client left.
+
+        A server cancels the handler of a client that has left.
+        """
+        if self.reads_status:
+            return True
+        from recloser._error_presets import is_time_out
+
+        return is_time_out(error)
 
     def mark(self) -> None:
         """Take the latency now, at the first byte. The outcome is still decided at the end.

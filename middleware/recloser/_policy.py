@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import iscoroutinefunction
+
+from recloser._outcome import Outcome
 
 # Field -> lowest and highest value allowed, both included.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -50,6 +54,7 @@ class Policy:
             With 3, at least 24 of 28 real faults that tripled the median were noticed; with the
             z-score alone, 8.
         slow_floor: A call is never slow below this latency, 0-3600 s. Users do not notice 50 ms.
+            Here slowness begins to matter. It is no outage: answers that are only slow never open.
         slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even if all calls
             are. Before latencies are learned, a call in flight is overdue after this time.
             resilience4j and interlock treat 60 s as slow.
@@ -97,6 +102,8 @@ class Policy:
         quota_open_for: How long it stays open if an upstream says that money or quota is used up,
             but not for how long, 1-604800 s.
         ignore_errors: Exceptions that are no evidence about the callee, in addition to refusals.
+        classify_error: Called with each exception that a guarded call raises, before anything else
+            judges it. It returns the outcome, such as `Outcome.FAILURE`, or None for the usual rules.
 
     Raises:
         ValueError: A value out of range, infinite or NaN; the message names field, range, value.
@@ -126,12 +133,14 @@ class Policy:
     max_retry_after: float = 300.0
     quota_open_for: float = 900.0
     ignore_errors: tuple[type[BaseException], ...] = ()
+    classify_error: Callable[[BaseException], Outcome | None] | None = None
 
     def __post_init__(self) -> None:
         counts = {field.name for field in fields(self) if field.type == "int"}
         for name, (low, high) in _RANGES.items():
             _check_number(name, getattr(self, name), low, high, whole=name in counts)
         _check_errors(self.ignore_errors)
+        _check_classifier(self.classify_error)
         for smaller, larger in (
             ("slow_floor", "slow_ceiling"),
             ("min_latency_ratio", "max_latency_ratio"),
@@ -157,6 +166,20 @@ def _check_number(name: str, value: object, low: float, high: float, *, whole: b
 def _check_errors(errors: tuple[object, ...]) -> None:
     if not isinstance(errors, tuple) or not all(map(_is_error_class, errors)):
         raise TypeError(f"ignore_errors must be a tuple of exception classes, not {errors!r}")
+
+
+def _check_classifier(function: object) -> None:
+    # The coroutine of an async function would be no outcome.
+    if function is not None and (
+        not callable(function)
+        or isinstance(function, type)
+        or iscoroutinefunction(function)
+        or iscoroutinefunction(type(function).__call__)
+    ):
+        raise TypeError(
+            "classify_error must be a plain function from an exception to an Outcome or None, "
+            f"not {function!r}"
+        )
 
 
 def _is_error_class(value: object) -> bool:

@@ -9,8 +9,46 @@ from tests.support.scripted_handler import OopsError, Script
 
 import recloser.asgi
 from recloser import BreakerOpenError, Outcome, State
+from recloser.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
+
+
+async def fail_until_refused(frontend: Frontend, script: Script, clock: ManualClock) -> None:
+    """An outage that is over: the next call is a probe."""
+    script.status = 500
+    while frontend.breaker.state is not State.OPEN:
+        await frontend.call()
+    script.status = 200
+    clock.advance(1.0)
+
+
+@pytest.mark.parametrize("body", [b"no such thing", b""])
+async def test_an_answer_of_4xx_is_a_good_probe(
+    http: Frontend, script: Script, clock: ManualClock, body: bytes
+) -> None:
+    """Look-ups that miss are all the traffic of this hour."""
+    await fail_until_refused(http, script, clock)
+    script.status = 404
+    script.chunks = (body,)
+
+    for _ in range(8):
+        assert not (await http.call()).refused
+
+    assert http.breaker.state is State.CLOSED
+
+
+async def test_a_refusal_further_in_is_no_good_probe(
+    http: Frontend, script: Script, clock: ManualClock
+) -> None:
+    """The handler was not called, so nothing is known of it."""
+    await fail_until_refused(http, script, clock)
+    script.raises = BreakerOpenError("further in", State.OPEN, None, 1.0)
+
+    for _ in range(20):
+        await http.call()
+
+    assert http.breaker.state is State.HALF_OPEN
 
 
 async def test_a_good_call_is_one_success(frontend: Frontend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import inspect
@@ -278,7 +279,7 @@ def test_what_is_sent_and_thrown_reaches_the_generator(breaker: Breaker) -> None
     assert ended(breaker) == CANCELLED
 
 
-def test_what_is_thrown_through_a_generator_fails_it(breaker: Breaker) -> None:
+def test_what_is_thrown_through_a_generator_is_the_consumers_own(breaker: Breaker) -> None:
     log: list[Any] = []
     items = breaker(conversation)(log)
     next(items)
@@ -287,7 +288,65 @@ def test_what_is_thrown_through_a_generator_fails_it(breaker: Breaker) -> None:
         items.throw(ConnectionResetError())
 
     assert log == ["closed"]
-    assert ended(breaker) == FAILED
+    assert ended(breaker) == IGNORED
+
+
+class RollbackError(Exception): ...
+
+
+def session(at_the_end: str) -> Generator[str, None, None]:
+    try:
+        yield "session"
+    except BaseException as error:
+        if at_the_end == "translates":
+            raise RollbackError from error
+        if at_the_end == "fails":
+            raise ConnectionResetError  # noqa: B904 - while the rollback is done
+        if at_the_end == "passes on":
+            raise
+        assert at_the_end == "swallows"
+
+
+AT_THE_END = [
+    ("passes on", ConnectionResetError, IGNORED),
+    ("passes on", StopIteration, IGNORED),  # a generator makes a RuntimeError of it
+    ("translates", ConnectionResetError, IGNORED),
+    ("fails", KeyError, FAILED),
+    ("swallows", ConnectionResetError, SUCCEEDED),
+    ("passes on", KeyboardInterrupt, CANCELLED),
+]
+
+
+@pytest.mark.parametrize(("at_the_end", "error", "end"), AT_THE_END)
+def test_the_block_of_a_guarded_context_manager_has_its_own_errors(
+    breaker: Breaker, at_the_end: str, error: type[BaseException], end: tuple[int, ...]
+) -> None:
+    manager = contextlib.contextmanager(breaker(session))
+
+    with contextlib.suppress(BaseException), manager(at_the_end):
+        raise error
+
+    assert ended(breaker) == end
+
+
+@pytest.mark.parametrize(("at_the_end", "error", "end"), AT_THE_END)
+def test_the_block_of_a_guarded_async_context_manager_has_its_own_errors(
+    breaker: Breaker, at_the_end: str, error: type[BaseException], end: tuple[int, ...]
+) -> None:
+    @contextlib.asynccontextmanager
+    @breaker
+    async def manager() -> AsyncGenerator[str, None]:
+        with contextlib.contextmanager(session)(at_the_end) as it:
+            yield it
+
+    async def main() -> None:
+        with contextlib.suppress(BaseException):
+            async with manager():
+                raise error
+
+    asyncio.run(main())
+
+    assert ended(breaker) == end
 
 
 def test_a_generator_works_in_yield_from(breaker: Breaker) -> None:
@@ -385,7 +444,7 @@ def test_an_async_generator_that_is_closed_early_is_cancelled(breaker: Breaker) 
     assert ended(breaker) == CANCELLED
 
 
-def test_what_is_thrown_through_an_async_generator_fails_it(breaker: Breaker) -> None:
+def test_what_is_thrown_through_an_async_generator_is_the_consumers_own(breaker: Breaker) -> None:
     async def main() -> None:
         items = breaker(async_conversation)([])
         await anext(items)
@@ -394,7 +453,7 @@ def test_what_is_thrown_through_an_async_generator_fails_it(breaker: Breaker) ->
 
     asyncio.run(main())
 
-    assert ended(breaker) == FAILED
+    assert ended(breaker) == IGNORED
 
 
 def test_an_abandoned_async_generator_is_cancelled_by_the_loop(breaker: Breaker) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+from random import Random
+
 import pytest
 from tests.support.training import everyday, teach
 
-from recloser import Breaker, State
-from recloser.testing import ManualClock
+from recloser import Breaker, Permit, Registry, State
+from recloser.testing import ManualClock, RecordingListener
 
 
 def healthy(breaker: Breaker, clock: ManualClock, calls: int = 2_000, seed: int = 1) -> None:
@@ -151,3 +154,78 @@ def test_a_lost_probe_does_not_hold_it_half_open(breaker: Breaker, clock: Manual
 
     assert not lost.ended
     assert breaker.state is State.CLOSED
+
+
+# Slowness that nobody notices
+
+
+def fast(chance: Random) -> float:
+    return chance.uniform(0.01, 0.02)
+
+
+@pytest.mark.parametrize("slow", [0.051, 0.06])
+@pytest.mark.parametrize("at_a_time", [1, 2, 5, 20])
+def test_a_few_answers_above_the_slow_floor_refuse_nobody(
+    clock: ManualClock, slow: float, at_a_time: int
+) -> None:
+    """`slow_floor` is where slowness begins to matter, and no outage."""
+    chance, listener = Random(1), RecordingListener()
+    registry = Registry(clock=clock)
+    registry.subscribe(listener)
+    breaker, in_flight = registry["k"], list[tuple[float, int, Permit]]()
+    for number in range(800):
+        clock.advance(0.015 / at_a_time)
+        while in_flight and in_flight[0][0] <= clock.now:
+            heappop(in_flight)[2].success()
+        latency = slow if 300 <= number < 305 else fast(chance)
+        permit = breaker.acquire()  # or it raises
+        heappush(in_flight, (clock.now + latency, number, permit))
+
+    assert State.OPEN not in {each.after for each in listener.transitions}
+
+
+def test_answers_that_stay_above_the_slow_floor_never_open(clock: ManualClock) -> None:
+    chance, listener = Random(1), RecordingListener()
+    registry = Registry(clock=clock)
+    registry.subscribe(listener)
+    teach(registry["k"], clock, [fast(chance) for _ in range(300)])
+
+    teach(registry["k"], clock, [0.051] * 2000)
+
+    assert State.OPEN not in {each.after for each in listener.transitions}
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 10, 20, 100])
+def test_calls_that_come_all_at_once_are_not_refused_for_it_either(
+    clock: ManualClock, at_once: int
+) -> None:
+    registry, chance = Registry(clock=clock), Random(1)
+
+    def make(latencies: list[float]) -> None:
+        started = clock.now
+        permits = [registry["k"].acquire() for _ in latencies]  # or it raises
+        for latency, permit in zip(sorted(latencies), permits, strict=True):
+            clock.advance(started + latency - clock.now)
+            permit.success()
+
+    for _ in range(max(300 // at_once, 2)):
+        make([fast(chance) for _ in range(at_once)])
+    for _ in range(2):
+        make([0.051] * 5)
+    for _ in range(20):
+        make([fast(chance) for _ in range(at_once)])
+
+
+def test_calls_that_take_far_longer_than_the_slow_floor_are_limited_as_ever(
+    clock: ManualClock,
+) -> None:
+    chance = Random(1)
+    breaker = Registry(clock=clock)["k"]
+    teach(breaker, clock, [fast(chance) for _ in range(300)])
+
+    teach(breaker, clock, [0.2] * 5)
+
+    assert breaker.state is State.LIMITED
+    limit = breaker._circuit.limit
+    assert limit is not None
+    assert limit.size < 10.0

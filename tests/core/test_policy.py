@@ -125,8 +125,21 @@ def test_a_policy_can_be_hashed_and_pickled() -> None:
     assert pickle.loads(pickle.dumps(policy)) == policy
 
 
+async def asks_first(error: BaseException) -> None: ...
+
+
+@pytest.mark.parametrize("function", [KeyError, "a name", 3, asks_first])
+def test_what_cannot_classify_an_error_is_refused(function: object) -> None:
+    message = refused(TypeError, "classify_error", function)
+
+    assert message.startswith("classify_error must be a plain function from an exception to an ")
+    assert repr(function) in message
+
+
 def test_every_field_is_checked_and_documented() -> None:
-    assert set(ALL) | {"ignore_errors"} == {field.name for field in fields(Policy)}
+    assert set(ALL) | {"ignore_errors", "classify_error"} == {
+        field.name for field in fields(Policy)
+    }
     documented = inspect.getdoc(Policy) or ""
     for field in fields(Policy):
         assert f"\n    {field.name}: " in documented

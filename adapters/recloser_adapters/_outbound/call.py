@@ -156,6 +156,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
         headers: Mapping[str, str],
         request: RequestT | None,
     ) -> AnyBodyWatch | None:
+        permit.mark()  # also a 4xx shows that the callee is alive
         throttled = outcome is Outcome.THROTTLED
         retry_after = parse_retry_after(headers, limits=throttled)
         if throttled:
@@ -199,6 +200,8 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
                 outcome = Outcome.of_upstream_status(status)
                 limits = outcome is Outcome.THROTTLED
                 retry_after = None if headers is None else parse_retry_after(headers, limits=limits)
+        if status is not None and status >= 400:
+            permit.mark()
         if isinstance(error, Exception):
             outcome = self._overruled(error, outcome)
         if outcome is Outcome.THROTTLED:

@@ -52,10 +52,10 @@ class EndpointWatch:
     def raised(self, error: BaseException) -> None:
         """End the call by the exception that the endpoint raised."""
         status = self.status_of_error(error)
-        if status is None:
+        if status is None or Outcome.of_error(error) is Outcome.IGNORED:  # it stands for a refusal
             self.permit.end_by_error(error)
         else:
-            self.permit.end(self.outcome_of_status(status), error=error)
+            self._end(status, error)
 
     def returned(self, result: object) -> Any:
         """Take what the endpoint returned.
@@ -80,8 +80,14 @@ class EndpointWatch:
             self.goes_on = True
             self.permit.mark()
         else:
-            self.permit.end(outcome, error=f"HTTP {status}")
+            self._end(status, f"HTTP {status}")
         return self.goes_on
+
+    def _end(self, status: int, what: BaseException | str) -> None:
+        outcome = self.outcome_of_status(status)
+        if outcome is Outcome.IGNORED and status < 500:
+            self.permit.mark()  # a 4xx has no vote, but shows that the endpoint works
+        self.permit.end(outcome, error=what)
 
     def status_of_error(self, error: BaseException) -> int | None:
         """The HTTP status of an error that the framework turns into a response; None for others."""

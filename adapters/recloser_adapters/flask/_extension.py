@@ -151,15 +151,16 @@ def _answer_refusals(app: Flask) -> None:
     # This is not an error handler: for any class that it could be registered for, Flask would
     # prefer it to some of the application's own handlers.
     def handle_refusal(e: Exception) -> Any:
-        if not isinstance(e, BreakerOpenError):
+        if Outcome.of_error(e) is not Outcome.IGNORED:
             return handle(e)
+        # A refusal, or what the view raised instead: `abort(503)` where it handles one.
         note_refusal(request.environ)
         try:
             return handle(e)
         except BreakerOpenError as unhandled:
             if unhandled is not e or isinstance(e, HTTPException):
                 raise
-            refused = ViewRefusedError(e)
+            refused = ViewRefusedError(unhandled)
             refused.__cause__ = e
             return handle(refused)
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from recloser import BreakerOpenError, Permit
+from recloser import Outcome, Permit
 from recloser.asgi import note_refusal
 from recloser_adapters._routes.endpoint_watch import EndpointWatch
 from recloser_adapters.starlette._handshake import watch_handshake
@@ -57,7 +57,7 @@ class StarletteWatch(EndpointWatch):
     def raised(self, error: BaseException) -> None:
         """End the call by the exception that the endpoint raised."""
         permit = self.permit
-        if _is_only(error, BreakerOpenError):
+        if Outcome.of_error(error) is Outcome.IGNORED:  # it is a refusal, or stands for one
             if self._connection is not None:
                 # Outer breakers must not count the answer, wherever it is made.
                 note_refusal(self._connection.scope)
@@ -65,6 +65,7 @@ class StarletteWatch(EndpointWatch):
         elif _is_only(error, _CLIENT_LEFT):
             permit.cancel()
         elif isinstance(error, WebSocketException) and error.code != _INTERNAL_ERROR:
+            permit.mark()
             permit.ignore()
         else:
             super().raised(error)

@@ -26,6 +26,7 @@ def watch_handshake(websocket: WebSocket, permit: Permit) -> None:
         if kind == "websocket.accept":
             permit.success()
         elif kind == "websocket.close":
+            permit.mark()  # it answered
             permit.ignore()
         elif kind == "websocket.http.response.start":
             status, more = message["status"], True

@@ -354,6 +354,14 @@ class Detector:
         """Whether a call was answered of late."""
         return now - self._answered_at < _OF_LATE * self.baseline.threshold
 
+    @property
+    def is_hardly_slow(self) -> bool:
+        """Whether calls are slow only because of `slow_floor`, and come back soon after it."""
+        policy, threshold = self._policy, self.baseline.threshold
+        soon = policy.min_latency_ratio * policy.slow_floor
+        soon_back = sum(threshold < latency <= soon for latency in self.held)
+        return threshold <= policy.slow_floor and soon_back >= self.evidence.slow
+
     def limit_reason(self, size: float) -> Reason:
         """Why the evidence is enough to limit the calls in flight to `size`."""
         return sentences.limited(size, self.evidence, self.baseline, self._policy)

@@ -266,6 +266,7 @@ class Explained:
             answered = ending.outcome is Outcome.SUCCESS
             ratio = 1.0 if answered else self.patience
             vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
+            ending.waited /= ratio
             if vote in _ANSWERED:
                 self.learn_unlabelled((ending.latency,), ending.now)
             return vote
@@ -276,6 +277,8 @@ class Explained:
         vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
         if vote in _ANSWERED:
             self._learn(kind, log(max(ending.latency, _SHORTEST)), calm=calm)
+        # How long it waited in vain says nothing if it is not known how long such calls take.
+        ending.waited /= ratio
         if ratio < inf:
             ending.latency /= ratio
         elif vote is votes.GOOD:

@@ -37,8 +37,9 @@ _AGAIN = 30.0
 _SLOWER = 1.5
 # In flight for so many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
-# A limit is never less at first than this.
+# A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
 _LEAST_LIMIT = 2.0
+_WIDE = 10_000.0
 
 
 class Lifecycle:
@@ -104,9 +105,10 @@ class Lifecycle:
         detector, evidence = self.detector, self.detector.evidence
         recovery = self._new_recovery(now, run=evidence.bad)
         recovery.was_slow = evidence.is_slow
+        wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
-            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency)
+            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency, wide)
             self._begin_limit(size, now, recovery)
         else:
             self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
@@ -193,7 +195,9 @@ class Lifecycle:
                 self._wait_until(now + ending.wait)
             return
         asked = self.detector.was_asked(ending, next(self.calls.tokens))
-        if self.state is _HALF_OPEN and recovery is not None:
+        # After failures, a bare 429 shows at least that the callee answers again.
+        by_one = recovery is not None and (ending.wait or not recovery.run)
+        if self.state is _HALF_OPEN and recovery is not None and by_one:
             recovery.share.failed += 1
             asked = not recovery.good or recovery.share.is_enough is False
         if not asked:
@@ -354,7 +358,7 @@ class Lifecycle:
         if self.limit is not None:
             return min(self.limit.wait(self.running, now), self._policy.max_open_for)
         oldest = self.calls.oldest()
-        if oldest is None or len(self.calls.voting) < recovery.window:
+        if oldest is None or len(self.calls.voting) < recovery.places:
             return 0.0
         # A probe takes its place at most until it is overdue, and usually for much less time.
         left = oldest[1].started + self.detector.baseline.threshold - now

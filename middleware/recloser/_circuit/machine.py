@@ -18,9 +18,9 @@ from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
 from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
 from recloser._circuit.recovery import Recovery, Step
+from recloser._circuit.silent_ends import SilentEnds
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
 from recloser._events import Reason
@@ -33,10 +33,11 @@ from recloser._state import State
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
+_THROTTLED = Outcome.THROTTLED
 # Votes of successes that had a vote when they ended.
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
 # Votes of calls that say nothing about the latency.
-_NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE)
+_NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE, *votes.SILENT)
 # Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
 _REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
@@ -46,7 +47,7 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 
 
-class Circuit(Lifecycle):
+class Circuit(SilentEnds):
     """The decisions about the calls of one key. `Lifecycle` has its state."""
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Circuit(Lifecycle):
         if not calls.recent:
             return
         latencies = self.counts.take_successes(calls.recent)
+        self.given_up = None
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
@@ -143,7 +145,7 @@ class Circuit(Lifecycle):
         recovery = self.recovery
         if recovery is None:
             return True
-        return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.window
+        return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.places
 
     def _is_below_limit(self, token: int, now: float) -> bool:
         limit, recovery = self.limit, self.recovery
@@ -152,10 +154,10 @@ class Circuit(Lifecycle):
         self._count_answers(limit, recovery, now)
         if self.limit is not limit:  # an answer has ended it
             return self.recovery is None
-        running = self.running
+        running = self.running - recovery.spare
         if running >= limit.size:
             running -= self._give_up_stuck(limit, now)
-        if limit.admits(token, running, now):
+        if limit.admits(token, max(running, 0), now):
             return True
         calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
         if self.explained is not None:
@@ -271,7 +273,11 @@ class Circuit(Lifecycle):
 
     def end(self, ending: Ending) -> None:
         """End a call."""
-        explained = self.explained
+        explained, outcome = self.explained, ending.outcome
+        if ending.rule == votes.TIMED_OUT:
+            self._judge_time_out(ending, explained)
+        elif outcome is _SUCCESS or outcome is _THROTTLED:
+            self.given_up = None
         if explained is None:
             threshold = self.detector.baseline.threshold
             vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
@@ -282,12 +288,16 @@ class Circuit(Lifecycle):
                 vote = self._no_evidence(ending)
         if self.limit is not None and vote in _NO_ANSWER:
             self.limit.forget(ending.token)
+        if vote in votes.SILENT:
+            vote = self._judge_silent(vote, ending)
         if vote is votes.NONE:
             return
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
             self.detector.good(ending.token, ending.latency, ending.now, ending.took)
         elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
             self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
+            if self._judge_asked(vote, ending) is votes.ALIVE:
+                self._count_vote(votes.ALIVE, ending)
         else:
             if ending.outcome is _FAILURE:
                 self.detector.last_failure = ending.what
@@ -298,15 +308,6 @@ class Circuit(Lifecycle):
                 pauses.end(ending.token)
             if self.counts.successes >= self._refresh_at:
                 self._refresh(ending.now)
-
-    def _no_evidence(self, ending: Ending) -> Vote:
-        """The vote of an answer of which the usual latency is unknown; it changes nothing."""
-        baseline, limit = self.detector.baseline, self.limit
-        if self.recovery is None:
-            return votes.NONE
-        # It shows at least that calls are answered.
-        ending.latency = baseline.median if limit is None else limit.level or baseline.threshold
-        return votes.GOOD
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery, limit = self.recovery, self.limit
@@ -339,6 +340,8 @@ class Circuit(Lifecycle):
     def _count_limited(self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending) -> None:
         token, latency, now = ending.token, ending.latency, ending.now
         detector, threshold = self.detector, self.detector.baseline.threshold
+        if vote is not votes.ALIVE:
+            recovery.alive = recovery.silent = recovery.spare = 0
         if token in limit.answering and token not in self.calls.answering:
             limit.answering.discard(token)
             if ending.outcome is not _FAILURE:
@@ -374,6 +377,7 @@ class Circuit(Lifecycle):
     def reset(self, now: float, reason: Reason) -> None:
         """Close and forget everything that was learned."""
         super().reset(now, reason)
+        self.given_up = None
         if self.explained is not None:
             self.explained.forget()
 

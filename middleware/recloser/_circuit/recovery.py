@@ -58,6 +58,9 @@ class Recovery:
         run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
         first_round: Whether no round of probes was lost yet.
         window: How many probes may be in flight at a time.
+        spare: Places beside those of the window or the limit; see `count_silent`.
+        silent: Calls in a row that ended and said nothing.
+        alive: While limited, answers in a row that say nothing of the latency.
         bad: Bad probes of this round.
         answers: The latencies of the calls since the first suspicious one.
         share: The test of the share of good probes of this round.
@@ -67,6 +70,7 @@ class Recovery:
     __slots__ = (
         "_pause",
         "_policy",
+        "alive",
         "answers",
         "bad",
         "began",
@@ -75,7 +79,9 @@ class Recovery:
         "first_token",
         "run",
         "share",
+        "silent",
         "slow_since",
+        "spare",
         "was_slow",
         "window",
     )
@@ -105,8 +111,29 @@ class Recovery:
     def begin_round(self, window: int) -> None:
         """Begin a round of probes, `window` at a time."""
         self.window = window
+        self.spare = self.silent = self.alive = 0
         self.bad = 0
         self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
+
+    @property
+    def places(self) -> int:
+        """How many probes may be in flight at a time, if others have said nothing."""
+        return self.window + self.spare
+
+    def count_silent(self, places: float) -> None:
+        """Count a call that ended and said nothing.
+
+        If as many in a row do as there are places, the places double. So if callers leave again and
+        again before there is an answer, there is soon a place for each of them: what is not known to
+        be dead refuses nobody. A callee that is dead costs no more: one bad probe opens again.
+
+        Args:
+            places: How many calls may be in flight at a time.
+        """
+        self.silent += 1
+        if self.silent >= places:
+            self.spare += self.silent
+            self.silent = 0
 
     @property
     def good(self) -> int:
@@ -124,10 +151,11 @@ class Recovery:
             normal_bad_rate: Share of bad calls that is normal, 0.0-1.0. The higher it is, the
                 fewer probes must be good.
         """
+        self.silent = 0
         if vote is votes.HUNG:
             self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
-        if vote is votes.ANSWERING:
+        if vote is votes.ANSWERING or vote is votes.ALIVE:
             return self._vote_good(concurrency, normal_bad_rate)
         is_probe = vote in (votes.GOOD, votes.SLOW, votes.FAILED)
         if not is_probe and ending.token < self.first_token:

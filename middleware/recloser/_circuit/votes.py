@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from math import inf
+from typing import cast
 
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
@@ -20,7 +21,13 @@ class Vote(enum.Enum):
     """What one call says about the callee."""
 
     NONE = "none"
-    """Nothing. For example, the call was ignored, or had ended already."""
+    """Nothing: the call had ended already, or has no vote."""
+    ABSTAINED = "abstained"
+    """It has a vote and says nothing: its caller left, or it was no call to the callee."""
+    ALIVE = "alive"
+    """It was answered in time, and that is all: a 4xx, or its caller left during the answer."""
+    ALIVE_LATE = "alive, but late"
+    """The same above the slow threshold."""
     UNKNOWN = "unknown"
     """The call was answered, but it is not known how long such calls take."""
     GOOD = "good"
@@ -49,6 +56,9 @@ class Vote(enum.Enum):
 
 # The votes as plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 NONE = Vote.NONE
+ABSTAINED = Vote.ABSTAINED
+ALIVE = Vote.ALIVE
+ALIVE_LATE = Vote.ALIVE_LATE
 UNKNOWN = Vote.UNKNOWN
 GOOD = Vote.GOOD
 SLOW = Vote.SLOW
@@ -61,6 +71,16 @@ ASKED_LATE = Vote.ASKED_LATE
 CAME_BACK = Vote.CAME_BACK
 OUTDATED = Vote.OUTDATED
 LOST = Vote.LOST
+
+SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
+"""Votes without a verdict, see `silent_ends.py`."""
+
+LEFT, INTERRUPTED, TIMED_OUT = "left", "interrupted", "timed out"
+"""How a call was cancelled, as a `rule` of `Ending`: its caller told so; an exception that cancels was
+thrown into it; or that exception is known to be a time-out."""
+
+# Classes by which asyncio and trio cancel.
+_CANCELS = frozenset({"CancelledError", "Cancelled"})
 
 
 class Ending:
@@ -75,10 +95,13 @@ class Ending:
         now: When it ended, in seconds.
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
-        rule: Why a throttled call was throttled: `retry_after` or `quota`.
+        rule: Why a throttled call was throttled: `retry_after` or `quota`. How a cancelled one was
+            cancelled: `LEFT`, `INTERRUPTED` or `TIMED_OUT`.
+        waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
+            where that says nothing.
     """
 
-    __slots__ = ("latency", "now", "outcome", "rule", "token", "took", "wait", "what")
+    __slots__ = ("latency", "now", "outcome", "rule", "token", "took", "wait", "waited", "what")
 
     def __init__(
         self,
@@ -97,6 +120,28 @@ class Ending:
         self.what = what
         self.wait = wait
         self.rule = rule
+        self.waited = 0.0
+
+
+def way_of_leaving(error: object) -> str:
+    """How a call was cancelled, by what it raised: `LEFT`, `INTERRUPTED` or `TIMED_OUT`.
+
+    Time-outs of gevent and eventlet are no `Exception`, and cancel as asyncio and trio do. What is an
+    `Exception`, or no error at all, was judged by the caller.
+    """
+    if not isinstance(error, BaseException) or isinstance(error, Exception):
+        return LEFT
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        ways = {way_of_leaving(leaf) for leaf in group.exceptions}
+        return ways.pop() if len(ways) == 1 else LEFT
+    # Imported at the first one, to keep the import of recloser fast.
+    from recloser._error_presets import is_time_out
+
+    if is_time_out(error):
+        return TIMED_OUT
+    is_cancel = not _CANCELS.isdisjoint([kind.__name__ for kind in type(error).__mro__])
+    return INTERRUPTED if is_cancel else LEFT
 
 
 def vote_of(
@@ -117,7 +162,8 @@ def vote_of(
     if outcome is _CANCELLED:
         return _of_cancelled(ending, calls, counts, threshold, stalls)
     token, latency = ending.token, ending.latency
-    has_vote = calls.take(token) is not None
+    call = calls.take(token)
+    has_vote = call is not None
     if not has_vote and not _take_late(calls, token):
         return NONE
     if outcome is _FAILURE:
@@ -128,7 +174,11 @@ def vote_of(
         counts.throttled += 1
         return ASKED_TO_WAIT if has_vote else ASKED_LATE
     counts.ignored += 1
-    return NONE
+    if call is None:
+        return NONE
+    if not WAITING < call.answered < inf:
+        return ABSTAINED
+    return ALIVE if latency <= threshold else ALIVE_LATE
 
 
 def _of_success(
@@ -165,10 +215,18 @@ def _of_cancelled(
     counts.cancelled += 1
     if is_overdue:
         return LOST
-    if call is None or is_long or latency <= threshold:
+    if call is None:
         return NONE
-    excused = is_excused(latency, call.started, ending.now, threshold, stalls, who=id(calls))
-    return NONE if excused else HUNG
+    if WAITING < call.answered < inf and (is_long or latency <= threshold):
+        return ALIVE
+    if is_long:
+        return ABSTAINED
+    if latency > threshold:
+        excused = is_excused(latency, call.started, ending.now, threshold, stalls, who=id(calls))
+        return ABSTAINED if excused else HUNG
+    if call.answered == inf:
+        ending.waited = max(latency - stalls.lost(call.started, ending.now), 0.0)
+    return ABSTAINED
 
 
 def vote_of_overdue(

@@ -11,6 +11,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
+from recloser._classify_error import judge_error
 from recloser._failover.limits import (
     attempt_limit,
     equal_share,
@@ -196,6 +197,7 @@ class Attempt(Generic[T]):
             self.permit.success()
             return
         outcome = self._selection.settings.outcome_of(self.key, error)
+        self._note_answer(outcome, error)
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
 
     def cancel(self) -> None:
@@ -263,8 +265,14 @@ class Attempt(Generic[T]):
         sent = not settings.is_unsent(error)
         self._settled = True
         goes_on = self._finds_next(outcome, sent)
+        self._note_answer(outcome, error)
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
         return self._leave(goes_on, Fate.of(outcome, sent=sent), error)
+
+    def _note_answer(self, outcome: Outcome, error: BaseException) -> None:
+        """Note that a provider that rejects a call is alive: it has answered."""
+        if outcome is Outcome.IGNORED and judge_error(error).answered:
+            self.permit.mark()
 
     def _time_out(self, error: TimeoutError) -> bool:
         if self._settled:

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterat
 from random import random as default_random
 from typing import Generic, TypeVar
 
+from recloser._classify_error import classify_error
 from recloser._failover.attempt import Attempt, attempts_of_call
 from recloser._failover.provider import Provider, checked_providers
 from recloser._failover.report import Delivery
 from recloser._failover.selection import Memory
 from recloser._failover.settings import Order, Settings, WhenAllOpen
 from recloser._failover.streams import AsyncChunks, Chunks, open_async_chunks, open_chunks
-from recloser._outcome import Outcome, classify_error, nothing_sent
+from recloser._outcome import Outcome, nothing_sent
 from recloser._registry import Registry
 
 T = TypeVar("T")

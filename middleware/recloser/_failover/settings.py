@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from recloser._classify_error import ask_policy, classify_error
 from recloser._failover.report import Delivery
-from recloser._outcome import Outcome, classify_error
+from recloser._outcome import Outcome
 from recloser._registry import Registry
 
 Order = Literal["listed", "weighted"]
@@ -58,12 +59,13 @@ class Settings:
         object.__setattr__(self, "clock", self.registry.clock)
 
     def outcome_of(self, key: str, error: BaseException) -> Outcome:
-        """Classify an error of a provider by the user's `classify`.
+        """Classify an error of a provider by its policy, or by the user's `classify`.
 
         If `classify` fails, the fault is counted, and the default rule is used instead.
         """
-        if isinstance(error, self.registry[key].policy.ignore_errors):
-            return Outcome.IGNORED
+        said = ask_policy(self.registry[key].policy, error, self.registry.fault)
+        if said is not None:
+            return said
         if not isinstance(error, Exception):
             # A cancelled call is never the provider's fault, so the user's rule is not called.
             return classify_error(error)

@@ -186,6 +186,7 @@ class HandshakeWatch(RequestWatch):
             if kind == "websocket.accept":
                 self.success()
             elif kind == "websocket.close":
+                self.mark()  # it answered
                 self.ignore()
             elif kind == DENIAL_START:
                 self.status = message["status"]

@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from inspect import iscoroutinefunction
+from math import inf
 from typing import Any
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._environment import enabled
-from recloser._errors import BreakerOpenError
 from recloser._http.exemptions import Exemptions
 from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
-from recloser._outcome import Outcome
+from recloser._outcome import Outcome, stands_for_refusal
 from recloser._permit import AnyPermit, Permit
 from recloser._registry import Registry
 from recloser._state import Mode
@@ -186,10 +186,13 @@ class Gate:
         outcome = Outcome.of_status(status) if classify is None else self._ask(classify, status)
         if outcome is Outcome.FAILURE and (
             # Another breaker answered, and the handler was not called; or a framework answers a
-            # refusal that no handler caught.
-            request.get(REFUSED) or isinstance(sys.exception(), BreakerOpenError)
+            # refusal that no handler caught, or an error that stands for one.
+            request.get(REFUSED) or stands_for_refusal(sys.exception())
         ):
             outcome = Outcome.IGNORED
+            permit.answered = inf  # the handler has not answered
+        elif outcome is Outcome.IGNORED and permit.answered == inf:
+            permit.mark()  # an answer without a body, too, shows that the handler works
         if outcome is Outcome.SUCCESS:
             permit.success()
         else:

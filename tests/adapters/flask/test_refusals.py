@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask, Response, abort, request
 from tests.support.breaker_state import votes
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from recloser import BreakerOpenError, Registry
 from recloser.testing import open_breaker
@@ -201,6 +201,32 @@ def test_an_application_that_is_off_is_left_as_it_is(registry: Registry) -> None
     Recloser(app, registry, enabled=False)
 
     assert app.handle_user_exception == before
+
+
+@pytest.mark.parametrize("guarded_by", ["rule", "protect"])
+@pytest.mark.parametrize("how", ["from it", "while it is handled"])
+def test_an_error_raised_instead_of_a_refusal_is_not_counted(
+    registry: Registry, outbound: Registry, guarded_by: str, how: str
+) -> None:
+    app = Flask(__name__)
+    if guarded_by == "rule":
+        Recloser(app, registry, key=lambda environ: "k")
+
+    def view() -> str:
+        try:
+            with outbound["db"]:
+                return "here"
+        except BreakerOpenError as refusal:
+            if how == "from it":
+                raise ServiceUnavailable from refusal
+            abort(503)
+
+    guard: Callable[[Any], Any] = protect(registry, "k")
+    app.add_url_rule("/", "home", view if guarded_by == "rule" else guard(view))
+
+    assert call(app).status_code == 503
+
+    assert votes(registry["k"].metrics()) == {"ignored": CALLS}
 
 
 # A view that answers by itself

@@ -64,6 +64,49 @@ def test_a_refused_outbound_call_that_nobody_catches_is_not_held_against_its_rou
     assert is_blameless(registry, "GET /")
 
 
+class ShopClosedError(Exception):
+    """An error of the application, for which it has a handler."""
+
+
+def instead_of_a_refusal(registry: Registry, how: str) -> Callable[..., Any]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            with registry["upstream"]:
+                return PlainTextResponse("never")
+        except BreakerOpenError as refusal:
+            if how == "from it":
+                raise HTTPException(503) from refusal
+            if how == "while it is handled":
+                raise HTTPException(503)  # noqa: B904 - that is the point
+            if how == "from none":
+                raise HTTPException(503) from None
+            raise ShopClosedError from refusal
+
+    return endpoint
+
+
+@pytest.mark.parametrize("guarded_by", ["middleware", "protect"])
+@pytest.mark.parametrize("how", ["from it", "while it is handled", "from none", "another error"])
+def test_an_error_raised_instead_of_a_refusal_is_not_held_against_its_route(
+    registry: Registry, how: str, guarded_by: str
+) -> None:
+    async def answer_503(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("closed", 503)
+
+    endpoint = instead_of_a_refusal(registry, how)
+    if guarded_by == "protect":
+        endpoint = protect(registry, "GET /")(endpoint)
+    app = Starlette(routes=[Route("/", endpoint)], exception_handlers={ShopClosedError: answer_503})
+    if guarded_by == "middleware":
+        app.add_middleware(BreakerMiddleware, registry=registry)
+    open_breaker(registry["upstream"])
+    client = TestClient(app)
+
+    assert [client.get("/").status_code for _ in range(20)] == [503] * 20
+
+    assert is_blameless(registry, "GET /")
+
+
 def copying(inner: Any) -> Any:
     """An app that hands a copy of its scope to another."""
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.support.breaker_state import votes
+from tests.support.breaker_state import is_closed, votes
 from tests.support.outbound_clients import SHORT, Client
 from tests.support.scripted_upstream import (
     Gate,
@@ -21,7 +21,8 @@ from tests.support.scripted_upstream import (
     unreachable,
 )
 
-from recloser import Breaker, Registry
+from recloser import Breaker, Registry, State
+from recloser.testing import ManualClock
 
 from .conftest import Connect
 from .test_body import reached
@@ -61,6 +62,22 @@ async def test_a_status_says_whose_fault_it_was(
     assert await client.get(f"{upstream.url}/") == (status, body)
 
     assert votes(breaker.metrics()) == {STATUSES[status]: 1}
+
+
+async def test_an_answer_of_4xx_is_a_good_probe(
+    client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock
+) -> None:
+    """Look-ups that miss are all the calls of this hour."""
+    upstream.answers("/", answer(503))
+    upstream.answers("/missing", answer(404, b"{}"))
+    while breaker.state is not State.OPEN:
+        await client.get(f"{upstream.url}/")
+    clock.advance(1.0)
+
+    for _ in range(8):
+        assert await client.get(f"{upstream.url}/missing") == (404, b"{}")
+
+    assert is_closed(breaker)
 
 
 async def test_a_status_that_fails_votes_before_its_body_came(

@@ -96,8 +96,9 @@ class BreakerMachine(RuleBasedStateMachine):
                 # I7: not one call passes an open breaker before its time.
                 assert before is not State.OPEN or wait == 0.0
                 # I16: not one call passes a limited breaker above its limit.
-                limit = self.breaker._circuit.limit
-                assert limit is None or self.breaker._circuit.running <= ceil(limit.size)
+                circuit = self.breaker._circuit
+                if circuit.limit is not None and circuit.recovery is not None:
+                    assert circuit.running <= ceil(circuit.limit.size) + circuit.recovery.spare
             else:
                 self.refused += 1
                 # I13: whoever is refused learns how long to wait, within bounds.
@@ -266,8 +267,8 @@ class BreakerMachine(RuleBasedStateMachine):
     def no_more_probes_than_the_window(self) -> None:
         """I1."""
         recovery = self.breaker._circuit.recovery
-        window = 1 if recovery is None else recovery.window
-        assert sum(permit.is_probe for permit in self.live) <= window
+        places = 1 if recovery is None else recovery.places
+        assert sum(permit.is_probe for permit in self.live) <= places
 
     @invariant()
     def a_limit_and_a_recovery_are_those_of_the_state(self) -> None:

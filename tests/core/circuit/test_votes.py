@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 
 import pytest
@@ -9,7 +10,17 @@ import pytest
 from recloser import Outcome
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
-from recloser._circuit.votes import Ending, Vote, is_excused, vote_of, vote_of_overdue
+from recloser._circuit.votes import (
+    INTERRUPTED,
+    LEFT,
+    TIMED_OUT,
+    Ending,
+    Vote,
+    is_excused,
+    vote_of,
+    vote_of_overdue,
+    way_of_leaving,
+)
 from recloser._stall import StallWatch
 
 TOKEN = 7
@@ -88,15 +99,16 @@ ENDS = [
     ("answering", THROTTLED, SLOW, Vote.ASKED_TO_WAIT, {"throttled": 1}),
     ("overdue", THROTTLED, SLOW, Vote.ASKED_LATE, {"throttled": 1}),
     ("outdated", THROTTLED, FAST, Vote.ASKED_LATE, {"throttled": 1}),
-    ("voting", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
-    ("answering", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
+    # Nothing shows that an ignored call had an answer; see below for one that had.
+    ("voting", IGNORED, SLOW, Vote.ABSTAINED, {"ignored": 1}),
+    ("answering", IGNORED, SLOW, Vote.ABSTAINED, {"ignored": 1}),
     ("overdue", IGNORED, SLOW, Vote.NONE, {"ignored": 1}),
     ("outdated", IGNORED, FAST, Vote.NONE, {"ignored": 1}),
     # Who gave up on a call that was slow already may have done so because of it.
-    ("voting", CANCELLED, FAST, Vote.NONE, {"cancelled": 1}),
-    ("voting", CANCELLED, LIMIT, Vote.NONE, {"cancelled": 1}),
+    ("voting", CANCELLED, FAST, Vote.ABSTAINED, {"cancelled": 1}),
+    ("voting", CANCELLED, LIMIT, Vote.ABSTAINED, {"cancelled": 1}),
     ("voting", CANCELLED, SLOW, Vote.HUNG, {"cancelled": 1}),
-    ("answering", CANCELLED, SLOW, Vote.NONE, {"cancelled": 1}),
+    ("answering", CANCELLED, SLOW, Vote.ABSTAINED, {"cancelled": 1}),
     ("overdue", CANCELLED, SLOW, Vote.LOST, {"cancelled": 1}),
     ("outdated", CANCELLED, SLOW, Vote.NONE, {"cancelled": 1}),
 ]
@@ -151,6 +163,84 @@ def test_the_latency_of_other_calls_is_not_counted(outcome: Outcome) -> None:
     assert counts.latency_sum == 0.0
 
 
+# A call that was answered, but not by what it was for
+
+
+@pytest.mark.parametrize(
+    ("where", "outcome", "latency", "vote"),
+    [
+        ("voting", IGNORED, FAST, Vote.ALIVE),
+        ("voting", IGNORED, SLOW, Vote.ALIVE_LATE),
+        ("voting", CANCELLED, FAST, Vote.ALIVE),  # its client left during the answer
+        ("voting", CANCELLED, SLOW, Vote.HUNG),
+        ("answering", CANCELLED, SLOW, Vote.ALIVE),  # the answer was in time, and is long
+        ("overdue", IGNORED, SLOW, Vote.NONE),
+        ("outdated", IGNORED, FAST, Vote.NONE),
+    ],
+)
+def test_an_answer_shows_that_the_callee_is_alive(
+    where: str, outcome: Outcome, latency: float, vote: Vote
+) -> None:
+    calls = in_flight(where)
+    (call,) = calls.all()
+    call.answered = STARTED + latency
+
+    assert end(calls, Counts(), outcome, latency) is vote
+
+
+@pytest.mark.parametrize("answered", [inf, WAITING, STARTED + FAST])
+def test_only_who_waits_for_an_answer_waits_in_vain(answered: float) -> None:
+    calls = in_flight("voting")
+    calls.voting[TOKEN].answered = answered
+    ending = Ending(TOKEN, CANCELLED, FAST, STARTED + FAST)
+
+    vote_of(ending, calls, Counts(), THRESHOLD, StallWatch())
+
+    assert ending.waited == (FAST if answered == inf else 0.0)
+
+
+def test_who_waits_while_the_process_stands_still_waits_for_the_process() -> None:
+    calls = in_flight("voting")
+    ending = Ending(TOKEN, CANCELLED, 0.9, STARTED + 0.9)
+
+    vote_of(ending, calls, Counts(), THRESHOLD, stall(ended=STARTED + 0.8, seconds=0.6))
+
+    assert ending.waited == pytest.approx(0.3)
+
+
+class Timeout(BaseException):
+    """Like those of gevent and eventlet."""
+
+
+class Cancelled(BaseException):
+    """Like that of trio."""
+
+
+class Killed(BaseException):
+    """Like gevent.GreenletExit."""
+
+
+@pytest.mark.parametrize(
+    ("error", "way"),
+    [
+        (Timeout(), TIMED_OUT),
+        (type("OurTimeout", (Timeout,), {})(), TIMED_OUT),
+        (Cancelled(), INTERRUPTED),
+        (asyncio.CancelledError(), INTERRUPTED),
+        (BaseExceptionGroup("", [Cancelled(), BaseExceptionGroup("", [Cancelled()])]), INTERRUPTED),
+        (BaseExceptionGroup("", [Cancelled(), Killed()]), LEFT),
+        (Killed(), LEFT),
+        (GeneratorExit(), LEFT),
+        (KeyboardInterrupt(), LEFT),
+        (TimeoutError(), LEFT),  # its outcome was decided by somebody who knows more
+        ("a message", LEFT),
+        (None, LEFT),
+    ],
+)
+def test_the_error_tells_how_a_call_was_cancelled(error: object, way: str) -> None:
+    assert way_of_leaving(error) == way
+
+
 # A process that stood still
 
 
@@ -169,8 +259,8 @@ def test_a_call_that_was_slow_through_our_own_fault_has_no_vote(
     counts = Counts()
     stalls = stall(ended=STARTED + 1.2, seconds=0.6)
 
-    excused = where == "voting" and outcome is SUCCESS
-    vote = Vote.EXCUSED if excused else Vote.NONE
+    of_voting = {SUCCESS: Vote.EXCUSED, CANCELLED: Vote.ABSTAINED}
+    vote = of_voting[outcome] if where == "voting" else Vote.NONE
     assert end(in_flight(where), counts, outcome, SLOW, stalls) is vote
     assert counted(counts) == expected
 

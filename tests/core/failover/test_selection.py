@@ -14,10 +14,11 @@ from tests.support.outage import ask_to_wait
 from tests.support.training import learned, teach
 
 from recloser import Delivery, Failover, Fate, Mode, Outcome, Permit, Provider, Registry, State
+from recloser._classify_error import classify_error
 from recloser._failover.report import Record
 from recloser._failover.selection import Memory, Selection
 from recloser._failover.settings import Settings
-from recloser._outcome import classify_error, nothing_sent
+from recloser._outcome import nothing_sent
 from recloser.testing import ManualClock, open_breaker
 
 

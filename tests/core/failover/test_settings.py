@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from recloser import BreakerOpenError, Failover, Outcome, Policy, Provider, Registry, State
+from recloser._classify_error import classify_error
 from recloser._failover.settings import Settings, check_range
-from recloser._outcome import classify_error, nothing_sent
+from recloser._outcome import nothing_sent
 from recloser.testing import ManualClock
 
 

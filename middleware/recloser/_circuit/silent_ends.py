@@ -1,0 +1,147 @@
+"""Ends of calls that give no verdict, and what follows from many of them.
+
+- A call that was answered in time by a 4xx shows that the callee is alive. That is all that a probe
+  has to show. While limited, such answers count as fast if no others come.
+- A probe that says nothing (its caller left, or nothing was sent) gives its place back. If probes say
+  nothing again and again, there is soon a place for everyone: see `Recovery.count_silent`.
+- Calls that were given up in a row, after a time in which others are answered, say that the callee
+  does not answer: see `given_up.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from recloser._circuit import votes
+from recloser._circuit.explained import Explained
+from recloser._circuit.given_up import GivenUp
+from recloser._circuit.lifecycle import Lifecycle
+from recloser._circuit.limit import Limit
+from recloser._circuit.new_normal import FAST_CALLS
+from recloser._circuit.recovery import Recovery
+from recloser._circuit.sentences import seconds
+from recloser._circuit.votes import Ending, Vote
+from recloser._outcome import Outcome
+from recloser._policy import Policy
+from recloser._state import State
+
+_HALF_OPEN = State.HALF_OPEN
+# While limited: after so many answers that say nothing of the latency, and no other, they count.
+_NO_OTHERS = 8
+# A token before all others: what ends with it shows only that calls come back.
+_ANY_CALL = 0
+
+
+class SilentEnds(Lifecycle):
+    """The part of a circuit that judges ends without a verdict.
+
+    Attributes:
+        given_up: The calls given up in a row while nothing came back; None if there is none.
+    """
+
+    __slots__ = ("given_up",)
+
+    def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
+        super().__init__(key, policy, random)
+        self.given_up: GivenUp | None = None
+
+    def _judge_silent(self, vote: Vote, ending: Ending) -> Vote:
+        """Judge an end without a verdict; return the vote to count, NONE for none."""
+        recovery, limit = self.recovery, self.limit
+        if vote is votes.ABSTAINED:
+            return self._judge_abstained(ending)
+        self.given_up = None
+        if recovery is None:
+            return votes.NONE
+        if limit is not None:
+            return self._count_alive(vote, ending, limit, recovery)
+        failed_before = recovery.run and not recovery.was_slow
+        if vote is votes.ALIVE or failed_before:
+            return votes.ALIVE
+        recovery.count_silent(recovery.places)
+        return votes.NONE
+
+    def _judge_asked(self, vote: Vote, ending: Ending) -> Vote:
+        """The vote of a call that was asked to wait for no certain time: the callee is alive."""
+        limit = self.limit
+        if vote is not votes.ASKED_TO_WAIT or ending.wait:
+            return votes.NONE
+        if limit is not None:
+            self._note_answer(ending, limit)
+        return votes.ALIVE if self.state is _HALF_OPEN else votes.NONE
+
+    def _note_answer(self, ending: Ending, limit: Limit) -> None:
+        """Note for a limit that calls come back."""
+        limit.latest = max(limit.latest, ending.token)
+        limit.ended(_ANY_CALL, 0.0, ending.now, self.detector.baseline.threshold, ok=True)
+
+    def _count_alive(self, vote: Vote, ending: Ending, limit: Limit, recovery: Recovery) -> Vote:
+        self._note_answer(ending, limit)
+        if vote is not votes.ALIVE:
+            return votes.NONE
+        recovery.alive += 1
+        enough = FAST_CALLS if limit.is_pausing else _NO_OTHERS
+        return votes.ALIVE if recovery.alive > enough else votes.NONE
+
+    def _judge_abstained(self, ending: Ending) -> Vote:
+        recovery = self.recovery
+        if ending.waited > 0.0 and (given_up := self._is_given_up(ending)) is not None:
+            if self.state is _HALF_OPEN:
+                return votes.HUNG if given_up.is_as_long(ending.waited) else votes.NONE
+            self._open_for_given_up(given_up, ending)
+            return votes.NONE
+        limit = self.limit
+        if recovery is not None and limit is None:
+            recovery.count_silent(recovery.places)
+        elif recovery is not None and limit is not None and limit.is_pausing:
+            # Without pauses, a limit has room for as many calls as the callee can serve.
+            recovery.count_silent(_NO_OTHERS + recovery.spare)
+        return votes.NONE
+
+    def _is_given_up(self, ending: Ending) -> GivenUp | None:
+        """Count a call that was given up; return all of them if they are enough evidence."""
+        detector, given_up = self.detector, self.given_up
+        if given_up is None:
+            given_up = self.given_up = GivenUp()
+        baseline, evidence = detector.baseline, detector.evidence
+        answers = baseline.count
+        share_above = baseline.share_above(ending.waited) if answers else 0.0
+        given_up.add(ending, answers, share_above, evidence.share(0)[0])
+        enough = max(self._policy.min_failures, len(self.calls.voting))
+        is_enough = given_up.level >= evidence.threshold and given_up.calls >= enough
+        return given_up if is_enough else None
+
+    def _open_for_given_up(self, given_up: GivenUp, ending: Ending) -> None:
+        detector, evidence = self.detector, self.detector.evidence
+        detector.clear()
+        evidence.since = given_up.first_token
+        for _ in range(given_up.calls):
+            evidence.vote_failed(ending.now)
+        evidence.level = evidence.threshold
+        detector.last_failure = f"given up after {seconds(ending.waited)} without an answer"
+        recovery = self.recovery
+        if recovery is None:
+            self._trip(ending.now)
+        else:
+            self._open(ending.now, recovery, detector.open_reason())
+
+    def _judge_time_out(self, ending: Ending, explained: Explained | None) -> None:
+        """Let a time-out be a failure, if half of the normal calls are answered in that time.
+
+        If it came earlier, the caller had little time left, and it says nothing. If it is not known
+        how long such calls take, it is a failure.
+        """
+        ratio = 1.0 if explained is None else explained.ratio_in_flight(ending.token)
+        median = self.detector.baseline.median
+        if not median or ratio == inf or ending.latency >= ratio * median:
+            ending.outcome = Outcome.FAILURE
+
+    def _no_evidence(self, ending: Ending) -> Vote:
+        """The vote of an answer of which the usual latency is unknown; it changes nothing."""
+        baseline, limit = self.detector.baseline, self.limit
+        if self.recovery is None:
+            return votes.NONE
+        # It shows at least that calls are answered.
+        ending.latency = baseline.median if limit is None else limit.level or baseline.threshold
+        return votes.GOOD

@@ -1,0 +1,103 @@
+"""Calls that were given up: how many in a row, and after how long, say that nothing comes back."""
+
+from __future__ import annotations
+
+from math import log
+
+import pytest
+
+from recloser import Outcome
+from recloser._circuit.given_up import GivenUp
+from recloser._circuit.votes import INTERRUPTED, LEFT, Ending
+
+ENOUGH = log(1_000_000.0)
+FLOOR = 0.005
+
+
+def ending(waited: float, how: str = INTERRUPTED, token: int = 1) -> Ending:
+    made = Ending(token, Outcome.CANCELLED, waited, 100.0, rule=how)
+    made.waited = waited
+    return made
+
+
+def needed(
+    waited: float, *, answers: float = 0.0, share_above: float = 0.0, how: str = LEFT
+) -> int:
+    """How many calls like this one are enough; 0 if a hundred are not."""
+    run = GivenUp()
+    for number in range(1, 101):
+        run.add(ending(waited, how), answers, share_above, FLOOR)
+        if run.level >= ENOUGH:
+            return number
+    return 0
+
+
+def test_before_the_first_answer_ten_in_a_row_are_enough_or_sixteen_short_ones() -> None:
+    assert needed(5.0) == 10
+    assert needed(5.0, how=INTERRUPTED) == 10
+    assert needed(0.03, how=INTERRUPTED) == 16
+
+
+def test_a_machine_with_much_to_do_is_late_with_its_time_outs() -> None:
+    run = GivenUp()
+    for number in range(16):
+        run.add(ending(0.03 if number % 3 else 0.1), 0.0, 0.0, FLOOR)
+
+    assert run.level >= ENOUGH
+
+
+def test_before_the_first_answer_clients_that_never_wait_say_nothing() -> None:
+    assert needed(0.03) == 0
+    assert needed(0.99) == 0
+
+
+@pytest.mark.parametrize(
+    ("share_above", "calls"), [(1.0, 0), (0.6, 0), (0.45, 18), (0.2, 9), (0.05, 5), (0.0, 3)]
+)
+def test_the_fewer_normal_calls_take_so_long_the_fewer_are_enough(
+    share_above: float, calls: int
+) -> None:
+    """`Policy.min_failures` comes on top."""
+    assert needed(0.2, answers=1000.0, share_above=share_above) == calls
+
+
+def test_a_few_answers_say_less_than_many() -> None:
+    calls = [needed(0.2, answers=answers, share_above=0.0) for answers in (1.0, 4.0, 1000.0)]
+
+    assert calls == sorted({*calls}, reverse=True)
+
+
+def test_callers_that_left_early_neither_add_nor_take() -> None:
+    run = GivenUp()
+    run.add(ending(0.5), 1000.0, 0.1, FLOOR)
+    level = run.level
+
+    assert not run.add(ending(0.05), 1000.0, 0.9, FLOOR)
+
+    assert run.level == level
+    assert run.calls == 1
+
+
+def test_before_the_first_answer_a_time_out_is_known_by_its_even_length() -> None:
+    run = GivenUp()
+    for number in range(100):
+        # A reader of a search box, who types at an uneven pace.
+        run.add(ending(0.05 * (1 + 2 * (number % 3)), token=number), 0.0, 0.0, FLOOR)
+
+        assert run.level < ENOUGH
+
+
+def test_a_run_remembers_its_first_call_and_its_least_patient_caller() -> None:
+    run = GivenUp()
+    for number, waited in enumerate((0.3, 0.25, 0.35), 7):
+        run.add(ending(waited, token=number), 0.0, 0.0, FLOOR)
+
+    assert (run.calls, run.first_token, run.shortest) == (3, 7, 0.25)
+
+
+def test_who_waits_half_as_long_is_as_patient() -> None:
+    run = GivenUp()
+    run.add(ending(4.0), 0.0, 0.0, FLOOR)
+
+    assert run.is_as_long(2.0)
+    assert not run.is_as_long(1.9)

@@ -1,0 +1,392 @@
+"""Ends without a verdict: an answer proves life, many of them open the door or show a hang."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from tests.support.training import learned, record, teach
+
+from recloser import Breaker, Permit, Policy, State
+from recloser.testing import ManualClock
+
+CUT_OFF = asyncio.CancelledError()
+
+
+class Timeout(BaseException):
+    """Like those of gevent and eventlet."""
+
+
+def rejected(permit: Permit) -> None:
+    """A 4xx."""
+    permit.mark()
+    permit.ignore()
+
+
+def left_during_the_answer(permit: Permit) -> None:
+    permit.mark()
+    permit.cancel()
+
+
+def nothing_was_sent(permit: Permit) -> None:
+    permit.ignore()
+
+
+def left(permit: Permit) -> None:
+    permit.cancel()
+
+
+def cut_off(permit: Permit) -> None:
+    permit.end_by_error(CUT_OFF)
+
+
+def bare_429(permit: Permit) -> None:
+    permit.throttled()
+
+
+def fail_until_open(breaker: Breaker) -> None:
+    while breaker.state is not State.OPEN:
+        breaker.acquire().failure()
+
+
+def after_an_outage(breaker: Breaker, clock: ManualClock) -> None:
+    """It has failed, and the next call is a probe."""
+    learned(breaker, clock)
+    fail_until_open(breaker)
+    clock.advance(1.0)
+
+
+def call(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None], latency: float
+) -> bool:
+    """Make one call; return whether it was admitted."""
+    permit = breaker.try_acquire()
+    clock.advance(latency)
+    if permit is None:
+        return False
+    end(permit)
+    return True
+
+
+def at_once(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None], latency: float, calls: int
+) -> int:
+    """Make some calls at a time; return how many were refused."""
+    permits = [breaker.try_acquire() for _ in range(calls)]
+    clock.advance(latency)
+    for permit in permits:
+        if permit is not None:
+            end(permit)
+    return permits.count(None)
+
+
+# Half-open
+
+
+@pytest.mark.parametrize("end", [rejected, left_during_the_answer])
+def test_an_answer_is_a_good_probe_whatever_it_says(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None]
+) -> None:
+    after_an_outage(breaker, clock)
+
+    admitted = [call(breaker, clock, end, 0.1) for _ in range(8)]
+
+    assert all(admitted)
+    assert breaker.state is State.CLOSED
+
+
+def test_after_failures_a_late_4xx_is_good_enough(breaker: Breaker, clock: ManualClock) -> None:
+    after_an_outage(breaker, clock)
+    slow = breaker.slow_threshold + 0.1
+
+    for _ in range(8):
+        assert call(breaker, clock, rejected, slow)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_after_slow_calls_a_late_4xx_is_not(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+
+    for _ in range(8):
+        call(breaker, clock, rejected, breaker.slow_threshold + 0.1)
+
+    assert breaker.state is State.HALF_OPEN
+
+
+def test_one_tenants_429_shows_after_failures_that_the_callee_answers(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    after_an_outage(breaker, clock)
+
+    assert call(breaker, clock, bare_429, 0.1)
+    for _ in range(10):
+        call(breaker, clock, Permit.success, 0.1)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_429_for_everyone_is_a_pause_after_failures_too(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    after_an_outage(breaker, clock)
+
+    calls = 0
+    while breaker.state is not State.OPEN or not calls:
+        assert call(breaker, clock, bare_429, 0.1)
+        calls += 1
+
+    assert calls == 4
+    assert breaker.retry_after == 1.0
+
+
+@pytest.mark.parametrize("end", [left, nothing_was_sent, cut_off])
+def test_probes_that_say_nothing_do_not_hold_the_door_for_ever(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None]
+) -> None:
+    after_an_outage(breaker, clock)
+    refused = [at_once(breaker, clock, end, 0.01, 100) for _ in range(20)]
+
+    assert refused[0] == 99
+    assert refused[-1] == 0
+    assert breaker.state is State.HALF_OPEN  # nothing is known
+
+
+def test_the_door_that_silent_probes_opened_is_shut_by_one_bad_probe(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    after_an_outage(breaker, clock)
+    for _ in range(20):
+        at_once(breaker, clock, left, 0.01, 100)
+
+    breaker.acquire().failure()
+
+    assert breaker.state is State.OPEN
+    clock.advance(breaker.retry_after)
+    assert at_once(breaker, clock, left, 0.01, 100) == 99
+
+
+def test_a_few_callers_that_leave_open_no_door(breaker: Breaker, clock: ManualClock) -> None:
+    """A dead callee costs little more than without them."""
+    after_an_outage(breaker, clock)
+    probes = 0
+    for number in range(200):
+        end = left if number % 3 == 0 else Permit.failure
+        probes += 20 - at_once(breaker, clock, end, 0.05, 20)
+
+    assert probes < 100
+
+
+# Limited
+
+
+def put_a_limit(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    record(breaker, 5, success=True, latency=1.0)
+    assert breaker.state is State.LIMITED
+
+
+def test_answers_that_say_nothing_of_the_latency_end_a_limit_if_no_others_come(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    put_a_limit(breaker, clock)
+
+    for _ in range(60):
+        call(breaker, clock, rejected, 0.05)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_limit_is_no_wider_for_callers_that_leave(breaker: Breaker, clock: ManualClock) -> None:
+    put_a_limit(breaker, clock)
+    admitted = {100 - at_once(breaker, clock, left, 0.01, 100) for _ in range(50)}
+
+    assert len(admitted) == 1
+
+
+def test_one_call_now_and_then_is_not_all_if_callers_go_on_leaving(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """The callee is sick, so only one call is sent at a time; but nobody waits for its answer."""
+    learned(breaker, clock)
+    while not (limit := breaker._circuit.limit) or not limit.is_pausing:
+        call(breaker, clock, Permit.success, 1.0)
+    clock.advance(120.0)
+
+    refused = [at_once(breaker, clock, left, 0.01, 20) for _ in range(50)]
+
+    assert refused[0] > 0
+    assert refused[-1] == 0
+
+
+def test_a_callee_that_answers_4xx_is_not_mute(breaker: Breaker, clock: ManualClock) -> None:
+    put_a_limit(breaker, clock)
+    in_flight: list[Permit] = []
+    for _ in range(1000):
+        in_flight += filter(None, [breaker.try_acquire()])
+        clock.advance(0.02)
+        if len(in_flight) == 4:
+            rejected(in_flight.pop(0))
+
+        assert breaker.state is not State.OPEN
+
+
+# Closed: callers that give up
+
+
+def test_time_outs_around_calls_of_a_new_key_open_it(breaker: Breaker, clock: ManualClock) -> None:
+    calls = 0
+    while call(breaker, clock, cut_off, 0.03):
+        calls += 1
+
+    assert calls == 16
+    assert breaker.state is State.OPEN
+    assert "given up after 30 ms without an answer" in str(breaker.explain())
+
+
+def test_a_known_time_out_counts_as_a_failure(breaker: Breaker, clock: ManualClock) -> None:
+    def timed_out(permit: Permit) -> None:
+        permit.end_by_error(Timeout())
+
+    calls = 0
+    while call(breaker, clock, timed_out, 0.03):
+        calls += 1
+
+    assert calls == breaker.policy.min_failures
+    assert breaker.metrics().failures == calls
+
+
+def test_a_known_time_out_of_a_caller_without_time_says_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    for _ in range(100):
+        call(breaker, clock, lambda permit: permit.end_by_error(Timeout()), 0.05)
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().failures == 0
+
+
+def test_clients_that_leave_a_new_key_soon_never_open_it(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    for _ in range(1000):
+        assert call(breaker, clock, left, 0.03)
+
+
+def test_clients_that_leave_a_new_key_after_seconds_open_it(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    calls = 0
+    while call(breaker, clock, left, 5.0):
+        calls += 1
+
+    assert calls == 10
+
+
+@pytest.mark.parametrize("end", [left, cut_off])
+def test_who_leaves_before_the_usual_answer_says_nothing(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None]
+) -> None:
+    learned(breaker, clock)
+    for _ in range(1000):
+        assert call(breaker, clock, end, 0.05)
+
+
+def test_who_leaves_when_most_have_their_answer_does_say_something(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Below the slow threshold: no call of it is ever slow."""
+    learned(breaker, clock)
+    calls = 0
+    while call(breaker, clock, cut_off, 0.19):
+        calls += 1
+
+    assert calls == breaker.policy.min_failures
+
+
+@pytest.mark.parametrize("answer", [Permit.success, rejected, bare_429])
+def test_one_answer_in_between_ends_the_run(
+    breaker: Breaker, clock: ManualClock, answer: Callable[[Permit], None]
+) -> None:
+    for _ in range(3):
+        for _ in range(4):
+            assert call(breaker, clock, cut_off, 0.03)
+        assert call(breaker, clock, answer, 0.02)
+
+
+def test_as_many_calls_must_be_given_up_as_still_wait(breaker: Breaker, clock: ManualClock) -> None:
+    """A new key whose first answers take two seconds: some callers leave after one."""
+    waiting = [breaker.acquire() for _ in range(40)]
+    for _ in range(20):
+        assert call(breaker, clock, cut_off, 0.05)
+
+    for permit in waiting:
+        permit.success()
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_probe_that_is_given_up_as_late_is_as_bad(breaker: Breaker, clock: ManualClock) -> None:
+    while call(breaker, clock, cut_off, 2.0):
+        pass
+    clock.advance(breaker.retry_after)
+    waits: list[float] = []
+    for _ in range(5):
+        assert call(breaker, clock, cut_off, 2.0)
+        assert breaker.state is State.OPEN
+        waits.append(breaker.retry_after)
+        clock.advance(waits[-1])
+
+    assert waits == sorted(waits)
+
+
+def test_the_first_answer_after_calls_were_given_up_lets_it_recover(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    while call(breaker, clock, cut_off, 2.0):
+        pass
+    clock.advance(breaker.retry_after)
+
+    for _ in range(10):
+        call(breaker, clock, Permit.success, 0.1)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_calls_of_which_it_is_not_known_how_long_they_take_say_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    for number in range(100):
+        permit = breaker.acquire(label=f"new {number % 3}")
+        clock.advance(0.15)
+        permit.end_by_error(CUT_OFF)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_a_caller_that_waits_for_its_own_client_does_not_wait_for_the_callee(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    for _ in range(100):
+        assert call(breaker, clock, left_during_the_answer, 5.0)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return Policy(jitter=0.0)
+
+
+def test_given_up_calls_are_no_reason_while_the_callee_serves_others(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    teach(breaker, clock, [0.1] * 40)
+    for _ in range(200):
+        call(breaker, clock, cut_off, 0.15)
+        call(breaker, clock, Permit.success, 0.1)
+
+    assert breaker.state is State.CLOSED
