@@ -163,6 +163,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         watch.pass_send = send
         watch.scope = scope
         watch.status = 0
+        watch.head = None
         watch.last_kinds = NONE_YET
         watch.is_received = False
         watch.waited = 0.0

@@ -35,10 +35,10 @@ from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
     RequestPermit,
-    ResponseBody,
-    SizedResponseBody,
+    ResponseIterator,
     WatchedBody,
     end_by_status_line,
+    response_class,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             return self.app(environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
-        said: list[Any] = [None]
+        said: list[Any] = []
 
         def noted_start(
             status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
@@ -137,7 +137,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             else:
                 write = start_response(status, headers, exc_info)
             # Only now: it raises when a second status comes too late to be sent.
-            said[0] = status
+            said[:] = (status, headers)
             return write
 
         try:
@@ -145,12 +145,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             body = app(environ, noted_start)
             # To ask a body what it is may run its own code.
             kind = type(body)
-            try:
-                watch = _watch_by_type[kind]
-            except KeyError:
-                watch = _learn_watch(kind)
-            if watch is not None and _FILE_WRAPPER in environ and _is_file(body, environ):
-                watch = None
+            is_whole = kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ))
+            watched = ResponseIterator if kind is GeneratorType else response_class(kind)
         except BaseException as error:
             try:
                 permit.end_by_error(error)
@@ -159,10 +155,10 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 raise
             raise
         try:
-            if watch is not None:
-                return watch(body, permit, self._gate, environ, said)
-            end_by_status_line(self._gate, environ, permit, said)
-            return body
+            if is_whole:
+                end_by_status_line(self._gate, environ, permit, said)
+                return body
+            return watched(body, permit, self._gate, environ, said)
         except BaseException:
             permit.cancel()  # a signal handler raised
             raise

@@ -19,6 +19,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from itertools import count
 from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recloser._circuit.subscriptions import Subscriptions
 
 # As a limit of time or latency: no call begins or ends without a decision.
 _NEVER = -inf
@@ -36,12 +40,18 @@ class Timing:
         started: When it began.
         answered: When it began to answer; infinite until then, and `WAITING` while the call waits
             for its own caller.
+        announced: What kind of stream has been announced by headers, if its first piece has not come
+            yet; "" for any other call. See `subscriptions.py`.
     """
 
     __slots__ = ("answered", "started")
 
     answered: float
     started: float
+
+    @property
+    def announced(self) -> str:
+        return ""
 
 
 class CountedCall(Timing):
@@ -77,6 +87,7 @@ class InFlight:
         recent: Latencies in seconds of the successes that ended without a decision.
         dropped: Tokens of calls that cannot be ended any more, because the permit was
             garbage-collected or an error occurred at their end. They end as cancelled.
+        subscriptions: What is known of the streams of this key; None if there was none.
     """
 
     __slots__ = (
@@ -87,6 +98,7 @@ class InFlight:
         "quick_latency",
         "quick_until",
         "recent",
+        "subscriptions",
         "tokens",
         "voting",
     )
@@ -101,6 +113,7 @@ class InFlight:
         self.answering = _NO_CALLS
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
+        self.subscriptions: Subscriptions | None = None
 
     def __len__(self) -> int:
         """Number of calls that have begun and not ended."""
@@ -179,7 +192,7 @@ class InFlight:
         """
         overdue = 0
         for token, call in self.voting.copy().items():
-            if token in but_not:
+            if token in but_not or call.announced:
                 continue
             if call.started + threshold <= now and self.voting.pop(token, None) is not None:
                 self.note_overdue(token, call)

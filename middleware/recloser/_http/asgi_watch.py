@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from recloser._circuit.in_flight import WAITING
+from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
 from recloser._http.gate import Gate
 from recloser._permit import Permit
 
@@ -29,6 +30,8 @@ NONE_YET: Mapping[str, str] = {}
 # Waits for the client that are shorter than this, in seconds, are not taken off the call yet: that
 # needs a decision of the circuit.
 _MOMENT = 0.001
+# Messages that carry a part of a body.
+_PIECES = frozenset(_LAST)
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
@@ -41,24 +44,28 @@ class RequestWatch(Permit):
 
     Attributes:
         gate: Decides what a status means.
+        head: The message that announced the response; None before it, and after the first piece.
         is_received: Whether the client has sent its whole request.
         last_kinds: The message types that can be the last now; see `_LAST`.
         pass_receive: The server's `receive`.
         pass_send: The server's `send`.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
+        streamed: What is known of a response that comes in pieces, from the first piece on.
         waited: Seconds of waiting for the client that were not taken off the call yet.
         waits_since: When the present wait for the client began, in seconds.
     """
 
     __slots__ = (
         "gate",
+        "head",
         "is_received",
         "last_kinds",
         "pass_receive",
         "pass_send",
         "scope",
         "status",
+        "streamed",
         "waited",
         "waits_since",
     )
@@ -66,14 +73,22 @@ class RequestWatch(Permit):
     reads_status = False
 
     gate: Gate
+    head: Message | None
     is_received: bool
     last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
     scope: Scope
     status: int
+    streamed: tuple[str, bool]
     waited: float
     waits_since: float
+
+    @property
+    def announced(self) -> str:
+        # Another thread may ask before the slots are set.
+        head = getattr(self, "head", None)
+        return "" if head is None else kind_of_stream(self.scope.get("method"), head.get("headers"))
 
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
@@ -98,7 +113,7 @@ class RequestWatch(Permit):
         return message
 
     def _wait(self) -> None:
-        if self.answered != inf:
+        if self.answered != inf or self.last_kinds is not NONE_YET:
             return  # another task of the handler waits, or the response has begun
         try:
             self.waits_since = self.breaker.clock()
@@ -123,8 +138,25 @@ class RequestWatch(Permit):
         if self.token and says_gone(message):
             self.leave()
 
+    def _begin(self, message: Message) -> None:
+        """Take the latency at a part of the body, unless it is empty or carries no content."""
+        kind = self.announced
+        if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
+            self.head = None
+            self.streamed = kind, begin_stream(self)
+
+    def _end_stream(self, *, ended: bool) -> None:
+        """Learn from a stream; `ended` if the app ended it, and not the client."""
+        streamed = getattr(self, "streamed", None)
+        if streamed is not None:
+            end_stream(self, *streamed, ended=ended)
+        elif ended and self.answered != WAITING:
+            end_stream(self, self.announced, prompt=False, ended=True)
+
     def leave(self, error: BaseException | None = None) -> None:
         """End the call before its response has ended. A status of 500 or above stays a failure."""
+        if self.token and not isinstance(error, Exception):
+            self._end_stream(ended=False)
         # The app may have sent anything as a status. To reject it is the server's task.
         if isinstance(self.status, int) and self.status >= 500:
             self.gate.end_by_status(self.scope, self, self.status)
@@ -147,14 +179,18 @@ class RequestWatch(Permit):
                 self.status = message["status"]
                 has_trailers = "trailers" in message and message["trailers"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
-                clock = self.breaker.clock
-                self.answered = clock()  # mark(), without its frame
+                self.head = message
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
                     more = kinds[kind]
                     is_last = not (more in message and message[more])  # noqa: RUF019
-                if is_last:
+                if not is_last:
+                    if self.head is not None and kind in _PIECES:
+                        self._begin(message)
+                else:
+                    if self.answered != inf:
+                        self._end_stream(ended=True)
                     if self.status < 400 and self.gate.plain:
                         self.success()
                     else:

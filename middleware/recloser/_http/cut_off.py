@@ -95,7 +95,7 @@ class _RequestDeadline(Deadline):
         """Seconds that are left, as far as is known now; infinite to let the handler go on."""
         watch = self._watch
         waits = watch.answered == WAITING
-        if not watch.token or (watch.answered != inf and not waits):
+        if not watch.token or watch.status or (watch.answered != inf and not waits):
             return inf
         try:
             now = watch.waits_since if waits else watch.breaker.clock()

@@ -1,0 +1,83 @@
+"""The first piece of a response: when a response begins, and what is learned of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
+from typing import Any
+
+from recloser._circuit.subscriptions import excuse, learn
+from recloser._permit import Permit
+
+_EVENTS = "text/event-stream"
+# A kind is made of a content type, which an app may make up.
+_LONGEST_KIND = 100
+
+
+def kind_of_stream(method: object, headers: Iterable[Any] | None) -> str:
+    """The kind of a stream, made of method and content type; "" for a response of known length.
+
+    Args:
+        method: The method of the request.
+        headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
+            form that the server would reject.
+    """
+    kind = ""
+    try:
+        for name, value in headers or ():
+            name = (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
+            if name == "content-length":
+                return ""
+            if name == "content-type":
+                text = value.decode("latin-1") if isinstance(value, bytes) else value
+                kind = text.partition(";")[0].strip().lower()
+    except Exception:  # to reject them is the server's task
+        return ""
+    return f"{method} {kind}"[:_LONGEST_KIND]
+
+
+def is_piece(kind: str, body: Any) -> bool:
+    """Whether a part of a body is a piece: it has content, and is no comment of an event stream.
+
+    Args:
+        kind: The kind of the stream.
+        body: The part; None if it is not known, as with a file that the server sends.
+    """
+    if body is None:
+        return True
+    if not body:
+        return False
+    # Such a comment keeps the connection alive while nothing happens.
+    is_comment = kind.endswith(_EVENTS) and body.startswith(b":") and b"\ndata" not in body
+    return not is_comment
+
+
+def begin_stream(permit: Permit) -> bool:
+    """Take the latency at the first piece; return whether it came within the slow threshold.
+
+    If it came later, but may come at any time (see `subscriptions.py`), the headers were the answer.
+    """
+    breaker = permit.breaker
+    try:
+        now = breaker.clock()
+    except Exception as error:
+        breaker.fault("clock", error)
+        return False
+    threshold = breaker.slow_threshold
+    excuse(permit, breaker._calls, threshold, now)
+    if permit.answered == inf:
+        permit.answered = now
+    return now - permit.started <= threshold
+
+
+def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
+    """Learn from a stream whose call ends.
+
+    Args:
+        permit: The permit of its call.
+        kind: Its kind; nothing is learned if it is "".
+        prompt: Whether its first piece came within the slow threshold.
+        ended: Whether the app ended it, and not the client.
+    """
+    if kind:
+        learn(permit.breaker._calls, kind, prompt=prompt, ended=ended)
