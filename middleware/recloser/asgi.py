@@ -163,10 +163,8 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         watch.pass_send = send
         watch.scope = scope
         watch.status = 0
-        watch.head = None
         watch.last_kinds = NONE_YET
         watch.is_received = False
-        watch.waited = 0.0
         try:
             # An app that breaks the protocol returns a value. The server must see it.
             app = self.app

@@ -30,8 +30,6 @@ NONE_YET: Mapping[str, str] = {}
 # Waits for the client that are shorter than this, in seconds, are not taken off the call yet: that
 # needs a decision of the circuit.
 _MOMENT = 0.001
-# Messages that carry a part of a body.
-_PIECES = frozenset(_LAST)
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
@@ -44,15 +42,16 @@ class RequestWatch(Permit):
 
     Attributes:
         gate: Decides what a status means.
-        head: The message that announced the response; None before it, and after the first piece.
+        head: The message that announced the response; from the first piece on, the kind of the
+            stream, and whether that piece came in time. Not set before.
         is_received: Whether the client has sent its whole request.
         last_kinds: The message types that can be the last now; see `_LAST`.
         pass_receive: The server's `receive`.
         pass_send: The server's `send`.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
-        streamed: What is known of a response that comes in pieces, from the first piece on.
-        waited: Seconds of waiting for the client that were not taken off the call yet.
+        waited: Seconds of waiting for the client that were not taken off the call yet; not set
+            before the first wait.
         waits_since: When the present wait for the client began, in seconds.
     """
 
@@ -65,7 +64,6 @@ class RequestWatch(Permit):
         "pass_send",
         "scope",
         "status",
-        "streamed",
         "waited",
         "waits_since",
     )
@@ -73,22 +71,23 @@ class RequestWatch(Permit):
     reads_status = False
 
     gate: Gate
-    head: Message | None
+    head: Message | tuple[str, bool]
     is_received: bool
     last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
     scope: Scope
     status: int
-    streamed: tuple[str, bool]
     waited: float
     waits_since: float
 
     @property
     def announced(self) -> str:
-        # Another thread may ask before the slots are set.
-        head = getattr(self, "head", None)
-        return "" if head is None else kind_of_stream(self.scope.get("method"), head.get("headers"))
+        # It is set when the response starts.
+        head: Any = getattr(self, "head", None)
+        if head is None or type(head) is tuple:
+            return ""
+        return kind_of_stream(self.scope.get("method"), head.get("headers"))
 
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
@@ -127,7 +126,7 @@ class RequestWatch(Permit):
         self.answered = inf
         try:
             now = self.breaker.clock()
-            self.waited += now - self.waits_since
+            self.waited = getattr(self, "waited", 0.0) + now - self.waits_since
             if self.waited > _MOMENT:
                 self.breaker.delay(self, self.waited, now)
                 self.waited = 0.0
@@ -140,16 +139,17 @@ class RequestWatch(Permit):
 
     def _begin(self, message: Message) -> None:
         """Take the latency at a part of the body, unless it is empty or carries no content."""
+        if type(self.head) is tuple:
+            return
         kind = self.announced
         if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
-            self.head = None
-            self.streamed = kind, begin_stream(self)
+            self.head = kind, begin_stream(self)
 
     def _end_stream(self, *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""
-        streamed = getattr(self, "streamed", None)
-        if streamed is not None:
-            end_stream(self, *streamed, ended=ended)
+        head = getattr(self, "head", None)
+        if type(head) is tuple:
+            end_stream(self, *head, ended=ended)
         elif ended and self.answered != WAITING:
             end_stream(self, self.announced, prompt=False, ended=True)
 
@@ -184,17 +184,18 @@ class RequestWatch(Permit):
                 kinds = self.last_kinds
                 if kind in kinds:
                     more = kinds[kind]
-                    is_last = not (more in message and message[more])  # noqa: RUF019
-                if not is_last:
-                    if self.head is not None and kind in _PIECES:
+                    if more in message and message[more]:  # noqa: RUF019
                         self._begin(message)
-                else:
-                    if self.answered != inf:
-                        self._end_stream(ended=True)
-                    if self.status < 400 and self.gate.plain:
-                        self.success()
                     else:
-                        self.gate.end_by_status(self.scope, self, self.status)
+                        is_last = True
+                        if self.answered != inf:
+                            self._end_stream(ended=True)
+                        if self.status < 400 and self.gate.plain:
+                            self.success()
+                        else:
+                            self.gate.end_by_status(self.scope, self, self.status)
+                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
+                    self._begin(message)
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)

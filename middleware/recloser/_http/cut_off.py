@@ -102,7 +102,7 @@ class _RequestDeadline(Deadline):
         except Exception as error:
             watch.gate.registry.fault("clock", error)
             return inf
-        left = self.limit - (now - watch.started - watch.waited)
+        left = self.limit - (now - watch.started - getattr(watch, "waited", 0.0))
         if waits:
             return max(left, _SOONEST * self.limit)
         return left if left == left else inf  # NaN, from a user's clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -10,6 +11,8 @@ from recloser._circuit.subscriptions import excuse, learn
 from recloser._permit import Permit
 
 _EVENTS = "text/event-stream"
+_LENGTH = frozenset({b"content-length", "content-length"})
+_TYPE = frozenset({b"content-type", "content-type"})
 # A kind is made of a content type, which an app may make up.
 _LONGEST_KIND = 100
 
@@ -22,18 +25,23 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None) -> str:
         headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
             form that the server would reject.
     """
-    kind = ""
+    content_type: Any = b""
     try:
         for name, value in headers or ():
-            name = (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
-            if name == "content-length":
+            name = name.lower()
+            if name in _LENGTH:
                 return ""
-            if name == "content-type":
-                text = value.decode("latin-1") if isinstance(value, bytes) else value
-                kind = text.partition(";")[0].strip().lower()
+            if name in _TYPE:
+                content_type = value
+        return _kind(method, content_type)
     except Exception:  # to reject them is the server's task
         return ""
-    return f"{method} {kind}"[:_LONGEST_KIND]
+
+
+@lru_cache(maxsize=64)
+def _kind(method: object, content_type: bytes | str) -> str:
+    text = content_type.decode("latin-1") if isinstance(content_type, bytes) else content_type
+    return f"{method} {text.partition(';')[0].strip().lower()}"[:_LONGEST_KIND]
 
 
 def is_piece(kind: str, body: Any) -> bool:
@@ -63,11 +71,15 @@ def begin_stream(permit: Permit) -> bool:
     except Exception as error:
         breaker.fault("clock", error)
         return False
-    threshold = breaker.slow_threshold
+    # Without the lock: it is one number.
+    threshold = breaker._circuit.detector.baseline.threshold
+    if now - permit.started <= threshold:
+        permit.answered = now
+        return True
     excuse(permit, breaker._calls, threshold, now)
     if permit.answered == inf:
         permit.answered = now
-    return now - permit.started <= threshold
+    return False
 
 
 def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
