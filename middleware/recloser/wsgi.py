@@ -35,6 +35,7 @@ from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
     RequestPermit,
+    ResponseBody,
     ResponseIterator,
     WatchedBody,
     end_by_status_line,
@@ -72,7 +73,7 @@ _watch_by_type: dict[type, type[ResponseBody] | None] = {
     tuple: None,
     bytes: None,
     str: None,
-    GeneratorType: ResponseBody,
+    GeneratorType: ResponseIterator,
 }
 _MAX_TYPES = 256  # bounded, because an app could make up more
 
@@ -83,7 +84,7 @@ def _learn_watch(kind: type) -> type[ResponseBody]:
     The answer is remembered: on Python 3.11, to ask a type for an attribute that it does not have
     costs more than anything else that is done for a body.
     """
-    watch = SizedResponseBody if hasattr(kind, "__len__") else ResponseBody
+    watch = response_class(kind)
     if len(_watch_by_type) < _MAX_TYPES:
         _watch_by_type[kind] = watch
     return watch
@@ -127,7 +128,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             return self.app(environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
-        said: list[Any] = []
+        said: list[Any] = [None, ()]
 
         def noted_start(
             status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
@@ -137,7 +138,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             else:
                 write = start_response(status, headers, exc_info)
             # Only now: it raises when a second status comes too late to be sent.
-            said[:] = (status, headers)
+            said[0] = status
+            said[1] = headers
             return write
 
         try:
@@ -145,8 +147,12 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             body = app(environ, noted_start)
             # To ask a body what it is may run its own code.
             kind = type(body)
-            is_whole = kind in _WHOLE or (_FILE_WRAPPER in environ and _is_file(body, environ))
-            watched = ResponseIterator if kind is GeneratorType else response_class(kind)
+            try:
+                watch = _watch_by_type[kind]
+            except KeyError:
+                watch = _learn_watch(kind)
+            if watch is not None and _FILE_WRAPPER in environ and _is_file(body, environ):
+                watch = None
         except BaseException as error:
             try:
                 permit.end_by_error(error)
@@ -155,10 +161,10 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 raise
             raise
         try:
-            if is_whole:
-                end_by_status_line(self._gate, environ, permit, said)
-                return body
-            return watched(body, permit, self._gate, environ, said)
+            if watch is not None:
+                return watch(body, permit, self._gate, environ, said)
+            end_by_status_line(self._gate, environ, permit, said)
+            return body
         except BaseException:
             permit.cancel()  # a signal handler raised
             raise

@@ -147,7 +147,7 @@ class RequestWatch(Permit):
 
     def _end_stream(self, *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""
-        head = getattr(self, "head", None)
+        head: Any = getattr(self, "head", None)
         if type(head) is tuple:
             end_stream(self, *head, ended=ended)
         elif ended and self.answered != WAITING:

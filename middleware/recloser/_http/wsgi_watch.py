@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sized
-from types import GeneratorType
 from typing import Any, Self, SupportsIndex, cast
 
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
@@ -30,7 +29,9 @@ class RequestPermit(Permit):
     @property
     def announced(self) -> str:
         said: Any = getattr(self, "said", ())
-        return kind_of_stream(self.method, said[1]) if len(said) > 1 else ""
+        if len(said) < 2 or said[0] is None:
+            return ""
+        return kind_of_stream(self.method, said[1])
 
 
 # Looked up on a body that does not exist yet, these must not be looked up on the app's.
@@ -79,13 +80,16 @@ class Watched:
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         return self._body.__reduce_ex__(protocol)
 
-    def advance(self, step: Callable[[], Any]) -> Any:
-        """Pass on one piece, which `step` returns, or end the permit."""
+    def advance(self, step: Callable[[], Any] | None = None) -> Any:
+        """Pass on one piece, which `step` returns, or end the permit.
+
+        Without `step`, it is a piece of a body that is an iterator.
+        """
         try:
             if step is None:
                 step = self._next
-                if step is None:  # nobody has called iter()
-                    step = self._next = iter(self._body).__next__
+                if step is None:
+                    step = self._next = cast("Iterator[Any]", self._body).__next__
             piece = step()
         except StopIteration:
             if self._permit.token:
@@ -131,15 +135,7 @@ class _Steps(Watched):
 
     __slots__ = ()
 
-    def __next__(self) -> Any:
-        step = self._next
-        if step is None:
-            try:
-                step = self._next = cast("Iterator[Any]", self._body).__next__
-            except BaseException as error:
-                self._permit.end_by_error(error)
-                raise
-        return self.advance(step)
+    __next__ = Watched.advance
 
 
 class _Pieces:
@@ -195,7 +191,7 @@ class ResponseBody(Watched):
         permit: What it ends.
         gate: Decides what a status says.
         environ: Of the request.
-        said: Status line and headers that the app has set so far, if it has set any.
+        said: Status line and headers that the app has set last, the status None before.
     """
 
     __slots__ = ("_environ", "_gate", "_said", "_stream")
@@ -269,8 +265,6 @@ class _SizedResponseIterator(SizedResponseBody, _Steps):
 
 def response_class(kind: type) -> type[ResponseBody]:
     """The class of the body that watches one of this class."""
-    if kind is GeneratorType:
-        return ResponseIterator
     is_iterator = hasattr(kind, "__next__")
     if hasattr(kind, "__len__"):
         return _SizedResponseIterator if is_iterator else SizedResponseBody

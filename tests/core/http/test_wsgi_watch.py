@@ -11,7 +11,7 @@ import pytest
 from tests.support.breaker_state import votes
 
 import recloser.wsgi
-from recloser import Breaker, Outcome, Permit, Policy, Registry
+from recloser import Breaker, Outcome, Policy, Registry
 from recloser._http import wsgi_watch
 from recloser._http.gate import Gate
 from recloser._http.wsgi_watch import (
@@ -523,7 +523,7 @@ def test_status_lines_that_apps_make_up_are_remembered_within_bounds(
 def test_a_permit_ended_by_the_handler_is_not_ended_again(
     registry: Registry, breaker: Breaker
 ) -> None:
-    permit: Permit = permit_for(breaker)
+    permit = permit_for(breaker)
     body = ResponseBody([b"one"], permit, gate_of(registry), {}, ["200 OK"])
     permit.failure("stale data served")
 
