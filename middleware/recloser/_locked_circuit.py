@@ -16,7 +16,6 @@ from recloser._circuit import sentences
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
-from recloser._circuit.subscriptions import excuse
 from recloser._circuit.votes import Ending
 from recloser._errors import BreakerOpenError
 from recloser._listeners import Listeners
@@ -204,7 +203,8 @@ class LockedCircuit:
         try:
             now = self.clock()
             threshold = self._circuit.detector.baseline.threshold
-            excuse(call, self._calls, threshold, now)
+            if now - call.started > threshold:
+                self._calls.excuse(call, threshold)
             answered = call.answered
             latency = (now if answered == WAITING else min(now, answered)) - call.started
             if not 0.0 <= latency < LONGEST:

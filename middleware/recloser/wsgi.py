@@ -12,6 +12,10 @@ once:
 - At an exception before that: a failure.
 - At `close()` or garbage collection before that: the client has left, and the call has no vote.
 
+A WebSocket (`is_websocket`) is one request for as long as its session lasts, and WSGI does not show
+its handshake. So it is admitted or refused, and has no vote; except that a status of 5xx that comes
+before such a call would be slow is a failure.
+
 A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is for ASGI. Give the
 clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
 
@@ -39,6 +43,8 @@ from recloser._http.wsgi_watch import (
     ResponseIterator,
     WatchedBody,
     end_by_status_line,
+    is_websocket,
+    note_early_failure,
     response_class,
 )
 
@@ -60,6 +66,7 @@ __all__ = [
     "Refusal",
     "WatchedBody",
     "enabled",
+    "is_websocket",
     "note_refusal",
     "permit_of",
 ]
@@ -126,6 +133,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             if isinstance(permit, Refused):
                 return self._refuse(permit, environ, start_response)
             return self.app(environ, start_response)
+        if "HTTP_UPGRADE" in environ and is_websocket(environ):
+            return self._serve_websocket(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
         said: list[Any] = [None, ()]
@@ -168,6 +177,22 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         except BaseException:
             permit.cancel()  # a signal handler raised
             raise
+
+    def _serve_websocket(
+        self, permit: RequestPermit, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        # A session holds no place, neither as a probe nor under a limit.
+        permit.cancel()
+
+        def noted_start(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
+        ) -> Callable[[bytes], object]:
+            note_early_failure(permit, environ, status)
+            if exc_info is None:
+                return start_response(status, headers)
+            return start_response(status, headers, exc_info)
+
+        return self.app(environ, noted_start)
 
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse

@@ -19,15 +19,16 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from recloser._circuit.subscriptions import Subscriptions
+from recloser._circuit.subscriptions import Subscriptions
 
 # As a limit of time or latency: no call begins or ends without a decision.
 _NEVER = -inf
 WAITING = -inf
 """The value of `Timing.answered` while a call waits for its own caller. It is not overdue then."""
+# The latency of a stream of which only the headers came, as a share of the slow threshold. The
+# threshold is two to three times what is usual.
+_USUAL = 0.5
 # Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}
 _NO_TABLES: list[dict[int, Timing]] = []
@@ -173,6 +174,27 @@ class InFlight:
             if (call := calls.pop(token, None)) is not None:
                 return call
         return None
+
+    # Streams
+
+    def excuse(self, call: Timing, threshold: float) -> None:
+        """Let the headers be the answer, where a stream may wait for its first piece.
+
+        Args:
+            call: A call, of any kind, that has taken longer than `threshold`.
+            threshold: The slow threshold, in seconds.
+        """
+        kind = call.announced if call.answered == inf else ""
+        known = self.subscriptions
+        if kind and (known is None or not known.are_answers(kind)):
+            # Nobody took the time of the headers: that would cost each request something.
+            call.answered = call.started + _USUAL * threshold
+
+    def learn_stream(self, kind: str, *, prompt: bool, ended: bool) -> None:
+        """Count a stream; see `Subscriptions.learn`."""
+        if self.subscriptions is None:
+            self.subscriptions = Subscriptions()
+        self.subscriptions.learn(kind, prompt=prompt, ended=ended)
 
     # Calls that move to another table
 

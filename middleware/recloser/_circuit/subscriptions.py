@@ -15,10 +15,6 @@ a breaker; one in the other direction would refuse a chat room at night.
 
 from __future__ import annotations
 
-from math import inf
-
-from recloser._circuit.in_flight import InFlight, Timing
-
 # A kind of streams is judged after so many of them, as latency is (`Policy.min_history`).
 _ENOUGH = 20.0
 # So many of the latest streams are remembered, with weights that fall exponentially.
@@ -30,9 +26,6 @@ _ENDED = 0.75
 _PROMPT = 0.95
 # Kinds of streams that are told apart for each key. A key that has more judges none of the others.
 _MAX_KINDS = 8
-# The latency of a stream of which only the headers came, as a share of the slow threshold. The
-# threshold is two to three times what is usual.
-_USUAL = 0.5
 
 
 class Subscriptions:
@@ -68,28 +61,3 @@ class Subscriptions:
         """Whether streams of this kind are answers, so that one that does not begin hangs."""
         streams, by_callee, at_once = self._kinds.get(kind, (0.0, 0.0, 0.0))
         return streams >= _ENOUGH and by_callee >= _ENDED * streams and at_once >= _PROMPT * streams
-
-
-def excuse(call: Timing, calls: InFlight, threshold: float, now: float) -> None:
-    """Let the headers be the answer of a stream that waits for its first piece for too long.
-
-    Args:
-        call: A call in flight, of any kind.
-        calls: The calls of its key.
-        threshold: The slow threshold, in seconds.
-        now: Seconds.
-    """
-    if call.answered != inf or now - call.started <= threshold:
-        return
-    kind = call.announced
-    known = calls.subscriptions
-    if kind and (known is None or not known.are_answers(kind)):
-        # Nobody took the time of the headers: that would cost each request something.
-        call.answered = call.started + _USUAL * threshold
-
-
-def learn(calls: InFlight, kind: str, *, prompt: bool, ended: bool) -> None:
-    """Count a stream; see `Subscriptions.learn`."""
-    if calls.subscriptions is None:
-        calls.subscriptions = Subscriptions()
-    calls.subscriptions.learn(kind, prompt=prompt, ended=ended)

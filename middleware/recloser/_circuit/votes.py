@@ -6,7 +6,6 @@ import enum
 
 from recloser._circuit.counts import Counts
 from recloser._circuit.in_flight import WAITING, InFlight, Timing
-from recloser._circuit.subscriptions import excuse
 from recloser._outcome import Outcome
 from recloser._stall import StallWatch
 
@@ -191,7 +190,7 @@ def vote_of_overdue(
         closed: Whether the breaker is closed.
     """
     started = call.started
-    excuse(call, calls, threshold, now)
+    calls.excuse(call, threshold)
     if call.answered - started > threshold:
         calls.note_overdue(token, call)
         excused = is_excused(now - started, started, now, threshold, stalls)

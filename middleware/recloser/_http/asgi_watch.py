@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from recloser._circuit.in_flight import WAITING
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
-from recloser._http.gate import Gate
+from recloser._http.gate import APP, Gate
 from recloser._permit import Permit
 
 Scope = MutableMapping[str, Any]
@@ -87,7 +87,9 @@ class RequestWatch(Permit):
         head: Any = getattr(self, "head", None)
         if head is None or type(head) is tuple:
             return ""
-        return kind_of_stream(self.scope.get("method"), head.get("headers"))
+        scope = self.scope
+        path = scope.get("path") if self.breaker.key == APP else ""
+        return kind_of_stream(scope.get("method"), head.get("headers"), path)
 
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
@@ -149,7 +151,8 @@ class RequestWatch(Permit):
         """Learn from a stream; `ended` if the app ended it, and not the client."""
         head: Any = getattr(self, "head", None)
         if type(head) is tuple:
-            end_stream(self, *head, ended=ended)
+            kind, prompt = cast("tuple[str, bool]", head)
+            end_stream(self, kind, prompt, ended=ended)
         elif ended and self.answered != WAITING:
             end_stream(self, self.announced, prompt=False, ended=True)
 

@@ -7,7 +7,6 @@ from functools import lru_cache
 from math import inf
 from typing import Any
 
-from recloser._circuit.subscriptions import excuse, learn
 from recloser._permit import Permit
 
 _EVENTS = "text/event-stream"
@@ -17,13 +16,15 @@ _TYPE = frozenset({b"content-type", "content-type"})
 _LONGEST_KIND = 100
 
 
-def kind_of_stream(method: object, headers: Iterable[Any] | None) -> str:
+def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) -> str:
     """The kind of a stream, made of method and content type; "" for a response of known length.
 
     Args:
         method: The method of the request.
         headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
             form that the server would reject.
+        path: The path where the key is that of a whole app, which may have streams of any kind;
+            else "".
     """
     content_type: Any = b""
     try:
@@ -33,15 +34,15 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None) -> str:
                 return ""
             if name in _TYPE:
                 content_type = value
-        return _kind(method, content_type)
+        return _kind(method, path, content_type)
     except Exception:  # to reject them is the server's task
         return ""
 
 
 @lru_cache(maxsize=64)
-def _kind(method: object, content_type: bytes | str) -> str:
+def _kind(method: object, path: object, content_type: bytes | str) -> str:
     text = content_type.decode("latin-1") if isinstance(content_type, bytes) else content_type
-    return f"{method} {text.partition(';')[0].strip().lower()}"[:_LONGEST_KIND]
+    return f"{method} {path} {text.partition(';')[0].strip().lower()}"[-_LONGEST_KIND:]
 
 
 def is_piece(kind: str, body: Any) -> bool:
@@ -76,7 +77,7 @@ def begin_stream(permit: Permit) -> bool:
     if now - permit.started <= threshold:
         permit.answered = now
         return True
-    excuse(permit, breaker._calls, threshold, now)
+    breaker._calls.excuse(permit, threshold)
     if permit.answered == inf:
         permit.answered = now
     return False
@@ -92,4 +93,4 @@ def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
         ended: Whether the app ended it, and not the client.
     """
     if kind:
-        learn(permit.breaker._calls, kind, prompt=prompt, ended=ended)
+        permit.breaker._calls.learn_stream(kind, prompt=prompt, ended=ended)

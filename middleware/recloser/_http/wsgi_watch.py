@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, Self, SupportsIndex, cast
 
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
-from recloser._http.gate import Gate
+from recloser._http.gate import APP, Gate
+from recloser._http.request_marks import REFUSED
 from recloser._permit import Permit
 
 
@@ -16,14 +17,16 @@ class RequestPermit(Permit):
 
     Attributes:
         method: The method of the request, if its body is watched.
+        path: Its path, if the key is that of a whole app; else "".
         said: Status line and headers of the response, if its body is watched and no piece has come.
     """
 
-    __slots__ = ("method", "said")
+    __slots__ = ("method", "path", "said")
 
     reads_status = False
 
     method: object
+    path: object
     said: list[Any]
 
     @property
@@ -31,7 +34,7 @@ class RequestPermit(Permit):
         said: Any = getattr(self, "said", ())
         if len(said) < 2 or said[0] is None:
             return ""
-        return kind_of_stream(self.method, said[1])
+        return kind_of_stream(self.method, said[1], self.path)
 
 
 # Looked up on a body that does not exist yet, these must not be looked up on the app's.
@@ -216,6 +219,7 @@ class ResponseBody(Watched):
         self._said = said
         # The body has been promised. While there is no piece, the call is a stream that waits.
         permit.method = environ.get("REQUEST_METHOD")
+        permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
         permit.said = said
 
     def _begin(self, piece: Any) -> None:
@@ -296,3 +300,21 @@ def end_by_status_line(
         permit.success()
     else:
         gate.end_by_status(environ, permit, code)
+
+
+def is_websocket(environ: Mapping[str, Any]) -> bool:
+    """Whether a request opens a WebSocket: in WSGI it lasts as long as the session."""
+    upgrade = environ.get("HTTP_UPGRADE", "")
+    return str(upgrade).lower() == "websocket" and "HTTP_SEC_WEBSOCKET_KEY" in environ
+
+
+def note_early_failure(permit: Permit, environ: Mapping[str, Any], status: object) -> None:
+    """Count a WebSocket that fails at once. Later it is the session that fails, not the handshake."""
+    breaker = permit.breaker
+    try:
+        took = breaker.clock() - permit.started
+        fails = str(status).startswith("5") and not environ.get(REFUSED)
+        if fails and 0.0 <= took <= breaker.slow_threshold:
+            breaker.record(took, success=False)
+    except Exception as error:
+        breaker.fault("clock", error)
