@@ -38,10 +38,10 @@ from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
-    RequestPermit,
     ResponseBody,
     ResponseIterator,
     WatchedBody,
+    WsgiPermit,
     end_by_status_line,
     is_websocket,
     note_early_failure,
@@ -128,8 +128,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ, RequestPermit)
-        if type(permit) is not RequestPermit:
+        permit = self._gate.admit(environ, WsgiPermit)
+        if type(permit) is not WsgiPermit:
             if isinstance(permit, Refused):
                 return self._refuse(permit, environ, start_response)
             return self.app(environ, start_response)
@@ -179,7 +179,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             raise
 
     def _serve_websocket(
-        self, permit: RequestPermit, environ: WSGIEnvironment, start_response: StartResponse
+        self, permit: WsgiPermit, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         # A session holds no place, neither as a probe nor under a limit.
         permit.cancel()

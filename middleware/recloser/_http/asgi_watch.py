@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from math import inf
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from recloser._circuit.in_flight import WAITING
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
 from recloser._http.gate import APP, Gate
-from recloser._permit import Permit
+from recloser._http.request_marks import RequestPermit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,7 +36,25 @@ _MOMENT = 0.001
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
-class RequestWatch(Permit):
+_Function = TypeVar("_Function", bound=Callable[..., Awaitable[Any]])
+
+
+def _as_async(function: _Function) -> _Function:
+    """Let `inspect` see that a plain function is as good as an async one: it returns an awaitable.
+
+    Libraries ask that of `send`: asgiref warns, and others refuse.
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    if sys.implementation.name == "cpython":
+        # Python 3.11 has no such mark. It reads this flag, and its interpreter does not.
+        plain: Any = function
+        code = plain.__code__
+        plain.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    return function
+
+
+class RequestWatch(RequestPermit):
     """Watches the messages of one HTTP request until its call has ended, and passes them on.
 
     It is also the permit of the call, which saves one object for each request, and it is the
@@ -56,6 +76,7 @@ class RequestWatch(Permit):
     """
 
     __slots__ = (
+        "__weakref__",
         "gate",
         "head",
         "is_received",
@@ -68,7 +89,9 @@ class RequestWatch(Permit):
         "waits_since",
     )
 
-    reads_status = False
+    # Something of a function: by these, `inspect` sees that the `receive` of the app is async.
+    __name__ = "receive"
+    __defaults__ = __kwdefaults__ = None
 
     gate: Gate
     head: Message | tuple[str, bool]
@@ -97,6 +120,8 @@ class RequestWatch(Permit):
         message = await self.pass_receive()
         self._note_leaving(message)
         return message
+
+    __code__ = __call__.__code__
 
     async def _receive_request(self) -> Message:
         """Receive a part of the request. A slow client does not make the handler slow.
@@ -168,6 +193,7 @@ class RequestWatch(Permit):
         else:
             self.end_by_error(error)
 
+    @_as_async
     def send(self, message: Message) -> Awaitable[None]:
         # Not a coroutine where it need not be one: that would cost more for each message than all
         # that is done here. Callables are read from their slots before they are called: Python 3.11
@@ -210,7 +236,7 @@ class RequestWatch(Permit):
             never_loses = False  # the server does not name a version
         if never_loses:
             return pass_send(message)
-        return _until_lost(pass_send(message), self)
+        return _until_lost(pass_send, message, self)
 
 
 class HandshakeWatch(RequestWatch):
@@ -218,6 +244,7 @@ class HandshakeWatch(RequestWatch):
 
     __slots__ = ()
 
+    @_as_async
     def send(self, message: Message) -> Awaitable[None]:
         if not self.token:
             return self.pass_send(message)
@@ -235,7 +262,7 @@ class HandshakeWatch(RequestWatch):
                 self.gate.end_by_status(self.scope, self, self.status)
         except Exception as error:
             self.gate.registry.fault("message", error)
-        return _until_lost(self.pass_send(message), self)
+        return _until_lost(self.pass_send, message, self)
 
 
 def _has_more(message: Message) -> bool:
@@ -252,10 +279,11 @@ def says_gone(message: Message) -> bool:
         return False  # not a message: the app will fail on it
 
 
-async def _until_lost(sending: Awaitable[None], watch: RequestWatch) -> None:
+async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) -> None:
     """Send. An `OSError` means, by the ASGI specification, that the client has gone."""
     try:
-        return await sending
+        # Not called before this is awaited: if it never is, there is no second coroutine to warn of.
+        return await pass_send(message)
     except OSError:
         watch.leave()
         raise

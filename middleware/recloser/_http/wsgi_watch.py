@@ -8,12 +8,12 @@ from typing import Any, Self, SupportsIndex, cast
 
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
 from recloser._http.gate import APP, Gate
-from recloser._http.request_marks import REFUSED
+from recloser._http.request_marks import REFUSED, RequestPermit
 from recloser._permit import Permit
 
 
-class RequestPermit(Permit):
-    """The permit of a request. What its handler raises reaches the client as a 500.
+class WsgiPermit(RequestPermit):
+    """The permit of a WSGI request.
 
     Attributes:
         method: The method of the request, if its body is watched.
@@ -22,8 +22,6 @@ class RequestPermit(Permit):
     """
 
     __slots__ = ("method", "path", "said")
-
-    reads_status = False
 
     method: object
     path: object
@@ -39,6 +37,10 @@ class RequestPermit(Permit):
 
 # Looked up on a body that does not exist yet, these must not be looked up on the app's.
 _OWN = frozenset({"_body", "_permit"})
+
+
+def _itself(body: Any) -> Any:
+    return body
 
 
 class Watched:
@@ -81,7 +83,7 @@ class Watched:
         return copy.deepcopy(self._body, memo)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return self._body.__reduce_ex__(protocol)
+        return _itself, (self._body,)
 
     def advance(self, step: Callable[[], Any] | None = None) -> Any:
         """Pass on one piece, which `step` returns, or end the permit.
@@ -204,7 +206,7 @@ class ResponseBody(Watched):
     def __init__(
         self,
         body: Iterable[bytes],
-        permit: RequestPermit,
+        permit: WsgiPermit,
         gate: Gate,
         environ: dict[str, Any],
         said: list[Any],
@@ -223,7 +225,7 @@ class ResponseBody(Watched):
         permit.said = said
 
     def _begin(self, piece: Any) -> None:
-        permit = cast("RequestPermit", self._permit)
+        permit = cast("WsgiPermit", self._permit)
         kind = permit.announced
         if is_piece(kind, piece):
             self._marked = True

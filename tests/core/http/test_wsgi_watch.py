@@ -15,10 +15,10 @@ from recloser import Breaker, Outcome, Policy, Registry
 from recloser._http import wsgi_watch
 from recloser._http.gate import Gate
 from recloser._http.wsgi_watch import (
-    RequestPermit,
     ResponseBody,
     SizedResponseBody,
     WatchedBody,
+    WsgiPermit,
     end_by_status_line,
 )
 from recloser.testing import ManualClock
@@ -153,9 +153,9 @@ def breaker(registry: Registry) -> Breaker:
     return registry["k"]
 
 
-def permit_for(breaker: Breaker) -> RequestPermit:
-    admission = breaker.admit_strict(RequestPermit)
-    assert isinstance(admission, RequestPermit)
+def permit_for(breaker: Breaker) -> WsgiPermit:
+    admission = breaker.admit_strict(WsgiPermit)
+    assert isinstance(admission, WsgiPermit)
     return admission
 
 
