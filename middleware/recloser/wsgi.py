@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -194,11 +195,45 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
 
         return self.app(environ, noted_start)
 
+    def refusal_through(self, environ: WSGIEnvironment, answer: WSGIApplication) -> WSGIApplication:
+        """For subclasses with `passes_refusals`: let middleware further in see a refusal.
+
+        Args:
+            environ: The environ of the request.
+            answer: The app that answers instead of the handler.
+
+        Returns:
+            An app that calls `answer`, or `answer` itself.
+        """
+        return answer
+
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        failure: OptExcInfo | None = None
-        if self._on_refuse is not None:
+        answer = partial(self._answer_refused, refused)
+        if not self.passes_refusals:
+            return answer(environ, start_response)
+        started: list[str] = []
+
+        def noted_start(status: str, *more: Any) -> Callable[[bytes], object]:
+            started.append(status)
+            return start_response(status, *more)
+
+        try:
+            return _whole(self.refusal_through(environ, answer)(environ, noted_start))
+        except Exception as error:
+            self.registry.fault("refusal_through", error)
+            failure = sys.exc_info() if started else None
+            return self._answer_refused(refused, environ, start_response, failure)
+
+    def _answer_refused(
+        self,
+        refused: Refused,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        failure: OptExcInfo | None = None,
+    ) -> Iterable[bytes]:
+        if self._on_refuse is not None and failure is None:
             environ[REFUSAL] = refused.error()
             try:
                 return _whole(self._on_refuse(environ, start_response))

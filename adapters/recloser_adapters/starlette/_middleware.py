@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters.starlette._cors import through_cors
 from recloser_adapters.starlette._route_keys import RouteKeys
 
 
@@ -20,6 +21,9 @@ class BreakerMiddleware(AnyAppMiddleware):
     It works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
     a Mount or a Router, and as `app = BreakerMiddleware(app)`. In the last form the application's
     other middleware and its handler for unhandled errors are part of the call.
+
+    Refusals have the headers of the application's `CORSMiddleware`, whichever of the two is further
+    out.
 
     Args:
         app: The application.
@@ -36,6 +40,8 @@ class BreakerMiddleware(AnyAppMiddleware):
         cut_off: Whether an endpoint that has sent nothing when an answer is hopeless is cancelled,
             and its client gets a 504. A plain `def` endpoint goes on in its thread.
     """
+
+    passes_refusals = True
 
     def __init__(
         self,
@@ -62,3 +68,7 @@ class BreakerMiddleware(AnyAppMiddleware):
             expose_details=expose_details,
             cut_off=cut_off,
         )
+
+    def refusal_through(self, scope: Any, answer: Any) -> Any:
+        """Let an answer pass through the CORS middleware between here and the route."""
+        return through_cors(self.app, scope, answer)

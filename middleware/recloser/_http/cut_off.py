@@ -23,22 +23,28 @@ _HEADERS = (
 _SOONEST = 0.125
 
 
+_App = Callable[[Scope, Receive, Send], Awaitable[Any]]
+
+
 class CutOff:
     """Runs an ASGI app inside a breaker's middleware, and cancels handlers in time.
 
     Args:
         app: The app.
         gate: The gate of the middleware. Requests that it has admitted can be cut off.
+        through: Lets middleware further in see the 504: a function from a scope and an app that
+            answers to an app.
 
     Attributes:
         app: The app.
     """
 
-    __slots__ = ("_gate", "app")
+    __slots__ = ("_gate", "_through", "app")
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[Any]], gate: Gate) -> None:
+    def __init__(self, app: _App, gate: Gate, through: Callable[[Scope, _App], _App]) -> None:
         self.app = app
         self._gate = gate
+        self._through = through
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one request: to the middleware it is the app."""
@@ -61,9 +67,7 @@ class CutOff:
         if not deadline.expired:
             return result
         watch.failure(HopelessError(watch.breaker.key, limit))
-        await send({"type": START, "status": 504, "headers": [*_HEADERS]})
-        body = b"" if scope.get("method") == "HEAD" else _BODY
-        return await send({"type": BODY, "body": body})
+        return await self._through(scope, _answer)(scope, receive, send)
 
     def _begin(self, watch: RequestWatch, limit: float) -> Deadline | None:
         import asyncio
@@ -74,6 +78,11 @@ class CutOff:
             self._gate.registry.fault("cut_off, which needs asyncio", error)
             return None
         return _RequestDeadline(limit, watch)
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": START, "status": 504, "headers": [*_HEADERS]})
+    await send({"type": BODY, "body": b"" if scope.get("method") == "HEAD" else _BODY})
 
 
 class _RequestDeadline(Deadline):
