@@ -12,6 +12,7 @@ from recloser import BreakerOpenError, Mode, Outcome, Registry
 from recloser.wsgi import enabled as environment_allows
 from recloser.wsgi import note_refusal
 from recloser_adapters._routes import marks
+from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.flask import _views
 from recloser_adapters.flask._config import EXTENSION, RecloserState, Settings
 from recloser_adapters.flask._middleware import FlaskMiddleware
@@ -114,6 +115,8 @@ class Recloser:
             mode=settings.mode,
             expose_details=settings.expose_details,
         )
+        if isinstance(key, FlaskKeys):
+            key.unused = UnusedPatterns(exempt, registry)
         enabled = settings.enabled and environment_allows()
         app.extensions[EXTENSION] = RecloserState(
             registry,
