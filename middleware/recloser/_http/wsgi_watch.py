@@ -156,7 +156,7 @@ class _Pieces:
         return self
 
     def __next__(self) -> Any:
-        return self._body.__next__(self._next)
+        return self._body.advance(self._next)
 
 
 class WatchedBody(Watched):
