@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recloser import Registry, State
+from recloser import Registry, State, wsgi
 from recloser.testing import ManualClock
 from recloser.wsgi import PERMIT, BreakerMiddleware
 
@@ -320,6 +320,29 @@ def test_a_dropped_generator_returns_its_permit_without_the_garbage_collector() 
         assert environ
     finally:
         gc.enable()
+
+
+def test_body_types_that_apps_make_up_are_remembered_within_bounds(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wsgi, "_watch_by_type", {})
+    kinds: list[type] = []
+    for number in range(500):
+        kinds.append(type(f"Sized{number}", (list,), {}))
+        kinds.append(type(f"Endless{number}", (), {"__iter__": lambda self: iter([b"a"])}))
+
+    for kind in [*kinds, *kinds[:4], *kinds[-4:]]:
+
+        def app(environ: Any, start_response: Any, kind: type = kind) -> Any:
+            start_response("200 OK", [])
+            return kind()
+
+        watched = BreakerMiddleware(app, registry)
+        environ = {"PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+        body: Any = watched(environ, lambda *args: cast("Any", None))
+        assert hasattr(body, "__len__") is issubclass(kind, list)
+
+    assert len(wsgi._watch_by_type) <= 256
 
 
 # WebSockets
