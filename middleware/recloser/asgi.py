@@ -16,8 +16,10 @@ first of these:
 With `cut_off=True` a handler that has sent nothing when an answer is hopeless (`Permit.timeout`) is
 cancelled, and the client gets a 504. That is a failure.
 
-Latency is taken at the start of the response. The time during which the handler waits for the
-client to send its request does not count. For a WebSocket the call is the handshake: to accept it
+The response begins, and its latency is taken, at its first piece that is not empty, or at its last
+message. Headers may come long before: of a stream they are the answer only where its first piece may
+come at any time, as in a chat room (`recloser._circuit.subscriptions` says how that is learned). The
+time during which the handler waits for the client to send its request does not count. For a WebSocket the call is the handshake: to accept it
 is a success; to close it (the server answers 403) is the app's decision and no vote.
 """
 

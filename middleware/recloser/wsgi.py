@@ -20,7 +20,7 @@ A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is 
 clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
 
 Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
-the headers.
+the headers. A stream whose first piece may come at any time is judged as in `recloser.asgi`.
 """
 
 from __future__ import annotations
