@@ -204,7 +204,7 @@ class LockedCircuit:
             now = self.clock()
             threshold = self._circuit.detector.baseline.threshold
             if now - call.started > threshold:
-                self._calls.excuse(call, threshold)
+                self._calls.excuse(call, token, threshold)
             answered = call.answered
             latency = (now if answered == WAITING else min(now, answered)) - call.started
             if not 0.0 <= latency < LONGEST:

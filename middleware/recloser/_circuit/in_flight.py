@@ -54,6 +54,10 @@ class Timing:
     def announced(self) -> str:
         return ""
 
+    def times(self) -> Timing:
+        """What a table keeps of a call that takes long, if it must not keep more of it alive."""
+        return self
+
 
 class CountedCall(Timing):
     """A call by its permit.
@@ -177,14 +181,17 @@ class InFlight:
 
     # Streams
 
-    def excuse(self, call: Timing, threshold: float) -> None:
+    def excuse(self, call: Timing, token: int, threshold: float) -> None:
         """Let the headers be the answer, where a stream may wait for its first piece.
+
+        If the call was overdue before, its headers were late as well.
 
         Args:
             call: A call, of any kind, that has taken longer than `threshold`.
+            token: Its token.
             threshold: The slow threshold, in seconds.
         """
-        kind = call.announced if call.answered == inf else ""
+        kind = call.announced if call.answered == inf and token not in self.overdue else ""
         known = self.subscriptions
         if kind and (known is None or not known.are_answers(kind)):
             # Nobody took the time of the headers: that would cost each request something.
@@ -202,7 +209,7 @@ class InFlight:
         """Move a call from `voting` to `overdue`: it was counted as slow, and may still end."""
         if self.overdue is _NO_CALLS:
             self.overdue = {}
-        self.overdue[token] = call
+        self.overdue[token] = call.times()
 
     def note_all_overdue(self, threshold: float, now: float, but_not: Container[int] = ()) -> int:
         """Move all calls that have taken `threshold` seconds to `overdue`; return their number.
@@ -225,11 +232,11 @@ class InFlight:
         """Note a call removed from `voting` as answering: it can no longer become overdue."""
         if self.answering is _NO_CALLS:
             self.answering = {}
-        self.answering[token] = call
+        self.answering[token] = call.times()
 
     def note_outdated(self, token: int, call: Timing) -> None:
         """Note that a call removed from `voting` has no vote any more."""
-        self.outdated = [*self.outdated, {token: call}]
+        self.outdated = [*self.outdated, {token: call.times()}]
 
     def give_up(self, tokens: Iterable[int]) -> int:
         """Stop waiting for some overdue calls: they become outdated. Return their number."""

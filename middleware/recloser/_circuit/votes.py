@@ -190,7 +190,7 @@ def vote_of_overdue(
         closed: Whether the breaker is closed.
     """
     started = call.started
-    calls.excuse(call, threshold)
+    calls.excuse(call, token, threshold)
     if call.answered - started > threshold:
         calls.note_overdue(token, call)
         excused = is_excused(now - started, started, now, threshold, stalls)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from math import inf
 from typing import Any, TypeVar, cast
 
-from recloser._circuit.in_flight import WAITING
+from recloser._circuit.in_flight import WAITING, Timing
 from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import RequestPermit
@@ -64,6 +64,7 @@ class RequestWatch(RequestPermit):
         gate: Decides what a status means.
         head: The message that announced the response; from the first piece on, the kind of the
             stream, and whether that piece came in time. Not set before.
+        kept: What the table of calls keeps of it, if it takes long; not set before.
         is_received: Whether the client has sent its whole request.
         last_kinds: The message types that can be the last now; see `_LAST`.
         pass_receive: The server's `receive`.
@@ -80,6 +81,7 @@ class RequestWatch(RequestPermit):
         "gate",
         "head",
         "is_received",
+        "kept",
         "last_kinds",
         "pass_receive",
         "pass_send",
@@ -96,6 +98,7 @@ class RequestWatch(RequestPermit):
     gate: Gate
     head: Message | tuple[str, bool]
     is_received: bool
+    kept: Timing
     last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
@@ -113,6 +116,23 @@ class RequestWatch(RequestPermit):
         scope = self.scope
         path = scope.get("path") if self.breaker.key == APP else ""
         return kind_of_stream(scope.get("method"), head.get("headers"), path)
+
+    def times(self) -> Timing:
+        # Not itself: it leads to the server's functions, and by them to the task. A call that nobody
+        # runs any more could not be collected, and would be in flight for ever.
+        kept = self.kept = Timing()
+        kept.started, kept.answered = self.started, self.answered
+        return kept
+
+    def mark(self) -> None:
+        """Take the latency now."""
+        super().mark()
+        self._tell_answered()
+
+    def _tell_answered(self) -> None:
+        kept = getattr(self, "kept", None)
+        if kept is not None:
+            kept.answered = self.answered
 
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
@@ -171,6 +191,7 @@ class RequestWatch(RequestPermit):
         kind = self.announced
         if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
             self.head = kind, begin_stream(self)
+            self._tell_answered()
 
     def _end_stream(self, *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""

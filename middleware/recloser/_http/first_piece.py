@@ -77,7 +77,7 @@ def begin_stream(permit: Permit) -> bool:
     if now - permit.started <= threshold:
         permit.answered = now
         return True
-    breaker._calls.excuse(permit, threshold)
+    breaker._calls.excuse(permit, permit.token, threshold)
     if permit.answered == inf:
         permit.answered = now
     return False
