@@ -35,6 +35,7 @@ this number is still finite."""
 _ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
+_CANCELLED = Outcome.CANCELLED
 
 
 class WithinDecisionError(Exception):
@@ -203,7 +204,7 @@ class LockedCircuit:
         try:
             now = self.clock()
             threshold = self._circuit.detector.baseline.threshold
-            if now - call.started > threshold:
+            if now - call.started > threshold or outcome is _CANCELLED:
                 self._calls.excuse(call, token, threshold)
             answered = call.answered
             latency = (now if answered == WAITING else min(now, answered)) - call.started

@@ -187,7 +187,7 @@ class InFlight:
         If the call was overdue before, its headers were late as well.
 
         Args:
-            call: A call, of any kind, that has taken longer than `threshold`.
+            call: A call, of any kind, that has taken longer than `threshold`, or whose caller leaves.
             token: Its token.
             threshold: The slow threshold, in seconds.
         """

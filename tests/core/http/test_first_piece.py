@@ -51,6 +51,16 @@ async def the_first_event_comes_late(server: StreamServer) -> list[Request]:
     return [await server.ask("GET /events", 3.0) for _ in range(120)]
 
 
+async def clients_look_in_and_leave(server: StreamServer) -> list[Request]:
+    server.handlers = {"GET /events": server.stream(lambda: NEVER)}
+    requests: list[Request] = []
+    for _ in range(60):
+        requests.append(await server.ask("GET /events", 15.0))
+        if len(requests) > 3:
+            requests[-3].task.cancel()
+    return requests
+
+
 async def a_quiet_night_after_a_busy_day(server: StreamServer) -> list[Request]:
     random = Random(1)
     night = False
@@ -119,6 +129,7 @@ async def answers_beside_it_at_another_path(server: StreamServer) -> list[Reques
     [
         nothing_is_ever_pushed,
         the_first_event_comes_late,
+        clients_look_in_and_leave,
         a_quiet_night_after_a_busy_day,
         rooms_that_the_server_closes_now_and_then,
         a_market_that_closes_at_once,
