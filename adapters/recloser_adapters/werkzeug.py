@@ -9,8 +9,8 @@ opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
@@ -21,6 +21,7 @@ from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
 from recloser_adapters._routes.key_cache import KeyCache, RequestParts
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
+from recloser_adapters._routes.unused import KnownRoute, UnusedPatterns
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
@@ -51,6 +52,9 @@ class RuleKeys:
             `url_map.bind_to_environ`.
         view: Returns the view of a rule; the mark of the view is read. By default it is the rule's
             endpoint, which is the view function itself in many applications.
+
+    Attributes:
+        unused: Told of the rules at the first request, to log patterns that match none; or None.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class RuleKeys:
         self._bind = bind or url_map.bind_to_environ
         self._view = view or _endpoint
         self._cache = KeyCache()
+        self.unused: UnusedPatterns | None = None
 
     def __call__(self, environ: _Environ) -> str | None:
         """Resolve an environ to its key, or to `None` if no breaker must guard it."""
@@ -104,11 +109,19 @@ class RuleKeys:
         return key  # type: ignore[no-any-return]  # the cache answers MISSING, too
 
     def _search(self, environ: _Environ) -> str | None:
+        if self.unused is not None:
+            self.unused.tell(self._known, environ.get("SCRIPT_NAME", ""))
         try:
             rule, _ = self._bind(environ).match(return_rule=True)
         except HTTPException:
             return UNMATCHED
         return self.of_rule(rule, environ["REQUEST_METHOD"])
+
+    def _known(self) -> Iterator[KnownRoute]:
+        for rule in self._map.iter_rules():
+            methods = frozenset({"WS"} if rule.websocket else rule.methods or ())
+            keys = (self.of_rule(rule, method) for method in methods or {"GET"})
+            yield KnownRoute(rule.rule, methods, frozenset(key for key in keys if key is not None))
 
 
 class BreakerMiddleware(AnyAppMiddleware):
@@ -150,6 +163,8 @@ class BreakerMiddleware(AnyAppMiddleware):
             if not isinstance(rules, Map):
                 raise TypeError(f"url_map must be a werkzeug.routing.Map, not {rules!r}")
             key = RuleKeys(rules)
+        # An iterator can be read only once.
+        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
         super().__init__(
             app,
             registry,
@@ -160,6 +175,8 @@ class BreakerMiddleware(AnyAppMiddleware):
             mode=mode,
             expose_details=expose_details,
         )
+        if isinstance(key, RuleKeys):
+            key.unused = UnusedPatterns(exempt, self.registry)
 
 
 class ViewRefusedError(BreakerOpenError, ServiceUnavailable):

@@ -233,6 +233,9 @@ class LockedCircuit:
             return
         try:
             now = self.clock()
+            threshold = self._circuit.detector.baseline.threshold
+            if now - call.started > threshold or outcome is _CANCELLED:
+                self._calls.excuse(call, token, threshold)
             answered = call.answered
             latency = (now if answered == WAITING else min(now, answered)) - call.started
             if not 0.0 <= latency < LONGEST:

@@ -256,6 +256,11 @@ class Registry:
                 return self._exact[key]
         return self._policy
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The keys and patterns of keys that have a policy of their own."""
+        return tuple(self._exact)
+
     def breakers(self) -> list[Breaker]:
         """All breakers, in no particular order; also those that were evicted and are in use."""
         with self._lock:

@@ -16,8 +16,10 @@ first of these:
 With `cut_off=True` a handler that has sent nothing when an answer is hopeless (`Permit.timeout`) is
 cancelled, and the client gets a 504. That is a failure.
 
-Latency is taken at the start of the response. The time during which the handler waits for the
-client to send its request does not count. For a WebSocket the call is the handshake: to accept it
+The response begins, and its latency is taken, at its first piece that is not empty, or at its last
+message. Headers may come long before: of a stream they are the answer only where its first piece may
+come at any time, as in a chat room (`recloser._circuit.subscriptions` says how that is learned). The
+time during which the handler waits for the client to send its request does not count. For a WebSocket the call is the handshake: to accept it
 is a success; to close it (the server answers 403) is the app's decision and no vote.
 """
 
@@ -134,7 +136,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
         if cut_off and (mode is None or Mode(mode) is Mode.ENFORCE):
             # Around the app, so that a middleware that cuts nothing off does nothing more.
-            self.app: ASGIApp = CutOff(app, self._gate)
+            self.app: ASGIApp = CutOff(app, self._gate, self._through)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. What the app returns or raises passes through."""
@@ -149,7 +151,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         if type(watch) is not kind:
             if not isinstance(watch, Refused):
                 return await self.app(scope, receive, send)
-            if self._on_refuse is not None or kind is HandshakeWatch:
+            if self._on_refuse is not None or kind is HandshakeWatch or self.passes_refusals:
                 return await self._refuse(watch, scope, receive, send)
             # Not in a coroutine of its own: a refusal must cost next to nothing.
             refusal = self._refusals.of(watch)
@@ -165,7 +167,6 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         watch.status = 0
         watch.last_kinds = NONE_YET
         watch.is_received = False
-        watch.waited = 0.0
         try:
             # An app that breaks the protocol returns a value. The server must see it.
             app = self.app
@@ -190,7 +191,38 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             else:
                 scope[PERMIT] = watch.outer
 
+    def refusal_through(self, scope: Scope, answer: ASGIApp) -> ASGIApp:
+        """For subclasses with `passes_refusals`: let middleware further in see an answer of ours.
+
+        Args:
+            scope: The scope of the request.
+            answer: The app that answers instead of the handler.
+
+        Returns:
+            An app that calls `answer`, or `answer` itself.
+        """
+        return answer
+
+    def _through(self, scope: Scope, answer: ASGIApp) -> ASGIApp:
+        if self.passes_refusals:
+            try:
+                return self.refusal_through(scope, answer)
+            except Exception as error:
+                self.registry.fault("refusal_through", error)
+        return answer
+
     async def _refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._answer_refused(refused, scope, receive, send)
+
+        is_http = scope["type"] == "http"
+        through = self._through(scope, answer) if is_http else answer
+        if through is answer or not await self._refused_by_app(through, scope, receive, send):
+            await answer(scope, receive, send)
+
+    async def _answer_refused(
+        self, refused: Refused, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Refuse a WebSocket, or let the user's app answer."""
         if self._on_refuse is not None:
             scope[REFUSAL] = refused.error()

@@ -12,17 +12,22 @@ once:
 - At an exception before that: a failure.
 - At `close()` or garbage collection before that: the client has left, and the call has no vote.
 
+A WebSocket (`is_websocket`) is one request for as long as its session lasts, and WSGI does not show
+its handshake. So it is admitted or refused, and has no vote; except that a status of 5xx that comes
+before such a call would be slow is a failure.
+
 A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is for ASGI. Give the
 clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
 
 Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
-the headers.
+the headers. A stream whose first piece may come at any time is judged as in `recloser.asgi`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +39,14 @@ from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
 from recloser._http.wsgi_watch import (
-    RequestPermit,
     ResponseBody,
-    SizedResponseBody,
+    ResponseIterator,
     WatchedBody,
+    WsgiPermit,
     end_by_status_line,
+    is_websocket,
+    note_early_failure,
+    response_class,
 )
 
 if TYPE_CHECKING:
@@ -59,6 +67,7 @@ __all__ = [
     "Refusal",
     "WatchedBody",
     "enabled",
+    "is_websocket",
     "note_refusal",
     "permit_of",
 ]
@@ -72,7 +81,7 @@ _watch_by_type: dict[type, type[ResponseBody] | None] = {
     tuple: None,
     bytes: None,
     str: None,
-    GeneratorType: ResponseBody,
+    GeneratorType: ResponseIterator,
 }
 _MAX_TYPES = 256  # bounded, because an app could make up more
 
@@ -83,7 +92,7 @@ def _learn_watch(kind: type) -> type[ResponseBody]:
     The answer is remembered: on Python 3.11, to ask a type for an attribute that it does not have
     costs more than anything else that is done for a body.
     """
-    watch = SizedResponseBody if hasattr(kind, "__len__") else ResponseBody
+    watch = response_class(kind)
     if len(_watch_by_type) < _MAX_TYPES:
         _watch_by_type[kind] = watch
     return watch
@@ -120,14 +129,16 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""
-        permit = self._gate.admit(environ, RequestPermit)
-        if type(permit) is not RequestPermit:
+        permit = self._gate.admit(environ, WsgiPermit)
+        if type(permit) is not WsgiPermit:
             if isinstance(permit, Refused):
                 return self._refuse(permit, environ, start_response)
             return self.app(environ, start_response)
+        if "HTTP_UPGRADE" in environ and is_websocket(environ):
+            return self._serve_websocket(permit, environ, start_response)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
-        said: list[Any] = [None]
+        said: list[Any] = [None, ()]
 
         def noted_start(
             status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
@@ -138,6 +149,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 write = start_response(status, headers, exc_info)
             # Only now: it raises when a second status comes too late to be sent.
             said[0] = status
+            said[1] = headers
             return write
 
         try:
@@ -167,11 +179,61 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             permit.cancel()  # a signal handler raised
             raise
 
+    def _serve_websocket(
+        self, permit: WsgiPermit, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        # A session holds no place, neither as a probe nor under a limit.
+        permit.cancel()
+
+        def noted_start(
+            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
+        ) -> Callable[[bytes], object]:
+            note_early_failure(permit, environ, status)
+            if exc_info is None:
+                return start_response(status, headers)
+            return start_response(status, headers, exc_info)
+
+        return self.app(environ, noted_start)
+
+    def refusal_through(self, environ: WSGIEnvironment, answer: WSGIApplication) -> WSGIApplication:
+        """For subclasses with `passes_refusals`: let middleware further in see a refusal.
+
+        Args:
+            environ: The environ of the request.
+            answer: The app that answers instead of the handler.
+
+        Returns:
+            An app that calls `answer`, or `answer` itself.
+        """
+        return answer
+
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        failure: OptExcInfo | None = None
-        if self._on_refuse is not None:
+        answer = partial(self._answer_refused, refused)
+        if not self.passes_refusals:
+            return answer(environ, start_response)
+        started: list[str] = []
+
+        def noted_start(status: str, *more: Any) -> Callable[[bytes], object]:
+            started.append(status)
+            return start_response(status, *more)
+
+        try:
+            return _whole(self.refusal_through(environ, answer)(environ, noted_start))
+        except Exception as error:
+            self.registry.fault("refusal_through", error)
+            failure = sys.exc_info() if started else None
+            return self._answer_refused(refused, environ, start_response, failure)
+
+    def _answer_refused(
+        self,
+        refused: Refused,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        failure: OptExcInfo | None = None,
+    ) -> Iterable[bytes]:
+        if self._on_refuse is not None and failure is None:
             environ[REFUSAL] = refused.error()
             try:
                 return _whole(self._on_refuse(environ, start_response))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recloser import Registry, wsgi
+from recloser import Registry, State, wsgi
 from recloser.testing import ManualClock
 from recloser.wsgi import PERMIT, BreakerMiddleware
 
@@ -343,3 +343,88 @@ def test_body_types_that_apps_make_up_are_remembered_within_bounds(
         assert hasattr(body, "__len__") is issubclass(kind, list)
 
     assert len(wsgi._watch_by_type) <= 256
+
+
+# WebSockets
+
+
+def open_websocket(app: Any, **environ: Any) -> list[bytes]:
+    upgrade = {"HTTP_UPGRADE": "WebSocket", "HTTP_SEC_WEBSOCKET_KEY": "x", **environ}
+    request = {"REQUEST_METHOD": "GET", "PATH_INFO": "/ws", **upgrade}
+    return [*app(request, lambda status, headers, exc_info=None: lambda data: None)]
+
+
+def test_a_websocket_is_neither_slow_nor_in_flight(registry: Registry, clock: ManualClock) -> None:
+    """However many chats there are, other calls of the key are judged as if there were none."""
+    sessions: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if "HTTP_UPGRADE" in environ:
+            sessions.append(registry["app"].metrics().in_flight)
+            clock.advance(900.0)
+        start_response("200 OK", [])
+        return []
+
+    guarded = BreakerMiddleware(app, registry)
+    for _ in range(60):
+        open_websocket(guarded)
+
+    metrics = registry["app"].metrics()
+    assert sessions == [0] * 60
+    assert (metrics.state, metrics.successes, metrics.slow) == (State.CLOSED, 0, 0)
+
+
+def test_a_websocket_holds_no_place_of_a_probe(registry: Registry, clock: ManualClock) -> None:
+    registry["app"].open(for_=1.0)
+    clock.advance(1.1)
+    inside: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if len(inside) < 5:
+            inside.append(1)
+            open_websocket(guarded)  # while this one lasts
+        return []
+
+    guarded: Any = BreakerMiddleware(app, registry)
+    open_websocket(guarded)
+
+    assert len(inside) == 5
+    assert registry["app"].metrics().refused == 0
+
+
+def test_a_websocket_is_refused_while_the_breaker_is_open(registry: Registry) -> None:
+    registry["app"].open(for_=10.0)
+    guarded = BreakerMiddleware(lambda *args: pytest.fail("called"), registry)
+
+    (body,) = open_websocket(guarded)
+
+    assert b'"status": 503' in body
+
+
+def test_only_a_websocket_that_fails_at_once_is_a_failure(
+    registry: Registry, clock: ManualClock
+) -> None:
+    lasts = 0.0
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        clock.advance(lasts)
+        start_response("500 Oops", [])
+        return []
+
+    guarded = BreakerMiddleware(app, registry)
+    open_websocket(guarded)
+    lasts = 3600.0
+    open_websocket(guarded)
+
+    assert registry["app"].metrics().failures == 1
+
+
+def test_an_upgrade_to_something_else_is_a_call_like_others(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return []
+
+    guarded = BreakerMiddleware(app, registry)
+    open_websocket(guarded, HTTP_UPGRADE="h2c")
+
+    assert registry["app"].metrics().successes == 1

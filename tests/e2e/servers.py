@@ -81,7 +81,7 @@ class Server:
     steering: Path
 
     def steer(self, name: str, mode: str) -> None:
-        """Let `/work/<name>` be `healthy`, `failing`, `hanging`; `/stream/<name>` be `holding`."""
+        """Let `/work/<name>` be `healthy`, `failing`, `hanging`; `/stream/<name>` `holding`, `silent`."""
         # Replaced, not written: a reader must never see half of it.
         new = self.steering / f"{name}.new"
         new.write_text(mode)

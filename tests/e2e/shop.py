@@ -1,7 +1,7 @@
 """The app that the servers run, as ASGI and as WSGI; steered by files, seen through `/breakers`.
 
 Steering does not go through HTTP because a sync worker that is busy with one request cannot take
-another. `SHOP_DIR/<name>` holds what `/work/<name>` does; an absent file means `healthy`.
+another. `SHOP_DIR/<name>` holds what `/work/<name>` and `/stream/<name>` do; an absent file means `healthy`.
 """
 
 from __future__ import annotations
@@ -127,6 +127,8 @@ async def _stream(kind: str, name: str, receive: Receive, send: Send) -> None:
 def _chunks(kind: str, name: str) -> Iterator[bytes]:
     """Yield a first chunk, then whatever keeps a stream open until it may end."""
     begun = time.monotonic()
+    while _mode(name) == "silent" and time.monotonic() < begun + LONGEST:
+        yield b""
     yield b"first\n"
     while time.monotonic() < begun + LONGEST and (kind == "endless" or _mode(name) == "holding"):
         yield b"." * 1024 + b"\n"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import select
 import socket
+import time
 
 import pytest
 from tests.support.waiting import until
@@ -206,3 +207,42 @@ def test_a_worker_that_takes_one_call_at_a_time_is_limited_after_five_slow_ones(
     assert statuses == [b"HTTP/1.1 200"] * 5
     assert server.breaker("slow")["state"] == "limited"
     assert server.ask("/work/slow").status == 200
+
+
+@servers_that_overlap
+def test_streams_that_used_to_begin_and_do_not_are_refused(server: Server) -> None:
+    with contextlib.closing(server.connect()) as connection:
+        for _ in range(40):
+            assert ask(connection, "/stream/answer").body.startswith(b"first")
+    server.steer("answer", "silent")
+    with contextlib.ExitStack() as stack:
+
+        def refused() -> bool:
+            client = stack.enter_context(contextlib.closing(server.begin("/stream/answer")))
+            select.select([client], [], [], 0.1)
+            with contextlib.suppress(BlockingIOError):
+                client.setblocking(False)
+                return client.recv(4096).startswith(b"HTTP/1.1 503")
+            return False
+
+        until(refused, "a stream is refused")
+        server.steer("answer", "healthy")
+    until(lambda: server.breaker("answer")["in_flight"] == 0, "the permits are back")
+
+
+@servers_that_overlap
+def test_a_room_in_which_nobody_speaks_refuses_nobody(server: Server) -> None:
+    for _ in range(30):  # there is talk at first, and the visitors leave when they have heard it
+        with contextlib.closing(server.begin("/endless/room")) as client:
+            received = b""
+            while b"first" not in received:
+                received += client.recv(4096)
+    server.steer("room", "silent")
+    with contextlib.ExitStack() as stack:
+        for _ in range(15):
+            stack.enter_context(contextlib.closing(server.begin("/endless/room")))
+            time.sleep(0.05)
+
+        assert server.breaker("room")["refused"] == 0
+        assert server.breaker("room")["state"] == "closed"
+    server.steer("room", "healthy")

@@ -9,11 +9,13 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Mode, Outcome, Registry
-from recloser.wsgi import BreakerMiddleware, note_refusal
 from recloser.wsgi import enabled as environment_allows
+from recloser.wsgi import note_refusal
 from recloser_adapters._routes import marks
+from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.flask import _views
 from recloser_adapters.flask._config import EXTENSION, RecloserState, Settings
+from recloser_adapters.flask._middleware import FlaskMiddleware
 from recloser_adapters.flask._rules import FlaskKeys
 from recloser_adapters.flask._status_command import commands
 from recloser_adapters.werkzeug import ViewRefusedError
@@ -103,8 +105,8 @@ class Recloser:
         exempt = _kept(settings.exempt)
         key = self._key if self._key is not None else FlaskKeys(app)
         # Made even if it is not used: it checks the arguments before the application is changed.
-        middleware = BreakerMiddleware(
-            app.wsgi_app,
+        middleware = FlaskMiddleware(
+            app,
             registry,
             key=key,
             exempt=exempt,
@@ -113,6 +115,8 @@ class Recloser:
             mode=settings.mode,
             expose_details=settings.expose_details,
         )
+        if isinstance(key, FlaskKeys):
+            key.unused = UnusedPatterns(exempt, registry)
         enabled = settings.enabled and environment_allows()
         app.extensions[EXTENSION] = RecloserState(
             registry,

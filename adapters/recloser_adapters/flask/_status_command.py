@@ -13,8 +13,8 @@ from flask.cli import AppGroup
 from werkzeug.routing import Rule
 
 from recloser import Mode, Registry
+from recloser_adapters._routes.cover import Cover, cover
 from recloser_adapters.flask._config import EXTENSION, RecloserState
-from recloser_adapters.flask._exemptions import Cover, cover
 from recloser_adapters.flask._rules import FlaskKeys, is_static, protections
 from recloser_adapters.werkzeug import RuleKeys
 
@@ -160,6 +160,6 @@ def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
 def _exempting(state: RecloserState, rule: Rule, method: str) -> tuple[list[str], list[str]]:
     """The patterns that exempt all requests to a rule, and those that exempt some."""
     patterns = () if callable(state.exempt) else state.exempt
-    found = [(pattern, cover(pattern, method, rule)) for pattern in patterns]
+    found = [(pattern, cover(pattern, method, rule.rule)) for pattern in patterns]
     everywhere = [pattern for pattern, covered in found if covered is Cover.ALL]
     return everywhere, [pattern for pattern, covered in found if covered is Cover.SOME]

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from flask import Response, current_app, has_request_context, request
 
 from recloser import UNGUARDED, BreakerOpenError, Mode, Refused, Registry, Unguarded
-from recloser.wsgi import Refusal, enabled, note_refusal
+from recloser.wsgi import Refusal, enabled, is_websocket, note_refusal
 from recloser_adapters._routes.endpoint_watch import EndpointPermit
 from recloser_adapters._routes.protect import check_endpoint, guarded
 from recloser_adapters.flask._config import EXTENSION, RecloserState
@@ -96,4 +96,9 @@ def _begin(registry: Registry | None, key: str, limit: Mode) -> ViewWatch | Ungu
         if has_request_context():
             note_refusal(request.environ)
         raise ViewRefusedError(admission.error())
-    return admission if isinstance(admission, Unguarded) else ViewWatch(admission)
+    if isinstance(admission, Unguarded):
+        return admission
+    if has_request_context() and is_websocket(request.environ):
+        admission.cancel()  # the session lasts as long as it lasts; see `recloser.wsgi`
+        return UNGUARDED
+    return ViewWatch(admission)

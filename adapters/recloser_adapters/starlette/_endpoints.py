@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from starlette.exceptions import HTTPException
@@ -109,7 +110,8 @@ def dependency(
     A refusal raises `EndpointRefusedError`. Like `protect`, the dependency sees the exceptions of
     the endpoint and the handshake of a WebSocket. It does not see the status of a response that the
     endpoint *returns*: `JSONResponse(..., 503)` counts as a success. On FastAPI before 0.118 it
-    also does not see that a body fails while it streams. With `RECLOSER_ENABLED=0` in the
+    also does not see that a body fails while it streams. The latency is the time until the endpoint
+    returns; on FastAPI 0.118 to 0.120 it cannot be told, and is not judged. With `RECLOSER_ENABLED=0` in the
     environment it does nothing.
 
     Args:
@@ -136,10 +138,24 @@ def dependency(
         if isinstance(watch, Unguarded):
             yield
             return
+        _mark_at_return(scope, watch.permit)
         with watch:
             yield
 
     return guard
+
+
+def _mark_at_return(scope: Scope, permit: Permit) -> None:
+    """Take the latency when the endpoint returns.
+
+    From FastAPI 0.118 on, a dependency ends after the response and its background tasks. Another
+    stack ends before them; from 0.118 to 0.120 there is none, so the latency is not judged.
+    """
+    stack = scope.get("fastapi_function_astack")
+    if isinstance(stack, AsyncExitStack):
+        stack.callback(permit.mark)
+    elif "fastapi_inner_astack" in scope:
+        permit.mark()
 
 
 def _own_key(keys: RouteKeys, scope: Scope) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters._routes.unused import UnusedPatterns
+from recloser_adapters.starlette._cors import through_cors
 from recloser_adapters.starlette._route_keys import RouteKeys
 
 
@@ -20,6 +22,9 @@ class BreakerMiddleware(AnyAppMiddleware):
     It works as `app.add_middleware(BreakerMiddleware, registry=registry)`, in `Middleware(...)`, on
     a Mount or a Router, and as `app = BreakerMiddleware(app)`. In the last form the application's
     other middleware and its handler for unhandled errors are part of the call.
+
+    Refusals have the headers of the application's `CORSMiddleware`, whichever of the two is further
+    out.
 
     Args:
         app: The application.
@@ -37,6 +42,8 @@ class BreakerMiddleware(AnyAppMiddleware):
             and its client gets a 504. A plain `def` endpoint goes on in its thread.
     """
 
+    passes_refusals = True
+
     def __init__(
         self,
         app: ASGIApp,
@@ -51,10 +58,13 @@ class BreakerMiddleware(AnyAppMiddleware):
         expose_details: bool = False,
         cut_off: bool = False,
     ) -> None:
+        keys = RouteKeys(app, routes=routes) if key is None else None
+        # An iterator can be read only once.
+        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
         super().__init__(
             app,
             registry,
-            key=RouteKeys(app, routes=routes) if key is None else key,
+            key=key if keys is None else keys,
             exempt=exempt,
             classify=classify,
             on_refuse=on_refuse,
@@ -62,3 +72,9 @@ class BreakerMiddleware(AnyAppMiddleware):
             expose_details=expose_details,
             cut_off=cut_off,
         )
+        if keys is not None:
+            keys.unused = UnusedPatterns(exempt, self.registry)
+
+    def refusal_through(self, scope: Any, answer: Any) -> Any:
+        """Let an answer pass through the CORS middleware between here and the route."""
+        return through_cors(self.app, scope, answer)

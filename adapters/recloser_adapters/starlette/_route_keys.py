@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from starlette.routing import Host, Mount
+from starlette.routing import Host, Mount, WebSocketRoute
 
 from recloser.asgi import UNMATCHED
 from recloser_adapters._routes.key_cache import KeyCache, RequestParts
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import marked_key
+from recloser_adapters._routes.unused import KnownRoute, UnusedPatterns
 from recloser_adapters.starlette._route_search import RouteEntry, RouteIndex, Search, find_routes
 
+_USUAL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MOST_INDEXES: Final = 16  # a server has one application, but a test run has many
 
 
@@ -38,6 +40,9 @@ class RouteKeys:
         routes: The routes themselves, instead of `app`.
         prefix: Text to put before every template of `app` or `routes`, such as the path at which
             they are mounted.
+
+    Attributes:
+        unused: Told of the routes when they are known, to log patterns that match none; or None.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class RouteKeys:
         self._index: RouteIndex | None = None
         self._indexes: dict[int, RouteIndex] = {}
         self._by_host = False
+        self.unused: UnusedPatterns | None = None
 
     def __call__(self, scope: Mapping[str, Any]) -> str | None:
         """Resolve a scope to its key, or to `None` if no breaker must guard it.
@@ -123,7 +129,9 @@ class RouteKeys:
         if search.index is not self._index:
             # The routes changed, or the scope has another outermost router than before.
             self._cache.clear()
-            self._index = search.index
+            self._index = index = search.index
+            if self.unused is not None and index is not None:
+                self.unused.tell(lambda: _known(index), scope.get("root_path", ""))
         if key == UNMATCHED:
             # Not cached: scanners send new paths all the time, and routes may still be added.
             return key
@@ -144,6 +152,18 @@ class RouteKeys:
                 self._indexes.clear()
             index = self._indexes[id(routes)] = RouteIndex(routes, prefix)
         return index
+
+
+def _known(index: RouteIndex) -> Iterator[KnownRoute]:
+    for entry in index.leaves():
+        if isinstance(entry.route, WebSocketRoute):
+            methods = frozenset({"WS"})
+            scopes = [{"type": "websocket"}]
+        else:
+            methods = frozenset(getattr(entry.route, "methods", None) or ())
+            scopes = [{"type": "http", "method": method} for method in methods or _USUAL_METHODS]
+        keys = frozenset(key for scope in scopes if (key := _key(entry, scope)) is not None)
+        yield KnownRoute(entry.name, methods, keys)
 
 
 def _key(entry: RouteEntry | None, scope: Mapping[str, Any], prefix: str = "") -> str | None:

@@ -115,6 +115,18 @@ class RouteIndex:
         search.root = scope.get("root_path", "")
         return self._find(scope, search)
 
+    def leaves(self) -> Iterator[RouteEntry]:
+        """All routes, those inside of mounts included; a mount whose routes cannot be read is one."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children.values()
+            for entry in node.entries:
+                if entry.routes is None:
+                    yield entry
+                else:
+                    yield from RouteIndex(entry.routes, entry.name).leaves()
+
     def _find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         for entry in self._candidates(_route_path(scope)):
             if isinstance(entry.route, Host):

@@ -20,10 +20,15 @@ from collections.abc import Container, Iterable
 from itertools import count
 from math import inf
 
+from recloser._circuit.subscriptions import Subscriptions
+
 # As a limit of time or latency: no call begins or ends without a decision.
 _NEVER = -inf
 WAITING = -inf
 """The value of `Timing.answered` while a call waits for its own caller. It is not overdue then."""
+# The latency of a stream of which only the headers came, as a share of the slow threshold. The
+# threshold is two to three times what is usual.
+_USUAL = 0.5
 # Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}
 _NO_TABLES: list[dict[int, Timing]] = []
@@ -36,12 +41,22 @@ class Timing:
         started: When it began.
         answered: When it began to answer; infinite until then, and `WAITING` while the call waits
             for its own caller.
+        announced: What kind of stream has been announced by headers, if its first piece has not come
+            yet; "" for any other call. See `subscriptions.py`.
     """
 
     __slots__ = ("answered", "started")
 
     answered: float
     started: float
+
+    @property
+    def announced(self) -> str:
+        return ""
+
+    def times(self) -> Timing:
+        """What a table keeps of a call that takes long, if it must not keep more of it alive."""
+        return self
 
 
 class CountedCall(Timing):
@@ -77,6 +92,7 @@ class InFlight:
         recent: Latencies in seconds of the successes that ended without a decision.
         dropped: Tokens of calls that cannot be ended any more, because the permit was
             garbage-collected or an error occurred at their end. They end as cancelled.
+        subscriptions: What is known of the streams of this key; None if there was none.
     """
 
     __slots__ = (
@@ -87,6 +103,7 @@ class InFlight:
         "quick_latency",
         "quick_until",
         "recent",
+        "subscriptions",
         "tokens",
         "voting",
     )
@@ -101,6 +118,7 @@ class InFlight:
         self.answering = _NO_CALLS
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
+        self.subscriptions: Subscriptions | None = None
 
     def __len__(self) -> int:
         """Number of calls that have begun and not ended."""
@@ -161,13 +179,37 @@ class InFlight:
                 return call
         return None
 
+    # Streams
+
+    def excuse(self, call: Timing, token: int, threshold: float) -> None:
+        """Let the headers be the answer, where a stream may wait for its first piece.
+
+        If the call was overdue before, its headers were late as well.
+
+        Args:
+            call: A call, of any kind, that has taken longer than `threshold`, or whose caller leaves.
+            token: Its token.
+            threshold: The slow threshold, in seconds.
+        """
+        kind = call.announced if call.answered == inf and token not in self.overdue else ""
+        known = self.subscriptions
+        if kind and (known is None or not known.are_answers(kind)):
+            # Nobody took the time of the headers: that would cost each request something.
+            call.answered = call.started + _USUAL * threshold
+
+    def learn_stream(self, kind: str, *, prompt: bool, ended: bool) -> None:
+        """Count a stream; see `Subscriptions.learn`."""
+        if self.subscriptions is None:
+            self.subscriptions = Subscriptions()
+        self.subscriptions.learn(kind, prompt=prompt, ended=ended)
+
     # Calls that move to another table
 
     def note_overdue(self, token: int, call: Timing) -> None:
         """Move a call from `voting` to `overdue`: it was counted as slow, and may still end."""
         if self.overdue is _NO_CALLS:
             self.overdue = {}
-        self.overdue[token] = call
+        self.overdue[token] = call.times()
 
     def note_all_overdue(self, threshold: float, now: float, but_not: Container[int] = ()) -> int:
         """Move all calls that have taken `threshold` seconds to `overdue`; return their number.
@@ -179,7 +221,7 @@ class InFlight:
         """
         overdue = 0
         for token, call in self.voting.copy().items():
-            if token in but_not:
+            if token in but_not or call.announced:
                 continue
             if call.started + threshold <= now and self.voting.pop(token, None) is not None:
                 self.note_overdue(token, call)
@@ -190,11 +232,11 @@ class InFlight:
         """Note a call removed from `voting` as answering: it can no longer become overdue."""
         if self.answering is _NO_CALLS:
             self.answering = {}
-        self.answering[token] = call
+        self.answering[token] = call.times()
 
     def note_outdated(self, token: int, call: Timing) -> None:
         """Note that a call removed from `voting` has no vote any more."""
-        self.outdated = [*self.outdated, {token: call}]
+        self.outdated = [*self.outdated, {token: call.times()}]
 
     def give_up(self, tokens: Iterable[int]) -> int:
         """Stop waiting for some overdue calls: they become outdated. Return their number."""

@@ -33,7 +33,7 @@ class LateCalls:
     Attributes:
         check_at: When the next check is due, in seconds.
         calls: Token and age in seconds of each late call, oldest first. Calls that have begun to
-            answer are left out.
+            answer, or announced a stream, are left out.
         came_back: How many calls have ended that began after all of these.
     """
 
@@ -73,7 +73,11 @@ def find_late(
     late = [*takewhile(lambda each: each[1].started + LATE * threshold <= now, in_flight)]
     began_since = next_token - 1 - late[-1][0]
     came_back = began_since - (len(in_flight) - len(late))
-    ages = [(token, now - call.started) for token, call in late if call.answered == inf]
+    ages = [
+        (token, now - call.started)
+        for token, call in late
+        if call.answered == inf and not call.announced
+    ]
     return LateCalls(check_at, ages, came_back)
 
 

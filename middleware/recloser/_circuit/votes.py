@@ -251,6 +251,7 @@ def vote_of_overdue(
         closed: Whether the breaker is closed.
     """
     started = call.started
+    calls.excuse(call, token, threshold)
     if call.answered - started > threshold:
         calls.note_overdue(token, call)
         # The call that is being admitted may be in another loop or thread.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from math import inf
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from recloser._circuit.in_flight import WAITING
-from recloser._http.gate import Gate
-from recloser._permit import Permit
+from recloser._circuit.in_flight import WAITING, Timing
+from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
+from recloser._http.gate import APP, Gate
+from recloser._http.request_marks import RequestPermit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,7 +36,25 @@ _MOMENT = 0.001
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
 
-class RequestWatch(Permit):
+_Function = TypeVar("_Function", bound=Callable[..., Awaitable[Any]])
+
+
+def _as_async(function: _Function) -> _Function:
+    """Let `inspect` see that a plain function is as good as an async one: it returns an awaitable.
+
+    Libraries ask that of `send`: asgiref warns, and others refuse.
+    """
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    if sys.implementation.name == "cpython":
+        # Python 3.11 has no such mark. It reads this flag, and its interpreter does not.
+        plain: Any = function
+        code = plain.__code__
+        plain.__code__ = code.replace(co_flags=code.co_flags | inspect.CO_COROUTINE)
+    return function
+
+
+class RequestWatch(RequestPermit):
     """Watches the messages of one HTTP request until its call has ended, and passes them on.
 
     It is also the permit of the call, which saves one object for each request, and it is the
@@ -41,19 +62,26 @@ class RequestWatch(Permit):
 
     Attributes:
         gate: Decides what a status means.
+        head: The message that announced the response; from the first piece on, the kind of the
+            stream, and whether that piece came in time. Not set before.
+        kept: What the table of calls keeps of it, if it takes long; not set before.
         is_received: Whether the client has sent its whole request.
         last_kinds: The message types that can be the last now; see `_LAST`.
         pass_receive: The server's `receive`.
         pass_send: The server's `send`.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
-        waited: Seconds of waiting for the client that were not taken off the call yet.
+        waited: Seconds of waiting for the client that were not taken off the call yet; not set
+            before the first wait.
         waits_since: When the present wait for the client began, in seconds.
     """
 
     __slots__ = (
+        "__weakref__",
         "gate",
+        "head",
         "is_received",
+        "kept",
         "last_kinds",
         "pass_receive",
         "pass_send",
@@ -63,10 +91,14 @@ class RequestWatch(Permit):
         "waits_since",
     )
 
-    reads_status = False
+    # Something of a function: by these, `inspect` sees that the `receive` of the app is async.
+    __name__ = "receive"
+    __defaults__ = __kwdefaults__ = None
 
     gate: Gate
+    head: Message | tuple[str, bool]
     is_received: bool
+    kept: Timing
     last_kinds: Mapping[str, str]
     pass_receive: Receive
     pass_send: Send
@@ -75,12 +107,41 @@ class RequestWatch(Permit):
     waited: float
     waits_since: float
 
+    @property
+    def announced(self) -> str:
+        # It is set when the response starts.
+        head: Any = getattr(self, "head", None)
+        if head is None or type(head) is tuple:
+            return ""
+        scope = self.scope
+        path = scope.get("path") if self.breaker.key == APP else ""
+        return kind_of_stream(scope.get("method"), head.get("headers"), path)
+
+    def times(self) -> Timing:
+        # Not itself: it leads to the server's functions, and by them to the task. A call that nobody
+        # runs any more could not be collected, and would be in flight for ever.
+        kept = self.kept = Timing()
+        kept.started, kept.answered = self.started, self.answered
+        return kept
+
+    def mark(self) -> None:
+        """Take the latency now."""
+        super().mark()
+        self._tell_answered()
+
+    def _tell_answered(self) -> None:
+        kept = getattr(self, "kept", None)
+        if kept is not None:
+            kept.answered = self.answered
+
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
             return await self._receive_request()
         message = await self.pass_receive()
         self._note_leaving(message)
         return message
+
+    __code__ = __call__.__code__
 
     async def _receive_request(self) -> Message:
         """Receive a part of the request. A slow client does not make the handler slow.
@@ -98,7 +159,7 @@ class RequestWatch(Permit):
         return message
 
     def _wait(self) -> None:
-        if self.answered != inf:
+        if self.answered != inf or self.last_kinds is not NONE_YET:
             return  # another task of the handler waits, or the response has begun
         try:
             self.waits_since = self.breaker.clock()
@@ -112,7 +173,7 @@ class RequestWatch(Permit):
         self.answered = inf
         try:
             now = self.breaker.clock()
-            self.waited += now - self.waits_since
+            self.waited = getattr(self, "waited", 0.0) + now - self.waits_since
             if self.waited > _MOMENT:
                 self.breaker.delay(self, self.waited, now)
                 self.waited = 0.0
@@ -123,8 +184,28 @@ class RequestWatch(Permit):
         if self.token and says_gone(message):
             self.leave()
 
+    def _begin(self, message: Message) -> None:
+        """Take the latency at a part of the body, unless it is empty or carries no content."""
+        if type(self.head) is tuple:
+            return
+        kind = self.announced
+        if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
+            self.head = kind, begin_stream(self)
+            self._tell_answered()
+
+    def _end_stream(self, *, ended: bool) -> None:
+        """Learn from a stream; `ended` if the app ended it, and not the client."""
+        head: Any = getattr(self, "head", None)
+        if type(head) is tuple:
+            kind, prompt = cast("tuple[str, bool]", head)
+            end_stream(self, kind, prompt, ended=ended)
+        elif ended and self.answered != WAITING:
+            end_stream(self, self.announced, prompt=False, ended=True)
+
     def leave(self, error: BaseException | None = None) -> None:
         """End the call before its response has ended. A status of 500 or above stays a failure."""
+        if self.token and not isinstance(error, Exception):
+            self._end_stream(ended=False)
         # The app may have sent anything as a status. To reject it is the server's task.
         if isinstance(self.status, int) and self.status >= 500:
             self.gate.end_by_status(self.scope, self, self.status)
@@ -133,6 +214,7 @@ class RequestWatch(Permit):
         else:
             self.end_by_error(error)
 
+    @_as_async
     def send(self, message: Message) -> Awaitable[None]:
         # Not a coroutine where it need not be one: that would cost more for each message than all
         # that is done here. Callables are read from their slots before they are called: Python 3.11
@@ -147,18 +229,23 @@ class RequestWatch(Permit):
                 self.status = message["status"]
                 has_trailers = "trailers" in message and message["trailers"]
                 self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
-                clock = self.breaker.clock
-                self.answered = clock()  # mark(), without its frame
+                self.head = message
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
                     more = kinds[kind]
-                    is_last = not (more in message and message[more])  # noqa: RUF019
-                if is_last:
-                    if self.status < 400 and self.gate.plain:
-                        self.success()
+                    if more in message and message[more]:  # noqa: RUF019
+                        self._begin(message)
                     else:
-                        self.gate.end_by_status(self.scope, self, self.status)
+                        is_last = True
+                        if self.answered != inf:
+                            self._end_stream(ended=True)
+                        if self.status < 400 and self.gate.plain:
+                            self.success()
+                        else:
+                            self.gate.end_by_status(self.scope, self, self.status)
+                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
+                    self._begin(message)
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
@@ -170,7 +257,7 @@ class RequestWatch(Permit):
             never_loses = False  # the server does not name a version
         if never_loses:
             return pass_send(message)
-        return _until_lost(pass_send(message), self)
+        return _until_lost(pass_send, message, self)
 
 
 class HandshakeWatch(RequestWatch):
@@ -178,6 +265,7 @@ class HandshakeWatch(RequestWatch):
 
     __slots__ = ()
 
+    @_as_async
     def send(self, message: Message) -> Awaitable[None]:
         if not self.token:
             return self.pass_send(message)
@@ -196,7 +284,7 @@ class HandshakeWatch(RequestWatch):
                 self.gate.end_by_status(self.scope, self, self.status)
         except Exception as error:
             self.gate.registry.fault("message", error)
-        return _until_lost(self.pass_send(message), self)
+        return _until_lost(self.pass_send, message, self)
 
 
 def _has_more(message: Message) -> bool:
@@ -213,10 +301,11 @@ def says_gone(message: Message) -> bool:
         return False  # not a message: the app will fail on it
 
 
-async def _until_lost(sending: Awaitable[None], watch: RequestWatch) -> None:
+async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) -> None:
     """Send. An `OSError` means, by the ASGI specification, that the client has gone."""
     try:
-        return await sending
+        # Not called before this is awaited: if it never is, there is no second coroutine to warn of.
+        return await pass_send(message)
     except OSError:
         watch.leave()
         raise

@@ -23,22 +23,28 @@ _HEADERS = (
 _SOONEST = 0.125
 
 
+_App = Callable[[Scope, Receive, Send], Awaitable[Any]]
+
+
 class CutOff:
     """Runs an ASGI app inside a breaker's middleware, and cancels handlers in time.
 
     Args:
         app: The app.
         gate: The gate of the middleware. Requests that it has admitted can be cut off.
+        through: Lets middleware further in see the 504: a function from a scope and an app that
+            answers to an app.
 
     Attributes:
         app: The app.
     """
 
-    __slots__ = ("_gate", "app")
+    __slots__ = ("_gate", "_through", "app")
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[Any]], gate: Gate) -> None:
+    def __init__(self, app: _App, gate: Gate, through: Callable[[Scope, _App], _App]) -> None:
         self.app = app
         self._gate = gate
+        self._through = through
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """Serve one request: to the middleware it is the app."""
@@ -52,17 +58,16 @@ class CutOff:
             return await self.app(scope, receive, send)
         result: Any = None
 
-        def send_in_time(message: Message) -> Awaitable[None]:
-            return _nothing() if deadline.expired else send(message)
+        async def send_in_time(message: Message) -> None:
+            # What a handler sends after it was cut off goes nowhere: the client gets the 504.
+            return None if deadline.expired else await send(message)
 
         with deadline:
             result = await self.app(scope, receive, send_in_time)
         if not deadline.expired:
             return result
         watch.failure(HopelessError(watch.breaker.key, limit))
-        await send({"type": START, "status": 504, "headers": [*_HEADERS]})
-        body = b"" if scope.get("method") == "HEAD" else _BODY
-        return await send({"type": BODY, "body": body})
+        return await self._through(scope, _answer)(scope, receive, send)
 
     def _begin(self, watch: RequestWatch, limit: float) -> Deadline | None:
         import asyncio
@@ -75,8 +80,9 @@ class CutOff:
         return _RequestDeadline(limit, watch)
 
 
-async def _nothing() -> None:
-    """What a handler sends after it was cut off goes nowhere: the client gets the 504."""
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": START, "status": 504, "headers": [*_HEADERS]})
+    await send({"type": BODY, "body": b"" if scope.get("method") == "HEAD" else _BODY})
 
 
 class _RequestDeadline(Deadline):
@@ -95,14 +101,14 @@ class _RequestDeadline(Deadline):
         """Seconds that are left, as far as is known now; infinite to let the handler go on."""
         watch = self._watch
         waits = watch.answered == WAITING
-        if not watch.token or (watch.answered != inf and not waits):
+        if not watch.token or watch.status or (watch.answered != inf and not waits):
             return inf
         try:
             now = watch.waits_since if waits else watch.breaker.clock()
         except Exception as error:
             watch.gate.registry.fault("clock", error)
             return inf
-        left = self.limit - (now - watch.started - watch.waited)
+        left = self.limit - (now - watch.started - getattr(watch, "waited", 0.0))
         if waits:
             return max(left, _SOONEST * self.limit)
         return left if left == left else inf  # NaN, from a user's clock

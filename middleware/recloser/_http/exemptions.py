@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import translate
 
-DEFAULT_EXEMPT: tuple[str, ...] = (
+_ALWAYS = (
     "OPTIONS *",
     "/health",
     "/health/*",
@@ -24,8 +24,68 @@ DEFAULT_EXEMPT: tuple[str, ...] = (
     "/redoc",
     "/openapi.json",
 )
+# What platforms and servers ask to learn whether a process is well: Kubernetes and Compose by custom,
+# Prometheus, Spring, Dockerflow, django-health-check, Rails, GitLab, Google App Engine.
+_PROBES = (
+    "health",
+    "healthz",
+    "healthcheck",
+    "health-check",
+    "health_check",
+    "ready",
+    "readyz",
+    "readiness",
+    "livez",
+    "liveness",
+    "ping",
+    "heartbeat",
+    "status",
+)
+_ROOT_PROBES = (
+    "alive",
+    "hc",
+    "ht",
+    "live",
+    "startup",
+    "startupz",
+    "up",
+    "_health",
+    "_healthz",
+    "_ready",
+    "_status",
+    "__health__",
+    "__heartbeat__",
+    "__lbheartbeat__",
+    "_ah/health",
+    "_ah/warmup",
+    "-/health",
+    "-/healthy",
+    "-/live",
+    "-/liveness",
+    "-/readiness",
+    "-/ready",
+    "actuator/health",
+    "actuator/health/liveness",
+    "actuator/health/readiness",
+    "actuator/prometheus",
+    "healthz/live",
+    "healthz/ready",
+)
+# Not `/*/health`: that would be a resource of somebody, such as `/patients/7/health`.
+_API_PREFIXES = ("api/", "v[0-9]/", "api/v[0-9]/")
+
+
+def _probe_patterns() -> tuple[str, ...]:
+    """The patterns for health checks. Only GET and HEAD ask; a POST of that name does something."""
+    below = [f"{prefix}{name}" for prefix in _API_PREFIXES for name in _PROBES]
+    paths = [f"/{name}{slash}" for name in (*_PROBES, *_ROOT_PROBES, *below) for slash in ("", "/")]
+    return tuple(f"GET {path}" for path in paths if path not in _ALWAYS)
+
+
+DEFAULT_EXEMPT: tuple[str, ...] = (*_ALWAYS, *_probe_patterns())
 """What is not guarded by default. An orchestrator whose health check is refused kills the process;
-a preflight request or a static file says nothing about the handlers."""
+a preflight request or a static file says nothing about the handlers. The names of health checks are
+whole paths, below `/api` and a version at most: `/status` is exempt, `/status/{order}` is not."""
 
 # Clients choose paths. So the memory for them is bounded; when it is full it is emptied.
 _MAX_PATHS = 2048

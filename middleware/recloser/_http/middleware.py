@@ -20,7 +20,11 @@ class Middleware(Generic[AppT]):
     Attributes:
         app: The app.
         registry: The registry that holds the breakers.
+        passes_refusals: Whether refusals pass through middleware further in; a subclass that knows
+            how sets it, and has `refusal_through`.
     """
+
+    passes_refusals: ClassVar[bool] = False
 
     _protocol: ClassVar[str]
     # The keys under which a request has its method, its path, and the path at which the app is

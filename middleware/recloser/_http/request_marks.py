@@ -6,7 +6,7 @@ A request is a mutable mapping: the scope of ASGI or the environ of WSGI.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Self
 
 from recloser._breaker import Breaker
 from recloser._permit import Permit, voteless
@@ -22,6 +22,32 @@ REFUSAL = "recloser.refusal"
 Request = MutableMapping[str, Any]
 
 _VOTELESS = voteless(Breaker("<unguarded>", mode=Mode.DISABLED), Permit)
+
+
+def _unguarded() -> Permit:
+    """The permit of a request that was pickled: where it is unpickled, its call is not known."""
+    return _VOTELESS
+
+
+class RequestPermit(Permit):
+    """The permit of a request. What its handler raises reaches the client as a 500.
+
+    Requests are copied and pickled, and their permit with them. There is one call all the same, so
+    a copy is the same permit.
+    """
+
+    __slots__ = ()
+
+    reads_status = False
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unguarded, ()
 
 
 def is_within(permit: Permit | None, breaker: Breaker) -> bool:

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any, cast
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, Self, SupportsIndex, cast
 
-from recloser._http.gate import Gate
+from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
+from recloser._http.gate import APP, Gate
+from recloser._http.request_marks import REFUSED, RequestPermit
 from recloser._permit import Permit
 
 
-class RequestPermit(Permit):
-    """The permit of a request. What its handler raises reaches the client as a 500."""
+class WsgiPermit(RequestPermit):
+    """The permit of a WSGI request.
 
-    __slots__ = ()
-
-    reads_status = False
-
-
-class WatchedBody:
-    """A response body that ends a permit: when it ends, fails, is closed or is dropped.
-
-    Args:
-        body: The body to pass on.
-        permit: The permit to end. If the body is closed, or collected as garbage, before its end,
-            the client has left.
-        marked: Whether the latency of the call was taken already. If not, it is taken at the first
-            piece that is not empty.
+    Attributes:
+        method: The method of the request, if its body is watched.
+        path: Its path, if the key is that of a whole app; else "".
+        said: Status line and headers of the response, if its body is watched and no piece has come.
     """
 
-    __slots__ = ("_body", "_marked", "_next", "_permit")
+    __slots__ = ("method", "path", "said")
 
-    def __init__(self, body: Iterable[Any], permit: Permit, *, marked: bool = False) -> None:
-        self._body = body
-        self._marked = marked
-        self._next: Callable[[], Any] | None = None
-        self._permit = permit
+    method: object
+    path: object
+    said: list[Any]
+
+    @property
+    def announced(self) -> str:
+        said: Any = getattr(self, "said", ())
+        if len(said) < 2 or said[0] is None:
+            return ""
+        return kind_of_stream(self.method, said[1], self.path)
+
+
+# Looked up on a body that does not exist yet, these must not be looked up on the app's.
+_OWN = frozenset({"_body", "_permit"})
+
+
+def _itself(body: Any) -> Any:
+    return body
+
+
+class Watched:
+    """A response body that ends a permit: when it ends, fails, is closed or is dropped.
+
+    Otherwise it is like the body in it, which it asks for all that it does not have itself. It is
+    an iterator only if that is one, so that those who look at a first piece get what they would get
+    without us. A copy is one of the body inside, and is not watched.
+    """
+
+    __slots__ = ("__weakref__", "_body", "_marked", "_next", "_permit")
+
+    _body: Iterable[Any]
+    _marked: bool
+    _next: Callable[[], Any] | None
+    _permit: Permit
 
     def __iter__(self) -> Iterator[Any]:
         try:
@@ -43,20 +65,36 @@ class WatchedBody:
         except BaseException as error:
             self._permit.end_by_error(error)
             raise
-        if pieces is self._body:
-            # An iterator, as generators are: so is this.
-            self._next = pieces.__next__
+        if pieces is self._body and isinstance(self, _Steps):
             return self
         # An iterable that begins anew each time: so does this.
         return _Pieces(self, pieces)
 
-    def __next__(self, step: Callable[[], Any] | None = None) -> Any:
-        """Pass on one piece, which `step` returns, or end the permit."""
+    def __getattr__(self, name: str) -> Any:
+        # Special methods do not work if they are an attribute only.
+        if name in _OWN or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._body, name)
+
+    def __copy__(self) -> Any:
+        return copy.copy(self._body)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self._body, memo)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        return _itself, (self._body,)
+
+    def advance(self, step: Callable[[], Any] | None = None) -> Any:
+        """Pass on one piece, which `step` returns, or end the permit.
+
+        Without `step`, it is a piece of a body that is an iterator.
+        """
         try:
             if step is None:
                 step = self._next
-                if step is None:  # nobody has called iter()
-                    step = self._next = iter(self._body).__next__
+                if step is None:
+                    step = self._next = cast("Iterator[Any]", self._body).__next__
             piece = step()
         except StopIteration:
             if self._permit.token:
@@ -66,8 +104,7 @@ class WatchedBody:
             self._permit.end_by_error(error)
             raise
         if piece and not self._marked:
-            self._marked = True
-            self._permit.mark()
+            self._begin(piece)
         return piece
 
     def close(self) -> None:
@@ -87,6 +124,10 @@ class WatchedBody:
         if token:
             self._leave()
 
+    def _begin(self, piece: Any) -> None:
+        self._marked = True
+        self._permit.mark()
+
     def _complete(self) -> None:
         self._permit.success()
 
@@ -94,12 +135,20 @@ class WatchedBody:
         self._permit.cancel()
 
 
+class _Steps(Watched):
+    """What a body that is an iterator has in addition."""
+
+    __slots__ = ()
+
+    __next__ = Watched.advance
+
+
 class _Pieces:
     """One iteration over a watched body that can be iterated several times."""
 
     __slots__ = ("_body", "_next")
 
-    def __init__(self, body: WatchedBody, pieces: Iterator[Any]) -> None:
+    def __init__(self, body: Watched, pieces: Iterator[Any]) -> None:
         self._body = body
         self._next = pieces.__next__
 
@@ -107,10 +156,39 @@ class _Pieces:
         return self
 
     def __next__(self) -> Any:
-        return self._body.__next__(self._next)
+        return self._body.advance(self._next)
 
 
-class ResponseBody(WatchedBody):
+class WatchedBody(Watched):
+    """A body that ends a permit, see `Watched`, for those who write an adapter.
+
+    Args:
+        body: The body to pass on.
+        permit: The permit to end. If the body is closed, or collected as garbage, before its end,
+            the client has left.
+        marked: Whether the latency of the call was taken already. If not, it is taken at the first
+            piece that is not empty.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, body: Iterable[Any], permit: Permit, *, marked: bool = False) -> Self:
+        kind: Any = _WatchedIterator if hasattr(type(body), "__next__") else cls
+        made: Self = super().__new__(kind)
+        return made
+
+    def __init__(self, body: Iterable[Any], permit: Permit, *, marked: bool = False) -> None:
+        self._body = body
+        self._marked = marked
+        self._next = None
+        self._permit = permit
+
+
+class _WatchedIterator(WatchedBody, _Steps):
+    __slots__ = ()
+
+
+class ResponseBody(Watched):
     """The body of a response, whose status decides how the call ended.
 
     Args:
@@ -118,18 +196,20 @@ class ResponseBody(WatchedBody):
         permit: What it ends.
         gate: Decides what a status says.
         environ: Of the request.
-        statuses: Its only item is the status line that the app has set last, None before.
+        said: Status line and headers that the app has set last, the status None before.
     """
 
-    __slots__ = ("_environ", "_gate", "_statuses")
+    __slots__ = ("_environ", "_gate", "_said", "_stream")
+
+    _stream: tuple[str, bool]
 
     def __init__(
         self,
         body: Iterable[bytes],
-        permit: Permit,
+        permit: WsgiPermit,
         gate: Gate,
         environ: dict[str, Any],
-        statuses: list[Any],
+        said: list[Any],
     ) -> None:
         # Written out, and not by super(): this runs once per request.
         self._body = body
@@ -138,17 +218,42 @@ class ResponseBody(WatchedBody):
         self._permit = permit
         self._environ = environ
         self._gate = gate
-        self._statuses = statuses
+        self._said = said
+        # The body has been promised. While there is no piece, the call is a stream that waits.
+        permit.method = environ.get("REQUEST_METHOD")
+        permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
+        permit.said = said
+
+    def _begin(self, piece: Any) -> None:
+        permit = cast("WsgiPermit", self._permit)
+        kind = permit.announced
+        if is_piece(kind, piece):
+            self._marked = True
+            permit.said = []
+            self._stream = kind, begin_stream(permit)
 
     def _complete(self) -> None:
-        end_by_status_line(self._gate, self._environ, self._permit, self._statuses)
+        self._learn(ended=True)
+        end_by_status_line(self._gate, self._environ, self._permit, self._said)
 
     def _leave(self) -> None:
         # A 5xx that was sent before the client left stays a failure.
-        if self._statuses and str(self._statuses[0]).startswith("5"):
+        if self._said and str(self._said[0]).startswith("5"):
             self._complete()
         else:
+            self._learn(ended=False)
             self._permit.cancel()
+
+    def _learn(self, *, ended: bool) -> None:
+        """Learn from a stream; `ended` if the app ended it, and not the client."""
+        kind, prompt = getattr(self, "_stream", ("", False))
+        end_stream(self._permit, kind, prompt, ended=ended)
+
+
+class ResponseIterator(ResponseBody, _Steps):
+    """The body of a response that is an iterator, as generators are."""
+
+    __slots__ = ()
 
 
 class SizedResponseBody(ResponseBody):
@@ -160,6 +265,18 @@ class SizedResponseBody(ResponseBody):
         return len(cast("Sized", self._body))
 
 
+class _SizedResponseIterator(SizedResponseBody, _Steps):
+    __slots__ = ()
+
+
+def response_class(kind: type) -> type[ResponseBody]:
+    """The class of the body that watches one of this class."""
+    is_iterator = hasattr(kind, "__next__")
+    if hasattr(kind, "__len__"):
+        return _SizedResponseIterator if is_iterator else SizedResponseBody
+    return ResponseIterator if is_iterator else ResponseBody
+
+
 # Codes by status line. An app has few of them, and to look one up is faster than to parse it.
 # Bounded, because an app could make up more.
 _codes: dict[str, int] = {}
@@ -167,11 +284,11 @@ _MAX_CODES = 256
 
 
 def end_by_status_line(
-    gate: Gate, environ: dict[str, Any], permit: Permit, statuses: list[Any]
+    gate: Gate, environ: dict[str, Any], permit: Permit, said: list[Any]
 ) -> None:
-    """End a call by the status line that its app has set."""
+    """End a call by the status line that its app has set, the first of what it has said."""
     try:
-        status = statuses[0]
+        status = said[0]
         code = _codes.get(status)
         if code is None:
             code = int(status[:3])
@@ -185,3 +302,21 @@ def end_by_status_line(
         permit.success()
     else:
         gate.end_by_status(environ, permit, code)
+
+
+def is_websocket(environ: Mapping[str, Any]) -> bool:
+    """Whether a request opens a WebSocket: in WSGI it lasts as long as the session."""
+    upgrade = environ.get("HTTP_UPGRADE", "")
+    return str(upgrade).lower() == "websocket" and "HTTP_SEC_WEBSOCKET_KEY" in environ
+
+
+def note_early_failure(permit: Permit, environ: Mapping[str, Any], status: object) -> None:
+    """Count a WebSocket that fails at once. Later it is the session that fails, not the handshake."""
+    breaker = permit.breaker
+    try:
+        took = breaker.clock() - permit.started
+        fails = str(status).startswith("5") and not environ.get(REFUSED)
+        if fails and 0.0 <= took <= breaker.slow_threshold:
+            breaker.record(took, success=False)
+    except Exception as error:
+        breaker.fault("clock", error)

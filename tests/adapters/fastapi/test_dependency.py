@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response, WebSocket
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 from tests.support.asgi_scope import scope_of
@@ -215,3 +217,51 @@ class Stripping:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.hidden({**scope, "path": "/x/1", "root_path": ""}, receive, send)
+
+
+def test_the_latency_in_a_dependency_is_that_of_the_endpoint(
+    registry: Registry, clock: ManualClock
+) -> None:
+    """It ends after the response and its background tasks, which last as long as they last."""
+    app = FastAPI(dependencies=[Depends(dependency(registry, "chat"))])
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(8):
+                clock.advance(5.0)
+                yield b"data: x"
+
+        clock.advance(0.25)
+        task = BackgroundTask(clock.advance, 600.0)
+        return StreamingResponse(pieces(), media_type="text/event-stream", background=task)
+
+    client = TestClient(app)
+    for _ in range(40):
+        assert client.get("/stream").status_code == 200
+
+    metrics = registry["chat"].metrics()
+    assert (metrics.state, metrics.successes, metrics.slow) == (State.CLOSED, 40, 0)
+    assert metrics.mean <= 0.25  # 0 where FastAPI does not tell when an endpoint returns
+
+
+def test_an_endpoint_that_hangs_in_a_dependency_is_overdue(
+    registry: Registry, clock: ManualClock
+) -> None:
+    app = FastAPI(dependencies=[Depends(dependency(registry, "chat"))])
+    slow = 0.0
+
+    @app.get("/")
+    async def endpoint() -> None:
+        clock.advance(slow)
+
+    client = TestClient(app)
+    for _ in range(40):
+        slow = 0.1
+        client.get("/")
+    slow = 5.0
+    for _ in range(10):
+        client.get("/")
+
+    judged = not registry["chat"].metrics().mean < 0.01
+    assert (registry["chat"].state is State.LIMITED) is judged

@@ -17,8 +17,8 @@ from werkzeug.routing import Map, Rule
 
 from recloser import Mode, Registry
 from recloser.testing import ManualClock, open_breaker
+from recloser_adapters._routes.cover import Cover, cover
 from recloser_adapters.flask import DEFAULT_EXEMPT, Recloser, exempt, keyed, protect
-from recloser_adapters.flask._exemptions import Cover, cover
 
 
 def app_with(*rules: str) -> Flask:
@@ -183,7 +183,7 @@ COVERS = [
 
 @pytest.mark.parametrize(("pattern", "rule", "expected"), COVERS)
 def test_a_pattern_covers_rules_as_it_does_paths(pattern: str, rule: str, expected: Cover) -> None:
-    assert cover(pattern, "GET", Rule(rule, endpoint="x")) is expected
+    assert cover(pattern, "GET", rule) is expected
 
 
 VALUES = {
@@ -212,7 +212,7 @@ def test_what_is_said_of_a_rule_is_true_of_its_paths(
     assert adapter.test(path)
     glob = "/" + "".join(pieces)
 
-    said = cover(glob, "GET", rule)
+    said = cover(glob, "GET", rule.rule)
 
     assert said is not (Cover.NONE if match(translate(glob), path) else Cover.ALL)
 

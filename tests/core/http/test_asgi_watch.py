@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.breaker_state import votes
 import recloser.asgi
 import recloser.wsgi
 from recloser import Registry
+from recloser.testing import ManualClock
 
 
 class OopsError(Exception):
@@ -133,3 +135,73 @@ def test_a_disconnect_heard_after_the_end_changes_nothing(registry: Registry) ->
     asyncio.run(recloser.asgi.BreakerMiddleware(app, registry)(scope, receive, send))
 
     assert votes(registry["app"].metrics()) == {"successes": 1}
+
+
+async def receive() -> Any:
+    return {"type": "http.request"}
+
+
+async def send(message: Any) -> None:
+    pass
+
+
+def test_a_long_call_that_nobody_runs_any_more_is_collected(
+    registry: Registry, clock: ManualClock
+) -> None:
+    """Its server's queue leads to the task that waits at it; the table of calls must not lead there."""
+    ended: list[str] = []
+    begun = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            return
+        try:
+            await receive()
+            await receive()
+        finally:
+            ended.append("collected")
+
+    async def abandon() -> None:
+        guarded = recloser.asgi.BreakerMiddleware(app, registry)
+        scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+        queue.put_nowait({"type": "http.request"})
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        task = asyncio.ensure_future(guarded(dict(scope), queue.get, queue.put))
+        await asyncio.sleep(0.0)
+        del queue, task  # the loop has only weak references to tasks
+        clock.advance(registry["app"].slow_threshold + 1.0)
+        await guarded(dict(scope), receive, send)  # notices that the first one is overdue
+        gc.collect()
+
+        assert ended == ["collected"]
+
+    asyncio.run(abandon())
+    registry["app"].acquire().success()
+    assert registry["app"].metrics().in_flight == 0
+
+
+def test_a_long_call_that_begins_to_answer_is_known_to(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker = registry["app"]
+
+    async def run() -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            clock.advance(breaker.slow_threshold + 1.0)
+            breaker.acquire().cancel()  # notices that it is overdue
+            await send(START)
+            clock.advance(1.0)
+            await send(MORE_BODY)
+            (call,) = breaker._calls.overdue.values()
+            assert call.answered == clock()
+            await send(BODY)
+
+        scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+        guarded = recloser.asgi.BreakerMiddleware(app, registry)
+        await guarded(scope, receive, send)
+
+    asyncio.run(run())
+    assert breaker.metrics().slow == 1

@@ -14,6 +14,57 @@ def test_probes_metrics_and_files_are_exempt_by_default(path: str) -> None:
     assert Exemptions(DEFAULT_EXEMPT).exempts("GET", path)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ready",
+        "/readyz",
+        "/readiness",
+        "/healthcheck",
+        "/health-check",
+        "/health_check",
+        "/liveness",
+        "/startup",
+        "/status",
+        "/up",
+        "/-/ready",
+        "/-/healthy",
+        "/actuator/health",
+        "/actuator/health/readiness",
+        "/__lbheartbeat__",
+        "/api/health",
+        "/api/status",
+        "/v1/health",
+        "/api/v2/healthz",
+    ],
+)
+def test_what_an_orchestrator_asks_for_is_exempt_by_default(
+    path: str, slash: str, method: str
+) -> None:
+    assert Exemptions(DEFAULT_EXEMPT).exempts(method, path + slash)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/status/17"),
+        ("GET", "/orders/17/status"),
+        ("GET", "/api/orders/status"),
+        ("GET", "/v1/patients/7/health"),
+        ("GET", "/live/matches"),
+        ("GET", "/uploads"),
+        ("GET", "/readyset"),
+        ("GET", "/api/health/records"),
+        ("POST", "/status"),
+        ("PUT", "/ready"),
+    ],
+)
+def test_a_resource_with_the_name_of_a_health_check_is_guarded(method: str, path: str) -> None:
+    assert not Exemptions(DEFAULT_EXEMPT).exempts(method, path)
+
+
 @pytest.mark.parametrize("path", ["/", "/healthy", "/items/static/x", "/staticx", "/metricsx"])
 def test_nothing_else_is(path: str) -> None:
     exemptions = Exemptions(DEFAULT_EXEMPT)

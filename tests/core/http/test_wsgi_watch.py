@@ -11,14 +11,14 @@ import pytest
 from tests.support.breaker_state import votes
 
 import recloser.wsgi
-from recloser import Breaker, Outcome, Permit, Policy, Registry
+from recloser import Breaker, Outcome, Policy, Registry
 from recloser._http import wsgi_watch
 from recloser._http.gate import Gate
 from recloser._http.wsgi_watch import (
-    RequestPermit,
     ResponseBody,
     SizedResponseBody,
     WatchedBody,
+    WsgiPermit,
     end_by_status_line,
 )
 from recloser.testing import ManualClock
@@ -153,9 +153,9 @@ def breaker(registry: Registry) -> Breaker:
     return registry["k"]
 
 
-def permit_for(breaker: Breaker) -> RequestPermit:
-    admission = breaker.admit_strict(RequestPermit)
-    assert isinstance(admission, RequestPermit)
+def permit_for(breaker: Breaker) -> WsgiPermit:
+    admission = breaker.admit_strict(WsgiPermit)
+    assert isinstance(admission, WsgiPermit)
     return admission
 
 
@@ -187,11 +187,11 @@ def test_a_body_passes_on_every_piece_and_then_succeeds(breaker: Breaker) -> Non
 
 
 def test_a_call_goes_on_until_its_body_has_ended(breaker: Breaker) -> None:
-    body = WatchedBody([b"one"], permit_for(breaker))
+    pieces = iter(WatchedBody([b"one"], permit_for(breaker)))
 
-    assert next(body) == b"one"
+    assert next(pieces) == b"one"
     assert votes(breaker.metrics()) == {"in_flight": 1}
-    assert next(body, None) is None
+    assert next(pieces, None) is None
 
     assert votes(breaker.metrics()) == {"successes": 1}
 
@@ -205,6 +205,24 @@ def test_an_iterable_begins_anew_each_time_as_it_would_alone(breaker: Breaker) -
     assert [*body] == [b"one", b"two"]
 
     assert votes(breaker.metrics()) == {"successes": 1}
+
+
+@pytest.mark.parametrize("wrap", [lambda body: body, iter], ids=["iterable", "iterator"])
+def test_who_peeks_gets_what_there_is_without_us(breaker: Breaker, wrap: Any) -> None:
+    def peek(body: Any) -> list[bytes]:
+        """As careful middleware does: only an iterator goes on after its first piece."""
+        if isinstance(body, Iterator):
+            return [next(body), *body]
+        pieces = iter(body)
+        return [next(pieces), *pieces]
+
+    def peek_carelessly(body: Any) -> list[bytes]:
+        return [next(iter(body)), *body]
+
+    for each in (peek, peek_carelessly):
+        alone = each(wrap([b"Hello ", b"World!"]))
+
+        assert each(WatchedBody(wrap([b"Hello ", b"World!"]), permit_for(breaker))) == alone
 
 
 def test_an_iterator_goes_on_where_it_was_as_it_would_alone(breaker: Breaker) -> None:
@@ -247,10 +265,11 @@ def test_what_a_body_raises_passes_and_ends_its_call_once(
 ) -> None:
     breaker = Breaker("k", Policy(ignore_errors=(LookupError,)), clock=clock)
     body = WatchedBody(ClosingBody(b"one", error), permit_for(breaker))
-    assert next(body) == b"one"
+    pieces = iter(body)
+    assert next(pieces) == b"one"
 
     with pytest.raises(type(error)) as caught:
-        next(body)
+        next(pieces)
     body.close()
 
     assert caught.value is error
@@ -264,7 +283,7 @@ def test_an_error_that_names_a_status_is_the_handlers_own_failure(breaker: Break
     body = WatchedBody(ClosingBody(NotFoundError()), permit_for(breaker))
 
     with pytest.raises(NotFoundError):
-        next(body)
+        next(iter(body))
 
     assert votes(breaker.metrics()) == {"failures": 1}
 
@@ -275,8 +294,9 @@ def test_a_body_closed_before_its_end_means_that_the_client_has_left(
 ) -> None:
     inner = ClosingBody(b"one", b"two")
     body = WatchedBody(inner, permit_for(breaker))
+    pieces = iter(body)
     for _ in range(pieces_taken):
-        next(body)
+        next(pieces)
 
     body.close()
 
@@ -321,8 +341,8 @@ def test_an_error_in_close_passes_and_does_not_change_the_outcome(breaker: Break
 
 def test_a_dropped_body_is_cancelled_though_its_permit_lives_on(breaker: Breaker) -> None:
     permit = permit_for(breaker)
-    body = WatchedBody([b"one"], permit)
-    next(body)
+    body = WatchedBody(iter([b"one"]), permit)
+    next(iter(body))
 
     del body
     gc.collect()
@@ -410,7 +430,7 @@ def test_a_failure_that_was_told_before_the_client_left_stays_one(
     registry: Registry, breaker: Breaker, statuses: Any, expected: dict[str, int], how: str
 ) -> None:
     body = ResponseBody([b"one"], permit_for(breaker), gate_of(registry), {}, statuses)
-    next(body)
+    next(iter(body))
 
     if how == "close":
         body.close()
@@ -421,7 +441,7 @@ def test_a_failure_that_was_told_before_the_client_left_stays_one(
 
 
 def test_a_status_set_while_the_body_runs_counts(registry: Registry, breaker: Breaker) -> None:
-    said: list[str] = []
+    said: list[Any] = []
 
     def pieces() -> Iterator[bytes]:
         said.append("500 Oops")
@@ -503,7 +523,7 @@ def test_status_lines_that_apps_make_up_are_remembered_within_bounds(
 def test_a_permit_ended_by_the_handler_is_not_ended_again(
     registry: Registry, breaker: Breaker
 ) -> None:
-    permit: Permit = permit_for(breaker)
+    permit = permit_for(breaker)
     body = ResponseBody([b"one"], permit, gate_of(registry), {}, ["200 OK"])
     permit.failure("stale data served")
 

@@ -1,7 +1,7 @@
-"""Tells whether an exempt pattern matches all paths of a rule, perhaps some, or none.
+"""Tells whether an exempt pattern matches all paths of a route, perhaps some, or none.
 
-The middleware matches a pattern with the path of a request. Here there are no requests, only rules
-such as `/items/<int:id>`.
+The middleware matches a pattern with the path of a request. Here there are no requests, only
+templates such as `/items/<int:id>` of Werkzeug or `/items/{id}` of Starlette.
 """
 
 from __future__ import annotations
@@ -11,44 +11,42 @@ import re
 from fnmatch import translate
 from typing import Final
 
-from werkzeug.routing import Rule
-
 
 class Cover(enum.Enum):
-    """How many paths of a rule a pattern matches."""
+    """How many paths of a route a pattern matches."""
 
     NONE = "none"
     SOME = "some"
-    """Perhaps some: it is only known that pattern and rule begin with the same text."""
+    """Perhaps some: it is only known that pattern and template begin with the same text."""
     ALL = "all"
 
 
-_VARIABLE: Final = re.compile(r"<[^<>]+>")
+_VARIABLE: Final = re.compile(r"<[^<>]+>|\{[^{}]+\}")
 _WILDCARD: Final = re.compile(r"[*?[]")
-# Values for the variables of a rule. No rule and no pattern contains this character. There are two
+# Values for the variables of a template. No template and no pattern contains this character. There are two
 # lengths, because `?` matches exactly one character.
 _SAMPLES: Final = ("\ue000", "\ue000" * 9)
 
 
-def cover(pattern: str, method: str, rule: Rule) -> Cover:
-    """Tell how many requests to a rule a pattern exempts, for one method.
+def cover(pattern: str, method: str, template: str) -> Cover:
+    """Tell how many requests to a route a pattern exempts, for one method.
 
     Args:
         pattern: A pattern of the middleware: `/health*`, or `GET /search*` for one method.
-        method: One of the rule's methods.
-        rule: The rule.
+        method: One of the route's methods.
+        template: The template of its path.
     """
     first, space, glob = pattern.partition(" ")
     if not space:
         glob = pattern
     elif first and first.upper() != method:
         return Cover.NONE
-    before_variable = _VARIABLE.split(rule.rule, maxsplit=1)[0]
-    has_variable = before_variable != rule.rule
+    before_variable = _VARIABLE.split(template, maxsplit=1)[0]
+    has_variable = before_variable != template
     # Whether `[...]` matches a variable depends on the value of the variable.
     if not (has_variable and "[" in glob):
         matches = re.compile(translate(glob)).match
-        if all(matches(_VARIABLE.sub(sample, rule.rule)) for sample in _SAMPLES):
+        if all(matches(_VARIABLE.sub(sample, template)) for sample in _SAMPLES):
             return Cover.ALL
     before_wildcard = _WILDCARD.split(glob, maxsplit=1)[0]
     length = min(len(before_variable), len(before_wildcard))

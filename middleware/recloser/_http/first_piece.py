@@ -1,0 +1,96 @@
+"""The first piece of a response: when a response begins, and what is learned of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from math import inf
+from typing import Any
+
+from recloser._permit import Permit
+
+_EVENTS = "text/event-stream"
+_LENGTH = frozenset({b"content-length", "content-length"})
+_TYPE = frozenset({b"content-type", "content-type"})
+# A kind is made of a content type, which an app may make up.
+_LONGEST_KIND = 100
+
+
+def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) -> str:
+    """The kind of a stream, made of method and content type; "" for a response of known length.
+
+    Args:
+        method: The method of the request.
+        headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
+            form that the server would reject.
+        path: The path where the key is that of a whole app, which may have streams of any kind;
+            else "".
+    """
+    content_type: Any = b""
+    try:
+        for name, value in headers or ():
+            name = name.lower()
+            if name in _LENGTH:
+                return ""
+            if name in _TYPE:
+                content_type = value
+        return _kind(method, path, content_type)
+    except Exception:  # to reject them is the server's task
+        return ""
+
+
+@lru_cache(maxsize=64)
+def _kind(method: object, path: object, content_type: bytes | str) -> str:
+    text = content_type.decode("latin-1") if isinstance(content_type, bytes) else content_type
+    return f"{method} {path} {text.partition(';')[0].strip().lower()}"[-_LONGEST_KIND:]
+
+
+def is_piece(kind: str, body: Any) -> bool:
+    """Whether a part of a body is a piece: it has content, and is no comment of an event stream.
+
+    Args:
+        kind: The kind of the stream.
+        body: The part; None if it is not known, as with a file that the server sends.
+    """
+    if body is None:
+        return True
+    if not body:
+        return False
+    # Such a comment keeps the connection alive while nothing happens.
+    is_comment = kind.endswith(_EVENTS) and body.startswith(b":") and b"\ndata" not in body
+    return not is_comment
+
+
+def begin_stream(permit: Permit) -> bool:
+    """Take the latency at the first piece; return whether it came within the slow threshold.
+
+    If it came later, but may come at any time (see `subscriptions.py`), the headers were the answer.
+    """
+    breaker = permit.breaker
+    try:
+        now = breaker.clock()
+    except Exception as error:
+        breaker.fault("clock", error)
+        return False
+    # Without the lock: it is one number.
+    threshold = breaker._circuit.detector.baseline.threshold
+    if now - permit.started <= threshold:
+        permit.answered = now
+        return True
+    breaker._calls.excuse(permit, permit.token, threshold)
+    if permit.answered == inf:
+        permit.answered = now
+    return False
+
+
+def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
+    """Learn from a stream whose call ends.
+
+    Args:
+        permit: The permit of its call.
+        kind: Its kind; nothing is learned if it is "".
+        prompt: Whether its first piece came within the slow threshold.
+        ended: Whether the app ended it, and not the client.
+    """
+    if kind:
+        permit.breaker._calls.learn_stream(kind, prompt=prompt, ended=ended)
