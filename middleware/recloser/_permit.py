@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from math import inf
 from types import TracebackType
-from typing import ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
 from recloser._operations import OperableCircuit
 from recloser._outcome import Outcome, classify_error
+
+if TYPE_CHECKING:
+    from recloser._pieces import Pieces
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
@@ -184,6 +187,19 @@ class Permit(CountedCall):
             self.answered = self.breaker.clock()
         except Exception as error:
             self.breaker.fault("clock", error)
+
+    def pieces(self) -> Pieces:
+        """Note that the first piece of an answer has come, and that more pieces may follow.
+
+        It takes the latency, unless `mark()` has done so. The object that it returns is told of
+        each further piece; a stream that stalls is a failure. Call it once for each call.
+        """
+        # Imported at the first stream, to keep the import of recloser fast.
+        from recloser._pieces import Pieces
+
+        if self.answered == inf:
+            self.mark()
+        return Pieces(self.breaker, self.token, self.answered, self.answered - self.started)
 
     @property
     def label(self) -> str:
