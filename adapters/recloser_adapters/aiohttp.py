@@ -27,6 +27,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.good_answers import is_plain
 from recloser_adapters._outbound.keys import Keys, ReadyKey
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
@@ -46,6 +47,7 @@ __all__ = [
     "wrap_session",
 ]
 
+_JSON = "application/json"
 _LOCAL = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
 # Whether the call in this context waits for a free connection from its session's pool.
@@ -164,17 +166,18 @@ class BreakerMiddleware:
         outbound = self.outbound
         try:
             status = response.status
+            headers = response.headers
+            content_type = headers.get("content-type", "")
             if (
                 status in outbound.good_statuses
                 and response.content.is_eof()
-                and not outbound.sse_errors
+                and (content_type == _JSON or is_plain(content_type))
+                and not (request.method == "POST" and outbound.looks_into(request))
             ):
                 # A small body arrives with its headers, so there is nothing to watch.
                 permit.mark()
                 permit.success()
                 return
-            headers = response.headers
-            content_type = headers.get("content-type", "")
             watch = outbound.watch_answer(permit, response, status, headers, content_type, request)
             if watch is not None:
                 watch_body(response, watch)

@@ -6,7 +6,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
-from recloser._circuit.in_flight import CountedCall, Timing
+from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
 from recloser._operations import OperableCircuit
 from recloser._outcome import Outcome, classify_error
@@ -296,6 +296,29 @@ class LoosePermit(Permit):
             self.answered = self.timing.answered = self.breaker.clock()
         except Exception as error:
             self.breaker.fault("clock", error)
+
+    def wait(self) -> None:
+        """The call now waits for its own caller, and not for the callee, until `go_on()`.
+
+        As while a client sleeps before it tries again: the call cannot become overdue meanwhile.
+        """
+        if self.token and self.answered == inf:
+            self.answered = self.timing.answered = WAITING
+
+    def go_on(self, seconds: float) -> None:
+        """The call waits for the callee again; the last `seconds` are no part of its latency."""
+        call, token = self.timing, self.token
+        if self.answered != WAITING or not isinstance(call, CountedCall):
+            return
+        self.answered = call.answered = inf
+        try:
+            now = self.breaker.clock()
+            call.token, self.token = token, NO_TOKEN
+            self.breaker.delay(call, seconds, now)
+        except Exception as error:
+            self.breaker.fault("clock", error)
+        self.token, call.token = call.token or token, NO_TOKEN
+        self.started = call.started
 
     def __del__(self) -> None:
         try:
