@@ -8,11 +8,12 @@ an authentication flow. A request and the retries that urllib3 makes in the adap
 are one call. The call ends with the last retry, and its latency includes all of them, but not the
 sleep between them.
 
-A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
-Retry-After is obeyed once all callers are asked to wait. Other 4xx, a full pool and the caller's
-own mistakes have no vote. An error that was raised for the status of an answer (`raise_for_status`
-in the wrapped adapter) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for a stream that answers a POST
+it is the time to the first piece with content, and a stall after it is a failure. 5xx, 408 and
+errors on the wire are failures. 429 is throttling; its Retry-After is obeyed once all callers are
+asked to wait. Other 4xx, a full pool and the caller's own mistakes have no vote. An error that was
+raised for the status of an answer (`raise_for_status` in the wrapped adapter) counts as that
+answer.
 """
 
 from __future__ import annotations
@@ -342,8 +343,8 @@ def wrap_session(
         session: The session. An adapter that is guarded already stays unchanged. An adapter that
             is mounted later is not guarded.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
-            `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `verdict`, `cut_off`
+            and `on_end`: see `CallSettings`.
 
     Returns:
         The same session.
