@@ -96,12 +96,14 @@ class GoodAnswers:
         judge: Judge | None = None
         if is_stream(content_type):
             errors = preset == "llm" if self._errors is None else self._errors
+            # A stream of a GraphQL server is a subscription even if a POST opened it.
+            is_awaited = preset != "graphql" and not is_subscription(request)
             watch: AnyBodyWatch = StreamWatch(
                 permit,
                 content_type,
                 encoding,
                 errors=errors,
-                awaited=not (self.subscriptions and is_subscription(request)),
+                awaited=is_awaited or not self.subscriptions,
                 cuts_off=self._cuts_off,
             )
         else:

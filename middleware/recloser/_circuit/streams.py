@@ -81,7 +81,7 @@ class Streams:
             here until it ends.
         check_at: When the next of them may have stalled, in seconds.
         hopeless: After so many seconds it is hopeless to wait for a piece any longer.
-        limit: A wait that is longer than this is a stall; seconds.
+        limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are usual.
     """
 
     __slots__ = ("_doubted", "_history", "_policy", "by_token", "check_at", "hopeless", "limit")
@@ -109,7 +109,7 @@ class Streams:
     def doubts(self, token: int) -> bool:
         """Whether a probe that has begun to answer may well stall later; it is undecided then."""
         stream = self.by_token.get(token)
-        if stream is None or stream.stalled or not self._doubted:
+        if stream is None or stream.stalled or not self._doubted or self.limit == inf:
             return False
         stream.undecided = True
         self.check_at = min(self.check_at, stream.began + self.limit)
@@ -178,7 +178,9 @@ class Streams:
             limit = max(_SHORTEST_STALL, _ABOVE_USUAL * usual)
             self.hopeless = hopeless_after(limit, longest, total, ceiling)
         else:
-            limit = max(_STALL_IF_UNKNOWN, _ABOVE_USUAL * longest)
+            usual = longest
+            limit = max(_STALL_IF_UNKNOWN, _ABOVE_USUAL * usual)
             self.hopeless = ceiling
-        self.limit = min(limit, ceiling)
+        # Streams that usually pause for so long are those of events that happen now and then.
+        self.limit = inf if usual >= ceiling else min(limit, ceiling)
         self.check_at = -inf

@@ -161,8 +161,9 @@ async def test_streams_that_hang_open_the_breaker_without_anybody_closing_them(
     assert len(hanging) == 8
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/graphql")])
 async def test_a_subscription_is_answered_by_its_headers(
-    client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock
+    client: Client, upstream: Upstream, breaker: Breaker, clock: ManualClock, method: str, path: str
 ) -> None:
     gates = [Gate(), Gate()]
     steps: list[Step] = [
@@ -175,9 +176,9 @@ async def test_a_subscription_is_answered_by_its_headers(
         later(clock, 500.0),
         chunk(b"data: second\n\n"),
     ]
-    upstream.answers("/", *steps, LAST)
+    upstream.answers(path, *steps, LAST)
 
-    await read_through(await client.open(f"{upstream.url}/"), *gates)
+    await read_through(await client.open(upstream.url + path, method=method), *gates)
 
     assert votes(breaker.metrics()) == {"successes": 1}
     assert breaker.metrics().mean == pytest.approx(0.1)

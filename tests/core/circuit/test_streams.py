@@ -59,7 +59,14 @@ def test_nothing_is_above_the_ceiling() -> None:
     policy = Policy(slow_ceiling=1.5)
 
     assert streams_of(policy=policy).limit == 1.5
-    assert streams_of(*[5.0] * 100, policy=policy).limit == 1.5
+    assert streams_of(*[1.0] * 100, policy=policy).limit == 1.5
+    assert streams_of(*[5.0] * 100, policy=policy).hopeless == 1.5
+
+
+@pytest.mark.parametrize("streams", [3, 100])
+def test_where_pauses_beyond_the_ceiling_are_usual_there_is_no_stall(streams: int) -> None:
+    """As where events are told when they happen."""
+    assert streams_of(*[300.0] * streams).limit == inf
 
 
 def test_old_gaps_are_forgotten() -> None:
