@@ -77,6 +77,9 @@ class Circuit(SilentEnds):
         while calls.dropped:
             token = calls.dropped.pop()
             self.end(Ending(token, _CANCELLED, 0.0, now))
+        if calls.streams is not None:
+            for ending in votes.of_streams(calls, now, self._stalls):
+                self.end(ending)
         if not calls.recent:
             return
         latencies = self.counts.take_successes(calls.recent)
@@ -145,7 +148,7 @@ class Circuit(SilentEnds):
         recovery = self.recovery
         if recovery is None:
             return True
-        return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.places
+        return self.state is _HALF_OPEN and self.calls.probes < recovery.places
 
     def _is_below_limit(self, token: int, now: float) -> bool:
         limit, recovery = self.limit, self.recovery
