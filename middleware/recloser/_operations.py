@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from recloser._circuit import sentences
 from recloser._circuit.hopeless import limit_of_call
+from recloser._circuit.in_flight import CountedCall
+from recloser._circuit.streams import Stream
 from recloser._errors import BreakerOpenError
 from recloser._locked_circuit import LONGEST, LockedCircuit, WithinDecisionError
 from recloser._state import Mode, State
@@ -175,6 +177,54 @@ class OperableCircuit(LockedCircuit):
                 self.fault("clock", error)
         return limit_of_call(hopeless, token, self.policy.slow_ceiling, outage)
 
+    # Streams
+
+    def note_stream(self, token: int, stream: Stream) -> None:
+        """Note that the answer to a call comes in pieces; see `recloser._pieces`."""
+        now = self.clock()
+        with suppress(WithinDecisionError):  # in a finalizer: the stream is not watched
+            self._decide(now, self._note_stream, token, stream)
+
+    def _note_stream(self, token: int, stream: Stream) -> None:
+        serving = self._circuit.state is _CLOSED
+        self._calls.note_stream(token, stream, self.policy, serving=serving)
+
+    def note_gap(self, stream: Stream, since: float, now: float) -> None:
+        """Note the longest time (s) for which the consumer of a stream waited for a piece so far."""
+        gap = now - since - self._listeners.stalls.lost(since, now)
+        stream.longest = max(stream.longest, gap)
+        streams = self._calls.streams
+        if streams is not None and gap > streams.limit and not stream.stalled:
+            # Before each decision, the stalls until then are counted. A finalizer cannot make one:
+            # then the next decision counts it.
+            with suppress(WithinDecisionError):
+                self._decide(now, _nothing)
+
+    def begin_stream(self, call: CountedCall) -> bool:
+        """Take the latency at the first piece; return whether it came within the slow threshold.
+
+        If it came later, but may come at any time (see `subscriptions.py`), the headers were the
+        answer.
+        """
+        try:
+            now = self.clock()
+        except Exception as error:
+            self.fault("clock", error)
+            return False
+        # Without the lock: it is one number.
+        threshold = self._circuit.detector.baseline.threshold
+        if now - call.started <= threshold:
+            call.answered = now
+            return True
+        self._calls.excuse(call, call.token, threshold)
+        if call.answered == inf:
+            call.answered = now
+        return False
+
+    def learn_stream(self, kind: str, *, prompt: bool, ended: bool) -> None:
+        """Learn from a stream whose call ends; see `Subscriptions.learn`."""
+        self._calls.learn_stream(kind, self.policy, prompt=prompt, ended=ended)
+
     # What a refused caller is told
 
     def refusal(self) -> BreakerOpenError:
@@ -252,3 +302,7 @@ class OperableCircuit(LockedCircuit):
 
     def __repr__(self) -> str:
         return f"<Breaker {self.key!r} {self.explain()}>"
+
+
+def _nothing() -> None:
+    """A decision that only counts what has happened until now."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from math import inf
 
 from recloser._circuit.streams import Stream
-from recloser._locked_circuit import WithinDecisionError
 from recloser._operations import OperableCircuit
 
 
@@ -39,10 +37,7 @@ class Pieces(Stream):
         if not token:
             return
         try:
-            now = breaker.clock()
-            # In a finalizer, the stream is not watched.
-            with suppress(WithinDecisionError):
-                breaker._decide(now, breaker._circuit.note_stream, token, self)
+            breaker.note_stream(token, self)
         except Exception as error:
             breaker.fault("pieces", error)
 
@@ -64,27 +59,12 @@ class Pieces(Stream):
             clock = self._breaker.clock
             now = clock()
             if now - since > self.longest:
-                self._lengthen(since, now)
+                self._breaker.note_gap(self, since, now)
         except Exception as error:
             self._breaker.fault("pieces", error)
         self.since = inf
-
-    def _lengthen(self, since: float, now: float) -> None:
-        breaker = self._breaker
-        gap = now - since - breaker._listeners.stalls.lost(since, now)
-        self.longest = max(self.longest, gap)
-        streams = breaker._calls.streams
-        if streams is not None and gap > streams.limit and not self.stalled and self._token:
-            # Before each decision, the stalls until then are counted. A finalizer cannot make one:
-            # then the next decision counts it.
-            with suppress(WithinDecisionError):
-                breaker._decide(now, _nothing)
 
     @property
     def timeout(self) -> float:
         """Seconds for which a piece may be awaited; see `Breaker.piece_timeout`. Infinite if uncounted."""
         return self._breaker.piece_timeout if self._token else inf
-
-
-def _nothing() -> None:
-    """A decision that only counts what has happened until now."""

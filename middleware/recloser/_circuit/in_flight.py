@@ -21,7 +21,6 @@ from itertools import count
 from math import inf
 
 from recloser._circuit.streams import Stream, Streams
-from recloser._circuit.subscriptions import Subscriptions
 from recloser._policy import Policy
 
 # As a limit of time or latency: no call begins or ends without a decision.
@@ -92,10 +91,9 @@ class InFlight:
         outdated: Calls without a vote, of older generations or given up as overdue, in several
             tables.
         recent: Latencies in seconds of the successes that ended without a decision.
-        streams: The calls whose answers come in pieces; None if there never was one.
+        streams: What is known of answers that come in pieces; None if there never was one.
         dropped: Tokens of calls that cannot be ended any more, because the permit was
             garbage-collected or an error occurred at their end. They end as cancelled.
-        subscriptions: What is known of the streams of this key; None if there was none.
     """
 
     __slots__ = (
@@ -107,7 +105,6 @@ class InFlight:
         "quick_until",
         "recent",
         "streams",
-        "subscriptions",
         "tokens",
         "voting",
     )
@@ -123,7 +120,6 @@ class InFlight:
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
         self.streams: Streams | None = None
-        self.subscriptions: Subscriptions | None = None
 
     def __len__(self) -> int:
         """Number of calls that have begun and not ended."""
@@ -202,16 +198,16 @@ class InFlight:
             threshold: The slow threshold, in seconds.
         """
         kind = call.announced if call.answered == inf and token not in self.overdue else ""
-        known = self.subscriptions
-        if kind and (known is None or not known.are_answers(kind)):
+        streams = self.streams
+        if kind and (streams is None or not streams.subscriptions.are_answers(kind)):
             # Nobody took the time of the headers: that would cost each request something.
             call.answered = call.started + _USUAL * threshold
 
-    def learn_stream(self, kind: str, *, prompt: bool, ended: bool) -> None:
+    def learn_stream(self, kind: str, policy: Policy, *, prompt: bool, ended: bool) -> None:
         """Count a stream; see `Subscriptions.learn`."""
-        if self.subscriptions is None:
-            self.subscriptions = Subscriptions()
-        self.subscriptions.learn(kind, prompt=prompt, ended=ended)
+        if self.streams is None:
+            self.streams = Streams(policy)
+        self.streams.subscriptions.learn(kind, prompt=prompt, ended=ended)
 
     # Calls that move to another table
 

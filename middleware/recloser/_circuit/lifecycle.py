@@ -17,7 +17,6 @@ from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.round import Finding
-from recloser._circuit.streams import Stream
 from recloser._circuit.transitions import AFTER, Cause
 from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
@@ -340,10 +339,6 @@ class Lifecycle:
         Calls that have begun to answer are not among them: a stream lasts as long as it lasts.
         """
         return len(self.calls.voting) + len(self.calls.overdue)
-
-    def note_stream(self, token: int, stream: Stream) -> None:
-        """Note that the answer to a call comes in pieces."""
-        self.calls.note_stream(token, stream, self._policy, serving=self.state is _CLOSED)
 
     def forget_calls(self) -> None:
         """Forget the calls in flight: after a fork they continue in the parent."""

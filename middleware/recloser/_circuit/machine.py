@@ -75,8 +75,7 @@ class Circuit(SilentEnds):
         """Process the calls that ended without a decision until `now` seconds."""
         calls = self.calls
         while calls.dropped:
-            token = calls.dropped.pop()
-            self.end(Ending(token, _CANCELLED, 0.0, now))
+            self.end(Ending(calls.dropped.pop(), _CANCELLED, 0.0, now))
         if calls.streams is not None:
             for ending in votes.of_streams(calls, now, self._stalls):
                 self.end(ending)

@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.hopeless import hopeless_after, tail_share
+from recloser._circuit.subscriptions import Subscriptions
 from recloser._policy import Policy
 
 # A wait is a stall if it is longer than so many times the longest gap of 95 % of the streams. If the
@@ -84,11 +85,21 @@ class Streams:
         limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are usual.
     """
 
-    __slots__ = ("_doubted", "_history", "_policy", "by_token", "check_at", "hopeless", "limit")
+    __slots__ = (
+        "_doubted",
+        "_history",
+        "_policy",
+        "by_token",
+        "check_at",
+        "hopeless",
+        "limit",
+        "subscriptions",
+    )
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.by_token: dict[int, Stream] = {}
+        self.subscriptions = Subscriptions()
         self.check_at = -inf
         self.forget()
 

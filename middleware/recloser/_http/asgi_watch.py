@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from recloser._circuit.in_flight import WAITING, Timing
-from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
+from recloser._http.first_piece import end_stream, is_piece, kind_of_stream
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import RequestPermit
 
@@ -190,7 +190,7 @@ class RequestWatch(RequestPermit):
             return
         kind = self.announced
         if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
-            self.head = kind, begin_stream(self)
+            self.head = kind, self.breaker.begin_stream(self)
             self._tell_answered()
 
     def _end_stream(self, *, ended: bool) -> None:

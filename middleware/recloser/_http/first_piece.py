@@ -1,10 +1,9 @@
-"""The first piece of a response: when a response begins, and what is learned of streams."""
+"""The first piece of a response: which part of a body it is, and what is learned of streams."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from math import inf
 from typing import Any
 
 from recloser._permit import Permit
@@ -61,28 +60,6 @@ def is_piece(kind: str, body: Any) -> bool:
     return not is_comment
 
 
-def begin_stream(permit: Permit) -> bool:
-    """Take the latency at the first piece; return whether it came within the slow threshold.
-
-    If it came later, but may come at any time (see `subscriptions.py`), the headers were the answer.
-    """
-    breaker = permit.breaker
-    try:
-        now = breaker.clock()
-    except Exception as error:
-        breaker.fault("clock", error)
-        return False
-    # Without the lock: it is one number.
-    threshold = breaker._circuit.detector.baseline.threshold
-    if now - permit.started <= threshold:
-        permit.answered = now
-        return True
-    breaker._calls.excuse(permit, permit.token, threshold)
-    if permit.answered == inf:
-        permit.answered = now
-    return False
-
-
 def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
     """Learn from a stream whose call ends.
 
@@ -93,4 +70,4 @@ def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
         ended: Whether the app ended it, and not the client.
     """
     if kind:
-        permit.breaker._calls.learn_stream(kind, prompt=prompt, ended=ended)
+        permit.breaker.learn_stream(kind, prompt=prompt, ended=ended)

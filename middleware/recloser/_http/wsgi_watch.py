@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, Self, SupportsIndex, cast
 
-from recloser._http.first_piece import begin_stream, end_stream, is_piece, kind_of_stream
+from recloser._http.first_piece import end_stream, is_piece, kind_of_stream
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import REFUSED, RequestPermit
 from recloser._permit import Permit
@@ -230,7 +230,7 @@ class ResponseBody(Watched):
         if is_piece(kind, piece):
             self._marked = True
             permit.said = []
-            self._stream = kind, begin_stream(permit)
+            self._stream = kind, permit.breaker.begin_stream(permit)
 
     def _complete(self) -> None:
         self._learn(ended=True)
