@@ -27,11 +27,12 @@ class Outcome(enum.Enum):
     def of_error(error: BaseException) -> Outcome:
         """Classify what a call raised.
 
-        A refusal by another breaker is `IGNORED`. Any other `Exception` is a `FAILURE`. Another
+        A refusal by another breaker is `IGNORED`, also if an SDK raised it for the answer that we
+        gave in its place. Any other `Exception` is a `FAILURE`. Another
         `BaseException` (cancellation, `GeneratorExit`, `KeyboardInterrupt`, `SystemExit`) is
         `CANCELLED`. An exception group has the worst outcome of its leaves.
         """
-        if isinstance(error, BreakerOpenError):
+        if isinstance(error, BreakerOpenError) or is_of_refusal(error):
             return Outcome.IGNORED
         if isinstance(error, BaseExceptionGroup):
             group = cast("BaseExceptionGroup[BaseException]", error)
@@ -71,6 +72,18 @@ class Outcome(enum.Enum):
         return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
 
 
+def is_of_refusal(error: BaseException) -> bool:
+    """Whether an SDK raised an error for the 503 that a breaker gave it in place of an answer.
+
+    The adapters mark that response by an attribute, because no server can send one.
+    """
+    try:
+        response = getattr(error, "response", None)
+        return getattr(response, "recloser_refused", False) is True
+    except Exception:
+        return False  # a foreign object may raise anything
+
+
 def classify_error(error: BaseException) -> Outcome:
     """Classify what a client raised: by its HTTP status if it has one, else by its type.
 
@@ -81,7 +94,11 @@ def classify_error(error: BaseException) -> Outcome:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         return Outcome.worst(classify_error(leaf) for leaf in group.exceptions)
-    if isinstance(error, BreakerOpenError) or not isinstance(error, Exception):
+    if (
+        isinstance(error, BreakerOpenError)
+        or not isinstance(error, Exception)
+        or is_of_refusal(error)
+    ):
         return Outcome.of_error(error)
     response = getattr(error, "response", None)
     for holder, name in ((error, "status_code"), (response, "status_code"), (error, "status")):
