@@ -82,7 +82,9 @@ class BreakerOpenConnectionError(ClientBreakerOpenError, requests.ConnectionErro
 
 
 class RefusedResponse(requests.Response):
-    """The 503 of a refused call. Outer breakers ignore it."""
+    """The 503 of a refused call. Outer breakers ignore it, and an error that is raised for it."""
+
+    recloser_refused: bool = True
 
 
 def by_host(request: requests.PreparedRequest) -> str:

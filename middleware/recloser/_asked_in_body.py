@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from recloser._retry_after import duration
+from recloser._duration import duration
 
 LONGEST = 8192
 """Bytes of a body that are searched. The errors of OpenAI and Anthropic have a few hundred."""

@@ -75,6 +75,18 @@ class Outcome(enum.Enum):
         return Outcome.IGNORED if status >= 400 else Outcome.SUCCESS
 
 
+def is_of_refusal(error: BaseException) -> bool:
+    """Whether an SDK raised an error for the 503 that a breaker gave it in place of an answer.
+
+    The adapters mark that response by an attribute, because no server can send one.
+    """
+    try:
+        response = getattr(error, "response", None)
+        return getattr(response, "recloser_refused", False) is True
+    except Exception:
+        return False  # a foreign object may raise anything
+
+
 def stands_for_refusal(error: BaseException | None) -> bool:
     """Whether an error is a refusal by a breaker, or stands for one, so that it says no more.
 
@@ -85,7 +97,7 @@ def stands_for_refusal(error: BaseException | None) -> bool:
     if error is None:
         return False
     cause, deepest = error, _DEEPEST
-    while not isinstance(cause, BreakerOpenError):
+    while not isinstance(cause, BreakerOpenError) and not is_of_refusal(cause):
         deepest -= 1
         if cause.__cause__ is None or not deepest:
             handled = isinstance(error.__context__, BreakerOpenError)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from recloser._duration import duration
+
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
 # float() takes "nan" and "1e999". Ten digits are three centuries. `re` compiles the pattern on
 # first use, because most programs never get such a header.
@@ -31,9 +33,6 @@ _TIMESTAMP = (
 )
 # A time since the epoch, in seconds or (13 digits) in milliseconds.
 _SINCE_EPOCH = r"[0-9]{10,13}(?:\.[0-9]{1,9})?"
-# As OpenAI and Groq write durations: 6m0s, 120ms, 1h2m3.5s.
-_PART = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(d|h|ms|m|s|us|µs|ns)"
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
 # The reset of a limit, in the headers of OpenAI, Anthropic, GitHub, Discord, the IETF drafts ...
 _RESET = r"((?:[a-z0-9]+-)*rate-?limit)-(?:[a-z0-9-]+-)?reset(-[a-z0-9-]+)?"
 # An item of the header `RateLimit`: `"policy";r=0;t=30`, in an earlier draft `remaining=0, reset=30`.
@@ -130,15 +129,6 @@ def _wait(text: str, clock: _Clock) -> float | None:
     return clock.until(_date(text)) if number_or_none is None else number_or_none
 
 
-def duration(text: str) -> float | None:
-    """Read a duration such as 6m0s, in seconds; None if it is none."""
-    if len(text) > 64 or not re.fullmatch(f"(?:{_PART})+", text):
-        return None
-    parts = cast("list[tuple[str, str]]", re.findall(_PART, text))
-    # Microseconds and less are no wait.
-    return sum(float(number) * _UNITS.get(unit, 0.0) for number, unit in parts)
-
-
 def _value(headers: Mapping[str, str], name: str) -> str:
     value: object = headers.get(name)
     if value is None:
@@ -177,7 +167,10 @@ def _timestamp(text: str) -> float | None:
 
 
 def retry_after_of(error: BaseException) -> float | None:
-    """Read the wait, in seconds, from the headers of the response that an exception carries."""
+    """Read the wait, in seconds, from the response that an exception carries.
+
+    That of a 429 may be told in its body only, which is read if it is in memory.
+    """
     try:
         response = getattr(error, "response", None)
         holder = error if response is None else response
@@ -186,7 +179,14 @@ def retry_after_of(error: BaseException) -> float | None:
             return None
         statuses = (getattr(each, "status_code", None) for each in (holder, error))
         throttled = 429 in (*statuses, getattr(error, "status", None))
-        return parse_retry_after(cast("Mapping[str, str]", headers), limits=throttled)
+        wait = parse_retry_after(cast("Mapping[str, str]", headers), limits=throttled)
+        # httpx, httpx2 and requests keep a body here that was read.
+        body = getattr(response, "_content", None)
+        if not wait and throttled and isinstance(body, bytes):
+            from recloser._asked_in_body import asked_in_body
+
+            wait = asked_in_body(body).seconds or wait
+        return wait
     except Exception:
         # A foreign object may raise anything. A wait that cannot be read counts as absent.
         return None

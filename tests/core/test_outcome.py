@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from recloser import BreakerOpenError, Outcome, State
+from recloser._classify_error import classify_error
 
 REFUSAL = BreakerOpenError("k", State.OPEN, None, 1.0)
 
@@ -83,3 +84,20 @@ def test_only_an_exception_is_the_callees_fault(error: BaseException, outcome: O
 )
 def test_of_a_group_the_worst_leaf_counts(leaves: list[BaseException], outcome: Outcome) -> None:
     assert Outcome.of_error(BaseExceptionGroup("several", leaves)) is outcome
+
+
+def test_an_error_of_an_sdk_for_our_own_refusal_is_ignored() -> None:
+    class Answer:
+        status_code = 503
+        recloser_refused = True
+
+    class Broken:
+        @property
+        def recloser_refused(self) -> bool:
+            raise LookupError
+
+    error = RuntimeError("503")
+    for answer, outcome in ((Answer(), Outcome.IGNORED), (Broken(), Outcome.FAILURE)):
+        error.response = answer  # type: ignore[attr-defined]  # as an SDK does
+        assert classify_error(error) is outcome
+        assert Outcome.of_error(error) is outcome

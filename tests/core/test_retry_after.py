@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recloser._retry_after import parse_retry_after
+from recloser._retry_after import parse_retry_after, retry_after_of
 
 NOW = 1_700_000_000.0
 
@@ -237,3 +237,31 @@ def test_no_limit_raises(name: str, value: str) -> None:
     answer = parse_retry_after({"retry-after": date, name: value, f"{name}-{value}": value})
 
     assert answer is None or (answer >= 0.0 and math.isfinite(answer))
+
+
+class _Response:
+    def __init__(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
+        self.status_code, self.headers, self._content = status, headers, body
+
+
+class _SdkError(Exception):
+    def __init__(self, response: _Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+@pytest.mark.parametrize(
+    ("response", "seconds"),
+    [
+        (_Response(429, {"retry-after": "3"}, b'{"retryDelay": "9s"}'), 3.0),
+        (_Response(429, {"x-ratelimit-reset": "5"}), 5.0),
+        (_Response(429, {}, b'{"retryDelay": "45.8s"}'), 45.8),
+        (_Response(429, {}), None),
+        (_Response(503, {"x-ratelimit-reset": "5"}, b'{"retryDelay": "45.8s"}'), None),
+        (_Response(503, {"retry-after": "5"}), 5.0),
+    ],
+)
+def test_the_wait_of_an_error_is_that_of_its_response(
+    response: _Response, seconds: float | None
+) -> None:
+    assert retry_after_of(_SdkError(response)) == seconds

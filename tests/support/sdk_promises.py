@@ -179,6 +179,17 @@ class Promises:
         assert f"breaker {KEY!r} is open" in str(raised.value)
         assert (upstream.connections, breaker.metrics().refused, sleeps) == (0, 1, [])
 
+    def test_a_refusal_is_no_failure_for_a_breaker_around_the_sdk(
+        self, connect: Callable[..., Sdk], breaker: Breaker
+    ) -> None:
+        sdk, outer = connect(), Breaker("outer")
+        breaker.open("test", for_=30.0)
+
+        with pytest.raises(sdk.module.InternalServerError), outer:
+            sdk.ask()
+
+        assert votes(outer.metrics()) == {"ignored": 1}
+
     def test_a_refusal_as_an_error_is_retried_and_hidden(
         self,
         connect: Callable[..., Sdk],

@@ -62,7 +62,11 @@ class Library:
 
     def refusal_response(self, request: object, refusal: BreakerOpenError) -> Any:
         """The 503 of a refused call."""
-        return self.response(503, headers=refusal_headers(refusal), content=refusal_body(refusal))
+        response: Any = self.response(
+            503, headers=refusal_headers(refusal), content=refusal_body(refusal)
+        )
+        response.recloser_refused = True  # for breakers around an SDK that raises an error for it
+        return response
 
     def answer_of(self, error: Any) -> Any:
         """The answer that an error reports, if the error was raised for a bad status; else None."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from recloser import BreakerOpenError, Outcome, Registry, parse_retry_after
 from recloser_adapters._outbound.admission import Admission
-from recloser_adapters._outbound.asked_to_wait import AskedWatch, may_ask
+from recloser_adapters._outbound.asked_to_wait import AskedWatch, is_rate_limit, may_ask
 from recloser_adapters._outbound.body import (
     AnyBodyWatch,
     BodyWatch,
@@ -160,7 +160,10 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
         headers: Mapping[str, str],
         request: RequestT | None,
     ) -> AnyBodyWatch | None:
-        permit.mark()  # also a 4xx shows that the callee is alive
+        # Whatever it says, the callee has answered.
+        permit.mark()
+        if outcome is Outcome.IGNORED and self._classify is None and is_rate_limit(status, headers):
+            outcome = Outcome.THROTTLED
         throttled = outcome is Outcome.THROTTLED
         retry_after = parse_retry_after(headers, limits=throttled)
         if throttled:

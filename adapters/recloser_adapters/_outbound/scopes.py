@@ -62,7 +62,7 @@ class Scopes:
     Attributes:
         waits: The scopes that wait, by name. Empty most of the time, so that admission has nothing
             to ask.
-        keys: The keys of these scopes, and how many of them each has.
+        keys: The same, by key and name.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -70,7 +70,7 @@ class Scopes:
         self._clock = registry.clock
         self._parts: dict[str, dict[str, str]] = {}
         self.waits: dict[str, Wait] = {}
-        self.keys: dict[str, int] = {}
+        self.keys: dict[str, dict[str, Wait]] = {}
         self._sweep_at = 0.0
 
     def __reduce__(self) -> tuple[Callable[[Registry], Scopes], tuple[Registry | None]]:
@@ -139,6 +139,8 @@ class Scopes:
         wait = self.waits.get(name) or self._begin(name, of)
         if wait is None:
             return
+        # Each time, because another thread may just have dropped the last scope of the key.
+        self.keys.setdefault(wait.key, {})[name] = wait
         wait.owed = min(wait.owed + _OWED, _MOST_OWED)
         wait.used_at = self._clock()
         if permit is None:
@@ -178,16 +180,14 @@ class Scopes:
         breaker = registry.with_policy(name, policy)
         if breaker.key != name:
             return None  # the registry is full, and this one is shared
-        wait = self.waits[name] = Wait(of.key, breaker)
-        self.keys[of.key] = self.keys.get(of.key, 0) + 1
-        return wait
+        return self.waits.setdefault(name, Wait(of.key, breaker))
 
     def _end(self, name: str, wait: Wait) -> None:
-        if self.waits.pop(name, None) is not None:
-            left = self.keys.get(wait.key, 0) - 1
-            if left > 0:
-                self.keys[wait.key] = left
-            else:
+        self.waits.pop(name, None)
+        names = self.keys.get(wait.key)
+        if names is not None:
+            names.pop(name, None)
+            if not names:
                 self.keys.pop(wait.key, None)
 
     def tidy(self) -> None:

@@ -110,6 +110,22 @@ async def test_on_end_is_told_the_outcome_and_the_key(
     ]
 
 
+@pytest.mark.parametrize("headers", [{"Retry-After": "60"}, {"x-ratelimit-remaining": "0"}])
+async def test_a_rate_limit_may_be_a_403(
+    client: Client, upstream: Upstream, headers: dict[str, str]
+) -> None:
+    upstream.answers("/repos", answer(403, b"{}", {"x-ratelimit-reset": "60", **headers}))
+    upstream.answers("/user", answer(403, b"{}", {"x-ratelimit-remaining": "9"}))
+    for _ in range(ASKED_BY_ALL):
+        assert (await client.get(f"{upstream.url}/repos"))[0] == 403
+
+    with pytest.raises(client.refusal) as raised:
+        await client.get(f"{upstream.url}/repos")
+    assert raised.value.retry_after == pytest.approx(60.0)  # type: ignore[attr-defined]
+    for _ in range(20):
+        assert (await client.get(f"{upstream.url}/user"))[0] == 403
+
+
 @pytest.mark.parametrize("path", ["/v1/payment_intents", "/charge"])
 async def test_a_declined_card_is_no_quota(
     client: Client, upstream: Upstream, registry: Registry, path: str
