@@ -197,7 +197,7 @@ def test_more_than_a_fifth_of_failures_lowers_it_where_calls_are_refused(
 ) -> None:
     """Two of eight are more, and two of ten are not."""
     play = limited(size)
-    play.limit._starts = False
+    play.limit._returns = 0.0
     play.answer(0.1, 0.1, ok=False, running=5)
     play.answer(*[SLOW] * (int(size) - 3), running=5)
     play.refuse(refused)
