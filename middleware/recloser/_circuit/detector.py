@@ -273,9 +273,12 @@ class Detector:
             judged, and the caller must call `expect_first_slow`.
         """
         known = self.baseline.known
-        self.baseline.refresh(now)
+        moved = self.baseline.refresh(now)
         if self.baseline.known and not known:
             return True
+        if moved:
+            self.evidence.forget_slow()
+            self.expect_slow(self.baseline.share_above, now)
         self.evidence.refresh(now)
         return False
 
