@@ -176,8 +176,13 @@ class Lifecycle:
         detector = self.detector
         usual = detector.baseline.usual(now)
         if not limit.load.is_likely and limit.level > _SLOWER * usual.median > 0.0:
-            # Just below the threshold, and not because of the load.
-            self._accept(limit.level, usual, recovery, now)
+            # Just below the threshold, and not because of the load. A latency takes the patience
+            # that its severity asks for, whatever the threshold is: it is far above the usual latency
+            # for a while after a slower one was accepted.
+            if usual.severity(limit.level) > 0.0:
+                self._bear_sickness(limit, recovery, now)
+            else:
+                self._accept(limit.level, usual, recovery, now)
             return
         if recovery.was_momentary(now):
             detector.evidence.learn_run(now)
