@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
+from recloser._circuit.failures import Failures
 from recloser._circuit.load import Load
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pacing import Pacing
@@ -30,11 +31,8 @@ _HALVED = 0.5
 _LESS = 0.8
 _MORE = 1.25
 _DOUBLED = 2.0
-# While the load returns, until calls are slow for the first time, each fast answer lets so many more
-# in. With one, as in TCP's slow start, they double in one latency: that is for a callee that was
-# slow, maybe because of others. After an opening, three more: the callee is well or dead. With one,
-# half a second more of the calls was refused after a hang on a key with 2,000 calls a second; with
-# seven, eight processes together sent far too much to a callee that was still overloaded.
+# While the load returns, until calls are slow, each fast answer lets so many more in: one, if the
+# callee was slow; three, if it was dead. With seven, eight processes overloaded it again.
 _RETURNS, _RETURNS_FROM_OPEN = 1.0, 3.0
 # Where calls fail because there are too many, so much of the limit is left.
 _SHED = 0.75
@@ -83,6 +81,7 @@ class Limit:
         succeeded: Whether a call was answered since the limit was last lowered for failures.
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         peak: Most calls in flight so far.
+        failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
     """
 
@@ -104,6 +103,7 @@ class Limit:
         "_waits_for_first",
         "_widest",
         "answering",
+        "failures",
         "latest",
         "level",
         "load",
@@ -118,6 +118,7 @@ class Limit:
         self.level = 0.0
         self.latest = 0
         self.load = Load()
+        self.failures = Failures()
         self.succeeded = True
         self.slow_share = 0.0
         self.peak = 0
@@ -226,7 +227,7 @@ class Limit:
 
     @property
     def is_pausing(self) -> bool:
-        """Whether only one call is sent now and then, because the callee is sick."""
+        """Whether only one call is sent now and then."""
         return self._pacing.pause > 0.0
 
     # The end of a call
@@ -265,7 +266,11 @@ class Limit:
             self._returns = 0.0
         elif self.refuses:
             self.size += self._returns
-        self._round.add(token, latency, now, threshold, ok=ok)
+        finding = self.failures.add(token, ok=ok, timed_out=not ok and latency > threshold)
+        if ok or latency > threshold or not self.failures.are_usual:
+            self._round.add(token, latency, now, ok=ok)
+        if finding is not Finding.NOTHING:
+            return finding
         return self._judge_if_complete(token, threshold, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
@@ -290,9 +295,17 @@ class Limit:
             self._in_flight[token] = in_flight
 
     def shed(self) -> None:
-        """Lower the limit: calls fail because there are too many."""
-        self.size = max(self.size * _SHED, _LEAST)
+        """Lower the limit: calls fail, maybe because there are too many."""
         self.succeeded = False
+        self._fewer()
+
+    def _fewer(self) -> bool:
+        """Lower the limit, or test the calls if there are few already; return whether it fell."""
+        if self.size > _FEW:
+            self.size *= _SHED
+            return True
+        self.failures.begin_test(max(self._round.first, *self._in_flight, 0) + 1)
+        return False
 
     def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
         self._ended_at = now
@@ -313,25 +326,21 @@ class Limit:
         if not self._round.is_complete(enough, now):
             return Finding.NOTHING
         finding = self._judge(self._round, threshold, now)
-        self.size = min(self.size, _WIDEST)  # it doubles with each round of a mixture
+        self.size = min(self.size, _WIDEST)  # a mixture doubles it
         self._round = Round(max(token, *self._in_flight, 0) + 1)
         return finding
 
     def _judge(self, answers: Round, threshold: float, now: float) -> Finding:
         answers.judge(threshold)
-        if answers.failed > 0.5:
-            if self.size <= _FEW:
-                # A call that timed out is slow, and a sign of a callee that fails only if all are.
-                some = answers.failed < 1.0
-                return Finding.SICK if answers.times_out and some else Finding.FAILING
+        fail = 0.0 if self.failures.are_usual else answers.failed
+        if fail > 0.5:
             self.shed()
             return Finding.NOTHING
         self.level, self.slow_share = answers.level, answers.slow
         if answers.hangs(threshold):
-            return Finding.FAILING
+            return Finding.HANGING
         helped = self.load.compare(self.size, self.level)
-        if answers.failed > _SHEDS and self.refuses:
-            self.size = max(self.size * _SHED, _LEAST)
+        if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING
         if self.level <= threshold:
             return self._judge_fast(now)

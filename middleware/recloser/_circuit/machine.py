@@ -18,8 +18,8 @@ from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
 from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
+from recloser._circuit.limited import LimitedLifecycle
 from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
@@ -46,7 +46,7 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 
 
-class Circuit(Lifecycle):
+class Circuit(LimitedLifecycle):
     """The decisions about the calls of one key. `Lifecycle` has its state."""
 
     __slots__ = (
@@ -190,7 +190,9 @@ class Circuit(Lifecycle):
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
-        explained = self.explained
+        recovery, explained = self.recovery, self.explained
+        if recovery is not None and recovery.bears_slowness and self.state is _HALF_OPEN:
+            threshold = max(threshold, self.detector.baseline.hopeless)
         if explained is not None:
             for token, call in explained.take_overdue(calls, now):
                 self._count_overdue(token, call, now, explained.slow_after_token(token))
@@ -353,7 +355,9 @@ class Circuit(Lifecycle):
             # A call that timed out is slow, and a sign of a callee that fails only if all are.
             fails = vote is votes.FAILED and latency <= threshold
             if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
-                if not limit.succeeded:
+                fewer_are_no_help = not limit.succeeded or limit.failures.are_usual
+                # Each call in flight may be good: those that fail often end sooner.
+                if fewer_are_no_help and detector.evidence.bad >= len(self.calls.voting):
                     self._open(now, recovery, detector.open_reason())
                     return
                 limit.shed()

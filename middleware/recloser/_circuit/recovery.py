@@ -139,14 +139,21 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
-            elif self.run and not self.was_slow:
-                # Calls failed, and now it answers. If it is slow, a limit deals with that.
+            elif self.bears_slowness:
                 return self._vote_good(concurrency, normal_bad_rate)
             else:
                 self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
         return Step.NOTHING if failed else Step.CAME_BACK
+
+    @property
+    def bears_slowness(self) -> bool:
+        """Whether a slow probe is good: calls failed, and now it answers.
+
+        If it is slow, a limit deals with that. So a probe has time until its answer is hopeless.
+        """
+        return self.run > 0 and not self.was_slow
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.share.good += 1
@@ -221,6 +228,8 @@ class Recovery:
         rate: float,
         patience: float | None,
         answer_takes: float = 0.0,
+        *,
+        limited: bool = False,
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
@@ -232,13 +241,14 @@ class Recovery:
             patience: As for `Answers.new_normal`.
             answer_takes: Seconds until the next probe is answered at the latest, if the next chance
                 to accept a latency is then; 0.0 if it is when the probe is sent.
+            limited: As for `Answers.new_normal`.
         """
         # Accept at the last chance before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate) + answer_takes
         # The time since the trouble began is none for which the old latency was known.
         known_for = max(usual.known_for - (now - self.slow_since), 0.0)
         usual = usual._replace(known_for=known_for)
-        return self.answers.new_normal(now, usual, missing, age, patience)
+        return self.answers.new_normal(now, usual, missing, age, patience, limited=limited)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.

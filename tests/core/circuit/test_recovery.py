@@ -295,3 +295,13 @@ def test_after_failures_a_slow_answer_is_a_good_probe(policy: Policy) -> None:
 
     assert Step.RECOVERED in steps
     assert recovery.share.good == 10
+
+
+@pytest.mark.parametrize(
+    ("run", "slow", "expected"), [(5, False, True), (5, True, False), (0, False, False)]
+)
+def test_only_after_failures_a_slow_probe_is_good(run: int, slow: bool, expected: bool) -> None:
+    recovery = Recovery(Policy(), 0.0, 1, run)
+    recovery.was_slow = slow
+
+    assert recovery.bears_slowness is expected
