@@ -22,6 +22,10 @@ _MOMENTARY = 5.0
 _RELAPSE = 5.0
 # The same for a callee that was slow before: slow and fast times may alternate for long.
 _SLOW_AGAIN = 30.0
+# If a round was lost although some probes were good, the callee was seen to fail a share of its calls.
+# So the later rounds of the outage need less evidence for that. At 60 % of failures, each round let
+# a hundred calls through; how many probes in a row must be good is not changed.
+_ODDS_AFTER = 0.5
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
@@ -65,6 +69,7 @@ class Recovery:
     """
 
     __slots__ = (
+        "_fails_a_share",
         "_pause",
         "_policy",
         "answers",
@@ -97,6 +102,7 @@ class Recovery:
         self.first_token = first_token
         self.run = run
         self.first_round = True
+        self._fails_a_share = False
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
         self.answers = Answers(policy, began)
@@ -106,7 +112,8 @@ class Recovery:
         """Begin a round of probes, `window` at a time."""
         self.window = window
         self.bad = 0
-        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
+        odds = _ODDS_AFTER if self._fails_a_share else 1.0
+        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold, odds)
 
     @property
     def good(self) -> int:
@@ -167,6 +174,7 @@ class Recovery:
         self.bad += 1
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
+        self._fails_a_share = self._fails_a_share or (lost and self.good > 0)
         return Step.LOST if lost else Step.CAME_BACK
 
     def needed(self, concurrency: int, normal_bad_rate: float) -> int:
