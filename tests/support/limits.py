@@ -95,28 +95,36 @@ def play(
     latency: Callable[[Random, int], float],
     rate: float,
     seconds: float,
+    *,
+    failing: float = 0.0,
 ) -> tuple[int, int]:
-    """Calls at random times; the latency depends on the calls in flight. Admitted and refused."""
+    """Calls at random times; the latency depends on the calls in flight. Admitted and refused.
+
+    A share of them, `failing`, fails after 5 ms.
+    """
     chance, numbers, began = Random(1), count(), clock.now
-    ends: list[tuple[float, int, Permit]] = []
+    ends: list[tuple[float, int, Callable[[], object]]] = []
     admitted = refused = 0
     now = began
     while now < began + seconds:
         now += chance.expovariate(rate)
         while ends and ends[0][0] <= now:
-            at, _, permit = heapq.heappop(ends)
+            at, _, end = heapq.heappop(ends)
             clock.now = at
-            permit.success()
+            end()
         clock.now = now
         if (permit_now := breaker.try_acquire()) is None:
             refused += 1
             continue
         admitted += 1
         takes = latency(chance, len(ends) + 1)
-        heapq.heappush(ends, (now + takes, next(numbers), permit_now))
-    for at, _, permit in sorted(ends):
+        end = permit_now.success
+        if failing and chance.random() < failing:
+            takes, end = 0.005, permit_now.failure
+        heapq.heappush(ends, (now + takes, next(numbers), end))
+    for at, _, end in sorted(ends):
         clock.now = at
-        permit.success()
+        end()
     return admitted, refused
 
 

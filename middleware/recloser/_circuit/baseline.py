@@ -130,13 +130,18 @@ class Baseline:
         """Add the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
         self._current.add(latencies, weight)
 
-    def refresh(self, now: float) -> None:
-        """Compute the threshold again, and start a new generation when the current one is full."""
+    def refresh(self, now: float) -> bool:
+        """Compute the threshold again, and start a new generation when the current one is full.
+
+        Returns:
+            True once: when an accepted latency has become like any other, so that the threshold may
+            be much higher than before. What was learned of slow calls is then of another kind.
+        """
         policy = self._policy
         history = self.history()
         total = history.total
         if total < policy.min_history:
-            return
+            return False
         if not self.known:
             self._known_since = now
         self.median, one_sigma, high, tail = history.quantiles(
@@ -151,15 +156,21 @@ class Baseline:
         self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
         slow = min(self.median, self.reference) * ratio
+        anchored = self._anchored_until > -inf
         if now < self._anchored_until:
             slow = min(slow, SEVERE * self._anchor)
+        else:
+            self._anchored_until = -inf
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
-        if self._current.total < policy.history_size:
-            return
+        if self._current.total >= policy.history_size:
+            self._begin_generation(now)
+        return anchored and self._anchored_until == -inf
+
+    def _begin_generation(self, now: float) -> None:
         # A busy key fills a generation in half a second. Without a minimum time, it would forget
         # what is normal during a gradual slow-down.
-        if now - self._since >= policy.history_span:
+        if now - self._since >= self._policy.history_span:
             self._previous = self._current
             self._current = ExponentialHistogram()
             self._since = now

@@ -108,7 +108,6 @@ class Detector:
         elif vote is votes.HUNG:
             enough = self._slow(token, now, OVERDUE)
         elif vote is votes.FAILED and (self._has_vote(token) or ending.going_on):
-            # A stream that stalls now is evidence, however long ago its call began.
             enough = self.evidence.vote_failed(now)
             self._note_asked(ending)
         elif vote is votes.CAME_BACK:
@@ -275,9 +274,12 @@ class Detector:
             judged, and the caller must call `expect_first_slow`.
         """
         known = self.baseline.known
-        self.baseline.refresh(now)
+        moved = self.baseline.refresh(now)
         if self.baseline.known and not known:
             return True
+        if moved:
+            self.evidence.forget_slow()
+            self.expect_slow(self.baseline.share_above, now)
         self.evidence.refresh(now)
         return False
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from math import log
 
 from recloser._circuit.correction import corrected, spread
+from recloser._circuit.runs import deeper, depth_of, row_after_good, row_before
 from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, one_more, sum_of
 from recloser._policy import Policy
 
@@ -25,14 +26,6 @@ GOOD, SLOW, FAILED = range(3)
 # How slow a slow call was. This is known when the call ends; until then it is only overdue.
 OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 
-# The depth of a run, up to `_DEEPEST`. A bad call makes it two deeper, a good one makes it one less
-# deep, so that good calls among the bad ones do not hide a run: calls do not end in the order in
-# which they began. With a step of one both ways, every second call of a run looked like the first
-# of a new run, and keys whose slow calls come in runs opened three times as often. What comes next
-# is learned by the depth, and by whether the last call was good. Row 0 is outside of any run, then
-# come the rows after a bad call, then the rows after a good call.
-_DEEPEST = 4
-_PLUNGE = 2
 # How many calls the prior weighs. At 50, it is forgotten within a minute of modest traffic. Within
 # a run, the prior is what was learned at one less depth. It weighs less there: runs are few, and a
 # key whose bad calls come in runs must be able to show it.
@@ -168,7 +161,7 @@ class Evidence:
     @property
     def depth(self) -> int:
         """How deep in a run the last call was; 0 outside of any run."""
-        return self._row if self._row <= _DEEPEST else self._row - _DEEPEST
+        return depth_of(self._row)
 
     @property
     def is_settled(self) -> bool:
@@ -225,7 +218,7 @@ class Evidence:
             total = weight = _PRIOR_CALLS
             total += self.quiet
         else:
-            slow, failed = self.share(0 if row == 1 + _DEEPEST else row - 1)
+            slow, failed = self.share(row_before(row))
             total = weight = _PRIOR_RUNS
         slow_calls, failed_calls = counts.get((row, SLOW), 0.0), counts.get((row, FAILED), 0.0)
         total += counts.get((row, GOOD), 0.0) + slow_calls + failed_calls
@@ -248,6 +241,12 @@ class Evidence:
         if very_slow is not None:
             self._ends = _EXPECTED * max(slow - very_slow, 0.0), _EXPECTED * very_slow
         self.refresh(now)
+
+    def forget_slow(self) -> None:
+        """Forget how often calls were slow: slow means another latency from now on."""
+        self._learn_doubtful()
+        self._counts = {at: count for at, count in self._counts.items() if at[1] != SLOW}
+        self._ends = NO_ENDS
 
     def learn_run(self, now: float) -> None:
         """Learn the suspicion as normal, because the opening it caused was wrong or momentary."""
@@ -347,8 +346,7 @@ class Evidence:
         good = (self.calls - self.bad + _OUTAGE_GOOD) / (self.calls + _OUTAGE_CALLS)
         odds = good = min(good, 1.0 - self._policy.failure_rate_threshold)
         if kind == GOOD:
-            depth = self.depth - 1
-            self._row = depth + _DEEPEST if depth > 0 else 0
+            self._row = row_after_good(row)
         else:
             alike = self.slow if kind == SLOW else self.bad - self.slow
             odds = (1.0 - good) * (alike + _ALIKE) / (self.bad + 2.0 * _ALIKE)
@@ -389,8 +387,3 @@ class Evidence:
 
     def _add(self, weight: float) -> None:
         self.level = min(max(self.level + weight, 0.0), self.threshold)
-
-
-def deeper(depth: int) -> int:
-    """The depth after one more bad call, which is also the row."""
-    return min(depth + _PLUNGE, _DEEPEST)

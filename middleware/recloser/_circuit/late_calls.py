@@ -10,9 +10,10 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import inf, log
 
-from recloser._circuit.evidence import FLOOR, Evidence, deeper
+from recloser._circuit.evidence import FLOOR, Evidence
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.in_flight import Timing
+from recloser._circuit.runs import deeper
 from recloser._policy import Policy
 
 # A call is late when it is in flight for longer than this share of the slow threshold. With 0.5,

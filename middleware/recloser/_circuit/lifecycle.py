@@ -1,6 +1,7 @@
 """The lifecycle of a circuit: its state, and every change of it.
 
-`Circuit` decides when the state changes. This module carries the change out. The states and their
+`Circuit` decides when the state changes. This module carries the change out; what the answers under
+a limit lead to is in `limited.py`. The states and their
 changes are the table in `transitions.py`.
 """
 
@@ -16,7 +17,6 @@ from recloser._circuit.in_flight import InFlight
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
-from recloser._circuit.round import Finding
 from recloser._circuit.transitions import AFTER, Cause
 from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
@@ -33,8 +33,6 @@ _SERVING = (_CLOSED, _LIMITED)
 # the one before, twice as many are needed, so that a lasting overload does not make it flap.
 _CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
-# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
-_SLOWER = 1.5
 # In flight for so many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
 # A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
@@ -136,57 +134,6 @@ class Lifecycle:
         self._wait_until(now + self._jittered(self._policy.open_for), asked_until)
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
-    def _conclude(self, finding: Finding, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Do what the answers of a round suggest."""
-        if finding is Finding.EASED:
-            self._ease(limit, recovery, now)
-        elif finding is Finding.FAILING:
-            self._open(now, recovery, sentences.failing(recovery, now))
-        elif finding is Finding.MIXED:
-            self._bear_mixture(limit, recovery, now)
-        elif finding is Finding.SICK:
-            self._bear_sickness(limit, recovery, now)
-
-    def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Accept a latency as the new normal, or send one call now and then."""
-        detector = self.detector
-        usual = detector.baseline.usual(now)
-        # By all answers since the trouble began: the last few are severe by chance.
-        level = recovery.answers.level
-        mild = usual.severity(level) < 1.0
-        # If others wait for the same callee, the limit is no test of it. So a latency is accepted
-        # only when nobody is refused any more, or after all the patience: then also if the last call
-        # was mild by chance.
-        patient = recovery.is_patient(now + limit.pauses + recovery.answers.slowest)
-        waits = limit.load.is_likely or (mild and limit.refuses and not patient)
-        if waits or not self._accept_new_normal(recovery, now):
-            few = mild or recovery.answers.are_few
-            if few and not limit.load.is_likely:
-                return  # nobody is refused meanwhile
-            self.reason = sentences.sick(level, detector.baseline, self._policy)
-            limit.pause(self._time_to_next_probe(recovery, now))
-
-    def _bear_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Accept after a while that some calls are slow; nobody is refused meanwhile."""
-        if not recovery.is_patient(now):
-            return
-        reason = sentences.mixed(limit.slow_share, self.detector.baseline, self._policy)
-        self._close(Cause.EASED, now, reason)
-        self.detector.accept_mixture(limit.slow_share, recovery.answers.share_above, now)
-
-    def _ease(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """End a limit: calls are fast, and nobody is refused."""
-        detector = self.detector
-        usual = detector.baseline.usual(now)
-        if not limit.load.is_likely and limit.level > _SLOWER * usual.median > 0.0:
-            # Just below the threshold, and not because of the load.
-            self._accept(limit.level, usual, recovery, now)
-            return
-        if recovery.was_momentary(now):
-            detector.evidence.learn_run(now)
-        self.counts.measure_concurrency(limit.peak)
-        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
-
     def _pause(self, ending: Ending, *, voting: bool) -> None:
         """Open if the callee asks all callers to wait, and not only some of them."""
         now, recovery = ending.now, self.recovery
@@ -229,7 +176,10 @@ class Lifecycle:
             patience = limit.patience
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
         missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
-        level = recovery.new_normal(now, usual, missing, rate, patience, answer_takes)
+        limited = limit is not None
+        level = recovery.new_normal(
+            now, usual, missing, rate, patience, answer_takes, limited=limited
+        )
         if level is None:
             return False
         self._accept(level, usual, recovery, now)

@@ -18,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil
 
+from recloser._circuit.failures import Failures
 from recloser._circuit.load import Load
-from recloser._circuit.new_normal import AS_FAST_AS_EVER, FAST_CALLS, Usual
+from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
+from recloser._circuit.pacing import Pacing
 from recloser._circuit.round import Finding, Round
 
 # Answers of a round: with fewer, the median says too little; more take too long.
@@ -28,7 +30,10 @@ _FEWEST, _MOST = 8, 32
 _HALVED = 0.5
 _LESS = 0.8
 _MORE = 1.25
-_DOUBLED = 2.0  # after a recovery, until calls are slow for the first time
+_DOUBLED = 2.0
+# While the load returns, until calls are slow, each fast answer lets so many more in: one, if the
+# callee was slow; three, if it was dead. With seven, eight processes overloaded it again.
+_RETURNS, _RETURNS_FROM_OPEN = 1.0, 3.0
 # Where calls fail because there are too many, so much of the limit is left.
 _SHED = 0.75
 # Share of failures in a round from which on calls fail because there are too many.
@@ -76,6 +81,7 @@ class Limit:
         succeeded: Whether a call was answered since the limit was last lowered for failures.
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         peak: Most calls in flight so far.
+        failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
     """
 
@@ -84,22 +90,20 @@ class Limit:
         "_calm",
         "_ended_at",
         "_ends_at_once",
-        "_fast_calls",
         "_in_flight",
         "_is_sick",
-        "_last_pause",
         "_mute_since",
-        "_pause",
+        "_pacing",
         "_refused",
+        "_returns",
         "_round",
         "_severe_since",
         "_slow_since",
-        "_starts",
         "_usual",
-        "_waits",
         "_waits_for_first",
         "_widest",
         "answering",
+        "failures",
         "latest",
         "level",
         "load",
@@ -114,21 +118,18 @@ class Limit:
         self.level = 0.0
         self.latest = 0
         self.load = Load()
+        self.failures = Failures()
         self.succeeded = True
         self.slow_share = 0.0
         self.peak = 0
         self.answering: set[int] = set()
         self._calm = calm
         self._usual = usual
-        self._starts = True
+        self._returns = _RETURNS_FROM_OPEN  # 0.0 once the load has returned
         self._ends_at_once = False
         self._waits_for_first = False
         self._is_sick = False
-        # After each call, while only one is sent now and then; seconds.
-        self._pause = 0.0
-        self._waits = False
-        self._last_pause = 0.0
-        self._fast_calls = 0
+        self._pacing = Pacing()
         self._severe_since = self._slow_since = now
         self._ended_at = self._bound_at = self._mute_since = now
         self._refused = 0.0  # share of calls that are refused
@@ -143,7 +144,7 @@ class Limit:
             mute: If no call came back of late: the tokens of those in flight, oldest first.
             is_first: Whether it is the first limit for a while. It ends at once if calls are fast.
         """
-        self._starts = False
+        self._returns = 0.0
         self._ends_at_once = is_first
         if mute is None:
             self.size *= _COMES_BACK
@@ -164,7 +165,7 @@ class Limit:
         """
         self._refused -= self._refused / _AVERAGED
         self._round.peak = max(self._round.peak, running + 1)
-        if running < self.size and now >= self._next_at:
+        if running < self.size and now >= self._pacing.next_at(self._ended_at):
             if not self._in_flight:
                 self._mute_since = now
             self._in_flight[token] = running + 1
@@ -176,15 +177,11 @@ class Limit:
             self._ends_at_once = False
         return False
 
-    @property
-    def _next_at(self) -> float:
-        return self._ended_at + self._pause if self._waits else 0.0
-
     def wait(self, running: int, now: float) -> float:
         """Seconds until a call may be admitted, about; >= 0."""
         if running >= self.size:
             return self.level or self._usual.median
-        return max(self._next_at - now, 0.0)
+        return max(self._pacing.next_at(self._ended_at) - now, 0.0)
 
     def is_mute(self, newer: int, now: float, threshold: float) -> bool:
         """Whether calls are in flight, and none has come back for so long that none will.
@@ -210,16 +207,13 @@ class Limit:
             longest: The longest pause, in seconds. It begins with one latency, and doubles with
                 each slow call.
         """
-        self._pause = min(max(_DOUBLED * self._last_pause, self.level), longest)
-        self._last_pause = self._pause
-        self._waits = True
+        self._pacing.begin(self.level, longest)
         self.size = _LEAST
-        self._fast_calls = 0
 
     @property
     def pauses(self) -> float:
         """Seconds between two calls while `is_pausing`."""
-        return self._pause
+        return self._pacing.pause
 
     @property
     def patience(self) -> float | None:
@@ -233,8 +227,8 @@ class Limit:
 
     @property
     def is_pausing(self) -> bool:
-        """Whether only one call is sent now and then, because the callee is sick."""
-        return self._pause > 0.0
+        """Whether only one call is sent now and then."""
+        return self._pacing.pause > 0.0
 
     # The end of a call
 
@@ -268,10 +262,15 @@ class Limit:
             self.level = latency
             return self._judge_one(token, now, fast=ok and latency <= threshold)
         fast = ok and latency <= threshold
-        self._starts = self._starts and fast
-        if self._starts and self.refuses:
-            self.size += 1.0  # it doubles in one latency, as in TCP's slow start
-        self._round.add(token, latency, now, threshold, ok=ok)
+        if not fast:
+            self._returns = 0.0
+        elif self.refuses:
+            self.size += self._returns
+        finding = self.failures.add(token, ok=ok, timed_out=not ok and latency > threshold)
+        if ok or latency > threshold or not self.failures.are_usual:
+            self._round.add(token, latency, now, ok=ok)
+        if finding is not Finding.NOTHING:
+            return finding
         return self._judge_if_complete(token, threshold, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
@@ -296,22 +295,27 @@ class Limit:
             self._in_flight[token] = in_flight
 
     def shed(self) -> None:
-        """Lower the limit: calls fail because there are too many."""
-        self.size = max(self.size * _SHED, _LEAST)
+        """Lower the limit: calls fail, maybe because there are too many."""
         self.succeeded = False
+        self._fewer()
+
+    def _fewer(self) -> bool:
+        """Lower the limit, or test the calls if there are few already; return whether it fell."""
+        if self.size > _FEW:
+            self.size *= _SHED
+            return True
+        self.failures.begin_test(max(self._round.first, *self._in_flight, 0) + 1)
+        return False
 
     def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
         self._ended_at = now
         if not fast:
             self.load.count_useless()
             return Finding.SICK
-        self._fast_calls += 1
-        self._last_pause *= _HALVED
-        self._waits = False  # the next call is sent at once
-        if self._fast_calls >= FAST_CALLS:
+        if self._pacing.answered_fast():
             # The load returns step by step.
-            self._pause = self._refused = 0.0
-            self._starts, self._is_sick = True, False
+            self._refused = 0.0
+            self._returns, self._is_sick = _RETURNS, False
             self.load.forget()
             self._round = Round(token + 1)
         return Finding.NOTHING
@@ -322,31 +326,27 @@ class Limit:
         if not self._round.is_complete(enough, now):
             return Finding.NOTHING
         finding = self._judge(self._round, threshold, now)
-        self.size = min(self.size, _WIDEST)  # it doubles with each round of a mixture
+        self.size = min(self.size, _WIDEST)  # a mixture doubles it
         self._round = Round(max(token, *self._in_flight, 0) + 1)
         return finding
 
     def _judge(self, answers: Round, threshold: float, now: float) -> Finding:
         answers.judge(threshold)
-        if answers.failed > 0.5:
-            if self.size <= _FEW:
-                # A call that timed out is slow, and a sign of a callee that fails only if all are.
-                some = answers.failed < 1.0
-                return Finding.SICK if answers.times_out and some else Finding.FAILING
+        fail = 0.0 if self.failures.are_usual else answers.failed
+        if fail > 0.5:
             self.shed()
             return Finding.NOTHING
         self.level, self.slow_share = answers.level, answers.slow
         if answers.hangs(threshold):
-            return Finding.FAILING
+            return Finding.HANGING
         helped = self.load.compare(self.size, self.level)
-        if answers.failed > _SHEDS and self.refuses:
-            self.size = max(self.size * _SHED, _LEAST)
+        if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING
         if self.level <= threshold:
             return self._judge_fast(now)
         as_fast_as_ever = AS_FAST_AS_EVER * self._usual.median
         if not self.load.is_likely and answers.fastest(_FAST_SHARE) <= as_fast_as_ever:
-            self._ends_at_once = self._starts = False
+            self._ends_at_once, self._returns = False, 0.0
             self._refuse_nobody()
             return Finding.MIXED
         return self._judge_slow(helped, threshold, now)
@@ -354,14 +354,14 @@ class Limit:
     def _judge_fast(self, now: float) -> Finding:
         self._severe_since = self._slow_since = now
         if self._refused > _UNBOUND and now - self._bound_at < self._calm:
-            if not self._starts:
+            if not self._returns:
                 self.size = max(self.size * _MORE, min(self.size + 1.0, _DOUBLED * self.size))
         elif self._ends_at_once or self.peak <= _FEW or now - self._bound_at >= self._calm:
             return Finding.EASED
         return Finding.NOTHING
 
     def _judge_slow(self, helped: bool | None, threshold: float, now: float) -> Finding:
-        self._ends_at_once = self._starts = False
+        self._ends_at_once, self._returns = False, 0.0
         overloaded = self._refused > _OVERLOAD
         self._is_sick = self._is_sick and not self.load.is_sure
         if self._is_sick or (not self.load.is_likely and (helped is False or self.size <= _FEW)):

@@ -16,10 +16,9 @@ from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
-from recloser._circuit.in_flight import WAITING, CountedCall, Timing
+from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.limit import Limit
-from recloser._circuit.recovery import Recovery, Step
+from recloser._circuit.recovery import Step
 from recloser._circuit.silent_ends import SilentEnds
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
@@ -170,21 +169,6 @@ class Circuit(SilentEnds):
                 self._open(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
-    def _count_answers(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Count the calls that have begun to answer, without waiting for their end."""
-        calls = self.calls
-        for table, vote in (calls.voting, votes.GOOD), (calls.overdue, votes.CAME_BACK):
-            for token, call in table.copy().items():
-                if WAITING < call.answered < inf and table.pop(token, None) is not None:
-                    calls.note_answering(token, call)
-                    limit.answering.add(token)
-                    latency = call.answered - call.started
-                    self._count_limited(
-                        limit, recovery, vote, Ending(token, _SUCCESS, latency, now)
-                    )
-                    if self.limit is not limit:
-                        return
-
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
 
@@ -194,7 +178,9 @@ class Circuit(SilentEnds):
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
-        explained = self.explained
+        recovery, explained = self.recovery, self.explained
+        if recovery is not None and recovery.bears_slowness and self.state is _HALF_OPEN:
+            threshold = max(threshold, self.detector.baseline.hopeless)
         if explained is not None:
             for token, call in explained.take_overdue(calls, now):
                 self._count_overdue(token, call, now, explained.slow_after_token(token))
@@ -338,32 +324,6 @@ class Circuit(SilentEnds):
             if step is Step.LOST and not accepted:
                 what = (ending.what or "failed") if vote is votes.FAILED else "slow"
                 self._reopen(recovery, ending.now, what, ending.wait)
-
-    def _count_limited(self, limit: Limit, recovery: Recovery, vote: Vote, ending: Ending) -> None:
-        token, latency, now = ending.token, ending.latency, ending.now
-        detector, threshold = self.detector, self.detector.baseline.threshold
-        if vote is not votes.ALIVE:
-            recovery.alive = recovery.silent = recovery.spare = 0
-        if token in limit.answering and token not in self.calls.answering:
-            limit.answering.discard(token)
-            if ending.outcome is not _FAILURE:
-                return  # its answer was counted when it began
-        if vote is votes.HUNG and token in self.calls.overdue:
-            finding = limit.is_late(token, now, threshold)
-        else:
-            failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
-            if token >= recovery.first_token:
-                recovery.answers.add(inf if failed else latency, now)
-            finding = limit.ended(token, latency, now, threshold, ok=not failed)
-            # A call that timed out is slow, and a sign of a callee that fails only if all are.
-            fails = vote is votes.FAILED and latency <= threshold
-            if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
-                if not limit.succeeded:
-                    self._open(now, recovery, detector.open_reason())
-                    return
-                limit.shed()
-                detector.clear()
-        self._conclude(finding, limit, recovery, now)
 
     def record(self, latency: float, success: bool, now: float) -> None:
         """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""

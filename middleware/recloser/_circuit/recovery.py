@@ -22,6 +22,10 @@ _MOMENTARY = 5.0
 _RELAPSE = 5.0
 # The same for a callee that was slow before: slow and fast times may alternate for long.
 _SLOW_AGAIN = 30.0
+# If a round was lost although some probes were good, the callee was seen to fail a share of its calls.
+# So the later rounds of the outage need less evidence for that. At 60 % of failures, each round let
+# a hundred calls through; how many probes in a row must be good is not changed.
+_ODDS_AFTER = 0.5
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
@@ -68,6 +72,7 @@ class Recovery:
     """
 
     __slots__ = (
+        "_fails_a_share",
         "_pause",
         "_policy",
         "alive",
@@ -103,6 +108,7 @@ class Recovery:
         self.first_token = first_token
         self.run = run
         self.first_round = True
+        self._fails_a_share = False
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
         self.answers = Answers(policy, began)
@@ -113,7 +119,8 @@ class Recovery:
         self.window = window
         self.spare = self.silent = self.alive = 0
         self.bad = 0
-        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold)
+        odds = _ODDS_AFTER if self._fails_a_share else 1.0
+        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold, odds)
 
     @property
     def places(self) -> int:
@@ -167,14 +174,21 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
-            elif self.run and not self.was_slow:
-                # Calls failed, and now it answers. If it is slow, a limit deals with that.
+            elif self.bears_slowness:
                 return self._vote_good(concurrency, normal_bad_rate)
             else:
                 self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
         return Step.NOTHING if failed else Step.CAME_BACK
+
+    @property
+    def bears_slowness(self) -> bool:
+        """Whether a slow probe is good: calls failed, and now it answers.
+
+        If it is slow, a limit deals with that. So a probe has time until its answer is hopeless.
+        """
+        return self.run > 0 and not self.was_slow
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
         self.share.good += 1
@@ -188,6 +202,7 @@ class Recovery:
         self.bad += 1
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
+        self._fails_a_share = self._fails_a_share or (lost and self.good > 0)
         return Step.LOST if lost else Step.CAME_BACK
 
     def needed(self, concurrency: int, normal_bad_rate: float) -> int:
@@ -249,6 +264,8 @@ class Recovery:
         rate: float,
         patience: float | None,
         answer_takes: float = 0.0,
+        *,
+        limited: bool = False,
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
@@ -260,13 +277,14 @@ class Recovery:
             patience: As for `Answers.new_normal`.
             answer_takes: Seconds until the next probe is answered at the latest, if the next chance
                 to accept a latency is then; 0.0 if it is when the probe is sent.
+            limited: As for `Answers.new_normal`.
         """
         # Accept at the last chance before `latency_patience` ends, not at the first one after it.
         age = now - self.slow_since + self.time_to_next_probe(now, rate) + answer_takes
         # The time since the trouble began is none for which the old latency was known.
         known_for = max(usual.known_for - (now - self.slow_since), 0.0)
         usual = usual._replace(known_for=known_for)
-        return self.answers.new_normal(now, usual, missing, age, patience)
+        return self.answers.new_normal(now, usual, missing, age, patience, limited=limited)
 
     def time_to_next_probe(self, now: float, rate: float) -> float:
         """Seconds between two rounds of probes, by the square-root law of inventory theory.

@@ -17,8 +17,12 @@ class Finding(enum.Enum):
     """Some calls are slow, and others are as fast as ever."""
     SICK = "sick"
     """Calls are slow, however few are in flight."""
+    PARTIAL = "partial"
+    """Some calls fail, however few are in flight, and most are good."""
     FAILING = "failing"
-    """Most calls fail or do not come back, however few are in flight."""
+    """Most calls fail, however few are in flight."""
+    HANGING = "hanging"
+    """Most calls do not come back, however few are in flight."""
 
 
 class Round:
@@ -39,7 +43,6 @@ class Round:
         "_answers",
         "_late",
         "_since",
-        "_timed_out",
         "failed",
         "first",
         "level",
@@ -57,23 +60,20 @@ class Round:
         self._answers: list[float] = []
         # Tokens of calls that are overdue and may still come back.
         self._late: set[int] = set()
-        self._timed_out = 0
         self._since = inf
 
-    def add(self, token: int, latency: float, now: float, threshold: float, *, ok: bool) -> None:
+    def add(self, token: int, latency: float, now: float, *, ok: bool) -> None:
         """Add a call that ended.
 
         Args:
             token: Its token.
             latency: Seconds.
             now: Seconds.
-            threshold: Seconds above which it is slow.
             ok: Whether it was answered; otherwise it failed.
         """
         self._since = min(self._since, now)
         self._late.discard(token)
         self._answers.append(latency if ok else inf)
-        self._timed_out += not ok and latency > threshold
 
     def add_late(self, token: int, now: float) -> None:
         """Add a call that is overdue, though it may still come back."""
@@ -94,11 +94,6 @@ class Round:
         self.level = answers[max(min((len(answers) + late) // 2, good - 1), 0)]
         slow = sum(answer > threshold for answer in answers) + late
         self.slow = slow / (len(answers) + late)
-
-    @property
-    def times_out(self) -> bool:
-        """Whether most calls that failed had timed out: they were slow."""
-        return self._timed_out > 0.5 * self.failed * len(self._answers)
 
     def hangs(self, threshold: float) -> bool:
         """Whether calls are either fast, with a slow threshold in seconds, or hang, as most do."""

@@ -26,6 +26,7 @@ class ShareTest:
 
     Args:
         enough: The share of good calls that is just enough, 0.0-1.0.
+        odds: How much more likely it is before the first call that enough succeed, > 0.
 
     Attributes:
         good: Good calls so far.
@@ -34,10 +35,11 @@ class ShareTest:
         since: When it began, in seconds. Calls that began earlier are not to be counted.
     """
 
-    __slots__ = ("_enough", "failed", "good", "since", "slow")
+    __slots__ = ("_enough", "_odds", "failed", "good", "since", "slow")
 
-    def __init__(self, enough: float) -> None:
+    def __init__(self, enough: float, odds: float = 1.0) -> None:
         self._enough = min(max(enough, 0.01), 0.99)
+        self._odds = odds
         self.good = 0
         self.slow = 0
         self.failed = 0
@@ -57,7 +59,7 @@ class ShareTest:
             exp(good * log(part) + bad * log((1.0 - part * enough) / (1.0 - enough)))
             for part in _FEWER
         ]
-        return len(fewer) / sum(fewer)
+        return self._odds * len(fewer) / sum(fewer)
 
     @property
     def is_enough(self) -> bool | None:

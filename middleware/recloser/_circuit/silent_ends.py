@@ -16,8 +16,8 @@ from math import inf
 from recloser._circuit import votes
 from recloser._circuit.explained import Explained
 from recloser._circuit.given_up import GivenUp
-from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
+from recloser._circuit.limited import LimitedLifecycle
 from recloser._circuit.new_normal import FAST_CALLS
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.sentences import seconds
@@ -33,7 +33,7 @@ _NO_OTHERS = 8
 _ANY_CALL = 0
 
 
-class SilentEnds(Lifecycle):
+class SilentEnds(LimitedLifecycle):
     """The part of a circuit that judges ends without a verdict.
 
     Attributes:

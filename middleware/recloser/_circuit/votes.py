@@ -99,7 +99,8 @@ class Ending:
             cancelled: `LEFT`, `INTERRUPTED` or `TIMED_OUT`.
         waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
             where that says nothing.
-        going_on: Whether it is decided about the call although it goes on: it is a stream.
+        going_on: Whether it is decided about the call although it goes on: it is a stream. A stall
+            is evidence, however long ago the call began.
     """
 
     __slots__ = (

@@ -230,6 +230,20 @@ def test_while_it_is_remembered_nothing_above_4_5_times_of_it_is_fast() -> None:
     assert baseline.threshold > 0.6
 
 
+def test_a_refresh_says_once_that_it_is_remembered_no_longer() -> None:
+    """The threshold may be much higher from then on, so that slow means something else."""
+    baseline = known(Policy(history_span=600.0))
+    assert not baseline.refresh(9.0)
+    baseline.accept(0.3, baseline.usual(10.0), 10.0)
+
+    assert [baseline.refresh(now) for now in (11.0, 609.9, 610.0, 611.0)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
 def test_a_second_step_is_judged_by_the_latency_before_the_first_one() -> None:
     baseline = known(Policy(history_span=600.0))
     before = baseline.usual(10.0)

@@ -183,3 +183,19 @@ def test_a_share_of_bad_calls_that_is_worth_asking_all_the_same_becomes_normal(
     else:
         expected = [(100.0 * share + 1.0) / 150.0 for share in shares]
         assert detector.evidence.share(0) == pytest.approx(expected)
+
+
+def test_when_an_accepted_latency_is_like_any_other_slow_calls_are_counted_anew(
+    policy: Policy,
+) -> None:
+    """Until then the threshold is low, and many calls are slow: that is no longer so."""
+    detector = known_detector(policy)
+    usual = detector.baseline.usual(NOW)
+    detector.accept_latency(4.0 * NORMAL, usual, lambda latency: 0.4, NOW)
+    detector.refresh(NOW + 1.0)
+    expected = detector.evidence.share(0)[0]
+
+    detector.refresh(NOW + policy.history_span)
+
+    assert expected > 0.3
+    assert detector.evidence.share(0)[0] < 0.1

@@ -335,6 +335,28 @@ def test_an_expectation_never_lowers_what_was_learned() -> None:
     assert failed == pytest.approx((30.0 + 1.0) / 150.0)
 
 
+def test_if_slow_means_another_latency_only_what_was_learned_of_slow_calls_is_forgotten() -> None:
+    evidence = Evidence(Policy())
+    evidence.quiet = 2000.0
+    for _ in range(50):
+        for _ in range(4):
+            evidence.vote_slow(0.0, OVERDUE)
+        for _ in range(4):
+            evidence.vote_failed(0.0)
+        for _ in range(20):
+            evidence.vote_good(0.0)
+        evidence.learn_run(0.0)
+    in_run = evidence.share(4)
+
+    evidence.forget_slow()
+    evidence.refresh(0.0)
+
+    slow, failed = evidence.share(4)
+    assert in_run[0] > 0.2
+    assert slow < 0.05
+    assert failed >= in_run[1] > 0.2
+
+
 @pytest.mark.parametrize(("quiet", "settled"), [(1023.0, False), (1024.0, True)])
 def test_a_key_is_settled_after_a_thousand_good_calls(quiet: float, settled: bool) -> None:
     evidence = Evidence(Policy())

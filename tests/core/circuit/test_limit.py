@@ -247,16 +247,16 @@ def test_while_calls_are_fast_and_refused_it_grows_by_a_quarter_and_at_least_by_
     assert play.limit.size == grown
 
 
-def test_after_a_recovery_each_fast_answer_adds_a_call_until_one_is_slow() -> None:
+def test_after_a_recovery_each_fast_answer_adds_three_calls_until_one_is_slow() -> None:
     play = returning(2.0)
     play.refuse(20)
 
     play.answer(FAST, FAST, FAST)
-    assert play.limit.size == 5.0
+    assert play.limit.size == 11.0
 
     play.answer(SLOW)
     play.answer(FAST, FAST)
-    assert play.limit.size == 5.0
+    assert play.limit.size == 11.0
 
 
 def test_after_a_recovery_it_grows_only_while_calls_are_refused() -> None:

@@ -83,6 +83,30 @@ def test_a_mild_sickness_refuses_nobody_and_is_the_new_normal_in_the_end(
     assert 1.5 * patience < clock.now - began <= 2.0 * patience + 5.0
 
 
+def test_a_second_step_takes_its_patience_even_if_it_is_below_the_threshold(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """After the first one the threshold is at 4.5 times the old latency. Or a slow-down that comes
+    bit by bit would be accepted bit by bit."""
+    teach(breaker, clock, [0.1] * 3_000)
+    slow_down(breaker, clock, 0.3)
+    while breaker.state is LIMITED:
+        serve(breaker, clock, 0.3, 1)
+    assert rule(breaker) == "new_normal"
+    for _ in range(200):  # a trouble that comes back within half a minute goes on
+        serve(breaker, clock, 0.3, 1)
+    slow_down(breaker, clock, 0.46)
+    assert breaker.slow_threshold == pytest.approx(0.45, rel=0.01)
+    began = clock.now
+
+    while breaker.state is LIMITED:
+        serve(breaker, clock, 0.44, 1)
+        assert clock.now < began + 1_000.0
+
+    assert rule(breaker) == "new_normal"
+    assert clock.now - began > 0.7 * Policy().latency_patience
+
+
 def test_a_mild_sickness_of_many_calls_at_a_time_refuses_hardly_any(
     breaker: Breaker, clock: ManualClock
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import exp, inf
+from random import Random
 
 import pytest
 
@@ -221,16 +222,25 @@ def test_the_outage_itself_is_no_silence_yet() -> None:
 
 
 def test_only_the_latest_answers_tell_how_slow_it_is_now() -> None:
-    answers = answered(*[0.2] * 200, *[0.3] * 64)
+    answers = answered(*[0.2] * 1000, *[0.3] * 256)
 
     assert accepted(answers) == 0.3
     assert answers.share_above(0.25) == 1.0
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mild_step_is_not_severe_by_chance(seed: int) -> None:
+    """The median of 128 answers of 3.8 times the usual latency; it would be severe from 4.5 on."""
+    random = Random(seed)
+    for _ in range(20):
+        drawn = [3.8 * MEDIAN * exp(random.gauss(0.0, 0.5)) for _ in range(128)]
+        assert Usual(MEDIAN, 0.0, LONG_AGO).severity(answered(*drawn).level) < 1.0
+
+
 def test_memory_is_bounded() -> None:
     answers = answered(*[0.2] * 1000)
 
-    assert 32 <= len(answers._answers) <= 64
+    assert 128 <= len(answers._answers) <= 256
 
 
 # Shares

@@ -295,3 +295,37 @@ def test_after_failures_a_slow_answer_is_a_good_probe(policy: Policy) -> None:
 
     assert Step.RECOVERED in steps
     assert recovery.share.good == 10
+
+
+@pytest.mark.parametrize(
+    ("run", "slow", "expected"), [(5, False, True), (5, True, False), (0, False, False)]
+)
+def test_only_after_failures_a_slow_probe_is_good(run: int, slow: bool, expected: bool) -> None:
+    recovery = Recovery(Policy(), 0.0, 1, run)
+    recovery.was_slow = slow
+
+    assert recovery.bears_slowness is expected
+
+
+def test_after_a_round_that_was_lost_with_good_probes_the_next_one_needs_less_evidence() -> None:
+    """The callee fails a share of its calls; a dead one that is well again is not held up."""
+    lost: list[int] = []
+    for good_before in (0, 6):
+        recovery = Recovery(Policy(), 0.0, 1, 5)
+        round_of(recovery, good_before)
+        recovery.begin_round(1)
+        lost.append(round_of(recovery, 6))
+
+    assert lost[1] < lost[0]
+
+
+def round_of(recovery: Recovery, good: int) -> int:
+    """Play good probes, and then failures until the round is lost; how many failures it took."""
+    for token in range(1, good + 1):
+        step = recovery.vote(Vote.GOOD, Ending(token, Outcome.SUCCESS, 0.1, 1.0), 50, 0.01)
+        assert step is Step.NOTHING
+    for failed in range(1, 100):
+        ending = Ending(100 + failed, Outcome.FAILURE, 0.1, 1.0)
+        if recovery.vote(Vote.FAILED, ending, 50, 0.01) is Step.LOST:
+            return failed
+    raise AssertionError("the round was not lost")

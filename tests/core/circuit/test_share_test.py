@@ -138,3 +138,15 @@ def test_a_share_of_none_or_all_is_tested_all_the_same(enough: float, bad: int) 
 
 def test_if_all_must_be_good_one_bad_call_among_good_ones_rejects() -> None:
     assert after(1.0, 3, 1).is_enough is False
+
+
+def test_with_lower_odds_fewer_bad_calls_are_too_many() -> None:
+    calls: list[int] = []
+    for odds in (1.0, 0.5):
+        test = ShareTest(0.5, odds)
+        while test.is_enough is None:
+            test.failed += 1
+        assert test.is_enough is False
+        calls.append(test.calls)
+
+    assert calls[1] < calls[0]

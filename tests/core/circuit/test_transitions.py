@@ -116,6 +116,11 @@ def test_every_cause_has_a_label_of_its_own() -> None:
 End = Callable[[Permit, ManualClock], object]
 
 
+def time_out(permit: Permit, clock: ManualClock) -> None:
+    clock.advance(1.0)
+    permit.failure()
+
+
 def fail(permit: Permit, clock: ManualClock) -> None:
     clock.advance(0.1)
     permit.failure("HTTP 502")
@@ -184,7 +189,7 @@ def come_back(breaker: Breaker, clock: ManualClock, running: list[Permit]) -> No
 DRIVERS: dict[tuple[Cause, str], Drive] = {
     (Cause.EVIDENCE, "failures"): call_until(OPEN, fail),
     (Cause.EVIDENCE, "bad_calls"): call_until(OPEN, one_in_three(answer_slowly, fail)),
-    (Cause.EVIDENCE, "failing"): call_until(OPEN, fail),
+    (Cause.EVIDENCE, "failing"): call_until(OPEN, time_out),
     (Cause.EVIDENCE, "mute"): hang,
     (Cause.CALLS_SLOW, "limited"): call_until(LIMITED, answer_slowly),
     (Cause.EASED, "eased"): call_until(CLOSED, answer),

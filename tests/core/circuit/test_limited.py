@@ -1,0 +1,96 @@
+"""Limited: what becomes of calls that are slow while others fail."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from tests.support.limits import everyday_latency, fill, limit, limit_of, play, rule
+
+from recloser import Breaker, Policy, State
+from recloser.testing import ManualClock
+
+
+def half_slow(chance: Random, running: int) -> float:
+    """Every other call takes five times as long."""
+    return everyday_latency(chance, running) * (5.0 if chance.random() < 0.5 else 1.0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3])
+def test_where_half_of_the_calls_are_slow_and_some_fail_hardly_any_is_refused(
+    breaker: Breaker, clock: ManualClock, share: float
+) -> None:
+    play(breaker, clock, everyday_latency, 50.0, 100.0)
+
+    admitted, refused = play(breaker, clock, half_slow, 50.0, 600.0, failing=share)
+
+    assert refused <= 0.05 * (admitted + refused)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_callee_that_is_slow_and_fails_at_times_is_the_new_normal_in_the_end(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    play(breaker, clock, everyday_latency, 50.0, 100.0)
+
+    def slow(chance: Random, running: int) -> float:
+        return 5.0 * everyday_latency(chance, running)
+
+    patience = Policy().latency_patience
+    play(breaker, clock, slow, 50.0, 2.0 * patience, failing=0.3)
+    admitted, refused = play(breaker, clock, slow, 50.0, 300.0, failing=0.3)
+
+    assert refused <= 0.02 * (admitted + refused)
+
+
+def test_failures_that_end_before_the_calls_in_flight_open_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Those that fail end sooner: the others may still be good."""
+    limit(breaker, clock)
+    limit_of(breaker).size = 40.0
+    limit_of(breaker).shed()  # nothing was answered since
+    running = fill(breaker)
+
+    for permit in running[:9]:
+        permit.failure()
+    limit_of(breaker)
+
+    for permit in running[9:]:
+        permit.failure()
+    assert rule(breaker) == "failures"
+
+
+def test_a_callee_that_dies_while_some_failures_are_usual_is_noticed_at_once(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+    limit_of(breaker).failures.are_usual = True
+
+    calls = 0
+    while breaker.state is State.LIMITED:
+        breaker.acquire().failure()
+        clock.advance(0.01)
+        calls += 1
+
+    assert calls <= 10
+
+
+def test_after_failures_a_probe_has_time_until_its_answer_is_hopeless(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    play(breaker, clock, everyday_latency, 50.0, 100.0)
+    while breaker.state is State.CLOSED:
+        breaker.acquire().failure()
+    clock.advance(breaker.retry_after)
+    hopeless = breaker._circuit.detector.baseline.hopeless
+    assert hopeless >= 2.0 * breaker.slow_threshold
+
+    probe = breaker.acquire()
+    clock.advance(0.9 * hopeless)
+    breaker.try_acquire()
+    probe.success()
+
+    assert breaker.state is State.HALF_OPEN
+    assert breaker._circuit.recovery is not None
+    assert breaker._circuit.recovery.good == 1
