@@ -8,12 +8,13 @@ or, for an existing session, `wrap_session(session, registry)`. A request with i
 middleware sees it. Each hop of a redirect is a call (keyed by its own host), and so is the second
 attempt that aiohttp makes by itself when a kept-alive connection turns out to be dead.
 
-A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
-Retry-After is obeyed once all callers are asked to wait. Other 4xx, the caller's own mistakes and
-time-outs of the session's own pool have no vote. Only the trace shows a time-out of the pool:
-aiohttp raises the same error if a host is slow to connect. An error that was raised for the status
-of an answer (`raise_for_status` in an inner middleware) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for a stream that answers a POST
+it is the time to the first piece with content, and a stall after it is a failure. 5xx, 408 and
+errors on the wire are failures. 429 is throttling; its Retry-After is obeyed once all callers are
+asked to wait. Other 4xx, the caller's own mistakes and time-outs of the session's own pool have no
+vote. Only the trace shows a time-out of the pool: aiohttp raises the same error if a host is slow
+to connect. An error that was raised for the status of an answer (`raise_for_status` in an inner
+middleware) counts as that answer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.good_answers import is_plain
 from recloser_adapters._outbound.keys import Keys, ReadyKey
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
@@ -46,6 +48,7 @@ __all__ = [
     "wrap_session",
 ]
 
+_JSON = "application/json"
 _LOCAL = (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
 
 # Whether the call in this context waits for a free connection from its session's pool.
@@ -107,8 +110,8 @@ class BreakerMiddleware:
 
     Args:
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
-            `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `verdict`, `cut_off`
+            and `on_end`: see `CallSettings`.
 
     Raises:
         TypeError: A setting has the wrong type or does not exist.
@@ -164,17 +167,18 @@ class BreakerMiddleware:
         outbound = self.outbound
         try:
             status = response.status
+            headers = response.headers
+            content_type = headers.get("content-type", "")
             if (
                 status in outbound.good_statuses
                 and response.content.is_eof()
-                and not outbound.sse_errors
+                and (content_type == _JSON or is_plain(content_type))
+                and not (request.method == "POST" and outbound.looks_into(request))
             ):
                 # A small body arrives with its headers, so there is nothing to watch.
                 permit.mark()
                 permit.success()
                 return
-            headers = response.headers
-            content_type = headers.get("content-type", "")
             watch = outbound.watch_answer(permit, response, status, headers, content_type, request)
             if watch is not None:
                 watch_body(response, watch)

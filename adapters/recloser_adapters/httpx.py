@@ -7,18 +7,19 @@ guards every request of a client, with its proxies and mounts. `BreakerTransport
 hop of a redirect is a call (keyed by its own host), and so is each request of an authentication
 flow and each attempt of an SDK. A second connection attempt in a transport (`retries=`) is not.
 
-A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
-Retry-After is obeyed once all callers are asked to wait. Other 4xx, the caller's own mistakes and
-time-outs of the client's own pool have no vote. An error that was raised for the status of an
-answer (`raise_for_status` in the wrapped transport) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for a stream that answers a POST
+it is the time to the first piece with content, and a stall after it is a failure. 5xx, 408 and
+errors on the wire are failures. 429 is throttling; its Retry-After is obeyed once all callers are
+asked to wait. Other 4xx, the caller's own mistakes and time-outs of the client's own pool have no
+vote. An error that was raised for the status of an answer (`raise_for_status` in the wrapped
+transport) counts as that answer.
 
 Each attempt of an SDK is a call. The SDKs of OpenAI and Anthropic retry every error that their
 client raises, so a refusal is a response that they do not retry (`on_refuse` in `CallSettings`). Use
 the adapter that is named like the library of the SDK: openai 3 and anthropic 2 are built on httpx2,
 earlier ones on its predecessor:
 
-    http_client = wrap_client(openai.DefaultHttpxClient(), registry, sse_errors=True)
+    http_client = wrap_client(openai.DefaultHttpxClient(), registry)
     client = openai.OpenAI(http_client=http_client)
 """
 
@@ -177,12 +178,12 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
     The next provider is tried if nothing was sent. It is also tried after a failure or a 429, if
     the request is repeatable: by its method (RFC 9110), by an `Idempotency-Key`, or, if all
     targets are `LLMEndpoint`, because it is a request to a model. A stream of events is given to
-    the caller after its first chunk; an error event or a cut before that is a failure. A body from
+    the caller after its first piece with content; an error or a cut before that is a failure. A body from
     a generator or a file is sent once. If the last answer is bad, the caller gets it, so give SDKs
     that retry `max_retries=0`.
 
     The time limits of the failover become time-outs of the wrapped transport. They are never above
-    those of the client. Between the headers of a stream and its first chunk the client's own read
+    those of the client. Between the headers of a stream and its first piece the client's own read
     time-out applies; `AsyncFailoverTransport` also applies its time limit there.
 
     Args:
@@ -190,8 +191,8 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
         failover: The providers and their rules. Its `classify` and `nothing_sent` are not used.
         repeatable: Takes a request and returns whether it may be sent twice, or None for the
             default rule. The extension `REPEATABLE` of a request takes precedence.
-        **settings: `on_refuse` (for the case that all providers refuse), `classify` and
-            `sse_errors` of `CallSettings`. `sse_errors` is True by default.
+        **settings: `on_refuse` (for the case that all providers refuse), `classify`,
+            `sse_errors` and `verdict` of `CallSettings`. `sse_errors` is True by default.
 
     Raises:
         TypeError: A setting has the wrong type, or a target is neither a base URL nor an
@@ -203,7 +204,7 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
 class AsyncFailoverTransport(AsyncFailover[httpx.Request, httpx.Response], AsyncBreakerTransport):
     """`FailoverTransport` for an `httpx.AsyncClient`.
 
-    On asyncio an attempt that takes too long is cancelled, up to the first chunk of a stream.
+    On asyncio an attempt that takes too long is cancelled, up to the first piece of a stream.
     """
 
 
@@ -223,8 +224,8 @@ def wrap_client(
         client: An `httpx.Client` or `httpx.AsyncClient`, before or after its first request. Its
             transports that are guarded already stay unchanged.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
-            `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `verdict`, `cut_off`
+            and `on_end`: see `CallSettings`.
 
     Returns:
         The same client.

@@ -5,13 +5,15 @@
 guards every adapter mounted in a session. `BreakerAdapter` guards one adapter. A call is one
 `adapter.send`. Each hop of a redirect is a call (keyed by its own host), and so is each request of
 an authentication flow. A request and the retries that urllib3 makes in the adapter (`max_retries`)
-are one call. The call ends with the last retry, and its latency includes all of them.
+are one call. The call ends with the last retry, and its latency includes all of them, but not the
+sleep between them.
 
-A call ends with its body. Its latency is the time to the headers; for an event stream it is the
-time to the first chunk. 5xx, 408 and errors on the wire are failures. 429 is throttling; its
-Retry-After is obeyed once all callers are asked to wait. Other 4xx, a full pool and the caller's
-own mistakes have no vote. An error that was raised for the status of an answer (`raise_for_status`
-in the wrapped adapter) counts as that answer.
+A call ends with its body. Its latency is the time to the headers; for a stream that answers a POST
+it is the time to the first piece with content, and a stall after it is a failure. 5xx, 408 and
+errors on the wire are failures. 429 is throttling; its Retry-After is obeyed once all callers are
+asked to wait. Other 4xx, a full pool and the caller's own mistakes have no vote. An error that was
+raised for the status of an answer (`raise_for_status` in the wrapped adapter) counts as that
+answer.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ import requests
 from requests.adapters import BaseAdapter
 
 from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser_adapters._outbound.body import AnyBodyWatch
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.good_answers import is_plain
 from recloser_adapters._outbound.keys import Keys, ReadyKey
 from recloser_adapters._outbound.permit import CallPermit, CallReport, WatchingPermit
 from recloser_adapters._outbound.refusal import (
@@ -37,6 +41,7 @@ from recloser_adapters._outbound.request_reader import RequestReader
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 from recloser_adapters._requests.body import is_local, watch_body
 from recloser_adapters._requests.cut_off import lower_timeout, restore_timeout
+from recloser_adapters._requests.retries import sleeping_for, tells
 
 __all__ = [
     "BreakerAdapter",
@@ -178,6 +183,7 @@ class BreakerAdapter(BaseAdapter):
     ) -> None:
         super().__init__()
         self.wrapped = adapter
+        self._retries = tells(adapter)
         self.outbound = OutboundCalls(
             registry,
             settings,
@@ -199,14 +205,17 @@ class BreakerAdapter(BaseAdapter):
         permit = self.outbound.admit(request, WatchingPermit)
         if isinstance(permit, Refused):
             return self._refused(request, permit.error())
+        limited = timeout
         try:
             if self.outbound.cut_off and not isinstance(permit, Unguarded):
                 limited = lower_timeout(timeout, permit.timeout)
-                response = self.wrapped.send(request, stream, limited, verify, cert, proxies)
-                if limited is not timeout:
-                    restore_timeout(response.raw, timeout)
+            if self._retries and not isinstance(permit, Unguarded):
+                with sleeping_for(permit):
+                    response = self.wrapped.send(request, stream, limited, verify, cert, proxies)
             else:
-                response = self.wrapped.send(request, stream, timeout, verify, cert, proxies)
+                response = self.wrapped.send(request, stream, limited, verify, cert, proxies)
+            if limited is not timeout:
+                restore_timeout(response.raw, timeout)
         except BaseException as error:
             if not isinstance(permit, Unguarded):
                 self._end_by_error(permit, request, error)
@@ -214,7 +223,7 @@ class BreakerAdapter(BaseAdapter):
         # Authentication sends its second request through this attribute.
         response.connection = self  # type: ignore[assignment]  # any adapter will do
         if not isinstance(permit, Unguarded):
-            self._watch(permit, request, response)
+            self._watch(permit, request, response, timeout)
         return response
 
     def close(self) -> None:
@@ -236,7 +245,11 @@ class BreakerAdapter(BaseAdapter):
         return response
 
     def _watch(
-        self, permit: CallPermit, request: requests.PreparedRequest, response: requests.Response
+        self,
+        permit: CallPermit,
+        request: requests.PreparedRequest,
+        response: requests.Response,
+        timeout: Any,
     ) -> None:
         outbound = self.outbound
         try:
@@ -244,13 +257,37 @@ class BreakerAdapter(BaseAdapter):
                 return permit.end(Outcome.IGNORED)
             headers = response.headers
             content_type = _content_type(headers)
-            watch = outbound.watch_answer(
-                permit, response, response.status_code, headers, content_type, request
-            )
+            status = response.status_code
+            watch: AnyBodyWatch | None
+            if (
+                isinstance(permit, WatchingPermit)
+                and status in outbound.good_statuses
+                and is_plain(content_type)
+                and (request.method != "POST" or not outbound.looks_into(request))
+                and status != 101
+            ):
+                # The usual case. `watch_answer` decides the same, but takes longer.
+                permit.mark()
+                watch = permit
+            else:
+                watch = outbound.watch_answer(
+                    permit, response, status, headers, content_type, request
+                )
             if watch is not None:
-                response.raw = watch_body(response.raw, watch)
+                self._watch_body(response, watch, timeout)
         except Exception as fault:
             outbound.registry.fault("outbound outcome", fault)
+
+    def _watch_body(self, response: requests.Response, watch: AnyBodyWatch, timeout: Any) -> None:
+        if response.raw is None or response._content_consumed:  # type: ignore[attr-defined]
+            # Another adapter made the response in memory, so its body is never read.
+            if watch.reads:
+                watch.chunk(response.content or b"")
+            watch.eof()
+            return
+        if watch.cuts_off:
+            restore_timeout(response.raw, lower_timeout(timeout, watch.longest_wait))
+        response.raw = watch_body(response.raw, watch)
 
     def _end_by_error(
         self, permit: CallPermit, request: requests.PreparedRequest, error: BaseException
@@ -306,8 +343,8 @@ def wrap_session(
         session: The session. An adapter that is guarded already stays unchanged. An adapter that
             is mounted later is not guarded.
         registry: Holds the breakers; by default a new one.
-        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `cut_off` and
-            `on_end`: see `CallSettings`.
+        **settings: `key`, `label_by`, `on_refuse`, `classify`, `sse_errors`, `verdict`, `cut_off`
+            and `on_end`: see `CallSettings`.
 
     Returns:
         The same session.

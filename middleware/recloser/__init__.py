@@ -32,6 +32,7 @@ __all__ = [
     "Mode",
     "Outcome",
     "Permit",
+    "Pieces",
     "Policy",
     "Provider",
     "Reason",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from recloser._failover.report import Delivery, Fate, Leg
     from recloser._failover.streams import AsyncChunks, Chunks
     from recloser._metrics import Metrics
+    from recloser._pieces import Pieces
     from recloser._problem import problem_document
     from recloser._retry_after import parse_retry_after
 else:
@@ -71,6 +73,7 @@ else:
         "Fate": "recloser._failover.report",
         "Leg": "recloser._failover.report",
         "Metrics": "recloser._metrics",
+        "Pieces": "recloser._pieces",
         "Provider": "recloser._failover.provider",
         "asked_in_body": "recloser._asked_in_body",
         "parse_retry_after": "recloser._retry_after",

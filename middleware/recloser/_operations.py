@@ -142,6 +142,20 @@ class OperableCircuit(LockedCircuit):
         """
         return self._circuit.detector.baseline.hopeless
 
+    @property
+    def piece_timeout(self) -> float:
+        """Seconds after which it is hopeless to wait for one more piece of an answer.
+
+        It is learned from streams: two limits of a stall, or 1.5 times what one stream in a thousand
+        has as its longest gap if that is longer. It is never above `Policy.slow_ceiling`, and equal
+        to it until enough is known. It is infinite where nothing may be cut off: in the modes observe
+        and disabled.
+        """
+        if self._mode is not _ENFORCE:
+            return inf
+        streams = self._calls.streams
+        return self.policy.slow_ceiling if streams is None else streams.hopeless
+
     def timeout_of(self, token: int) -> float:
         """Seconds that the call with a token may take; see `Permit.timeout`."""
         if not token or self._mode is not _ENFORCE:

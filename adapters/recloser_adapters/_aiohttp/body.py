@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from recloser import Deadline
 from recloser_adapters._outbound.body import AnyBodyWatch
+from recloser_adapters._outbound.cut_off import HOPELESS
 
 T = TypeVar("T")
 
@@ -23,27 +25,43 @@ WIRE = (aiohttp.ClientError, OSError, TimeoutError)
 def watch_body(response: aiohttp.ClientResponse, watch: AnyBodyWatch) -> None:
     """Connect a watch to the body of a response whose headers have just arrived."""
     content = response.content
-    if content.total_bytes:
-        watch.begun()
+    if content.total_bytes and watch.reads:
+        # There is no public way to look at them without reading them.
+        watch.arrived(b"".join(getattr(content, "_buffer", ())))
     if not watch.reads:
         content.on_eof(watch.eof)
         if content.is_eof():
             # A small body arrives with its headers, so it is complete already.
             return
-    response.content = _WatchedReader(content, watch)  # type: ignore[assignment]  # see __class__
+    # The slots are set directly, because `__setattr__` sets the attributes of the wrapped reader.
+    watched = _new(_WatchedReader)
+    _set_content(watched, content)
+    _set_watch(watched, watch)
+    response.content = watched  # type: ignore[assignment]  # see __class__
 
 
 class _WatchedReader:
     """A `StreamReader` that tells a watch what is read, and passes on everything else."""
 
-    __slots__ = ("_content", "_watch")
+    __slots__ = ("__weakref__", "_content", "_watch")
 
-    def __init__(self, content: aiohttp.StreamReader, watch: AnyBodyWatch) -> None:
-        self._content = content
-        self._watch = watch
+    _content: aiohttp.StreamReader
+    _watch: AnyBodyWatch
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._content, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._content, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._content, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._content)
+
+    def __repr__(self) -> str:
+        return repr(self._content)
 
     @property
     def __class__(self) -> type[Any]:
@@ -76,8 +94,10 @@ class _WatchedReader:
 
     async def readchunk(self) -> tuple[bytes, bool]:
         """Read one chunk as it was sent, and whether it ends there."""
+        watch, reading = self._watch, self._content.readchunk()
+        watch.asked()
         try:
-            piece = await self._content.readchunk()
+            piece = await (_in_time(reading, watch.patience) if watch.cuts_off else reading)
         except BaseException as error:
             self._failed(error)
             raise
@@ -118,8 +138,10 @@ class _WatchedReader:
         self._content.set_exception(exc, *cause)
 
     async def _pull(self, reading: Awaitable[bytes]) -> bytes:
+        watch = self._watch
+        watch.asked()
         try:
-            data = await reading
+            data = await (_in_time(reading, watch.patience) if watch.cuts_off else reading)
         except BaseException as error:
             self._failed(error)
             raise
@@ -139,6 +161,13 @@ class _WatchedReader:
             watch.eof()
 
 
+async def _in_time(reading: Awaitable[T], patience: float) -> T:
+    """Wait for a part of a body, unless it is hopeless to wait for one."""
+    with Deadline(patience):
+        return await reading
+    raise aiohttp.ServerTimeoutError(HOPELESS)
+
+
 class _Pieces(AsyncIterator[T]):
     """Iterates by calling a reader, until the reader returns the end marker."""
 
@@ -151,3 +180,9 @@ class _Pieces(AsyncIterator[T]):
         if self._is_end(piece):
             raise StopAsyncIteration
         return piece
+
+
+_new = object.__new__
+_slots = vars(_WatchedReader)
+_set_content: Callable[[_WatchedReader, object], None] = _slots["_content"].__set__
+_set_watch: Callable[[_WatchedReader, AnyBodyWatch], None] = _slots["_watch"].__set__

@@ -6,11 +6,11 @@ Each adapter combines these classes with its library's own `SyncByteStream` or `
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from types import CoroutineType
 from typing import Any, ClassVar, Self
 
-from recloser import LoosePermit
+from recloser import Deadline, LoosePermit
 from recloser_adapters._outbound.body import AnyBodyWatch
+from recloser_adapters._outbound.cut_off import HOPELESS, runs_asyncio
 
 
 class SyncBody(LoosePermit):
@@ -24,7 +24,7 @@ class SyncBody(LoosePermit):
             have arrived.
     """
 
-    __slots__ = ("stream",)
+    __slots__ = ("__weakref__", "stream")
 
     # The adapter has judged the status already. An error of the body has no status to read.
     reads_status: ClassVar[bool] = False
@@ -50,14 +50,18 @@ class SyncBody(LoosePermit):
 class SyncWatchedBody:
     """A response body that tells a watch which chunks are read and how reading ends."""
 
-    def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
+    def __init__(self, stream: Any, watch: AnyBodyWatch, read_timeout: type[Any]) -> None:
         self._stream = stream
-        self._watch = watch
+        self.watch = watch
+        self._read_timeout = read_timeout
 
     def __iter__(self) -> Iterator[bytes]:
-        watch = self._watch
+        watch = self.watch
         try:
-            yield from watch.watched(self._stream)
+            if watch.cuts_off:
+                yield from self._in_time(watch)
+            else:
+                yield from watch.watched(self._stream)
         except GeneratorExit:
             watch.closed()
             raise
@@ -66,28 +70,40 @@ class SyncWatchedBody:
             raise
         watch.eof()
 
+    def _in_time(self, watch: AnyBodyWatch) -> Iterator[bytes]:
+        """The chunks until one more piece is hopeless. The time-out of each read is set before."""
+        for chunk in watch.watched(self._stream):
+            if not watch.patience:
+                raise self._read_timeout(HOPELESS)
+            yield chunk
+
     def close(self) -> None:
         """Close the body. This ends the call if it has not ended yet."""
-        self._watch.closed()
+        self.watch.closed()
         self._stream.close()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a stream of another transport has besides.
+        if name in ("stream", "_stream"):  # not set yet
+            raise AttributeError(name)
+        return getattr(self._stream, name)
 
 
 class AsyncBody(LoosePermit):
     """`SyncBody` for async clients."""
 
-    __slots__ = ("stream",)
+    __slots__ = ("__weakref__", "stream")
 
     reads_status: ClassVar[bool] = False
     stream: Any
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Chunks(self, self.stream.__aiter__())
+        return _Chunks(self, iterable(self.stream.__aiter__()))
 
-    def aclose(self) -> CoroutineType[Any, Any, None]:
+    async def aclose(self) -> None:
         """Close the body. This ends the call if it has not ended yet."""
         self.success()
-        closing: CoroutineType[Any, Any, None] = self.stream.aclose()
-        return closing
+        await self.stream.aclose()
 
 
 class _Chunks:
@@ -123,15 +139,21 @@ class _Chunks:
 class AsyncWatchedBody:
     """A response body that tells a watch which chunks are read and how reading ends."""
 
-    def __init__(self, stream: Any, watch: AnyBodyWatch) -> None:
+    def __init__(self, stream: Any, watch: AnyBodyWatch, read_timeout: type[Any]) -> None:
         self._stream = stream
-        self._watch = watch
+        self.watch = watch
+        self._read_timeout = read_timeout
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        watch = self._watch
-        chunks = self._stream.__aiter__()
+        watch = self.watch
+        chunks = iterable(self._stream.__aiter__())
         try:
-            async for chunk in chunks:
+            while True:
+                watch.asked()
+                # One step of a loop takes less time than catching a StopAsyncIteration.
+                chunk = await self._next_in_time(chunks) if watch.cuts_off else await _next(chunks)
+                if chunk is None:
+                    break
                 watch.chunk(chunk)
                 yield chunk
         except GeneratorExit:
@@ -144,40 +166,65 @@ class AsyncWatchedBody:
             raise
         watch.eof()
 
+    async def _next_in_time(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """The next chunk, unless one more piece is hopeless."""
+        patience = self.watch.patience
+        if not runs_asyncio():
+            # The time-out of each read is set before, and this is for what is no piece.
+            if not patience:
+                raise self._read_timeout(HOPELESS)
+            return await _next(chunks)
+        with Deadline(patience):
+            return await _next(chunks)
+        raise self._read_timeout(HOPELESS)
+
     async def aclose(self) -> None:
         """Close the body. This ends the call if it has not ended yet."""
-        self._watch.closed()
+        self.watch.closed()
         await self._stream.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a stream of another transport has besides.
+        if name in ("stream", "_stream"):  # not set yet
+            raise AttributeError(name)
+        return getattr(self._stream, name)
 
 
 class SyncReadAhead:
-    """A response body whose first chunk has been read already."""
+    """A response body whose beginning has been read already."""
 
-    def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
-        self._first = first
+    def __init__(self, head: list[bytes], chunks: Any, stream: Any) -> None:
+        self._head = head
         self._chunks = chunks
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._first
+        yield from self._head
         yield from self._chunks
 
     def close(self) -> None:
         """Close the body."""
         self._stream.close()
 
+    def __getattr__(self, name: str) -> Any:
+        # What a stream of another transport has besides.
+        if name in ("stream", "_stream"):  # not set yet
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
 
 class AsyncReadAhead:
-    """A response body whose first chunk has been read already."""
+    """A response body whose beginning has been read already."""
 
-    def __init__(self, first: bytes, chunks: Any, stream: Any) -> None:
-        self._first = first
+    def __init__(self, head: list[bytes], chunks: Any, stream: Any) -> None:
+        self._head = head
         self._chunks = chunks
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            yield self._first
+            for chunk in self._head:
+                yield chunk
             async for chunk in self._chunks:
                 yield chunk
         finally:
@@ -187,6 +234,32 @@ class AsyncReadAhead:
     async def aclose(self) -> None:
         """Close the body."""
         await self._stream.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        # What a stream of another transport has besides.
+        if name in ("stream", "_stream"):  # not set yet
+            raise AttributeError(name)
+        return getattr(self._stream, name)
+
+
+def iterable(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Make an iterator iterable: `async for` needs only its `__anext__` where it made it itself."""
+    return chunks if hasattr(chunks, "__aiter__") else _Iterable(chunks)
+
+
+class _Iterable(AsyncIterator[bytes]):
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __anext__(self) -> bytes:
+        return await self._chunks.__anext__()
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    """The next chunk; None after the last one."""
+    async for chunk in chunks:
+        return chunk
+    return None
 
 
 async def _finish(chunks: AsyncIterator[bytes]) -> None:

@@ -17,7 +17,7 @@ from recloser_adapters._httpx.transports import (
     SyncTransport,
     Transport,
 )
-from recloser_adapters._outbound.body import is_event_stream
+from recloser_adapters._outbound.body import AnyBodyWatch
 from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import (
     AnswerSettings,
@@ -28,6 +28,8 @@ from recloser_adapters._outbound.settings import (
 
 PROVIDER = "recloser.provider"
 """Key in the extensions of a response: its value is the key of the provider that answered."""
+# Bytes of an answer that are read at most before the caller gets it. Comments are in them.
+_ENOUGH = 65_536
 _ANSWERED_BADLY = (Outcome.FAILURE, Outcome.THROTTLED)
 
 
@@ -49,6 +51,8 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
             "CallSettings[RequestT, ResponseT, RaiseOrResponse]", {"sse_errors": True, **settings}
         )
         self._guard(transport, failover.registry, all_settings)
+        # The first piece decides who serves a stream, whatever its method.
+        self.outbound.good_answers.subscriptions = False
         self.failover: Failover[Any] = failover
         self.planner: Planner = Planner(failover, repeatable, self.library)
 
@@ -60,7 +64,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         limits.clear()
         limits.update(plan.timeouts)
         response.extensions = {**response.extensions, PROVIDER: permit.attempt.key}
-        self.watch(permit, response)
+        self.watch(permit, response, sent)
         return plan.repeatable and permit.outcome is None and not response.is_closed
 
     def stands(self, response: Any, permit: AttemptPermit) -> bool:
@@ -137,7 +141,7 @@ class SyncFailover(
         try:
             response = self.wrapped.handle_request(sent)
             if self.answered(plan, sent, response, permit):
-                self._look_into(response)
+                self._look_into(response, permit)
             if self.stands(response, permit):
                 return response
         except Exception as error:
@@ -147,13 +151,22 @@ class SyncFailover(
         _close(response)
         return None
 
-    def _look_into(self, response: Any) -> None:
-        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
+    def _look_into(self, response: Any, permit: AttemptPermit) -> None:
+        """Read what decides the outcome: the first piece of a stream, or the body of an error."""
         if response.status_code == 429:
             response.read()
-        elif is_event_stream(response.headers.get("content-type", "")):
-            chunks = iter(response.stream)
-            response.stream = self.read_ahead(next(chunks, b""), chunks, response.stream)
+            return
+        stream = response.stream
+        watch: AnyBodyWatch | None = getattr(stream, "watch", None)
+        if watch is None or watch.decided:
+            return
+        chunks, head, size = iter(stream), list[bytes](), 0
+        for chunk in chunks:
+            head.append(chunk)
+            size += len(chunk)
+            if watch.decided or permit.outcome is not None or size >= _ENOUGH:
+                break
+        response.stream = self.read_ahead(head, chunks, stream)
 
 
 class AsyncFailover(
@@ -188,7 +201,7 @@ class AsyncFailover(
         try:
             response = await self.wrapped.handle_async_request(sent)
             if self.answered(plan, sent, response, permit):
-                await self._look_into(response)
+                await self._look_into(response, permit)
             if self.stands(response, permit):
                 return response
         except Exception as error:
@@ -198,14 +211,22 @@ class AsyncFailover(
         await _aclose(response)
         return None
 
-    async def _look_into(self, response: Any) -> None:
-        """Read what decides the outcome: the first chunk of a stream, or the body of a 429."""
+    async def _look_into(self, response: Any, permit: AttemptPermit) -> None:
+        """Read what decides the outcome: the first piece of a stream, or the body of an error."""
         if response.status_code == 429:
             await response.aread()
-        elif is_event_stream(response.headers.get("content-type", "")):
-            chunks = response.stream.__aiter__()
-            first = await anext(chunks, b"")
-            response.stream = self.read_ahead(first, chunks, response.stream)
+            return
+        stream = response.stream
+        watch: AnyBodyWatch | None = getattr(stream, "watch", None)
+        if watch is None or watch.decided:
+            return
+        chunks, head, size = stream.__aiter__(), list[bytes](), 0
+        async for chunk in chunks:
+            head.append(chunk)
+            size += len(chunk)
+            if watch.decided or permit.outcome is not None or size >= _ENOUGH:
+                break
+        response.stream = self.read_ahead(head, chunks, stream)
 
 
 def _close(response: Any) -> None:

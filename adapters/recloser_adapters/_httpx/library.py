@@ -119,6 +119,11 @@ class Response(Protocol):
         """Whether its body is complete and closed."""
         ...
 
+    @property
+    def content(self) -> bytes:
+        """Its decoded body, if it is complete."""
+        ...
+
 
 class SyncInner(Protocol[SentT, AnswerT]):
     """A sync transport."""

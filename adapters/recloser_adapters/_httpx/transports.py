@@ -14,7 +14,7 @@ from recloser_adapters._httpx.bodies import (
     SyncReadAhead,
     SyncWatchedBody,
 )
-from recloser_adapters._httpx.cut_off import lowered_timeouts
+from recloser_adapters._httpx.cut_off import lower_read, lowered_timeouts
 from recloser_adapters._httpx.library import (
     LIBRARIES,
     AsyncInner,
@@ -23,13 +23,16 @@ from recloser_adapters._httpx.library import (
     Response,
     SyncInner,
 )
-from recloser_adapters._outbound.body import is_event_stream
 from recloser_adapters._outbound.call import OutboundCalls
+from recloser_adapters._outbound.good_answers import NOT_PLAIN
 from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
 
 REFUSED = "recloser.refused"
 """Key in the extensions of a response to a refused call: outer breakers ignore the response."""
+
+_NOT_PLAIN = tuple(kind.encode("ascii") for kind in NOT_PLAIN)
+_JSON = b"application/json"
 
 RequestT = TypeVar("RequestT", bound=Request)
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -111,13 +114,16 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         permit: SyncBody | AsyncBody | ReportedPermit,
         response: ResponseT,
         request: RequestT | None = None,
+        timeouts: dict[str, Any] | None = None,
     ) -> None:
         """Decide by the headers of a response. If they are not enough, watch its body.
 
         Args:
             permit: The permit of the call.
             response: The response.
-            request: The request, to find the scope of a wait; None if a wait belongs to the key.
+            request: The request; None if it is unknown.
+            timeouts: The time-outs by which the wrapped transport reads the body, if they may be
+                lowered.
         """
         outbound = self.outbound
         try:
@@ -125,7 +131,10 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
                 isinstance(permit, self.body)
                 and response.status_code in outbound.good_statuses
                 and not response.is_closed
-                and not announces_events(response.headers)
+                and is_plain(response.headers)
+                and (
+                    request is None or request.method != "POST" or not outbound.looks_into(request)
+                )
             ):
                 # The usual case. `watch_answer` decides the same, but takes longer.
                 permit.mark()
@@ -134,7 +143,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             elif REFUSED in response.extensions:
                 permit.end(Outcome.IGNORED)
             else:
-                self._watch_closely(permit, response, request)
+                self._watch_closely(permit, response, request, timeouts)
         except Exception as fault:
             outbound.registry.fault("outbound outcome", fault)
 
@@ -143,6 +152,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         permit: SyncBody | AsyncBody | ReportedPermit,
         response: ResponseT,
         request: RequestT | None,
+        timeouts: dict[str, Any] | None,
     ) -> None:
         headers = response.headers
         content_type = headers.get("content-type", "")
@@ -153,9 +163,13 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             return
         if response.is_closed:
             # The response was made in memory, so its stream is never read.
+            if watch.reads:
+                watch.chunk(response.content)
             watch.eof()
-        else:
-            response.stream = self.watched_body(response.stream, watch)
+            return
+        if timeouts and watch.cuts_off:
+            lower_read(timeouts, watch.longest_wait)
+        response.stream = self.watched_body(response.stream, watch, self.library.read_timeout)
 
     def end_by_error(
         self,
@@ -195,16 +209,17 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
             return self.refused(request, permit.error())
         if isinstance(permit, Unguarded):
             return self.wrapped.handle_request(request)
+        timeouts: dict[str, Any] | None = None
         try:
             if self.outbound.cut_off:
-                with lowered_timeouts(request, permit.timeout):
+                with lowered_timeouts(request, permit.timeout) as timeouts:
                     response = self.wrapped.handle_request(request)
             else:
                 response = self.wrapped.handle_request(request)
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise
-        self.watch(permit, response, request)
+        self.watch(permit, response, request, timeouts)
         return response
 
     def close(self) -> None:
@@ -234,16 +249,17 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
             return self.refused(request, permit.error())
         if isinstance(permit, Unguarded):
             return await self.wrapped.handle_async_request(request)
+        timeouts: dict[str, Any] | None = None
         try:
             if self.outbound.cut_off:
-                with lowered_timeouts(request, permit.timeout):
+                with lowered_timeouts(request, permit.timeout) as timeouts:
                     response = await self.wrapped.handle_async_request(request)
             else:
                 response = await self.wrapped.handle_async_request(request)
         except BaseException as error:
             self.end_by_error(permit, request, error)
             raise
-        self.watch(permit, response, request)
+        self.watch(permit, response, request, timeouts)
         return response
 
     async def aclose(self) -> None:
@@ -263,17 +279,17 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         await self.wrapped.__aexit__(exc_type, exc_value, traceback)
 
 
-def announces_events(headers: Any) -> bool:
-    """Whether the headers of a response announce server-sent events."""
+def is_plain(headers: Any) -> bool:
+    """Whether the headers of a response announce neither a stream nor HTML."""
     try:
         # In all versions of both libraries this list holds (name, lower-case name, value) as bytes.
         # `headers.get()` decodes all of them: it would be the most expensive step of a call.
         for _, name, value in headers._list:
             if name == b"content-type":
-                return bool(value[:17].lower() == b"text/event-stream")
+                return value == _JSON or not value[:24].lower().startswith(_NOT_PLAIN)
     except (AttributeError, TypeError, ValueError):
-        return is_event_stream(headers.get("content-type", ""))
-    return False
+        return False
+    return True
 
 
 def check_transport(transport: object, library: Library) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 from recloser import Outcome, asked_in_body
-from recloser_adapters._outbound.body import BodyWatch
+from recloser_adapters._outbound.body import ReadingWatch
 from recloser_adapters._outbound.permit import CallPermit
 
 _ENOUGH = 8192  # bytes of a body that are searched
@@ -29,7 +29,7 @@ def may_ask(outcome: Outcome, status: int, *, llm: bool) -> bool:
     return llm and outcome is Outcome.IGNORED and status in _MAY_BE_QUOTA
 
 
-class AskedWatch(BodyWatch):
+class AskedWatch(ReadingWatch):
     """Watches the body of an answer that may ask for a pause, and does not say so in its headers.
 
     Args:
@@ -59,17 +59,6 @@ class AskedWatch(BodyWatch):
         self._said = said
         self._otherwise = otherwise
         self._seen = b""
-
-    @property
-    def reads(self) -> bool:
-        """Always True: the watch searches the body."""
-        return True
-
-    def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same chunks; `chunk` is called with each one first."""
-        for chunk in chunks:
-            self.chunk(chunk)
-            yield chunk
 
     def chunk(self, data: bytes) -> None:
         """Keep the beginning of the body."""

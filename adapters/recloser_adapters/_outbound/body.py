@@ -5,22 +5,12 @@ They import no client library. The adapter tells the watch what happens to the b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import TypeAlias
 
-from recloser import Outcome, asked_in_body
+from recloser import Outcome
 from recloser_adapters._outbound.permit import CallPermit, WatchingPermit
-
-# The error event of Anthropic and of OpenAI's responses API, and the error of OpenAI's chat API,
-# which has no event name. Both SDKs raise an error for them.
-_ERROR_EVENT = re.compile(rb'[\r\n](?:event: ?error[\r\n]|data: ?\{ ?"error" ?: ?[{"])')
-_LONGEST_EVENT = 24  # bytes of the longest match; a match may be split over two chunks
-
-
-def is_event_stream(content_type: str) -> bool:
-    """Whether a content type is that of server-sent events."""
-    return content_type[:17].lower() == "text/event-stream"
 
 
 class BodyWatch:
@@ -33,6 +23,11 @@ class BodyWatch:
 
     Attributes:
         reads: Whether the outcome depends on the content of the body.
+        decided: Whether what comes can no longer change whether this is an answer: its first piece
+            has come, or its beginning has been judged.
+        cuts_off: Whether the caller's wait for a piece ends when it is hopeless.
+        patience: Seconds from now after which it is hopeless to wait for a piece; infinite for none.
+        longest_wait: Seconds that any read of the body may take; infinite for no limit.
     """
 
     __slots__ = ("_permit",)
@@ -45,8 +40,31 @@ class BodyWatch:
         """Whether the outcome depends on the content of the body."""
         return False
 
-    def begun(self) -> None:
-        """The first chunk of the body has arrived."""
+    @property
+    def decided(self) -> bool:
+        """Whether what comes can no longer change whether this is an answer."""
+        return not self.reads
+
+    @property
+    def cuts_off(self) -> bool:
+        """Whether the caller's wait for a piece ends when it is hopeless."""
+        return False
+
+    @property
+    def patience(self) -> float:
+        """Seconds from now after which it is hopeless to wait for a piece; infinite for none."""
+        return inf
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that any read of the body may take; infinite for no limit."""
+        return inf
+
+    def arrived(self, data: bytes) -> None:
+        """The body has begun to arrive: these bytes can be read, and were not read yet."""
+
+    def asked(self) -> None:
+        """The caller waits for the next chunk."""
 
     def chunk(self, data: bytes) -> None:
         """A chunk of the body has arrived."""
@@ -71,68 +89,28 @@ class BodyWatch:
             self._permit.end_by_error(error)
 
 
-class _ReadingWatch(BodyWatch):
+class ReadingWatch(BodyWatch):
     """A watch that reads the content of the body."""
 
     __slots__ = ()
 
+    @property
+    def reads(self) -> bool:
+        """Always True."""
+        return True
+
     def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same chunks; `chunk` is called with each one first."""
-        for chunk in chunks:
+        """The same chunks; `asked` is called before each of them comes, and `chunk` after it."""
+        remaining = iter(chunks)
+        while True:
+            self.asked()
+            try:
+                chunk = next(remaining)
+            except StopIteration:
+                return
             self.chunk(chunk)
             yield chunk
 
 
 AnyBodyWatch: TypeAlias = BodyWatch | WatchingPermit
 """The object that an adapter tells what happens to a body."""
-
-
-class EventStreamWatch(_ReadingWatch):
-    """Watches an event stream. Its latency is the time to the first chunk.
-
-    The headers of a stream show only that a server accepted the request. The first chunk is the
-    first part of an answer.
-
-    Args:
-        permit: The permit of the call. The watch ends it.
-        sse_errors: Whether an error event in the stream is a failure.
-    """
-
-    __slots__ = ("_begun", "_tail")
-
-    def __init__(self, permit: CallPermit, *, sse_errors: bool) -> None:
-        super().__init__(permit)
-        self._begun = False
-        # A line begins at the start of the body, as after a line feed.
-        self._tail: bytes | None = b"\n" if sse_errors else None
-
-    @property
-    def reads(self) -> bool:
-        """Whether the watch searches for error events."""
-        return self._tail is not None
-
-    def begun(self) -> None:
-        """Take the latency at the first chunk."""
-        if not self._begun:
-            self._begun = True
-            self._permit.mark()
-
-    def chunk(self, data: bytes) -> None:
-        """Take the latency at the first chunk; search for an error event."""
-        self.begun()
-        if self._tail is None:
-            return
-        seen = self._tail + data
-        if (found := _ERROR_EVENT.search(seen)) is not None:
-            self._tail = None
-            wait, quota = asked_in_body(seen[found.start() :])
-            outcome = Outcome.THROTTLED if quota else Outcome.FAILURE
-            self._permit.end(
-                outcome, error="error event in the stream", retry_after=wait, quota=quota
-            )
-        else:
-            self._tail = seen[-_LONGEST_EVENT:]
-
-    def closed(self) -> None:
-        """Before the first chunk a close is a cancellation; after it, a success."""
-        self._permit.end(Outcome.SUCCESS if self._begun else Outcome.CANCELLED)

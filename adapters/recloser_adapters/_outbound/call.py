@@ -16,11 +16,10 @@ from recloser_adapters._outbound.asked_to_wait import AskedWatch, may_ask
 from recloser_adapters._outbound.body import (
     AnyBodyWatch,
     BodyWatch,
-    EventStreamWatch,
-    is_event_stream,
 )
+from recloser_adapters._outbound.good_answers import GoodAnswers
 from recloser_adapters._outbound.keys import Keys
-from recloser_adapters._outbound.permit import CallPermit, ScopedPermit, WatchingPermit
+from recloser_adapters._outbound.permit import CallPermit, ScopedPermit
 from recloser_adapters._outbound.sdk import Form, fitting
 from recloser_adapters._outbound.settings import (
     CallSettings,
@@ -28,6 +27,7 @@ from recloser_adapters._outbound.settings import (
     RaiseOrResponse,
     check_settings,
 )
+from recloser_adapters._outbound.verdicts import FixedWatch
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -52,9 +52,10 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
 
     Attributes:
         cut_off: Whether calls end when an answer is hopeless.
-        sse_errors: Whether an error event in an event stream is a failure.
+        good_answers: Chooses the watches of good answers.
+        looks_into: Tells whether the body of a good answer is read for errors.
         good_statuses: Statuses that are a success without a further check. Empty if the user gave
-            `classify`, which must see every answer.
+            `classify` or `verdict`, which must see every answer.
 
     Raises:
         TypeError: A setting has the wrong type or does not exist.
@@ -76,10 +77,17 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
         )
         all_settings = cast("Mapping[str, Any]", settings)
         super().__init__(registry if registry is not None else Registry(), all_settings, keys)
-        self.sse_errors: bool = bool(settings.get("sse_errors", False))
         self.cut_off: bool = bool(settings.get("cut_off", False))
+        self.good_answers: GoodAnswers = GoodAnswers(
+            self.registry,
+            settings.get("verdict"),
+            errors=settings.get("sse_errors"),
+            cuts_off=self.cut_off,
+        )
+        self.looks_into = self.good_answers.looks_into
         self._classify = settings.get("classify")
-        self.good_statuses: frozenset[int] = _GOOD if self._classify is None else frozenset()
+        plain = self._classify is None and settings.get("verdict") is None
+        self.good_statuses: frozenset[int] = _GOOD if plain else frozenset()
         on_refuse = settings.get("on_refuse", "auto")
         self._substitute: Callable[[RequestT, BreakerOpenError], ResponseT | None] | None = (
             on_refuse if callable(on_refuse) else None
@@ -127,7 +135,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
             headers: Its headers.
             content_type: Its content type, "" if it has none. It is an argument of its own, because
                 all calls need it and each adapter has a cheap way to read it.
-            request: The request, to find the scope of a wait; None if a wait belongs to the key.
+            request: The request; None if it is unknown.
 
         Returns:
             None if the call has ended.
@@ -141,11 +149,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
                 # Another protocol follows. Its end is not the end of this call.
                 permit.success()
                 return None
-            if is_event_stream(content_type):
-                readable = headers.get("content-encoding", "identity") == "identity"
-                return EventStreamWatch(permit, sse_errors=self.sse_errors and readable)
-            permit.mark()
-            return permit if isinstance(permit, WatchingPermit) else BodyWatch(permit)
+            return self.good_answers.watch(permit, request, status, headers, content_type)
         return self._watch_bad_answer(permit, outcome, status, headers, request)
 
     def _watch_bad_answer(
@@ -163,9 +167,13 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
         llm = isinstance(permit, ScopedPermit) and permit.llm
         if may_ask(outcome, status, llm=llm) and not (throttled and retry_after):
             longest = permit.breaker.policy.max_open_for
-            return AskedWatch(permit, outcome, status, headers, retry_after, longest)
-        permit.end(outcome, error=f"HTTP {status}", retry_after=retry_after)
-        return None
+            watch: BodyWatch = AskedWatch(permit, outcome, status, headers, retry_after, longest)
+            return self.good_answers.asks_user(permit, watch, status, headers) or watch
+        watch = FixedWatch(permit, outcome, f"HTTP {status}", retry_after)
+        asking = self.good_answers.asks_user(permit, watch, status, headers)
+        if asking is None:
+            watch.eof()
+        return asking
 
     def end_by_error(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
-from recloser import Breaker, LoosePermit, Outcome, Permit, Registry
+from recloser import Breaker, LoosePermit, Outcome, Permit, Pieces, Registry
 from recloser_adapters._outbound.scopes import Scopes
 
 # Outcomes of calls that were answered, and not asked to wait.
@@ -45,9 +45,16 @@ class WatchingPermit(LoosePermit):
     # The adapter has judged the status already. An error of the body has no status to read.
     reads_status: ClassVar[bool] = False
     reads: ClassVar[bool] = False
+    decided: ClassVar[bool] = True
+    cuts_off: ClassVar[bool] = False
+    patience: ClassVar[float] = inf
+    longest_wait: ClassVar[float] = inf
 
-    def begun(self) -> None:
-        """The first chunk of the body has arrived."""
+    def arrived(self, data: bytes) -> None:
+        """The body has begun to arrive: these bytes can be read, and were not read yet."""
+
+    def asked(self) -> None:
+        """The caller waits for the next chunk."""
 
     def chunk(self, data: bytes) -> None:
         """A chunk of the body has arrived."""
@@ -103,18 +110,38 @@ class ReportedPermit:
         self._on_end = on_end
 
     @property
+    def timeout(self) -> float:
+        """Seconds after which an answer is hopeless; see `Permit.timeout`."""
+        return self._permit.timeout
+
+    @property
     def breaker(self) -> Breaker:
         """The breaker that admitted the call."""
         return cast("Breaker", self._permit.breaker)
 
     @property
-    def timeout(self) -> float:
-        """Seconds after which an answer is hopeless; see `Permit.timeout`."""
-        return self._permit.timeout
+    def started(self) -> float:
+        """When the call began, in seconds of the breaker's clock."""
+        return self._permit.started
+
+    def pieces(self) -> Pieces:
+        """Take the latency here, and watch for further pieces; see `Permit.pieces`."""
+        self.mark()
+        return self._permit.pieces()
 
     def mark(self) -> None:
         """Take the latency here."""
         self._permit.mark()
+
+    def wait(self) -> None:
+        """The call waits for its own caller; see `LoosePermit.wait`."""
+        if isinstance(self._permit, LoosePermit):
+            self._permit.wait()
+
+    def go_on(self, seconds: float) -> None:
+        """The call waits for the callee again; see `LoosePermit.go_on`."""
+        if isinstance(self._permit, LoosePermit):
+            self._permit.go_on(seconds)
 
     def success(self) -> None:
         """The callee answered."""

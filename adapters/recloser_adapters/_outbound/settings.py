@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypedDict, TypeVar
 
 from recloser import BreakerOpenError, Outcome, Registry
 from recloser_adapters._outbound.permit import CallReport
+from recloser_adapters._outbound.verdicts import Preset, Verdict, check_verdict
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
@@ -28,6 +29,7 @@ class AnswerSettings(TypedDict, Generic[RequestT, ResponseT, WordT], total=False
     on_refuse: WordT | Callable[[RequestT, BreakerOpenError], ResponseT]
     classify: Callable[[ResponseT | BaseException], Outcome | None] | None
     sse_errors: bool
+    verdict: Verdict | Preset | None
 
 
 class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
@@ -55,8 +57,16 @@ class CallSettings(AnswerSettings[RequestT, ResponseT, WordT], total=False):
         classify: Overrules the outcome of a response (whose body has not been read yet) or of an
             error. It returns an `Outcome`, or None to keep the usual outcome. If it raises, or
             returns another type, that is a fault, and the usual outcome is kept.
-        sse_errors: Whether an error event in an event stream is a failure. By default False, but
-            True for a failover transport.
+        sse_errors: Whether an error event in a stream counts as the error that it names. By default
+            only if a model is asked (a POST to a path of a known API), but in all streams for a
+            failover transport.
+        verdict: Overrules the outcome of an answer by the beginning of its body. It is called with
+            the status, the headers and the decoded beginning, once: when the body is complete, is
+            closed, or has 16 KiB. It returns an `Outcome`, or None to keep the usual one. If it
+            raises, or returns another type, that is a fault. Or it is a name: `"llm"` finds the
+            errors that providers of models report in a good answer, and `"graphql"` those of GraphQL
+            servers. By default that is so for the paths of known APIs of models, and for `/graphql`.
+            An error counts as its HTTP status would.
         cut_off: Whether a call ends when an answer is hopeless (`Permit.timeout`, which is learned).
             By default False. The time-out of the request is lowered to that until its headers have
             arrived, and never raised; one that has none gets it. The caller gets the time-out error
@@ -114,6 +124,7 @@ def check_settings(
     cut_off = settings.get("cut_off", False)
     if not isinstance(cut_off, bool):
         raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
+    check_verdict(settings.get("verdict"))
     for name in ("classify", "label_by", "on_end"):
         hook = settings.get(name)
         if hook is not None and not callable(hook):

@@ -5,10 +5,15 @@ urllib3 is a dependency of requests and not of this package, so its errors are c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self, TypeVar
+
+from requests.models import ReadTimeoutError
 
 from recloser_adapters._outbound.body import AnyBodyWatch
+from recloser_adapters._outbound.cut_off import HOPELESS
+
+T = TypeVar("T")
 
 # The first two mean that our own pool is full or closed. The third means that the body cannot be
 # decoded.
@@ -24,16 +29,32 @@ def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
     """Wrap a response of urllib3, so that a watch is told what happens to its body."""
     # The slots are set directly, because the wrapper's `__setattr__` sets the attributes of the
     # wrapped response. An `__init__` would double the time.
-    watched = _new(_WatchedResponse)
+    kind = type(raw)
+    watched = _new(_kinds.get(kind) or _kind_for(kind))
     _set_raw(watched, raw)
     _set_watch(watched, watch)
     return watched
 
 
-class _WatchedResponse:
-    """A urllib3 response that tells a watch of its body, and passes on everything else."""
+def _kind_for(kind: type[Any]) -> type[_Watched]:
+    """A class whose responses have the methods that those of `kind` have, and no others.
 
-    __slots__ = ("_raw", "_watch")
+    requests asks the response whether it has a method. What other adapters give it may be any file.
+    """
+    if len(_kinds) >= _MOST_KINDS:
+        _kinds.clear()  # somebody makes a class for each response
+    methods = {name: method for name, method in _METHODS.items() if hasattr(kind, name)}
+    made: type[_Watched] = _WatchedResponse
+    if len(methods) < len(_METHODS):
+        made = type("_WatchedResponse", (_Watched,), {"__slots__": (), **methods})
+    _kinds[kind] = made
+    return made
+
+
+class _Watched:
+    """What every watched response has, whatever the methods of the wrapped one."""
+
+    __slots__ = ("__weakref__", "_raw", "_watch")
 
     _raw: Any
     _watch: AnyBodyWatch
@@ -43,6 +64,15 @@ class _WatchedResponse:
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._raw, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._raw, name)
+
+    def __dir__(self) -> list[str]:
+        return dir(self._raw)
+
+    def __repr__(self) -> str:
+        return repr(self._raw)
 
     @property
     def __class__(self) -> type[Any]:
@@ -54,6 +84,53 @@ class _WatchedResponse:
     def __class__(self, kind: type) -> None:
         raise TypeError("the class of a watched response cannot be changed")
 
+    def _read(self, read: Callable[..., bytes], *args: Any, **kwargs: Any) -> bytes:
+        data = self._told(read, bytes, *args, **kwargs)
+        if not data and args[:1] != (0,):
+            self._watch.eof()  # a file does not close itself at its end
+        return data
+
+    def _told(
+        self, read: Callable[..., T], data_of: Callable[[T], bytes], *args: Any, **kwargs: Any
+    ) -> T:
+        """Read, and tell the watch of what has come."""
+        self._watch.asked()
+        try:
+            result = read(*args, **kwargs)
+        except StopIteration:
+            self._watch.eof()
+            raise
+        except BaseException as error:
+            self._watch.failed(error, local=is_local(error))
+            raise
+        self._saw(data_of(result))
+        return result
+
+    def _saw(self, data: bytes) -> None:
+        if data:
+            self._watch.chunk(data)
+        # http.client closes its file after the last byte.
+        if self._raw.closed:
+            self._watch.eof()
+
+    def _each(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        watch = self._watch
+        try:
+            yield from watch.watched(chunks)
+        except GeneratorExit:
+            watch.closed()
+            raise
+        except BaseException as error:
+            watch.failed(error, local=is_local(error))
+            raise
+        watch.eof()
+
+
+class _WatchedResponse(_Watched):
+    """A urllib3 response that tells a watch of its body, and passes on everything else."""
+
+    __slots__ = ()
+
     # The defaults are those of urllib3. `*args, **kwargs` would cost 200 ns per body.
     def stream(
         self, amt: int | None = 65536, decode_content: bool | None = None
@@ -61,7 +138,10 @@ class _WatchedResponse:
         """Yield the body in pieces. requests reads the body with this method."""
         watch = self._watch
         try:
-            yield from watch.watched(self._raw.stream(amt, decode_content))
+            chunks = watch.watched(self._raw.stream(amt, decode_content))
+            if watch.cuts_off:
+                chunks = _in_time(chunks, watch)
+            yield from chunks
         except GeneratorExit:
             watch.closed()
             raise
@@ -82,43 +162,39 @@ class _WatchedResponse:
         """Read a line."""
         return self._read(self._raw.readline, *args, **kwargs)
 
-    def _read(self, read: Callable[..., bytes], *args: Any, **kwargs: Any) -> bytes:
-        try:
-            data = read(*args, **kwargs)
-        except BaseException as error:
-            self._watch.failed(error, local=is_local(error))
-            raise
-        self._saw(data)
-        return data
+    def readlines(self, *args: Any) -> list[bytes]:
+        """Read all lines, or some."""
+        return self._told(self._raw.readlines, b"".join, *args)
+
+    def read_chunked(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        """Yield the chunks of a body as they were sent."""
+        yield from self._each(self._raw.read_chunked(*args, **kwargs))
+
+    def drain_conn(self) -> None:
+        """Read the rest, and drop it."""
+        self._told(self._raw.drain_conn, lambda nothing: b"")
+        self._watch.eof()
+
+    @property
+    def data(self) -> bytes:
+        """The whole body."""
+        return self._read(lambda: self._raw.data)
+
+    def json(self) -> Any:
+        """The whole body as JSON. Older versions of urllib3 have no such method."""
+        self._told(lambda: self._raw.data, bytes)
+        return self._raw.json()
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer."""
-        try:
-            count: int = self._raw.readinto(buffer)
-        except BaseException as error:
-            self._watch.failed(error, local=is_local(error))
-            raise
-        self._saw(bytes(buffer[:count]))
+        count: int = self._told(self._raw.readinto, lambda count: bytes(buffer[:count]), buffer)
         return count
 
-    def _saw(self, data: bytes) -> None:
-        if data:
-            self._watch.chunk(data)
-        # http.client closes its file after the last byte.
-        if self._raw.closed:
-            self._watch.eof()
-
     def __iter__(self) -> Iterator[bytes]:
-        watch = self._watch
-        try:
-            yield from watch.watched(iter(self._raw))
-        except GeneratorExit:
-            watch.closed()
-            raise
-        except BaseException as error:
-            watch.failed(error, local=is_local(error))
-            raise
-        watch.eof()
+        return self._each(iter(self._raw))
+
+    def __next__(self) -> bytes:
+        return self._read(self._raw.__next__)
 
     def close(self) -> None:
         """Close the body. This ends the call if it has not ended yet."""
@@ -131,13 +207,28 @@ class _WatchedResponse:
         self._raw.release_conn()
 
     def __enter__(self) -> Self:
+        self._raw.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
 
+def _in_time(chunks: Iterable[bytes], watch: AnyBodyWatch) -> Iterator[bytes]:
+    """The chunks until one more piece is hopeless. The time-out of each read is set before."""
+    for chunk in chunks:
+        if not watch.patience:
+            pool: Any = None  # it is named in the message only
+            raise ReadTimeoutError(pool, "", HOPELESS)
+        yield chunk
+
+
+_METHODS = {
+    name: it for name, it in vars(_WatchedResponse).items() if callable(it) or name == "data"
+}
+_MOST_KINDS = 64
+_kinds: dict[type[Any], type[_Watched]] = {}
 _new = object.__new__
-_slots = vars(_WatchedResponse)
-_set_raw: Callable[[_WatchedResponse, object], None] = _slots["_raw"].__set__
-_set_watch: Callable[[_WatchedResponse, AnyBodyWatch], None] = _slots["_watch"].__set__
+_slots = vars(_Watched)
+_set_raw: Callable[[_Watched, object], None] = _slots["_raw"].__set__
+_set_watch: Callable[[_Watched, AnyBodyWatch], None] = _slots["_watch"].__set__

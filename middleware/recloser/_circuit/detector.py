@@ -106,7 +106,8 @@ class Detector:
             enough = self._slow(token, now, self._how_slow(latency))
         elif vote is votes.HUNG:
             enough = self._slow(token, now, OVERDUE)
-        elif vote is votes.FAILED and self._has_vote(token):
+        elif vote is votes.FAILED and (self._has_vote(token) or ending.going_on):
+            # A stream that stalls now is evidence, however long ago its call began.
             enough = self.evidence.vote_failed(now)
             self._note_asked(ending)
         elif vote is votes.CAME_BACK:

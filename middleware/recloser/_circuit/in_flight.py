@@ -20,7 +20,9 @@ from collections.abc import Container, Iterable
 from itertools import count
 from math import inf
 
+from recloser._circuit.streams import Stream, Streams
 from recloser._circuit.subscriptions import Subscriptions
+from recloser._policy import Policy
 
 # As a limit of time or latency: no call begins or ends without a decision.
 _NEVER = -inf
@@ -90,6 +92,7 @@ class InFlight:
         outdated: Calls without a vote, of older generations or given up as overdue, in several
             tables.
         recent: Latencies in seconds of the successes that ended without a decision.
+        streams: The calls whose answers come in pieces; None if there never was one.
         dropped: Tokens of calls that cannot be ended any more, because the permit was
             garbage-collected or an error occurred at their end. They end as cancelled.
         subscriptions: What is known of the streams of this key; None if there was none.
@@ -103,6 +106,7 @@ class InFlight:
         "quick_latency",
         "quick_until",
         "recent",
+        "streams",
         "subscriptions",
         "tokens",
         "voting",
@@ -119,6 +123,7 @@ class InFlight:
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
         self.subscriptions: Subscriptions | None = None
+        self.streams: Streams | None = None
 
     def __len__(self) -> int:
         """Number of calls that have begun and not ended."""
@@ -160,6 +165,11 @@ class InFlight:
         """
         outdated = sum(token >= first for calls in self.outdated for token in calls.copy())
         return sum(call.started < before for call in self.overdue.copy().values()) + outdated
+
+    @property
+    def probes(self) -> int:
+        """Number of probes about which is not decided, while half-open."""
+        return len(self.voting) + (0 if self.streams is None else self.streams.undecided)
 
     # Calls that end
 
@@ -234,6 +244,24 @@ class InFlight:
             self.answering = {}
         self.answering[token] = call.times()
 
+    def note_stream(self, token: int, stream: Stream, policy: Policy, *, serving: bool) -> None:
+        """Note that a call has begun to answer, and that its answer comes in pieces.
+
+        Args:
+            token: The token of the call.
+            stream: What happens to its pieces.
+            policy: The policy of the key.
+            serving: Whether the breaker is closed. The call can no longer become overdue then, and
+                it will end by a decision, which first counts the stalls.
+        """
+        if token not in self:
+            return
+        if self.streams is None:
+            self.streams = Streams(policy)
+        self.streams.by_token[token] = stream
+        if serving and (call := self.voting.pop(token, None)) is not None:
+            self.note_answering(token, call)
+
     def note_outdated(self, token: int, call: Timing) -> None:
         """Note that a call removed from `voting` has no vote any more."""
         self.outdated = [*self.outdated, {token: call.times()}]
@@ -258,6 +286,8 @@ class InFlight:
     def end_generation(self) -> None:
         """Take the vote from all calls."""
         self.stop_quick()
+        if self.streams is not None:
+            self.streams.decide_none()
         # Keep the dict itself, even if it is empty: a call that begins now may still be added.
         self.outdated = [*filter(None, self.outdated), self.voting]
         self.voting = {}
@@ -269,6 +299,8 @@ class InFlight:
         """Forget all calls and return their number: after a fork they continue in the parent."""
         calls = len(self)
         self.end_generation()
+        if self.streams is not None:
+            self.streams.by_token.clear()
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
         self.dropped.clear()

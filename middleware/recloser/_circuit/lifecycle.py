@@ -17,6 +17,7 @@ from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.round import Finding
+from recloser._circuit.streams import Stream
 from recloser._circuit.transitions import AFTER, Cause
 from recloser._circuit.votes import Ending
 from recloser._events import Reason, Transition
@@ -335,6 +336,10 @@ class Lifecycle:
         """
         return len(self.calls.voting) + len(self.calls.overdue)
 
+    def note_stream(self, token: int, stream: Stream) -> None:
+        """Note that the answer to a call comes in pieces."""
+        self.calls.note_stream(token, stream, self._policy, serving=self.state is _CLOSED)
+
     def forget_calls(self) -> None:
         """Forget the calls in flight: after a fork they continue in the parent."""
         self.counts.cancelled += self.calls.forget_all()
@@ -353,7 +358,7 @@ class Lifecycle:
         if self.limit is not None:
             return min(self.limit.wait(self.running, now), self._policy.max_open_for)
         oldest = self.calls.oldest()
-        if oldest is None or len(self.calls.voting) < recovery.window:
+        if oldest is None or self.calls.probes < recovery.window:
             return 0.0
         # A probe takes its place at most until it is overdue, and usually for much less time.
         left = oldest[1].started + self.detector.baseline.threshold - now
@@ -387,6 +392,8 @@ class Lifecycle:
         """Close and forget everything that was learned."""
         self._close(Cause.RESET, now, reason)
         self.detector.reset()
+        if self.calls.streams is not None:
+            self.calls.streams.forget()
         self._last_recovery = None
         self._refresh_at = self.counts.successes + self._policy.min_history
         self.counts.forget_pace()

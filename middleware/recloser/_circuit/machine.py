@@ -76,6 +76,9 @@ class Circuit(Lifecycle):
         while calls.dropped:
             token = calls.dropped.pop()
             self.end(Ending(token, _CANCELLED, 0.0, now))
+        if calls.streams is not None:
+            for ending in votes.of_streams(calls, now, self._stalls):
+                self.end(ending)
         if not calls.recent:
             return
         latencies = self.counts.take_successes(calls.recent)
@@ -143,7 +146,7 @@ class Circuit(Lifecycle):
         recovery = self.recovery
         if recovery is None:
             return True
-        return self.state is _HALF_OPEN and len(self.calls.voting) < recovery.window
+        return self.state is _HALF_OPEN and self.calls.probes < recovery.window
 
     def _is_below_limit(self, token: int, now: float) -> bool:
         limit, recovery = self.limit, self.recovery

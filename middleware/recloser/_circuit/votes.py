@@ -74,9 +74,10 @@ class Ending:
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
         rule: Why a throttled call was throttled: `retry_after` or `quota`.
+        going_on: Whether it is decided about the call although it goes on: it is a stream.
     """
 
-    __slots__ = ("latency", "now", "outcome", "rule", "token", "took", "wait", "what")
+    __slots__ = ("going_on", "latency", "now", "outcome", "rule", "token", "took", "wait", "what")
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Ending:
         self.what = what
         self.wait = wait
         self.rule = rule
+        self.going_on = False
 
 
 def vote_of(
@@ -110,6 +112,8 @@ def vote_of(
         stalls: Reports for how long the process stood still.
     """
     outcome = ending.outcome
+    if calls.streams is not None and not ending.going_on:
+        calls.streams.end(ending.token, well=outcome is _SUCCESS)
     if outcome is _SUCCESS:
         return _of_success(ending, calls, counts, threshold, stalls)
     if outcome is _CANCELLED:
@@ -195,13 +199,32 @@ def vote_of_overdue(
         calls.note_overdue(token, call)
         excused = is_excused(now - started, started, now, threshold, stalls)
         return NONE if excused else HUNG
-    if closed or call.answered == WAITING:
+    if (
+        closed
+        or call.answered == WAITING
+        or (calls.streams is not None and calls.streams.doubts(token))
+    ):
         # Its vote is decided when it ends.
         calls.note_answering(token, call)
         return NONE
     # A probe counts as good now: an answer without end would keep the breaker half-open.
     calls.note_outdated(token, call)
     return ANSWERING
+
+
+def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
+    """How the streams end about which is decided at `now` seconds, although they go on."""
+    streams, endings = calls.streams, list[Ending]()
+    if streams is None or now < streams.check_at:
+        return endings
+    for token, latency, wait in streams.take_decided(now, stalls.lost):
+        if wait is None:
+            ending = Ending(token, _SUCCESS, latency, now)
+        else:
+            ending = Ending(token, _FAILURE, latency, now, f"stalled: no piece for {wait:.3g} s")
+        ending.going_on = True
+        endings.append(ending)
+    return endings
 
 
 def _take_late(calls: InFlight, token: int) -> bool:

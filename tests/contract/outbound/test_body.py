@@ -108,7 +108,7 @@ async def test_latency_of_an_event_stream_is_the_time_to_its_first_chunk(
         LAST,
     )
 
-    answer = await client.open(f"{upstream.url}/")
+    answer = await client.open(f"{upstream.url}/", method="POST")
     first.open()
     await answer.piece()
     second.open()
@@ -158,7 +158,7 @@ async def test_an_event_stream_closed_before_its_first_chunk_was_given_up(
 ) -> None:
     upstream.answers("/", head(200, EVENTS), Gate(), LAST)
 
-    answer = await client.open(f"{upstream.url}/")
+    answer = await client.open(f"{upstream.url}/", method="POST")
     await answer.close()
 
     assert votes(breaker.metrics()) == {"cancelled": 1}
@@ -246,7 +246,7 @@ async def test_a_probe_whose_response_is_kept_open_loses_its_lease(
     breaker.open("test", for_=1.0)
     clock.advance(1.0)
 
-    kept = await client.open(f"{upstream.url}/kept")
+    kept = await client.open(f"{upstream.url}/kept", method="POST")
     with pytest.raises(client.refusal):
         await client.get(f"{upstream.url}/")
     clock.advance(breaker.policy.slow_ceiling)

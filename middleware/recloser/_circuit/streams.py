@@ -1,0 +1,186 @@
+"""Streams: answers that come in pieces, and for how long the next piece may be awaited.
+
+The first piece is the answer, by which the latency is taken. The callee may stall after it. So each
+key learns the longest gap of its streams: the longest time for which the consumer of a stream had
+to wait for one piece. A wait that is much longer than the longest gap of nearly all streams is a
+stall. It is a failure, and it is counted while it lasts.
+
+It is not learned from all gaps, because a stream may have thousands of short ones and one long one,
+such as the time for which a model uses a tool. By streams, that long gap is usual; by gaps, it is
+one of thousands.
+
+What the consumer needs between two pieces is not the callee's time. What carries no content (a
+comment, a ping, the head of a message) is no piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import TypeAlias
+
+from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.hopeless import hopeless_after, tail_share
+from recloser._policy import Policy
+
+# A wait is a stall if it is longer than so many times the longest gap of 95 % of the streams. If the
+# longest gaps are log-normal with sigma 0.8, one stream in a thousand has such a gap.
+_USUAL = 0.95
+_ABOVE_USUAL = 3.0
+# Seconds that are never a stall. An interruption of one second keeps the flow of thought of a user
+# (Nielsen 1993, "Usability Engineering"), and a callee may pause that long for a garbage collection.
+_SHORTEST_STALL = 2.0
+# Seconds after which a wait is a stall while hardly any stream is known, if no known one had a gap
+# that long. After ten seconds a user turns to other work (ibid.).
+_STALL_IF_UNKNOWN = 10.0
+# A probe has flowed for a while if it began longer ago than the limit, and its consumer waits for
+# less than this part of the limit.
+_FLOWS = 0.5
+# Part of the limit between two checks for stalls.
+_CHECK_EVERY = 1.0 / 32.0
+# A stream that stalled during an outage, and then ended well, counts as this part of all that are
+# remembered. So six of them are enough to make such a gap usual, if the callee has changed for good.
+_SHARE_IN_OUTAGE = 0.01
+_SHORTEST_GAP = 1e-6  # seconds; so a stream of one piece counts, too
+
+Decided: TypeAlias = tuple[int, float, float | None]
+"""A stream about which is decided: its token, the seconds until its first piece, and for how many
+seconds its consumer waits for another one, None if it flows."""
+
+
+class Stream:
+    """One answer that comes in pieces.
+
+    Attributes:
+        began: When its first piece came, in seconds.
+        latency: Seconds until then.
+        longest: Its longest gap so far, in seconds.
+        since: Since when its consumer waits for a piece, in seconds; infinite if it does not.
+        stalled: Whether it has stalled, and was counted as a failure.
+        undecided: Whether it is a probe about which is decided when it has flowed for a while.
+        weight: As how many streams it counts when it teaches.
+    """
+
+    __slots__ = ("began", "latency", "longest", "since", "stalled", "undecided", "weight")
+
+    def __init__(self, began: float, latency: float) -> None:
+        self.began = began
+        self.latency = latency
+        self.longest = _SHORTEST_GAP
+        self.since = inf
+        self.stalled = False
+        self.undecided = False
+        self.weight = 1.0
+
+
+class Streams:
+    """The streams of one key. It is made with the first of them.
+
+    Attributes:
+        by_token: The streams in flight by the tokens of their calls. A stream that has stalled stays
+            here until it ends.
+        check_at: When the next of them may have stalled, in seconds.
+        hopeless: After so many seconds it is hopeless to wait for a piece any longer.
+        limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are usual.
+    """
+
+    __slots__ = ("_doubted", "_history", "_policy", "by_token", "check_at", "hopeless", "limit")
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.by_token: dict[int, Stream] = {}
+        self.check_at = -inf
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was learned."""
+        self._history = ExponentialHistogram()
+        # Whether the last stream about which was decided had stalled.
+        self._doubted = False
+        self._refresh()
+
+    # Streams in flight
+
+    @property
+    def undecided(self) -> int:
+        """Number of probes about which is decided when they have flowed for a while."""
+        return sum(stream.undecided for stream in self.by_token.values())
+
+    def doubts(self, token: int) -> bool:
+        """Whether a probe that has begun to answer may well stall later; it is undecided then."""
+        stream = self.by_token.get(token)
+        if stream is None or stream.stalled or not self._doubted or self.limit == inf:
+            return False
+        stream.undecided = True
+        self.check_at = min(self.check_at, stream.began + self.limit)
+        return True
+
+    def decide_none(self) -> None:
+        """No probe is undecided any more: calls that began before a change of state have no vote."""
+        for stream in self.by_token.values():
+            stream.undecided = False
+
+    def take_decided(self, now: float, lost: Callable[[float, float], float]) -> list[Decided]:
+        """The streams that have stalled, and the undecided probes that have flowed for a while.
+
+        Args:
+            now: Seconds.
+            lost: Function from two times to the seconds between them in which the process stood
+                still.
+        """
+        decided: list[Decided] = []
+        first, limit = now, self.limit
+        for token, stream in self.by_token.items():
+            since = stream.since
+            if stream.stalled:
+                continue
+            wait = now - since
+            if wait > limit:
+                wait -= lost(since, now)
+            if wait > limit:
+                stream.stalled = self._doubted = True
+                if stream.undecided:
+                    stream.weight = max(_SHARE_IN_OUTAGE * self._history.total, 1.0)
+                stream.undecided = False
+                decided.append((token, stream.latency, wait))
+                continue
+            first = min(first, since)
+            if stream.undecided:
+                if now - stream.began > limit and wait < _FLOWS * limit:
+                    stream.undecided = False
+                    decided.append((token, stream.latency, None))
+                else:
+                    first = -inf
+        self.check_at = max(first + limit, now + _CHECK_EVERY * limit)
+        return decided
+
+    def end(self, token: int, *, well: bool) -> None:
+        """A call has ended. If it was a stream, and ended well, its longest gap is learned."""
+        stream = self.by_token.pop(token, None)
+        if stream is None or not well:
+            return
+        if not stream.stalled:
+            self._doubted = False
+        history = self._history
+        if history.total >= self._policy.history_size:
+            self._history = ExponentialHistogram()
+            self._history.merge(history, 0.5)
+        self._history.add((stream.longest,), stream.weight)
+        self._refresh()
+
+    # What is normal
+
+    def _refresh(self) -> None:
+        policy, history = self._policy, self._history
+        ceiling, total = policy.slow_ceiling, history.total
+        usual, longest = history.quantiles(_USUAL, tail_share(total))
+        if total >= policy.min_history:
+            limit = max(_SHORTEST_STALL, _ABOVE_USUAL * usual)
+            self.hopeless = hopeless_after(limit, longest, total, ceiling)
+        else:
+            usual = longest
+            limit = max(_STALL_IF_UNKNOWN, _ABOVE_USUAL * usual)
+            self.hopeless = ceiling
+        # Streams that usually pause for so long are those of events that happen now and then.
+        self.limit = inf if usual >= ceiling else min(limit, ceiling)
+        self.check_at = -inf
