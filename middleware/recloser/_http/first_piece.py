@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from recloser._permit import Permit
+from recloser._pieces import Pieces
 
 _EVENTS = "text/event-stream"
 _LENGTH = frozenset({b"content-length", "content-length"})
@@ -81,6 +82,21 @@ def begin_stream(permit: Permit) -> bool:
     if permit.answered == inf:
         permit.answered = now
     return False
+
+
+def follow_pieces(permit: Permit, kind: str) -> Pieces | None:
+    """Watch the further pieces of a stream, if streams of its kind are answers.
+
+    A subscription has none for as long as nothing happens.
+    """
+    known = permit.breaker._calls.subscriptions
+    if not kind or known is None or not known.are_answers(kind):
+        return None
+    try:
+        return permit.pieces()
+    except Exception as error:
+        permit.breaker.fault("pieces", error)
+        return None
 
 
 def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
