@@ -194,22 +194,26 @@ class RequestWatch(RequestPermit):
         if self.token and says_gone(message):
             self.leave()
 
-    def _note_piece(self, message: Message) -> None:
+    def _note_piece(self, message: Message) -> bool:
         """Take note of a part of the body, unless it is empty or carries no content.
 
         The first one is the begin of the response: it takes the latency.
+
+        Returns:
+            Whether the pieces after it are watched.
         """
         head: Any = self.head
         begun = type(head) is tuple
         kind = cast("tuple[str, bool]", head)[0] if begun else self.announced
         if not is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
-            return
+            return begun and self.further is not None
         if not begun:
             self.head = kind, begin_stream(self)
             self._tell_answered()
             self.further = follow_pieces(self, kind)
         elif self.further is not None:
             self.further.arrived()
+        return self.further is not None
 
     def _end_stream(self, *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""
@@ -240,7 +244,7 @@ class RequestWatch(RequestPermit):
         pass_send = self.pass_send
         if not self.token:
             return pass_send(message)
-        is_last = False
+        is_last = is_followed = False
         try:
             kind = message["type"]
             if kind == START:
@@ -253,7 +257,7 @@ class RequestWatch(RequestPermit):
                 if kind in kinds:
                     more = kinds[kind]
                     if more in message and message[more]:  # noqa: RUF019
-                        self._note_piece(message)
+                        is_followed = self._note_piece(message)
                     else:
                         is_last = True
                         if self.answered != inf:
@@ -263,13 +267,13 @@ class RequestWatch(RequestPermit):
                         else:
                             self.gate.end_by_status(self.scope, self, self.status)
                 elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
-                    self._note_piece(message)
+                    is_followed = self._note_piece(message)
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
         if is_last:
             return pass_send(message)
-        if getattr(self, "further", None) is not None:
+        if is_followed:
             return _sent(pass_send, message, self)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
