@@ -225,6 +225,11 @@ class OperableCircuit(LockedCircuit):
         """Learn from a stream whose call ends; see `Subscriptions.learn`."""
         self._calls.learn_stream(kind, self.policy, prompt=prompt, ended=ended)
 
+    def are_answers(self, kind: str) -> bool:
+        """Whether streams of a kind are answers, and not subscriptions that may be idle."""
+        streams = self._calls.streams
+        return streams is not None and streams.subscriptions.are_answers(kind)
+
     # What a refused caller is told
 
     def refusal(self) -> BreakerOpenError:

@@ -24,10 +24,14 @@ class Request:
     Attributes:
         task: Runs it. To cancel it is to let the client leave.
         status: The status of the answer; None before its headers.
+        takes: Seconds that the client needs to take a part of the answer.
+        sleep: How it sleeps.
     """
 
     def __init__(self) -> None:
         self.status: int | None = None
+        self.takes = 0.0
+        self.sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
         self.task: asyncio.Task[None]
 
     async def receive(self) -> Any:
@@ -35,6 +39,8 @@ class Request:
 
     async def send(self, message: Any) -> None:
         self.status = message.get("status", self.status)
+        if self.takes:
+            await self.sleep(self.takes)
 
 
 class StreamServer:

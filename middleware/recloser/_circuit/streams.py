@@ -42,6 +42,8 @@ _CHECK_EVERY = 1.0 / 32.0
 # A stream that stalled during an outage, and then ended well, counts as this part of all that are
 # remembered. So six of them are enough to make such a gap usual, if the callee has changed for good.
 _SHARE_IN_OUTAGE = 0.01
+# The limit is learned anew when this many times as many streams are known: it costs 10 us.
+_REFRESH = 1.02
 _SHORTEST_GAP = 1e-6  # seconds; so a stream of one piece counts, too
 
 Decided: TypeAlias = tuple[int, float, float | None]
@@ -89,6 +91,7 @@ class Streams:
         "_doubted",
         "_history",
         "_policy",
+        "_refresh_at",
         "by_token",
         "check_at",
         "hopeless",
@@ -176,14 +179,17 @@ class Streams:
         if history.total >= self._policy.history_size:
             self._history = ExponentialHistogram()
             self._history.merge(history, 0.5)
+            self._refresh_at = 0.0
         self._history.add((stream.longest,), stream.weight)
-        self._refresh()
+        if self._history.total >= self._refresh_at:
+            self._refresh()
 
     # What is normal
 
     def _refresh(self) -> None:
         policy, history = self._policy, self._history
         ceiling, total = policy.slow_ceiling, history.total
+        self._refresh_at = total * _REFRESH
         usual, longest = history.quantiles(_USUAL, tail_share(total))
         if total >= policy.min_history:
             limit = max(_SHORTEST_STALL, _ABOVE_USUAL * usual)

@@ -9,9 +9,15 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from recloser._circuit.in_flight import WAITING, Timing
-from recloser._http.first_piece import end_stream, is_piece, kind_of_stream
+from recloser._http.first_piece import (
+    end_stream,
+    follow_pieces,
+    is_piece,
+    kind_of_stream,
+)
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import RequestPermit
+from recloser._pieces import Pieces
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -67,6 +73,7 @@ class RequestWatch(RequestPermit):
         kept: What the table of calls keeps of it, if it takes long; not set before.
         is_received: Whether the client has sent its whole request.
         last_kinds: The message types that can be the last now; see `_LAST`.
+        further: Told of each piece of a stream, if it is watched; not set before the first.
         pass_receive: The server's `receive`.
         pass_send: The server's `send`.
         scope: The scope of the request.
@@ -78,6 +85,7 @@ class RequestWatch(RequestPermit):
 
     __slots__ = (
         "__weakref__",
+        "further",
         "gate",
         "head",
         "is_received",
@@ -95,6 +103,7 @@ class RequestWatch(RequestPermit):
     __name__ = "receive"
     __defaults__ = __kwdefaults__ = None
 
+    further: Pieces | None
     gate: Gate
     head: Message | tuple[str, bool]
     is_received: bool
@@ -184,14 +193,26 @@ class RequestWatch(RequestPermit):
         if self.token and says_gone(message):
             self.leave()
 
-    def _begin(self, message: Message) -> None:
-        """Take the latency at a part of the body, unless it is empty or carries no content."""
-        if type(self.head) is tuple:
-            return
-        kind = self.announced
-        if is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
+    def _note_piece(self, message: Message) -> bool:
+        """Take note of a part of the body, unless it is empty or carries no content.
+
+        The first one is the begin of the response: it takes the latency.
+
+        Returns:
+            Whether the pieces after it are watched.
+        """
+        head: Any = self.head
+        begun = type(head) is tuple
+        kind = cast("tuple[str, bool]", head)[0] if begun else self.announced
+        if not is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
+            return begun and self.further is not None
+        if not begun:
             self.head = kind, self.breaker.begin_stream(self)
             self._tell_answered()
+            self.further = follow_pieces(self, kind)
+        elif self.further is not None:
+            self.further.arrived()
+        return self.further is not None
 
     def _end_stream(self, *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""
@@ -222,7 +243,7 @@ class RequestWatch(RequestPermit):
         pass_send = self.pass_send
         if not self.token:
             return pass_send(message)
-        is_last = False
+        is_last = is_followed = False
         try:
             kind = message["type"]
             if kind == START:
@@ -235,7 +256,7 @@ class RequestWatch(RequestPermit):
                 if kind in kinds:
                     more = kinds[kind]
                     if more in message and message[more]:  # noqa: RUF019
-                        self._begin(message)
+                        is_followed = self._note_piece(message)
                     else:
                         is_last = True
                         if self.answered != inf:
@@ -245,12 +266,14 @@ class RequestWatch(RequestPermit):
                         else:
                             self.gate.end_by_status(self.scope, self, self.status)
                 elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
-                    self._begin(message)
+                    is_followed = self._note_piece(message)
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
         if is_last:
             return pass_send(message)
+        if is_followed:
+            return _sent(pass_send, message, self)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):
@@ -299,6 +322,15 @@ def says_gone(message: Message) -> bool:
         return message["type"] in ("http.disconnect", "websocket.disconnect")
     except Exception:
         return False  # not a message: the app will fail on it
+
+
+async def _sent(pass_send: Send, message: Message, watch: RequestWatch) -> None:
+    """Send a part of a stream. When the client has taken it, the next one is awaited."""
+    try:
+        return await _until_lost(pass_send, message, watch)
+    finally:
+        if watch.further is not None:
+            watch.further.asked()
 
 
 async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) -> None:

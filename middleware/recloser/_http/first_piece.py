@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from recloser._permit import Permit
+from recloser._pieces import Pieces
 
 _EVENTS = "text/event-stream"
 _LENGTH = frozenset({b"content-length", "content-length"})
@@ -58,6 +59,20 @@ def is_piece(kind: str, body: Any) -> bool:
     # Such a comment keeps the connection alive while nothing happens.
     is_comment = kind.endswith(_EVENTS) and body.startswith(b":") and b"\ndata" not in body
     return not is_comment
+
+
+def follow_pieces(permit: Permit, kind: str) -> Pieces | None:
+    """Watch the further pieces of a stream, if streams of its kind are answers.
+
+    A subscription has none for as long as nothing happens.
+    """
+    if not permit.breaker.are_answers(kind):
+        return None
+    try:
+        return permit.pieces()
+    except Exception as error:
+        permit.breaker.fault("pieces", error)
+        return None
 
 
 def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:

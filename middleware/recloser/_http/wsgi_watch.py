@@ -6,7 +6,12 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, Self, SupportsIndex, cast
 
-from recloser._http.first_piece import end_stream, is_piece, kind_of_stream
+from recloser._http.first_piece import (
+    end_stream,
+    follow_pieces,
+    is_piece,
+    kind_of_stream,
+)
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import REFUSED, RequestPermit
 from recloser._permit import Permit
@@ -231,6 +236,23 @@ class ResponseBody(Watched):
             self._marked = True
             permit.said = []
             self._stream = kind, permit.breaker.begin_stream(permit)
+            self._follow(permit, kind)
+
+    def _follow(self, permit: WsgiPermit, kind: str) -> None:
+        """Watch the further pieces, if streams of this kind are answers that come piece by piece."""
+        step = self._next
+        pieces = None if step is None else follow_pieces(permit, kind)
+        if step is None or pieces is None:
+            return
+
+        def next_piece() -> Any:
+            pieces.asked()
+            piece = step()
+            if is_piece(kind, piece):
+                pieces.arrived()
+            return piece
+
+        self._next = next_piece
 
     def _complete(self) -> None:
         self._learn(ended=True)

@@ -206,6 +206,46 @@ def test_streams_that_used_to_begin_at_once_and_do_not_are_refused(
     assert in_the_end is State.CLOSED
 
 
+def test_answers_that_stall_after_their_first_piece_are_refused() -> None:
+    async def run() -> int:
+        server = StreamServer()
+        random = Random(5)
+        server.handlers = {"POST /chat": server.stream(lambda: random.lognormvariate(-1.0, 0.3))}
+        requests = [await server.ask("POST /chat", 0.3) for _ in range(100)]
+        await server.advance(5.0)
+        server.handlers = {"POST /chat": server.stream(lambda: 0.3, lambda: NEVER)}
+        stalled = [await server.ask("POST /chat", 0.5) for _ in range(60)]
+        statuses = [request.status for request in stalled]
+        for request in (*requests, *stalled):
+            request.task.cancel()
+        await server.advance(0.0)
+        assert server.registry["POST /chat"].metrics().in_flight == 0
+        return statuses.index(503)
+
+    assert asyncio.run(run()) < 20
+
+
+def test_a_client_that_takes_its_time_does_not_stall_a_stream() -> None:
+    """From the moment at which it has taken a piece, the next one is awaited."""
+
+    async def run() -> State:
+        server = StreamServer()
+        server.handlers = {"POST /chat": server.stream(lambda: 0.1)}
+        for _ in range(100):
+            await server.ask("POST /chat", 0.5)
+        slow = [await server.ask("POST /chat", 0.0) for _ in range(20)]
+        for request in slow:
+            request.takes = 60.0
+            request.sleep = server.sleep
+        for _ in range(200):
+            await server.ask("POST /chat", 0.5)
+        for request in slow:
+            request.task.cancel()
+        return server.registry["POST /chat"].state
+
+    assert asyncio.run(run()) is State.CLOSED
+
+
 def test_comments_that_keep_a_connection_alive_are_no_pieces() -> None:
     async def run() -> float:
         server = StreamServer()
