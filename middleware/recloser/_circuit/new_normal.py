@@ -12,10 +12,9 @@ from recloser._policy import Policy
 # lasting step of 4 was severe by chance, and a key with 5 calls a second refused a twentieth of its
 # first ten minutes.
 _KEPT = 128
-# So many answers are enough to accept a severe latency.
-_ANSWERS = 32
 # With fewer answers, no median is taken: the first few answers of a 5x slow-down looked like a 3x
-# slow-down.
+# slow-down. A severe latency takes so many of the outage itself. With 32, a key with a call every
+# three seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
 _FEWEST = 16
 # After this many longest waits between probes without an answer, the older ones are dropped. With
 # one, a key with a call every minute never had enough of them, and refused calls for ever.
@@ -127,7 +126,7 @@ class Answers:
             return None
         # On a key with few calls, `latency_patience` alone would mean only a few probes.
         known = usual.known_for >= policy.latency_patience
-        enough = severity < 1.0 or self._count >= _ANSWERS or not known
+        enough = severity < 1.0 or self._count >= _FEWEST or not known
         return level if enough else None
 
     def share_above(self, threshold: float) -> float:

@@ -116,7 +116,7 @@ def test_the_further_from_normal_the_more_patience_it_takes(level: float, patien
     assert accepted(answers, age=patience + 0.1) == level
 
 
-@pytest.mark.parametrize(("answers", "expected"), [(31, None), (32, 0.5)])
+@pytest.mark.parametrize(("answers", "expected"), [(15, None), (16, 0.5)])
 def test_severe_slowness_takes_many_answers_besides_the_patience(
     answers: int, expected: float | None
 ) -> None:
@@ -204,7 +204,7 @@ def test_stale_answers_are_none_of_the_many_that_severe_slowness_takes() -> None
     answers = answered(*[0.5] * 40)
     later = NOW + 600.1
 
-    for _ in range(31):
+    for _ in range(15):
         answers.add(0.5, later)
     assert accepted(answers, now=later) is None
     answers.add(0.5, later)
