@@ -1,0 +1,58 @@
+"""Memory: what one `Failover` remembers about its providers from call to call."""
+
+from __future__ import annotations
+
+from recloser._failover.cut_offs import CutOffs
+
+# A provider that has rejected the credentials or the model is put last for so many seconds, then for
+# twice as long, and so on. A key is renewed by hand, which takes minutes. One call finds it out.
+_FIRST, _LONGEST = 5.0, 300.0
+_MOST = 1000  # rejections remembered at most; names of models come from requests
+
+
+class Memory:
+    """What one `Failover` remembers about its providers from call to call.
+
+    Times are seconds of the registry's clock. Each change is one store into a dict, so threads need
+    no lock.
+
+    Attributes:
+        called_at: From a provider's key to the start of the last call that it got.
+        served_at: From a provider's key to the start of the last call that it served.
+        unreached: Keys of providers that could not be reached, and have served no call since.
+        cut_offs: What is known of calls without an answer.
+    """
+
+    __slots__ = ("_rejected", "called_at", "cut_offs", "served_at", "unreached")
+
+    def __init__(self) -> None:
+        self.called_at: dict[str, float] = {}
+        self.served_at: dict[str, float] = {}
+        self.unreached: set[str] = set()
+        self.cut_offs: CutOffs = CutOffs()
+        # From a provider's key and a model (None for all) to when its rejection ends, and its length.
+        self._rejected: dict[tuple[str, str | None], tuple[float, float]] = {}
+
+    def reject(self, key: str, model: str | None, now: float) -> None:
+        """Note that a provider rejected the credentials (`model` is None) or the model."""
+        until, length = self._rejected.get((key, model), (now, 0.0))
+        if now < until:
+            return  # it says no more than the rejection before
+        if len(self._rejected) >= _MOST:
+            self._rejected.clear()
+        length = min(max(2.0 * length, _FIRST), _LONGEST)
+        self._rejected[key, model] = now + length, length
+
+    def is_rejected(self, key: str, model: str | None, now: float) -> bool:
+        """Whether a provider has rejected the credentials or the model of late."""
+        rejected = self._rejected
+        return bool(rejected) and (
+            now < rejected.get((key, None), (now, 0.0))[0]
+            or now < rejected.get((key, model), (now, 0.0))[0]
+        )
+
+    def accept(self, key: str, model: str | None) -> None:
+        """Note that a provider served a call."""
+        if self._rejected:
+            self._rejected.pop((key, None), None)
+            self._rejected.pop((key, model), None)
