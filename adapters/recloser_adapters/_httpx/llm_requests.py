@@ -187,15 +187,15 @@ def _document(content: bytes | None) -> dict[str, Any] | None:
     if content is None or content.lstrip()[:1] != b"{":
         return None
     try:
-        document = json.loads(content)
+        document: object = json.loads(content)
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else None
 
 
 def _acts(document: Mapping[str, Any]) -> bool:
     """Whether the provider may do more for a request than answer."""
-    if any(document.get(name) for name in _ACTS):
+    if any(document.get(name) not in (None, False, []) for name in _ACTS):
         return True
     tools = document.get("tools")
     if tools is None:

@@ -7,7 +7,7 @@ from recloser._failover.cut_offs import CutOffs
 # A provider that has rejected the credentials or the model is put last for so many seconds, then for
 # twice as long, and so on. A key is renewed by hand, which takes minutes. One call finds it out.
 _FIRST, _LONGEST = 5.0, 300.0
-_MOST = 1000  # rejections remembered at most; names of models come from requests
+_MOST = 1000  # of each kind remembered at most; names of models come from requests
 
 
 class Memory:
@@ -23,7 +23,7 @@ class Memory:
         cut_offs: What is known of calls without an answer.
     """
 
-    __slots__ = ("_rejected", "called_at", "cut_offs", "served_at", "unreached")
+    __slots__ = ("_rejected", "_usual_kinds", "called_at", "cut_offs", "served_at", "unreached")
 
     def __init__(self) -> None:
         self.called_at: dict[str, float] = {}
@@ -32,6 +32,8 @@ class Memory:
         self.cut_offs: CutOffs = CutOffs()
         # From a provider's key and a model (None for all) to when its rejection ends, and its length.
         self._rejected: dict[tuple[str, str | None], tuple[float, float]] = {}
+        # From the key of a breaker to the label and the size of its first call.
+        self._usual_kinds: dict[str, tuple[str | None, float | None]] = {}
 
     def reject(self, key: str, model: str | None, now: float) -> None:
         """Note that a provider rejected the credentials (`model` is None) or the model."""
@@ -56,3 +58,9 @@ class Memory:
         if self._rejected:
             self._rejected.pop((key, None), None)
             self._rejected.pop((key, model), None)
+
+    def is_usual_kind(self, breaker: str, label: str | None, size: float | None) -> bool:
+        """Whether a call is of the kind of the first one that a breaker saw."""
+        if len(self._usual_kinds) >= _MOST:
+            self._usual_kinds.clear()
+        return self._usual_kinds.setdefault(breaker, (label, size)) == (label, size)

@@ -152,10 +152,14 @@ class Selection(Generic[T]):
 
     def _ask(self, breaker: Breaker) -> Permit | Refused | Unguarded:
         """Ask a breaker for admission of the call."""
-        label, size = self.call.label, self.call.size
-        if label is None and size is None:
+        call = self.call
+        # Calls of the usual kind are the yardstick for all others, so nothing is said of them: until
+        # eight calls of a kind were answered, a call of it that hangs is no evidence.
+        if (call.label is None and call.size is None) or self.memory.is_usual_kind(
+            breaker.key, call.label, call.size
+        ):
             return breaker.admit(LoosePermit)
-        return breaker.admit_labelled(label, size)
+        return breaker.admit_labelled(call.label, call.size)
 
     def _hold_back(self, key: str, breaker: Breaker) -> bool:
         """Whether to put a provider behind the others, and record it."""

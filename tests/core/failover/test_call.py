@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
 from typing import Any
 
 import pytest
-from tests.support.failover_fleet import Fleet, Invoke, trip
+from tests.support.failover_fleet import Fleet, Invoke, Run, fates, trip
 
-from recloser import Registry
+from recloser import Fate, Registry
+from recloser.testing import ManualClock
 
 
 @pytest.mark.parametrize("name", ["prefer", "only"])
@@ -87,6 +90,27 @@ def test_what_is_known_of_a_call_explains_its_latency(registry: Registry, invoke
         return "answer"
 
     fleet = Fleet(registry, "a", "b")
+    invoke(fleet.failover, send, size=100)
     invoke(fleet.failover, send, label="stream", size=1000)
+    invoke(fleet.failover, send, size=100)
 
-    assert seen == [("stream", 512.0)]
+    # Of the first kind nothing is said: it is the yardstick.
+    assert seen == [("", None), ("stream", 512.0), ("", None)]
+
+
+def test_a_mixture_of_sizes_shuts_nobody_and_is_not_cut_off(
+    registry: Registry, clock: ManualClock, run: Run
+) -> None:
+    chance = Random(7)
+    fleet = Fleet(registry, "a", "b")
+
+    async def one(size: float) -> None:
+        async def send(attempt: Any) -> None:
+            await asyncio.sleep(0.01 * size * chance.lognormvariate(0.0, 0.2))
+
+        await fleet.failover.acall(send, repeatable=True, size=size)
+
+    for _ in range(600):
+        run(one(chance.choice([4.0, 16.0, 64.0, 256.0, 1024.0])))
+
+    assert {fates(each)[0] for each in fleet.deliveries} == {("a", Fate.SERVED)}
