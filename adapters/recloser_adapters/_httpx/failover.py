@@ -236,14 +236,14 @@ class SyncFailover(
         return None
 
     def _api_key(self, attempt: Attempt[Any]) -> str | None:
-        key = self.planner.key_of(attempt)
-        if key is None or isinstance(key, str):
-            return key
+        key: Any = self.planner.key_of(attempt)
+        if not inspect.isawaitable(key):
+            return key  # type: ignore[no-any-return]  # `addressed` checks it
         if inspect.iscoroutine(key):
             key.close()
         raise TypeError(
-            f"api_key of {attempt.key!r} must return a str, not {type(key).__name__}: a coroutine "
-            "function is for AsyncFailoverTransport"
+            f"api_key of {attempt.key!r} must return a str, not an awaitable: that is for "
+            "AsyncFailoverTransport"
         )
 
     def _best(self, response: Any, attempt: Attempt[Any], best: Best) -> Any:

@@ -170,7 +170,8 @@ def _reach(
         return Reach.MAKER, True
     if generates:
         makes = parts[-1] == "responses"
-        if content is None or (content[:1] in (b"{", b"[", b"") and document is None):
+        # Only forms are no JSON.
+        if content is None or (document is None and not content.startswith(b"--")):
             return Reach.ONCE, makes
         return Reach.ONCE if document is not None and _acts(document) else Reach.ANYONE, makes
     if made:

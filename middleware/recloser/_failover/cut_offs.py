@@ -7,7 +7,8 @@ reason to do it. These are, if another healthy provider can take over:
   kind (`Permit.timeout`), and no less than `_ALONE`.
 - **The provider hangs.** It has answered no call since the attempt began, and either its breaker is
   not closed any more, or another call had waited for longer than usual when the attempt began. Then
-  patience is no use: the attempt may take as long as hardly any call of its kind.
+  patience is no use: it may take as long as hardly any call of its kind, but no more than
+  `_HANGS_AFTER` slow thresholds: while few calls are known, the longest one may be an outlier.
 - **The provider was open already**, and the attempt is a probe. It may take two slow thresholds. One
   probe in eight may take twice as long, one in 64 four times, and so on, so that a provider that has
   become slower for good is found well.
@@ -32,6 +33,8 @@ from recloser._state import State
 # Nobody is cut off before so many seconds: if nothing else is known, and if the provider hangs. In an
 # outage, a few calls wait for so long. A shorter wait is worth less than an answer paid twice.
 _ALONE, _HANGING = 2.0, 1.0
+# Slow thresholds after which a call to a provider that hangs is hopeless.
+_HANGS_AFTER = 4.0
 # Slow thresholds that a probe of an open provider may take.
 _PROBE = 2.0
 # Cut-offs teach for as long as one generation of latencies (`Policy.history_span`).
@@ -122,14 +125,17 @@ class CutOffs:
             return own  # not known
         key, started = breaker.key, permit.started
         hangs = started - self._waiting_since.get(key, started) > slow or key in self._cut_after
-        limit = max(usual, _HANGING) if hangs else max(patience * usual, _ALONE)
+        if hangs:
+            limit = max(min(usual, _HANGS_AFTER * slow), _HANGING)
+        else:
+            limit = max(patience * usual, _ALONE)
         return min(max(limit, self._longest(key, started)), own)
 
     def look_after(self, permit: Permit) -> float:
         """Seconds from the start of an attempt after which it may be given up if it hangs."""
-        breaker = permit.breaker
-        usual = _usual(breaker, permit.token)
-        return max(usual, _HANGING, self._longest(breaker.key, permit.started))
+        breaker, token = permit.breaker, permit.token
+        hopeless = min(_usual(breaker, token), _HANGS_AFTER * _slow(breaker, token))
+        return max(hopeless, _HANGING, self._longest(breaker.key, permit.started))
 
     def hangs(self, permit: Permit) -> bool:
         """Whether a provider is known to hang: not closed, and no answer since an attempt began."""
