@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from recloser._failover.cut_offs import CutOffs
 
 # A provider that has rejected the credentials or the model is put last for so many seconds, then for
 # twice as long, and so on. A key is renewed by hand, which takes minutes. One call finds it out.
 _FIRST, _LONGEST = 5.0, 300.0
+# A provider whose answers are slow is put last for so many seconds, and no less than so many times as
+# long as its last answer took. Then one call finds out whether it still is slow.
+_SLOW_FOR, _SLOW_TIMES = 2.0, 4.0
 _MOST = 1000  # of each kind remembered at most; names of models come from requests
 
 
@@ -23,7 +28,15 @@ class Memory:
         cut_offs: What is known of calls without an answer.
     """
 
-    __slots__ = ("_rejected", "_usual_kinds", "called_at", "cut_offs", "served_at", "unreached")
+    __slots__ = (
+        "_rejected",
+        "_slow",
+        "_usual_kinds",
+        "called_at",
+        "cut_offs",
+        "served_at",
+        "unreached",
+    )
 
     def __init__(self) -> None:
         self.called_at: dict[str, float] = {}
@@ -32,6 +45,8 @@ class Memory:
         self.cut_offs: CutOffs = CutOffs()
         # From a provider's key and a model (None for all) to when its rejection ends, and its length.
         self._rejected: dict[tuple[str, str | None], tuple[float, float]] = {}
+        # From the key of a breaker to until when it is put last, and for how long.
+        self._slow: dict[str, tuple[float, float]] = {}
         # From the key of a breaker to the label and the size of its first call.
         self._usual_kinds: dict[str, tuple[str | None, float | None]] = {}
 
@@ -64,3 +79,22 @@ class Memory:
         if len(self._usual_kinds) >= _MOST:
             self._usual_kinds.clear()
         return self._usual_kinds.setdefault(breaker, (label, size)) == (label, size)
+
+    def note_speed(self, breaker: str, took: float, now: float, *, slow: bool) -> None:
+        """Note how long the last answer of a limited breaker took, in seconds, or forget that."""
+        if slow:
+            length = max(_SLOW_FOR, _SLOW_TIMES * took)
+            if len(self._slow) >= _MOST:
+                self._slow.clear()
+            self._slow[breaker] = now + length, length
+        elif self._slow:
+            self._slow.pop(breaker, None)
+
+    def is_slow(self, breaker: str, now: float) -> bool:
+        """Whether to put a provider last because it is slow; one call now and then finds it out."""
+        until, length = self._slow.get(breaker, (-inf, 0.0))
+        if now < until:
+            return True
+        if length:
+            self._slow[breaker] = now + length, length  # this call finds it out, not the next one
+        return False

@@ -36,6 +36,8 @@ class Fate(enum.Enum):
     nothing."""
     BARRED = "barred"
     """The provider was put last: it had rejected the credentials or the model of late."""
+    SLOW = "slow"
+    """The provider was put last: its answers are far slower than usual."""
     HELD_BACK = "held_back"
     """The provider was put last: this call would be its first probe, which often fails, and the
     call may not be repeated."""
@@ -76,6 +78,7 @@ _WORDS = {
     Fate.PAUSED: "had asked for a pause",
     Fate.REJECTED: "rejected the credentials or the model",
     Fate.BARRED: "had rejected the credentials or the model",
+    Fate.SLOW: "answers slowly",
     Fate.HELD_BACK: "was kept for a call that may be repeated",
     Fate.IGNORED: "rejected the call",
     Fate.CANCELLED: "was cancelled",

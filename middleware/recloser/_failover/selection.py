@@ -1,11 +1,12 @@
 """Selection: which provider of a call is tried next.
 
-Providers are tried in order. The first one whose breaker admits the call gets it. A provider whose
-breaker is limited is used while there is room, and skipped otherwise. There are exceptions:
+Providers are tried in order. The first one whose breaker admits the call gets it. There are exceptions:
 
 - A provider that asked for a pause is put behind all others until the pause is over: to skip it
   refuses nobody. One 429 is enough for that, but not for its breaker to open. So with a single
   provider, nothing is held back. The same holds for one that rejected the credentials or the model.
+- A provider that answers far more slowly than usual (its breaker is limited) is put behind all others
+  as well, but for one call now and then. It is not sick, and a slow answer is not asked for twice.
 - The first probe after an opening is the one most likely to fail. A call that may not be repeated
   would be lost with it. So in such a call, a provider that is due for its first probe is put last.
 - If no provider admits the call, the least bad one can be tried all the same.
@@ -167,6 +168,8 @@ class Selection(Generic[T]):
             fate = Fate.PAUSED
         elif self.memory.is_rejected(key, self.call.model, self.settings.clock()):
             fate = Fate.BARRED
+        elif breaker.state is _LIMITED and self.memory.is_slow(breaker.key, self.settings.clock()):
+            fate = Fate.SLOW
         elif breaker.state is _OPEN and self._is_kept_for_others(key, breaker):
             fate = Fate.HELD_BACK
         else:

@@ -240,3 +240,29 @@ def test_several_calls_that_hang_are_all_left_as_soon_as_that_is_known(
     run(arrivals())
 
     assert max(took) < 1.3 * hopeless
+
+
+def test_a_slow_provider_gets_few_calls_and_each_is_paid_once(
+    registry: Registry, clock: ManualClock, run: Run
+) -> None:
+    for key in "ab":
+        warm(registry, clock, key, latency=0.05)
+    fleet = Fleet(registry, "a", "b")
+
+    async def one() -> None:
+        async def send(attempt: Any) -> None:
+            await asyncio.sleep(0.5 if attempt.key == "a" else 0.05)
+
+        await fleet.failover.acall(send, repeatable=True)
+
+    async def arrivals() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(240):
+                group.create_task(one())
+                await asyncio.sleep(0.125)
+
+    run(arrivals())
+
+    assert not any(each.wasted_sends for each in fleet.deliveries)
+    asked = sum(each.served_by == "a" for each in fleet.deliveries)
+    assert asked < 60

@@ -58,3 +58,27 @@ def test_the_names_of_models_do_not_fill_the_memory() -> None:
         memory.reject("a", f"model-{number}", 100.0)
 
     assert len(memory._rejected) <= 1000
+
+
+def test_a_slow_provider_is_put_last_but_for_one_call_now_and_then() -> None:
+    memory = Memory()
+    assert not memory.is_slow("a m", 100.0)
+    memory.note_speed("a m", 0.5, 100.0, slow=True)
+
+    assert [memory.is_slow("a m", at) for at in (101.9, 102.0, 102.1, 103.9, 104.0)] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    memory.note_speed("a m", 0.05, 104.0, slow=False)
+    assert not memory.is_slow("a m", 104.1)
+
+
+def test_the_slower_it_is_the_more_seldom_it_is_asked() -> None:
+    memory = Memory()
+    memory.note_speed("a", 30.0, 100.0, slow=True)
+
+    assert memory.is_slow("a", 219.0)
+    assert not memory.is_slow("a", 220.0)
