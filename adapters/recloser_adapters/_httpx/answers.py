@@ -64,6 +64,7 @@ class AnswerTap(BodyWatch):
         model: The name of the model that was asked.
         on_head: Called with the beginning of the body, once, as soon as it has arrived.
         on_end: Called once when the body has ended, in any way.
+        decoded: Whether the body is given without its content encoding.
     """
 
     def __init__(
@@ -72,13 +73,15 @@ class AnswerTap(BodyWatch):
         model: str | None,
         on_head: Callable[[bytes], object],
         on_end: Callable[[Answer], object],
+        *,
+        decoded: bool = False,
     ) -> None:
         self._request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
         self._model = model
         self._on_head: Callable[[bytes], object] | None = on_head
         self._on_end: Callable[[Answer], object] | None = on_end
         self._head = self._tail = b""
-        encoding = headers.get("content-encoding", "identity")
+        encoding = "identity" if decoded else headers.get("content-encoding", "identity")
         # 47 accepts a gzip or a zlib header. What cannot be read tells nothing.
         self._unpack: Any = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
         self._readable = encoding in ("identity", "gzip", "deflate")

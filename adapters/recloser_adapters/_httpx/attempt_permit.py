@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from recloser import Attempt, Failover, Fate, Outcome
-from recloser_adapters._httpx.answers import AnswerTap
 from recloser_adapters._outbound.permit import ReportedPermit
 
 
@@ -14,13 +13,11 @@ class AttemptPermit(ReportedPermit):
 
     Attributes:
         attempt: The attempt.
-        tap: What watches the body of the answer for its tokens; None before there is an answer.
     """
 
     def __init__(self, attempt: Attempt[Any], failover: Failover[Any]) -> None:
         super().__init__(attempt.permit, failover.registry, None)
         self.attempt: Attempt[Any] = attempt.reported_later()
-        self.tap: AnswerTap | None = None
         self._handed_over = False
 
     def hand_over(self, fate: Fate | None = None) -> None:

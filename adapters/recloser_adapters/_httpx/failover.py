@@ -98,22 +98,8 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         limits = sent.extensions["timeout"]
         limits.clear()
         limits.update(plan.timeouts)
-        key = permit.attempt.key
-        response.extensions = {**response.extensions, PROVIDER: key}
+        response.extensions = {**response.extensions, PROVIDER: permit.attempt.key}
         self.watch(permit, response)
-        llm = plan.llm
-        makes = llm is not None and llm.makes and response.status_code < 300
-
-        def head(data: bytes) -> None:
-            if makes:
-                self.planner.made.remember(data, key)
-
-        model = None if llm is None else self.planner.model_name(llm, key)
-        permit.tap = AnswerTap(response.headers, model, head, permit.attempt.report)
-        if response.is_closed:
-            permit.tap.chunk(_content(response))
-        else:
-            response.stream = self.watched_body(response.stream, permit.tap)
         if response.is_closed:
             return False
         return (plan.repeatable and permit.outcome is None) or (
@@ -139,9 +125,26 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         permit.hand_over(fate)
         if fate is None and outcome is Outcome.SUCCESS:
             self._logged = {known for known in self._logged if known[0] != attempt.key}
-        if response.is_closed and permit.tap is not None:
-            permit.tap.eof()
+        self._tap(plan, response, attempt)
         return True
+
+    def _tap(self, plan: Plan, response: Any, attempt: Attempt[Any]) -> None:
+        """Report the call when the body of its answer has ended, with what the body tells."""
+        llm, key = plan.llm, attempt.key
+        made = self.planner.made if llm is not None and llm.makes else None
+
+        def head(data: bytes) -> None:
+            if made is not None and response.status_code < 300:
+                made.remember(data, key)
+
+        model = None if llm is None else self.planner.model_name(llm, key)
+        read = response.is_closed
+        tap = AnswerTap(response.headers, model, head, attempt.report, decoded=read)
+        if read:
+            tap.chunk(_content(response))
+            tap.eof()
+        else:
+            response.stream = self.watched_body(response.stream, tap)
 
     def gives_up(self, plan: Plan, error: Exception, permit: AttemptPermit) -> bool:
         """Whether the next provider is tried after an error. If not, the caller gets the error."""
