@@ -43,6 +43,8 @@ def learn_from_end(
     if sent and outcome is Outcome.FAILURE and limit and waited >= NEARLY * limit:
         memory.cut_offs.cut(permit.breaker.key, waited)
         selection.cut_off.append((permit.breaker.key, waited))
+        slow = permit.breaker.state is _LIMITED
+        memory.note_speed(permit.breaker.key, waited, now, slow=slow)
         return
     memory.cut_offs.left(permit)
     if not sent and outcome is Outcome.FAILURE and selection.call.model is not None:

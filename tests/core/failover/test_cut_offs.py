@@ -266,3 +266,31 @@ def test_a_slow_provider_gets_few_calls_and_each_is_paid_once(
     assert not any(each.wasted_sends for each in fleet.deliveries)
     asked = sum(each.served_by == "a" for each in fleet.deliveries)
     assert asked < 60
+
+
+def test_a_provider_that_hangs_gets_few_calls(
+    registry: Registry, clock: ManualClock, run: Run
+) -> None:
+    for key in "ab":
+        warm(registry, clock, key, latency=0.05)
+    fleet = Fleet(registry, "a", "b")
+
+    async def one() -> None:
+        async def send(attempt: Any) -> None:
+            fleet.sent[attempt.key] += 1
+            if attempt.key == "a":
+                await hang()
+            await asyncio.sleep(0.05)
+
+        await fleet.failover.acall(send, repeatable=True)
+
+    async def arrivals() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(120):
+                group.create_task(one())
+                await asyncio.sleep(0.125)
+
+    run(arrivals())
+
+    assert fleet.sent["a"] < 20
+    assert max(each.duration for each in fleet.deliveries) < 1.2
