@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from recloser import Attempt, CallOptions, Failover
 from recloser_adapters._httpx.library import Library
 from recloser_adapters._httpx.llm_requests import (
+    UNREAD,
     LLMRequest,
     Reach,
     read_request,
@@ -121,6 +122,9 @@ class Plan:
         timeouts: The client's own time-outs.
         content: The body, if it can be sent again; else None.
         llm: What is known of the request, if all providers are an `LLMEndpoint`; else None.
+        movable: Whether it goes on to another provider if one rejects its credentials or the model.
+            It does unless the user forbids it, its body is used up, or only one provider knows what
+            it names.
     """
 
     request: Any
@@ -129,16 +133,12 @@ class Plan:
     timeouts: Mapping[str, float | None]
     content: bytes | None
     llm: LLMRequest | None
+    movable: bool = False
 
     @property
     def repeatable(self) -> bool:
         """Whether the request may be sent twice."""
         return self.call.get("repeatable", False)
-
-    @property
-    def movable(self) -> bool:
-        """Whether a provider that rejects its credentials or the model is not the last one asked."""
-        return self.llm is not None and self.call.get("only") is None
 
 
 class Planner:
@@ -224,13 +224,22 @@ class Planner:
         if not self._only_models:
             repeatable = fixed and request.method in _IDEMPOTENT if declared is None else declared
             return Plan(request, tail, {"repeatable": repeatable}, timeouts, content, None)
-        llm = read_request(request.method, tail, content)
+        llm = self._read(request.method, tail, content)
         call: CallOptions = {"model": llm.model if llm.generates else None}
         call |= {"label": llm.label, "size": llm.size}
         call["repeatable"] = fixed and llm.reach is Reach.ANYONE if declared is None else declared
         if llm.reach is Reach.MAKER and declared is None:
             call["only"] = self.made.maker(tail, content) or self._first
-        return Plan(request, tail, call, timeouts, content, llm)
+        movable = fixed and declared is not False and call.get("only") is None
+        return Plan(request, tail, call, timeouts, content, llm, movable)
+
+    def _read(self, method: str, tail: bytes, content: bytes | None) -> LLMRequest:
+        """Read a request; one that cannot be read is sent once."""
+        try:
+            return read_request(method, tail, content)
+        except Exception as fault:
+            self._registry.fault("reading a request", fault)
+            return UNREAD
 
     def _declared(self, request: Any) -> bool | None:
         said = request.extensions.get(REPEATABLE)

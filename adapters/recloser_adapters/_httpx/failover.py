@@ -229,7 +229,8 @@ class SyncFailover(
                 self._look_into(response)
             if self.stands(plan, response, permit):
                 return self._best(response, attempt, best)
-            best.keep(response, rejected=attempt.is_rejected)
+            if response.status_code >= 400:  # the body of a stream is used up
+                best.keep(response, rejected=attempt.is_rejected)
         except Exception as error:
             if not self.gives_up(plan, error, permit):
                 _close(response)
@@ -317,7 +318,8 @@ class AsyncFailover(
                 await self._look_into(response)
             if self.stands(plan, response, permit):
                 return await self._best(response, attempt, best)
-            best.keep(response, rejected=attempt.is_rejected)
+            if response.status_code >= 400:  # the body of a stream is used up
+                best.keep(response, rejected=attempt.is_rejected)
         except Exception as error:
             if not self.gives_up(plan, error, permit):
                 await _aclose(response)

@@ -134,6 +134,10 @@ class LLMRequest:
     size: float | None
 
 
+UNREAD = LLMRequest(Reach.ONCE, False, False, None, None, None, None)
+"""What is known of a request that could not be read."""
+
+
 def read_request(method: str, raw_path: bytes, content: bytes | None) -> LLMRequest:
     """Read a request to an LLM API.
 
@@ -209,7 +213,8 @@ def _is_harmless(tool: object) -> bool:
         return False
     described = cast("dict[str, Any]", tool)
     if "type" in described:
-        return described["type"] in _HARMLESS_TOOLS
+        kind = described["type"]
+        return isinstance(kind, str) and kind in _HARMLESS_TOOLS
     return bool(_DESCRIBED & set(described)) or (bool(described) and set(described) <= _FUNCTIONS)
 
 

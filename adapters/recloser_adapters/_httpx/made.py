@@ -8,7 +8,9 @@ from collections import OrderedDict
 _MOST = 10_000  # names remembered
 # The name of what an answer is about is one of its first members.
 _HEAD = 4096  # bytes
-_NAME = re.compile(rb'"(?:id|name|uri|container)"\s*:\s*"([^"\\]{2,256})"')
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]{2,256})"')
+# Gemini's, such as files/abc. A name without a slash may be that of a tool.
+_NAME = re.compile(rb'"(?:name|uri)"\s*:\s*"([^"\\]{2,256}/[^"\\]{1,256})"')
 _ANY_NAME = re.compile(rb'"([A-Za-z][^"\\\s]{2,255})"')
 
 
@@ -20,8 +22,12 @@ class Made:
 
     def remember(self, head: bytes, key: str) -> None:
         """Remember the names at the beginning of an answer, which the provider `key` gave."""
-        for found in _NAME.finditer(head[:_HEAD]):
-            self._makers[found[1].decode("utf-8", "replace")] = key
+        head = head[:_HEAD]
+        # The first id is that of the answer itself; the next ones may be of anything.
+        found = _ID.search(head)
+        for name in (found, *_NAME.finditer(head)):
+            if name is not None:
+                self._makers[name[1].decode("utf-8", "replace")] = key
         while len(self._makers) > _MOST:
             self._makers.popitem(last=False)
 

@@ -35,8 +35,9 @@ from recloser._state import State
 _ALONE, _HANGING = 2.0, 1.0
 # Slow thresholds after which a call to a provider that hangs is hopeless.
 _HANGS_AFTER = 4.0
-# Slow thresholds that a probe of an open provider may take.
-_PROBE = 2.0
+# Slow thresholds that a probe of an open provider may take, and seconds at least: it may have to
+# connect, which the calls before did not.
+_PROBE, _SHORTEST_PROBE = 2.0, 0.3
 # Cut-offs teach for as long as one generation of latencies (`Policy.history_span`).
 _REMEMBERED = 600.0  # seconds
 _MOST = 1000  # breakers remembered at most
@@ -120,7 +121,8 @@ class CutOffs:
         ceiling, own = breaker.policy.slow_ceiling, _own_ceiling(breaker)
         slow, usual = _slow(breaker, token), _usual(breaker, token)
         if breaker.state is _OPEN or breaker.state is _HALF_OPEN:
-            return min(limit_of_call(_PROBE * slow, token, inf) if slow < ceiling else inf, own)
+            probe = max(_PROBE * slow, _SHORTEST_PROBE) if slow < ceiling else inf
+            return min(limit_of_call(probe, token, inf), own)
         if usual >= ceiling:
             return own  # not known
         key, started = breaker.key, permit.started

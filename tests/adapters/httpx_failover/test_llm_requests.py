@@ -87,6 +87,8 @@ def test_tools_that_the_caller_executes_change_nothing(tools: Any) -> None:
         {"tools": [{}]},
         {"tools": {"type": "mcp"}},
         {"tools": ["mcp"]},
+        {"tools": [{"type": ["function"]}]},
+        {"tools": [{"type": {}}]},
         {"mcp_servers": [{"type": "url", "url": "https://x"}]},
         {"background": True},
         {"connectors": [{"id": "web-search"}]},
@@ -119,7 +121,7 @@ def test_what_names_something_made_is_for_its_maker(naming: dict[str, Any]) -> N
     assert reach("POST", "/v1/responses", {"model": "m", **naming}) is Reach.MAKER
 
 
-def test_a_text_that_speaks_of_names_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_speaks_of_names_does_not() -> None:
     text = json.dumps({"file_id": "file-1", "previous_response_id": "resp_1", "tools": ["mcp"]})
     body = {"model": "m", "previous_response_id": None, "input": text}
 

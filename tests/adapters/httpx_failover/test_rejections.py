@@ -144,3 +144,32 @@ def test_base_urls_are_replicas_with_the_callers_own_credentials(world: World) -
 
     assert world.request("GET").status_code == 401
     assert world.counts == {"a": 1}
+
+
+def test_what_the_user_forbids_to_repeat_stays_where_it_is(models: World) -> None:
+    models.answers["a"] = models.status(401)
+
+    extensions = {models.adapter.REPEATABLE: False}
+    response = models.request(
+        "POST", "http://failover/chat/completions", json=CHAT, extensions=extensions
+    )
+
+    assert response.status_code == 401
+    assert models.counts == {"a": 1}
+
+
+def test_a_body_that_is_used_up_stays_where_it_is(models: World) -> None:
+    models.answers["a"] = models.status(401)
+
+    response = models.request("POST", "http://failover/files", files={"file": ("a", b"x")})
+
+    assert response.status_code == 401
+    assert models.counts == {"a": 1}
+
+
+def test_a_stream_that_failed_before_a_rejection_is_not_given_to_the_caller(models: World) -> None:
+    models.answers["a"] = models.events(b'data: {"error": {"code": 503}}\n\n')
+    models.answers["b"] = models.status(401)
+
+    assert ask(models, stream=True).status_code == 401
+    assert models.in_flight() == 0

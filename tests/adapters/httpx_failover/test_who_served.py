@@ -210,3 +210,32 @@ def test_a_form_with_a_file_goes_on_to_another(models: World) -> None:
     assert response.text == "b"
     assert b"b-m" in models.received["b"][0].content
     assert b"RIFF" in models.received["b"][0].content
+
+
+def test_the_name_of_a_tool_in_an_answer_is_not_taken_for_what_was_made(models: World) -> None:
+    transport_of_all_calls(models)
+    tools = [{"type": "function", "name": "get_weather"}]
+    made = {"id": "resp_1", "tools": tools}
+    models.answers["b"] = lambda request: models.lib.Response(200, json=made)
+    models.answers["a"] = models.status(503)
+    ask(models, "responses", tools=tools)
+    del models.answers["a"]
+
+    ask(models, "responses", previous_response_id="resp_of_old", tools=tools)
+
+    assert models.counts == {"a": 2, "b": 1}
+
+
+def test_a_file_of_gemini_is_asked_of_its_maker(models: World) -> None:
+    transport_of_all_calls(models)
+    made = {"file": {"name": "files/abc", "uri": "https://x.example/v1beta/files/abc"}}
+    models.answers["b"] = lambda request: models.lib.Response(200, json=made)
+    open_breaker(models.registry["a"])
+    models.request("POST", "http://failover/upload/v1beta/files", content=b"x")
+    models.registry["a"].reset()
+
+    models.request("GET", "http://failover/v1beta/files/abc")
+    uri = {"fileUri": "https://x.example/v1beta/files/abc"}
+    ask(models, "models/m:generateContent", contents=[{"parts": [{"fileData": uri}]}])
+
+    assert models.counts == {"b": 3}
