@@ -172,25 +172,42 @@ class FailoverTransport(SyncFailover[httpx.Request, httpx.Response], BreakerTran
 
     The target of a provider is a base URL or an `LLMEndpoint`. Base URLs must be replicas of one
     service, because credentials and cookies go to each of them. Requests to `ANY_PROVIDER` or to
-    any of the base URLs go to the chosen provider. Other requests (such as a redirect to another
-    host) pass unguarded. `response.extensions[PROVIDER]` is the key of the provider that answered.
+    any of the base URLs go to the chosen provider. Another request is an error, because a client
+    without the base URL would get round the failover; a redirect passes unguarded.
+    `response.extensions[PROVIDER]` is the key of the provider that answered.
 
     The next provider is tried if nothing was sent. It is also tried after a failure or a 429, if
-    the request is repeatable: by its method (RFC 9110), by an `Idempotency-Key`, or, if all
-    targets are `LLMEndpoint`, because it is a request to a model. A stream of events is given to
-    the caller after its first piece with content; an error or a cut before that is a failure. A body from
-    a generator or a file is sent once. If the last answer is bad, the caller gets it, so give SDKs
-    that retry `max_retries=0`.
+    the request is repeatable: by its method (RFC 9110), or, if all targets are `LLMEndpoint`, because
+    a model answers it and it does nothing else. `_httpx/llm_requests.py` has the table. What may act
+    is sent once: tools that the provider executes, `background`, and all that is not in the table.
+    What names something that a provider has made (a file, a batch, a stored response) goes only to
+    that provider; if the name is not known, to the first one. An `Idempotency-Key` changes nothing:
+    another provider does not know it.
+
+    A 401, 402, 403 or an unknown model goes on to the next `LLMEndpoint`, whatever the request, since
+    nothing was carried out. That provider is asked last for a while, which is logged once. A 400 or
+    422 is the caller's, and is returned at once. If no provider serves, the caller gets the last
+    failure, and a rejection only if there is no other.
+
+    A stream of events is given to the caller after its first token; an error event or a cut before
+    that is a failure. A body from a generator or a file is sent once, but a form for a model, such as
+    audio, is read first. If the last answer is bad, the caller gets it, so give SDKs that retry
+    `max_retries=0`.
 
     The time limits of the failover become time-outs of the wrapped transport. They are never above
     those of the client. Between the headers of a stream and its first piece the client's own read
     time-out applies; `AsyncFailoverTransport` also applies its time limit there.
+
+    `Failover(on_delivery=...)` is called when the body of the answer has ended: only then the tokens
+    are known (`Delivery.answer`).
 
     Args:
         transport: The transport that sends.
         failover: The providers and their rules. Its `classify` and `nothing_sent` are not used.
         repeatable: Takes a request and returns whether it may be sent twice, or None for the
             default rule. The extension `REPEATABLE` of a request takes precedence.
+        pass_others: Whether requests that are for none of the providers are sent as they are,
+            unguarded. By default they are a ValueError.
         **settings: `on_refuse` (for the case that all providers refuse), `classify`,
             `sse_errors` and `verdict` of `CallSettings`. `sse_errors` is True by default.
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.failover            # about six minutes
     python -m benchmarks.failover --quick    # a tenth of the requests
+    python -m benchmarks.failover --against litellm    # next to LiteLLM's Router; five minutes
 
 Each run first warms up with 200 requests against healthy providers. `added` is the median latency
 after the first 15 requests, minus the median of the same number of requests that the same client
@@ -16,7 +17,9 @@ import socket
 import statistics
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+from benchmarks.failover.against import compare
 from benchmarks.failover.clients import MAKERS, Load, Sent, failover
 from benchmarks.failover.provider import Providers
 
@@ -46,7 +49,13 @@ RUNS = [
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.failover")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
-    count = 200 if parser.parse_args().quick else 2000
+    parser.add_argument("--against", choices=["litellm"], help="another router, on the same fakes")
+    parser.add_argument("--venv", type=Path, help="the environment of that router")
+    arguments = parser.parse_args()
+    if arguments.against:
+        compare(arguments.venv)
+        return
+    count = 200 if arguments.quick else 2000
     print(
         f"{'client':19}{'primary':9}{'requests':12}{'rate':>5}{'succeed':>10}{'lost':>6}"
         f"{'twice':>7}{'added':>10}{'slowest':>10}{'tried':>7}"

@@ -14,11 +14,13 @@ from recloser._state import Mode, State
 
 __all__ = [
     "UNGUARDED",
+    "Answer",
     "Asked",
     "AsyncChunks",
     "Attempt",
     "Breaker",
     "BreakerOpenError",
+    "CallOptions",
     "Chunks",
     "Deadline",
     "Delivery",
@@ -51,9 +53,10 @@ if TYPE_CHECKING:
     from recloser._asked_in_body import Asked, asked_in_body
     from recloser._deadline import Deadline
     from recloser._failover.attempt import Attempt
+    from recloser._failover.call import CallOptions
     from recloser._failover.failover import Failover
     from recloser._failover.provider import Provider
-    from recloser._failover.report import Delivery, Fate, Leg
+    from recloser._failover.report import Answer, Delivery, Fate, Leg
     from recloser._failover.streams import AsyncChunks, Chunks
     from recloser._metrics import Metrics
     from recloser._pieces import Pieces
@@ -63,9 +66,11 @@ else:
     # Imported on first use (PEP 562): a breaker works without them, and they take nearly half of
     # the import time of our own modules.
     _LATER = {
+        "Answer": "recloser._failover.report",
         "Asked": "recloser._asked_in_body",
         "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",
+        "CallOptions": "recloser._failover.call",
         "Chunks": "recloser._failover.streams",
         "Deadline": "recloser._deadline",
         "Delivery": "recloser._failover.report",

@@ -196,7 +196,7 @@ class Breaker(OperableCircuit):
             BreakerOpenError: The call is refused; nothing was sent.
         """
         if label is not None or size is not None:
-            return self._permit_of(self._admit_labelled(label, size), LabelledPermit)
+            return self._permit_of(self.admit_labelled(label, size), LabelledPermit)
         admission = self.admit(LoosePermit)
         if type(admission) is LoosePermit:
             return admission
@@ -205,15 +205,16 @@ class Breaker(OperableCircuit):
     def try_acquire(self, label: str | None = None, size: float | None = None) -> Permit | None:
         """Like `acquire()`, but return None if the call is refused."""
         if label is not None or size is not None:
-            answer = self._admit_labelled(label, size)
+            answer = self.admit_labelled(label, size)
             refused = isinstance(answer, Refused)
             return None if refused else self._permit_of(answer, LabelledPermit)
         admission = self.admit(LoosePermit)
         return None if isinstance(admission, Refused) else self._permit_of(admission, LoosePermit)
 
-    def _admit_labelled(
+    def admit_labelled(
         self, label: str | None, size: float | None
     ) -> LabelledPermit | Refused | Unguarded:
+        """`admit` for a call of which something is known; the arguments are those of `acquire`."""
         admission = self.admit(LabelledPermit)
         if isinstance(admission, LabelledPermit):
             self.note(admission, label, size, begins=True)

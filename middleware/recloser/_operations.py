@@ -164,9 +164,7 @@ class OperableCircuit(LockedCircuit):
         """Seconds that the call with a token may take; see `Permit.timeout`."""
         if not token or self._mode is not _ENFORCE:
             return inf
-        circuit, outage, hopeless = self._circuit, 0.0, self.timeout
-        if circuit.explained is not None:
-            hopeless *= circuit.explained.ratio_in_flight(token)
+        circuit, outage = self._circuit, 0.0
         recovery, limit = circuit.recovery, circuit.limit
         # A limit lets many calls through. Where most are fast, those that hang would take all threads.
         fast = limit is not None and 0.0 < limit.level <= circuit.detector.baseline.threshold
@@ -175,7 +173,17 @@ class OperableCircuit(LockedCircuit):
                 outage = self.clock() - recovery.began
             except Exception as error:
                 self.fault("clock", error)
-        return limit_of_call(hopeless, token, self.policy.slow_ceiling, outage)
+        return limit_of_call(
+            self.timeout * self.ratio_of(token), token, self.policy.slow_ceiling, outage
+        )
+
+    def ratio_of(self, token: int) -> float:
+        """By how much the call with a token may take longer than others; infinite if unknown.
+
+        It is 1.0 where nothing is known of the call and of all others.
+        """
+        explained = self._circuit.explained
+        return 1.0 if explained is None else explained.ratio_in_flight(token)
 
     # Streams
 

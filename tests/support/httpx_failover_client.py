@@ -71,6 +71,7 @@ class World:
         method: str,
         url: str = "http://failover/x",
         at_headers: Callable[[Any], object] = lambda response: None,
+        follow_redirects: bool = False,
         **options: Any,
     ) -> Any:
         """Send a request and read the whole answer. `at_headers` is called before the body."""
@@ -78,7 +79,7 @@ class World:
         if not self.asynchronous:
             with self.lib.Client(transport=transport) as client:
                 request = client.build_request(method, url, **options)
-                response = client.send(request, stream=True)
+                response = client.send(request, stream=True, follow_redirects=follow_redirects)
                 at_headers(response)
                 response.read()
                 return response
@@ -86,7 +87,9 @@ class World:
         async def sent() -> Any:
             async with self.lib.AsyncClient(transport=transport) as client:
                 request = client.build_request(method, url, **options)
-                response = await client.send(request, stream=True)
+                response = await client.send(
+                    request, stream=True, follow_redirects=follow_redirects
+                )
                 at_headers(response)
                 await response.aread()
                 return response

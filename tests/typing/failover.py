@@ -64,12 +64,26 @@ def by_hand() -> int:
 def told(delivery: Delivery) -> None:
     assert_type(delivery.served_by, str | None)
     assert_type(delivery.legs[0].duration, float)
+    assert_type(delivery.answer.output_tokens, int | None)
+    assert_type(delivery.wasted_sends, int)
+
+
+def key() -> str:
+    return "a key that expires"
+
+
+async def akey() -> str:
+    return key()
 
 
 httpx.Client(transport=FailoverTransport(httpx.HTTPTransport(), urls))
 httpx.AsyncClient(transport=AsyncFailoverTransport(httpx.AsyncHTTPTransport(), urls))
 models = Failover(Registry(), [Provider("a", LLMEndpoint("https://a", "key"))], on_delivery=told)
 FailoverTransport(httpx.HTTPTransport(), models, repeatable=lambda request: request.method == "GET")
+LLMEndpoint("https://a", key)
+LLMEndpoint("https://a", akey)
+LLMEndpoint("https://a", 7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no key
+urls.call(length, model="big", size=100, only="a")
 numbers = Failover(Registry(), [Provider("a", 1)])
 FailoverTransport(httpx.HTTPTransport(), numbers)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # no base URLs
 Provider("a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # needs a target

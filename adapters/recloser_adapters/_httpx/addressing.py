@@ -5,13 +5,23 @@ Requests and URLs are those of httpx or httpx2. Both libraries have the same API
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from recloser import Attempt, Failover
+from recloser import Attempt, CallOptions, Failover
 from recloser_adapters._httpx.library import Library
+from recloser_adapters._httpx.llm_requests import (
+    UNREAD,
+    LLMRequest,
+    Reach,
+    read_request,
+    renamed_body,
+    renamed_path,
+)
+from recloser_adapters._httpx.made import Made
 
 ANY_PROVIDER = "http://failover"
 """A base URL for clients of a failover transport: any provider may serve requests to it."""
@@ -20,15 +30,6 @@ REPEATABLE = "recloser.repeatable"
 
 # RFC 9110 section 9.2.2.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-# A second request to a model costs money, but it has no other effect.
-_GENERATION = (
-    b"/chat/completions",
-    b"/completions",
-    b"/responses",
-    b"/messages",
-    b"/embeddings",
-    b"/moderations",
-)
 _URLS = 256  # URLs kept at most; paths with ids must not fill the memory
 # Headers that identify the account at one provider. No other provider may receive them.
 _CREDENTIALS = frozenset(
@@ -44,31 +45,51 @@ _CREDENTIALS = frozenset(
 )
 
 
+# The same in a query: Gemini takes a key there.
+_IN_QUERY = frozenset(
+    {b"key", b"api_key", b"apikey", b"api-key", b"access_token", b"token", b"subscription-key"}
+)
+# A form with files is read into memory, so that it can be sent again, if it is no longer than that.
+_LONGEST_FORM = 32 * 1024 * 1024  # bytes; the SDKs read the files into memory as well
+
+
 @dataclass(frozen=True, slots=True)
 class LLMEndpoint:
-    """An OpenAI-compatible provider: its base URL, your API key and its model names.
+    """A provider of language models: its base URL, your API key and its model names.
 
-    Credentials that the request itself carries (keys, cookies, organization) are removed, because
-    they belong to another provider.
+    Credentials that the request itself carries (keys, cookies, organization, `?key=`) are removed,
+    because they belong to another provider.
 
     Args:
         base_url: The URL before the paths of the API: `https://api.groq.com/openai/v1`.
-        api_key: The API key; `repr()` does not show it.
+        api_key: The API key; `repr()` does not show it. If it is renewed from time to time (Entra,
+            Google), a function that returns it: it is called for each attempt, so it must keep the
+            key while it is valid. For async clients it may return an awaitable. If it raises, the
+            next provider is asked, and this one is put last for a while.
         key_header: The header that carries the key. In `Authorization` the key is sent as a bearer
             token.
-        models: Maps the caller's model names to this provider's names. A name that is not in the
-            mapping is sent unchanged.
+        models: Maps the caller's model names to this provider's names, in bodies and in URLs
+            (deployments of Azure, models of Gemini). A name that is not in the mapping is sent
+            unchanged.
+
+    Raises:
+        TypeError: `api_key` is neither a str nor a function.
     """
 
     base_url: str
-    api_key: str = field(repr=False)
+    api_key: str | Callable[[], str | Awaitable[str]] = field(repr=False)
     key_header: str = "Authorization"
     models: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def credential(self) -> str:
+    def __post_init__(self) -> None:
+        if not isinstance(self.api_key, str) and not callable(self.api_key):
+            raise TypeError(
+                f"api_key must be a str or a function, not {type(self.api_key).__name__}"
+            )
+
+    def credential(self, api_key: str) -> str:
         """The value of the header that carries the key."""
-        bearer = self.key_header.lower() == "authorization"
-        return f"Bearer {self.api_key}" if bearer else self.api_key
+        return f"Bearer {api_key}" if self.key_header.lower() == "authorization" else api_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +111,34 @@ class Address:
         return tail if raw.startswith(self.path) and tail[:1] in (b"/", b"?", b"") else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """Facts about a request that do not depend on the provider it is sent to."""
+    """Facts about a request that do not depend on the provider it is sent to.
+
+    Attributes:
+        request: The request of the caller.
+        tail: The part of its URL after the base URL, as it is sent.
+        call: What is known of the call, for `Failover.attempts`.
+        timeouts: The client's own time-outs.
+        content: The body, if it can be sent again; else None.
+        llm: What is known of the request, if all providers are an `LLMEndpoint`; else None.
+        movable: Whether it goes on to another provider if one rejects its credentials or the model.
+            It does unless the user forbids it, its body is used up, or only one provider knows what
+            it names.
+    """
 
     request: Any
     tail: bytes
-    repeatable: bool
+    call: CallOptions
     timeouts: Mapping[str, float | None]
+    content: bytes | None
+    llm: LLMRequest | None
+    movable: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the request may be sent twice."""
+        return self.call.get("repeatable", False)
 
 
 class Planner:
@@ -131,6 +172,8 @@ class Planner:
         self._any = self._address("any provider", ANY_PROVIDER)
         self._urls: dict[tuple[str, bytes], Any] = {}
         self._only_models = all(each.endpoint for each in self._addresses.values())
+        self._first = failover.providers[0].key
+        self.made: Made = Made()
 
     def _address(self, key: str, target: object) -> Address:
         endpoint = target if isinstance(target, LLMEndpoint) else None
@@ -141,6 +184,22 @@ class Planner:
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"base URL of {key!r} must be like https://host/path, not {base!r}")
         return Address(key, url, bytes(url.raw_path).rstrip(b"/"), endpoint)
+
+    def is_read_first(self, request: Any) -> bool:
+        """Whether to read the body before the request is planned, so that it can be sent again.
+
+        These are forms with files for a model, such as audio. The SDKs send them from memory.
+        """
+        if not self._only_models or isinstance(request.stream, self._library.fixed_body):
+            return False
+        headers = request.headers
+        length = headers.get("content-length", "")
+        return (
+            headers.get("content-type", "").startswith("multipart/form-data")
+            and length.isdecimal()
+            and int(length) <= _LONGEST_FORM
+            and read_request(request.method, request.url.raw_path, None).generates
+        )
 
     def plan(self, request: Any) -> Plan | None:
         """Make the plan of a request; None if the request is not for any of the providers.
@@ -160,8 +219,27 @@ class Planner:
                 f"the body of {request.method} {url} can be sent only once, and the request was "
                 "declared repeatable: give it as bytes, or call request.read() first"
             )
-        repeatable = fixed and self._by_default(request) if declared is None else declared
-        return Plan(request, tail, repeatable, request.extensions.get("timeout", {}))
+        timeouts = request.extensions.get("timeout", {})
+        content = request.read() if fixed else None
+        if not self._only_models:
+            repeatable = fixed and request.method in _IDEMPOTENT if declared is None else declared
+            return Plan(request, tail, {"repeatable": repeatable}, timeouts, content, None)
+        llm = self._read(request.method, tail, content)
+        call: CallOptions = {"model": llm.model if llm.generates else None}
+        call |= {"label": llm.label, "size": llm.size}
+        call["repeatable"] = fixed and llm.reach is Reach.ANYONE if declared is None else declared
+        if llm.reach is Reach.MAKER and declared is None:
+            call["only"] = self.made.maker(tail, content) or self._first
+        movable = fixed and declared is not False and call.get("only") is None
+        return Plan(request, tail, call, timeouts, content, llm, movable)
+
+    def _read(self, method: str, tail: bytes, content: bytes | None) -> LLMRequest:
+        """Read a request; one that cannot be read is sent once."""
+        try:
+            return read_request(method, tail, content)
+        except Exception as fault:
+            self._registry.fault("reading a request", fault)
+            return UNREAD
 
     def _declared(self, request: Any) -> bool | None:
         said = request.extensions.get(REPEATABLE)
@@ -173,56 +251,92 @@ class Planner:
                 return False
         return None if said is None else bool(said)
 
-    def _by_default(self, request: Any) -> bool:
-        if request.method in _IDEMPOTENT or "idempotency-key" in request.headers:
-            return True
-        path: bytes = request.url.raw_path.partition(b"?")[0]
-        return self._only_models and request.method == "POST" and path.endswith(_GENERATION)
+    def model_name(self, llm: LLMRequest, key: str) -> str | None:
+        """The name of the model, as a provider is asked for it; None if the request names none."""
+        endpoint, name = self._addresses[key].endpoint, llm.model
+        return name if endpoint is None or name is None else endpoint.models.get(name, name)
 
-    def addressed(self, plan: Plan, attempt: Attempt[Any]) -> Any:
-        """Make the request to send to the provider of an attempt."""
+    def key_of(self, attempt: Attempt[Any]) -> str | Awaitable[str] | None:
+        """The API key for an attempt, or an awaitable of it; None if the target has none.
+
+        Raises:
+            Exception: What the user's function raised.
+        """
+        endpoint = self._addresses[attempt.key].endpoint
+        if endpoint is None:
+            return None
+        return endpoint.api_key if isinstance(endpoint.api_key, str) else endpoint.api_key()
+
+    def addressed(self, plan: Plan, attempt: Attempt[Any], api_key: str | None) -> Any:
+        """Make the request to send to the provider of an attempt.
+
+        Raises:
+            TypeError: The key is no str.
+        """
         request = plan.request
         address = self._addresses[attempt.key]
-        url = self._url(address, plan.tail)
+        endpoint = address.endpoint
+        url = self._url(address, plan.tail, endpoint)
         headers = request.headers.copy()
         headers["Host"] = url.netloc.decode("ascii")
         content: dict[str, Any] = {"stream": request.stream}
-        if (endpoint := address.endpoint) is not None:
+        if endpoint is not None:
+            if not isinstance(api_key, str) or not api_key:
+                raise TypeError(
+                    f"api_key of {attempt.key!r} must return a non-empty str, not "
+                    f"{type(api_key).__name__}"
+                )
             for name in _CREDENTIALS & set(headers):
                 del headers[name]
-            headers[endpoint.key_header] = endpoint.credential()
-            body = self._renamed(request, endpoint.models)
+            headers[endpoint.key_header] = endpoint.credential(api_key)
+            body = None
+            if plan.llm is not None:
+                body = renamed_body(plan.llm, plan.content, endpoint.models)
             if body is not None:
                 del headers["Content-Length"]
                 content = {"content": body}
-        limits: dict[str, float | None] = {"connect": attempt.connect_timeout}
-        limits |= {"pool": attempt.connect_timeout}
-        limits |= {"read": attempt.timeout, "write": attempt.timeout}
-        for phase, own in plan.timeouts.items():
-            limit = limits.get(phase)
-            limits[phase] = own if limit is None else limit if own is None else min(own, limit)
-        extensions = {**request.extensions, "timeout": limits}
+        extensions = {**request.extensions, "timeout": self._limits(plan, attempt)}
         return self._library.request(
             request.method, url, headers=headers, extensions=extensions, **content
         )
 
-    def _url(self, address: Address, tail: bytes) -> Any:
+    def _limits(self, plan: Plan, attempt: Attempt[Any]) -> dict[str, float | None]:
+        """The time-outs of an attempt: those of the client, lowered to those of the attempt."""
+        connect = attempt.connect_limit
+        # An attempt that is cancelled at its limit may get more time if no provider is healthy then.
+        answer = inf if attempt.is_timed else attempt.limit
+        limits: dict[str, float | None] = dict(plan.timeouts)
+        for phase, limit in (
+            ("connect", connect),
+            ("pool", connect),
+            ("read", answer),
+            ("write", answer),
+        ):
+            if limit < inf:
+                own = limits.get(phase)
+                limits[phase] = limit if own is None else min(own, limit)
+        return limits
+
+    def _url(self, address: Address, tail: bytes, endpoint: LLMEndpoint | None) -> Any:
         # Making a URL costs as much as the rest of this method, and most clients use few URLs.
         url = self._urls.get((address.key, tail))
         if url is None:
             if len(self._urls) >= _URLS:
                 self._urls.clear()
-            url = address.url.copy_with(raw_path=(address.path + tail) or b"/")
+            own = tail if endpoint is None else _without_keys(renamed_path(tail, endpoint.models))
+            url = address.url.copy_with(raw_path=(address.path + own) or b"/")
             self._urls[address.key, tail] = url
         return url
 
-    def _renamed(self, request: Any, models: Mapping[str, str]) -> bytes | None:
-        """The body with the provider's own model name; None if the body needs no change."""
-        if not models or not isinstance(request.stream, self._library.fixed_body):
-            return None
-        try:
-            document = json.loads(request.read())
-            name = models.get(document["model"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return None
-        return None if name is None else json.dumps({**document, "model": name}).encode()
+
+def _without_keys(tail: bytes) -> bytes:
+    """A path and a query without the credentials in the query."""
+    path, mark, query = tail.partition(b"?")
+    if not mark:
+        return tail
+    kept = [
+        part
+        for part in query.split(b"&")
+        if unquote_to_bytes(part.partition(b"=")[0]).lower() not in _IN_QUERY
+    ]
+    return path + b"?" + b"&".join(kept) if kept else path

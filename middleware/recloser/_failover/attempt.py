@@ -6,29 +6,26 @@ share everything except the two methods that cancel an attempt on asyncio after 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
-from recloser._classify_error import judge_error
+from recloser._failover.attempt_timer import AttemptTimer
+from recloser._failover.lessons import learn_from_end, learn_from_service, note_answer
 from recloser._failover.limits import (
-    attempt_limit,
-    equal_share,
+    LONGEST,
     is_remainder,
     is_time_for_another,
     time_left,
 )
 from recloser._failover.provider import Provider
-from recloser._failover.report import Fate, Record
-from recloser._failover.selection import Memory, Selection
-from recloser._failover.settings import Settings
+from recloser._failover.report import Answer, Fate
+from recloser._failover.selection import Selection
 from recloser._outcome import Outcome
 from recloser._permit import Permit
 from recloser._retry_after import retry_after_of
 
 if TYPE_CHECKING:
-    import asyncio
+    from recloser._failover.attempt_timer import AttemptTimer
 
 T = TypeVar("T")
 
@@ -48,15 +45,19 @@ class Attempt(Generic[T]):
         number: 1 for the first attempt of the call.
         permit: The permit of its breaker. It has no vote if the provider's breaker is open and the
             provider was chosen as the least bad one.
+        is_rejected: Whether the provider rejected the credentials or the model (see `rejects`).
     """
 
     __slots__ = (
         "_deadline",
+        "_is_due",
         "_is_least_bad",
+        "_is_reported_later",
         "_limit",
         "_selection",
         "_settled",
         "_timer",
+        "is_rejected",
         "number",
         "permit",
         "provider",
@@ -76,8 +77,11 @@ class Attempt(Generic[T]):
         self._is_least_bad = is_least_bad
         # Whether the fate of the attempt is decided. Then only the permit must still be ended.
         self._settled = False
-        self._timer: asyncio.Timeout | None = None
+        self._timer: AttemptTimer | None = None
         self._limit = 0.0
+        self._is_reported_later = False
+        self._is_due = False
+        self.is_rejected: bool = False
         self.provider: Provider[T] = provider
         self.number: int = number
         self.permit: Permit = permit
@@ -96,12 +100,19 @@ class Attempt(Generic[T]):
     def timeout(self) -> float:
         """Seconds after which to give the attempt up, > 0: the read time-out for the client.
 
-        It is the time left for the call. It is shorter if the call may be repeated and another
-        provider can take over.
+        It is shorter than the time left for the call if the call may be repeated and another
+        provider can take over. It is 600 if nothing limits it.
         """
-        if self._selection.repeatable:
-            return self.connect_timeout
-        return time_left(self._deadline, self._selection.settings.clock())
+        return min(self.limit, LONGEST)
+
+    @property
+    def limit(self) -> float:
+        """`timeout`, but infinite if nothing limits the attempt: then the client's own holds."""
+        if self._selection.call.repeatable:
+            if not self._limit:
+                self._limit = self._find_limit()
+            return self._limit
+        return self.time_left
 
     @property
     def connect_timeout(self) -> float:
@@ -110,25 +121,21 @@ class Attempt(Generic[T]):
         Nothing is sent before a connection is established, so any call can go to another provider
         then. The limit is short even for a call that may not be repeated.
         """
-        if not self._limit:
-            self._limit = self._find_limit()
-        return self._limit
+        return min(self.connect_limit, LONGEST)
 
-    def _find_limit(self) -> float:
-        selection = self._selection
-        settings, others = selection.settings, selection.attempts_left
-        left = time_left(self._deadline, settings.clock())
-        if self._is_least_bad:
-            return equal_share(left, min(selection.count_least_bad(), others))
-        breaker = self.permit.breaker
-        healthy = min(selection.count_healthy(), others)
-        return attempt_limit(
-            left,
-            slow=breaker.slow_threshold,
-            ceiling=breaker.policy.slow_ceiling,
-            patience=settings.patience,
-            healthy=healthy,
-            takeover_in=selection.takeover_in(self.key) if others and not healthy else inf,
+    @property
+    def connect_limit(self) -> float:
+        """`connect_timeout`, but infinite if nothing limits the attempt."""
+        return self._find_limit(patience=1.0)
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the attempt itself is cancelled at its limit: in `async with`, on asyncio."""
+        return self._timer is not None
+
+    def _find_limit(self, patience: float | None = None) -> float:
+        return self._selection.limit(
+            self.key, self.permit, self.time_left, patience, is_least_bad=self._is_least_bad
         )
 
     # The end of an attempt whose block reads answers instead of raising
@@ -156,11 +163,38 @@ class Attempt(Generic[T]):
         if self._settled or not self._finds_next(outcome, sent):
             return False
         self._settled = True
+        self._learn(outcome, error, sent)
         self.permit.end(outcome, error=error, retry_after=retry_after)
         self._keep(Fate.of(outcome, sent=sent), error)
         return True
 
-    def commit(self, outcome: Outcome = Outcome.SUCCESS) -> None:
+    def rejects(self, error: BaseException | str, *, whole: bool) -> bool:
+        """Go on to another provider, because this one rejected the credentials or the model.
+
+        Nothing was carried out, so any call may go on. The provider is put last for a while. This
+        is no evidence about its health.
+
+        Args:
+            error: What to name in records: an exception, or `HTTP 401`.
+            whole: Whether the provider rejects all models: it rejected the credentials.
+
+        Returns:
+            As `moves_on` does.
+        """
+        if self._settled:
+            return False
+        self.is_rejected = True
+        selection = self._selection
+        model = None if whole else selection.call.model
+        selection.memory.reject(self.key, model, selection.settings.clock())
+        if not self._finds_next(Outcome.IGNORED, False):
+            return False
+        self._settled = True
+        self.permit.end(Outcome.IGNORED, error=error)
+        self._keep(Fate.REJECTED, error)
+        return True
+
+    def commit(self, outcome: Outcome = Outcome.SUCCESS, *, fate: Fate | None = None) -> None:
         """Note that the caller gets this answer now: no other provider is tried any more.
 
         Call it before the first byte reaches the caller. The latency is measured here, and the time
@@ -168,14 +202,29 @@ class Attempt(Generic[T]):
 
         Args:
             outcome: The outcome of the answer, for the record only. It does not end the permit.
+            fate: The fate in the record; by default that of the outcome.
         """
         if self._settled:
             return
         self._settled = True
         if self._timer is not None:
-            self._timer.reschedule(None)
+            self._timer.stop()
         self.permit.mark()
-        self._conclude(_SERVED if outcome is _SUCCESS else Fate.of(outcome, sent=True), None)
+        if fate is None:
+            fate = _SERVED if outcome is _SUCCESS else Fate.of(outcome, sent=True)
+        self._conclude(fate, None)
+
+    def reported_later(self) -> Self:
+        """Do not deliver the record at the end of the attempt, but when `report` is called."""
+        self._is_reported_later = True
+        return self
+
+    def report(self, answer: Answer) -> None:
+        """Deliver the record of the call, if it has ended and `reported_later` was called."""
+        record, is_due = self._selection.record, self._is_due
+        self._is_due = False
+        if record is not None and is_due:
+            record.tell(answer)
 
     def end(
         self,
@@ -188,6 +237,8 @@ class Attempt(Generic[T]):
         """End the attempt, and the call with it; the arguments are those of `moves_on`."""
         if not self._settled:
             self._settled = True
+            if outcome is not _SUCCESS:
+                self._learn(outcome, error, sent)
             self._conclude(Fate.of(outcome, sent=sent), error)
         self.permit.end(outcome, error=error, retry_after=retry_after)
 
@@ -197,7 +248,7 @@ class Attempt(Generic[T]):
             self.permit.success()
             return
         outcome = self._selection.settings.outcome_of(self.key, error)
-        self._note_answer(outcome, error)
+        note_answer(self.permit, outcome, error)
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
 
     def cancel(self) -> None:
@@ -223,17 +274,25 @@ class Attempt(Generic[T]):
         return self._exit(error)
 
     async def __aenter__(self) -> Self:
-        # Imported here: for a WSGI app it would be two thirds of the import time of recloser.
-        import asyncio
+        # Imported here: for a WSGI app asyncio would be two thirds of the import time of recloser.
+        from recloser._failover.attempt_timer import AttemptTimer
 
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            # Another event loop (trio): the client must enforce the limit there.
-            return self
-        self._timer = asyncio.timeout(self.timeout)
-        await self._timer.__aenter__()
+        # None on another event loop (trio): the client must enforce the limit there.
+        self._timer = await AttemptTimer.started(self, self._selection.look_after(self.permit))
         return self
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it makes sense to give the attempt up now, in favour of another provider.
+
+        Nobody is cut off in favour of a provider that is not healthy.
+        """
+        return not self._settled and self._selection.is_hopeless(self.permit, self.limit)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds of the time budget that are left, > 0; infinite without one."""
+        return time_left(self._deadline, self._selection.settings.clock())
 
     async def __aexit__(
         self,
@@ -243,7 +302,7 @@ class Attempt(Generic[T]):
     ) -> bool:
         if self._timer is not None:
             try:
-                await self._timer.__aexit__(kind, error, traceback)
+                await self._timer.end(kind, error, traceback)
             except TimeoutError as late:
                 if self._time_out(late):
                     return True
@@ -264,15 +323,11 @@ class Attempt(Generic[T]):
         outcome = settings.outcome_of(self.key, error)
         sent = not settings.is_unsent(error)
         self._settled = True
+        self._learn(outcome, error, sent)
         goes_on = self._finds_next(outcome, sent)
-        self._note_answer(outcome, error)
+        note_answer(self.permit, outcome, error)
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
         return self._leave(goes_on, Fate.of(outcome, sent=sent), error)
-
-    def _note_answer(self, outcome: Outcome, error: BaseException) -> None:
-        """Note that a provider that rejects a call is alive: it has answered."""
-        if outcome is Outcome.IGNORED and judge_error(error).answered:
-            self.permit.mark()
 
     def _time_out(self, error: TimeoutError) -> bool:
         if self._settled:
@@ -281,14 +336,28 @@ class Attempt(Generic[T]):
         self._settled = True
         # A time-out after too little time is no failure. If the call was slow, it counts as slow.
         remainder = is_remainder(self.number, self.timeout, self.permit.breaker.slow_threshold)
+        if not remainder:
+            self._learn(Outcome.FAILURE, error, sent=True)
         goes_on = self._finds_next(Outcome.FAILURE, True)
         self.permit.end(Outcome.CANCELLED if remainder else Outcome.FAILURE, error=error)
         return self._leave(goes_on, Fate.TIMED_OUT, error)
 
+    def _learn(self, outcome: Outcome, error: BaseException | str | None, sent: bool) -> None:
+        came = sent and (outcome is not Outcome.FAILURE or not isinstance(error, BaseException))
+        learn_from_end(
+            self._selection,
+            self.key,
+            self.permit,
+            outcome,
+            sent=sent,
+            answered=came,
+            limit=self._limit,
+        )
+
     def _finds_next(self, outcome: Outcome, sent: bool) -> bool:
         """Choose the next provider, if this outcome allows a further attempt and there is one."""
         selection = self._selection
-        again = selection.repeatable and (
+        again = selection.call.repeatable and (
             outcome is Outcome.FAILURE or outcome is Outcome.THROTTLED
         )
         unsent = not sent and outcome is not Outcome.CANCELLED
@@ -317,50 +386,15 @@ class Attempt(Generic[T]):
         served_by = None
         if fate is _SERVED:
             served_by = self.provider.key
-            selection.memory.served_at[served_by] = self.permit.started
+            learn_from_service(selection, served_by, self.permit)
         record = selection.record
         if record is not None:
             record.end_attempt(self.provider.key, fate, self.permit.started, error)
-            record.deliver(served_by)
+            if self._is_reported_later:
+                record.conclude(served_by)
+                self._is_due = True
+            else:
+                record.deliver(served_by)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.number} at {self.key!r}>"
-
-
-def attempts_of_call(
-    settings: Settings,
-    memory: Memory,
-    providers: Iterable[Provider[T]],
-    *,
-    repeatable: bool,
-    prefer: str | None,
-) -> Iterator[Attempt[T]]:
-    """Begin a call and return its attempts. They end when one has served it, or none is left.
-
-    Raises:
-        ValueError: `prefer` is not the key of a provider.
-        BreakerOpenError: On the first step, if every provider refuses.
-    """
-    started = settings.clock()
-    record = None
-    if settings.on_delivery is not None:
-        record = Record(settings.on_delivery, settings.registry.fault, settings.clock, started)
-    selection = Selection(settings, memory, providers, record, repeatable=repeatable, prefer=prefer)
-    return _one_by_one(selection, started + settings.time_budget)
-
-
-def _one_by_one(selection: Selection[T], deadline: float) -> Iterator[Attempt[T]]:
-    record = selection.record
-    if not selection.choose():
-        if record is not None:
-            record.deliver(None)
-        raise selection.refusal()
-    number = 0
-    # If an attempt does not serve the call, the end of its block chooses the next provider or none.
-    while selection.chosen is not None:
-        provider, permit, is_least_bad = selection.chosen
-        selection.chosen = None
-        number += 1
-        if record is not None:
-            record.begin_attempt()
-        yield Attempt(selection, deadline, number, provider, permit, is_least_bad)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from random import random as default_random
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, Unpack
 
 from recloser._classify_error import classify_error
-from recloser._failover.attempt import Attempt, attempts_of_call
+from recloser._failover.attempt import Attempt
+from recloser._failover.attempts import attempts_of_call
+from recloser._failover.call import CallOptions, call_of
+from recloser._failover.memory import Memory
 from recloser._failover.provider import Provider, checked_providers
 from recloser._failover.report import Delivery
-from recloser._failover.selection import Memory
 from recloser._failover.settings import Order, Settings, WhenAllOpen
 from recloser._failover.streams import AsyncChunks, Chunks, open_async_chunks, open_chunks
 from recloser._outcome import Outcome, nothing_sent
@@ -35,11 +37,14 @@ class Failover(Generic[T]):
     back as its breaker widens the half-open window. A call that finds no room in the window goes to
     the next provider.
 
-    If a provider hangs, a repeatable call waits `patience` times the slow threshold of its breaker,
-    not the whole time-out of the client. `acall` and `astream` cancel the attempt then (on
-    asyncio); to a sync client, pass `attempt.timeout`. Until a breaker has learned what is slow,
-    the limit is `Policy.slow_ceiling`, or an equal part of the time budget if that is less. A call
-    that may not be repeated is cancelled only at the end of the time budget. It is not used as the
+    A repeatable call that another healthy provider can serve is given up when its answer is
+    hopeless, so a provider that hangs does not cost a client's whole time-out. Slowness is no reason:
+    the answer would be paid twice. See `_failover/cut_offs.py` for the rule; in short, nothing has
+    come, hardly any call of this kind takes so long (`Permit.timeout`, learned), and either the
+    provider has answered no other call meanwhile, or `patience` times as long has passed. Until that
+    is learned, nothing is given up before the time-out of your client. `acall` and `astream` cancel
+    the attempt (on asyncio); to a sync client, pass `attempt.timeout`. A call that may not be
+    repeated is cancelled only at the end of the time budget, if you set one. It is not used as the
     first probe of an open provider while another provider can serve it.
 
     It is safe to share between threads and tasks.
@@ -53,10 +58,10 @@ class Failover(Generic[T]):
             does not count.
         time_budget: Seconds from the start of a call, 0.001-86400. After them no attempt begins,
             and the running one is given up. The budget no longer applies after the first byte of a
-            stream.
-        patience: The time limit of a repeatable attempt while another provider can serve the call,
-            as a multiple of the breaker's slow threshold, 1-1000. The limit is never above
-            `Policy.slow_ceiling`.
+            stream. None, the default, for none: your client's own time-outs hold.
+        patience: After how many times as long as hardly any call takes an attempt is given up for
+            another provider, if nothing else shows that this one hangs, 1-1000. It is never above
+            `Policy.slow_ceiling` if you set that below its default.
         probe_wait: Seconds without a call to an open provider after which even a call that may not
             be repeated can be its first probe, 0-86400.
         when_all_open: What to do when no provider admits the call. `refuse`: raise, with the
@@ -86,8 +91,8 @@ class Failover(Generic[T]):
         *,
         order: Order = "listed",
         max_attempts: int = 3,
-        time_budget: float = 60.0,
-        patience: float = 2.0,
+        time_budget: float | None = None,
+        patience: float = 4.0,
         probe_wait: float = 60.0,
         when_all_open: WhenAllOpen = "refuse",
         classify: Callable[[BaseException], Outcome] = classify_error,
@@ -111,14 +116,13 @@ class Failover(Generic[T]):
         self.providers: tuple[Provider[T], ...] = checked_providers(providers)
         if order == "weighted" and not any(each.weight for each in self.providers):
             raise ValueError("weight must be above 0 for at least one provider")
+        self._keys = tuple(each.key for each in self.providers)
         self._memory = Memory()
 
     def call(
         self,
         send: Callable[[Attempt[T]], R],
-        *,
-        repeatable: bool = False,
-        prefer: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> R:
         """Call the first provider that can serve, and return its answer.
 
@@ -126,17 +130,16 @@ class Failover(Generic[T]):
             send: Makes one attempt: sends to `attempt.target`, within `attempt.timeout` seconds,
                 and raises if that fails. It must also raise for a bad HTTP status
                 (`response.raise_for_status()`).
-            repeatable: Whether it is safe to make the call twice, so that it may be sent again
-                after a failure.
-            prefer: Key of the provider to try first; None for no preference.
+            **options: `repeatable`, whether it is safe to make the call twice, so that it may be
+                sent again after a failure, and what else is known of the call: see `Call`.
 
         Raises:
             BreakerOpenError: Every provider refused. `retry_after` is the shortest of all.
-            ValueError: `prefer` is not the key of a provider.
+            ValueError: `prefer` or `only` is not the key of a provider.
             TypeError: `send` is a coroutine function; use `acall` for it.
             Exception: What the last attempt raised.
         """
-        for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
+        for attempt in self.attempts(**options):
             with attempt:
                 answer = send(attempt)
                 if inspect.iscoroutine(answer):
@@ -148,9 +151,7 @@ class Failover(Generic[T]):
     async def acall(
         self,
         send: Callable[[Attempt[T]], Awaitable[R]],
-        *,
-        repeatable: bool = False,
-        prefer: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> R:
         """Await the first provider that can serve: `call` for coroutine functions.
 
@@ -161,7 +162,7 @@ class Failover(Generic[T]):
                 the end of the time budget.
             Exception: As for `call`.
         """
-        for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
+        for attempt in self.attempts(**options):
             async with attempt:
                 answer = send(attempt)
                 if not inspect.isawaitable(answer):
@@ -172,9 +173,7 @@ class Failover(Generic[T]):
     def stream(
         self,
         send: Callable[[Attempt[T]], Iterable[R]],
-        *,
-        repeatable: bool = False,
-        prefer: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> Chunks[R]:
         """Open a stream at the first provider whose first chunk arrives, and return it.
 
@@ -184,13 +183,12 @@ class Failover(Generic[T]):
         Args:
             send: Opens the stream: a generator function, or a function that returns an iterable of
                 chunks.
-            repeatable: As for `call`.
-            prefer: As for `call`.
+            **options: As for `call`.
 
         Raises:
             Exception: As for `call`.
         """
-        for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
+        for attempt in self.attempts(**options):
             with attempt:
                 source = send(attempt)
                 if not isinstance(source, Iterable):
@@ -201,9 +199,7 @@ class Failover(Generic[T]):
     async def astream(
         self,
         send: Callable[[Attempt[T]], AsyncIterable[R] | Awaitable[AsyncIterable[R]]],
-        *,
-        repeatable: bool = False,
-        prefer: str | None = None,
+        **options: Unpack[CallOptions],
     ) -> AsyncChunks[R]:
         """Open an async stream at the first provider whose first chunk arrives, and return it.
 
@@ -212,13 +208,12 @@ class Failover(Generic[T]):
         Args:
             send: Opens the stream: an async generator function, or a coroutine function that
                 returns an async iterable, as the LLM SDKs do.
-            repeatable: As for `call`.
-            prefer: As for `call`.
+            **options: As for `call`.
 
         Raises:
             Exception: As for `acall`.
         """
-        for attempt in self.attempts(repeatable=repeatable, prefer=prefer):
+        for attempt in self.attempts(**options):
             async with attempt:
                 opened = send(attempt)
                 source = await opened if inspect.isawaitable(opened) else opened
@@ -227,9 +222,7 @@ class Failover(Generic[T]):
                 return await open_async_chunks(attempt, source)
         raise AssertionError("the last attempt either serves or raises")
 
-    def attempts(
-        self, *, repeatable: bool = False, prefer: str | None = None
-    ) -> Iterator[Attempt[T]]:
+    def attempts(self, **options: Unpack[CallOptions]) -> Iterator[Attempt[T]]:
         """Iterate over the attempts of one call; the other methods are short forms of this.
 
             for attempt in failover.attempts(repeatable=True):
@@ -238,14 +231,16 @@ class Failover(Generic[T]):
 
         The iterator ends when an attempt has served the call, or none is left.
 
+        Args:
+            **options: As for `call`.
+
         Raises:
-            ValueError: `prefer` is not the key of a provider.
+            ValueError: `prefer` or `only` is not the key of a provider.
             BreakerOpenError: On the first step, if every provider refused. `retry_after` is the
                 shortest of all.
         """
-        return attempts_of_call(
-            self._settings, self._memory, self.providers, repeatable=repeatable, prefer=prefer
-        )
+        call = call_of(options, self._keys)
+        return attempts_of_call(self._settings, self._memory, self.providers, call)
 
     @property
     def registry(self) -> Registry:

@@ -7,6 +7,13 @@ from math import inf
 SHORTEST = 0.001
 """The shortest time-out, in seconds, for a client. Some clients take 0 as "no limit"."""
 
+LONGEST = 600.0
+"""The time-out, in seconds, for a client whose call nothing limits. Some clients do not take
+infinity. It is the default of the SDKs of OpenAI and Anthropic."""
+
+NEARLY = 0.98
+"""An attempt that has taken this part of its limit has reached it: clocks and timers are rounded."""
+
 
 def time_left(deadline: float, now: float) -> float:
     """Seconds until the deadline of a call; at least `SHORTEST`, even if it has passed."""
@@ -22,18 +29,15 @@ def attempt_limit(
     left: float,
     *,
     slow: float,
-    ceiling: float,
-    patience: float,
+    hopeless: float,
     healthy: int,
     takeover_in: float = inf,
 ) -> float:
     """Seconds that an attempt at an admitted provider may take.
 
-    - If another healthy provider can take over, the limit is `patience` times the slow threshold.
-      Most calls are far faster, and another provider will probably serve a slower one sooner. If
-      less time is left (nothing is learned yet, or the budget is nearly used up), it is shared
-      equally with the healthy providers. But a call is never cancelled before it is slow, while
-      there is time for it.
+    - If another healthy provider can take over, the attempt ends when an answer is hopeless. If the
+      call has a time budget of which less is left, that is shared equally with the healthy
+      providers. But a call is never cancelled before it is slow, while there is time for it.
     - If no healthy provider can take over, the limit is all the time left: an attempt at a healthy
       provider is not cancelled in favour of one that is not healthy.
     - If the attempt is a probe of a provider that was open, and a provider that served a call more
@@ -41,11 +45,10 @@ def attempt_limit(
       than in the first case. The other provider is more likely to serve the call.
 
     Args:
-        left: Seconds left for the call, > 0.
-        slow: The slow threshold of the provider's breaker, in seconds.
-        ceiling: `Policy.slow_ceiling` of that breaker, in seconds.
-        patience: The limit as a multiple of `slow`, >= 1. The product is at most `ceiling`, unless
-            `slow` is above it.
+        left: Seconds left for the call, > 0; infinite without a time budget.
+        slow: The latency above which the call is slow, in seconds.
+        hopeless: Seconds after which an answer is hopeless (`CutOffs.hopeless_after`); infinite if
+            that is not known.
         healthy: Number of healthy providers that can still take over.
         takeover_in: Seconds until another provider can take over from a probe. Infinite if none
             can, or if the attempt is no probe.
@@ -53,22 +56,30 @@ def attempt_limit(
     Returns:
         Seconds, > 0 and at most `left`.
     """
-    normal = min(slow * patience, max(slow, ceiling))
     if not healthy:
-        return min(left, max(normal, takeover_in))
-    if normal < left:
-        return normal
+        return left if takeover_in == inf else min(left, max(hopeless, takeover_in))
+    if hopeless < left or left == inf:
+        return hopeless
     share = equal_share(left, healthy)
     return max(share, slow) if slow < left else share
 
 
 def equal_share(left: float, others: int) -> float:
-    """Seconds for one attempt if the time left is shared equally with `others` further ones.
-
-    It is also the limit of an attempt at the least bad of several open providers: the learned slow
-    threshold of an open provider does not fit its present state.
-    """
+    """Seconds for one attempt if the time left is shared equally with `others` further ones."""
     return left / (others + 1)
+
+
+def least_bad_limit(left: float, others: int, ceiling: float) -> float:
+    """Seconds that an attempt at the least bad of several open providers may take.
+
+    The learned latency of an open provider does not fit its present state.
+
+    Args:
+        left: Seconds left for the call, > 0; infinite without a time budget.
+        others: Number of further providers that can be tried like that.
+        ceiling: `Policy.slow_ceiling` of its breaker, in seconds.
+    """
+    return min(equal_share(left, others), ceiling) if others else left
 
 
 def is_remainder(number: int, limit: float, slow: float) -> bool:

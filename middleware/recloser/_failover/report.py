@@ -31,6 +31,13 @@ class Fate(enum.Enum):
     """The provider's breaker refused the call. Nothing was sent, and no attempt was used up."""
     PAUSED = "paused"
     """The provider was put last: it had asked for a pause that is not over."""
+    REJECTED = "rejected"
+    """The provider rejected the credentials or the model (HTTP 401, 402, 403, 404). It carried out
+    nothing."""
+    BARRED = "barred"
+    """The provider was put last: it had rejected the credentials or the model of late."""
+    SLOW = "slow"
+    """The provider was put last: its answers are far slower than usual."""
     HELD_BACK = "held_back"
     """The provider was put last: this call would be its first probe, which often fails, and the
     call may not be repeated."""
@@ -56,6 +63,10 @@ _FATE_OF_OUTCOME = {
     Outcome.CANCELLED: Fate.CANCELLED,
 }
 
+# Attempts. Those of the first kind are wasted: the caller did not get what was sent and perhaps paid.
+_WASTED = frozenset({Fate.FAILED, Fate.TIMED_OUT, Fate.THROTTLED, Fate.REJECTED, Fate.CANCELLED})
+_SENT = _WASTED | {Fate.SERVED, Fate.IGNORED}
+
 # The text after the provider's key in `str(leg)`.
 _WORDS = {
     Fate.SERVED: "served",
@@ -65,6 +76,9 @@ _WORDS = {
     Fate.THROTTLED: "was throttled",
     Fate.REFUSED: "was refused",
     Fate.PAUSED: "had asked for a pause",
+    Fate.REJECTED: "rejected the credentials or the model",
+    Fate.BARRED: "had rejected the credentials or the model",
+    Fate.SLOW: "answers slowly",
     Fate.HELD_BACK: "was kept for a call that may be repeated",
     Fate.IGNORED: "rejected the call",
     Fate.CANCELLED: "was cancelled",
@@ -103,6 +117,26 @@ def _reason(error: BaseException | str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What is known of the answer that the caller got; None for what is not.
+
+    Attributes:
+        model: The name of the model, as the provider was asked for it.
+        request_id: The provider's own name of the request, for its support.
+        input_tokens: How many tokens the provider counted in the request.
+        output_tokens: How many it counted in its answer.
+    """
+
+    model: str | None = None
+    request_id: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+NO_ANSWER = Answer()
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """How one call was served, or why it was not.
 
@@ -111,11 +145,23 @@ class Delivery:
         legs: One for each time that a provider was tried or skipped, in order.
         duration: Seconds from the start of the call to its answer (the first chunk of a stream) or
             to its failure.
+        answer: What is known of the answer: a transport fills it, and it is empty otherwise.
     """
 
     served_by: str | None
     legs: tuple[Leg, ...]
     duration: float
+    answer: Answer = NO_ANSWER
+
+    @property
+    def sends(self) -> int:
+        """How often the call was sent: how many providers may have got it."""
+        return sum(leg.fate in _SENT for leg in self.legs)
+
+    @property
+    def wasted_sends(self) -> int:
+        """How many of the sends gave the caller no answer. Each of them may have been paid."""
+        return sum(leg.fate in _WASTED for leg in self.legs)
 
     def __str__(self) -> str:
         head = f"served by {self.served_by!r}" if self.served_by is not None else "not served"
@@ -133,7 +179,16 @@ class Record:
         started: When the call began, in seconds of the clock.
     """
 
-    __slots__ = ("_clock", "_legs", "_on_delivery", "_on_fault", "_place", "_started")
+    __slots__ = (
+        "_clock",
+        "_duration",
+        "_legs",
+        "_on_delivery",
+        "_on_fault",
+        "_place",
+        "_served_by",
+        "_started",
+    )
 
     def __init__(
         self,
@@ -148,6 +203,8 @@ class Record:
         self._started = started
         self._legs: list[Leg] = []
         self._place = 0
+        self._served_by: str | None = None
+        self._duration = 0.0
 
     def pass_over(self, key: str, fate: Fate, error: BaseException | None = None) -> None:
         """Add the leg of a provider that was skipped."""
@@ -175,10 +232,19 @@ class Record:
         spent = 0.0 if fate is Fate.UNREACHABLE else max(self._clock() - started, 0.0)
         self._legs.insert(self._place, Leg(key, fate, spent, error))
 
+    def conclude(self, served_by: str | None) -> None:
+        """Note how the call ended: no further attempt is made."""
+        self._served_by = served_by
+        self._duration = max(self._clock() - self._started, 0.0)
+
     def deliver(self, served_by: str | None) -> None:
         """Call `on_delivery` with the report at the end of the call; contain what it raises."""
-        duration = max(self._clock() - self._started, 0.0)
+        self.conclude(served_by)
+        self.tell(NO_ANSWER)
+
+    def tell(self, answer: Answer) -> None:
+        """Call `on_delivery` with the report of a call that is concluded; contain what it raises."""
         try:
-            self._on_delivery(Delivery(served_by, tuple(self._legs), duration))
+            self._on_delivery(Delivery(self._served_by, tuple(self._legs), self._duration, answer))
         except Exception as fault:
             self._on_fault("on_delivery", fault)

@@ -1,14 +1,19 @@
 """Selection: which provider of a call is tried next.
 
-Providers are tried in order. The first one whose breaker admits the call gets it. A provider whose
-breaker is limited is used while there is room, and skipped otherwise. There are three exceptions:
+Providers are tried in order. The first one whose breaker admits the call gets it. There are exceptions:
 
 - A provider that asked for a pause is put behind all others until the pause is over: to skip it
   refuses nobody. One 429 is enough for that, but not for its breaker to open. So with a single
-  provider, nothing is held back.
+  provider, nothing is held back. The same holds for one that rejected the credentials or the model.
+- A provider that answers far more slowly than usual (its breaker is limited) is put behind all others
+  as well, but for one call now and then. It is not sick, and a slow answer is not asked for twice.
 - The first probe after an opening is the one most likely to fail. A call that may not be repeated
   would be lost with it. So in such a call, a provider that is due for its first probe is put last.
 - If no provider admits the call, the least bad one can be tried all the same.
+
+A call that names a model is counted by a breaker of its provider and model. The breaker of the
+provider itself is for calls that name none, for connections that fail, and for operators: while it is
+not closed, it decides about all models.
 """
 
 from __future__ import annotations
@@ -20,6 +25,9 @@ from typing import Generic, TypeVar
 from recloser._admission import Refused, Unguarded
 from recloser._breaker import Breaker
 from recloser._errors import BreakerOpenError
+from recloser._failover.call import Call
+from recloser._failover.limits import NEARLY, attempt_limit, least_bad_limit
+from recloser._failover.memory import Memory
 from recloser._failover.provider import Provider
 from recloser._failover.report import Fate, Record
 from recloser._failover.settings import Settings
@@ -38,24 +46,6 @@ _CLOSED, _LIMITED, _OPEN = State.CLOSED, State.LIMITED, State.OPEN
 _PAUSES = frozenset({"retry_after", "quota", "manual"})
 
 
-class Memory:
-    """What one `Failover` remembers about its providers from call to call.
-
-    Times are seconds of the registry's clock. Each change is one store into a dict, so threads need
-    no lock.
-
-    Attributes:
-        called_at: From a provider's key to the start of the last call that it got.
-        served_at: From a provider's key to the start of the last call that it served.
-    """
-
-    __slots__ = ("called_at", "served_at")
-
-    def __init__(self) -> None:
-        self.called_at: dict[str, float] = {}
-        self.served_at: dict[str, float] = {}
-
-
 class Selection(Generic[T]):
     """Chooses the providers of one call, one after the other.
 
@@ -64,13 +54,11 @@ class Selection(Generic[T]):
         memory: The memory of the failover.
         providers: All providers, as listed.
         record: Gets the providers that are skipped; None if the call is not reported.
-        repeatable: Whether the call may be sent twice.
-        prefer: The key of the provider to try first; None for no preference.
-
-    Raises:
-        ValueError: `prefer` is not the key of a provider.
+        call: What is known of the call.
 
     Attributes:
+        call: What is known of the call.
+        cut_off: Attempts of this call that were cut off: the key of the breaker, and the seconds.
         chosen: The provider of the next attempt; None if there is none. The loop over the attempts
             reads it and sets it to None.
         attempts_left: How many further attempts the call may have.
@@ -81,10 +69,11 @@ class Selection(Generic[T]):
         "_refusing",
         "_untried",
         "attempts_left",
+        "call",
         "chosen",
+        "cut_off",
         "memory",
         "record",
-        "repeatable",
         "settings",
     )
 
@@ -94,21 +83,22 @@ class Selection(Generic[T]):
         memory: Memory,
         providers: Iterable[Provider[T]],
         record: Record | None,
-        *,
-        repeatable: bool,
-        prefer: str | None,
+        call: Call,
     ) -> None:
         self.settings: Settings = settings
         self.memory: Memory = memory
         self.record: Record | None = record
-        self.repeatable: bool = repeatable
+        self.call: Call = call
         self.attempts_left: int = settings.max_attempts
         self.chosen: Choice[T] | None = None
-        self._untried = list(providers)
+        self.cut_off: list[tuple[str, float]] = []
+        only = call.only
+        self._untried = [each for each in providers if only is None or each.key == only]
         if settings.order == "weighted":
             self._untried.sort(key=self._draw, reverse=True)
-        if prefer is not None:
-            self._put_first(prefer)
+        if call.prefer is not None:
+            # Stable: the others keep their order.
+            self._untried.sort(key=lambda each: each.key != call.prefer)
         self._refusing: list[tuple[Provider[T], Breaker]] = []
         self._held_back: set[str] = set()
 
@@ -119,11 +109,13 @@ class Selection(Generic[T]):
             return -math.inf
         return math.log(1.0 - self.settings.random()) / provider.weight
 
-    def _put_first(self, key: str) -> None:
-        keys = [each.key for each in self._untried]
-        if key not in keys:
-            raise ValueError(f"prefer must be one of {sorted(keys)!r}, not {key!r}")
-        self._untried.insert(0, self._untried.pop(keys.index(key)))
+    def breaker_of(self, key: str) -> Breaker:
+        """The breaker that counts this call at a provider."""
+        registry, model = self.settings.registry, self.call.model
+        whole = registry[key]
+        if model is None or whole.state is not _CLOSED:
+            return whole
+        return registry[f"{key} {model}"]
 
     # The next provider
 
@@ -139,12 +131,12 @@ class Selection(Generic[T]):
         while self._untried:
             provider = self._untried.pop(0)
             key = provider.key
-            breaker = settings.registry[key]
+            breaker = self.breaker_of(key)
             if self._untried and key not in self._held_back and self._hold_back(key, breaker):
                 self._held_back.add(key)
                 self._untried.append(provider)
                 continue
-            admission: Permit | Refused | Unguarded = breaker.admit(LoosePermit)
+            admission = self._ask(breaker)
             if isinstance(admission, Refused):
                 self._refusing.append((provider, breaker))
                 if self.record is not None:
@@ -153,15 +145,31 @@ class Selection(Generic[T]):
             if isinstance(admission, Unguarded):
                 admission = _without_vote(breaker, settings)
             self.memory.called_at[key] = admission.started
+            self.memory.cut_offs.begun(breaker.key, admission.started)
             self.attempts_left -= 1
             self.chosen = provider, admission, False
             return True
         return settings.when_all_open == "least_bad" and self._choose_least_bad()
 
+    def _ask(self, breaker: Breaker) -> Permit | Refused | Unguarded:
+        """Ask a breaker for admission of the call."""
+        call = self.call
+        # Calls of the usual kind are the yardstick for all others, so nothing is said of them: until
+        # eight calls of a kind were answered, a call of it that hangs is no evidence.
+        if (call.label is None and call.size is None) or self.memory.is_usual_kind(
+            breaker.key, call.label, call.size
+        ):
+            return breaker.admit(LoosePermit)
+        return breaker.admit_labelled(call.label, call.size)
+
     def _hold_back(self, key: str, breaker: Breaker) -> bool:
         """Whether to put a provider behind the others, and record it."""
         if breaker.asked_pause > 0.0 and breaker.retry_after <= 0.0:
             fate = Fate.PAUSED
+        elif self.memory.is_rejected(key, self.call.model, self.settings.clock()):
+            fate = Fate.BARRED
+        elif breaker.state is _LIMITED and self.memory.is_slow(breaker.key, self.settings.clock()):
+            fate = Fate.SLOW
         elif breaker.state is _OPEN and self._is_kept_for_others(key, breaker):
             fate = Fate.HELD_BACK
         else:
@@ -177,7 +185,7 @@ class Selection(Generic[T]):
         is left, or if this provider has had no call for `probe_wait` seconds. Otherwise a provider
         would never be used again if no call may be repeated.
         """
-        if self.repeatable or breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
+        if self.call.repeatable or breaker.mode is not Mode.ENFORCE or breaker.retry_after > 0.0:
             return False
         now = self.settings.clock()
         return now - self.memory.called_at.setdefault(key, now) < self.settings.probe_wait
@@ -211,8 +219,15 @@ class Selection(Generic[T]):
 
     def count_healthy(self) -> int:
         """How many providers that were not tried yet have a closed breaker and ask for no pause."""
-        breakers = [self.settings.registry[each.key] for each in self._untried]
-        return sum(each.state is _CLOSED and not each.asked_pause for each in breakers)
+        return sum(self._is_healthy(each.key) for each in self._untried)
+
+    def _is_healthy(self, key: str) -> bool:
+        breaker = self.breaker_of(key)
+        return (
+            breaker.state is _CLOSED
+            and not breaker.asked_pause
+            and not self.memory.is_rejected(key, self.call.model, self.settings.clock())
+        )
 
     def count_least_bad(self) -> int:
         """How many providers that refused can be tried as the least bad one."""
@@ -231,11 +246,11 @@ class Selection(Generic[T]):
             closed.
         """
         settings, served_at = self.settings, self.memory.served_at
-        if settings.registry[key].state is _CLOSED:
+        if self.breaker_of(key).state is _CLOSED:
             return math.inf
         since = served_at.get(key, -math.inf)
         least_bad = settings.when_all_open == "least_bad"
-        others = [(provider.key, settings.registry[provider.key]) for provider in self._untried]
+        others = [(provider.key, self.breaker_of(provider.key)) for provider in self._untried]
         if least_bad:
             others += [(provider.key, breaker) for provider, breaker in self._refusing]
         waits = [
@@ -246,6 +261,60 @@ class Selection(Generic[T]):
             if served_at.get(other, -math.inf) > since
         ]
         return min(waits, default=math.inf)
+
+    # How long an attempt may take
+
+    def limit(
+        self,
+        key: str,
+        permit: Permit,
+        left: float,
+        patience: float | None,
+        *,
+        is_least_bad: bool,
+    ) -> float:
+        """Seconds that an attempt may take; infinite if nothing limits it.
+
+        Args:
+            key: The key of its provider.
+            permit: Its permit.
+            left: Seconds left for the call, > 0; infinite without a time budget.
+            patience: Instead of the setting `patience`; None for the setting.
+            is_least_bad: Whether the provider was chosen as the least bad one.
+        """
+        settings, others, breaker = self.settings, self.attempts_left, permit.breaker
+        if is_least_bad:
+            least_bad = min(self.count_least_bad(), others)
+            return least_bad_limit(left, least_bad, breaker.policy.slow_ceiling)
+        healthy = min(self.count_healthy(), others)
+        if patience is None:
+            patience = settings.patience
+        return attempt_limit(
+            left,
+            slow=breaker.slow_threshold,
+            hopeless=self.memory.cut_offs.hopeless_after(permit, patience),
+            healthy=healthy,
+            takeover_in=self.takeover_in(key) if others and not healthy else math.inf,
+        )
+
+    def look_after(self, permit: Permit) -> float:
+        """Seconds after which it may first be known that the provider of an attempt hangs.
+
+        It is infinite if the attempt is not to be given up in favour of another provider.
+        """
+        if not self.call.repeatable or not self.count_healthy():
+            return math.inf
+        return self.memory.cut_offs.look_after(permit)
+
+    def is_hopeless(self, permit: Permit, limit: float) -> bool:
+        """Whether to give an attempt up now, because its limit has passed or the provider hangs.
+
+        Nobody is cut off in favour of a provider that is not healthy.
+        """
+        if not min(self.count_healthy(), self.attempts_left):
+            return False
+        waited = self.settings.clock() - permit.started
+        return waited >= NEARLY * limit or self.memory.cut_offs.hangs(permit)
 
 
 def _without_vote(breaker: Breaker, settings: Settings) -> Permit:

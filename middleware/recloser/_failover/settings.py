@@ -29,7 +29,7 @@ class Settings:
     registry: Registry
     order: Order
     max_attempts: int
-    time_budget: float
+    time_budget: float | None
     patience: float
     probe_wait: float
     when_all_open: WhenAllOpen
@@ -48,7 +48,8 @@ class Settings:
         if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
             raise TypeError(f"max_attempts must be an int, not {type(self.max_attempts).__name__}")
         check_range("max_attempts", self.max_attempts, 1, 1000)
-        check_range("time_budget", self.time_budget, 0.001, 86400.0)
+        if self.time_budget is not None:
+            check_range("time_budget", self.time_budget, 0.001, 86400.0)
         check_range("patience", self.patience, 1.0, 1000.0)
         check_range("probe_wait", self.probe_wait, 0.0, 86400.0)
         _check_callable("classify", self.classify)

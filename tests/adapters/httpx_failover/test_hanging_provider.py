@@ -8,38 +8,58 @@ import pytest
 from tests.support.httpx_failover_client import World
 
 
-def test_a_hanging_provider_costs_patience_times_slow(world: World) -> None:
+def test_a_hanging_provider_costs_patience_with_what_is_hopeless(world: World) -> None:
     world.warm("a")
+    world.rules["patience"] = 3.0
+    limit = 3.0 * world.registry["a"].timeout
     world.answers["a"] = world.hang
     began = world.clock()
 
     assert world.request("GET", timeout=30.0).text == "b"
 
     waited = world.clock() - began
-    assert waited == pytest.approx(2 * world.registry["a"].slow_threshold, rel=0.01)
+    assert waited == pytest.approx(limit, rel=0.02)
     assert world.registry["a"].metrics().failures == 1
     assert world.in_flight() == 0
 
 
 def test_limits_become_time_outs_never_above_the_clients_own(world: World) -> None:
+    """An async attempt is cancelled at its limit, so its client needs none for the answer."""
     world.warm("a")
-    limit = 2 * world.registry["a"].slow_threshold
+    hopeless = world.registry["a"].timeout
+    connect = max(hopeless, 2.0)
+    answer = 4 * hopeless
     seen: list[dict[str, float]] = []
 
-    def answer(request: Any) -> Any:
+    def respond(request: Any) -> Any:
         seen.append(dict(request.extensions["timeout"]))
         return world.lib.Response(200)
 
-    world.answers["a"] = answer
+    world.answers["a"] = respond
     world.request("GET", timeout=30.0)
     world.request("POST", timeout=30.0)
     world.request("GET", timeout=0.05)
     world.request("GET", timeout=None)
 
-    assert seen[0] == pytest.approx(dict.fromkeys(("connect", "read", "write", "pool"), limit))
-    assert seen[1] == pytest.approx({"connect": limit, "pool": limit, "read": 30.0, "write": 30.0})
+    read = 30.0 if world.asynchronous else pytest.approx(answer)
+    assert seen[0] == {"connect": connect, "pool": connect, "read": read, "write": read}
+    assert seen[1] == {"connect": connect, "pool": connect, "read": 30.0, "write": 30.0}
     assert set(seen[2].values()) == {0.05}
-    assert seen[3] == pytest.approx(seen[0])
+    if not world.asynchronous:
+        assert seen[3] == seen[0]
+
+
+def test_before_anything_is_known_the_clients_own_time_outs_hold(world: World) -> None:
+    seen: list[dict[str, float]] = []
+
+    def respond(request: Any) -> Any:
+        seen.append(dict(request.extensions["timeout"]))
+        return world.lib.Response(200)
+
+    world.answers["a"] = respond
+    world.request("GET", timeout=600.0)
+
+    assert set(seen[0].values()) == {600.0}
 
 
 def test_the_body_is_read_under_the_clients_own_time_outs(world: World) -> None:

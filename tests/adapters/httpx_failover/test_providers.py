@@ -60,12 +60,28 @@ def test_of_base_urls_within_each_other_the_longer_counts(world: World) -> None:
 
 
 @pytest.mark.parametrize("url", ["https://other.example/x", "https://a.example/apis/x"])
-def test_a_request_to_elsewhere_passes_as_it_is_and_unguarded(world: World, url: str) -> None:
+def test_a_request_to_elsewhere_is_an_error_that_says_what_to_write(world: World, url: str) -> None:
+    """A client without the base URL would get round the failover, and nobody would notice."""
+    with pytest.raises(ValueError, match=r"base_url='http://failover'.*pass_others=True"):
+        world.request("GET", url)
+
+    assert not world.counts
+
+
+@pytest.mark.parametrize("url", ["https://other.example/x", "https://a.example/apis/x"])
+def test_or_it_passes_as_it_is_and_unguarded_where_that_is_wanted(world: World, url: str) -> None:
+    world.options["pass_others"] = True
     world.request("GET", url)
 
     assert sum(world.counts.values()) == 1
     assert str(next(iter(world.received.values()))[0].url) == url
     assert not world.deliveries
+
+
+def test_a_redirect_to_elsewhere_passes(world: World) -> None:
+    world.answers["a"] = world.status(307, location="https://files.example/x")
+
+    assert world.request("GET", follow_redirects=True).text == "files"
 
 
 def test_the_clients_own_request_is_left_as_it_was(world: World) -> None:
@@ -139,6 +155,9 @@ def test_a_target_of_another_kind_is_an_error(world: World, target: Any) -> None
 def test_settings_of_the_wrong_type_are_errors(world: World) -> None:
     with pytest.raises(TypeError, match="failover must be a Failover"):
         world.adapter.FailoverTransport(world.lib.MockTransport(print), {"a": "https://a"})
-    world.options["repeatable"] = "yes"
+    world.options["pass_others"] = "yes"
+    with pytest.raises(TypeError, match="pass_others must be True or False"):
+        world.transport()
+    world.options = {"repeatable": "yes"}
     with pytest.raises(TypeError, match="repeatable must be a callable"):
         world.transport()

@@ -83,14 +83,34 @@ def test_an_answer_that_is_given_up_is_closed(world: World) -> None:
     assert body.closed == 1
 
 
-def test_a_stream_that_hangs_before_its_first_chunk_is_blamed_even_before_slow_is_known(
-    world: World,
-) -> None:
+def test_a_stream_that_hangs_before_its_first_chunk_is_blamed(world: World) -> None:
     """A sync client's read time-out raises there; on asyncio the attempt is cut off."""
+    world.warm("a")
     silent = HANG if world.asynchronous else world.lib.ReadTimeout("test")
     world.answers["a"] = world.events(silent)
 
     assert world.request("GET").text == "b"
+    assert world.registry["a"].metrics().failures == 1
+    assert world.in_flight() == 0
+
+
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        b": keep-alive\n\n",
+        b'event: message_start\ndata: {"type": "message_start", "message": {}}\n\n',
+        b'event: response.created\ndata: {"type": "response.created"}\n\n',
+        b'event: ping\ndata: {"type": "ping"}\n\n',
+        b"retry: 3000\n\n",
+    ],
+)
+def test_a_stream_that_fails_after_its_preamble_is_opened_elsewhere(
+    world: World, preamble: bytes
+) -> None:
+    world.answers["a"] = world.events(preamble, preamble, b'data: {"error": {"code": 503}}\n\n')
+    world.answers["b"] = world.events(preamble, b"data: 1\n\n", b"data: 2\n\n")
+
+    assert world.request("GET").content == preamble + b"data: 1\n\ndata: 2\n\n"
     assert world.registry["a"].metrics().failures == 1
     assert world.in_flight() == 0
 

@@ -15,34 +15,32 @@ from recloser._failover.limits import (
     equal_share,
     is_remainder,
     is_time_for_another,
+    least_bad_limit,
     time_left,
 )
 
 
 def limit(left: float, **changed: Any) -> float:
-    """The limit at a provider where a call is slow above 1 s, with one healthy other."""
-    usual = {"slow": 1.0, "ceiling": 10.0, "patience": 2.0, "healthy": 1}
+    """The limit at a provider where an answer is hopeless after 2 s, with one healthy other."""
+    usual = {"slow": 1.0, "hopeless": 2.0, "healthy": 1}
     return attempt_limit(left, **{**usual, **changed})
 
 
-def test_while_another_is_healthy_an_attempt_gets_patience_times_slow() -> None:
+def test_while_another_is_healthy_an_attempt_ends_when_it_is_hopeless() -> None:
     assert limit(30.0) == 2.0
-    assert limit(30.0, patience=3.0) == 3.0
+    assert limit(inf) == 2.0
+    assert limit(30.0, hopeless=3.0) == 3.0
     assert limit(30.0, healthy=5) == 2.0
 
 
-def test_the_ceiling_caps_patience() -> None:
-    assert limit(30.0, patience=100.0) == 10.0
-
-
-def test_a_slow_threshold_above_the_ceiling_is_not_cut() -> None:
-    assert limit(30.0, slow=12.0) == 12.0
+def test_what_is_unknown_is_no_limit_without_a_budget() -> None:
+    assert limit(inf, hopeless=inf) == inf
 
 
 @pytest.mark.parametrize(("healthy", "share"), [(1, 15.0), (2, 10.0), (5, 5.0)])
-def test_before_anything_is_learned_the_time_is_shared_equally(healthy: int, share: float) -> None:
+def test_before_anything_is_learned_a_budget_is_shared_equally(healthy: int, share: float) -> None:
     """The slow threshold of a new breaker is its ceiling, which may be more than there is time."""
-    assert limit(30.0, slow=60.0, ceiling=60.0, healthy=healthy) == share
+    assert limit(30.0, slow=60.0, hopeless=inf, healthy=healthy) == share
 
 
 def test_a_share_does_not_cut_a_call_that_is_not_slow() -> None:
@@ -50,16 +48,17 @@ def test_a_share_does_not_cut_a_call_that_is_not_slow() -> None:
 
 
 def test_a_share_above_slow_is_kept_whole() -> None:
-    """1.9 s are less than patience allows, and half of them more than slow."""
-    assert limit(1.9, slow=0.9, patience=3.0) == 0.95
+    """1.9 s are less than hopeless, and half of them more than slow."""
+    assert limit(1.9, slow=0.9, hopeless=2.7) == 0.95
 
 
 def test_without_time_for_a_slow_call_the_share_is_all_there_is() -> None:
     assert limit(0.8, healthy=3) == 0.2
 
 
-def test_a_healthy_provider_gets_all_the_time_if_no_other_is_healthy() -> None:
-    assert limit(30.0, healthy=0) == 30.0
+@pytest.mark.parametrize("left", [30.0, inf])
+def test_a_healthy_provider_gets_all_the_time_if_no_other_is_healthy(left: float) -> None:
+    assert limit(left, healthy=0) == left
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_a_healthy_provider_gets_all_the_time_if_no_other_is_healthy() -> None:
 def test_a_probe_gets_the_time_until_a_better_provider_can_take_over(
     takeover_in: float, expected: float
 ) -> None:
-    """But no less than patience allows, and no more than there is."""
+    """But no less than until it is hopeless, and no more than there is."""
     assert limit(30.0, healthy=0, takeover_in=takeover_in) == expected
 
 
@@ -80,10 +79,9 @@ positive = st.floats(SHORTEST, 86400.0)
 
 
 @given(
-    left=positive,
+    left=st.one_of(positive, st.just(inf)),
     slow=positive,
-    ceiling=positive,
-    patience=st.floats(1.0, 1000.0),
+    hopeless=st.one_of(positive, st.just(inf)),
     healthy=st.integers(0, 1000),
     takeover_in=st.one_of(st.floats(0.0, 86400.0), st.just(inf)),
 )
@@ -91,8 +89,18 @@ def test_a_limit_is_above_zero_and_within_the_time_left(left: float, **given: An
     found = attempt_limit(left, **given)
 
     assert 0.0 < found <= left
-    # What is not slow is cut off by nothing but the end of the budget.
-    assert found >= min(given["slow"], left) or given["slow"] >= left
+    # What is neither slow nor hopeless is cut off by nothing but the end of the budget.
+    assert found >= min(given["slow"], given["hopeless"], left) or given["slow"] >= left
+
+
+@pytest.mark.parametrize(("others", "expected"), [(0, 90.0), (1, 45.0), (2, 30.0)])
+def test_the_least_bad_get_equal_parts_of_a_budget(others: int, expected: float) -> None:
+    assert least_bad_limit(90.0, others, ceiling=60.0) == expected
+
+
+def test_without_a_budget_the_least_bad_get_what_is_slow_for_everybody_but_the_last() -> None:
+    assert least_bad_limit(inf, 1, ceiling=60.0) == 60.0
+    assert least_bad_limit(inf, 0, ceiling=60.0) == inf
 
 
 @pytest.mark.parametrize(("others", "share"), [(0, 30.0), (1, 15.0), (2, 10.0)])
