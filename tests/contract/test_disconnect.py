@@ -107,7 +107,7 @@ async def test_a_client_that_leaves_late_has_waited_and_that_counts(
     await leave_late(policy.min_failures)
     assert is_limited(asgi.breaker)
     # It answers nobody, however few requests it has.
-    await leave_late(8)
+    await leave_late(11)
 
     assert asgi.breaker.state is State.OPEN
     reason = asgi.breaker.refusal().reason

@@ -28,7 +28,15 @@ _CALLERS = re.compile(
     r"|bad_user_input|failed_precondition|out_of_range|already_exists|unprocessable|model_not_"
     r"|parse_failed|persisted_query|string_above|image_(?:parse|too|content|file)|user_error|max_cost|prohibited|not_supported|conflict"
 )
-_LONGEST = 200  # characters of a name that are looked at
+# Where an error, or the object that holds it, has its code.
+_CODES = ("code", "type", "status", "error_type")
+_CODES_AROUND = ("code", "status", "error_type")
+# Words of a message by which a server speaks of its own trouble.
+_TROUBLE = re.compile(
+    r"overload|unavailable|timed? ?-?out|internal|upstream|crash|panic|fail|unexpected|exception"
+    r"|gateway|capacity|try again|temporar|connection|unreachable|server|cuda|out of memory|went wrong"
+)
+_LONGEST = 200  # characters of a name or a message that are looked at
 
 
 class BodyError(NamedTuple):
@@ -45,8 +53,26 @@ class BodyError(NamedTuple):
     quota: bool = False
 
 
+def whole_error_of(document: object) -> BodyError | None:
+    """The error in the whole answer of a model's API, as JSON; None if it has none.
+
+    In a stream, an error ends the answer whatever it says. Here, one without any code is a failure
+    only if its message speaks of trouble of the server. Otherwise nobody can tell whose it is.
+    """
+    error = error_of(document)
+    if error is None or error.outcome is not Outcome.FAILURE:
+        return error
+    around = _dict(document)
+    fields = _dict(around.get("error"))
+    codes = [*map(fields.get, _CODES), *map(around.get, _CODES_AROUND)]
+    if not fields or any(codes):
+        return error
+    message = str(fields.get("message") or "")[:_LONGEST].lower()
+    return error if _TROUBLE.search(message) else error._replace(outcome=Outcome.IGNORED)
+
+
 def error_of(document: object, name: str = "") -> BodyError | None:
-    """The error in an answer of a model's API, whole or one event of its stream; None if it has none.
+    """The error in one event of the stream of a model's API, or in a whole answer; None if none.
 
     Args:
         document: The body or the data of the event, as JSON.
@@ -79,9 +105,9 @@ def judge(error: object, around: dict[str, Any] | None = None) -> BodyError:
     """
     fields = _dict(error)
     # OpenAI names the exact reason in `code`, Gemini in `status`.
-    codes = [fields.get(name) for name in ("code", "type", "status", "error_type")]
+    codes = [fields.get(name) for name in _CODES]
     if around is not None and not any(codes):
-        codes = [around.get(name) for name in ("code", "status", "error_type")]
+        codes = [around.get(name) for name in _CODES_AROUND]
     names = [str(code)[:_LONGEST] for code in codes if isinstance(code, str) and code]
     numbers = [number for code in codes if (number := _status(code))]
     what = ", ".join([*names, *map(str, numbers)]) or _text(error)

@@ -9,7 +9,12 @@ from typing import Any, Literal, TypeAlias
 from recloser import Outcome, Registry
 from recloser_adapters._outbound.body import AnyBodyWatch, BodyWatch, ReadingWatch
 from recloser_adapters._outbound.decoding import Decoder
-from recloser_adapters._outbound.errors_in_200 import BodyError, end_by, error_of, graphql_error_of
+from recloser_adapters._outbound.errors_in_200 import (
+    BodyError,
+    end_by,
+    graphql_error_of,
+    whole_error_of,
+)
 from recloser_adapters._outbound.permit import CallPermit
 
 Verdict: TypeAlias = Callable[[int, Mapping[str, str], bytes], Outcome | None]
@@ -182,7 +187,7 @@ def judge_model(beginning: bytes, whole: bool) -> BodyError | None:
     text = beginning.strip()
     if not text or text[-1] not in _JSON_ENDS:
         return BodyError(Outcome.FAILURE, "error in the body: incomplete JSON")
-    return error_of(_parsed(text)) if b'"error"' in text else None
+    return whole_error_of(_parsed(text)) if b'"error"' in text else None
 
 
 def judge_graphql(beginning: bytes, whole: bool) -> BodyError | None:

@@ -36,7 +36,7 @@ ERRORS: list[tuple[object, str]] = [
     ),
     ({"error": {"code": 503, "status": "UNAVAILABLE"}}, "failures"),
     ({"error": "the model runner has stopped"}, "failures"),
-    ({"error": {"message": "?"}}, "failures"),
+    ({"error": {"message": "The upstream is overloaded"}}, "failures"),
     ({"choices": [{"finish_reason": "error", "error": {"code": 504}}]}, "failures"),
     ({"error": {"type": "rate_limit_error"}}, "throttled"),
     ({"error": {"code": 429}}, "throttled"),
@@ -108,6 +108,28 @@ async def test_an_error_in_mid_stream_counts_in_the_same_way(
     assert await ask(client, upstream) == first + event
 
     assert [report.outcome for report in reports] == [OUTCOMES[counted]]
+
+
+async def test_an_error_of_which_nobody_can_tell_whose_it_is_says_nothing(
+    client: Client, upstream: Upstream, reports: list[CallReport]
+) -> None:
+    said = b'{"error": {"message": "?"}}'
+    upstream.answers(CHAT, answer(200, said, JSON))
+
+    assert await ask(client, upstream) == said
+
+    assert [report.outcome for report in reports] == [Outcome.IGNORED]
+
+
+async def test_any_error_ends_a_stream(
+    client: Client, upstream: Upstream, reports: list[CallReport]
+) -> None:
+    event = b'data: {"error": {"message": "?"}}\n\n'
+    upstream.answers(CHAT, head(200, EVENTS), chunk(FIRST), chunk(event), LAST)
+
+    await ask(client, upstream)
+
+    assert [report.outcome for report in reports] == [Outcome.FAILURE]
 
 
 @pytest.mark.parametrize(
