@@ -28,14 +28,14 @@ from pathlib import Path
 from benchmarks.clients import llm, platforms
 from benchmarks.clients.client import KEY, Call, Client
 from benchmarks.clients.provider import Provider
-from recloser import Registry, State
+from recloser import Breaker, Registry, State
 
 GOOD_CALLS = 5
 MISTAKES = 8
 """Calls with the caller's own mistake; five failures would open the breaker."""
 MOST_CALLS = 8
 """Calls that fail, at most, until the breaker must be open."""
-PROMPT = 0.3
+PROMPT = 0.5
 """Seconds in which a refused call should end."""
 ADAPTED = ("httpx", "httpx2", "requests")
 """Libraries that the adapters in the builders need."""
@@ -90,39 +90,39 @@ def made(call: Call) -> BaseException | None:
 
 def drive(client: Client, provider: Provider) -> Row:
     """Drive one client through all modes of the provider, each with a fresh breaker."""
-    provider.reset()
-    registry = Registry()
-    call = client.build(provider.url, registry)
+
+    def fresh(mode: str) -> tuple[Breaker, Call]:
+        provider.reset("ok")  # some ask for something when they are made
+        registry = Registry()
+        call = client.build(provider.url, registry)
+        provider.reset(mode)
+        return registry[KEY], call
+
+    breaker, call = fresh("ok")
     errors = [error for _ in range(GOOD_CALLS) if (error := made(call))]
     if errors:
         raise errors[0]
-    seen = registry[KEY].metrics()
+    seen = breaker.metrics()
     good = "yes" if seen.successes >= GOOD_CALLS and not seen.failures else f"{seen.successes}"
-
-    def fresh(mode: str) -> Call:
-        provider.reset(mode)
-        registry[KEY].reset()
-        return call
-
-    failing, calls = fresh("503"), 0
-    while registry[KEY].state is State.CLOSED and calls < MOST_CALLS:
-        calls += 1
-        made(failing)
-    failed = "yes" if registry[KEY].state is State.OPEN else registry[KEY].explain()
-    throttling, before = fresh("429"), registry[KEY].metrics().failures
+    breaker, call = fresh("503")
+    for _ in range(MOST_CALLS):
+        if breaker.state is State.CLOSED:
+            made(call)
+    failed = "yes" if breaker.state is State.OPEN else breaker.explain()
+    breaker, call = fresh("429")
     for _ in range(2):
-        made(throttling)
-    more = registry[KEY].metrics().failures - before
+        made(call)
+    more = breaker.metrics().failures
     throttled = f"{more} failures" if more else "yes"
-    mistaken, before = fresh(str(client.own_error)), registry[KEY].metrics().failures
+    breaker, call = fresh(str(client.own_error))
     for _ in range(MISTAKES):
-        made(mistaken)
-    more = registry[KEY].metrics().failures - before
-    mistakes = f"{more} failures" if more or registry[KEY].state is not State.CLOSED else "yes"
-    refusing = fresh("ok")
-    registry[KEY].open("maintenance", for_=600.0)
+        made(call)
+    more = breaker.metrics().failures
+    mistakes = f"{more} failures" if more or breaker.state is not State.CLOSED else "yes"
+    breaker, call = fresh("ok")
+    breaker.open("maintenance", for_=600.0)
     began = time.perf_counter()
-    error = made(refusing)
+    error = made(call)
     seconds = time.perf_counter() - began
     text = "".join(traceback.format_exception(error)) if error else ""
     named = "yes" if repr(KEY) in text and not provider.received else "no"

@@ -217,7 +217,14 @@ def _llama_index(url: str, registry: Registry) -> Call:
     from recloser_adapters.httpx2 import wrap_client  # guard
 
     http = wrap_client(openai.DefaultHttpxClient(), registry, key=KEY)  # guard
-    llm = OpenAI(model="gpt-4o", api_key="k", api_base=f"{url}/v1", http_client=http)  # guard
+    llm = OpenAI(
+        model="gpt-4o",
+        api_key="k",
+        api_base=f"{url}/v1",
+        # It repeats all errors, beside the retries of the SDK below it.
+        max_retries=0,  # guard
+        http_client=http,  # guard
+    )
     return lambda: llm.complete("x")
 
 
