@@ -131,6 +131,8 @@ def interrupt_within(function: Callable[..., object], step: int, work: Work) -> 
         return trace
 
     before = sys.gettrace()
+    # CPython 3.12 traces no bytecode unless that is wanted of the frame that begins to trace.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         work()

@@ -34,6 +34,7 @@ class Baseline:
         hopeless: An answer is hopeless after so many seconds; see `hopeless.py`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
+        policy: As given.
         reference: The typical latency one generation ago, in seconds; equal to `median` while
             there is only one generation. A gradual slow-down moves it later than the median. The
             threshold follows the lower of the two: when it followed the median alone, it rose
@@ -49,18 +50,18 @@ class Baseline:
         "_high_before",
         "_high_since",
         "_known_since",
-        "_policy",
         "_previous",
         "_since",
         "hopeless",
         "median",
+        "policy",
         "reference",
         "sigma",
         "threshold",
     )
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._since = 0.0
         self.reset()
 
@@ -71,7 +72,7 @@ class Baseline:
         self.median = 0.0
         self.reference = 0.0
         self.sigma = 0.0
-        self.threshold = self.hopeless = self._policy.slow_ceiling
+        self.threshold = self.hopeless = self.policy.slow_ceiling
         self._known_since = inf
         # A latency that was high at `_high_since`, and the one before that.
         self._high = self._high_before = inf
@@ -113,7 +114,7 @@ class Baseline:
         if patient:
             self._anchored_until = -inf
         elif now >= self._anchored_until:
-            self._anchor, self._anchored_until = usual.median, now + self._policy.history_span
+            self._anchor, self._anchored_until = usual.median, now + self.policy.history_span
             self._high = self._high_before = usual.high
         self.shift(level / self.median, now)
 
@@ -137,7 +138,7 @@ class Baseline:
             True once: when an accepted latency has become like any other, so that the threshold may
             be much higher than before. What was learned of slow calls is then of another kind.
         """
-        policy = self._policy
+        policy = self.policy
         history = self.history()
         total = history.total
         if total < policy.min_history:
@@ -170,7 +171,7 @@ class Baseline:
     def _begin_generation(self, now: float) -> None:
         # A busy key fills a generation in half a second. Without a minimum time, it would forget
         # what is normal during a gradual slow-down.
-        if now - self._since >= self._policy.history_span:
+        if now - self._since >= self.policy.history_span:
             self._previous = self._current
             self._current = ExponentialHistogram()
             self._since = now

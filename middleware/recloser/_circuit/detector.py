@@ -64,7 +64,6 @@ class Detector:
         "_asked_until",
         "_asked_waits",
         "_bad_run",
-        "_policy",
         "baseline",
         "evidence",
         "held",
@@ -74,7 +73,6 @@ class Detector:
     )
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
         self.baseline = Baseline(policy)
         self.evidence = Evidence(policy)
         self.held: tuple[float, ...] = ()
@@ -126,7 +124,7 @@ class Detector:
         """
         evidence = self.evidence
         fails = evidence.is_settled and not evidence.is_slow
-        return self._bad_run < self._policy.min_failures and not fails
+        return self._bad_run < self.baseline.policy.min_failures and not fails
 
     def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
         """Take a call into account while limited; return whether so many fail that it is enough."""
@@ -140,7 +138,7 @@ class Detector:
     def _begin_test(self, now: float) -> None:
         # A run of bad calls began the suspicion. So the share of bad calls in it says little.
         young = not self.evidence.is_settled
-        enough = _ENOUGH_IF_YOUNG if young else 1.0 - self._policy.failure_rate_threshold
+        enough = _ENOUGH_IF_YOUNG if young else 1.0 - self.baseline.policy.failure_rate_threshold
         self.test = ShareTest(min(enough, 1.0 - self.evidence.normal_bad_rate))
         self.test.since = now
 
@@ -198,13 +196,13 @@ class Detector:
         """
         if self.pauses is None:
             self.pauses = Pauses()
-        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self._policy)
+        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self.baseline.policy)
         return self.pauses.are_for_all(self.evidence.threshold)
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
         baseline, evidence = self.baseline, self.evidence
-        slow = as_good_as_slow(evidence, self._policy, late, baseline.history)
+        slow = as_good_as_slow(evidence, self.baseline.policy, late, baseline.history)
         return bool(slow) and evidence.take_for_slow(slow, now)
 
     def learn_quiet(self, latencies: list[float]) -> None:
@@ -315,7 +313,7 @@ class Detector:
     def note_rate(self, rate: float) -> None:
         """Adapt the half-life of the evidence to the rate of calls per second, > 0."""
         gaps = _LONG_SILENCE / rate
-        self.evidence.half_life = max(self._policy.evidence_half_life, gaps)
+        self.evidence.half_life = max(self.baseline.policy.evidence_half_life, gaps)
 
     def accept_latency(
         self, level: float, usual: Usual, share_above: Callable[[float], float], now: float
@@ -360,18 +358,20 @@ class Detector:
     @property
     def is_hardly_slow(self) -> bool:
         """Whether calls are slow only because of `slow_floor`, and come back soon after it."""
-        policy, threshold = self._policy, self.baseline.threshold
+        policy, threshold = self.baseline.policy, self.baseline.threshold
         soon = policy.min_latency_ratio * policy.slow_floor
         soon_back = sum(threshold < latency <= soon for latency in self.held)
         return threshold <= policy.slow_floor and soon_back >= self.evidence.slow
 
     def limit_reason(self, size: float) -> Reason:
         """Why the evidence is enough to limit the calls in flight to `size`."""
-        return sentences.limited(size, self.evidence, self.baseline, self._policy)
+        return sentences.limited(size, self.evidence, self.baseline, self.baseline.policy)
 
     def open_reason(self) -> Reason:
         """Why the evidence is enough to open."""
-        return sentences.tripped(self.evidence, self.baseline, self._policy, self.last_failure)
+        return sentences.tripped(
+            self.evidence, self.baseline, self.baseline.policy, self.last_failure
+        )
 
     def take_held(self) -> tuple[float, ...]:
         """Remove and return the latencies held back, so that an outage is never learned."""
@@ -395,6 +395,6 @@ class Detector:
         self.pauses = None
         self.test = None
         self.baseline.reset()
-        self.evidence = Evidence(self._policy)
+        self.evidence = Evidence(self.baseline.policy)
         self.held = ()
         self.last_failure = ""

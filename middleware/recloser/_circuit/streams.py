@@ -67,13 +67,13 @@ class Stream:
     __slots__ = ("began", "latency", "longest", "since", "stalled", "undecided", "weight")
 
     def __init__(self, began: float, latency: float) -> None:
-        self.began = began
-        self.latency = latency
-        self.longest = _SHORTEST_GAP
-        self.since = inf
-        self.stalled = False
-        self.undecided = False
-        self.weight = 1.0
+        self.began: float = began
+        self.latency: float = latency
+        self.longest: float = _SHORTEST_GAP
+        self.since: float = inf
+        self.stalled: bool = False
+        self.undecided: bool = False
+        self.weight: float = 1.0
 
 
 class Streams:
