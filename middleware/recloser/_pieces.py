@@ -30,6 +30,8 @@ class Pieces(Stream):
 
     __slots__ = ("_breaker", "_token")
 
+    since: float
+
     def __init__(self, breaker: OperableCircuit, token: int, began: float, latency: float) -> None:
         super().__init__(began, latency)
         self._breaker = breaker
