@@ -314,7 +314,9 @@ class LoosePermit(Permit):
     __slots__ = ("timing",)
 
     answered: float
+    started: float
     timing: Timing
+    token: int
 
     def mark(self) -> None:
         """Take the latency now, at the first byte. The outcome is still decided at the end."""
@@ -324,10 +326,7 @@ class LoosePermit(Permit):
             self.breaker.fault("clock", error)
 
     def wait(self) -> None:
-        """The call now waits for its own caller, and not for the callee, until `go_on()`.
-
-        As while a client sleeps before it tries again: the call cannot become overdue meanwhile.
-        """
+        """The call waits for its own caller until `go_on()`, and cannot become overdue meanwhile."""
         if self.token and self.answered == inf:
             self.answered = self.timing.answered = WAITING
 
