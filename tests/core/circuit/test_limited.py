@@ -94,3 +94,20 @@ def test_after_failures_a_probe_has_time_until_its_answer_is_hopeless(
     assert breaker.state is State.HALF_OPEN
     assert breaker._circuit.recovery is not None
     assert breaker._circuit.recovery.good == 1
+
+
+def test_calls_that_wait_for_their_client_fill_no_limit(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+    waiting = fill(breaker)
+    for permit in waiting:
+        permit.wait()
+
+    served = fill(breaker)
+
+    assert len(served) == len(waiting)
+    assert breaker.try_acquire() is None
+    served.pop().success()
+    clock.advance(0.01)
+    assert breaker.try_acquire() is not None
