@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from recloser._circuit.in_flight import WAITING, Timing
+from recloser._http.client_waits import ClientPermit
 from recloser._http.first_piece import (
     end_stream,
     follow_pieces,
@@ -16,7 +17,6 @@ from recloser._http.first_piece import (
     kind_of_stream,
 )
 from recloser._http.gate import APP, Gate
-from recloser._http.request_marks import RequestPermit
 from recloser._pieces import Pieces
 
 Scope = MutableMapping[str, Any]
@@ -35,9 +35,6 @@ _LAST: Mapping[str, str] = {
 _LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
 _LAST_OF_DENIAL: Mapping[str, str] = {DENIAL_BODY: "more_body"}
 NONE_YET: Mapping[str, str] = {}
-# Waits for the client that are shorter than this, in seconds, are not taken off the call yet: that
-# needs a decision of the circuit.
-_MOMENT = 0.001
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
@@ -60,7 +57,7 @@ def _as_async(function: _Function) -> _Function:
     return function
 
 
-class RequestWatch(RequestPermit):
+class RequestWatch(ClientPermit):
     """Watches the messages of one HTTP request until its call has ended, and passes them on.
 
     It is also the permit of the call, which saves one object for each request, and it is the
@@ -78,9 +75,6 @@ class RequestWatch(RequestPermit):
         pass_send: The server's `send`.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
-        waited: Seconds of waiting for the client that were not taken off the call yet; not set
-            before the first wait.
-        waits_since: When the present wait for the client began, in seconds.
     """
 
     __slots__ = (
@@ -95,8 +89,6 @@ class RequestWatch(RequestPermit):
         "pass_send",
         "scope",
         "status",
-        "waited",
-        "waits_since",
     )
 
     # Something of a function: by these, `inspect` sees that the `receive` of the app is async.
@@ -113,8 +105,6 @@ class RequestWatch(RequestPermit):
     pass_send: Send
     scope: Scope
     status: int
-    waited: float
-    waits_since: float
 
     @property
     def announced(self) -> str:
@@ -158,36 +148,19 @@ class RequestWatch(RequestPermit):
         After the request only the leaving of the client can be received. While the handler waits
         for that, it works, so that time counts.
         """
-        self._wait()
+        self.wait()
         try:
             message = await self.pass_receive()
         finally:
-            self._go_on()
+            self.go_on()
         self.is_received = not _has_more(message)
         self._note_leaving(message)
         return message
 
-    def _wait(self) -> None:
-        if self.answered != inf or self.last_kinds is not NONE_YET:
-            return  # another task of the handler waits, or the response has begun
-        try:
-            self.waits_since = self.breaker.clock()
-            self.answered = WAITING
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
-
-    def _go_on(self) -> None:
-        if self.answered != WAITING:
-            return
-        self.answered = inf
-        try:
-            now = self.breaker.clock()
-            self.waited = getattr(self, "waited", 0.0) + now - self.waits_since
-            if self.waited > _MOMENT:
-                self.breaker.delay(self, self.waited, now)
-                self.waited = 0.0
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
+    def wait(self) -> None:
+        """The handler now waits for its client, unless the response has begun."""
+        if self.last_kinds is NONE_YET:
+            super().wait()
 
     def _note_leaving(self, message: Message) -> None:
         if self.token and says_gone(message):

@@ -8,6 +8,7 @@ import pytest
 from tests.support.limits import everyday_latency, fill, limit, limit_of, play, rule
 
 from recloser import Breaker, Policy, State
+from recloser._permit import LoosePermit
 from recloser.testing import ManualClock
 
 
@@ -102,6 +103,7 @@ def test_calls_that_wait_for_their_client_fill_no_limit(
     limit(breaker, clock)
     waiting = fill(breaker)
     for permit in waiting:
+        assert isinstance(permit, LoosePermit)
         permit.wait()
 
     served = fill(breaker)
