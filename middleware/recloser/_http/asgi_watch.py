@@ -17,6 +17,7 @@ from recloser._http.first_piece import (
     kind_of_stream,
 )
 from recloser._http.gate import APP, Gate
+from recloser._http.server_errors import code_of, was_raised_in
 from recloser._pieces import Pieces
 
 Scope = MutableMapping[str, Any]
@@ -205,8 +206,31 @@ class RequestWatch(ClientPermit):
             self.gate.end_by_status(self.scope, self, self.status)
         elif error is None:
             self.cancel()
+        elif self._is_servers(error):
+            self.ignore()  # the client has gone, but not because it waited in vain
         else:
             self.end_by_error(error)
+
+    def _is_servers(self, error: BaseException | None) -> bool:
+        """Whether the server itself raised it, in `receive` or `send`: the client has gone."""
+        try:
+            receive: Any = self.pass_receive
+            send: Any = self.pass_send
+            while isinstance(receive, RequestWatch):
+                receive = receive.pass_receive
+            while isinstance(outer := getattr(send, "__self__", None), RequestWatch):
+                send = outer.pass_send
+            codes = {code_of(receive), code_of(send)}
+            return isinstance(error, Exception) and was_raised_in(error, codes)
+        except Exception as fault:  # an object of the server or the user that is unlike others
+            self.gate.registry.fault("server's error", fault)
+            return False
+
+    def _end_by_status(self) -> None:
+        if self.status >= 500 and self._is_servers(sys.exception()):
+            self.ignore()  # the framework made it of what the server raised
+        else:
+            self.gate.end_by_status(self.scope, self, self.status)
 
     @_as_async
     def send(self, message: Message) -> Awaitable[None]:
@@ -237,7 +261,7 @@ class RequestWatch(ClientPermit):
                         if self.status < 400 and self.gate.plain:
                             self.success()
                         else:
-                            self.gate.end_by_status(self.scope, self, self.status)
+                            self._end_by_status()
                 elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
                     is_followed = self._note_piece(message)
         except Exception as error:

@@ -184,7 +184,7 @@ def test_a_call_that_waits_for_its_client_is_not_overdue(
 
 @pytest.mark.parametrize(
     "make",
-    [Upload, LinesOnly, lambda: io.BufferedReader(io.BytesIO(b"a\nb\n"))],  # type: ignore[arg-type]
+    [Upload, LinesOnly, lambda: io.BufferedReader(io.BytesIO(b"a\nb\n"))],
     ids=["iterator", "iterable", "file"],
 )
 def test_libraries_see_the_input_of_the_server(registry: Registry, make: Any) -> None:
