@@ -23,7 +23,8 @@ def code_of(function: Any) -> CodeType | None:
         function = function.func
     code = getattr(function, "__code__", None)
     if code is None:
-        call: Any = getattr(type(function), _CALL, None)
+        called: object = function
+        call: Any = getattr(type(called), _CALL, None)
         code = getattr(call, "__code__", None)
     return code if isinstance(code, CodeType) else None
 

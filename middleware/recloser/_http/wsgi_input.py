@@ -71,7 +71,7 @@ class _Reading:
         return _read(self._permit, self._method, *args, **options)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._method.__class__
 
     def __getattr__(self, name: str) -> Any:
@@ -113,7 +113,7 @@ class WatchedInput:
     _permit: InputPermit
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._input.__class__
 
     def __getattr__(self, name: str) -> Any:
@@ -152,7 +152,8 @@ def _special(name: str) -> Callable[..., Any]:
     """A special method that asks the input inside."""
 
     def ask(self: WatchedInput, *args: Any) -> Any:
-        method = getattr(type(self._input), name)
+        inside: object = self._input
+        method = getattr(type(inside), name)
         found = method(self._input, *args)
         # `with` and `for` give the input itself, as a rule.
         return self if found is self._input else found
@@ -190,7 +191,7 @@ def watch_input(environ: dict[str, Any], permit: InputPermit) -> None:
     length = environ.get("CONTENT_LENGTH")
     if (not length or length == "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return
-    stream = environ.get(_INPUT)
+    stream: object = environ.get(_INPUT)
     kind = type(stream)
     if stream is None or kind is BytesIO:
         return
