@@ -140,6 +140,21 @@ def test_a_client_that_leaves_while_it_sends_has_no_say(uploads: Uploads, run: R
     assert uploads.breaker.state is State.CLOSED
 
 
+def test_who_leaves_while_it_sends_has_not_waited_for_an_answer(
+    uploads: Uploads, run: Run, clock: ManualClock
+) -> None:
+    async def steps() -> None:
+        clock.advance(0.01)
+
+    uploads.work = steps
+    for _ in range(60):
+        run(uploads.client(pieces=1, took=0.0))
+    for _ in range(20):
+        run(uploads.client(pieces=1, took=0.02, leaves=True))
+
+    assert uploads.breaker.state is State.CLOSED
+
+
 def test_an_answer_before_the_whole_request_counts(uploads: Uploads, run: Run) -> None:
     uploads.answers_early = True
 

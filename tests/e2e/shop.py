@@ -146,8 +146,9 @@ def _wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
         return _wsgi_stream(kind, name)
     if kind == "upload":
         environ["wsgi.input"].read()
-    work = {"work": lambda: _wsgi_work(name), "upload": lambda: (200, b"done\n")}
-    status, body = work[kind]() if kind in work else (200, _described())
+        status, body = 200, b"done\n"
+    else:
+        status, body = _wsgi_work(name) if kind == "work" else (200, _described())
     headers = [("Content-Type", TEXT), ("Content-Length", str(len(body)))]
     start_response(f"{status} Said", headers)
     return [body]

@@ -155,7 +155,12 @@ class RequestWatch(ClientPermit):
         finally:
             self.go_on()
         self.is_received = not _has_more(message)
-        self._note_leaving(message)
+        if self.token and says_gone(message):
+            if self.answered == inf:
+                self.answered = (
+                    WAITING  # it has not waited for the handler, but the other way round
+                )
+            self.leave()
         return message
 
     def wait(self) -> None:
@@ -214,13 +219,10 @@ class RequestWatch(ClientPermit):
     def _is_servers(self, error: BaseException | None) -> bool:
         """Whether the server itself raised it, in `receive` or `send`: the client has gone."""
         try:
-            receive: Any = self.pass_receive
             send: Any = self.pass_send
-            while isinstance(receive, RequestWatch):
-                receive = receive.pass_receive
             while isinstance(outer := getattr(send, "__self__", None), RequestWatch):
                 send = outer.pass_send
-            codes = {code_of(receive), code_of(send)}
+            codes = {*_PASSING, code_of(send)}
             return isinstance(error, Exception) and was_raised_in(error, codes)
         except Exception as fault:  # an object of the server or the user that is unlike others
             self.gate.registry.fault("server's error", fault)
@@ -338,3 +340,12 @@ async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) ->
     except OSError:
         watch.leave()
         raise
+
+
+# Where this module awaits the server, so that an error came from there. A server need not be Python.
+_PASSING = {
+    RequestWatch.__code__,
+    code_of(RequestWatch._receive_request),
+    code_of(_sent),
+    code_of(_until_lost),
+}
