@@ -19,6 +19,9 @@ before such a call would be slow is a failure.
 A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is for ASGI. Give the
 clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
 
+A client that is slow to send its body makes no handler slow, and one that does not send it makes none
+fail: `wsgi.input` is watched. What it raises, and the time that it takes, are the client's.
+
 Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
 the headers. A stream whose first piece may come at any time is judged as in `recloser.asgi`.
 """
@@ -38,6 +41,7 @@ from recloser._http.gate import UNMATCHED
 from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
+from recloser._http.wsgi_input import watch_input
 from recloser._http.wsgi_watch import (
     ResponseBody,
     ResponseIterator,
@@ -136,6 +140,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             return self.app(environ, start_response)
         if "HTTP_UPGRADE" in environ and is_websocket(environ):
             return self._serve_websocket(permit, environ, start_response)
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            watch_input(environ, permit)
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
         said: list[Any] = [None, ()]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.support.asgi_client import Exchange, Leaving
+from tests.support.asgi_client import Exchange, Leaving, Message
 from tests.support.breaker_state import is_limited, votes
 from tests.support.frontends import Asgi, Frontend
 from tests.support.scripted_handler import Answer, Script
 
-from recloser import Policy, State
+from recloser import Policy, Registry, State
+from recloser.asgi import BreakerMiddleware
 from recloser.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -141,3 +144,62 @@ async def test_a_failure_that_was_told_stays_one_when_the_client_leaves(
     await leave(asgi, spec, leaving, after=3)
 
     assert votes(asgi.breaker.metrics()) == {"failures": 1}
+
+
+class Broken(Exchange):
+    """A server that raises errors of its own once its client has gone, as uvloop's transports do.
+
+    Attributes:
+        breaks: What raises: `send` or `receive`.
+    """
+
+    breaks = "send"
+
+    async def _send(self, message: Message) -> None:
+        if self.breaks == "send" and message["type"] == "http.response.body":
+            raise RuntimeError("unable to perform operation on a closed transport")
+        await super()._send(message)
+
+    async def _receive(self) -> Message:
+        if self.breaks == "receive":
+            raise RuntimeError("unable to perform operation on a closed transport")
+        return await super()._receive()
+
+
+@pytest.mark.parametrize("spec", ["2.1", "2.3", "2.4"])
+async def test_what_the_server_raises_in_any_form_is_no_vote_against_the_handler(
+    asgi: Asgi, script: Script, spec: str
+) -> None:
+    script.chunks = ENDLESS
+
+    for _ in range(20):
+        answer = await Broken(spec=spec).run(asgi.app)
+        assert isinstance(answer.error, RuntimeError)
+
+    assert asgi.breaker.state is State.CLOSED
+    assert votes(asgi.breaker.metrics()) == {"ignored": 20}
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+async def test_what_receive_raises_is_no_vote_either(
+    registry: Registry, anyio_backend: str, wraps: bool
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await receive()
+        except RuntimeError as error:
+            if wraps:
+                raise ValueError("no body") from error
+            # As a framework does: it answers, and raises again.
+            await send({"type": "http.response.start", "status": 500, "headers": []})
+            await send({"type": "http.response.body", "body": b"sorry"})
+            raise
+
+    guarded = BreakerMiddleware(BreakerMiddleware(app, registry, key=lambda scope: "in"), registry)
+    for _ in range(20):
+        exchange = Broken("POST")
+        exchange.breaks = "receive"
+        await exchange.run(guarded)
+
+    for key in ("in", "app"):
+        assert votes(registry[key].metrics()) == {"ignored": 20}

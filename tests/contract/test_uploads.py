@@ -140,6 +140,21 @@ def test_a_client_that_leaves_while_it_sends_has_no_say(uploads: Uploads, run: R
     assert uploads.breaker.state is State.CLOSED
 
 
+def test_who_leaves_while_it_sends_has_not_waited_for_an_answer(
+    uploads: Uploads, run: Run, clock: ManualClock
+) -> None:
+    async def steps() -> None:
+        clock.advance(0.01)
+
+    uploads.work = steps
+    for _ in range(60):
+        run(uploads.client(pieces=1, took=0.0))
+    for _ in range(20):
+        run(uploads.client(pieces=1, took=0.02, leaves=True))
+
+    assert uploads.breaker.state is State.CLOSED
+
+
 def test_an_answer_before_the_whole_request_counts(uploads: Uploads, run: Run) -> None:
     uploads.answers_early = True
 
@@ -194,6 +209,54 @@ def test_a_probe_whose_client_is_slow_loses_its_place_but_not_its_vote(
 
     assert run(probes())[0]["status"] == 200
     assert votes(uploads.breaker.metrics()) == {"successes": 2}
+
+
+def test_a_probe_that_waits_for_its_client_gives_way_at_once(uploads: Uploads, run: Run) -> None:
+    """However its client sends: nothing at all, or a piece now and then."""
+    uploads.breaker.open(for_=1.0)
+
+    async def probes() -> list[int]:
+        await asyncio.sleep(1.0)
+        dripping = [asyncio.ensure_future(uploads.client(pieces=100, took=50.0))]
+        dripping.append(asyncio.ensure_future(uploads.client(took=50.0)))
+        statuses: list[int] = []
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            statuses.append((await uploads.client(pieces=1, took=0.0))[0]["status"])
+        await asyncio.gather(*dripping)
+        return statuses
+
+    statuses = run(probes())
+
+    assert statuses.count(503) <= 1
+    assert uploads.breaker.state is State.CLOSED
+
+
+def test_a_hanging_callee_gets_few_uploads_however_many_are_sent(
+    uploads: Uploads, run: Run
+) -> None:
+    working = most = 0
+
+    async def hang() -> None:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
+        await asyncio.sleep(30.0)
+
+    uploads.work = hang
+    uploads.breaker.open(for_=1.0)
+
+    async def flood() -> None:
+        await asyncio.sleep(1.0)
+        sent: list[Any] = []
+        for _ in range(600):
+            sent.append(asyncio.ensure_future(uploads.client(took=5.0)))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*sent)
+
+    run(flood())
+
+    assert 1 <= most <= 15
 
 
 def test_who_finishes_its_upload_last_and_who_first_hang_alike(uploads: Uploads, run: Run) -> None:

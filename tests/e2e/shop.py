@@ -43,7 +43,7 @@ def _mode(name: str) -> str:
 
 def _key(path: str) -> str | None:
     kind, name = path.split("/")[1:3] if path.count("/") == 2 else ("", "")
-    return name if kind in {"work", "stream", "endless"} else None
+    return name if kind in {"work", "upload", "stream", "endless"} else None
 
 
 def _described() -> bytes:
@@ -78,6 +78,11 @@ async def _asgi(scope: Message, receive: Receive, send: Send) -> None:
     _, kind, name = f"{scope['path']}/".split("/")[:3]
     if kind == "work":
         await _work(name, receive, send)
+    elif kind == "upload":
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] == "http.request":
+            await _respond(send, 200, b"done\n")
     elif kind in {"stream", "endless"}:
         await _stream(kind, name, receive, send)
     else:
@@ -139,7 +144,11 @@ def _wsgi(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
     if kind in {"stream", "endless"}:
         start_response("200 OK", [("Content-Type", TEXT)])
         return _wsgi_stream(kind, name)
-    status, body = _wsgi_work(name) if kind == "work" else (200, _described())
+    if kind == "upload":
+        environ["wsgi.input"].read()
+        status, body = 200, b"done\n"
+    else:
+        status, body = _wsgi_work(name) if kind == "work" else (200, _described())
     headers = [("Content-Type", TEXT), ("Content-Length", str(len(body)))]
     start_response(f"{status} Said", headers)
     return [body]

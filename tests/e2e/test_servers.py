@@ -6,6 +6,7 @@ import contextlib
 import json
 import select
 import socket
+import struct
 import time
 
 import pytest
@@ -142,6 +143,37 @@ def test_a_client_that_leaves_a_stream_gives_the_permit_back(server: Server) -> 
     found = server.breaker("left")
     assert found["cancelled"] == 1
     assert (found["state"], found["failures"]) == ("closed", 0)
+
+
+CHUNKED = b"POST /upload/%b HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n"
+LONG = b"POST /upload/%b HTTP/1.1\r\nHost: shop\r\nContent-Length: 999\r\n\r\nabc"
+
+
+@every_server
+@pytest.mark.parametrize(
+    ("sent", "resets"),
+    [(CHUNKED + b"ZZZ\r\n", False), (CHUNKED + b"9\r\nabc", False), (LONG, True)],
+    ids=["bad chunk size", "cut chunk", "reset"],
+)
+def test_requests_that_never_come_whole_refuse_nobody(
+    server: Server, sent: bytes, resets: bool
+) -> None:
+    name = f"cut{len(sent)}"
+    with contextlib.closing(server.connect()) as connection:
+        for _ in range(40):
+            assert ask(connection, f"/upload/{name}", "POST", b"x").status == 200
+    for _ in range(10):
+        client = socket.create_connection(("127.0.0.1", server.port), timeout=5.0)
+        client.sendall(sent % name.encode())
+        time.sleep(0.02)
+        if resets:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    until(lambda: server.breaker(name)["in_flight"] == 0, "the permits are back")
+
+    assert server.ask(f"/upload/{name}", "POST").status == 200
+    found = server.breaker(name)
+    assert (found["state"], found["failures"], found["refused"]) == ("closed", 0, 0)
 
 
 @asgi_servers

@@ -167,6 +167,11 @@ class InFlight:
         """Number of probes about which is not decided, while half-open."""
         return len(self.voting) + (0 if self.streams is None else self.streams.undecided)
 
+    @property
+    def waiting(self) -> int:
+        """Number of calls in `voting` that wait for their own caller."""
+        return sum(call.answered == WAITING for call in self.voting.copy().values())
+
     # Calls that end
 
     def take(self, token: int) -> Timing | None:

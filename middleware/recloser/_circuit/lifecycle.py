@@ -312,6 +312,8 @@ class Lifecycle:
             return 0.0
         # A probe takes its place at most until it is overdue, and usually for much less time.
         left = oldest[1].started + self.detector.baseline.threshold - now
+        if waiting := self.calls.waiting:
+            left = min(left, recovery.giving_way.next_at(waiting) - now)
         return max(0.0, min(left, self._policy.open_for))
 
     def is_probe(self, token: int) -> bool:

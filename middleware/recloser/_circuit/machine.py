@@ -16,7 +16,7 @@ from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
-from recloser._circuit.in_flight import CountedCall, Timing
+from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.recovery import Step
 from recloser._circuit.silent_ends import SilentEnds
@@ -146,7 +146,16 @@ class Circuit(SilentEnds):
         recovery = self.recovery
         if recovery is None:
             return True
-        return self.state is _HALF_OPEN and self.calls.probes < recovery.places
+        if self.state is not _HALF_OPEN:
+            return False
+        calls, probes = self.calls, self.calls.probes
+        if probes < recovery.places:
+            recovery.giving_way.latest = now
+            return True
+        waiting = calls.waiting
+        return probes - waiting < recovery.places and recovery.giving_way.lets_through(
+            waiting, recovery.good, now
+        )
 
     def _is_below_limit(self, token: int, now: float) -> bool:
         limit, recovery = self.limit, self.recovery
@@ -158,13 +167,21 @@ class Circuit(SilentEnds):
         running = self.running - recovery.spare
         if running >= limit.size:
             running -= self._give_up_stuck(limit, now)
+        if running >= limit.size:
+            waiting = self.calls.waiting
+            if recovery.giving_way.lets_through(waiting, limit.latest, now, limit.size):
+                running -= waiting
         if limit.admits(token, max(running, 0), now):
             return True
         calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
         if self.explained is not None:
             threshold *= self.explained.longest
         if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
-            newer = sum(other > latest for other in (*calls.voting, *calls.overdue))
+            newer = sum(
+                token > latest and call.answered != WAITING
+                for table in (calls.voting, calls.overdue)
+                for token, call in table.copy().items()
+            )
             if limit.is_mute(newer, now, threshold):
                 self._open(now, recovery, sentences.mute(self.running, recovery, now))
         return False

@@ -7,6 +7,7 @@ from copy import copy
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
+from recloser._circuit.giving_way import GivingWay
 from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
 from recloser._circuit.pauses import longer_pause
 from recloser._circuit.share_test import ShareTest
@@ -60,6 +61,7 @@ class Recovery:
             `began`. In seconds.
         first_token: Token of the first suspicious call. Earlier calls do not count in the outage.
         run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
+        giving_way: When a call may begin although others that wait for their client have the places.
         first_round: Whether no round of probes was lost yet.
         window: How many probes may be in flight at a time.
         spare: Places beside those of the window or the limit; see `count_silent`.
@@ -82,6 +84,7 @@ class Recovery:
         "ended",
         "first_round",
         "first_token",
+        "giving_way",
         "run",
         "share",
         "silent",
@@ -112,6 +115,7 @@ class Recovery:
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
         self.answers = Answers(policy, began)
+        self.giving_way = GivingWay()
         self.begin_round(1)
 
     def begin_round(self, window: int) -> None:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any, TypeVar, cast
 
 from recloser._circuit.in_flight import WAITING, Timing
+from recloser._http.client_waits import ClientPermit
 from recloser._http.first_piece import (
     end_stream,
     follow_pieces,
@@ -16,7 +17,7 @@ from recloser._http.first_piece import (
     kind_of_stream,
 )
 from recloser._http.gate import APP, Gate
-from recloser._http.request_marks import RequestPermit
+from recloser._http.server_errors import code_of, was_raised_in
 from recloser._pieces import Pieces
 
 Scope = MutableMapping[str, Any]
@@ -35,9 +36,6 @@ _LAST: Mapping[str, str] = {
 _LAST_IF_ANNOUNCED: Mapping[str, str] = {"http.response.trailers": "more_trailers"}
 _LAST_OF_DENIAL: Mapping[str, str] = {DENIAL_BODY: "more_body"}
 NONE_YET: Mapping[str, str] = {}
-# Waits for the client that are shorter than this, in seconds, are not taken off the call yet: that
-# needs a decision of the circuit.
-_MOMENT = 0.001
 # Versions of the ASGI HTTP spec in which `send` does nothing once the client has left.
 _NEVER_LOSES = ("2.3", "2.2", "2.1", "2.0")
 
@@ -60,7 +58,7 @@ def _as_async(function: _Function) -> _Function:
     return function
 
 
-class RequestWatch(RequestPermit):
+class RequestWatch(ClientPermit):
     """Watches the messages of one HTTP request until its call has ended, and passes them on.
 
     It is also the permit of the call, which saves one object for each request, and it is the
@@ -78,9 +76,6 @@ class RequestWatch(RequestPermit):
         pass_send: The server's `send`.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
-        waited: Seconds of waiting for the client that were not taken off the call yet; not set
-            before the first wait.
-        waits_since: When the present wait for the client began, in seconds.
     """
 
     __slots__ = (
@@ -95,8 +90,6 @@ class RequestWatch(RequestPermit):
         "pass_send",
         "scope",
         "status",
-        "waited",
-        "waits_since",
     )
 
     # Something of a function: by these, `inspect` sees that the `receive` of the app is async.
@@ -113,8 +106,6 @@ class RequestWatch(RequestPermit):
     pass_send: Send
     scope: Scope
     status: int
-    waited: float
-    waits_since: float
 
     @property
     def announced(self) -> str:
@@ -158,36 +149,24 @@ class RequestWatch(RequestPermit):
         After the request only the leaving of the client can be received. While the handler waits
         for that, it works, so that time counts.
         """
-        self._wait()
+        self.wait()
         try:
             message = await self.pass_receive()
         finally:
-            self._go_on()
+            self.go_on()
         self.is_received = not _has_more(message)
-        self._note_leaving(message)
+        if self.token and says_gone(message):
+            if self.answered == inf:
+                self.answered = (
+                    WAITING  # it has not waited for the handler, but the other way round
+                )
+            self.leave()
         return message
 
-    def _wait(self) -> None:
-        if self.answered != inf or self.last_kinds is not NONE_YET:
-            return  # another task of the handler waits, or the response has begun
-        try:
-            self.waits_since = self.breaker.clock()
-            self.answered = WAITING
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
-
-    def _go_on(self) -> None:
-        if self.answered != WAITING:
-            return
-        self.answered = inf
-        try:
-            now = self.breaker.clock()
-            self.waited = getattr(self, "waited", 0.0) + now - self.waits_since
-            if self.waited > _MOMENT:
-                self.breaker.delay(self, self.waited, now)
-                self.waited = 0.0
-        except Exception as error:
-            self.gate.registry.fault("clock", error)
+    def wait(self) -> None:
+        """The handler now waits for its client, unless the response has begun."""
+        if self.last_kinds is NONE_YET:
+            super().wait()
 
     def _note_leaving(self, message: Message) -> None:
         if self.token and says_gone(message):
@@ -232,8 +211,28 @@ class RequestWatch(RequestPermit):
             self.gate.end_by_status(self.scope, self, self.status)
         elif error is None:
             self.cancel()
+        elif self._is_servers(error):
+            self.ignore()  # the client has gone, but not because it waited in vain
         else:
             self.end_by_error(error)
+
+    def _is_servers(self, error: BaseException | None) -> bool:
+        """Whether the server itself raised it, in `receive` or `send`: the client has gone."""
+        try:
+            send: Any = self.pass_send
+            while isinstance(outer := getattr(send, "__self__", None), RequestWatch):
+                send = outer.pass_send
+            codes = {*_PASSING, code_of(send)}
+            return isinstance(error, Exception) and was_raised_in(error, codes)
+        except Exception as fault:  # an object of the server or the user that is unlike others
+            self.gate.registry.fault("server's error", fault)
+            return False
+
+    def _end_by_status(self) -> None:
+        if self.status >= 500 and self._is_servers(sys.exception()):
+            self.ignore()  # the framework made it of what the server raised
+        else:
+            self.gate.end_by_status(self.scope, self, self.status)
 
     @_as_async
     def send(self, message: Message) -> Awaitable[None]:
@@ -264,7 +263,7 @@ class RequestWatch(RequestPermit):
                         if self.status < 400 and self.gate.plain:
                             self.success()
                         else:
-                            self.gate.end_by_status(self.scope, self, self.status)
+                            self._end_by_status()
                 elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
                     is_followed = self._note_piece(message)
         except Exception as error:
@@ -341,3 +340,12 @@ async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) ->
     except OSError:
         watch.leave()
         raise
+
+
+# Where this module awaits the server, so that an error came from there. A server need not be Python.
+_PASSING = {
+    RequestWatch.__code__,
+    code_of(RequestWatch._receive_request),
+    code_of(_sent),
+    code_of(_until_lost),
+}

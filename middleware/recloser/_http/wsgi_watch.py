@@ -13,11 +13,12 @@ from recloser._http.first_piece import (
     kind_of_stream,
 )
 from recloser._http.gate import APP, Gate
-from recloser._http.request_marks import REFUSED, RequestPermit
+from recloser._http.request_marks import REFUSED
+from recloser._http.wsgi_input import InputPermit
 from recloser._permit import Permit
 
 
-class WsgiPermit(RequestPermit):
+class WsgiPermit(InputPermit):
     """The permit of a WSGI request.
 
     Attributes:
@@ -31,6 +32,13 @@ class WsgiPermit(RequestPermit):
     method: object
     path: object
     said: list[Any]
+
+    def end_by_error(self, error: BaseException | None) -> None:
+        """End it with what the handler raised, unless its client has left it without a request."""
+        if error is not None and self.client_failed:
+            self.ignore()  # no cancel: nobody has given up waiting for the handler
+        else:
+            super().end_by_error(error)
 
     @property
     def announced(self) -> str:
@@ -322,6 +330,8 @@ def end_by_status_line(
         return
     if code < 400 and gate.plain:
         permit.success()
+    elif code >= 500 and isinstance(permit, InputPermit) and permit.client_failed:
+        permit.ignore()  # the framework made it of what the input raised
     else:
         gate.end_by_status(environ, permit, code)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.support.limits import everyday_latency, fill, limit, limit_of, play, rule
 
 from recloser import Breaker, Policy, State
+from recloser._permit import LoosePermit
 from recloser.testing import ManualClock
 
 
@@ -94,3 +95,21 @@ def test_after_failures_a_probe_has_time_until_its_answer_is_hopeless(
     assert breaker.state is State.HALF_OPEN
     assert breaker._circuit.recovery is not None
     assert breaker._circuit.recovery.good == 1
+
+
+def test_calls_that_wait_for_their_client_fill_no_limit(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+    waiting = fill(breaker)
+    for permit in waiting:
+        assert isinstance(permit, LoosePermit)
+        permit.wait()
+
+    served = fill(breaker)
+
+    assert len(served) == len(waiting)
+    assert breaker.try_acquire() is None
+    served.pop().success()
+    clock.advance(0.01)
+    assert breaker.try_acquire() is not None
