@@ -14,6 +14,7 @@ from recloser_adapters._httpx.answers import AnswerTap, rejection
 from recloser_adapters._httpx.attempt_permit import AttemptPermit, Best, settled
 from recloser_adapters._httpx.library import AsyncInner, SyncInner
 from recloser_adapters._httpx.transports import (
+    REFUSED,
     AsyncTransport,
     InnerT,
     RequestT,
@@ -114,6 +115,8 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         outcome = permit.outcome or Outcome.SUCCESS
         what = f"HTTP {status}" if status >= 400 else "error event in the stream"
         fate = None
+        if REFUSED in response.extensions and attempt.moves_on(outcome, error=what, sent=False):
+            return False  # by a breaker around the wrapped transport
         if plan.movable and plan.llm is not None and status >= 400:
             body = self._content(response) if status == 400 else b""
             whole = rejection(status, body, generates=plan.llm.generates)
