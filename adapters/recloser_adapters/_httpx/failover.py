@@ -14,6 +14,7 @@ from recloser_adapters._httpx.answers import AnswerTap, rejection
 from recloser_adapters._httpx.attempt_permit import AttemptPermit, Best, settled
 from recloser_adapters._httpx.library import AsyncInner, SyncInner
 from recloser_adapters._httpx.transports import (
+    REFUSED,
     AsyncTransport,
     InnerT,
     RequestT,
@@ -114,8 +115,10 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         outcome = permit.outcome or Outcome.SUCCESS
         what = f"HTTP {status}" if status >= 400 else "error event in the stream"
         fate = None
+        if REFUSED in response.extensions and attempt.moves_on(outcome, error=what, sent=False):
+            return False  # by a breaker around the wrapped transport
         if plan.movable and plan.llm is not None and status >= 400:
-            body = _content(response) if status == 400 else b""
+            body = self._content(response) if status == 400 else b""
             whole = rejection(status, body, generates=plan.llm.generates)
             if whole is not None:
                 fate = Fate.REJECTED
@@ -143,10 +146,21 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         read = response.is_closed
         tap = AnswerTap(response.headers, model, head, attempt.report, decoded=read)
         if read:
-            tap.chunk(_content(response))
+            tap.chunk(self._content(response))
             tap.eof()
         else:
             response.stream = self.watched_body(response.stream, tap, self.library.read_timeout)
+
+    def _content(self, response: Any) -> bytes:
+        """The decoded body of an answer that is in memory. The caller can still read it itself."""
+        with suppress(Exception):
+            if not response.is_closed:
+                raw = b"".join(response.stream)
+                response = self.library.response(
+                    response.status_code, headers=response.headers, content=raw
+                )
+            return bytes(response.content)
+        return b""
 
     def gives_up(self, plan: Plan, error: Exception, permit: AttemptPermit) -> bool:
         """Whether the next provider is tried after an error. If not, the caller gets the error."""
@@ -260,10 +274,13 @@ class SyncFailover(
 
     def _look_into(self, response: Any, permit: AttemptPermit) -> None:
         """Read what decides the outcome: a stream to its first token, or the body of an error."""
-        if response.status_code >= 400:
-            response.read()
-            return
         stream = response.stream
+        if response.status_code >= 400:
+            # `response.read()` would leave nothing to read for the client, which measures that.
+            body = b"".join(stream)
+            stream.close()
+            response.stream = self.library.fixed_body(body)
+            return
         watch: AnyBodyWatch | None = getattr(stream, "watch", None)
         if watch is None or watch.decided:
             return
@@ -342,10 +359,12 @@ class AsyncFailover(
 
     async def _look_into(self, response: Any, permit: AttemptPermit) -> None:
         """Read what decides the outcome: a stream to its first token, or the body of an error."""
-        if response.status_code >= 400:
-            await response.aread()
-            return
         stream = response.stream
+        if response.status_code >= 400:
+            body = b"".join([chunk async for chunk in stream])
+            await stream.aclose()
+            response.stream = self.library.fixed_body(body)
+            return
         watch: AnyBodyWatch | None = getattr(stream, "watch", None)
         if watch is None or watch.decided:
             return
@@ -358,21 +377,15 @@ class AsyncFailover(
         response.stream = self.read_ahead(head, chunks, stream)
 
 
-def _content(response: Any) -> bytes:
-    """The body of an answer that has been read; empty if it has not been."""
-    with suppress(Exception):
-        return bytes(response.content)
-    return b""
-
-
 def _close(response: Any) -> None:
-    # The answer is discarded, so an error from its close does not matter.
+    # Not the response: the caller may get it after all. Its connection is no longer needed, so an
+    # error does not matter.
     with suppress(Exception):
         if response is not None:
-            response.close()
+            response.stream.close()
 
 
 async def _aclose(response: Any) -> None:
     with suppress(Exception):
         if response is not None:
-            await response.aclose()
+            await response.stream.aclose()

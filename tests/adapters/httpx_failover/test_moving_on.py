@@ -13,7 +13,7 @@ from tests.support.breaker_state import votes
 from tests.support.httpx_failover_client import World
 from tests.support.outage import ASKED_BY_ALL
 
-from recloser import Fate
+from recloser import Fate, Registry
 from recloser.testing import open_breaker
 
 # When another is tried
@@ -261,3 +261,21 @@ def test_an_error_for_a_status_moves_on_and_counts_by_that_status(
     assert world.counts == asked
     assert votes(world.registry["a"].metrics()) == {counted: 1}
     assert world.fates()[0] == ("a", Fate.IGNORED if status == 404 else Fate.FAILED)
+
+
+@pytest.mark.parametrize("form", ["raise", "response"])
+def test_a_refusal_by_a_breaker_of_the_wrapped_transport_goes_on(world: World, form: str) -> None:
+    """Nothing was sent, whether the refusal is an error or, as for SDKs, an answer of 503."""
+    within = Registry()
+    open_breaker(within["a.example m"])
+    kind = "AsyncBreakerTransport" if world.asynchronous else "BreakerTransport"
+    transport = world.transport()
+    transport.wrapped = getattr(world.adapter, kind)(transport.wrapped, within, on_refuse=form)
+    world.transport = lambda: transport  # type: ignore[method-assign]
+
+    url = "http://failover/v1/chat/completions"
+    assert world.request("POST", url, json={"model": "m"}).text == "b"
+
+    assert world.counts == {"b": 1}
+    assert world.fates() == [("a", Fate.UNREACHABLE), ("b", Fate.SERVED)]
+    assert votes(world.registry["a"].metrics()) == {"ignored": 1}

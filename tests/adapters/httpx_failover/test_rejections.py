@@ -173,3 +173,30 @@ def test_a_stream_that_failed_before_a_rejection_is_not_given_to_the_caller(mode
 
     assert ask(models, stream=True).status_code == 401
     assert models.in_flight() == 0
+
+
+@pytest.mark.parametrize(("first", "second", "got"), [(422, 200, 422), (500, 401, 500)])
+def test_an_error_is_unread_as_if_there_were_no_failover(
+    models: World, first: int, second: int, got: int
+) -> None:
+    """What has been read before leaves nothing to `iter_raw`, and no time to `elapsed`."""
+    kind = "application/json"
+    models.answers["a"] = models.events(b'{"err', b'or": 1}', code=first, kind=kind)
+    models.answers["b"] = models.events(b"{}", code=second, kind=kind)
+    raw: list[bytes] = []
+
+    def read_raw(response: Any) -> None:
+        assert not response.is_closed
+        assert not response.is_stream_consumed
+        if not models.asynchronous:
+            raw.extend(response.iter_raw())
+            response._content = b"".join(raw)
+
+    response = models.request(
+        "POST", "http://failover/chat/completions", at_headers=read_raw, json=CHAT
+    )
+
+    assert response.status_code == got
+    assert response.content == b'{"error": 1}'
+    assert response.elapsed.total_seconds() >= 0.0
+    assert models.in_flight() == 0
