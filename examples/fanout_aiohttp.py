@@ -1,6 +1,6 @@
 """A page made from four services at once: an unhealthy service costs its part, not the page.
 
-Run it:  pip install 'recloser[aiohttp]'
+Run it:  pip install '.[aiohttp]'
          python examples/fanout_aiohttp.py               # a demonstration of a few seconds
          python examples/fanout_aiohttp.py serve 8000    # the page and its fake services
 Try it:  curl localhost:8000/page

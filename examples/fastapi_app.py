@@ -1,6 +1,6 @@
 """A FastAPI app: every route gets a breaker; two routes with one provider share a breaker.
 
-Run it:  pip install 'recloser[fastapi]' uvicorn
+Run it:  pip install '.[fastapi]' uvicorn
          python examples/fastapi_app.py
 Try it:  curl -i localhost:8000/orders/1
          curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails

@@ -1,6 +1,6 @@
 """A Flask app: every rule gets a breaker, with one line.
 
-Run it:  pip install 'recloser[flask]'
+Run it:  pip install '.[flask]'
          python examples/flask_app.py
 Try it:  curl -i localhost:8000/orders/1
          curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails

@@ -1,6 +1,6 @@
 """An LLM route with three providers: tokens are streamed; failover happens before the first one.
 
-Run it:  pip install 'recloser[httpx]' starlette uvicorn
+Run it:  pip install '.[httpx]' starlette uvicorn
          python examples/llm_failover.py               # a demonstration of a few seconds
          python examples/llm_failover.py serve 8000    # the app and its fake providers, to play with
 Try it:  curl -N localhost:8000/chat -d 'a question'

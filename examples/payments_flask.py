@@ -1,6 +1,6 @@
 """A Flask view that charges a card at one of two payment hosts, and never twice.
 
-Run it:  pip install 'recloser[flask,requests]'
+Run it:  pip install '.[flask,requests]'
          python examples/payments_flask.py               # a demonstration of a few seconds
          python examples/payments_flask.py serve 8000    # the app and its fake hosts, to play with
 Try it:  curl -i -X POST localhost:8000/pay/order-1

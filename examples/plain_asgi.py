@@ -1,6 +1,6 @@
 """An ASGI app without a framework: one function chooses the breaker of a request.
 
-Run it:  pip install recloser uvicorn
+Run it:  pip install . uvicorn
          python examples/plain_asgi.py
 Try it:  curl -i localhost:8000/orders/1
          curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails

@@ -1,6 +1,6 @@
 """A WSGI app without a framework: one function chooses the breaker of a request.
 
-Run it:  pip install recloser
+Run it:  pip install .
          python examples/plain_wsgi.py
 Try it:  curl -i localhost:8000/orders/1
          curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails

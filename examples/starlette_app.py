@@ -1,6 +1,6 @@
 """A Starlette app: every route gets a breaker, with one line.
 
-Run it:  pip install 'recloser[starlette]' uvicorn
+Run it:  pip install '.[starlette]' uvicorn
          python examples/starlette_app.py
 Try it:  curl -i localhost:8000/orders/1
          curl -X PUT localhost:8000/ledger/down       # the service behind the orders fails

@@ -76,8 +76,8 @@ class Policy:
             It does not hold for a key whose failures come in long runs: a callee that fails 20 times
             in a row counts as dead, so that it is noticed whatever was learned before.
         normal_bad_rate: Share of bad calls (slow or failed) that is assumed to be normal before
-            anything was learned, 0.0001-0.5. It weighs like 50 calls. With 0.02, an outage at a
-            cold start is noticed within five to eight calls.
+            anything was learned, 0.0001-0.5. It weighs like 50 calls. With 0.02, failures from
+            the first call on are noticed within five to eight calls.
         evidence_half_life: Seconds of silence in which evidence halves, 1-86400. On a key with few
             calls, it is ten of the usual gaps between them if that is longer.
         open_for: Shortest time that it stays open, 0.001-3600 s, and the time until the first

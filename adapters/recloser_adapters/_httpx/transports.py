@@ -307,14 +307,14 @@ def check_transport(transport: object, library: Library) -> None:
 
 def told(given: object) -> str:
     """Name an object that is of no use here, and what to write instead."""
-    named = f"a {type(given).__module__}.{type(given).__qualname__}"
+    named = f"{type(given).__module__}.{type(given).__qualname__}"
     theirs = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
     for library in sorted(LIBRARIES & theirs):
         return f"{named}: import recloser_adapters.{library} for it"
     inner = getattr(given, "_client", None)
     for library in sorted(LIBRARIES & {type(inner).__mro__[-2].__module__.partition(".")[0]}):
         return (
-            f"{named}: make a {library} client, wrap it with recloser_adapters.{library}, and give "
+            f"{named}: make an {library} client, wrap it with recloser_adapters.{library}, and give "
             "it to the SDK (http_client=)"
         )
     return f"{named}: recloser_adapters has one module for each client library"

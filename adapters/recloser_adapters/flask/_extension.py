@@ -94,7 +94,9 @@ class Recloser:
         if not isinstance(app, Flask):
             raise TypeError(f"app must be a Flask application, not {app!r}")
         if EXTENSION in app.extensions:
-            raise RuntimeError(f"{app!r} has this extension already: init_app was called twice")
+            raise RuntimeError(
+                f"{app!r} has Recloser already: init_app was called twice, or after Recloser(app)"
+            )
         settings = Settings.of(app.config).overridden(
             enabled=self._enabled,
             mode=self._mode,

@@ -19,15 +19,20 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if value < 999.5 else f"{value:.0f} s"
 
 
+def _times(value: float) -> str:
+    """Format a factor with two digits, or all that are before the point."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
+
+
 def slower_than(baseline: Baseline, policy: Policy) -> str:
     """Describe what slow means for this key."""
     if not baseline.known:
         return f"slower than the ceiling of {seconds(policy.slow_ceiling)}"
     return (
         f"slower than {seconds(baseline.threshold)} = "
-        f"{baseline.z_score(baseline.threshold):.2g} sigma over a median of "
+        f"{_times(baseline.z_score(baseline.threshold))} sigma over a median of "
         f"{seconds(baseline.median)} = "
-        f"{baseline.threshold / baseline.median:.2g} times the median"
+        f"{_times(baseline.threshold / baseline.median)} times the median"
     )
 
 
@@ -43,7 +48,9 @@ def tripped(
     if evidence.late:
         parts.append(f"{evidence.late} in flight for so long that they count as slow")
     if failed:
-        parts.append(f"{failed} failed" + (f": {shown(last_failure)}" if last_failure else ""))
+        # Only one failure is known by what it said, and the others may have said something else.
+        told = ": " if failed == 1 else ", the last one: "
+        parts.append(f"{failed} failed" + (told + shown(last_failure) if last_failure else ""))
     rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "

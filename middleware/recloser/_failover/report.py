@@ -103,15 +103,20 @@ class Leg:
     error: BaseException | str | None = None
 
     def __str__(self) -> str:
-        spent = f" after {self.duration:.3g} s" if self.duration else ""
+        spent = f" after {_seconds(self.duration)}" if self.duration else ""
         why = f" ({_reason(self.error)})" if self.error is not None else ""
         return f"{self.key!r} {_WORDS[self.fate]}{spent}{why}"
+
+
+def _seconds(value: float) -> str:
+    # To the millisecond: nobody reads 5.5e-05 s, nor needs it.
+    return f"{round(value, 3):.3g} s"
 
 
 def _reason(error: BaseException | str) -> str:
     if isinstance(error, BreakerOpenError):
         rule = error.reason.rule if error.reason is not None else error.state.value
-        return f"{rule}, {error.retry_after:.3g} s more"
+        return f"{rule}, {_seconds(error.retry_after)} more"
     # The type alone: a message may hold secrets, and str() of a foreign error may raise.
     return error if isinstance(error, str) else type(error).__name__
 
@@ -166,7 +171,7 @@ class Delivery:
     def __str__(self) -> str:
         head = f"served by {self.served_by!r}" if self.served_by is not None else "not served"
         others = [str(leg) for leg in self.legs if leg.fate is not Fate.SERVED]
-        return f"{head} in {self.duration:.3g} s" + "".join(f"; {leg}" for leg in others)
+        return f"{head} in {_seconds(self.duration)}" + "".join(f"; {leg}" for leg in others)
 
 
 class Record:

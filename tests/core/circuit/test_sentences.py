@@ -48,7 +48,7 @@ def test_an_opening_by_failures_names_the_calls_and_the_last_failure(
     assert reason.numbers["bad"] >= 5
     assert reason.numbers["slow"] == 0
     assert reason.numbers["evidence"] >= reason.numbers["evidence_threshold"] - 1e-9
-    assert f"{reason.numbers['bad']:.0f} failed: HTTP 502" in str(reason)
+    assert f"{reason.numbers['bad']:.0f} failed, the last one: HTTP 502" in str(reason)
     assert breaker.explain() == f"open for 500 ms more: {reason}"
     clock.advance(0.5)
     assert breaker.explain() == f"open, and the next call is a probe: {reason}"
@@ -88,7 +88,7 @@ def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
 
     assert reason.rule == "bad_calls"
     assert (reason.numbers["bad"], reason.numbers["slow"]) == (7, 2)
-    assert "5 failed: HTTP 502" in str(reason)
+    assert "5 failed, the last one: HTTP 502" in str(reason)
     assert "2 slower than" in str(reason)
 
 

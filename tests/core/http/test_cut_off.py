@@ -99,7 +99,7 @@ def test_it_is_a_failure_whatever_a_504_means_and_the_reason_says_why(
         run(request(app))
 
     assert votes(breaker.metrics())["refused"] > 0
-    assert "failed: HopelessError" in str(breaker.refusal().reason)
+    assert "failed, the last one: HopelessError" in str(breaker.refusal().reason)
 
 
 def test_a_head_request_gets_no_body(registry: Registry, run: Run) -> None:
