@@ -84,7 +84,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
             errors=settings.get("sse_errors"),
             cuts_off=self.cut_off,
         )
-        self.looks_into = self.good_answers.looks_into
+        self.looks_into: Callable[[Any], bool] = self.good_answers.looks_into
         self._classify = settings.get("classify")
         plain = self._classify is None and settings.get("verdict") is None
         self.good_statuses: frozenset[int] = _GOOD if plain else frozenset()
