@@ -60,11 +60,12 @@ class EventReader:
         json_lines: Whether each line is an event, instead of an event stream.
     """
 
-    __slots__ = ("_data", "_json_lines", "_kept", "_name", "_rest", "_skips")
+    __slots__ = ("_after_cr", "_data", "_json_lines", "_kept", "_name", "_rest", "_skips")
 
     def __init__(self, *, json_lines: bool = False) -> None:
         self._json_lines = json_lines
         self._rest = b""
+        self._after_cr = False
         self._name = b""
         self._data: list[bytes] = []
         self._kept = 0  # bytes in it
@@ -73,6 +74,10 @@ class EventReader:
 
     def read(self, chunk: bytes) -> Iterator[Event]:
         """The events that are complete with this chunk."""
+        # CR and LF are one end of a line, even if they come in two chunks.
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr:
+            chunk = chunk.removeprefix(b"\n")
         # A byte order mark may precede the first line.
         lines = (self._rest + chunk).removeprefix(_BOM).splitlines(keepends=True)
         self._rest = b""

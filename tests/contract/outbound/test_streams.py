@@ -313,3 +313,11 @@ def test_an_event_of_several_lines_is_one() -> None:
     (event,) = EventReader().read(b'event: error\ndata: {"error":\ndata: {"code": 503}}\n\n')
 
     assert (event.name, event.document) == ("error", {"error": {"code": 503}})
+
+
+def test_an_end_of_line_in_two_chunks_ends_one_line() -> None:
+    reader = EventReader()
+
+    events = [*reader.read(b"event: error\r"), *reader.read(b'\ndata: {"a": 1}\r\n\r\n')]
+
+    assert [(event.name, event.document) for event in events] == [("error", {"a": 1})]
