@@ -60,18 +60,24 @@ class EventReader:
         json_lines: Whether each line is an event, instead of an event stream.
     """
 
-    __slots__ = ("_data", "_json_lines", "_name", "_rest", "_skips")
+    __slots__ = ("_after_cr", "_data", "_json_lines", "_kept", "_name", "_rest", "_skips")
 
     def __init__(self, *, json_lines: bool = False) -> None:
         self._json_lines = json_lines
         self._rest = b""
+        self._after_cr = False
         self._name = b""
         self._data: list[bytes] = []
+        self._kept = 0  # bytes in it
         # Whether the rest of a line or event is left out, because it is too long.
         self._skips = False
 
     def read(self, chunk: bytes) -> Iterator[Event]:
         """The events that are complete with this chunk."""
+        # CR and LF are one end of a line, even if they come in two chunks.
+        after_cr, self._after_cr = self._after_cr, chunk.endswith(b"\r")
+        if after_cr:
+            chunk = chunk.removeprefix(b"\n")
         # A byte order mark may precede the first line.
         lines = (self._rest + chunk).removeprefix(_BOM).splitlines(keepends=True)
         self._rest = b""
@@ -98,12 +104,28 @@ class EventReader:
                 yield _event(self._name, b"\n".join(self._data))
             self._name, self._skips = b"", False
             self._data.clear()
+            self._kept = 0
         elif line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
+            yield from self._more(line[5:].removeprefix(b" "))
         elif line.startswith(b"event:"):
             self._name = line[6:].strip()
         elif not _may_be_field(line):
             yield Event("", line, None)
+
+    def _more(self, data: bytes) -> Iterator[Event]:
+        """One more line of data of the present event."""
+        # Some servers forget the empty line after an event. Clients that read lines do not mind.
+        is_next = self._data and data[:1] == b"{" and self._data[-1][-1:] == b"}"
+        if is_next and not self._skips:
+            yield _event(self._name, b"\n".join(self._data))
+        too_long = self._kept + len(data) > _LONGEST
+        if too_long:
+            yield Event(self._name.decode("latin-1"), b"", None)
+        if is_next or too_long:
+            self._data.clear()
+            self._kept = 0
+        self._data.append(data)
+        self._kept += len(data) + 1
 
     def end(self) -> Iterator[Event]:
         """The last event, if the body ends without the line feed after it."""

@@ -247,7 +247,7 @@ class Attempt(Generic[T]):
         if error is None:
             self.permit.success()
             return
-        outcome = self._selection.settings.outcome_of(self.key, error)
+        outcome = self._selection.settings.outcome_of(self.permit.breaker.key, error)
         note_answer(self.permit, outcome, error)
         self.permit.end(outcome, error=error, retry_after=retry_after_of(error))
 
@@ -320,7 +320,7 @@ class Attempt(Generic[T]):
             self.end_by_error(error)
             return False
         settings = self._selection.settings
-        outcome = settings.outcome_of(self.key, error)
+        outcome = settings.outcome_of(self.permit.breaker.key, error)
         sent = not settings.is_unsent(error)
         self._settled = True
         self._learn(outcome, error, sent)

@@ -60,7 +60,7 @@ class Settings:
         object.__setattr__(self, "clock", self.registry.clock)
 
     def outcome_of(self, key: str, error: BaseException) -> Outcome:
-        """Classify an error of a provider by its policy, or by the user's `classify`.
+        """Classify an error by the policy of the breaker that counts it, or by the user's `classify`.
 
         If `classify` fails, the fault is counted, and the default rule is used instead.
         """

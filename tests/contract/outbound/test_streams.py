@@ -287,3 +287,37 @@ def test_the_pieces_of_ollama_have_content_or_are_the_last() -> None:
     said = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
     assert [has_content(event) for event in reader.read(said)] == [False, True] * 2 + [True, True]
+
+
+def pieces_of(reader: EventReader, said: bytes) -> int:
+    return sum(map(has_content, reader.read(said)))
+
+
+def test_a_server_that_forgets_the_empty_line_after_an_event_streams_all_the_same() -> None:
+    """Clients that read lines do not mind, so nothing may wait for that empty line."""
+    reader, line = EventReader(), PIECE.replace(b"\n\n", b"\n")
+
+    assert [pieces_of(reader, line) for _ in range(4)] == [0, 1, 1, 1]
+
+
+def test_lines_of_data_without_an_end_are_not_kept() -> None:
+    reader = EventReader()
+
+    pieces = sum(pieces_of(reader, b"data: " + b"x" * 1000 + b"\n") for _ in range(1000))
+
+    assert 10 <= pieces <= 20
+    assert sum(map(len, reader._data)) <= 65_536
+
+
+def test_an_event_of_several_lines_is_one() -> None:
+    (event,) = EventReader().read(b'event: error\ndata: {"error":\ndata: {"code": 503}}\n\n')
+
+    assert (event.name, event.document) == ("error", {"error": {"code": 503}})
+
+
+def test_an_end_of_line_in_two_chunks_ends_one_line() -> None:
+    reader = EventReader()
+
+    events = [*reader.read(b"event: error\r"), *reader.read(b'\ndata: {"a": 1}\r\n\r\n')]
+
+    assert [(event.name, event.document) for event in events] == [("error", {"a": 1})]

@@ -164,6 +164,19 @@ def test_retry_after_is_found_on_the_error_itself(registry: Registry) -> None:
     assert registry["a"].asked_pause == 7.0
 
 
+def test_the_policy_of_the_model_decides_what_its_errors_say(invoke: Invoke) -> None:
+    """Not that of its provider: the breaker that counts the call is that of the model."""
+    registry = Registry(policies={"a m": Policy(ignore_errors=(LookupError,))})
+    fleet = Fleet(registry, "a", "b")
+    fleet.faults["a"] = KeyError("mine")
+
+    with pytest.raises(KeyError):
+        invoke(fleet.failover, fleet.send, repeatable=True, model="m")
+
+    assert fleet.sent == {"a": 1}
+    assert registry["a m"].metrics().ignored == 1
+
+
 def test_errors_that_the_policy_ignores_are_ignored(clock: ManualClock, invoke: Invoke) -> None:
     registry = Registry(Policy(ignore_errors=(LookupError,)), clock=clock)
     fleet = Fleet(registry, "a", "b")
