@@ -174,7 +174,8 @@ async def test_what_the_server_raises_in_any_form_is_no_vote_against_the_handler
 
     for _ in range(20):
         answer = await Broken(spec=spec).run(asgi.app)
-        assert isinstance(answer.error, RuntimeError)
+        # Old versions of Starlette raise it in a group.
+        assert "closed transport" in repr(answer.error)
 
     assert asgi.breaker.state is State.CLOSED
     assert votes(asgi.breaker.metrics()) == {"ignored": 20}
