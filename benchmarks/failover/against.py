@@ -96,7 +96,7 @@ def _measure(client: str, fault: str, routers: str, results: dict[str, Result]) 
     """Send the load of one client, and make its provider sick meanwhile."""
     python = sys.executable if client == "recloser" else routers
     with subprocess.Popen(
-        [sys.executable, HERE / "chat_provider.py"],
+        [sys.executable, "-m", "benchmarks.failover.chat_provider"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,6 +1,6 @@
-"""Two fake providers of a chat model, each on a port of its own: `python chat_provider.py`.
+"""Two fake providers of a chat model, each on a port of its own: `python -m` this module.
 
-It prints both ports, and ends with its standard input. It runs on any Python with nothing installed.
+It prints both ports, and ends with its standard input. It needs nothing installed.
 `GET /mode/NAME` sets the mode of a port, `GET /sends` lists when it got requests, in seconds of the
 monotonic clock, which all processes of a machine share.
 """
@@ -13,6 +13,8 @@ import json
 import sys
 import time
 from typing import Any
+
+from benchmarks.failover.provider import Served
 
 BASE = 0.05  # seconds to an answer, or to the first token
 TOKENS = 8
@@ -30,7 +32,7 @@ FAULTS = {
 }
 
 
-class ChatProvider:
+class ChatProvider(Served):
     """One provider: its name, its mode, and when it got requests."""
 
     def __init__(self, name: str) -> None:
@@ -38,20 +40,15 @@ class ChatProvider:
         self.mode = "ok"
         self.sends: list[float] = []
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.rstrip().split("\r\n")
-        pairs = (line.partition(": ") for line in lines)
-        headers = {name.lower(): value for name, _, value in pairs}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
-        path = first.split(" ")[1]
+    async def answer(
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answer one request; return whether the connection goes on."""
         if path.startswith("/mode/"):
             self.mode = path.removeprefix("/mode/").replace("%20", " ")
             return await self._send(writer, 200, {})

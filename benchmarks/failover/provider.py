@@ -19,27 +19,50 @@ NAMES = ("primary", "backup")
 LATENCY = 0.005
 
 
-class Provider:
+class Served:
+    """Serves HTTP requests, one after the other on each connection. A base class."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, until the client or an answer ends it."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            goes_on = True
+            while goes_on:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                request, *lines = head.rstrip().split("\r\n")
+                pairs = (line.partition(": ") for line in lines)
+                headers = {name.lower(): value for name, _, value in pairs}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                goes_on = await self.answer(request.split(" ")[1], headers, body, reader, writer)
+        writer.close()
+
+    async def answer(
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answer one request; return whether the connection goes on."""
+        raise NotImplementedError
+
+
+class Provider(Served):
     """One provider: its mode, and how often it has received each request."""
 
     def __init__(self) -> None:
         self.mode = "ok"
         self.received: Counter[str] = Counter()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._answer(reader, writer):
-                pass
-        writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        request, *lines = head.rstrip().split("\r\n")
-        headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
-        }
-        await reader.readexactly(int(headers.get("content-length", "0")))
-        path = request.split(" ")[1]
+    async def answer(
+        self,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answer one request; return whether the connection goes on."""
         if path.startswith("/mode/"):
             self.mode = path.removeprefix("/mode/")
             self.received.clear()

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from recloser._circuit import sentences
 from recloser._circuit.hopeless import limit_of_call
-from recloser._circuit.in_flight import CountedCall
-from recloser._circuit.streams import Stream
 from recloser._errors import BreakerOpenError
-from recloser._locked_circuit import LONGEST, LockedCircuit, WithinDecisionError
+from recloser._locked_circuit import LONGEST, WithinDecisionError
 from recloser._state import Mode, State
+from recloser._streaming_circuit import StreamingCircuit
 
 if TYPE_CHECKING:
     from recloser._metrics import Metrics
@@ -26,7 +25,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class OperableCircuit(LockedCircuit):
+class OperableCircuit(StreamingCircuit):
     """A circuit that an operator can inspect, open and close. The base of `Breaker`."""
 
     __slots__ = ()
@@ -146,20 +145,6 @@ class OperableCircuit(LockedCircuit):
         """
         return self._circuit.detector.baseline.hopeless
 
-    @property
-    def piece_timeout(self) -> float:
-        """Seconds after which it is hopeless to wait for one more piece of an answer.
-
-        It is learned from streams: two limits of a stall, or 1.5 times what one stream in a thousand
-        has as its longest gap if that is longer. It is never above `Policy.slow_ceiling`, and equal
-        to it until enough is known. It is infinite where nothing may be cut off: in the modes observe
-        and disabled.
-        """
-        if self._mode is not _ENFORCE:
-            return inf
-        streams = self._calls.streams
-        return self.policy.slow_ceiling if streams is None else streams.hopeless
-
     def timeout_of(self, token: int) -> float:
         """Seconds that the call with a token may take; see `Permit.timeout`."""
         if not token or self._mode is not _ENFORCE:
@@ -184,59 +169,6 @@ class OperableCircuit(LockedCircuit):
         """
         explained = self._circuit.explained
         return 1.0 if explained is None else explained.ratio_in_flight(token)
-
-    # Streams
-
-    def note_stream(self, token: int, stream: Stream) -> None:
-        """Note that the answer to a call comes in pieces; see `recloser._pieces`."""
-        now = self.clock()
-        with suppress(WithinDecisionError):  # in a finalizer: the stream is not watched
-            self._decide(now, self._note_stream, token, stream)
-
-    def _note_stream(self, token: int, stream: Stream) -> None:
-        serving = self._circuit.state is _CLOSED
-        self._calls.note_stream(token, stream, self.policy, serving=serving)
-
-    def note_gap(self, stream: Stream, since: float, now: float) -> None:
-        """Note the longest time (s) for which the consumer of a stream waited for a piece so far."""
-        gap = now - since - self._listeners.stalls.lost(since, now)
-        stream.longest = max(stream.longest, gap)
-        streams = self._calls.streams
-        if streams is not None and gap > streams.limit and not stream.stalled:
-            # Before each decision, the stalls until then are counted. A finalizer cannot make one:
-            # then the next decision counts it.
-            with suppress(WithinDecisionError):
-                self._decide(now, _nothing)
-
-    def begin_stream(self, call: CountedCall) -> bool:
-        """Take the latency at the first piece; return whether it came within the slow threshold.
-
-        If it came later, but may come at any time (see `subscriptions.py`), the headers were the
-        answer.
-        """
-        try:
-            now = self.clock()
-        except Exception as error:
-            self.fault("clock", error)
-            return False
-        # Without the lock: it is one number.
-        threshold = self._circuit.detector.baseline.threshold
-        if now - call.started <= threshold:
-            call.answered = now
-            return True
-        self._calls.excuse(call, call.token, threshold)
-        if call.answered == inf:
-            call.answered = now
-        return False
-
-    def learn_stream(self, kind: str, *, prompt: bool, ended: bool) -> None:
-        """Learn from a stream whose call ends; see `Subscriptions.learn`."""
-        self._calls.learn_stream(kind, self.policy, prompt=prompt, ended=ended)
-
-    def are_answers(self, kind: str) -> bool:
-        """Whether streams of a kind are answers, and not subscriptions that may be idle."""
-        streams = self._calls.streams
-        return streams is not None and streams.subscriptions.are_answers(kind)
 
     # What a refused caller is told
 
@@ -315,7 +247,3 @@ class OperableCircuit(LockedCircuit):
 
     def __repr__(self) -> str:
         return f"<Breaker {self.key!r} {self.explain()}>"
-
-
-def _nothing() -> None:
-    """A decision that only counts what has happened until now."""

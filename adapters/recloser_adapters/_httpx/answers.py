@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from recloser import Answer
-from recloser_adapters._outbound.body import BodyWatch
+from recloser_adapters._outbound.body import ReadingWatch
 
 _REQUEST_IDS = (
     "x-request-id",
@@ -56,7 +56,7 @@ def rejection(status: int, body: bytes, *, generates: bool) -> bool | None:
     return _REJECTIONS.get(status)
 
 
-class AnswerTap(BodyWatch):
+class AnswerTap(ReadingWatch):
     """Watches the body of an answer for what it tells. It ends no permit.
 
     Args:
@@ -86,11 +86,6 @@ class AnswerTap(BodyWatch):
         self._unpack: Any = zlib.decompressobj(47) if encoding in ("gzip", "deflate") else None
         self._readable = encoding in ("identity", "gzip", "deflate")
 
-    @property
-    def reads(self) -> bool:
-        """Always True: the body tells the tokens."""
-        return True
-
     def chunk(self, data: bytes) -> None:
         """Keep the beginning and the end of the body."""
         if not self._readable:
@@ -107,12 +102,6 @@ class AnswerTap(BodyWatch):
         on_head, self._on_head = self._on_head, None
         if on_head is not None:
             on_head(self._head)
-
-    def watched(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same chunks; `chunk` is called with each one first."""
-        for each in chunks:
-            self.chunk(each)
-            yield each
 
     def eof(self) -> None:
         """The body is complete."""

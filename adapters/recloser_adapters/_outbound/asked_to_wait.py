@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 
 from recloser import Outcome, asked_in_body
 from recloser_adapters._outbound.body import ReadingWatch
+from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters._outbound.permit import CallPermit
 
 _ENOUGH = 8192  # bytes of a body that are searched
@@ -74,7 +74,7 @@ class AskedWatch(ReadingWatch):
 
     def eof(self) -> None:
         """Decide by what has arrived."""
-        wait, quota = asked_in_body(self._text())
+        wait, quota = asked_in_body(self._decoded())
         quota = quota or self._status == _PAYMENT_REQUIRED
         if not quota and self._outcome is not Outcome.THROTTLED:
             self._permit.end(self._outcome, error=f"HTTP {self._status}")
@@ -92,12 +92,5 @@ class AskedWatch(ReadingWatch):
         """Decide by what has arrived. The status itself arrived before the error."""
         self.eof()
 
-    def _text(self) -> bytes:
-        if self._headers.get("content-encoding", "") not in ("gzip", "deflate"):
-            return self._seen
-        try:
-            # 47 accepts a gzip or a zlib header. The output is limited: a few bytes can inflate to
-            # gigabytes.
-            return zlib.decompressobj(47).decompress(self._seen, _ENOUGH)
-        except zlib.error:
-            return self._seen
+    def _decoded(self) -> bytes:
+        return Decoder(self._headers.get("content-encoding", "")).feed(self._seen)

@@ -1,4 +1,4 @@
-"""Which watch an answer with a good status gets: it may still hang, or hold an error."""
+"""Chooses the watch of the body of an answer with a good status: it may still hang or be an error."""
 
 from __future__ import annotations
 

@@ -158,8 +158,13 @@ class ReportedPermit:
         """End the permit with an outcome. A second end has no effect."""
         if self.outcome is None:
             self.outcome = outcome
-            self._permit.end(outcome, error=error, retry_after=retry_after, quota=quota)
+            counted = self._counted(outcome, retry_after, quota=quota)
+            self._permit.end(counted, error=error, retry_after=retry_after, quota=quota)
             self._report(outcome)
+
+    def _counted(self, outcome: Outcome, retry_after: float | None, *, quota: bool) -> Outcome:
+        """The outcome that the breaker of the key counts."""
+        return outcome
 
     def end_by_error(self, error: BaseException) -> None:
         """End the permit by the error that the call raised."""
@@ -222,29 +227,16 @@ class ScopedPermit(ReportedPermit):
         self._name = name
         self._waiting = waiting
 
-    def end(
-        self,
-        outcome: Outcome,
-        *,
-        error: BaseException | str | None = None,
-        retry_after: float | None = None,
-        quota: bool = False,
-    ) -> None:
-        """End the permit with an outcome. A second end has no effect."""
-        if self.outcome is not None:
-            return
-        self.outcome = outcome
-        counted = outcome
+    def _counted(self, outcome: Outcome, retry_after: float | None, *, quota: bool) -> Outcome:
         try:
             if outcome is Outcome.THROTTLED:
                 if self._asked(retry_after, quota=quota):
-                    counted = Outcome.IGNORED
+                    return Outcome.IGNORED
             elif outcome in _ANSWERED:
                 self._served()
         except Exception as fault:
             self._registry.fault("outbound wait", fault)
-        self._permit.end(counted, error=error, retry_after=retry_after, quota=quota)
-        self._report(outcome)
+        return outcome
 
     def _asked(self, retry_after: float | None, *, quota: bool) -> bool:
         """Tell the scope that the call was asked to wait; return whether it has a scope."""

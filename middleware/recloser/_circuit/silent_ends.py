@@ -29,7 +29,7 @@ from recloser._state import State
 _HALF_OPEN = State.HALF_OPEN
 # While limited: after so many answers that say nothing of the latency, and no other, they count.
 _NO_OTHERS = 8
-# A token before all others: what ends with it shows only that calls come back.
+# The number of a call that began before all others. Its end shows only that calls come back.
 _ANY_CALL = 0
 
 

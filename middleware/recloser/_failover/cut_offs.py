@@ -30,8 +30,8 @@ from recloser._permit import Permit
 from recloser._policy import Policy
 from recloser._state import State
 
-# Nobody is cut off before so many seconds: if nothing else is known, and if the provider hangs. In an
-# outage, a few calls wait for so long. A shorter wait is worth less than an answer paid twice.
+# No attempt is cut off before so many seconds: if it is not known whether the provider hangs, and if
+# it is. A few calls wait for so long in each outage. That costs less than to pay an answer twice.
 _ALONE, _HANGING = 2.0, 1.0
 # Slow thresholds after which a call to a provider that hangs is hopeless.
 _HANGS_AFTER = 4.0

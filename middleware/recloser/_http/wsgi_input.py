@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any, SupportsIndex
+from typing import Any
 
 from recloser._http.client_waits import ClientPermit
+from recloser._http.stand_in import StandIn
 
 _INPUT = "wsgi.input"
 _READS = frozenset(
@@ -54,11 +54,7 @@ def _read(permit: InputPermit, method: Callable[..., Any], *args: Any, **options
         permit.go_on()
 
 
-def _itself(stream: Any) -> Any:
-    return stream
-
-
-class _Reading:
+class _Reading(StandIn):
     """A method of the input that reads. Otherwise it is like that method."""
 
     __slots__ = ("__weakref__", "_method", "_permit")
@@ -80,8 +76,8 @@ class _Reading:
     def __repr__(self) -> str:
         return repr(self._method)
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return _itself, (self._method,)
+    def _stands_for(self) -> Any:
+        return self._method
 
 
 class _Lines:
@@ -100,7 +96,7 @@ class _Lines:
         return _read(self._permit, self._next)
 
 
-class WatchedInput:
+class WatchedInput(StandIn):
     """An input whose reads are watched. All else it asks of the input inside, even its class.
 
     Special methods are in a subclass for each class of inputs, see `_class_for`, so that it can do
@@ -134,14 +130,8 @@ class WatchedInput:
     def __repr__(self) -> str:
         return repr(self._input)
 
-    def __copy__(self) -> Any:
-        return copy.copy(self._input)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self._input, memo)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return _itself, (self._input,)
+    def _stands_for(self) -> Any:
+        return self._input
 
 
 _set_input: Any = WatchedInput.__dict__["_input"].__set__

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any, Self, SupportsIndex, cast
+from typing import Any, Self, cast
 
 from recloser._http.first_piece import (
     end_stream,
@@ -14,6 +13,7 @@ from recloser._http.first_piece import (
 )
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import REFUSED
+from recloser._http.stand_in import StandIn
 from recloser._http.wsgi_input import InputPermit
 from recloser._permit import Permit
 
@@ -52,11 +52,7 @@ class WsgiPermit(InputPermit):
 _OWN = frozenset({"_body", "_permit"})
 
 
-def _itself(body: Any) -> Any:
-    return body
-
-
-class Watched:
+class Watched(StandIn):
     """A response body that ends a permit: when it ends, fails, is closed or is dropped.
 
     Otherwise it is like the body in it, which it asks for all that it does not have itself. It is
@@ -89,14 +85,8 @@ class Watched:
             raise AttributeError(name)
         return getattr(self._body, name)
 
-    def __copy__(self) -> Any:
-        return copy.copy(self._body)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self._body, memo)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return _itself, (self._body,)
+    def _stands_for(self) -> Any:
+        return self._body
 
     def advance(self, step: Callable[[], Any] | None = None) -> Any:
         """Pass on one piece, which `step` returns, or end the permit.
