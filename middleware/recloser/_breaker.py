@@ -125,14 +125,14 @@ class Breaker(OperableCircuit):
             permit.started = now
             permit.answered = inf
             permit.token = token
-            if not is_quick:
-                return self._decide_admission(permit, now)
-            voting[token] = permit
+            if is_quick:
+                voting[token] = permit
+                return permit
+            return self._decide_admission(permit, now)
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
             calls.voting.pop(token, None)
             raise
-        return permit
 
     def _decide_admission(self, permit: AnyPermit, now: float) -> AnyPermit | Refused | Unguarded:
         token, permit.token = permit.token, NO_TOKEN

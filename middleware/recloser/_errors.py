@@ -47,10 +47,11 @@ class BreakerOpenError(RecloserError):
         retry_after: float = 0.0,
     ) -> None:
         self.key: str = key
-        self.state: State = State(state)
+        # Not State(state) for one that is a State already: to look it up takes longer than the rest.
+        self.state: State = state if isinstance(state, State) else State(state)
         self.reason: Reason | None = Reason("", reason) if isinstance(reason, str) else reason
         self.retry_after: float = retry_after
-        sentence = None if self.reason is None else str(self.reason)
+        sentence = None if self.reason is None else self.reason.sentence
         super().__init__(key, self.state.value, sentence, retry_after)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -71,7 +71,7 @@ class Permit(CountedCall):
                 clock = breaker.clock
                 answered = clock()
             latency = answered - self.started
-            if 0.0 <= latency <= calls.quick_latency:
+            if latency <= calls.quick_latency and latency >= 0.0:
                 self.token = NO_TOKEN
                 del calls.voting[token]
                 calls.recent.append(latency)

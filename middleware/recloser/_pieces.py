@@ -26,22 +26,47 @@ class Pieces(Stream):
     From `asked` to `arrived` is the callee's time, the rest is the consumer's. Both are cheap, take
     no lock, and never raise. A stream that stalls is a failure, once, whether it goes on later or
     not. It needs no call for that: it is noticed when other calls begin or end.
+
+    An answer of one piece has no gaps, so it teaches nothing of them. Most bodies without a length
+    are such answers; `may_be_single` spares them the decisions of a stream.
     """
 
-    __slots__ = ("_breaker", "_token")
+    __slots__ = ("_breaker", "_is_single", "_token")
 
     since: float
 
-    def __init__(self, breaker: OperableCircuit, token: int, began: float, latency: float) -> None:
+    def __init__(
+        self,
+        breaker: OperableCircuit,
+        token: int,
+        began: float,
+        latency: float,
+        *,
+        may_be_single: bool = False,
+    ) -> None:
         super().__init__(began, latency)
         self._breaker = breaker
         self._token = token
+        self._is_single = False
         if not token:
             return
+        if may_be_single and breaker.expect_piece(token, self):
+            self._is_single = True
+        else:
+            self._note()
+
+    def _note(self) -> None:
+        self._is_single = False
         try:
-            breaker.note_stream(token, self)
+            self._breaker.note_stream(self._token, self)
         except Exception as error:
-            breaker.fault("pieces", error)
+            self._breaker.fault("pieces", error)
+
+    def end_single(self) -> None:
+        """The answer ends. If it had one piece only, its call may end without a decision."""
+        if self._is_single:
+            self._is_single = False
+            self._breaker.forget_stream(self._token)
 
     def asked(self) -> None:
         """The consumer waits for the next piece. If it waits already, nothing changes."""
@@ -57,6 +82,8 @@ class Pieces(Stream):
         since = self.since
         if since == inf:
             return
+        if self._is_single:
+            self._note()
         try:
             clock = self._breaker.clock
             now = clock()

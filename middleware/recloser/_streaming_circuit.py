@@ -40,6 +40,25 @@ class StreamingCircuit(LockedCircuit):
         with suppress(WithinDecisionError):  # in a finalizer: the stream is not watched
             self._decide(now, self._note_stream, token, stream)
 
+    def expect_piece(self, token: int, stream: Stream) -> bool:
+        """Watch without a decision for the second piece of an answer, which may have none.
+
+        Returns:
+            Whether that is possible: it is not for a probe, nor for a call without a vote.
+        """
+        calls = self._calls
+        streams = calls.streams
+        if streams is None or self._circuit.state is not _CLOSED or token not in calls.voting:
+            return False
+        streams.by_token[token] = stream  # one operation on a dict is atomic
+        return True
+
+    def forget_stream(self, token: int) -> None:
+        """Forget an answer of `expect_piece` that has ended."""
+        streams = self._calls.streams
+        if streams is not None:
+            streams.by_token.pop(token, None)
+
     def _note_stream(self, token: int, stream: Stream) -> None:
         serving = self._circuit.state is _CLOSED
         self._calls.note_stream(token, stream, self.policy, serving=serving)

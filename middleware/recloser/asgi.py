@@ -26,6 +26,7 @@ is a success; to close it (the server answers 403) is the app's decision and no 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from recloser._admission import Refused
 from recloser._environment import enabled
@@ -147,11 +148,16 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         if kind is None:  # not above: the app would run while an exception is handled
             return await self.app(scope, receive, send)
         gate = self._gate
-        watch = gate.admit(scope, kind)
-        if type(watch) is not kind:
+        # Any: by `token` a permit is told from the other answers, faster than by its class.
+        watch: Any = gate.admit(scope, kind)
+        if not watch.token:
             if not isinstance(watch, Refused):
                 return await self.app(scope, receive, send)
-            if self._on_refuse is not None or kind is HandshakeWatch or self.passes_refusals:
+            if (
+                self._on_refuse is not None
+                or kind is HandshakeWatch
+                or (self.passes_refusals and _has_origin(scope))
+            ):
                 return await self._refuse(watch, scope, receive, send)
             # Not in a coroutine of its own: a refusal must cost next to nothing.
             refusal = self._refusals.of(watch)
@@ -194,6 +200,8 @@ class BreakerMiddleware(Middleware[ASGIApp]):
     def refusal_through(self, scope: Scope, answer: ASGIApp) -> ASGIApp:
         """For subclasses with `passes_refusals`: let middleware further in see an answer of ours.
 
+        It is called for requests with an Origin header only.
+
         Args:
             scope: The scope of the request.
             answer: The app that answers instead of the handler.
@@ -204,7 +212,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         return answer
 
     def _through(self, scope: Scope, answer: ASGIApp) -> ASGIApp:
-        if self.passes_refusals:
+        if self.passes_refusals and _has_origin(scope):
             try:
                 return self.refusal_through(scope, answer)
             except Exception as error:
@@ -259,3 +267,14 @@ class BreakerMiddleware(Middleware[ASGIApp]):
                 # A part of an answer was sent. Only the server can end it.
                 raise
         return sent
+
+
+def _has_origin(scope: Scope) -> bool:
+    try:
+        # A loop, because a generator would cost more than the whole refusal.
+        for name, _ in scope["headers"]:
+            if name == b"origin":
+                return True
+    except (KeyError, TypeError, ValueError):
+        pass  # not what a server sends
+    return False

@@ -204,6 +204,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
     def refusal_through(self, environ: WSGIEnvironment, answer: WSGIApplication) -> WSGIApplication:
         """For subclasses with `passes_refusals`: let middleware further in see a refusal.
 
+        It is called for requests with an Origin header only.
+
         Args:
             environ: The environ of the request.
             answer: The app that answers instead of the handler.
@@ -216,9 +218,9 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
     def _refuse(
         self, refused: Refused, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
+        if not self.passes_refusals or "HTTP_ORIGIN" not in environ:
+            return self._answer_refused(refused, environ, start_response)
         answer = partial(self._answer_refused, refused)
-        if not self.passes_refusals:
-            return answer(environ, start_response)
         started: list[str] = []
 
         def noted_start(status: str, *more: Any) -> Callable[[bytes], object]:

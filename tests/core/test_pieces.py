@@ -7,7 +7,7 @@ import gc
 import pytest
 from tests.support.training import learned
 
-from recloser import Breaker, Mode, Outcome, Permit, Policy, Registry, State
+from recloser import Breaker, BreakerOpenError, Mode, Outcome, Permit, Policy, Registry, State
 from recloser._pieces import Pieces
 from recloser.testing import ManualClock
 
@@ -52,6 +52,83 @@ def test_streams_that_stall_open_while_they_hang(breaker: Breaker, clock: Manual
     assert breaker.state is State.OPEN
     assert len(hanging) < 30
     assert "stalled: no piece for" in breaker.explain()
+
+
+def begin_answer(breaker: Breaker, clock: ManualClock) -> tuple[Permit, Pieces]:
+    """An answer whose first piece may be its only one, as most bodies without a length are."""
+    permit = breaker.acquire()
+    clock.advance(0.1)
+    permit.mark()
+    latency = permit.answered - permit.started
+    return permit, Pieces(breaker, permit.token, permit.answered, latency, may_be_single=True)
+
+
+def test_an_answer_of_one_piece_says_nothing_of_gaps(breaker: Breaker, clock: ManualClock) -> None:
+    know_streams(breaker, clock, longest=1.0)
+    usual = breaker.piece_timeout
+
+    for _ in range(2000):
+        permit, pieces = begin_answer(breaker, clock)
+        pieces.asked()
+        pieces.end_single()
+        permit.success()
+
+    assert breaker.metrics().successes == 2060
+    assert breaker.piece_timeout == usual
+
+
+def test_an_answer_that_stalls_before_its_second_piece_fails_meanwhile(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    know_streams(breaker, clock)
+
+    hanging: list[tuple[Permit, Pieces]] = []
+    try:
+        while len(hanging) < 30:
+            permit, pieces = begin_answer(breaker, clock)
+            pieces.asked()
+            hanging.append((permit, pieces))
+    except BreakerOpenError:
+        pass
+
+    assert len(hanging) < 30
+    assert breaker.state is State.OPEN
+    assert "stalled: no piece for" in breaker.explain()
+
+
+def test_an_answer_is_watched_as_any_stream_from_its_second_piece_on(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    know_streams(breaker, clock)
+    before = breaker.metrics().failures
+    permit, pieces = begin_answer(breaker, clock)
+    flow(pieces, clock, 0.01)
+    pieces.asked()
+    clock.advance(5.0)
+
+    breaker.acquire().ignore()
+
+    assert breaker.metrics().failures == before + 1
+    pieces.end_single()
+    permit.success()
+    assert breaker.metrics().in_flight == 0
+
+
+def test_an_answer_whose_handler_ends_its_call_itself_is_forgotten(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    know_streams(breaker, clock)
+    before = breaker.metrics().failures
+    for _ in range(6):
+        permit, pieces = begin_answer(breaker, clock)
+        pieces.asked()
+        permit.success()
+    clock.advance(60.0)
+
+    breaker.acquire().ignore()
+
+    assert breaker.metrics().failures == before
+    assert breaker.state is State.CLOSED
 
 
 def test_a_stream_that_stalls_fails_once(breaker: Breaker, clock: ManualClock) -> None:

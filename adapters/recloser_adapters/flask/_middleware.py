@@ -35,7 +35,7 @@ class FlaskMiddleware(BreakerMiddleware):
 
     def refusal_through(self, environ: WSGIEnvironment, answer: WSGIApplication) -> WSGIApplication:
         """Let a refusal pass through the `after_request` functions."""
-        if "HTTP_ORIGIN" not in environ or not self._flask.after_request_funcs:
+        if not self._flask.after_request_funcs:
             return answer
 
         def answer_to_browser(

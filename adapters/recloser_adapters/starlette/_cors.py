@@ -26,11 +26,9 @@ def through_cors(app: ASGIApp, scope: Scope, answer: ASGIApp) -> ASGIApp:
 
     Args:
         app: The application inside the breaker.
-        scope: The request. One without an Origin header needs no CORS headers.
+        scope: The request.
         answer: Answers the request.
     """
-    if not any(name == b"origin" for name, _ in scope["headers"]):
-        return answer
     for wrap in reversed([*_cors_on_the_way(app, scope)]):
         answer = wrap(answer)
     return answer

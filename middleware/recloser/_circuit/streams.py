@@ -81,7 +81,7 @@ class Streams:
 
     Attributes:
         by_token: The streams in flight by the tokens of their calls. A stream that has stalled stays
-            here until it ends.
+            here until it ends. Other threads may add and remove streams at any time.
         check_at: When the next of them may have stalled, in seconds.
         hopeless: After so many seconds it is hopeless to wait for a piece any longer.
         limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are usual.
@@ -118,7 +118,7 @@ class Streams:
     @property
     def undecided(self) -> int:
         """Number of probes about which is decided when they have flowed for a while."""
-        return sum(stream.undecided for stream in self.by_token.values())
+        return sum(stream.undecided for stream in self.by_token.copy().values())
 
     def doubts(self, token: int) -> bool:
         """Whether a probe that has begun to answer may well stall later; it is undecided then."""
@@ -131,8 +131,14 @@ class Streams:
 
     def decide_none(self) -> None:
         """No probe is undecided any more: calls that began before a change of state have no vote."""
-        for stream in self.by_token.values():
+        for stream in self.by_token.copy().values():
             stream.undecided = False
+
+    def forget_ended(self, in_flight: Callable[[int], bool]) -> None:
+        """Forget the streams of calls that are not in flight: their handlers have ended them early."""
+        for token in [*self.by_token]:
+            if not in_flight(token):
+                self.by_token.pop(token, None)
 
     def take_decided(self, now: float, lost: Callable[[float, float], float]) -> list[Decided]:
         """The streams that have stalled, and the undecided probes that have flowed for a while.
@@ -144,7 +150,7 @@ class Streams:
         """
         decided: list[Decided] = []
         first, limit = now, self.limit
-        for token, stream in self.by_token.items():
+        for token, stream in self.by_token.copy().items():
             since = stream.since
             if stream.stalled:
                 continue

@@ -292,6 +292,7 @@ def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
     streams, endings = calls.streams, list[Ending]()
     if streams is None or now < streams.check_at:
         return endings
+    streams.forget_ended(calls.__contains__)
     for token, latency, wait in streams.take_decided(now, stalls.lost):
         if wait is None:
             ending = Ending(token, _SUCCESS, latency, now)

@@ -186,6 +186,7 @@ class RequestWatch(ClientPermit):
         if not is_piece(kind, message.get("body", b"" if message["type"] == BODY else None)):
             return begun and self.further is not None
         if not begun:
+            self.further = None
             self.head = kind, self.breaker.begin_stream(self)
             self._tell_answered()
             self.further = follow_pieces(self, kind)
@@ -198,7 +199,7 @@ class RequestWatch(ClientPermit):
         head: Any = getattr(self, "head", None)
         if type(head) is tuple:
             kind, prompt = cast("tuple[str, bool]", head)
-            end_stream(self, kind, prompt, ended=ended)
+            end_stream(self, kind, prompt, self.further, ended=ended)
         elif ended and self.answered != WAITING:
             end_stream(self, self.announced, prompt=False, ended=True)
 
@@ -247,9 +248,11 @@ class RequestWatch(ClientPermit):
             kind = message["type"]
             if kind == START:
                 self.status = message["status"]
-                has_trailers = "trailers" in message and message["trailers"]
-                self.last_kinds = _LAST_IF_ANNOUNCED if has_trailers else _LAST
                 self.head = message
+                if "trailers" in message and message["trailers"]:  # noqa: RUF019
+                    self.last_kinds = _LAST_IF_ANNOUNCED
+                else:
+                    self.last_kinds = _LAST
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
@@ -277,9 +280,7 @@ class RequestWatch(ClientPermit):
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):
             never_loses = False  # the server does not name a version
-        if never_loses:
-            return pass_send(message)
-        return _until_lost(pass_send, message, self)
+        return pass_send(message) if never_loses else _until_lost(pass_send, message, self)
 
 
 class HandshakeWatch(RequestWatch):

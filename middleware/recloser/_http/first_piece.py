@@ -10,10 +10,27 @@ from recloser._permit import Permit
 from recloser._pieces import Pieces
 
 _EVENTS = "text/event-stream"
-_LENGTH = frozenset({b"content-length", "content-length"})
-_TYPE = frozenset({b"content-type", "content-type"})
+# The spellings of nearly all apps come first: they need no `lower()`.
+_LENGTH = frozenset({"Content-Length", "content-length", b"content-length"})
+_TYPE = frozenset({"content-type", b"content-type"})
 # A kind is made of a content type, which an app may make up.
 _LONGEST_KIND = 100
+
+
+def has_length(headers: Iterable[Any] | None) -> bool:
+    """Whether the length of a response is known: it is one answer then, and no stream.
+
+    Args:
+        headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
+            form that the server would reject.
+    """
+    try:
+        for name, _ in headers or ():
+            if name in _LENGTH or name.lower() in _LENGTH:
+                return True
+    except Exception:  # to reject them is the server's task
+        return True
+    return False
 
 
 def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) -> str:
@@ -21,21 +38,16 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) 
 
     Args:
         method: The method of the request.
-        headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
-            form that the server would reject.
+        headers: As for `has_length`.
         path: The path where the key is that of a whole app, which may have streams of any kind;
             else "".
     """
-    content_type: Any = b""
+    if has_length(headers):
+        return ""
     try:
-        for name, value in headers or ():
-            name = name.lower()
-            if name in _LENGTH:
-                return ""
-            if name in _TYPE:
-                content_type = value
-        return _kind(method, path, content_type)
-    except Exception:  # to reject them is the server's task
+        types = [value for name, value in headers or () if name.lower() in _TYPE]
+        return _kind(method, path, types[-1] if types else b"")
+    except Exception:  # to reject it is the server's task
         return ""
 
 
@@ -68,21 +80,23 @@ def follow_pieces(permit: Permit, kind: str) -> Pieces | None:
     """
     if not permit.breaker.are_answers(kind):
         return None
-    try:
-        return permit.pieces()
-    except Exception as error:
-        permit.breaker.fault("pieces", error)
-        return None
+    latency = permit.answered - permit.started
+    return Pieces(permit.breaker, permit.token, permit.answered, latency, may_be_single=True)
 
 
-def end_stream(permit: Permit, kind: str, prompt: bool, *, ended: bool) -> None:
+def end_stream(
+    permit: Permit, kind: str, prompt: bool, pieces: Pieces | None = None, *, ended: bool
+) -> None:
     """Learn from a stream whose call ends.
 
     Args:
         permit: The permit of its call.
         kind: Its kind; nothing is learned if it is "".
         prompt: Whether its first piece came within the slow threshold.
+        pieces: Its pieces, if they were watched.
         ended: Whether the app ended it, and not the client.
     """
+    if pieces is not None:
+        pieces.end_single()
     if kind:
         permit.breaker.learn_stream(kind, prompt=prompt, ended=ended)

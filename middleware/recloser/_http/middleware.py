@@ -20,8 +20,9 @@ class Middleware(Generic[AppT]):
     Attributes:
         app: The app.
         registry: The registry that holds the breakers.
-        passes_refusals: Whether refusals pass through middleware further in; a subclass that knows
-            how sets it, and has `refusal_through`.
+        passes_refusals: Whether refusals pass through middleware further in, if the request has an
+            Origin header: browsers send it, and middleware answers it. A subclass that knows how sets
+            it, and has `refusal_through`.
     """
 
     passes_refusals: ClassVar[bool] = False

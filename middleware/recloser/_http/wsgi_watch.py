@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 from recloser._http.first_piece import (
     end_stream,
     follow_pieces,
+    has_length,
     is_piece,
     kind_of_stream,
 )
@@ -16,6 +17,7 @@ from recloser._http.request_marks import REFUSED
 from recloser._http.stand_in import StandIn
 from recloser._http.wsgi_input import InputPermit
 from recloser._permit import Permit
+from recloser._pieces import Pieces
 
 
 class WsgiPermit(InputPermit):
@@ -202,9 +204,10 @@ class ResponseBody(Watched):
         said: Status line and headers that the app has set last, the status None before.
     """
 
-    __slots__ = ("_environ", "_gate", "_said", "_stream")
+    __slots__ = ("_environ", "_gate", "_is_whole", "_said", "_stream")
 
-    _stream: tuple[str, bool]
+    # The kind of the stream, whether its first piece came in time, and its pieces if they are watched.
+    _stream: tuple[str, bool, Pieces | None] | None
 
     def __init__(
         self,
@@ -222,26 +225,33 @@ class ResponseBody(Watched):
         self._environ = environ
         self._gate = gate
         self._said = said
-        # The body has been promised. While there is no piece, the call is a stream that waits.
-        permit.method = environ.get("REQUEST_METHOD")
-        permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
-        permit.said = said
+        self._stream = None
+        self._is_whole = is_whole = len(said) > 1 and has_length(said[1])
+        if not is_whole:
+            # The body has been promised. While there is no piece, the call is a stream that waits.
+            permit.method = environ.get("REQUEST_METHOD")
+            permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
+            permit.said = said
 
     def _begin(self, piece: Any) -> None:
         permit = cast("WsgiPermit", self._permit)
+        if self._is_whole:
+            self._marked = True
+            permit.mark()
+            return
         kind = permit.announced
         if is_piece(kind, piece):
             self._marked = True
             permit.said = []
-            self._stream = kind, permit.breaker.begin_stream(permit)
-            self._follow(permit, kind)
+            prompt = permit.breaker.begin_stream(permit)
+            self._stream = kind, prompt, self._follow(permit, kind)
 
-    def _follow(self, permit: WsgiPermit, kind: str) -> None:
+    def _follow(self, permit: WsgiPermit, kind: str) -> Pieces | None:
         """Watch the further pieces, if streams of this kind are answers that come piece by piece."""
         step = self._next
         pieces = None if step is None else follow_pieces(permit, kind)
         if step is None or pieces is None:
-            return
+            return None
 
         def next_piece() -> Any:
             pieces.asked()
@@ -251,9 +261,11 @@ class ResponseBody(Watched):
             return piece
 
         self._next = next_piece
+        return pieces
 
     def _complete(self) -> None:
-        self._learn(ended=True)
+        if self._stream is not None:
+            self._learn(self._stream, ended=True)
         end_by_status_line(self._gate, self._environ, self._permit, self._said)
 
     def _leave(self) -> None:
@@ -261,13 +273,14 @@ class ResponseBody(Watched):
         if self._said and str(self._said[0]).startswith("5"):
             self._complete()
         else:
-            self._learn(ended=False)
+            if self._stream is not None:
+                self._learn(self._stream, ended=False)
             self._permit.cancel()
 
-    def _learn(self, *, ended: bool) -> None:
+    def _learn(self, stream: tuple[str, bool, Pieces | None], *, ended: bool) -> None:
         """Learn from a stream; `ended` if the app ended it, and not the client."""
-        kind, prompt = getattr(self, "_stream", ("", False))
-        end_stream(self._permit, kind, prompt, ended=ended)
+        kind, prompt, pieces = stream
+        end_stream(self._permit, kind, prompt, pieces, ended=ended)
 
 
 class ResponseIterator(ResponseBody, _Steps):
