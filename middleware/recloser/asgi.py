@@ -26,7 +26,6 @@ is a success; to close it (the server answers 403) is the app's decision and no 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from recloser._admission import Refused
 from recloser._environment import enabled
@@ -148,9 +147,8 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         if kind is None:  # not above: the app would run while an exception is handled
             return await self.app(scope, receive, send)
         gate = self._gate
-        # Any: by `token` a permit is told from the other answers, faster than by its class.
-        watch: Any = gate.admit(scope, kind)
-        if not watch.token:
+        watch = gate.admit(scope, kind)
+        if type(watch) is not kind:
             if not isinstance(watch, Refused):
                 return await self.app(scope, receive, send)
             if (
