@@ -198,10 +198,9 @@ class InFlight:
     # Streams
 
     def excuse(self, call: Timing, token: int, threshold: float) -> None:
-        """Let the headers be the answer, where a stream may wait for its first piece, or a caller
-        does not take them.
+        """Let the headers be the answer, where a stream may wait for its first piece.
 
-        If the call was overdue before, its headers were late as well.
+        So they are if the caller does not take them yet. If the call was overdue before, its headers were late as well.
 
         Args:
             call: A call, of any kind, that has taken longer than `threshold`, or whose caller leaves.

@@ -229,7 +229,7 @@ def test_a_client_that_does_not_take_the_head_makes_no_handler_slow(
         for message in messages:
             await send(message)
 
-    guarded = recloser.asgi.BreakerMiddleware(app, registry)
+    guarded: Any = recloser.asgi.BreakerMiddleware(app, registry)
 
     async def request(seconds: float) -> None:
         async def send(message: Any) -> None:
@@ -271,7 +271,7 @@ def test_a_handler_that_is_slow_between_head_and_body_is_slow(
         await asyncio.sleep(scope["seconds"])
         await send(BODY)
 
-    guarded = recloser.asgi.BreakerMiddleware(app, registry)
+    guarded: Any = recloser.asgi.BreakerMiddleware(app, registry)
 
     async def request(seconds: float) -> None:
         async def send(message: Any) -> None:
