@@ -6,8 +6,8 @@
 
 Each server runs twice, guarded and not. Four users send the same requests to both, to all frameworks
 that it can serve, and compare the answers byte by byte, except for the headers `Date` and
-`Connection`. 3 % of the requests to one route have a fault, another route has outages, and four
-hostile clients do all that `hostile.py` has. The promises:
+`Connection`. 3 % of the requests to one route have a fault, another route has outages, and to each of
+both come four hostile clients, who do all that `hostile.py` has. The promises:
 
 - No healthy route is refused.
 - No answer is altered.

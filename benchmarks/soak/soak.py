@@ -119,14 +119,18 @@ class _Soak:
         self._load(0.0, WARM_UP)
         result.asked = 0
         files = self._at_rest().files
-        overlaps = KINDS[result.kind].overlaps
-        target = Target(self._guarded.port, self._apps, PATIENCE if overlaps else PATIENCE_OF_ONE)
+        patience = PATIENCE if KINDS[result.kind].overlaps else PATIENCE_OF_ONE
+        target, other = (
+            Target(each.port, self._apps, patience) for each in (self._guarded, self._bare)
+        )
         began = time.monotonic()
         with (
             Watch(self._guarded.process.pid) as watch,
             Watch(self._bare.process.pid) as twin,
             self._outages,
+            # The twin as well, so that memory can be compared.
             Attackers(target, ATTACKERS, self._seed) as made,
+            Attackers(other, ATTACKERS, self._seed),
         ):
             self._load(seconds)
         result.seconds = time.monotonic() - began
