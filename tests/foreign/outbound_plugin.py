@@ -46,8 +46,8 @@ def _guard_requests() -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._adapter, name)
 
-        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            return send(self._adapter, request, **options)
+        def send(self, request: Any, *args: Any, **options: Any) -> Any:
+            return send(self._adapter, request, *args, **options)
 
         def close(self) -> None:
             self._adapter.close()
