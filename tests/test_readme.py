@@ -256,22 +256,28 @@ def _choices(part: str) -> list[str]:
 
 
 def test_ci_runs_every_row_of_the_matrix_once() -> None:
-    """By the README's command the rows of a contributor, and those with a label by another one."""
+    """By the README's command the rows of a contributor, and the slow ones by another command.
+
+    Those of the night take about an hour: CI does not run them.
+    """
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     default = _rows(tox["tox"]["env_list"])
-    [(label, names)] = re.findall(r"^(\w+) = (.*)$", tox["tox"]["labels"].strip(), re.MULTILINE)
-    slow = _rows(names)
+    labels = dict(re.findall(r"^(\w+) = (.*)$", tox["tox"]["labels"].strip(), re.MULTILINE))
+    assert [*labels] == ["slow", "nightly"]
+    slow, nightly = _rows(labels["slow"]), _rows(labels["nightly"])
     suites = re.findall(r"^([\w, ]+): SUITE =", tox["testenv"]["set_env"], re.MULTILINE)
     sections = {name.removeprefix("testenv:") for name in tox.sections() if ":" in name}
 
-    assert f".venv/bin/tox run-parallel -m {label}\n" in _without_comments(".ci/run")
+    assert ".venv/bin/tox run-parallel -m slow\n" in _without_comments(".ci/run")
     assert {"py311-core", "py313-core", "py312-flask-latest", "lint", "docs"} <= default
     assert {"foreign-httpx", "e2e", "coverage"} <= slow
+    assert {"foreign-django", "soak"} <= nightly
     assert not default & slow
+    assert not nightly & (default | slow)
     factors = {factor for row in default | slow for factor in row.split("-")}
     assert {factor.strip() for suite in suites for factor in suite.split(",")} <= factors
-    assert set().union(*map(_rows, sections)) <= default | slow
+    assert set().union(*map(_rows, sections)) <= default | slow | nightly
 
 
 def _without_comments(name: str) -> str:

@@ -20,7 +20,9 @@ A WSGI handler cannot be interrupted, so there is no `cut_off` here as there is 
 clients that the handler uses a time-out, such as `permit_of(environ).timeout`.
 
 A client that is slow to send its body makes no handler slow, and one that does not send it makes none
-fail: `wsgi.input` is watched. What it raises, and the time that it takes, are the client's.
+fail: `wsgi.input` is watched. What it raises, and the time that it takes, are the client's; so is a
+failure after a body that was shorter than announced, and what the server's `write()` raises. The time
+that `write()` takes counts, however; an app that uses it should not be read slowly.
 
 Latency is taken at the first piece of the body that is not empty. This is when a WSGI server sends
 the headers. A stream whose first piece may come at any time is judged as in `recloser.asgi`.
@@ -41,6 +43,7 @@ from recloser._http.gate import UNMATCHED
 from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
+from recloser._http.server_errors import is_of_server
 from recloser._http.wsgi_input import watch_input
 from recloser._http.wsgi_watch import (
     ResponseBody,
@@ -145,10 +148,12 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         # A list, not the body object: an app that is a generator holds on to `start_response`,
         # and with it would keep alive the body that holds the generator.
         said: list[Any] = [None, ()]
+        write: Callable[[bytes], object] | None = None
 
         def noted_start(
             status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
         ) -> Callable[[bytes], object]:
+            nonlocal write
             if exc_info is None:
                 write = start_response(status, headers)
             else:
@@ -171,6 +176,8 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 watch = None
         except BaseException as error:
             try:
+                if write is not None and is_of_server(error, write):
+                    permit.is_cut = True  # the client left while the app wrote to it
                 permit.end_by_error(error)
             except BaseException:
                 permit.cancel()  # a signal handler raised

@@ -428,3 +428,42 @@ def test_an_upgrade_to_something_else_is_a_call_like_others(registry: Registry) 
     open_websocket(guarded, HTTP_UPGRADE="h2c")
 
     assert registry["app"].metrics().successes == 1
+
+
+# The server's write()
+
+
+def writing_app(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])(environ["data"])
+    return []
+
+
+def write_of(error: Exception) -> Any:
+    def write(data: object) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError("not bytes")
+        raise error
+
+    return lambda *said: write
+
+
+@pytest.mark.parametrize("error", [OSError("left"), RuntimeError("closed")], ids=repr)
+def test_a_client_that_leaves_while_the_app_writes_is_not_the_apps_fault(
+    registry: Registry, error: Exception
+) -> None:
+    guarded: Any = BreakerMiddleware(writing_app, registry)
+
+    for _ in range(20):
+        with pytest.raises(type(error)) as raised:
+            guarded({"data": b"x"}, write_of(error))
+        assert raised.value is error
+
+    assert registry["app"].metrics().ignored == 20
+    assert registry["app"].metrics().failures == 0
+
+
+def test_to_write_wrongly_is_the_apps_mistake(registry: Registry) -> None:
+    with pytest.raises(TypeError):
+        BreakerMiddleware(writing_app, registry)({"data": "x"}, write_of(OSError()))
+
+    assert registry["app"].metrics().failures == 1

@@ -1,6 +1,6 @@
 """Run another project's own tests with its apps or clients guarded; README.md tells how and why.
 
-python -m tests.foreign starlette|flask|httpx
+python -m tests.foreign starlette|flask|werkzeug|django|requests|aiohttp|httpx
 python -m tests.foreign suite PROJECT==VERSION --require PACKAGE ...
 """
 

@@ -248,6 +248,23 @@ def _replace_method(place: Place) -> None:
     setattr(kind, method, guarded)
 
 
+def guard_django() -> None:
+    """Guard every handler of Django, which its tests call in many ways."""
+    from django.core.handlers.asgi import ASGIHandler
+    from django.core.handlers.wsgi import WSGIHandler
+
+    _replace_method(("django.core.handlers.asgi", "ASGIHandler", "__call__"))
+    original = WSGIHandler.__call__
+
+    @functools.wraps(original)
+    def call(self: Any, environ: Any, start_response: Any) -> Any:
+        guard = guarded_wsgi(functools.partial(original, self))
+        return guard(environ, start_response)
+
+    WSGIHandler.__call__ = call
+    assert ASGIHandler.__call__ is not original
+
+
 def _guard_uvicorn() -> None:
     """Guard what uvicorn has loaded, whatever its interface."""
     try:
@@ -332,7 +349,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # What must hold at the end
 
 
-def _account() -> tuple[str, bool]:
+def account() -> tuple[str, bool]:
     gc.collect()
     counts = [breaker.metrics() for breaker in REGISTRY]
     calls = sum(each.calls for each in counts)
@@ -347,9 +364,9 @@ def _account() -> tuple[str, bool]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not _account()[1] and session.exitstatus == pytest.ExitCode.OK:
+    if not account()[1] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(_account()[0])
+    terminalreporter.write_line(account()[0])

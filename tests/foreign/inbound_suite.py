@@ -34,6 +34,7 @@ class Suite:
         selection: Arguments for pytest. A test may be left out only for a reason that is stated
             here and holds without us.
         places: Where we stand, see `inbound_plugin`.
+        plugin: The plugin that guards; "" for the tests of Django, which have a runner of their own.
         controls: Mistakes that these tests must notice, see `inbound_plugin.MISTAKES`.
     """
 
@@ -42,6 +43,7 @@ class Suite:
     requirements: Sequence[str]
     selection: Sequence[str] = ()
     places: Sequence[str] = ("outside",)
+    plugin: str = "inbound_plugin"
     controls: Sequence[str] = ("header", "body", "leak")
 
     @property
@@ -105,6 +107,84 @@ SUITES = {
         ],
         # A second header is nothing to Flask's tests: they never compare the whole list.
         controls=("body", "silent", "unclosed", "leak"),
+    ),
+    "werkzeug": Suite(
+        project="werkzeug",
+        version="3.1.5",
+        requirements=[
+            "werkzeug",
+            "cffi",
+            "cryptography>=42",
+            "ephemeral-port-reserve",
+            "pytest==9.0.2",
+            "pytest-timeout",
+            "watchdog",
+        ],
+        # They wait for files to change, and fail on a busy machine without us.
+        selection=["-k", "not reloader and not test_server", "tests"],
+        controls=("header", "body", "silent", "leak"),
+    ),
+    "django": Suite(
+        project="django",
+        version="5.2.8",
+        requirements=["django", "pytest", "jinja2", "PyYAML", "pytz"],
+        # Those that call handlers: by the interfaces, and by servers.
+        selection=["handlers", "wsgi", "asgi", "servers", "builtin_server", "staticfiles_tests"],
+        plugin="",
+        controls=("header", "body", "silent", "unclosed", "leak"),
+    ),
+    "requests": Suite(
+        project="requests",
+        version="2.32.5",
+        requirements=[
+            "requests[socks]",
+            "flask<3.1",
+            "httpbin==0.10.2",
+            "pytest==8.4.2",
+            "pytest-httpbin==2.1.0",
+            "pytest-mock",
+            "trustme==1.2.1",
+            "werkzeug<3.1",
+        ],
+        # These dial an address that is not on loopback, and wait until nobody answers, or look up a
+        # name that there is not.
+        selection=[
+            *("-k", "not connect_timeout and not total_timeout_connect and not doesnotexist"),
+            "tests",
+        ],
+        plugin="outbound_plugin",
+        controls=("header", "body", "silent", "leak"),
+    ),
+    "aiohttp": Suite(
+        project="aiohttp",
+        version="3.14.5",
+        requirements=[
+            "aiohttp",
+            "blockbuster",
+            "freezegun",
+            "isal",
+            "proxy.py",
+            "pytest",
+            "pytest-aiohttp",
+            "pytest-cov",
+            "pytest-mock",
+            "pytest-timeout",
+            "pytest-xdist",
+            "pytest_codspeed",
+            "python-on-whales",
+            "trustme",
+            "zlib_ng",
+        ],
+        selection=[
+            *("-o", "addopts=", "-m", "not dev_mode and not autobahn and not internal"),
+            "tests/test_client_functional.py",
+            "tests/test_client_middleware.py",
+            "tests/test_client_middleware_digest_auth.py",
+            "tests/test_client_session.py",
+            "tests/test_client_ws_functional.py",
+        ],
+        plugin="outbound_plugin",
+        controls=("header", "body", "silent", "leak"),
     ),
 }
 
@@ -184,10 +264,16 @@ class Workshop:
         with tarfile.open(self.place / f"{suite.folder}.tar.gz") as archive:
             shutil.rmtree(self.place / suite.folder, ignore_errors=True)
             archive.extractall(self.place, filter="data")
+        # Without the sources: what is tested is what is installed.
+        shutil.rmtree(self.place / suite.folder / suite.project, ignore_errors=True)
 
     def run(self, run: Run) -> Result:
         """Run the tests once."""
+        plugin = self.suite.plugin
         command = [str(self.python), "-m", "pytest", "-q", *self.suite.selection]
+        if not plugin:
+            command = [str(self.python), str(HERE / "django_runner.py"), "tests/runtests.py"]
+            command += self.suite.selection
         environment = dict(os.environ)
         # Only one run counts for the totals of tox: the guarded one.
         if run.place is None or run.mistake:
@@ -201,7 +287,7 @@ class Workshop:
             environment["PYTHONPATH"] = os.pathsep.join(path)
             environment["RECLOSER_PLACE"] = run.place
             environment["RECLOSER_CONTROL"] = run.mistake
-            command += ["-p", "inbound_plugin"]
+            command += ["-p", plugin] if plugin else []
         return self._finish(run, [*_without_privileges(), *command], environment)
 
     def _finish(self, run: Run, command: list[str], environment: dict[str, str]) -> Result:

@@ -42,6 +42,7 @@ class Timing:
         started: When it began.
         answered: When it began to answer; infinite until then, and `WAITING` while the call waits
             for its own caller.
+        is_held: Whether it has an answer that its caller does not take yet.
         announced: What kind of stream has been announced by headers, if its first piece has not come
             yet; "" for any other call. See `subscriptions.py`.
     """
@@ -50,6 +51,10 @@ class Timing:
 
     answered: float
     started: float
+
+    @property
+    def is_held(self) -> bool:
+        return False
 
     @property
     def announced(self) -> str:
@@ -195,16 +200,18 @@ class InFlight:
     def excuse(self, call: Timing, token: int, threshold: float) -> None:
         """Let the headers be the answer, where a stream may wait for its first piece.
 
-        If the call was overdue before, its headers were late as well.
+        So they are if the caller does not take them yet. If the call was overdue before, its headers were late as well.
 
         Args:
             call: A call, of any kind, that has taken longer than `threshold`, or whose caller leaves.
             token: Its token.
             threshold: The slow threshold, in seconds.
         """
-        kind = call.announced if call.answered == inf and token not in self.overdue else ""
-        streams = self.streams
-        if kind and (streams is None or not streams.subscriptions.are_answers(kind)):
+        if call.answered != inf or token in self.overdue:
+            return
+        kind, streams = call.announced, self.streams
+        is_free = kind and (streams is None or not streams.subscriptions.are_answers(kind))
+        if is_free or call.is_held:
             # Nobody took the time of the headers: that would cost each request something.
             call.answered = call.started + _USUAL * threshold
 

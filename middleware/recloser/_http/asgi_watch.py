@@ -74,6 +74,8 @@ class RequestWatch(ClientPermit):
         further: Told of each piece of a stream, if it is watched; not set before the first.
         pass_receive: The server's `receive`.
         pass_send: The server's `send`.
+        sending: What the server's `send` returned last for a part of a response that may wait for
+            the client; not set before.
         scope: The scope of the request.
         status: The status of the response; 0 before it was sent.
     """
@@ -89,6 +91,7 @@ class RequestWatch(ClientPermit):
         "pass_receive",
         "pass_send",
         "scope",
+        "sending",
         "status",
     )
 
@@ -105,7 +108,14 @@ class RequestWatch(ClientPermit):
     pass_receive: Receive
     pass_send: Send
     scope: Scope
+    sending: Awaitable[None]
     status: int
+
+    @property
+    def is_held(self) -> bool:
+        # A coroutine that has been started, has not ended, and does not run now.
+        sending: Any = getattr(self, "sending", None)
+        return getattr(sending, "cr_await", None) is not None
 
     @property
     def announced(self) -> str:
@@ -136,14 +146,14 @@ class RequestWatch(ClientPermit):
 
     async def __call__(self) -> Message:
         if self.token and not self.is_received:
-            return await self._receive_request()
+            return await self.receive_request()
         message = await self.pass_receive()
         self._note_leaving(message)
         return message
 
     __code__ = __call__.__code__
 
-    async def _receive_request(self) -> Message:
+    async def receive_request(self) -> Message:
         """Receive a part of the request. A slow client does not make the handler slow.
 
         After the request only the leaving of the client can be received. While the handler waits
@@ -243,7 +253,7 @@ class RequestWatch(ClientPermit):
         pass_send = self.pass_send
         if not self.token:
             return pass_send(message)
-        is_last = is_followed = False
+        is_last = is_followed = is_begin = False
         try:
             kind = message["type"]
             if kind == START:
@@ -253,6 +263,8 @@ class RequestWatch(ClientPermit):
                     self.last_kinds = _LAST_IF_ANNOUNCED
                 else:
                     self.last_kinds = _LAST
+                # While all is well, to measure it would cost each request more than it is worth.
+                is_begin = self.breaker._calls.quick_latency < 0.0
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
@@ -274,13 +286,17 @@ class RequestWatch(ClientPermit):
             self.gate.registry.fault("message", error)
         if is_last:
             return pass_send(message)
+        if is_begin:
+            return _begun(pass_send, message, self)
         if is_followed:
             return _sent(pass_send, message, self)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):
             never_loses = False  # the server does not name a version
-        return pass_send(message) if never_loses else _until_lost(pass_send, message, self)
+        sent = pass_send(message) if never_loses else _until_lost(pass_send, message, self)
+        self.sending = sent
+        return sent
 
 
 class HandshakeWatch(RequestWatch):
@@ -333,6 +349,21 @@ async def _sent(pass_send: Send, message: Message, watch: RequestWatch) -> None:
             watch.further.asked()
 
 
+async def _begun(pass_send: Send, message: Message, watch: RequestWatch) -> None:
+    """Send the head of a response. A server may wait until the client has taken the answer before.
+
+    That is so if the client sends several requests at once. Its time is not the handler's.
+    """
+    waits = watch.answered == inf
+    if waits:
+        ClientPermit.wait(watch)
+    try:
+        return await _until_lost(pass_send, message, watch)
+    finally:
+        if waits:
+            watch.go_on()
+
+
 async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) -> None:
     """Send. An `OSError` means, by the ASGI specification, that the client has gone."""
     try:
@@ -346,7 +377,8 @@ async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) ->
 # Where this module awaits the server, so that an error came from there. A server need not be Python.
 _PASSING = {
     RequestWatch.__code__,
-    code_of(RequestWatch._receive_request),
+    code_of(RequestWatch.receive_request),
+    code_of(_begun),
     code_of(_sent),
     code_of(_until_lost),
 }

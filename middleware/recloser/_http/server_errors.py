@@ -53,3 +53,13 @@ def was_raised_in(
             traceback = traceback.tb_next
         error = error.__cause__
     return False
+
+
+def is_of_server(error: BaseException, function: Any) -> bool:
+    """Whether a function of the server raised an error, and not for a mistake in its arguments."""
+    try:
+        if not isinstance(error, Exception) or isinstance(error, (TypeError, AssertionError)):
+            return False
+        return was_raised_in(error, {code_of(function)})
+    except Exception:  # an object of the server that is unlike others
+        return False

@@ -1,4 +1,10 @@
-"""The body of a WSGI request, watched: the time of its client, and what it fails by."""
+"""The body of a WSGI request, watched: the time of its client, and what it fails by.
+
+A request that did not come as it was announced is its client's fault, and what the handler makes of it
+says nothing about the handler. It shows in three ways: the server raises while the body is read; the
+body ends before its announced length, where some servers only return less than was asked for; the
+announced length is no number.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +26,62 @@ _SPECIAL = frozenset(
 )
 
 
+# Reads that return less than they were asked for only at the end of the body.
+_WHOLE = frozenset({"read", "readall", "readlines"})
+_LINES = frozenset({"__next__", "next", "readline"})
+_MOST_DIGITS = 18
+
+
 class InputPermit(ClientPermit):
     """The permit of a request whose body is watched.
 
     Attributes:
         is_cut: Whether the server could not receive the body: the client has left, or has sent what
             is none. Not set before.
+        length: Its announced length, as it was sent; not set if the request has no body, and "" if
+            no length was announced.
+        received: How many bytes of it have been read; not set if it is not watched.
+        ran_out: Whether the last read has shown that no more will come; set with `received`.
     """
 
-    __slots__ = ("is_cut",)
+    __slots__ = ("is_cut", "length", "ran_out", "received")
 
     is_cut: bool
+    length: str
+    ran_out: bool
+    received: int
 
     @property
     def client_failed(self) -> bool:
         """Whether the request could not be received: what the handler does then says nothing."""
-        return getattr(self, "is_cut", False)
+        if getattr(self, "is_cut", False):
+            return True
+        length = getattr(self, "length", "")
+        if not length:
+            return False
+        if not (length.isascii() and length.isdigit() and len(length) <= _MOST_DIGITS):
+            return True
+        return getattr(self, "ran_out", False) and self.received < int(length)
+
+    def note_read(self, name: str, asked: object, got: Any) -> None:
+        """Count what was read of a body whose length is known.
+
+        Args:
+            name: The method that read it.
+            asked: Its argument: as a rule for how many bytes it was asked.
+            got: What it returned.
+        """
+        if not self.length or name == "peek" or asked == 0:
+            return
+        size = (
+            got if isinstance(got, int) else sum(map(len, got if isinstance(got, list) else [got]))
+        )
+        self.received += size
+        is_less = not isinstance(asked, int) or asked < 0 or size < asked
+        if name in _LINES:
+            self.ran_out = is_less and not got.endswith(b"\n")
+        else:
+            self.ran_out = is_less if name in _WHOLE else not size
 
 
 def _read(permit: InputPermit, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
@@ -44,14 +90,23 @@ def _read(permit: InputPermit, method: Callable[..., Any], *args: Any, **options
         return method(*args, **options)
     permit.wait()
     try:
-        return method(*args, **options)
-    except (StopIteration, TypeError):
-        raise  # the end, and a mistake of the handler
+        got = method(*args, **options)
+    except StopIteration:
+        permit.ran_out = True
+        raise
+    except TypeError:
+        raise  # a mistake of the handler
     except Exception:
         permit.is_cut = True
         raise
     finally:
         permit.go_on()
+    try:
+        asked = args[0] if args else next(iter(options.values()), None)
+        permit.note_read(getattr(method, "__name__", ""), asked, got)
+    except Exception as error:  # an input that returns something unusual
+        permit.breaker.fault("input", error)
+    return got
 
 
 class _Reading(StandIn):
@@ -181,6 +236,8 @@ def watch_input(environ: dict[str, Any], permit: InputPermit) -> None:
     length = environ.get("CONTENT_LENGTH")
     if (not length or length == "0") and "HTTP_TRANSFER_ENCODING" not in environ:
         return
+    permit.length = length if isinstance(length, str) else ""
+    permit.received = 0
     stream: object = environ.get(_INPUT)
     kind = type(stream)
     if stream is None or kind is BytesIO:

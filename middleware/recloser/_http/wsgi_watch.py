@@ -302,12 +302,33 @@ class _SizedResponseIterator(SizedResponseBody, _Steps):
     __slots__ = ()
 
 
+# What a class must have itself, because it is not looked up on an instance. Responses of Django, which
+# are bodies, have these.
+_SPECIAL = ("__bool__", "__bytes__", "__contains__", "__delitem__", "__getitem__", "__setitem__")
+
+
+def _asking(name: str) -> Callable[..., Any]:
+    """A special method that asks the body inside."""
+
+    def ask(self: Watched, *args: Any) -> Any:
+        return getattr(self._body, name)(*args)
+
+    return ask
+
+
 def response_class(kind: type) -> type[ResponseBody]:
     """The class of the body that watches one of this class."""
+    base: type[ResponseBody]
     is_iterator = hasattr(kind, "__next__")
     if hasattr(kind, "__len__"):
-        return _SizedResponseIterator if is_iterator else SizedResponseBody
-    return ResponseIterator if is_iterator else ResponseBody
+        base = _SizedResponseIterator if is_iterator else SizedResponseBody
+    else:
+        base = ResponseIterator if is_iterator else ResponseBody
+    special: dict[str, Any] = {name: _asking(name) for name in _SPECIAL if hasattr(kind, name)}
+    if not special:
+        return base
+    made: type[ResponseBody] = type(base.__name__, (base,), {"__slots__": (), **special})
+    return made
 
 
 # Codes by status line. An app has few of them, and to look one up is faster than to parse it.

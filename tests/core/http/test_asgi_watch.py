@@ -205,3 +205,84 @@ def test_a_long_call_that_begins_to_answer_is_known_to(
 
     asyncio.run(run())
     assert breaker.metrics().slow == 1
+
+
+# A server that does not send the head before the client has taken the answer before
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+@pytest.mark.parametrize("others", [0, 10], ids=["alone", "with others"])
+@pytest.mark.parametrize(
+    "messages", [[START, BODY], [START, MORE_BODY, BODY]], ids=["whole", "parts"]
+)
+def test_a_client_that_does_not_take_the_head_makes_no_handler_slow(
+    registry: Registry,
+    clock: ManualClock,
+    run: Any,
+    version: str,
+    others: int,
+    messages: list[Any],
+) -> None:
+    """Several requests on one connection, whose answers the client reads slowly."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    guarded: Any = recloser.asgi.BreakerMiddleware(app, registry)
+
+    async def request(seconds: float) -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == START["type"]:
+                await asyncio.sleep(seconds)
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/x",
+            "headers": [],
+            "asgi": {"spec_version": version},
+        }
+        await guarded(scope, None, send)
+
+    async def attack() -> None:
+        for _ in range(50):
+            await request(0.01)
+        for _ in range(10):
+            held = [asyncio.create_task(request(30.0)) for _ in range(1 + others)]
+            for _ in range(others):
+                await request(0.01)
+                await asyncio.sleep(0.5)
+            await asyncio.gather(*held)
+
+    run(attack())
+
+    metrics = registry["app"].metrics()
+    assert metrics.slow <= 2  # until there is a suspicion, nothing is measured
+    assert metrics.generation == 0
+    assert (metrics.refused, metrics.in_flight, registry.faults) == (0, 0, 0)
+
+
+def test_a_handler_that_is_slow_between_head_and_body_is_slow(
+    registry: Registry, clock: ManualClock, run: Any
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({**START, "headers": [(b"content-length", b"5")]})
+        await asyncio.sleep(scope["seconds"])
+        await send(BODY)
+
+    guarded: Any = recloser.asgi.BreakerMiddleware(app, registry)
+
+    async def request(seconds: float) -> None:
+        async def send(message: Any) -> None:
+            await asyncio.sleep(0)
+
+        await guarded({"type": "http", "path": "/x", "seconds": seconds}, None, send)
+
+    async def served() -> None:
+        for seconds in [0.01] * 50 + [30.0] * 4:
+            await request(seconds)
+
+    run(served())
+
+    assert registry["app"].metrics().slow == 4

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recloser._http.server_errors import code_of, was_raised_in
+from recloser._http.server_errors import code_of, is_of_server, was_raised_in
 
 
 def send(message: object = None) -> None:
@@ -80,3 +80,23 @@ def test_a_ring_of_causes_ends() -> None:
     one.__cause__, two.__cause__ = two, one
 
     assert not was_raised_in(one, {code_of(send)})
+
+
+def test_what_the_server_raises_for_a_mistake_of_the_app_is_the_apps() -> None:
+    def write(data: object) -> None:
+        if not isinstance(data, bytes):
+            raise TypeError("not bytes")
+        raise OSError("the client has left")
+
+    assert is_of_server(raised_by(lambda: write(b"")), write)
+    assert not is_of_server(raised_by(lambda: write("")), write)
+    assert not is_of_server(raised_by(other), write)
+    assert not is_of_server(KeyboardInterrupt(), write)
+
+
+def test_a_function_that_cannot_be_looked_at_is_nobodys() -> None:
+    class Odd:
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(name)
+
+    assert not is_of_server(raised_by(other), Odd())

@@ -289,3 +289,124 @@ def test_a_clock_that_fails_breaks_no_read(clock: ManualClock) -> None:
         app = App(Registry(clock=clock_of), WAYS[0])
         assert app.post(Upload()) == [b"ok"]
         assert app.breaker.metrics().in_flight == 0
+
+
+# A body that ends before its announced length
+
+
+MISTAKEN: list[tuple[str, Callable[[Any], bytes]]] = [
+    ("all", lambda stream: stream.read()),
+    ("as announced", lambda stream: stream.read(99)),
+    ("until nothing comes", lambda stream: b"".join(iter(lambda: stream.read(2), b""))),
+    ("a line", lambda stream: b"".join(iter(lambda: stream.readline(), b""))),
+    ("lines", lambda stream: b"".join(stream.readlines())),
+    ("few lines", lambda stream: b"".join(stream.readlines(99))),
+    ("iterate", lambda stream: b"".join(stream)),
+]
+
+
+def understanding(read: Callable[[Any], bytes]) -> Handler:
+    """A handler that takes a body for whole, and fails because it is not."""
+
+    def handler(environ: Any) -> None:
+        raise KeyError(read(environ["wsgi.input"]))
+
+    return handler
+
+
+@pytest.mark.parametrize("read", [read for _, read in MISTAKEN], ids=[name for name, _ in MISTAKEN])
+@pytest.mark.parametrize("kind", [Upload, LinesOnly])
+def test_a_body_that_ends_before_its_length_is_not_the_handlers_fault(
+    registry: Registry, read: Any, kind: Any
+) -> None:
+    app = App(registry, understanding(read))
+
+    for data in [b"", b"a", b"a\nb", b"a\nb\n"]:
+        with pytest.raises(KeyError) as raised:
+            app.post(kind(data=data), CONTENT_LENGTH="99")
+        assert raised.value.args == (data,)
+
+    assert votes(app.breaker.metrics()) == {"ignored": 4}
+
+
+@pytest.mark.parametrize("read", [read for _, read in MISTAKEN], ids=[name for name, _ in MISTAKEN])
+@pytest.mark.parametrize("kind", [Upload, LinesOnly])
+def test_a_handler_that_fails_on_a_whole_body_fails(
+    registry: Registry, read: Any, kind: Any
+) -> None:
+    app = App(registry, understanding(read))
+
+    for data in [b"a", b"a\nb", b"a\nb\n"]:
+        with pytest.raises(KeyError):
+            app.post(kind(data=data), CONTENT_LENGTH=str(len(data)))
+
+    assert votes(app.breaker.metrics()) == {"failures": 3}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda stream: stream.read(2),
+        lambda stream: stream.read(0),
+        lambda stream: stream.readline(),
+        lambda stream: stream.readline(2),
+        lambda stream: stream.readlines(2),
+        lambda stream: next(iter(stream)),
+    ],
+    ids=["two bytes", "none", "a line", "part of a line", "few lines", "next"],
+)
+def test_a_handler_that_fails_before_it_has_read_all_fails(registry: Registry, read: Any) -> None:
+    app = App(registry, understanding(read))
+
+    with pytest.raises(KeyError):
+        app.post(Upload(data=b"a\nb\n"), CONTENT_LENGTH="99")
+
+    assert votes(app.breaker.metrics()) == {"failures": 1}
+
+
+def test_reads_of_a_file_are_counted_in_each_way(registry: Registry) -> None:
+    """By the methods that only files have: peeking takes nothing, and less may come than was asked."""
+
+    def handler(environ: Any) -> None:
+        stream = environ["wsgi.input"]
+        assert stream.peek(1)[:1] == b"a"
+        assert stream.read1(1) == b"a"
+        assert stream.readinto(bytearray(9)) == 3
+        raise KeyError
+
+    app = App(registry, handler)
+
+    for length in ("4", "5"):
+        with pytest.raises(KeyError):
+            app.post(io.BufferedReader(io.BytesIO(b"a\nb\n")), CONTENT_LENGTH=length)
+    assert votes(app.breaker.metrics()) == {"failures": 2}
+
+    def to_the_end(environ: Any) -> None:
+        while environ["wsgi.input"].readinto(bytearray(3)):
+            pass
+        raise KeyError
+
+    app.handler = to_the_end
+    with pytest.raises(KeyError):
+        app.post(io.BufferedReader(io.BytesIO(b"a\nb\n")), CONTENT_LENGTH="5")
+    assert votes(app.breaker.metrics()) == {"failures": 2, "ignored": 1}
+
+
+@pytest.mark.parametrize("length", ["-1", "3x", " 3", "+3", "1_0", "\u0663", "9" * 5000])
+def test_a_length_that_is_no_number_is_the_clients_fault(registry: Registry, length: str) -> None:
+    app = App(registry, lambda environ: [][int(environ["CONTENT_LENGTH"])])
+
+    for stream in (Upload(), io.BytesIO()):
+        with pytest.raises((ValueError, IndexError)):
+            app.post(stream, CONTENT_LENGTH=length)
+
+    assert votes(app.breaker.metrics()) == {"ignored": 2}
+
+
+def test_a_cut_body_changes_nothing_for_a_handler_that_copes(registry: Registry) -> None:
+    app = App(registry, WAYS[0])
+
+    assert app.post(Upload(), CONTENT_LENGTH="99") == [b"ok"]
+
+    assert votes(app.breaker.metrics()) == {"successes": 1}
+    assert registry.faults == 0

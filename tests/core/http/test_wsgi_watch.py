@@ -530,3 +530,30 @@ def test_a_permit_ended_by_the_handler_is_not_ended_again(
     assert [*body] == [b"one"]
 
     assert votes(breaker.metrics()) == {"failures": 1}
+
+
+def test_a_body_that_is_a_mapping_or_has_bytes_keeps_them(registry: Registry) -> None:
+    """As the responses of Django do, which are bodies."""
+
+    class Response(dict[str, str]):
+        def __bytes__(self) -> bytes:
+            return b"all"
+
+        def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+            return iter([b"all"])
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return Response()
+
+    guarded: Any = recloser.wsgi.BreakerMiddleware(app, registry)
+    body = guarded({}, lambda *said: None)
+
+    assert bytes(body) == b"all"
+    body["X"] = "1"
+    assert body["X"] == "1"
+    assert "X" in body
+    del body["X"]
+    assert not body
+    assert b"".join(body) == b"all"
+    assert registry["app"].metrics().successes == 1

@@ -1,0 +1,1 @@
+"""Real servers under faults and hostile clients, next to unguarded twins: `python -m benchmarks.soak`."""
