@@ -232,7 +232,8 @@ class Circuit(HardlyKnown):
                 return
         if explained is not None and explained.check_at < self._check_at:
             self._check_at = explained.check_at
-        self._check_at = min(self._check_at, again_at)
+        if again_at < self._check_at:
+            self._check_at = again_at
 
     def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
         serving = self.state is _CLOSED or self.state is _LIMITED
