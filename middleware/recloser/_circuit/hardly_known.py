@@ -31,6 +31,8 @@ from recloser._policy import Policy
 
 # Parts of `SOONEST_IF_FEW` between two checks of the calls in flight.
 _CHECK_EVERY = 1.0 / 32.0
+# As a slow threshold for `Limit.is_silent`: 10 s without an answer.
+_LOOK_AFTER = 1.25
 
 
 class HardlyKnown(SilentEnds):
@@ -92,8 +94,8 @@ class HardlyKnown(SilentEnds):
         return True
 
     def _looks_again(self, limit: Limit, token: int, running: int, now: float) -> bool:
-        """Let one more call in if all calls in flight are overdue."""
-        if self.calls.voting:
+        """Let one more call in if all calls in flight are overdue, after a while."""
+        if self.calls.voting or not limit.is_silent(now, _LOOK_AFTER):
             return False
         limit.size = max(limit.size, running + 1.0)
         return limit.admits(token, running, now)
