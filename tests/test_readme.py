@@ -166,7 +166,7 @@ def _check_cutting_off(names: dict[str, Any]) -> None:
         assert names["report"]("july") == b"all of it"
     assert asyncio.run(names["search"]("breakers")) == "all about breakers"
     assert timeouts[1:] == [3.0, 30.0]
-    assert timeouts[0] == names["breakers"]["api.example"].timeout
+    assert timeouts[0] == names["breakers"]["api.example"].policy.slow_ceiling
 
 
 def _check_failover(names: dict[str, Any]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from recloser._admission import Refused, Unguarded
+from recloser._items import Items
 from recloser._permit import AnyPermit, LoosePermit, Permit, loosened
 
 P = ParamSpec("P")
@@ -44,7 +46,7 @@ def guarded(
     """Wrap a function so that each call of it is one call to the breaker.
 
     For a generator the call begins when its first item is requested, and ends with its last. Its
-    latency is that of the first item, because the pace of the others depends on the consumer, too.
+    latency is that of the first item. The others are watched for stalls, see `_items.py`.
 
     Args:
         admit: Asks for admission of one call.
@@ -202,12 +204,19 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
     return call
 
 
-def _end_if_thrown_in(permit: Permit, left: Exception, thrown: BaseException) -> None:
+def _end_if_thrown_in(
+    permit: Permit, left: Exception, thrown: BaseException, item: object, own: str
+) -> None:
     """End the call if what left a generator is what was thrown into it, or was raised from that.
 
     The generator had given its item, so that is the consumer's own error. With `contextmanager`,
-    the consumer is the block; a yield dependency of FastAPI has the endpoint.
+    the consumer is the block; a yield dependency of FastAPI has the endpoint. An error of the library
+    of the item is the callee's, though: what a session of SQLAlchemy raises in the block tells of the
+    database. `own` is the module of the generator function: its package is no library.
     """
+    shared = _libraries(type(item)) & _libraries(type(thrown))
+    if shared - {own.partition(".")[0]}:
+        return
     cause: BaseException | None = left
     for _ in range(_DEEPEST):
         if cause is thrown:
@@ -218,32 +227,45 @@ def _end_if_thrown_in(permit: Permit, left: Exception, thrown: BaseException) ->
         cause = cause.__cause__
 
 
+def _libraries(kind: type) -> set[str]:
+    """The installed packages that a class and its bases are from; a program's own are none."""
+    packages = {each.__module__.partition(".")[0] for each in kind.__mro__}
+    files = {each: getattr(sys.modules.get(each), "__file__", None) or "" for each in packages}
+    return {each for each, file in files.items() if "-packages" in file}
+
+
 def _generator(
     acquire: Callable[[], Permit],
     function: Callable[P, Generator[Any, Any, Any]],
     acquire_for: AcquireFor | None = None,
 ) -> Callable[P, Generator[Any, Any, Any]]:
+    kind, own = getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
+
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
         with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
-            inner = function(*args, **kwargs)
+            inner, items = function(*args, **kwargs), Items(permit, kind)
             # `yield from` would not tell when the first item is there.
             try:
                 item = next(inner)
-                permit.mark()
+                items.began()
                 while True:
                     try:
                         sent = yield item
                     except GeneratorExit:
+                        items.ended(by_itself=False)
                         raise
                     except BaseException as error:
                         try:
                             item = inner.throw(error)
                         except Exception as left:
-                            _end_if_thrown_in(permit, left, error)
+                            _end_if_thrown_in(permit, left, error, item, own)
                             raise
                     else:
+                        items.asked()
                         item = next(inner) if sent is None else inner.send(sent)
+                        items.arrived()
             except StopIteration as stop:
+                items.ended(by_itself=True)
                 return stop.value
             finally:
                 inner.close()
@@ -256,27 +278,33 @@ def _async_generator(
     function: Callable[P, AsyncGenerator[Any, Any]],
     acquire_for: AcquireFor | None = None,
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
+    kind, own = getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
+
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
         with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
-            inner = function(*args, **kwargs)
+            inner, items = function(*args, **kwargs), Items(permit, kind)
             # `async for` would drop what the consumer sends or throws in.
             try:
                 item = await anext(inner)
-                permit.mark()
+                items.began()
                 while True:
                     try:
                         sent = yield item
                     except GeneratorExit:
+                        items.ended(by_itself=False)
                         raise
                     except BaseException as error:
                         try:
                             item = await inner.athrow(error)
                         except Exception as left:
-                            _end_if_thrown_in(permit, left, error)
+                            _end_if_thrown_in(permit, left, error, item, own)
                             raise
                     else:
+                        items.asked()
                         item = await (anext(inner) if sent is None else inner.asend(sent))
+                        items.arrived()
             except StopAsyncIteration:
+                items.ended(by_itself=True)
                 return
             finally:
                 await inner.aclose()

@@ -16,12 +16,13 @@ from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
-from recloser._circuit.votes import Ending, way_of_leaving
+from recloser._circuit.votes import Ending
 from recloser._environment import allowed
 from recloser._identity import reduced
 from recloser._listeners import Listeners
 from recloser._outcome import Outcome
 from recloser._policy import Policy
+from recloser._race import how_it_left, note_end
 from recloser._redaction import Raised, seen
 from recloser._state import Mode, State
 
@@ -251,7 +252,8 @@ class LockedCircuit:
                 rule = "quota" if quota else rule
                 wait = self._capped(retry_after, self.policy.quota_open_for if quota else 0.0)
             elif outcome is _CANCELLED:
-                what, rule = seen(error), way_of_leaving(error)
+                what, rule = seen(error), how_it_left(self, error, call.started, now)
+            note_end(self.clock, call.started, now, outcome)
             ending = Ending(token, outcome, latency, now, what, wait, rule)
             self._decide(now, self._circuit.end, ending)
         except BaseException as fault:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 
 from recloser._circuit import sentences
-from recloser._circuit.hopeless import limit_of_call
+from recloser._circuit.explained import kind_of
+from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
 from recloser._errors import BreakerOpenError
-from recloser._locked_circuit import LONGEST, WithinDecisionError
+from recloser._locked_circuit import LONGEST, WithinDecisionError, loose_circuits
 from recloser._state import Mode, State
 from recloser._streaming_circuit import StreamingCircuit
 
@@ -140,10 +141,50 @@ class OperableCircuit(StreamingCircuit):
         """Seconds after which an answer is hopeless: hardly any call of this key takes longer.
 
         It is learned: two slow thresholds, or 1.5 times what one in a thousand remembered calls
-        exceeds if that is longer. It is never above `Policy.slow_ceiling`, and equal to it until
-        enough is known. Reading it costs nothing. To cut a call off, use `Permit.timeout`.
+        exceeds if that is longer. It is never above `Policy.slow_ceiling`. Before
+        `Policy.min_history` answers are known, it is far above the longest of them, and never below
+        45 s; before the first it is the ceiling. To cut a call off, use `Permit.timeout`.
         """
-        return self._circuit.detector.baseline.hopeless
+        circuit = self._circuit
+        if circuit.detector.baseline.known:
+            return circuit.detector.baseline.hopeless
+        return min(max(circuit.hopeless, CUT_OFF_IF_FEW), self.policy.slow_ceiling)
+
+    @property
+    def last_undecided(self) -> float:
+        """Latency (s) of the last good call that ended just now, without a decision; infinite if none."""
+        return (inf, *self._calls.recent[-1:])[-1]
+
+    def others(self) -> list[OperableCircuit]:
+        """The breakers of its registry, and those of none."""
+        registry = self._listeners.registry()
+        try:
+            return [*(() if registry is None else registry), *cast("Any", loose_circuits)]
+        except RuntimeError:  # another thread makes a breaker
+            return []
+
+    def notice(self) -> None:
+        """Count the calls in flight that are overdue, without waiting for the next call."""
+        with suppress(WithinDecisionError):
+            now = self.clock()
+            self._decide(now, self._circuit.notice, now)
+
+    def timeout_for(self, label: str | None, size: float | None) -> float:
+        """`timeout` for calls of a kind; infinite while it is not known how long such calls take."""
+        if not self.knows_latency:
+            return inf
+        explained, ratio = self._circuit.explained, 1.0
+        if explained is not None and (label is not None or size is not None):
+            try:
+                ratio = explained.ratio(kind_of(label, size))
+            except (TypeError, ValueError):  # a fault of the caller, told when the call begins
+                return inf
+        return self.timeout * ratio
+
+    @property
+    def knows_latency(self) -> bool:
+        """Whether so many answers are known that latency is judged (`Policy.min_history`)."""
+        return self._circuit.detector.baseline.known
 
     def timeout_of(self, token: int) -> float:
         """Seconds that the call with a token may take; see `Permit.timeout`."""
@@ -165,10 +206,13 @@ class OperableCircuit(StreamingCircuit):
     def ratio_of(self, token: int) -> float:
         """By how much the call with a token may take longer than others; infinite if unknown.
 
-        It is 1.0 where nothing is known of the call and of all others.
+        It is 1.0 where nothing is known of the call and of all others, and while so little is known
+        of the key that `timeout` holds for calls of all kinds.
         """
         explained = self._circuit.explained
-        return 1.0 if explained is None else explained.ratio_in_flight(token)
+        if explained is None or not self._circuit.detector.baseline.known:
+            return 1.0
+        return explained.ratio_in_flight(token)
 
     # What a refused caller is told
 

@@ -56,7 +56,7 @@ class Policy:
         slow_floor: A call is never slow below this latency, 0-3600 s. Users do not notice 50 ms.
             Here slowness begins to matter. It is no outage: answers that are only slow never open.
         slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even if all calls
-            are. Before latencies are learned, a call in flight is overdue after this time.
+            are. Before the first answer, a call in flight is overdue after this time.
             resilience4j and interlock treat 60 s as slow.
         history_size: Calls in one generation of the latency history, 50-1,000,000. One to two
             generations are remembered. The llmkit breaker also uses 1,000.

@@ -20,6 +20,8 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
+from recloser._errors import RecloserError
+
 HIDDEN = "***"
 """What stands for what is hidden."""
 # So many characters of a message are read. It bounds the time that this takes.
@@ -52,10 +54,18 @@ _PREFIXES = (
 
 
 class Raised(NamedTuple):
-    """An exception, as it was. Only `shown` makes a text of it that may leave the breaker."""
+    """An exception, as it was. Only `shown` makes a text of it that may leave the breaker.
+
+    Attributes:
+        name: The name of its class.
+        message: Its message.
+        is_own: Whether recloser wrote the message. It has keys and numbers in it, and no secrets: what
+            it quotes of another exception was shown before.
+    """
 
     name: str
     message: str
+    is_own: bool = False
 
 
 def seen(error: BaseException | str | None) -> Raised | str:
@@ -68,7 +78,9 @@ def seen(error: BaseException | str | None) -> Raised | str:
         message = str(error or "")[:_READ]
     except Exception:  # the user's own __str__
         message = ""
-    return Raised(type(error).__name__, message) if isinstance(error, BaseException) else message
+    if not isinstance(error, BaseException):
+        return message
+    return Raised(type(error).__name__, message, isinstance(error, RecloserError))
 
 
 def shown(what: Raised | str) -> str:
@@ -83,7 +95,8 @@ def shown(what: Raised | str) -> str:
     # repr() keeps control characters out of logs: of a message, or of a class name made from one.
     if not isinstance(what, Raised):
         return repr(redacted(what))[1:-1]
-    name, message = repr(what.name)[1:-1][:_SHOWN], redacted(what.message)
+    name = repr(what.name)[1:-1][:_SHOWN]
+    message = _cut(_first_line(what.message)) if what.is_own else redacted(what.message)
     return f"{name}: {message!r}" if message else name
 
 
@@ -97,6 +110,10 @@ def redacted(text: str) -> str:
     line = line.replace("\\'", "'").replace('\\"', '"')
     for pattern, replacement in _rules():
         line = pattern.sub(replacement, line)
+    return _cut(line)
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from recloser import Registry, problem_document
+from recloser import Breaker, BreakerOpenError, HopelessError, Registry, problem_document
 from recloser._redaction import redacted, seen, shown
-from recloser.testing import RecordingListener
+from recloser.testing import ManualClock, RecordingListener
 
 SECRET = "hunter2"
 TOKEN = "AAF-b7Xk_93kq"
@@ -173,3 +173,34 @@ def test_it_holds_wherever_a_breaker_speaks(caplog: pytest.LogCaptureFixture) ->
     said += [formatter.format(record) for record in caplog.records]
     assert any("api.example" in str(each) for each in said)
     assert not [each for each in said if SECRET in str(each)]
+
+
+def test_keys_in_our_own_messages_are_no_secrets() -> None:
+    cut_off = HopelessError("GET /orders/{order}", 2.0)
+    refused = BreakerOpenError("api.openai.com gpt-4o", "open", "5 of 5 failed", 3.0)
+
+    assert shown(seen(cut_off)) == (
+        "HopelessError: \"no answer of 'GET /orders/{order}' within 2 s\""
+    )
+    assert "'api.openai.com gpt-4o' is open" in shown(seen(refused))
+    assert "/orders/7" not in shown(seen(OSError("GET /orders/7 failed")))
+
+
+def test_what_our_own_messages_quote_of_others_has_no_secrets() -> None:
+    clock = ManualClock()
+    breaker = Breaker("GET /a", clock=clock)
+    while (permit := breaker.try_acquire()) is not None:
+        permit.failure(OSError("https://u:hunter22@h.example/v1?token=abcdef123"))
+
+    text = shown(seen(breaker.refusal()))
+
+    assert "GET /a" in text
+    assert "hunter22" not in text
+    assert "abcdef" not in text
+
+
+def test_our_own_messages_are_one_short_line() -> None:
+    text = shown(seen(HopelessError("a\nb" * 100, 1.0)))
+
+    assert "\n" not in text
+    assert len(text) < 200

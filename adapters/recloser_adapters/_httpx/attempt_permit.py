@@ -20,10 +20,17 @@ class AttemptPermit(ReportedPermit):
         self.attempt: Attempt[Any] = attempt.reported_later()
         self._handed_over = False
 
-    def hand_over(self, fate: Fate | None = None) -> None:
-        """Give the answer to the caller: from now on its body ends the call."""
+    def hand_over(self, fate: Fate | None, what: str) -> None:
+        """Give the answer to the caller: from now on its body ends the call.
+
+        Args:
+            fate: The fate of the attempt in records; None for that of its outcome.
+            what: What to name there if the answer is not a good one.
+        """
         self._handed_over = True
-        self.attempt.commit(self.outcome or Outcome.SUCCESS, fate=fate)
+        outcome = self.outcome or Outcome.SUCCESS
+        error = None if fate is None and outcome is Outcome.SUCCESS else what
+        self.attempt.commit(outcome, fate=fate, error=error)
 
     def end_by_error(self, error: BaseException) -> None:
         """End the permit by the error that the call raised."""

@@ -127,7 +127,7 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
                     return False
         if outcome in _ANSWERED_BADLY and attempt.moves_on(outcome, error=what):
             return False
-        permit.hand_over(fate)
+        permit.hand_over(fate, what)
         if fate is None and outcome is Outcome.SUCCESS:
             self._logged = {known for known in self._logged if known[0] != attempt.key}
         self._tap(plan, response, attempt)

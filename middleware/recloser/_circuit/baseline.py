@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
-from recloser._circuit.hopeless import hopeless_after, tail_share
+from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, tail_share
 from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
 
@@ -31,7 +31,8 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
-        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`.
+        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`. It is the ceiling
+            until `known`: see `hopeless_at_first`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
         policy: As given.
@@ -90,6 +91,15 @@ class Baseline:
     def count(self) -> int:
         """Number of latencies remembered."""
         return round(self._current.total + (self._previous.total if self._previous else 0))
+
+    def hopeless_at_first(self) -> float:
+        """Seconds after which an answer is hopeless, by the first few answers; see `hopeless.py`."""
+        return hopeless_if_few(self.longest_answer, self.count, self.policy.slow_ceiling)
+
+    @property
+    def longest_answer(self) -> float:
+        """The longest latency remembered, in seconds; 0.0 without any."""
+        return self.history().quantiles(tail_share(0.0))[0]
 
     def usual(self, now: float) -> Usual:
         """The latency before, by which a slower one is judged."""

@@ -50,6 +50,7 @@ class Detector:
     """What is normal for one key, and the evidence that this has changed.
 
     Attributes:
+        answered_at: When the last call of the suspicion was answered; before latency is judged, any.
         baseline: Latencies of good calls, and the slow threshold.
         evidence: Evidence against normal.
         held: Latencies of good calls held back from the baseline, in seconds.
@@ -60,10 +61,10 @@ class Detector:
     """
 
     __slots__ = (
-        "_answered_at",
         "_asked_until",
         "_asked_waits",
         "_bad_run",
+        "answered_at",
         "baseline",
         "evidence",
         "held",
@@ -81,8 +82,7 @@ class Detector:
         self.test: ShareTest | None = None
         # Bad calls in the suspicion since the last one that was as fast as ever.
         self._bad_run = inf
-        # When the last call of the suspicion was answered.
-        self._answered_at = -inf
+        self.answered_at = -inf
         # Failed calls in the suspicion that asked for a pause, and until when.
         self._asked_waits = 0
         self._asked_until = 0.0
@@ -96,7 +96,7 @@ class Detector:
         """
         token, latency, now = ending.token, ending.latency, ending.now
         if vote is votes.SLOW or vote is votes.CAME_BACK:
-            self._answered_at = now
+            self.answered_at = now
         if self.test is not None:
             return self._test(self.test, vote, ending)
         enough, bad = False, self.evidence.bad
@@ -183,8 +183,7 @@ class Detector:
         """Until when most failed calls of the suspicion asked to wait, in seconds; 0.0 if few."""
         evidence = self.evidence
         asked = 2 * self._asked_waits >= evidence.bad - evidence.slow > 0
-        until, self._asked_until = self._asked_until, 0.0
-        self._asked_waits = 0
+        until, self._asked_until, self._asked_waits = self._asked_until, 0.0, 0
         return until if asked else 0.0
 
     def was_asked(self, ending: Ending, latest: int) -> bool:
@@ -220,7 +219,7 @@ class Detector:
             self.baseline.learn((latency,))
         elif self.test is not None:
             self.held += (latency,)
-            self._answered_at = now
+            self.answered_at = now
             ending = Ending(token, Outcome.SUCCESS, max(latency, took), now)
             self._test(self.test, votes.GOOD, ending)
         elif token < evidence.since:
@@ -228,7 +227,7 @@ class Detector:
             self.baseline.learn((latency,))
         else:
             self.held += (latency,)
-            self._answered_at = now
+            self.answered_at = now
             baseline = self.baseline
             if not baseline.known or latency <= AS_FAST_AS_EVER * baseline.reference:
                 self._bad_run = 0
@@ -353,7 +352,8 @@ class Detector:
 
     def is_alive(self, now: float) -> bool:
         """Whether a call was answered of late."""
-        return now - self._answered_at < _OF_LATE * self.baseline.threshold
+        baseline = self.baseline
+        return baseline.known and now - self.answered_at < _OF_LATE * baseline.threshold
 
     @property
     def is_hardly_slow(self) -> bool:

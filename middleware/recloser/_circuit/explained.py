@@ -26,6 +26,7 @@ from typing import TypeAlias
 from recloser._circuit import votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.counts import Counts
+from recloser._circuit.hopeless import hopeless_if_few
 from recloser._circuit.in_flight import InFlight, Timing
 from recloser._circuit.votes import Ending, Vote, vote_of
 from recloser._outcome import Outcome
@@ -110,10 +111,12 @@ class Explained:
 
     Attributes:
         kinds: The kind of each call in flight of which something is known, by token.
+        longest_answer: The longest latency of any kind while the baseline is not known, in seconds.
         check_at: When a call that may take longer than others can be overdue; seconds.
     """
 
     __slots__ = (
+        "_answers",
         "_base",
         "_baseline",
         "_calls",
@@ -124,6 +127,7 @@ class Explained:
         "_unlabelled",
         "check_at",
         "kinds",
+        "longest_answer",
     )
 
     def __init__(self, baseline: Baseline, policy: Policy) -> None:
@@ -145,6 +149,8 @@ class Explained:
         self._unlabelled = min(float(self._baseline.count), _MEMORY)
         self._explained_late = 0.0
         self._calls = self._unlabelled
+        self._answers = self._baseline.count
+        self.longest_answer = self._baseline.longest_answer
 
     # The ratio of a call
 
@@ -193,8 +199,17 @@ class Explained:
         return min(slow, policy.slow_ceiling)
 
     def slow_after_token(self, token: int) -> float:
-        """The slow threshold of a call in flight, in seconds."""
+        """After how many seconds a call in flight is overdue."""
+        if not self._baseline.known:
+            # A label says that such calls may take long, whatever is known of others.
+            label = self.kinds.get(token, NOTHING)[0]
+            known = not label or any(label == each for each, _ in self._levels)
+            return self.hopeless_at_first() if known else self._policy.slow_ceiling
         return self.slow_after(self.ratio_in_flight(token))
+
+    def hopeless_at_first(self) -> float:
+        """As `Baseline.hopeless_at_first`, by the answers to calls of all kinds."""
+        return hopeless_if_few(self.longest_answer, self._answers, self._policy.slow_ceiling)
 
     # Calls in flight that may take longer than others
 
@@ -230,7 +245,7 @@ class Explained:
 
     def take_overdue(self, calls: InFlight, now: float) -> Iterator[tuple[int, Timing]]:
         """Remove the watched calls that are overdue, oldest first."""
-        if now < self.check_at:
+        if now < self.check_at and self._baseline.known:
             return
         self.check_at, check_at = -inf, inf  # check again if the caller takes only some
         for token, call in calls.answering.copy().items():
@@ -268,6 +283,7 @@ class Explained:
             vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
             ending.waited /= ratio
             if vote in _ANSWERED:
+                self._count_answer(ending.latency)
                 self.learn_unlabelled((ending.latency,), ending.now)
             return vote
         ratio = self.ratio(kind)
@@ -276,6 +292,7 @@ class Explained:
             calls.voting[ending.token] = calls.answering.pop(ending.token)
         vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
         if vote in _ANSWERED:
+            self._count_answer(ending.latency)
             self._learn(kind, log(max(ending.latency, _SHORTEST)), calm=calm)
         # How long it waited in vain says nothing if it is not known how long such calls take.
         ending.waited /= ratio
@@ -286,6 +303,11 @@ class Explained:
         if vote is votes.GOOD:  # also where it took less than `Policy.slow_floor`
             ending.latency = min(ending.latency, self._baseline.threshold)
         return vote
+
+    def _count_answer(self, latency: float) -> None:
+        if not self._baseline.known:
+            self._answers += 1
+            self.longest_answer = max(self.longest_answer, latency)
 
     def _learn(self, kind: Kind, latency: float, *, calm: bool) -> None:
         """Learn from the answer to a call of a kind; its latency as ln(seconds)."""

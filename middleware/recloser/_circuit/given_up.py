@@ -80,6 +80,16 @@ class GivenUp:
         self._longest = max(self._longest, waited)
         return True
 
+    def take_back(self) -> None:
+        """Count less: the program cancels calls because others have ended, so those say nothing.
+
+        Two calls are taken back, because a race is not always seen as one. A time-out that looks like
+        one by chance then costs three calls more.
+        """
+        left = max(self.calls - 2, 0)
+        self.level *= left / max(self.calls, 1)
+        self.calls = left
+
     def _is_like_a_time_out(self, ending: Ending) -> bool:
         if ending.rule == LEFT:
             return False

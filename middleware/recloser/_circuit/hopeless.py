@@ -1,12 +1,14 @@
 """Hopeless calls: after how many seconds it makes no sense to wait for an answer any longer.
 
-Pure functions of numbers. A call that is cut off is never answered, so it teaches no latency. Three
+Pure functions of numbers. A call that is cut off is never answered, so it teaches no latency. Four
 rules keep a limit that was learned from the calls that it lets through from being too short:
 
 - The limit is never below two slow thresholds, and the threshold follows the median, which a few
   lost calls do not move.
 - One call in eight may take twice as long as the limit, one in 64 four times as long, and so on. So
   calls that have become slower are seen, and the limit grows.
+- Before latency is judged (`Policy.min_history`), a handful of answers says little: the limit is far
+  above the longest of them, and never below `CUT_OFF_IF_FEW`. Without any answer it is the ceiling.
 - During an outage a probe may take as long as the outage has lasted. So a callee that has become
   much slower for good can answer, and becomes the new normal. While limited, that holds for every
   call, but not if most are fast: those that hang would take all threads.
@@ -27,6 +29,13 @@ _ABOVE_TAIL = 1.5
 _HARDLY_ANY = 1000.0
 # Just below 1, so that rounding cannot put the rank behind the last call.
 _LONGEST = 1.0 - 1e-9
+
+SOONEST_IF_FEW = 10.0
+"""Seconds: while only a handful of answers is known, no call is overdue before. After ten seconds a
+user turns to other work (Nielsen 1993, "Usability Engineering")."""
+CUT_OFF_IF_FEW = 45.0
+"""Seconds: while only a handful of answers is known, no call is cut off before. The first long answer
+of a language model may take 40 s, and a call that is cut off teaches nothing."""
 
 # 2**32 divided by the golden ratio (Knuth's multiplicative hash). It spreads the calls with more
 # time evenly, whatever pattern the calls themselves have, such as one backend in turn of eight.
@@ -50,6 +59,19 @@ def hopeless_after(slow: float, tail: float, calls: float, ceiling: float) -> fl
     """
     unseen = max(_HARDLY_ANY / calls, 1.0)
     return min(max(_SLOW * slow, _ABOVE_TAIL * tail * unseen), ceiling)
+
+
+def hopeless_if_few(longest: float, answers: float, ceiling: float) -> float:
+    """Seconds after which an answer is hopeless while so few are known that latency is not judged.
+
+    Args:
+        longest: The longest latency so far, in seconds.
+        answers: Number of answers, >= 0.
+        ceiling: `Policy.slow_ceiling`, in seconds: the result is never above it.
+    """
+    if answers <= 0.0:
+        return ceiling
+    return min(max(_ABOVE_TAIL * longest * _HARDLY_ANY / answers, SOONEST_IF_FEW), ceiling)
 
 
 def limit_of_call(hopeless: float, token: int, ceiling: float, outage: float = 0.0) -> float:

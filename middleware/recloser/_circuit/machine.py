@@ -16,10 +16,10 @@ from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained, Kind
+from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.recovery import Step
-from recloser._circuit.silent_ends import SilentEnds
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
 from recloser._events import Reason
@@ -46,7 +46,7 @@ _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
 
 
-class Circuit(SilentEnds):
+class Circuit(HardlyKnown):
     """The decisions about the calls of one key. `Lifecycle` has its state."""
 
     __slots__ = (
@@ -54,7 +54,6 @@ class Circuit(SilentEnds):
         "_caught_up_at",
         "_refresh_due",
         "_stalls",
-        "explained",
     )
 
     def __init__(
@@ -65,8 +64,6 @@ class Circuit(SilentEnds):
         self._catch_up_within = _CATCH_UP_WITHIN
         self._caught_up_at = -inf
         self._refresh_due = inf
-        # None while nothing is known of any call beforehand.
-        self.explained: Explained | None = None
 
     # Around each decision
 
@@ -174,7 +171,11 @@ class Circuit(SilentEnds):
         if limit.admits(token, max(running, 0), now):
             return True
         calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
-        if self.explained is not None:
+        if not self.detector.baseline.known:
+            if self._looks_again(limit, token, max(running, 0), now):
+                return True
+            threshold = self.hopeless
+        elif self.explained is not None:
             threshold *= self.explained.longest
         if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
             newer = sum(
@@ -186,6 +187,11 @@ class Circuit(SilentEnds):
                 self._open(now, recovery, sentences.mute(self.running, recovery, now))
         return False
 
+    def notice(self, now: float) -> None:
+        """Count the calls in flight that are overdue at `now` seconds."""
+        if self.state is _CLOSED or self.state is _LIMITED:
+            self._check_overdue(now)
+
     def _check_overdue(self, now: float) -> None:
         """Count calls that have no answer after the slow threshold as bad, before they end.
 
@@ -195,6 +201,7 @@ class Circuit(SilentEnds):
         if now >= self._refresh_due:
             self._refresh(now)
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
+        again_at = inf
         recovery, explained = self.recovery, self.explained
         if recovery is not None and recovery.bears_slowness and self.state is _HALF_OPEN:
             threshold = max(threshold, self.detector.baseline.hopeless)
@@ -204,6 +211,8 @@ class Circuit(SilentEnds):
                 if self.generation != generation:
                     return
             threshold = explained.slow_after(explained.patience)
+        if not self.detector.baseline.known:
+            threshold, again_at = self._overdue_at_first(now)
         self._check_at = now + threshold  # for calls that begin from now on
         while calls.voting:
             overdue = calls.take_next_overdue(threshold, now)
@@ -223,13 +232,16 @@ class Circuit(SilentEnds):
                 return
         if explained is not None and explained.check_at < self._check_at:
             self._check_at = explained.check_at
+        if again_at < self._check_at:
+            self._check_at = again_at
 
     def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
         serving = self.state is _CLOSED or self.state is _LIMITED
         vote = vote_of_overdue(
             token, call, now, self.calls, threshold, self._stalls, closed=serving
         )
-        self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
+        if not self._is_left_behind(call):
+            self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
 
     def _check_late(self, next_token: int, now: float) -> None:
         """Open if the calls that are late, but not overdue yet, are enough evidence."""
@@ -282,7 +294,7 @@ class Circuit(SilentEnds):
         if ending.rule == votes.TIMED_OUT:
             self._judge_time_out(ending, explained)
         elif outcome is _SUCCESS or outcome is _THROTTLED:
-            self.given_up = None
+            self._comes_back(ending)
         if explained is None:
             threshold = self.detector.baseline.threshold
             vote = vote_of(ending, self.calls, self.counts, threshold, self._stalls)
@@ -317,6 +329,8 @@ class Circuit(SilentEnds):
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
+            return
+        if not self.detector.baseline.known and self._is_slow_only(vote, ending, recovery):
             return
         if recovery is None:
             if self.detector.vote(vote, ending):

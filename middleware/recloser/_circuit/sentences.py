@@ -26,6 +26,8 @@ def _times(value: float) -> str:
 
 def slower_than(baseline: Baseline, policy: Policy) -> str:
     """Describe what slow means for this key."""
+    if not baseline.known and baseline.count:
+        return f"far slower than the {baseline.count} answers known so far"
     if not baseline.known:
         return f"slower than the ceiling of {seconds(policy.slow_ceiling)}"
     return (

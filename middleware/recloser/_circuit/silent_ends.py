@@ -86,6 +86,10 @@ class SilentEnds(LimitedLifecycle):
 
     def _judge_abstained(self, ending: Ending) -> Vote:
         recovery = self.recovery
+        if ending.rule == votes.OUTRUN:
+            ending.waited = 0.0
+            if self.given_up is not None:
+                self.given_up.take_back()
         if ending.waited > 0.0 and (given_up := self._is_given_up(ending)) is not None:
             if self.state is _HALF_OPEN:
                 return votes.HUNG if given_up.is_as_long(ending.waited) else votes.NONE

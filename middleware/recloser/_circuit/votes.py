@@ -75,9 +75,9 @@ LOST = Vote.LOST
 SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
 """Votes without a verdict, see `silent_ends.py`."""
 
-LEFT, INTERRUPTED, TIMED_OUT = "left", "interrupted", "timed out"
+LEFT, INTERRUPTED, TIMED_OUT, OUTRUN = "left", "interrupted", "timed out", "outrun"
 """How a call was cancelled, as a `rule` of `Ending`: its caller told so; an exception that cancels was
-thrown into it; or that exception is known to be a time-out."""
+thrown into it; that exception is known to be a time-out; or another call had ended (`_race.py`)."""
 
 # Classes by which asyncio and trio cancel.
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
@@ -96,7 +96,7 @@ class Ending:
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
         rule: Why a throttled call was throttled: `retry_after` or `quota`. How a cancelled one was
-            cancelled: `LEFT`, `INTERRUPTED` or `TIMED_OUT`.
+            cancelled: `LEFT`, `INTERRUPTED`, `TIMED_OUT` or `OUTRUN`.
         waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
             where that says nothing.
         going_on: Whether it is decided about the call although it goes on: it is a stream. A stall

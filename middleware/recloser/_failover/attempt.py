@@ -9,7 +9,6 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
-from recloser._failover.attempt_timer import AttemptTimer
 from recloser._failover.lessons import learn_from_end, learn_from_service, note_answer
 from recloser._failover.limits import (
     LONGEST,
@@ -194,7 +193,13 @@ class Attempt(Generic[T]):
         self._keep(Fate.REJECTED, error)
         return True
 
-    def commit(self, outcome: Outcome = Outcome.SUCCESS, *, fate: Fate | None = None) -> None:
+    def commit(
+        self,
+        outcome: Outcome = Outcome.SUCCESS,
+        *,
+        fate: Fate | None = None,
+        error: BaseException | str | None = None,
+    ) -> None:
         """Note that the caller gets this answer now: no other provider is tried any more.
 
         Call it before the first byte reaches the caller. The latency is measured here, and the time
@@ -203,6 +208,7 @@ class Attempt(Generic[T]):
         Args:
             outcome: The outcome of the answer, for the record only. It does not end the permit.
             fate: The fate in the record; by default that of the outcome.
+            error: What to name in records, as for `moves_on`.
         """
         if self._settled:
             return
@@ -210,9 +216,7 @@ class Attempt(Generic[T]):
         if self._timer is not None:
             self._timer.stop()
         self.permit.mark()
-        if fate is None:
-            fate = _SERVED if outcome is _SUCCESS else Fate.of(outcome, sent=True)
-        self._conclude(fate, None)
+        self._conclude(fate or Fate.of(outcome, sent=True), error)
 
     def reported_later(self) -> Self:
         """Do not deliver the record at the end of the attempt, but when `report` is called."""
@@ -344,14 +348,9 @@ class Attempt(Generic[T]):
 
     def _learn(self, outcome: Outcome, error: BaseException | str | None, sent: bool) -> None:
         came = sent and (outcome is not Outcome.FAILURE or not isinstance(error, BaseException))
+        selection, limit = self._selection, self._limit
         learn_from_end(
-            self._selection,
-            self.key,
-            self.permit,
-            outcome,
-            sent=sent,
-            answered=came,
-            limit=self._limit,
+            selection, self.key, self.permit, outcome, sent=sent, answered=came, limit=limit
         )
 
     def _finds_next(self, outcome: Outcome, sent: bool) -> bool:

@@ -5,6 +5,10 @@ reason to do it. These are, if another healthy provider can take over:
 
 - **Nothing else is known.** The attempt takes `patience` times as long as hardly any call of its
   kind (`Permit.timeout`), and no less than `_ALONE`.
+- **Hardly anything is known of the provider.** Then what is hopeless by its first few answers holds
+  (`_circuit/hopeless.py`). Without that, ten times as long as hardly any such call takes at another
+  provider is hopeless; one call in eight may take twice as long, and so on. A call of which nothing is
+  known anywhere is not cut off: the client's own time-out holds.
 - **The provider hangs.** It has answered no call since the attempt began, and either its breaker is
   not closed any more, or another call had waited for longer than usual when the attempt began. Then
   patience is no use: it may take as long as hardly any call of its kind, but no more than
@@ -24,7 +28,7 @@ from __future__ import annotations
 
 from math import inf
 
-from recloser._circuit.hopeless import limit_of_call
+from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
 from recloser._operations import OperableCircuit
 from recloser._permit import Permit
 from recloser._policy import Policy
@@ -35,6 +39,8 @@ from recloser._state import State
 _ALONE, _HANGING = 2.0, 1.0
 # Slow thresholds after which a call to a provider that hangs is hopeless.
 _HANGS_AFTER = 4.0
+# How many times as long as at another provider an answer may take at one of which nothing is known.
+_ELSEWHERE = 10.0
 # Slow thresholds that a probe of an open provider may take, and seconds at least: it may have to
 # connect, which the calls before did not.
 _PROBE, _SHORTEST_PROBE = 2.0, 0.3
@@ -105,12 +111,14 @@ class CutOffs:
 
     # What follows from it
 
-    def hopeless_after(self, permit: Permit, patience: float) -> float:
+    def hopeless_after(self, permit: Permit, patience: float, elsewhere: float = inf) -> float:
         """Seconds after which an attempt is given up if another healthy provider can take over.
 
         Args:
             permit: The permit of the attempt.
             patience: `Failover(patience=...)`.
+            elsewhere: Seconds that hardly any such call takes at another healthy provider; infinite
+                if that is not known.
 
         Returns:
             Seconds; infinite if that is not known, or nothing may be cut off.
@@ -123,9 +131,13 @@ class CutOffs:
         if breaker.state is _OPEN or breaker.state is _HALF_OPEN:
             probe = max(_PROBE * slow, _SHORTEST_PROBE) if slow < ceiling else inf
             return min(limit_of_call(probe, token, inf), own)
-        if usual >= ceiling:
-            return own  # not known
         key, started = breaker.key, permit.started
+        if not breaker.knows_latency:
+            if usual >= ceiling:
+                usual = limit_of_call(max(_ELSEWHERE * elsewhere, CUT_OFF_IF_FEW), token, inf)
+            return min(max(usual, self._longest(key, started)), own)
+        if usual >= ceiling:
+            return own  # such calls are not known
         hangs = started - self._waiting_since.get(key, started) > slow or key in self._cut_after
         if hangs:
             limit = max(min(usual, _HANGS_AFTER * slow), _HANGING)
@@ -139,10 +151,19 @@ class CutOffs:
         hopeless = min(_usual(breaker, token), _HANGS_AFTER * _slow(breaker, token))
         return max(hopeless, _HANGING, self._longest(breaker.key, permit.started))
 
-    def hangs(self, permit: Permit) -> bool:
-        """Whether a provider is known to hang: not closed, and no answer since an attempt began."""
+    def hangs(self, permit: Permit, waited: float) -> bool:
+        """Whether a provider is known to hang: not closed, and no answer since an attempt began.
+
+        Args:
+            permit: The permit of the attempt.
+            waited: Seconds for which it has waited. While hardly anything is known of the provider,
+                that is no less than what is hopeless then.
+        """
         breaker = permit.breaker
+        breaker.notice()
         if breaker.state is _CLOSED:
+            return False
+        if not breaker.knows_latency and waited < _usual(breaker, permit.token):
             return False
         return self._answered_at.get(breaker.key, -inf) < permit.started
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from recloser._errors import BreakerOpenError
 from recloser._outcome import Outcome
+from recloser._redaction import seen, shown
 
 
 class Fate(enum.Enum):
@@ -117,8 +118,7 @@ def _reason(error: BaseException | str) -> str:
     if isinstance(error, BreakerOpenError):
         rule = error.reason.rule if error.reason is not None else error.state.value
         return f"{rule}, {_seconds(error.retry_after)} more"
-    # The type alone: a message may hold secrets, and str() of a foreign error may raise.
-    return error if isinstance(error, str) else type(error).__name__
+    return shown(seen(error))  # a message may hold secrets, and str() of a foreign error may raise
 
 
 @dataclass(frozen=True, slots=True)

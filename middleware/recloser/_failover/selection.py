@@ -229,6 +229,20 @@ class Selection(Generic[T]):
             and not self.memory.is_rejected(key, self.call.model, self.settings.clock())
         )
 
+    def _usual_elsewhere(self) -> float:
+        """Seconds that hardly any such call takes at a healthy provider that was not tried yet."""
+        call = self.call
+        usual: list[float] = []
+        for key in [each.key for each in self._untried if self._is_healthy(each.key)]:
+            breaker = self.breaker_of(key)
+            if not breaker.knows_latency:
+                continue
+            if self.memory.is_usual_kind(breaker.key, call.label, call.size):
+                usual.append(breaker.timeout_for(None, None))
+            else:
+                usual.append(breaker.timeout_for(call.label, call.size))
+        return min(usual, default=math.inf)
+
     def count_least_bad(self) -> int:
         """How many providers that refused can be tried as the least bad one."""
         if self.settings.when_all_open != "least_bad":
@@ -289,10 +303,11 @@ class Selection(Generic[T]):
         healthy = min(self.count_healthy(), others)
         if patience is None:
             patience = settings.patience
+        elsewhere = math.inf if breaker.knows_latency else self._usual_elsewhere()
         return attempt_limit(
             left,
             slow=breaker.slow_threshold,
-            hopeless=self.memory.cut_offs.hopeless_after(permit, patience),
+            hopeless=self.memory.cut_offs.hopeless_after(permit, patience, elsewhere),
             healthy=healthy,
             takeover_in=self.takeover_in(key) if others and not healthy else math.inf,
         )
@@ -314,7 +329,7 @@ class Selection(Generic[T]):
         if not min(self.count_healthy(), self.attempts_left):
             return False
         waited = self.settings.clock() - permit.started
-        return waited >= NEARLY * limit or self.memory.cut_offs.hangs(permit)
+        return waited >= NEARLY * limit or self.memory.cut_offs.hangs(permit, waited)
 
 
 def _without_vote(breaker: Breaker, settings: Settings) -> Permit:

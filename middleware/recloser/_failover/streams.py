@@ -1,4 +1,9 @@
-"""Streams with failover: once the first chunk has arrived, no other provider is tried."""
+"""Streams with failover: once the first chunk has arrived, no other provider is tried.
+
+Each further chunk is a piece of the answer, so a stream that stalls is a failure of its provider, once
+streams are known to be answers (see `recloser._items`). It is not cut off. The time that the caller takes
+between two chunks does not count.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,9 @@ from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
 from recloser._failover.attempt import Attempt
+from recloser._items import Items
+
+_KIND = "stream"  # see `Items`
 
 C = TypeVar("C")
 
@@ -18,29 +26,36 @@ class Chunks(Iterator[C], Generic[C]):
     failure.
     """
 
-    __slots__ = ("_attempt", "_first", "_source")
+    __slots__ = ("_attempt", "_first", "_items", "_source")
 
     def __init__(self, attempt: Attempt[Any], source: Iterator[C], first: list[C]) -> None:
         self._attempt = attempt
         self._source = source
         # The chunk that was read ahead; none if the stream is empty.
         self._first = first
+        self._items = Items(attempt.permit, _KIND)
+        self._items.began()
 
     def __next__(self) -> C:
         if self._first:
             return self._first.pop()
+        self._items.asked()
         try:
-            return next(self._source)
+            chunk = next(self._source)
         except StopIteration:
+            self._items.ended(by_itself=True)
             self._attempt.end_by_error(None)
             raise
         except BaseException as error:
             self._attempt.end_by_error(error)
             raise
+        self._items.arrived()
+        return chunk
 
     def close(self) -> None:
         """Close the stream. If it is closed before its end, its permit is cancelled."""
         self._first = []
+        self._items.ended(by_itself=False)
         try:
             _close(self._source)
         finally:
@@ -60,29 +75,36 @@ class AsyncChunks(AsyncIterator[C], Generic[C]):
     failure.
     """
 
-    __slots__ = ("_attempt", "_first", "_source")
+    __slots__ = ("_attempt", "_first", "_items", "_source")
 
     def __init__(self, attempt: Attempt[Any], source: AsyncIterator[C], first: list[C]) -> None:
         self._attempt = attempt
         self._source = source
         # The chunk that was read ahead; none if the stream is empty.
         self._first = first
+        self._items = Items(attempt.permit, _KIND)
+        self._items.began()
 
     async def __anext__(self) -> C:
         if self._first:
             return self._first.pop()
+        self._items.asked()
         try:
-            return await anext(self._source)
+            chunk = await anext(self._source)
         except StopAsyncIteration:
+            self._items.ended(by_itself=True)
             self._attempt.end_by_error(None)
             raise
         except BaseException as error:
             self._attempt.end_by_error(error)
             raise
+        self._items.arrived()
+        return chunk
 
     async def aclose(self) -> None:
         """Close the stream. If it is closed before its end, its permit is cancelled."""
         self._first = []
+        self._items.ended(by_itself=False)
         try:
             await _aclose(self._source)
         finally:

@@ -11,9 +11,11 @@ from typing import NamedTuple
 from recloser._admission import Refused
 from recloser._problem import PROBLEM_TYPE, problem_document
 
-# Retry-After is up to this share longer than the wait, at random, so that refused clients do not come
-# back at the same moment. Never shorter: they would come before the probe.
+# Retry-After is longer than the wait by up to this share, at random, and by so many seconds at most, so
+# that refused clients do not come back at the same moment. Never shorter: they would come before the
+# probe.
 _JITTER = 0.1
+_LONGEST_JITTER = 5.0  # seconds
 # Upper bound of a Retry-After, in seconds: a day, for breakers opened by hand for very long.
 _LONGEST_WAIT = 86_400.0
 # So many answers with different times are prepared, and given in turn.
@@ -40,7 +42,8 @@ class Refusal(NamedTuple):
         """The response for a client that may come back in `wait` seconds.
 
         Args:
-            wait: Seconds, >= 0. The response says up to a tenth more, at random, and a day at most.
+            wait: Seconds, >= 0. The response says more at random, up to a tenth and 5 s at most, so
+                that not all clients come back at once. It says a day at most.
 
         Raises:
             ValueError: `wait` is negative or NaN.
@@ -51,8 +54,12 @@ class Refusal(NamedTuple):
 
 
 def spread(wait: float) -> int:
-    """Whole seconds for a Retry-After: not less than a wait in seconds, and up to a tenth more."""
-    return max(ceil(min(wait * (1.0 + _JITTER * random()), _LONGEST_WAIT)), 1)
+    """Whole seconds for a Retry-After: never less than a wait in seconds, and hardly more.
+
+    An end that an operator named, as in `open(for_=600)`, holds for clients to 5 s.
+    """
+    more = min(_JITTER * wait, _LONGEST_JITTER)
+    return max(ceil(min(wait + more * random(), _LONGEST_WAIT)), 1)
 
 
 class Refusals:

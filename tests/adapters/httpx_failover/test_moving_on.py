@@ -159,6 +159,7 @@ def test_the_last_bad_answer_is_the_answer(world: World) -> None:
     assert (response.status_code, response.text) == (502, "answer 502")
     assert world.fates() == [("a", Fate.FAILED), ("b", Fate.FAILED)]
     assert world.deliveries[-1].served_by is None
+    assert [leg.error for leg in world.deliveries[-1].legs] == ["HTTP 500", "HTTP 502"]
     assert world.in_flight() == 0
 
 

@@ -101,3 +101,18 @@ def test_who_waits_half_as_long_is_as_patient() -> None:
 
     assert run.is_as_long(2.0)
     assert not run.is_as_long(1.9)
+
+
+def test_a_race_takes_back_two_calls() -> None:
+    run = GivenUp()
+    for _ in range(5):
+        run.add(ending(2.0), 0.0, 0.0, FLOOR)
+    level = run.level
+
+    run.take_back()
+
+    assert run.calls == 3
+    assert run.level == pytest.approx(0.6 * level)
+    for _ in range(3):
+        run.take_back()
+    assert run.calls == run.level == 0

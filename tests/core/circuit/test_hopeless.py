@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recloser import Breaker, Policy
-from recloser._circuit.hopeless import hopeless_after, limit_of_call, tail_share
+from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, limit_of_call, tail_share
 from recloser.testing import ManualClock
 
 CEILING = 60.0
@@ -49,6 +49,14 @@ def test_it_is_never_above_the_ceiling_nor_below_the_slow_threshold(
     slow: float, tail: float, calls: float
 ) -> None:
     assert slow <= hopeless_after(slow, tail, calls, CEILING) <= CEILING
+
+
+@pytest.mark.parametrize(
+    ("longest", "answers", "after"),
+    [(0.0, 0, CEILING), (0.05, 1, CEILING), (0.05, 5, 15.0), (0.05, 29, 10.0), (1.0, 29, 51.7)],
+)
+def test_a_handful_of_answers_says_little(longest: float, answers: int, after: float) -> None:
+    assert hopeless_if_few(longest, answers, CEILING) == pytest.approx(after, rel=0.01)
 
 
 # The limit of a call

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.failover_fleet import Fleet, Run, fates, hang, trip, warm
+from tests.support.training import teach
 
 from recloser import Failover, Fate, Mode, Permit, Policy, Provider, Registry
 from recloser._failover.cut_offs import CutOffs
@@ -36,6 +37,25 @@ def limit_of(cut_offs: CutOffs, registry: Registry, key: str = "a") -> float:
 
 def test_nothing_is_known_of_a_new_provider_so_nothing_is_cut_off(registry: Registry) -> None:
     assert limit_of(CutOffs(), registry) == inf
+
+
+def test_by_a_few_answers_it_is_far_above_the_longest(
+    registry: Registry, clock: ManualClock
+) -> None:
+    teach(registry["a"], clock, [0.05] * 10)
+
+    assert limit_of(CutOffs(), registry) == registry["a"].timeout == 45.0
+
+
+def test_a_provider_of_which_nothing_is_known_may_take_much_longer_than_another_one(
+    registry: Registry, clock: ManualClock
+) -> None:
+    permit = permit_of(registry)
+    times = [CutOffs().hopeless_after(permit, PATIENCE, usual) for usual in (0.5, 6.0, inf)]
+
+    assert times[0] in (45.0, 90.0, 180.0)
+    assert times[1] == pytest.approx(times[0] * 60.0 / 45.0)
+    assert times[2] == inf
 
 
 def test_alone_an_attempt_takes_patience_with_what_hardly_any_call_takes(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.failover_fleet import Fleet, Run, fates, hang, limits, warm
+from tests.support.training import teach
 
 from recloser import Failover, Fate, Policy, Provider, Registry
 from recloser.testing import ManualClock, open_breaker
@@ -219,3 +220,52 @@ def test_an_attempt_that_got_only_the_scraps_of_the_budget_does_not_vote(
     assert registry["a"].metrics().failures == 1
     assert registry["b"].metrics().failures == 0
     assert registry["b"].metrics().cancelled == 1
+
+
+# A provider of which hardly anything is known
+
+
+@pytest.mark.parametrize("known", [0, 10])
+@pytest.mark.parametrize("known_of_b", [0, 200])
+def test_calls_that_all_hang_while_nothing_comes_back_are_noticed_within_a_minute(
+    registry: Registry, clock: ManualClock, run: Run, known: int, known_of_b: int
+) -> None:
+    teach(registry["a"], clock, [0.05] * known)
+    teach(registry["b"], clock, [0.05] * known_of_b)
+    fleet = Fleet(registry, "a", "b")
+    began = clock()
+
+    async def send(attempt: Any) -> str:
+        if attempt.key == "a":
+            await hang()
+        return "answer of b"
+
+    async def many() -> list[Any]:
+        return await asyncio.gather(
+            *(fleet.failover.acall(send, repeatable=True) for _ in range(12))
+        )
+
+    assert run(many()) == ["answer of b"] * 12
+    assert clock() - began < 100.0 if not known and known_of_b else clock() - began < 80.0
+
+
+@pytest.mark.parametrize("known", [0, 10])
+@pytest.mark.parametrize("known_of_b", [0, 200])
+def test_long_first_answers_are_not_cut_off_nor_paid_twice(
+    registry: Registry, clock: ManualClock, run: Run, known: int, known_of_b: int
+) -> None:
+    teach(registry["a"], clock, [0.5] * known)
+    teach(registry["b"], clock, [0.5] * known_of_b)
+    fleet = Fleet(registry, "a", "b")
+
+    async def send(attempt: Any) -> str:
+        fleet.sent[attempt.key] += 1
+        await asyncio.sleep(40.0)
+        return "answer"
+
+    async def many() -> None:
+        await asyncio.gather(*(fleet.failover.acall(send, repeatable=True) for _ in range(12)))
+
+    run(many())
+
+    assert fleet.sent == {"a": 12}

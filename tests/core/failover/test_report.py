@@ -55,8 +55,13 @@ def test_a_leg_says_how_long_and_why() -> None:
     assert str(Leg("eu", Fate.FAILED, 0.25, "HTTP 502")) == "'eu' failed after 0.25 s (HTTP 502)"
 
 
-def test_of_an_error_the_type_alone_is_named() -> None:
+def test_of_an_error_type_and_message_are_named_without_secrets() -> None:
+    leaks = OSError("no route to https://user:pass@eu.example/v1?key=abc")
+
     assert str(Leg("eu", Fate.FAILED, error=SecretError())) == "'eu' failed (SecretError)"
+    assert str(Leg("eu", Fate.FAILED, error=leaks)) == (
+        "'eu' failed (OSError: 'no route to https://eu.example')"
+    )
 
 
 def test_a_refusal_names_its_rule_and_the_wait() -> None:

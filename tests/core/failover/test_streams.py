@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.failover_fleet import Fleet, Invoke, Run, fates, hang, warm
 
-from recloser import Fate, Registry, State
+from recloser import Failover, Fate, Provider, Registry, State
 from recloser.testing import ManualClock
 
 
@@ -177,3 +177,32 @@ def test_a_stream_that_is_dropped_leaks_no_permit(registry: Registry) -> None:
     del chunks
 
     assert registry["a"].metrics().in_flight == 0
+
+
+def test_a_stall_after_the_first_chunk_is_a_failure(registry: Registry, clock: ManualClock) -> None:
+    failover = Failover(registry, [Provider("a", "")])
+
+    def send(attempt: Any) -> Iterator[int]:
+        for number in range(3):
+            clock.advance(0.01 if number < 2 else stall)
+            yield number
+
+    stall = 0.01
+    for _ in range(300):
+        assert [*failover.stream(send)] == [0, 1, 2]
+    stall = 30.0
+    for _ in range(10):
+        if registry["a"].state is State.OPEN:
+            break
+        assert [*failover.stream(send)] == [0, 1, 2]
+
+    assert registry["a"].state is State.OPEN
+
+
+def test_a_slow_reader_is_no_stall(registry: Registry, clock: ManualClock) -> None:
+    failover = Failover(registry, [Provider("a", "")])
+    for _ in range(60):
+        for _ in failover.stream(lambda _: iter(range(3))):
+            clock.advance(30.0)
+
+    assert registry["a"].state is State.CLOSED

@@ -35,6 +35,12 @@ def test_retry_after_never_comes_early_and_is_bounded(
     assert max(seen) <= highest
 
 
+def test_an_end_named_by_hand_holds_to_a_few_seconds() -> None:
+    seen = {retry_after(600.0) for _ in range(100)}
+
+    assert 600 <= min(seen) <= max(seen) <= 605
+
+
 def test_an_answer_is_built_once_for_each_second() -> None:
     refusals = Refusals(expose_details=False)
     breaker = opened(0.5)
