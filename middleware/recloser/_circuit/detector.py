@@ -14,6 +14,7 @@ from math import ceil, inf
 from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pauses import Pauses
@@ -42,6 +43,8 @@ _ENOUGH_IF_YOUNG = 0.25
 _OF_LATE = 0.5
 # If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
 _DOUBTED = 8
+# A call in flight for so many times as long as one that was turned away is not turned away itself.
+_OUTLIVES = 2.0
 # A share of bad calls below this is no news.
 _FEW_BAD = 0.1
 
@@ -187,17 +190,23 @@ class Detector:
         self._asked_waits = 0
         return until if asked else 0.0
 
-    def was_asked(self, ending: Ending, latest: int) -> bool:
+    def was_asked(self, ending: Ending, latest: int, calls: InFlight, rate: float) -> bool:
         """Count a call that was asked to wait; return whether all callers are, by the evidence.
 
         Args:
             ending: How the call ended.
             latest: The highest token so far.
+            calls: The calls in flight.
+            rate: Calls per second; 0.0 if unknown.
         """
+        now, policy = ending.now, self.baseline.policy
         if self.pauses is None:
-            self.pauses = Pauses()
-        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self.baseline.policy)
-        return self.pauses.are_for_all(self.evidence.threshold)
+            self.pauses = Pauses(now if self.baseline.count else -inf)
+        pauses = self.pauses
+        obeyed = pauses.is_over(now - ending.took)
+        pauses.ask(ending.token, latest, now, ending.wait, policy)
+        alive = calls.outlive(pauses.since, now - _OUTLIVES * ending.took)
+        return pauses.are_for_all(self.evidence.threshold, rate, alive, obeyed=obeyed)
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""

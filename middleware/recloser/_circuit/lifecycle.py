@@ -141,17 +141,21 @@ class Lifecycle:
             if self.state is _OPEN and ending.wait:
                 self._wait_until(now + ending.wait)
             return
-        asked = self.detector.was_asked(ending, next(self.calls.tokens))
-        # After failures, a bare 429 shows at least that the callee answers again.
-        by_one = recovery is not None and (ending.wait or not recovery.run)
-        if self.state is _HALF_OPEN and recovery is not None and by_one:
-            recovery.share.failed += 1
-            asked = not recovery.good or recovery.share.is_enough is False
+        detector = self.detector
+        calls = self.calls
+        asked = detector.was_asked(ending, next(calls.tokens), calls, self.counts.rate)
+        if self.state is _HALF_OPEN and recovery is not None:
+            if not recovery.run:
+                asked = asked or not recovery.good
+            elif ending.wait:  # a bare 429 shows at least that the callee answers again
+                recovery.share.failed += 1
+                asked = not recovery.good or recovery.share.is_enough is False
         if not asked:
             return
         recovery = recovery or self._new_recovery(now)
         recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
-        wait = recovery.next_pause(ending.wait)
+        longest = inf if detector.pauses is None else detector.pauses.longest(now)
+        wait = recovery.next_pause(ending.wait, longest)
         self._wait_until(now + wait)
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)

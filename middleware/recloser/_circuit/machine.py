@@ -86,7 +86,7 @@ class Circuit(SilentEnds):
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
         if self.detector.pauses is not None:
-            self.detector.pauses.served(len(latencies))
+            self.detector.pauses.served(len(latencies), now)
         self.detector.learn_quiet(latencies)
         if self.explained is not None:
             self.explained.learn_unlabelled(latencies, now)
@@ -309,8 +309,8 @@ class Circuit(SilentEnds):
             self._count_vote(vote, ending)
         if vote in _TIMELY:
             if (pauses := self.detector.pauses) is not None:
-                pauses.served(1)
-                pauses.end(ending.token)
+                pauses.served(1, ending.now)
+                pauses.end(ending.token, ending.now - ending.took)
             if self.counts.successes >= self._refresh_at:
                 self._refresh(ending.now)
 

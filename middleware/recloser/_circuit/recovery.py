@@ -244,16 +244,17 @@ class Recovery:
         """Whether calls have been slow for so long that it may be normal."""
         return now - self.slow_since >= self._policy.latency_patience
 
-    def next_pause(self, asked: float) -> float:
+    def next_pause(self, asked: float, longest: float) -> float:
         """Seconds of the pause for a callee that asks for one; it grows if it names no time.
 
         Args:
             asked: The seconds that it asked for; 0.0 if it named none.
+            longest: The longest pause without a time, in seconds.
         """
         if asked > 0.0:
             return asked
         policy = self._policy
-        self._pause = longer_pause(self._pause, policy)
+        self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
     def was_momentary(self, now: float) -> bool:
