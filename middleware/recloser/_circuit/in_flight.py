@@ -144,11 +144,13 @@ class InFlight:
             except RuntimeError:
                 continue  # another call began or ended between the two steps
 
-    def outlive(self, token: int, before: float) -> int:
-        """How many calls in flight have a vote and a higher token, and began before that second."""
-        return sum(
-            number > token and before > call.started for number, call in self.voting.copy().items()
-        )
+    def outlive(self, token: int, before: float) -> list[int]:
+        """The tokens of the calls with a vote and a higher token that began before that second."""
+        return [
+            each
+            for each, call in self.voting.copy().items()
+            if each > token and call.started < before and call.answered != WAITING
+        ]
 
     def take_next_overdue(self, threshold: float, now: float) -> tuple[int, Timing] | None:
         """Remove and return the oldest call in `voting` if it has taken `threshold` seconds."""

@@ -148,6 +148,8 @@ class Circuit(SilentEnds):
             return True
         if self.state is not _HALF_OPEN:
             return False
+        if recovery.bears_slowness:
+            recovery.outlive(self.calls, now)
         calls, probes = self.calls, self.calls.probes
         if probes < recovery.places:
             recovery.giving_way.latest = now
@@ -319,13 +321,16 @@ class Circuit(SilentEnds):
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
         if recovery is None:
-            if self.detector.vote(vote, ending):
+            if self.detector.vote(vote, ending, self.calls):
                 self._trip(ending.now)
             return
         if limit is not None:
             self._count_limited(limit, recovery, vote, ending)
             return
         normal = self.detector.evidence.normal_bad_rate
+        if vote is votes.FAILED and recovery.bears_slowness:
+            recovery.outliving.note_failed(ending)
+            recovery.outlive(self.calls, ending.now)
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
             if recovery.was_momentary(ending.now):

@@ -16,6 +16,9 @@ from __future__ import annotations
 
 from math import inf, lgamma, log
 
+from recloser._circuit.in_flight import InFlight
+from recloser._circuit.outliving import OUTLIVES
+from recloser._circuit.votes import Ending
 from recloser._policy import Policy
 
 # If a callee asks for a pause and names no time: seconds of the first one.
@@ -77,6 +80,29 @@ class Pauses:
         self._asked = self._length = 0.0
         # Calls with a higher token began after the last pause was asked for.
         self._latest = 0
+
+    def judge(
+        self,
+        ending: Ending,
+        latest: int,
+        calls: InFlight,
+        policy: Policy,
+        rate: float,
+    ) -> bool:
+        """Note a call that was asked to wait; return whether all callers are, by the evidence.
+
+        Args:
+            ending: How the call ended.
+            latest: The highest token so far.
+            calls: The calls in flight.
+            policy: As for `ask`.
+            rate: Calls per second; 0.0 if unknown.
+        """
+        now, took = ending.now, ending.took
+        obeyed = self.is_over(now - took)
+        self.ask(ending.token, latest, now, ending.wait, policy)
+        alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
+        return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 
     def ask(self, token: int, latest: int, now: float, wait: float, policy: Policy) -> None:
         """Note until when a call was asked to wait.
