@@ -266,3 +266,16 @@ def test_the_slowest_answer_is_one_that_came_back() -> None:
 @pytest.mark.parametrize(("answers", "few"), [(15, True), (16, False)])
 def test_answers_are_few_if_they_have_no_median(answers: int, few: bool) -> None:
     assert answered(*[0.3] * answers).are_few is few
+
+
+@pytest.mark.parametrize(
+    ("answers", "age", "is_accepted"),
+    [(31, 499.0, False), (32, 120.0, True), (16, 499.0, False), (16, 500.0, True)],
+)
+def test_a_severe_latency_takes_twice_as_many_answers_unless_it_lasts(
+    answers: int, age: float, is_accepted: bool
+) -> None:
+    """One fault must not make the next one normal; a quiet key must not refuse for ever."""
+    found = accepted(answered(*[0.5] * answers), age=age)
+
+    assert (found is not None) is is_accepted
