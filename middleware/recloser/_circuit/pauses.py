@@ -191,7 +191,7 @@ class Pauses:
 
     def longest(self, now: float) -> float:
         """The longest pause without a time, in seconds."""
-        return max(_PART * (now - self.served_at), _FIRST_PAUSE)
+        return max(_FIRST_PAUSE, _PART * (now - self.served_at))
 
 
 def longer_pause(before: float, policy: Policy) -> float:
