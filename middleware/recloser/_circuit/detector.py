@@ -14,10 +14,12 @@ from math import ceil, inf
 from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pauses import Pauses
 from recloser._circuit.share_test import ShareTest
+from recloser._circuit.suspicion import Suspicion
 from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
 from recloser._outcome import Outcome
@@ -35,13 +37,8 @@ _SAMPLE = 64
 # then exceed the share seen so far by this much. Without this margin, a key whose latency rose 3.5
 # times for good opened and closed again and again.
 _HOVERING = 0.15
-# Share of good calls that is enough for a key about which little is known: what fails half of the
-# time from its first call on may be meant to.
-_ENOUGH_IF_YOUNG = 0.25
 # An answer is of late for this part of the slow threshold.
 _OF_LATE = 0.5
-# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
-_DOUBTED = 8
 # A share of bad calls below this is no news.
 _FEW_BAD = 0.1
 
@@ -56,13 +53,10 @@ class Detector:
         held: Latencies of good calls held back from the baseline, in seconds.
         last_failure: Why the last failed call failed, such as `HTTP 502`.
         pauses: The pauses that the callee asked for; None if it never asked for one.
-        test: While there is a suspicion although some calls are as fast as ever: the test of the
-            calls after it began, which the suspicion has not selected. None otherwise.
+        suspicion: What is known of the present suspicion, or of the last one; None at first.
     """
 
     __slots__ = (
-        "_asked_until",
-        "_asked_waits",
         "_bad_run",
         "answered_at",
         "baseline",
@@ -70,7 +64,7 @@ class Detector:
         "held",
         "last_failure",
         "pauses",
-        "test",
+        "suspicion",
     )
 
     def __init__(self, policy: Policy) -> None:
@@ -79,26 +73,43 @@ class Detector:
         self.held: tuple[float, ...] = ()
         self.last_failure: Raised | str = ""
         self.pauses: Pauses | None = None  # most callees never ask for one
-        self.test: ShareTest | None = None
+        self.suspicion: Suspicion | None = None
         # Bad calls in the suspicion since the last one that was as fast as ever.
         self._bad_run = inf
         self.answered_at = -inf
-        # Failed calls in the suspicion that asked for a pause, and until when.
-        self._asked_waits = 0
-        self._asked_until = 0.0
+
+    @property
+    def test(self) -> ShareTest | None:
+        """The test of the present suspicion; None while there is none."""
+        return None if self.suspicion is None else self.suspicion.test
+
+    @test.setter
+    def test(self, test: ShareTest) -> None:
+        suspicion = self.suspicion
+        if suspicion is None:
+            suspicion = self.suspicion = Suspicion(self.evidence.since)
+        suspicion.test = test
 
     # Calls
 
-    def vote(self, vote: Vote, ending: Ending) -> bool:
+    def vote(self, vote: Vote, ending: Ending, calls: InFlight | None = None) -> bool:
         """Take a vote into account; return whether the evidence is now enough to open.
 
         A good vote cannot open, so it has a method of its own, `good`.
+
+        Args:
+            vote: The vote of a call.
+            ending: How it ended.
+            calls: The calls in flight.
         """
         token, latency, now = ending.token, ending.latency, ending.now
         if vote is votes.SLOW or vote is votes.CAME_BACK:
             self.answered_at = now
-        if self.test is not None:
-            return self._test(self.test, vote, ending)
+        suspicion = self.suspicion
+        if suspicion is not None and suspicion.test is not None:
+            if vote is votes.FAILED:
+                suspicion.test.good += suspicion.outlive(ending, calls)
+            return self._test(suspicion, suspicion.test, vote, ending)
         enough, bad = False, self.evidence.bad
         if vote is votes.SLOW:
             self.held += (latency,)
@@ -106,15 +117,23 @@ class Detector:
         elif vote is votes.HUNG:
             enough = self._slow(token, now, OVERDUE)
         elif vote is votes.FAILED and (self._has_vote(token) or ending.going_on):
-            enough = self.evidence.vote_failed(now)
-            self._note_asked(ending)
+            enough = self._failed(ending, calls)
         elif vote is votes.CAME_BACK:
             enough = self._came_back(token, latency)
         self._bad_run += self.evidence.bad - bad
         if enough and self._is_mixed:
-            self._begin_test(now)
+            self._begin_test(now, calls)
             return False
         return enough
+
+    def _failed(self, ending: Ending, calls: InFlight | None) -> bool:
+        suspicion = self.suspicion
+        if suspicion is None:
+            suspicion = self.suspicion = Suspicion(ending.token)
+        for _ in range(suspicion.outlive(ending, calls)):
+            self.evidence.vote_good(ending.now)
+        suspicion.note_asked(ending)
+        return self.evidence.vote_failed(ending.now)
 
     @property
     def _is_mixed(self) -> bool:
@@ -135,29 +154,18 @@ class Detector:
             evidence.vote_good(now)
         return False
 
-    def _begin_test(self, now: float) -> None:
-        # A run of bad calls began the suspicion. So the share of bad calls in it says little.
-        young = not self.evidence.is_settled
-        enough = _ENOUGH_IF_YOUNG if young else 1.0 - self.baseline.policy.failure_rate_threshold
-        self.test = ShareTest(min(enough, 1.0 - self.evidence.normal_bad_rate))
-        self.test.since = now
+    def _begin_test(self, now: float, calls: InFlight | None = None) -> None:
+        suspicion = self.suspicion
+        if suspicion is None:
+            suspicion = self.suspicion = Suspicion(self.evidence.since)
+        suspicion.begin_test(self.evidence, self.baseline.policy, calls, now)
 
-    def _test(self, test: ShareTest, vote: Vote, ending: Ending) -> bool:
+    def _test(self, suspicion: Suspicion, test: ShareTest, vote: Vote, ending: Ending) -> bool:
         """Count a call in the test; return whether too few are good."""
-        if ending.now - ending.took < test.since:
-            return False
-        if vote is votes.GOOD:
-            test.good += 1
-        elif vote is votes.FAILED:
-            test.failed += 1
-        elif vote is votes.SLOW or vote is votes.HUNG:
-            test.slow += 1
-        enough = test.is_enough
-        if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
-            enough = False  # a limit refuses nobody at first
+        enough = suspicion.judge(test, vote, ending)
         if enough is None:
             return False
-        self.test = None
+        suspicion.test = None
         if not enough:
             return True
         self.evidence.learn_run(ending.now)
@@ -170,33 +178,23 @@ class Detector:
         self.baseline.learn(self.held)
         self.held = ()
         self._bad_run = inf
-        self._asked_waits = 0
+        if self.suspicion is not None:
+            self.suspicion.restart()
 
     # Pauses that the callee asks for
 
-    def _note_asked(self, ending: Ending) -> None:
-        if ending.wait > 0.0:
-            self._asked_waits += 1
-            self._asked_until = max(self._asked_until, ending.now + ending.wait)
-
     def take_asked_wait(self) -> float:
         """Until when most failed calls of the suspicion asked to wait, in seconds; 0.0 if few."""
-        evidence = self.evidence
-        asked = 2 * self._asked_waits >= evidence.bad - evidence.slow > 0
-        until, self._asked_until, self._asked_waits = self._asked_until, 0.0, 0
-        return until if asked else 0.0
+        evidence, suspicion = self.evidence, self.suspicion
+        self.suspicion = None
+        failed = evidence.bad - evidence.slow
+        return 0.0 if suspicion is None else suspicion.asked_until(failed)
 
-    def was_asked(self, ending: Ending, latest: int) -> bool:
-        """Count a call that was asked to wait; return whether all callers are, by the evidence.
-
-        Args:
-            ending: How the call ended.
-            latest: The highest token so far.
-        """
+    def pauses_by(self, now: float) -> Pauses:
+        """The pauses that the callee asks for, made at the first one, `now` seconds."""
         if self.pauses is None:
-            self.pauses = Pauses()
-        self.pauses.ask(ending.token, latest, ending.now, ending.wait, self.baseline.policy)
-        return self.pauses.are_for_all(self.evidence.threshold)
+            self.pauses = Pauses(now if self.baseline.count else -inf)
+        return self.pauses
 
     def has_enough_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
@@ -217,11 +215,11 @@ class Detector:
         if evidence.idle:
             evidence.quiet += 1
             self.baseline.learn((latency,))
-        elif self.test is not None:
+        elif (suspicion := self.suspicion) is not None and suspicion.test is not None:
             self.held += (latency,)
             self.answered_at = now
             ending = Ending(token, Outcome.SUCCESS, max(latency, took), now)
-            self._test(self.test, votes.GOOD, ending)
+            self._test(suspicion, suspicion.test, votes.GOOD, ending)
         elif token < evidence.since:
             # The call began before the suspicion, so it is no evidence about it.
             self.baseline.learn((latency,))
@@ -231,6 +229,8 @@ class Detector:
             baseline = self.baseline
             if not baseline.known or latency <= AS_FAST_AS_EVER * baseline.reference:
                 self._bad_run = 0
+            if suspicion is not None and token <= suspicion.outliving.latest:
+                return  # it was counted already
             if evidence.vote_good(now):
                 self._end_suspicion()
 
@@ -258,7 +258,7 @@ class Detector:
         if evidence.idle:
             evidence.since = token
             self._bad_run = inf
-            self._asked_waits = 0
+            self.suspicion = Suspicion(token)
         return token >= evidence.since
 
     # What is normal
@@ -382,18 +382,17 @@ class Detector:
         """Look for new evidence, but keep what may still turn out to be normal."""
         self.evidence.restart()
         self.held = ()
-        self.test = None
+        self.suspicion = None
 
     def clear(self) -> None:
         """Drop the suspicion, and the latencies held back because of it."""
         self.evidence.clear()
         self.held = ()
-        self.test = None
+        self.suspicion = None
 
     def reset(self) -> None:
         """Forget everything that was learned."""
-        self.pauses = None
-        self.test = None
+        self.pauses = self.suspicion = None
         self.baseline.reset()
         self.evidence = Evidence(self.baseline.policy)
         self.held = ()

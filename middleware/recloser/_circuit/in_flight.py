@@ -149,6 +149,14 @@ class InFlight:
             except RuntimeError:
                 continue  # another call began or ended between the two steps
 
+    def outlive(self, token: int, before: float) -> list[int]:
+        """The tokens of the calls with a vote and a higher token that began before that second."""
+        return [
+            each
+            for each, call in self.voting.copy().items()
+            if each > token and call.started < before and call.answered != WAITING
+        ]
+
     def take_next_overdue(self, threshold: float, now: float) -> tuple[int, Timing] | None:
         """Remove and return the oldest call in `voting` if it has taken `threshold` seconds."""
         while (oldest := self.oldest()) is not None and oldest[1].started + threshold <= now:

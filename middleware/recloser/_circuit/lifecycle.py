@@ -103,6 +103,8 @@ class Lifecycle:
         detector, evidence = self.detector, self.detector.evidence
         recovery = self._new_recovery(now, run=evidence.bad)
         recovery.was_slow = evidence.is_slow
+        if detector.suspicion is not None:
+            recovery.outliving.longest = detector.suspicion.outliving.longest
         wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
@@ -141,17 +143,20 @@ class Lifecycle:
             if self.state is _OPEN and ending.wait:
                 self._wait_until(now + ending.wait)
             return
-        asked = self.detector.was_asked(ending, next(self.calls.tokens))
-        # After failures, a bare 429 shows at least that the callee answers again.
-        by_one = recovery is not None and (ending.wait or not recovery.run)
-        if self.state is _HALF_OPEN and recovery is not None and by_one:
-            recovery.share.failed += 1
-            asked = not recovery.good or recovery.share.is_enough is False
+        calls, pauses = self.calls, self.detector.pauses_by(now)
+        rate = self.counts.rate
+        asked = pauses.judge(ending, next(calls.tokens), calls, self._policy, rate)
+        if self.state is _HALF_OPEN and recovery is not None:
+            if not recovery.run:
+                asked = asked or not recovery.good
+            elif ending.wait:  # a bare 429 shows at least that the callee answers again
+                recovery.share.failed += 1
+                asked = not recovery.good or recovery.share.is_enough is False
         if not asked:
             return
         recovery = recovery or self._new_recovery(now)
         recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
-        wait = recovery.next_pause(ending.wait)
+        wait = recovery.next_pause(ending.wait, pauses.longest(now))
         self._wait_until(now + wait)
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)

@@ -259,7 +259,7 @@ class Limit:
         if token < self._round.first:
             return Finding.NOTHING
         if self.is_pausing:
-            self.level = latency
+            self.level = max(latency, 0.0)  # a clock may jump
             return self._judge_one(token, now, fast=ok and latency <= threshold)
         fast = ok and latency <= threshold
         if not fast:

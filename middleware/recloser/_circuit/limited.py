@@ -89,7 +89,7 @@ class LimitedLifecycle(Lifecycle):
         usual = detector.baseline.usual(now)
         # By all answers since the trouble began: the last few are severe by chance.
         level = recovery.answers.level
-        mild = usual.severity(level) < 1.0
+        mild = usual.severity(recovery.answers.surely) < 1.0
         # If others wait for the same callee, the limit is no test of it. So a latency is accepted
         # only when nobody is refused any more, or after all the patience: then also if the last call
         # was mild by chance.
@@ -97,7 +97,8 @@ class LimitedLifecycle(Lifecycle):
         waits = limit.load.is_likely or (mild and limit.refuses and not patient)
         if waits or not self._accept_new_normal(recovery, now):
             few = mild or recovery.answers.are_few
-            if few and not limit.load.is_likely:
+            # Latency that rises with the calls in flight may do so by chance, in one of many rounds.
+            if few and not (limit.load.is_likely and limit.refuses):
                 return  # nobody is refused meanwhile
             self.reason = sentences.sick(level, detector.baseline, self._policy)
             limit.pause(self._time_to_next_probe(recovery, now))

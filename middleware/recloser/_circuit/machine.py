@@ -83,7 +83,7 @@ class Circuit(HardlyKnown):
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now
         if self.detector.pauses is not None:
-            self.detector.pauses.served(len(latencies))
+            self.detector.pauses.served(len(latencies), now)
         self.detector.learn_quiet(latencies)
         if self.explained is not None:
             self.explained.learn_unlabelled(latencies, now)
@@ -145,6 +145,8 @@ class Circuit(HardlyKnown):
             return True
         if self.state is not _HALF_OPEN:
             return False
+        if recovery.bears_slowness:
+            recovery.outlive(self.calls, now)
         calls, probes = self.calls, self.calls.probes
         if probes < recovery.places:
             recovery.giving_way.latest = now
@@ -321,8 +323,8 @@ class Circuit(HardlyKnown):
             self._count_vote(vote, ending)
         if vote in _TIMELY:
             if (pauses := self.detector.pauses) is not None:
-                pauses.served(1)
-                pauses.end(ending.token)
+                pauses.served(1, ending.now)
+                pauses.end(ending.token, ending.now - ending.took)
             if self.counts.successes >= self._refresh_at:
                 self._refresh(ending.now)
 
@@ -333,13 +335,16 @@ class Circuit(HardlyKnown):
         if not self.detector.baseline.known and self._is_slow_only(vote, ending, recovery):
             return
         if recovery is None:
-            if self.detector.vote(vote, ending):
+            if self.detector.vote(vote, ending, self.calls):
                 self._trip(ending.now)
             return
         if limit is not None:
             self._count_limited(limit, recovery, vote, ending)
             return
         normal = self.detector.evidence.normal_bad_rate
+        if vote is votes.FAILED and recovery.bears_slowness:
+            recovery.outliving.note_failed(ending)
+            recovery.outlive(self.calls, ending.now)
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
             if recovery.was_momentary(ending.now):

@@ -1,41 +1,108 @@
 """The pauses that a callee asks for, by a 429 or a Retry-After that is no failure.
 
 One tenant's limit must not refuse the calls of all others. So a breaker opens only if all callers
-are asked to wait, by the evidence. Until when the last one was asked is known at once: that is for
-callers that have another callee, see `_failover/selection.py`.
+are asked to wait, by the evidence. There are three cases, and each is told from the others:
+
+    usual      Some calls are asked to wait, as ever.
+    a share    More are asked than before, and others are served meanwhile. Who refuses them all loses
+               those that are served. So this is a new normal, however large the share is.
+    all        Nobody is served who calls during a pause. To wait costs nothing.
+
+Until when the last one was asked is known at once: that is for callers that have another callee, see
+`_failover/selection.py`.
 """
 
 from __future__ import annotations
 
-from math import log
+from math import inf, lgamma, log
 
+from recloser._circuit.in_flight import InFlight
+from recloser._circuit.outliving import OUTLIVES
+from recloser._circuit.votes import Ending
 from recloser._policy import Policy
 
 # If a callee asks for a pause and names no time: seconds of the first one.
 _FIRST_PAUSE = 1.0
+# Later ones are no longer than this part of the time for which nobody was served: if a share of the
+# calls is asked, that many are refused in vain. Before, a key of which 80 % are asked was refused
+# for most of the time, since each pause was twice as long as the one before.
+_PART = 0.25
 # The usual share of calls that a callee asks to wait: before the first calls, at most, and how many
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
-_FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.5, 200.0, 0.9
+_FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
+# How much likelier it must be that all are asked than that it is a share of which nothing is known.
+# At least, so that four calls in a row suffice; at most, that is some twenty. In between, it grows with
+# the calls that are refused in a pause, since that is what it costs to be wrong.
+_LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 18.0, 6.0
+# If all are asked, one in so many is served all the same.
+_SERVED_NEVERTHELESS = 0.001
+# Answers during pauses are remembered for so many calls.
+_REMEMBERED = 100.0
 
 
 class Pauses:
     """What one callee that asks callers to wait has asked for.
 
+    Args:
+        served_at: When a call was served for the last time, in seconds; minus infinity for never.
+
     Attributes:
         until: Until when it last asked to wait, in seconds; 0.0 if it has served a call since then.
+        served_at: As given, and kept up to date.
+        since: Calls with a higher token began after the first pause was asked for since a call was
+            served that began later.
     """
 
-    __slots__ = ("_evidence", "_latest", "_length", "_usual", "until")
+    __slots__ = (
+        "_asked",
+        "_asked_to_wait",
+        "_evidence",
+        "_latest",
+        "_length",
+        "_served_meanwhile",
+        "_usual",
+        "served_at",
+        "since",
+        "until",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, served_at: float = -inf) -> None:
         self.until = 0.0
-        # Nats for "all callers are asked to wait, and not only some".
+        self.since = 0
+        self.served_at = served_at
+        # Nats for "all callers are asked to wait, and not only as many as usual".
         self._evidence = 0.0
         self._usual = _FIRST_ASKED
-        # Seconds of the last pause without a time.
-        self._length = 0.0
+        # Calls that were asked to wait although none had named a time that was over, and calls
+        # that were served although they began during a pause.
+        self._asked_to_wait = self._served_meanwhile = 0.0
+        # Seconds of the last pause, and of the last one without a time.
+        self._asked = self._length = 0.0
         # Calls with a higher token began after the last pause was asked for.
         self._latest = 0
+
+    def judge(
+        self,
+        ending: Ending,
+        latest: int,
+        calls: InFlight,
+        policy: Policy,
+        rate: float,
+    ) -> bool:
+        """Note a call that was asked to wait; return whether all callers are, by the evidence.
+
+        Args:
+            ending: How the call ended.
+            latest: The highest token so far.
+            calls: The calls in flight.
+            policy: As for `ask`.
+            rate: Calls per second; 0.0 if unknown.
+        """
+        now, took = ending.now, ending.took
+        obeyed = self.is_over(now - took)
+        self.ask(ending.token, latest, now, ending.wait, policy)
+        alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
+        return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 
     def ask(self, token: int, latest: int, now: float, wait: float, policy: Policy) -> None:
         """Note until when a call was asked to wait.
@@ -50,37 +117,81 @@ class Pauses:
             wait: Seconds that the callee asked for; 0.0 if it named none.
             policy: Its `max_open_for` limits a pause without a time.
         """
+        if self.until == 0.0:
+            self.since = latest
         if not wait and (token <= self._latest or now < self.until):
             return  # it says no more than the call before
         if not wait:
             wait = self._length = longer_pause(self._length, policy)
+        self._asked = wait
         self._latest = latest
         self.until = max(self.until, now + wait)
 
-    def are_for_all(self, threshold: float) -> bool:
+    def are_for_all(
+        self, threshold: float, rate: float = 0.0, alive: int = 0, *, obeyed: bool = False
+    ) -> bool:
         """Count a call that was asked to wait; return whether all callers are, by the evidence.
 
-        It is judged like failures, by the share of such calls that is usual for the key.
+        It is judged like failures, by the share of such calls that is usual for the key. If that is
+        enough, all callers may be asked, or a larger share of them than before. To find out costs a
+        few calls; to wait in vain costs all that are refused meanwhile.
 
         Args:
-            threshold: The evidence that is enough, in nats. After it was enough, it begins anew.
+            threshold: The evidence that is enough, in nats.
+            rate: Calls per second; 0.0 if unknown.
+            alive: Calls in flight that are not asked to wait: they have taken longer than that does.
+            obeyed: Whether the call began when the pause that the callee had named was over.
         """
+        self._forget(1)
+        self._asked_to_wait += not obeyed
         self._evidence = max(self._evidence + log(_ALL_ASKED / self._usual), 0.0)
-        self._usual = min(self._usual + (1.0 - self._usual) / _ASKED_OVER, _MOST_ASKED)
+        self._expect(self._usual + (1.0 - self._usual) / _ASKED_OVER)
         if self._evidence < threshold:
             return False
+        self._evidence = threshold
+        asked, served = self._asked_to_wait, self._served_meanwhile + alive
+        ratio = _log_ratio(asked, served)
+        if 0.0 <= ratio < log(_sure(rate * self._asked)):
+            return False
         self._evidence = 0.0
-        return True
+        if ratio < 0.0:
+            self._expect(max(self._usual, asked / (asked + served)))
+        return ratio > 0.0
 
-    def served(self, calls: int) -> None:
-        """Count calls that were answered, not asked to wait."""
+    def _expect(self, share: float) -> None:
+        self._usual = min(max(share, _FIRST_ASKED), _MOST_ASKED)
+
+    def served(self, calls: int, now: float = -inf) -> None:
+        """Count calls that were answered until `now` seconds, not asked to wait."""
+        self.served_at = max(self.served_at, now)
         self._evidence = max(self._evidence + calls * log(1.0 - _ALL_ASKED), 0.0)
-        self._usual = max(self._usual * (1.0 - 1.0 / _ASKED_OVER) ** calls, _FIRST_ASKED)
+        self._expect(self._usual * (1.0 - 1.0 / _ASKED_OVER) ** calls)
+        self._forget(calls)
 
-    def end(self, token: int) -> None:
-        """End the pause if a call with this token, which was served, began after it was asked for."""
+    def _forget(self, calls: int) -> None:
+        kept = (1.0 - 1.0 / _REMEMBERED) ** calls
+        self._asked_to_wait *= kept
+        self._served_meanwhile *= kept
+
+    def end(self, token: int, began: float = -inf) -> None:
+        """End the pause if a call with this token, which was served, began after it was asked for.
+
+        Args:
+            token: Its token.
+            began: When it began, in seconds.
+        """
+        if self.until and token > self.since and not self.is_over(began):
+            self._served_meanwhile += 1.0
         if token > self._latest:
             self.until = self._length = 0.0
+
+    def is_over(self, began: float) -> bool:
+        """Whether a call that began then, in seconds, began after the pause that was named."""
+        return began >= self.until > 0.0 == self._length
+
+    def longest(self, now: float) -> float:
+        """The longest pause without a time, in seconds."""
+        return max(_FIRST_PAUSE, _PART * (now - self.served_at))
 
 
 def longer_pause(before: float, policy: Policy) -> float:
@@ -91,3 +202,18 @@ def longer_pause(before: float, policy: Policy) -> float:
         policy: Its `max_open_for` is the longest.
     """
     return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)
+
+
+def _sure(refused: float) -> float:
+    """How much likelier it must be that all are asked, if a pause refuses so many calls."""
+    return min(max(_LEAST_SURE, refused / _REFUSED_PER_SURE), _SURE)
+
+
+def _log_ratio(asked: float, served: float) -> float:
+    """How much likelier these calls are if all are asked than if an unknown share is, as a logarithm.
+
+    A share of which nothing is known is an average over all shares.
+    """
+    share = lgamma(asked + 1.0) + lgamma(served + 1.0) - lgamma(asked + served + 2.0)
+    all_asked = asked * log(1.0 - _SERVED_NEVERTHELESS) + served * log(_SERVED_NEVERTHELESS)
+    return all_asked - share

@@ -8,7 +8,9 @@ from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
 from recloser._circuit.giving_way import GivingWay
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
+from recloser._circuit.outliving import Outliving
 from recloser._circuit.pauses import longer_pause
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
@@ -26,7 +28,7 @@ _SLOW_AGAIN = 30.0
 # If a round was lost although some probes were good, the callee was seen to fail a share of its calls.
 # So the later rounds of the outage need less evidence for that. At 60 % of failures, each round let
 # a hundred calls through; how many probes in a row must be good is not changed.
-_ODDS_AFTER = 0.5
+_ODDS_AFTER = 0.27
 # Each good probe widens the window by this much until enough probes were good: after one round
 # trip, a window of one is a window of five. If the window doubled, as in TCP's slow start, a key
 # with 2,000 calls a second took half a second longer to recover. If it tripled, one outage harmed
@@ -71,6 +73,7 @@ class Recovery:
         answers: The latencies of the calls since the first suspicious one.
         share: The test of the share of good probes of this round.
         was_slow: Whether it began with slow calls, not with failed ones.
+        outliving: The probes that have outlived those that failed, and count as good.
     """
 
     __slots__ = (
@@ -85,6 +88,7 @@ class Recovery:
         "first_round",
         "first_token",
         "giving_way",
+        "outliving",
         "run",
         "share",
         "silent",
@@ -116,6 +120,7 @@ class Recovery:
         self._pause = 0.0  # seconds of the last pause without a time
         self.answers = Answers(policy, began)
         self.giving_way = GivingWay()
+        self.outliving = Outliving(first_token)
         self.begin_round(1)
 
     def begin_round(self, window: int) -> None:
@@ -166,20 +171,21 @@ class Recovery:
         if vote is votes.HUNG:
             self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
+        counted = ending.token <= self.outliving.latest
         if vote is votes.ANSWERING or vote is votes.ALIVE:
-            return self._vote_good(concurrency, normal_bad_rate)
+            return self._vote_good(concurrency, normal_bad_rate, counted=counted)
         is_probe = vote in (votes.GOOD, votes.SLOW, votes.FAILED)
         if not is_probe and ending.token < self.first_token:
             return Step.NOTHING  # the call began before the outage, so it is no evidence about it
         failed = vote in (votes.FAILED, votes.LOST)
         self.answers.add(inf if failed else ending.latency, ending.now)
         if vote is votes.GOOD:
-            return self._vote_good(concurrency, normal_bad_rate)
+            return self._vote_good(concurrency, normal_bad_rate, counted=counted)
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
             elif self.bears_slowness:
-                return self._vote_good(concurrency, normal_bad_rate)
+                return self._vote_good(concurrency, normal_bad_rate, counted=counted)
             else:
                 self.share.slow += 1
             return self._vote_bad(normal_bad_rate)
@@ -194,8 +200,19 @@ class Recovery:
         """
         return self.run > 0 and not self.was_slow
 
-    def _vote_good(self, concurrency: int, normal_bad_rate: float) -> Step:
-        self.share.good += 1
+    def outlive(self, calls: InFlight, now: float) -> None:
+        """Count the probes as good that have outlived those that failed.
+
+        It closes only when one was answered: they may hang.
+        """
+        for _ in range(self.outliving.count(calls, now)):
+            self.silent = 0
+            self.share.good += 1
+            self.window = _wider(self.window, enough=False)
+
+    def _vote_good(self, concurrency: int, normal_bad_rate: float, *, counted: bool) -> Step:
+        if not counted:
+            self.share.good += 1
         enough = self._is_enough(self.good, self.share, normal_bad_rate)
         self.window = _wider(self.window, enough=enough)
         if self.was_slow:  # the load then returns by a limit, which ends at the first slow calls
@@ -244,16 +261,17 @@ class Recovery:
         """Whether calls have been slow for so long that it may be normal."""
         return now - self.slow_since >= self._policy.latency_patience
 
-    def next_pause(self, asked: float) -> float:
+    def next_pause(self, asked: float, longest: float) -> float:
         """Seconds of the pause for a callee that asks for one; it grows if it names no time.
 
         Args:
             asked: The seconds that it asked for; 0.0 if it named none.
+            longest: The longest pause without a time, in seconds.
         """
         if asked > 0.0:
             return asked
         policy = self._policy
-        self._pause = longer_pause(self._pause, policy)
+        self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
     def was_momentary(self, now: float) -> bool:

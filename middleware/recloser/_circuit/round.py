@@ -41,6 +41,7 @@ class Round:
 
     __slots__ = (
         "_answers",
+        "_failures",
         "_late",
         "_since",
         "failed",
@@ -56,8 +57,9 @@ class Round:
         self.level = 0.0
         self.failed = 0.0
         self.slow = 0.0
-        # Latencies in seconds; infinite for calls that failed.
+        # Latencies in seconds; infinite for calls that failed, which have theirs in another list.
         self._answers: list[float] = []
+        self._failures: list[float] = []
         # Tokens of calls that are overdue and may still come back.
         self._late: set[int] = set()
         self._since = inf
@@ -74,6 +76,8 @@ class Round:
         self._since = min(self._since, now)
         self._late.discard(token)
         self._answers.append(latency if ok else inf)
+        if not ok:
+            self._failures.append(latency)
 
     def add_late(self, token: int, now: float) -> None:
         """Add a call that is overdue, though it may still come back."""
@@ -90,8 +94,11 @@ class Round:
         answers.sort()
         good = sum(answer < inf for answer in answers)
         self.failed = 1.0 - good / len(answers)
-        # Calls that are late will take longer than those that were answered.
-        self.level = answers[max(min((len(answers) + late) // 2, good - 1), 0)]
+        # Who failed at once says nothing of the latency. Calls that are late will take longer than
+        # those that were answered, and so would those that timed out.
+        at_once = sum(latency <= threshold for latency in self._failures)
+        timed = len(answers) - at_once + late
+        self.level = answers[max(min(timed // 2, good - 1), 0)]
         slow = sum(answer > threshold for answer in answers) + late
         self.slow = slow / (len(answers) + late)
 

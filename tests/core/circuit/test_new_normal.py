@@ -266,3 +266,34 @@ def test_the_slowest_answer_is_one_that_came_back() -> None:
 @pytest.mark.parametrize(("answers", "few"), [(15, True), (16, False)])
 def test_answers_are_few_if_they_have_no_median(answers: int, few: bool) -> None:
     assert answered(*[0.3] * answers).are_few is few
+
+
+@pytest.mark.parametrize(
+    ("answers", "age", "is_accepted"),
+    [(31, 499.0, False), (32, 120.0, True), (16, 499.0, False), (16, 500.0, True)],
+)
+def test_a_severe_latency_takes_twice_as_many_answers_unless_it_lasts(
+    answers: int, age: float, is_accepted: bool
+) -> None:
+    """One fault must not make the next one normal; a quiet key must not refuse for ever."""
+    found = accepted(answered(*[0.5] * answers), age=age)
+
+    assert (found is not None) is is_accepted
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_under_a_limit_calls_that_failed_do_not_make_the_latency_seem_higher(
+    limited: bool,
+) -> None:
+    answers = answered(*[0.2 + 0.01 * number for number in range(20)], *[inf] * 5)
+
+    level = answers.new_normal(NOW, Usual(MEDIAN, 0.0, LONG_AGO), 0, LONG_AGO, 0.0, limited=limited)
+
+    assert level == pytest.approx(0.3 if limited else 0.32)
+
+
+def test_few_answers_above_a_level_are_not_surely_above_it() -> None:
+    assert Answers(POLICY, 0.0).surely == 0.0
+    assert answered(*[0.2 + 0.01 * number for number in range(16)]).surely < 0.28
+    many = answered(*[0.2 + 0.001 * number for number in range(160)])
+    assert many.level - 0.005 < many.surely < many.level

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import inf
+from random import Random
+
 import pytest
 
 from recloser import Policy
@@ -134,3 +137,93 @@ def test_where_many_are_usually_asked_it_takes_more_of_them() -> None:
     assert in_a_row > 4
     pauses.served(2000)
     assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False, False, False, True]
+
+
+# All callers, or a share of them
+
+
+def answers(share: float, calls: int, seed: int, pauses: Pauses | None = None) -> int:
+    """How often all callers seem to be asked, if a share is asked, and the others are served."""
+    pauses, random, found = pauses or Pauses(0.0), Random(seed), 0
+    for token in range(1, calls + 1):
+        now = 0.01 * token
+        if random.random() < share:
+            pauses.ask(token, token, now, 1.0, POLICY)
+            found += pauses.are_for_all(ENOUGH, rate=100.0)
+        else:
+            pauses.served(1, now)
+            pauses.end(token, now)
+    return found
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.6, 0.7, 0.8, 0.9])
+def test_a_share_of_the_callers_are_not_all_of_them_however_large_it_is(share: float) -> None:
+    found = [answers(share, 10_000, seed) for seed in range(10)]
+
+    # At the beginning, nothing tells nine of ten from all.
+    assert sum(found) <= (6 if share > 0.8 else 1)
+
+
+def test_after_a_large_share_all_are_found_out_as_well() -> None:
+    pauses = Pauses(0.0)
+    answers(0.8, 5_000, 1, pauses)
+
+    calls = 1
+    while not pauses.are_for_all(ENOUGH, rate=100.0):
+        calls += 1
+
+    assert calls < 800
+
+
+@pytest.mark.parametrize(
+    ("rate", "wait", "calls"), [(0.0, 60.0, 4), (1.0, 1.0, 4), (50.0, 1.0, 8), (50.0, 60.0, 20)]
+)
+def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all(
+    rate: float, wait: float, calls: int
+) -> None:
+    pauses, asked = Pauses(), 0
+    while True:
+        asked += 1
+        pauses.ask(asked, asked, 10.0, wait, POLICY)
+        if pauses.are_for_all(ENOUGH, rate):
+            break
+
+    assert asked == pytest.approx(calls, abs=1)
+
+
+def test_calls_that_are_in_flight_for_longer_than_it_takes_to_be_asked_are_not_asked() -> None:
+    pauses = Pauses()
+
+    assert not any(pauses.are_for_all(ENOUGH, alive=3) for _ in range(50))
+
+
+def test_a_pause_that_was_obeyed_and_asked_for_again_is_no_sign_that_it_is_for_all() -> None:
+    pauses = Pauses()
+    pauses.ask(1, 1, 10.0, 5.0, POLICY)
+
+    assert not pauses.is_over(14.9)
+    assert pauses.is_over(15.0)
+    assert not any(pauses.are_for_all(ENOUGH, obeyed=True) for _ in range(100))
+
+
+def test_a_pause_without_a_time_is_never_over() -> None:
+    pauses = Pauses()
+    pauses.ask(1, 1, 10.0, 0.0, POLICY)
+
+    assert not pauses.is_over(100.0)
+
+
+@pytest.mark.parametrize(
+    ("served_at", "now", "longest"), [(100.0, 100.5, 1.0), (100.0, 120.0, 5.0), (-inf, 0.0, inf)]
+)
+def test_pauses_without_a_time_grow_with_the_time_for_which_nobody_was_served(
+    served_at: float, now: float, longest: float
+) -> None:
+    assert Pauses(served_at).longest(now) == longest
+
+
+def test_a_call_that_is_served_begins_that_time_anew() -> None:
+    pauses = Pauses(0.0)
+    pauses.served(3, 90.0)
+
+    assert pauses.longest(100.0) == 2.5

@@ -76,6 +76,13 @@ def test_the_level_is_that_of_an_answer_also_where_most_calls_failed() -> None:
     assert round_of(0.1, 0.3, failed=(0.01,) * 6).level == 0.3
 
 
+@pytest.mark.parametrize(("took", "level"), [(0.01, 0.3), (0.5, 0.4)])
+def test_who_failed_at_once_says_nothing_of_the_latency_unlike_who_timed_out(
+    took: float, level: float
+) -> None:
+    assert round_of(0.1, 0.2, 0.3, 0.4, 0.5, failed=(took, took)).level == level
+
+
 def test_where_all_calls_failed_there_is_no_answer() -> None:
     found = round_of(failed=(0.01,) * 8)
 

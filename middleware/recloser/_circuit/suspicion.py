@@ -1,0 +1,83 @@
+"""The suspicion: what a closed breaker knows of the calls since the first bad one."""
+
+from __future__ import annotations
+
+from recloser._circuit import votes
+from recloser._circuit.evidence import Evidence
+from recloser._circuit.in_flight import InFlight
+from recloser._circuit.outliving import Outliving
+from recloser._circuit.share_test import ShareTest
+from recloser._circuit.votes import Ending, Vote
+from recloser._policy import Policy
+
+# Share of good calls that is enough for a key about which little is known: what fails half of the
+# time from its first call on may be meant to.
+_ENOUGH_IF_YOUNG = 0.25
+# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
+_DOUBTED = 8
+
+
+class Suspicion:
+    """The suspicion of one key.
+
+    Args:
+        since: The token of its first call.
+
+    Attributes:
+        test: If some calls are as fast as ever: the test of the calls since it seemed to be enough,
+            which the suspicion has not selected. None otherwise.
+        outliving: The calls that have outlived those that failed, and count as good.
+    """
+
+    __slots__ = ("_asked_until", "_asked_waits", "outliving", "test")
+
+    def __init__(self, since: int) -> None:
+        self.outliving = Outliving(since)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew in the same run of calls."""
+        self.test: ShareTest | None = None
+        # Failed calls that asked for a pause, and until when.
+        self._asked_waits = 0
+        self._asked_until = 0.0
+
+    def outlive(self, ending: Ending, calls: InFlight | None) -> int:
+        """Note a call that failed; return how many have outlived those that failed since then."""
+        self.outliving.note_failed(ending)
+        return 0 if calls is None else self.outliving.count(calls, ending.now)
+
+    def begin_test(
+        self, evidence: Evidence, policy: Policy, calls: InFlight | None, now: float
+    ) -> None:
+        """Test the calls from now on: the present ones were selected by their run of bad calls."""
+        enough = 1.0 - policy.failure_rate_threshold if evidence.is_settled else _ENOUGH_IF_YOUNG
+        self.test = ShareTest(min(enough, 1.0 - evidence.normal_bad_rate))
+        self.test.since = now
+        if calls is not None:
+            self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)
+
+    def judge(self, test: ShareTest, vote: Vote, ending: Ending) -> bool | None:
+        """Count a call in the test; return whether enough are good, or None while that is open."""
+        if ending.now - ending.took < test.since:
+            return None
+        if vote is votes.GOOD:
+            test.good += ending.token > self.outliving.latest
+        elif vote is votes.FAILED:
+            test.failed += 1
+        elif vote is votes.SLOW or vote is votes.HUNG:
+            test.slow += 1
+        enough = test.is_enough
+        if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
+            return False  # a limit refuses nobody at first
+        return enough
+
+    def note_asked(self, ending: Ending) -> None:
+        """Note the pause that a failed call asked for, if it did."""
+        if ending.wait > 0.0:
+            self._asked_waits += 1
+            self._asked_until = max(self._asked_until, ending.now + ending.wait)
+
+    def asked_until(self, failed: int) -> float:
+        """Until when most of so many failed calls asked to wait, in seconds; 0.0 if few did."""
+        return self._asked_until if 2 * self._asked_waits >= failed > 0 else 0.0

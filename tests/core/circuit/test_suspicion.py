@@ -1,0 +1,83 @@
+"""The suspicion: the test of the calls after it, and the pauses that failed calls asked for."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from recloser import Policy
+from recloser._circuit.evidence import Evidence
+from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.suspicion import Suspicion
+from recloser._circuit.votes import Ending, Vote
+from recloser._outcome import Outcome
+
+NOW = 100.0
+
+
+def ending(token: int, took: float = 0.01, *, after: float = 1.0, wait: float = 0.0) -> Ending:
+    return Ending(token, Outcome.FAILURE, took, NOW + after, wait=wait)
+
+
+@pytest.fixture
+def tested(policy: Policy) -> Suspicion:
+    """A suspicion that begins with call 10 and is tested from `NOW` on; 12 is in flight."""
+    suspicion, calls = Suspicion(10), InFlight()
+    calls.voting[12] = call = Timing()
+    call.started, call.answered = NOW - 0.5, inf
+    suspicion.begin_test(Evidence(policy), policy, calls, NOW)
+    return suspicion
+
+
+def judge(suspicion: Suspicion, vote: Vote, token: int, took: float = 0.01) -> bool | None:
+    assert suspicion.test is not None
+    return suspicion.judge(suspicion.test, vote, ending(token, took))
+
+
+def test_a_test_counts_the_calls_that_began_after_it(tested: Suspicion) -> None:
+    assert tested.test is not None
+    judge(tested, Vote.FAILED, 11, took=1.01)
+    assert tested.test.calls == 0
+
+    judge(tested, Vote.FAILED, 13)
+    judge(tested, Vote.GOOD, 14)
+    judge(tested, Vote.SLOW, 15)
+
+    assert (tested.test.failed, tested.test.good, tested.test.slow) == (1, 1, 1)
+
+
+def test_a_call_that_outlived_those_that_failed_counts_once(tested: Suspicion) -> None:
+    assert tested.test is not None
+    calls = InFlight()
+    for token in (12, 13, 14):
+        calls.voting[token] = call = Timing()
+        call.started, call.answered = NOW + 0.5, inf
+
+    outlived = tested.outlive(ending(15), calls)
+    tested.test.good += outlived
+    judge(tested, Vote.GOOD, 13, took=0.5)
+
+    assert outlived == 2
+    assert tested.test.good == 2
+
+
+def test_so_many_slow_calls_in_doubt_are_not_enough(tested: Suspicion) -> None:
+    found = [judge(tested, Vote.SLOW if token % 2 else Vote.GOOD, token) for token in range(20, 30)]
+
+    assert found[:7] == [None] * 7
+    assert False in found
+
+
+def test_most_failed_calls_must_have_asked_for_a_pause() -> None:
+    suspicion = Suspicion(1)
+    suspicion.note_asked(ending(1))
+    assert suspicion.asked_until(1) == 0.0
+
+    suspicion.note_asked(ending(2, wait=30.0))
+    suspicion.note_asked(ending(3, wait=5.0))
+
+    assert suspicion.asked_until(4) == NOW + 31.0
+    assert suspicion.asked_until(5) == 0.0
+    suspicion.restart()
+    assert suspicion.asked_until(1) == 0.0
