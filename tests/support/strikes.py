@@ -60,6 +60,8 @@ class Strike:
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if not _is_ours(frame):
             return None
+        # In this order: CPython 3.13 needs the function first.
+        frame.f_trace = self._trace_bytecode
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._trace_bytecode
@@ -97,6 +99,8 @@ def _can_be_struck(frame: FrameType) -> bool:
     # handled for ever: CPython's own state, which no Python code could repair.
     if name == "PUSH_EXC_INFO" or (name == "NOP" and sys.exception() is not None):
         return False
+    if frame.f_code.co_name == "<genexpr>" and isinstance(sys.exception(), GeneratorExit):
+        return False  # it ends as garbage
     around: FrameType | None = frame
     while around is not None and _is_ours(around):
         if around.f_code.co_name == "__del__":
@@ -148,7 +152,8 @@ def strike_everywhere(
         thread.start()
         thread.join()
         if play.wrong is not None:
-            raise play.wrong
+            # Without its frames: pytest cannot show one that was struck between two lines.
+            raise AssertionError(f"{play.wrong!r}, struck at {play.strike.struck}")
         if not play.strike.struck:
             return number
     raise AssertionError("it has no end")
