@@ -99,8 +99,8 @@ def _can_be_struck(frame: FrameType) -> bool:
     # handled for ever: CPython's own state, which no Python code could repair.
     if name == "PUSH_EXC_INFO" or (name == "NOP" and sys.exception() is not None):
         return False
-    if frame.f_code.co_name == "<genexpr>" and isinstance(sys.exception(), GeneratorExit):
-        return False  # it ends as garbage
+    if frame.f_code.co_name == "<genexpr>" and name in ("CALL_INTRINSIC_1", "RERAISE"):
+        return False  # it was not asked for its last item, and ends as garbage
     around: FrameType | None = frame
     while around is not None and _is_ours(around):
         if around.f_code.co_name == "__del__":
