@@ -48,17 +48,21 @@ class Strike:
 
     Args:
         before: The bytecodes that were struck before; the one that is struck is added.
+        within: Only code in files whose path has one of these parts is struck.
 
     Attributes:
         struck: Where it raised; empty if all were struck before.
     """
 
-    def __init__(self, before: set[object]) -> None:
+    def __init__(self, before: set[object], within: tuple[str, ...] = ("",)) -> None:
         self._before = before
+        self._within = within
         self.struck = ""
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if not _is_ours(frame):
+            return None
+        if not any(part in frame.f_code.co_filename for part in self._within):
             return None
         # In this order: CPython 3.13 needs the function first.
         frame.f_trace = self._trace_bytecode
@@ -130,6 +134,7 @@ def strike_everywhere(
     learned: bool = True,
     max_keys: int = 1000,
     seen: set[object] | None = None,
+    within: tuple[str, ...] = ("",),
 ) -> int:
     """Play a scenario again and again, and strike another bytecode each time.
 
@@ -141,13 +146,29 @@ def strike_everywhere(
         learned: Whether the breaker "app" knows what is normal.
         max_keys: Of the registry.
         seen: Bytecodes that need not be struck; those that are struck are added.
+        within: Only code in files whose path has one of these parts is struck.
 
     Returns:
         The number of bytecodes.
     """
     before: set[object] = set() if seen is None else seen
+    gc.collect()
+    gc.freeze()  # what was there before need not be looked through again and again
+    try:
+        return _play_all(scenario, learned, max_keys, before, within)
+    finally:
+        gc.unfreeze()
+
+
+def _play_all(
+    scenario: Scenario,
+    learned: bool,
+    max_keys: int,
+    before: set[object],
+    within: tuple[str, ...],
+) -> int:
     for number in range(100_000):
-        play = _Play(scenario, learned, max_keys, Strike(before))
+        play = _Play(scenario, learned, max_keys, Strike(before, within))
         thread = threading.Thread(target=play)
         thread.start()
         thread.join()
