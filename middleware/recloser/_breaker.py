@@ -78,7 +78,7 @@ class Breaker(OperableCircuit):
             admission = self.admit_strict(Permit)
             if type(admission) is not Permit:
                 return cast("Refused | Unguarded", admission)
-            # loosened(), without its frame.
+            # loosened() of `_decorator`, without its frame.
             loose = kind()
             loose.breaker = self
             loose.started = admission.started

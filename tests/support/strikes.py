@@ -32,7 +32,8 @@ _OURS = tuple(
 _known: dict[CodeType, bool] = {}
 
 
-def _is_ours(frame: FrameType) -> bool:
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs code of the core or of an adapter."""
     code = frame.f_code
     ours = _known.get(code)
     if ours is None:
@@ -60,7 +61,7 @@ class Strike:
         self.struck = ""
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        if not _is_ours(frame):
+        if not is_ours(frame):
             return None
         if not any(part in frame.f_code.co_filename for part in self._within):
             return None
@@ -106,7 +107,7 @@ def _can_be_struck(frame: FrameType) -> bool:
     if frame.f_code.co_name == "<genexpr>" and name in ("CALL_INTRINSIC_1", "RERAISE"):
         return False  # it was not asked for its last item, and ends as garbage
     around: FrameType | None = frame
-    while around is not None and _is_ours(around):
+    while around is not None and is_ours(around):
         if around.f_code.co_name == "__del__":
             return False  # what a finalizer raises reaches nobody
         around = around.f_back
@@ -116,7 +117,7 @@ def _can_be_struck(frame: FrameType) -> bool:
 def _named(frame: FrameType) -> str:
     names = [frame.f_code.co_qualname]
     around = frame.f_back
-    while around is not None and _is_ours(around):
+    while around is not None and is_ours(around):
         names.append(around.f_code.co_name)
         around = around.f_back
     path = Path(frame.f_code.co_filename).name
