@@ -22,7 +22,7 @@ from recloser._permit import (
     voteless,
 )
 from recloser._state import Mode, State
-from recloser._with import NO_FRAME, BlockPermit, block_of, innermost, innermost_of
+from recloser._with import BlockPermit, block_of, give_up, innermost, innermost_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Breaker(OperableCircuit):
             admission = self.admit_strict(Permit)
             if type(admission) is not Permit:
                 return cast("Refused | Unguarded", admission)
-            # loosened(), without its frame.
+            # loosened() of `_decorator`, without its frame.
             loose = kind()
             loose.breaker = self
             loose.started = admission.started
@@ -131,7 +131,7 @@ class Breaker(OperableCircuit):
             return self._decide_admission(permit, now)
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
-            calls.voting.pop(token, None)
+            self._take_back(token)
             raise
 
     def _decide_admission(self, permit: AnyPermit, now: float) -> AnyPermit | Refused | Unguarded:
@@ -150,7 +150,7 @@ class Breaker(OperableCircuit):
         except Exception as error:
             # A fault in recloser never refuses a call.
             self.fault("admission", error)
-            self._calls.voting.pop(token, None)
+            self._take_back(token)
             return UNGUARDED
         return self._refuse(now) if self._mode is _ENFORCE else UNGUARDED
 
@@ -326,15 +326,15 @@ class Breaker(OperableCircuit):
             if type(permit) is not BlockPermit:
                 permit = self._permit_of(permit, BlockPermit)
             around = _get_innermost()
-            while around is not None and not around.frame:  # innermost_of(), without its frame
+            while around is not None and around.frame is None:  # innermost_of(), without its frame
                 around = around.around
             permit.around = around
-            permit.frame = id(_frame(1))
+            permit.frame = _frame(1)
             _set_innermost(permit)
         except BaseException:
             # A signal handler raised: the block is not entered.
             if type(permit) is BlockPermit:
-                permit.frame = NO_FRAME
+                permit.frame = None
                 permit.cancel()
             raise
         return permit
@@ -345,16 +345,18 @@ class Breaker(OperableCircuit):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = _get_innermost()
+        permit = None
         try:
-            frame = id(_frame(1))
-            if permit is None or permit.frame != frame or permit.breaker is not self:
-                permit = block_of(self, self._calls.all(), frame)
-                if permit is None:
+            found = _get_innermost()
+            frame = _frame(1)
+            if found is None or found.frame is not frame or found.breaker is not self:
+                found = block_of(self, self._calls.all(), frame)
+                if found is None:
                     return
-            permit.frame = NO_FRAME
+            permit = found
+            permit.frame = None
             around = permit.around
-            if around is not None and not around.frame:
+            if around is not None and around.frame is None:
                 permit.around = innermost_of(around)
             if error is None:
                 permit.success()
@@ -362,13 +364,21 @@ class Breaker(OperableCircuit):
                 permit.end_by_error(error)
         except BaseException:
             # A signal handler raised.
-            if permit is not None and permit.breaker is self:
+            if permit is None:
+                permit = block_of(self, self._calls.all(), _frame(1))
+            if permit is not None:
+                permit.frame = None
                 permit.cancel()
             raise
 
     async def __aenter__(self) -> Permit:
-        permit: Any = self.__enter__()
-        permit.frame = id(_frame(1))
+        try:
+            permit: Any = self.__enter__()
+            permit.frame = _frame(1)
+        except BaseException:
+            # A signal handler raised: the block is not entered.
+            give_up(_get_innermost(), _frame(0))
+            raise
         return permit  # type: ignore[no-any-return]  # it is a BlockPermit
 
     async def __aexit__(
@@ -378,6 +388,10 @@ class Breaker(OperableCircuit):
         traceback: TracebackType | None,
     ) -> None:
         permit = _get_innermost()
-        if permit is not None and permit.frame == id(_frame(1)):
-            permit.frame = id(_frame(0))  # from where __exit__ is called
-        self.__exit__(kind, error, traceback)
+        try:
+            if permit is not None and permit.frame is _frame(1):
+                permit.frame = _frame(0)  # from where __exit__ is called
+            self.__exit__(kind, error, traceback)
+        except BaseException:
+            give_up(permit, _frame(0))  # a signal handler raised
+            raise

@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 from recloser._admission import Refused, Unguarded
 from recloser._items import Items
-from recloser._permit import AnyPermit, LoosePermit, Permit, loosened
+from recloser._locked_circuit import NO_TOKEN
+from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -175,6 +176,20 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
     """Await a coroutine, and end its permit with it. One that is never awaited is cancelled."""
     return await_and_end(loosened(permit, LoosePermit), coroutine)
+
+
+def loosened(permit: Permit, kind: type[AnyLoosePermit]) -> AnyLoosePermit:
+    """The permit of the same call for a holder that may lose it; the one given has ended.
+
+    The one given stays in the table of calls in flight, as the `Timing` of the call.
+    """
+    loose = kind()
+    loose.breaker = permit.breaker
+    loose.started = permit.started
+    loose.answered = permit.answered
+    loose.timing = permit
+    loose.token, permit.token = permit.token, NO_TOKEN
+    return loose
 
 
 async def await_and_end(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -10,9 +10,10 @@ process it is the one that was sent.
 from __future__ import annotations
 
 import os
-from threading import RLock
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from recloser._locks import new_lock, within
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ _KEPT = 16
 _names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 _things: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _latest: dict[str, Any] = {}
-_lock = RLock()
+_lock = new_lock()
 
 
 def reduced(thing: object, settings: dict[str, Any]) -> tuple[Any, ...]:
@@ -31,32 +32,38 @@ def reduced(thing: object, settings: dict[str, Any]) -> tuple[Any, ...]:
         thing: The registry or breaker.
         settings: The arguments with which another one like it is made.
     """
-    with _lock:
-        name = _names.get(thing)
-        if name is None:
-            name = _names[thing] = os.urandom(16).hex()
-            _things[name] = thing
-    return restored, (type(thing), name, settings)
+    return restored, (type(thing), within(_lock, _name_of, thing), settings)
+
+
+def _name_of(thing: object) -> str:
+    name = _names.get(thing)
+    if name is None:
+        name = _names[thing] = os.urandom(16).hex()
+        _things[name] = thing
+    return name
 
 
 def restored(kind: type[T], name: str, settings: dict[str, Any]) -> T:
     """The registry or breaker that has a name in this process; it is made where there is none."""
-    with _lock:
-        thing: T | None = _things.get(name)
-        if thing is None:
-            thing = _things[name] = kind(**settings)
-            _names[thing] = name
-            _latest[name] = thing
-        if name in _latest:
-            _latest[name] = _latest.pop(name)
-            if len(_latest) > _KEPT:
-                del _latest[next(iter(_latest))]
+    return within(_lock, _find, kind, name, settings)
+
+
+def _find(kind: type[T], name: str, settings: dict[str, Any]) -> T:
+    thing: T | None = _things.get(name)
+    if thing is None:
+        thing = _things[name] = kind(**settings)
+        _names[thing] = name
+        _latest[name] = thing
+    if name in _latest:
+        _latest[name] = _latest.pop(name)
+        if len(_latest) > _KEPT:
+            del _latest[next(iter(_latest))]
     return thing
 
 
 def _after_fork() -> None:
     global _lock
-    _lock = RLock()
+    _lock = new_lock()
 
 
 if hasattr(os, "register_at_fork"):

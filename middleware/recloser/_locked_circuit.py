@@ -7,19 +7,19 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from operator import getitem
 from random import random as default_random
-from threading import RLock
 from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
 
 from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
+from recloser._delivery import Delivering
 from recloser._environment import allowed
 from recloser._identity import reduced
 from recloser._listeners import Listeners
+from recloser._locks import give_back, new_lock, owns, within
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._race import how_it_left, note_end
@@ -35,7 +35,7 @@ LONGEST = 1e9
 """Latencies of this many seconds or more are ignored: no caller waits 31 years, and the square of
 this number is still finite."""
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
+_DISABLED = Mode.DISABLED
 _CLOSED = State.CLOSED
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
 _CANCELLED = Outcome.CANCELLED
@@ -45,13 +45,7 @@ class WithinDecisionError(Exception):
     """A finalizer or signal handler needs a decision while its own thread is making one."""
 
 
-class _Delivery:
-    """Stands for a thread, or greenlet, that delivers events."""
-
-    __slots__ = ("__weakref__",)
-
-
-class LockedCircuit:
+class LockedCircuit(Delivering):
     """A circuit whose decisions are safe on any thread. The base of `Breaker`.
 
     Args:
@@ -69,17 +63,7 @@ class LockedCircuit:
         clock: Returns monotonic seconds.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_calls",
-        "_circuit",
-        "_deciding",
-        "_delivering",
-        "_listeners",
-        "_lock",
-        "_mode",
-        "clock",
-    )
+    __slots__ = ("__weakref__", "_calls", "_deciding", "clock")
 
     def __init__(
         self,
@@ -103,12 +87,10 @@ class LockedCircuit:
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
         self._circuit = Circuit(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
-        # Reentrant: a finalizer or signal handler may run while this thread holds the lock.
-        self._lock = RLock()
+        self._lock = new_lock()
         # Whether a decision is being made under the lock.
         self._deciding = False
-        # Who delivers events now, as long as that object lives.
-        self._delivering: weakref.ref[_Delivery] | None = None
+        self._delivering = None
         # The mode of a registry is an allowed one already.
         self._mode = allowed(mode) if _listeners is None else Mode(mode)
         if _listeners is None:
@@ -116,7 +98,7 @@ class LockedCircuit:
 
     def after_fork(self) -> None:
         """Reset lock and calls in a child process, where only the thread that forked exists."""
-        self._lock = RLock()
+        self._lock = new_lock()
         self._deciding = False
         self._delivering = None
         self._circuit.forget_calls()
@@ -157,52 +139,41 @@ class LockedCircuit:
             WithinDecisionError: This thread is making a decision already, and a finalizer or signal
                 handler interrupted it.
         """
-        circuit = self._circuit
-        with self._lock:
-            if self._deciding:
-                raise WithinDecisionError
-            self._deciding = True
-            try:
+        circuit, lock = self._circuit, self._lock
+        held = owns(lock)
+        if held and self._deciding:
+            raise WithinDecisionError
+        try:
+            # No `try` in this block: CPython could be interrupted at its first bytecode, which no
+            # handler covers, and the lock would stay locked.
+            with lock:
+                self._deciding = True
                 circuit.catch_up(now)
                 decided = decide(*arguments)
-            finally:
                 self._deciding = False
                 if self._mode is not _DISABLED:
                     circuit.settle(now)
+        except BaseException:
+            if not held:
+                give_back(lock)
+            within(self._lock, self._end_decision, now)
+            raise
         if circuit.events:
             self._deliver()
         return decided
 
-    def _deliver(self) -> None:
-        """Deliver events in order, one at a time, without the lock.
+    def _end_decision(self, now: float) -> None:
+        """End a decision that raised."""
+        self._deciding = False
+        if self._mode is not _DISABLED:
+            self._circuit.settle(now)
 
-        One thread delivers for all threads. Others that add events meanwhile do not wait. Who
-        delivers is known by an object that only this frame holds: however the frame ends, by a
-        signal handler that raises too, nobody is left who seems to deliver.
-        """
-        circuit = self._circuit
-        me = _Delivery()
-        try:
-            while True:
-                with self._lock:
-                    delivering = self._delivering
-                    other = None if delivering is None else delivering()
-                    if not circuit.events or (other is not None and other is not me):
-                        return
-                    if other is None:
-                        self._delivering = weakref.ref(me)
-                    del other
-                    # One at a time: if a listener raises a BaseException, the other events are
-                    # kept. Two steps, no function call: during a call, a signal handler could add
-                    # an event.
-                    transition = circuit.events[0]
-                    circuit.events = circuit.events[1:]
-                mode = self._mode
-                if mode is not _ENFORCE:
-                    transition = replace(transition, mode=mode)
-                self._listeners.deliver(transition)
-        finally:
-            del me
+    def _take_back(self, token: int) -> None:
+        """Let a call not be admitted after all, because something raised meanwhile."""
+        self._calls.voting.pop(token, None)
+        limit = self._circuit.limit
+        if limit is not None:
+            limit.forget(token)
 
     # The end of a call
 
@@ -229,10 +200,11 @@ class LockedCircuit:
         Raises:
             BaseException: Only an exception that a signal handler raises meanwhile.
         """
-        token, call.token = call.token, NO_TOKEN
+        token = call.token
         if not token:
             return
         try:
+            call.token = NO_TOKEN
             now = self.clock()
             threshold = self._circuit.detector.baseline.threshold
             if now - call.started > threshold or outcome is _CANCELLED:
@@ -279,7 +251,10 @@ class LockedCircuit:
         """
         self._calls.dropped.append(token)
         if not isinstance(error, Exception):
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback refers to this frame
         if not isinstance(error, WithinDecisionError):
             self.fault("bookkeeping", error)
 
@@ -322,8 +297,7 @@ class LockedCircuit:
             if begins and kind != NOTHING:
                 explained = circuit.explained
                 if explained is None:
-                    with self._lock:
-                        explained = circuit.explain_any()
+                    explained = within(self._lock, circuit.explain_any)
                 explained.kinds[token] = kind  # one operation on a dict is atomic
             elif not begins:
                 now = self.clock()
@@ -376,10 +350,12 @@ class LockedCircuit:
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        mode = allowed(mode)
-        with self._lock:  # otherwise a decision on another thread could end in the old mode
-            self._mode = mode
-            self._calls.stop_quick()
+        # Otherwise a decision on another thread could end in the old mode.
+        within(self._lock, self._change_mode, allowed(mode))
+
+    def _change_mode(self, mode: Mode) -> None:
+        self._mode = mode
+        self._calls.stop_quick()
 
     def is_probe(self, token: int) -> bool:
         """Whether a call is a probe."""

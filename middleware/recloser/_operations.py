@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 from recloser._circuit import sentences
 from recloser._circuit.explained import kind_of
 from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
+from recloser._circuit.lost_calls import lost_calls
 from recloser._errors import BreakerOpenError
 from recloser._locked_circuit import LONGEST, WithinDecisionError, loose_circuits
+from recloser._locks import within
 from recloser._state import Mode, State
 from recloser._streaming_circuit import StreamingCircuit
 
 if TYPE_CHECKING:
+    from recloser._events import Reason
     from recloser._metrics import Metrics
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -30,6 +33,10 @@ class OperableCircuit(StreamingCircuit):
     """A circuit that an operator can inspect, open and close. The base of `Breaker`."""
 
     __slots__ = ()
+
+    def _drop_lost(self) -> None:
+        """End the calls that nobody can end any more; see `recloser._circuit.lost_calls`."""
+        self._calls.dropped.extend(lost_calls(self._circuit))
 
     # By hand
 
@@ -99,6 +106,7 @@ class OperableCircuit(StreamingCircuit):
 
     def metrics(self) -> Metrics:
         """Counts and latencies, all of the same moment."""
+        self._drop_lost()
         now = self.clock()
         return self._decide_anyway(now, self._measure, now)
 
@@ -113,6 +121,7 @@ class OperableCircuit(StreamingCircuit):
         """Describe in one plain sentence what it does now, and which numbers decided that."""
         from recloser._metrics import explain
 
+        self._drop_lost()
         now = self.clock()
         return self._decide_anyway(now, explain, self._mode, self._circuit, self.policy, now)
 
@@ -218,13 +227,14 @@ class OperableCircuit(StreamingCircuit):
 
     def refusal(self) -> BreakerOpenError:
         """The error for a call that is refused now."""
-        now = self.clock()
-        circuit = self._circuit
-        with self._lock:
-            state, reason, wait = circuit.state, circuit.reason, circuit.wait(now)
+        state, reason, wait = within(self._lock, self._refusing, self.clock())
         if state is _CLOSED:  # another call has closed it since the refusal
             state = _HALF_OPEN
         return BreakerOpenError(self.key, state, reason, self._finite(wait))
+
+    def _refusing(self, now: float) -> tuple[State, Reason | None, float]:
+        circuit = self._circuit
+        return circuit.state, circuit.reason, circuit.wait(now)
 
     @property
     def retry_after(self) -> float:
@@ -249,8 +259,7 @@ class OperableCircuit(StreamingCircuit):
         circuit = self._circuit
         if circuit.state is _OPEN:  # a single number can be read without the lock
             return self._finite(max(0.0, circuit.probe_at - now))
-        with self._lock:
-            return circuit.wait(now)
+        return within(self._lock, circuit.wait, now)
 
     def _finite(self, wait: float) -> float:
         return wait if wait < inf else self.policy.max_open_for
@@ -264,7 +273,9 @@ class OperableCircuit(StreamingCircuit):
         """
         circuit = self._circuit
         if len(self._calls):
-            return False
+            self._drop_lost()
+            if len(self._calls):
+                return False
         if circuit.state is _CLOSED:
             return True
         if circuit.state is _OPEN:

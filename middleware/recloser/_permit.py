@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from recloser._circuit.in_flight import WAITING, CountedCall, Timing
 from recloser._locked_circuit import NO_TOKEN
@@ -298,6 +298,17 @@ class Permit(CountedCall):
     ) -> None:
         self.end_by_error(error)
 
+    def __copy__(self) -> Self:
+        """A copy is the same permit: there is one call. Else dropping the copy would end it."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled, it has ended: what was pickled may be in flight still, in another process.
+        return voteless, (self.breaker, LoosePermit)
+
     def __repr__(self) -> str:
         state = "ended" if self.ended else "probe" if self.is_probe else "in flight"
         return f"<Permit {self.breaker.key!r} {state}>"
@@ -382,17 +393,3 @@ def voteless(breaker: OperableCircuit, kind: type[AnyPermit]) -> AnyPermit:
     if isinstance(permit, LoosePermit):
         permit.timing = Timing()
     return permit
-
-
-def loosened(permit: Permit, kind: type[AnyLoosePermit]) -> AnyLoosePermit:
-    """The permit of the same call for a holder that may lose it; the one given has ended.
-
-    The one given stays in the table of calls in flight, as the `Timing` of the call.
-    """
-    loose = kind()
-    loose.breaker = permit.breaker
-    loose.started = permit.started
-    loose.answered = permit.answered
-    loose.timing = permit
-    loose.token, permit.token = permit.token, NO_TOKEN
-    return loose

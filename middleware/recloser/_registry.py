@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from random import random as default_random
-from threading import RLock
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from recloser._environment import allowed
 from recloser._events import Listener
 from recloser._identity import reduced
 from recloser._listeners import Listeners
+from recloser._locks import new_lock, within
 from recloser._places import Places
 from recloser._policy import Policy
 from recloser._stall import StallWatch
@@ -127,8 +127,7 @@ class Registry:
         self._places = Places(max_keys)
         # Breakers that were evicted, as long as somebody uses them.
         self._evicted: weakref.WeakValueDictionary[str, Breaker] = weakref.WeakValueDictionary()
-        # Reentrant: the garbage collector may run a finalizer here that looks up a breaker.
-        self._lock = RLock()
+        self._lock = new_lock()
         self.evicted: int = 0
         self.overflowed: int = 0
         _registries.add(self)
@@ -184,37 +183,41 @@ class Registry:
 
     def discard(self, breaker: Breaker) -> None:
         """Drop a breaker that is not needed any more, in whatever state it is."""
-        with self._lock:
-            if self._breakers.get(breaker.key) is breaker:
-                del self._breakers[breaker.key]
-                self._places.leave(breaker.key)
-                breaker.detach()
-            elif self._evicted.get(breaker.key) is breaker:
-                del self._evicted[breaker.key]
+        within(self._lock, self._discard, breaker)
+
+    def _discard(self, breaker: Breaker) -> None:
+        if self._breakers.get(breaker.key) is breaker:
+            breaker.detach()
+            del self._breakers[breaker.key]
+            self._places.leave(breaker.key)
+        elif self._evicted.get(breaker.key) is breaker:
+            del self._evicted[breaker.key]
 
     def _make(self, key: str, policy: Policy | None = None) -> Breaker:
         if not isinstance(key, str):
             raise TypeError(f"key must be a str, not {key!r}")
-        with self._lock:
-            breaker = self._breakers.get(key)
-            if breaker is not None:
-                return breaker
-            breaker = self._evicted.get(key)
-            if key != OVERFLOW_KEY:
-                if not self._has_place():
-                    return self._overflow() if breaker is None else breaker
-                self._places.enter(key, keep=breaker is not None)
-            if breaker is None:
-                breaker = Breaker(
-                    key,
-                    policy if policy is not None else self.policy_for(key),
-                    clock=self._clock,
-                    random=self._random,
-                    mode=self._mode_for(key),
-                    _listeners=self._listeners,
-                )
-            # A finalizer that ran meanwhile may have made it.
-            return self._breakers.setdefault(key, breaker)
+        return within(self._lock, self._make_alone, key, policy)
+
+    def _make_alone(self, key: str, policy: Policy | None) -> Breaker:
+        breaker = self._breakers.get(key)
+        if breaker is not None:
+            return breaker
+        breaker = self._evicted.get(key)
+        if key != OVERFLOW_KEY:
+            if not self._has_place():
+                return self._overflow() if breaker is None else breaker
+            self._places.enter(key, keep=breaker is not None)
+        if breaker is None:
+            breaker = Breaker(
+                key,
+                policy if policy is not None else self.policy_for(key),
+                clock=self._clock,
+                random=self._random,
+                mode=self._mode_for(key),
+                _listeners=self._listeners,
+            )
+        # A finalizer that ran meanwhile may have made it.
+        return self._breakers.setdefault(key, breaker)
 
     def _has_place(self) -> bool:
         if len(self._breakers) - (OVERFLOW_KEY in self._breakers) < self._max_keys:
@@ -222,9 +225,11 @@ class Registry:
         key = self._places.vacate(self._breakers, self._clock())
         if key is None:
             return False
-        evicted = self._breakers.pop(key)
+        # In this order: interrupted in between, it has its place still, or is found as evicted.
+        evicted = self._breakers[key]
         evicted.detach()
         self._evicted[key] = evicted
+        self._breakers.pop(key)
         self.evicted += 1
         return True
 
@@ -263,10 +268,12 @@ class Registry:
 
     def breakers(self) -> list[Breaker]:
         """All breakers, in no particular order; also those that were evicted and are in use."""
-        with self._lock:
-            kept = self._breakers
-            evicted = [each for key, each in self._evicted.items() if key not in kept]
-            return [*kept.values(), *evicted]
+        return within(self._lock, self._all)
+
+    def _all(self) -> list[Breaker]:
+        kept = self._breakers
+        evicted = [each for key, each in self._evicted.items() if key not in kept]
+        return [*kept.values(), *evicted]
 
     def __iter__(self) -> Iterator[Breaker]:
         return iter(self.breakers())
@@ -352,7 +359,7 @@ _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 def _after_fork() -> None:
     # Another thread of the parent may have held a lock. No thread here would ever release it.
     for registry in list(_registries):
-        registry._lock = RLock()
+        registry._lock = new_lock()
         for breaker in registry.breakers():
             breaker.after_fork()
 

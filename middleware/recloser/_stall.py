@@ -251,9 +251,10 @@ class Pulse(Beats):
         self._ran_at = now
         loop = self.loop()
         if loop is not None and self._turn_since == inf:
-            # It runs in the next turn, before anything that is made ready from now on.
-            self._turn_since = now
+            # It runs in the next turn, before anything that is made ready from now on. Set after
+            # that: a signal handler that raises in between leaves nothing set.
             loop.call_soon(self._end_turn)
+            self._turn_since = now
 
     def _end_turn(self) -> None:
         self._turn_since = inf

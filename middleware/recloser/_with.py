@@ -5,14 +5,17 @@ All callers share the breaker, so the permit of a block is found by context, not
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import cache
+from types import CodeType, FrameType
 
 from recloser._locked_circuit import LockedCircuit
 from recloser._permit import Permit
 
-NO_FRAME = 0
-"""The `id` of no frame."""
+# The bytecodes that enter a block, of CPython 3.11 to 3.13, and of 3.14.
+_ENTERS = ("BEFORE_WITH", "BEFORE_ASYNC_WITH", "LOAD_SPECIAL")
 
 
 class BlockPermit(Permit):
@@ -20,14 +23,39 @@ class BlockPermit(Permit):
 
     Attributes:
         around: The permit of a block around this one, of whatever breaker; None if there is none.
-        frame: The `id` of the stack frame that has the block; `NO_FRAME` once the block has ended.
-            The permit may have been ended within the block.
+        frame: The stack frame that has the block; None once the block has ended. The permit may have
+            been ended within the block. The frame itself, not its `id`, which another frame can have
+            later.
     """
 
     __slots__ = ("around", "frame")
 
     around: BlockPermit | None
-    frame: int
+    frame: FrameType | None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the function that has the block is over, and `__exit__` has not run.
+
+        CPython runs signal handlers at the begin of `__exit__`. If one raises, the block is left and
+        nobody is told.
+        """
+        frame: FrameType | None = getattr(self, "frame", None)
+        if frame is None or not _has_block(frame.f_code):
+            return False  # not entered yet; or an ExitStack leaves it elsewhere
+        if dis.opname[frame.f_code.co_code[frame.f_lasti]] == "YIELD_VALUE":
+            return False  # a coroutine or generator that may go on later
+        try:
+            frame.clear()
+        except RuntimeError:
+            return False  # it runs
+        return True
+
+
+@cache
+def _has_block(code: CodeType) -> bool:
+    """Whether a function has a `with` statement."""
+    return any(each.opname in _ENTERS for each in dis.get_instructions(code))
 
 
 innermost: ContextVar[BlockPermit | None] = ContextVar("recloser_innermost", default=None)
@@ -37,12 +65,14 @@ ended already: to say so on the permit is faster than to change the context agai
 
 def innermost_of(permit: BlockPermit | None) -> BlockPermit | None:
     """The first permit, of one and those around it, whose block goes on."""
-    while permit is not None and not permit.frame:
+    while permit is not None and permit.frame is None:
         permit = permit.around
     return permit
 
 
-def block_of(breaker: LockedCircuit, in_flight: Iterable[object], frame: int) -> BlockPermit | None:
+def block_of(
+    breaker: LockedCircuit, in_flight: Iterable[object], frame: FrameType
+) -> BlockPermit | None:
     """The permit of the block of a breaker that ends here; None if it cannot be told.
 
     A block ends with its own permit or with none: with another one, a call that goes on would end.
@@ -50,13 +80,13 @@ def block_of(breaker: LockedCircuit, in_flight: Iterable[object], frame: int) ->
     Args:
         breaker: The breaker.
         in_flight: Its calls in flight.
-        frame: The `id` of the stack frame that has the block.
+        frame: The stack frame that has the block.
     """
     around: list[BlockPermit] = []
     permit = innermost_of(innermost.get())
     while permit is not None:
         if permit.breaker is breaker:
-            if permit.frame == frame:
+            if permit.frame is frame:
                 return permit
             around.append(permit)
         permit = innermost_of(permit.around)
@@ -64,7 +94,14 @@ def block_of(breaker: LockedCircuit, in_flight: Iterable[object], frame: int) ->
     # context for each step. The frame is the same.
     for call in in_flight:
         # Another thread may have been admitted just now, and have no frame yet.
-        if isinstance(call, BlockPermit) and getattr(call, "frame", NO_FRAME) == frame:
+        if isinstance(call, BlockPermit) and getattr(call, "frame", None) is frame:
             return call
     # It was entered for somebody else: an ExitStack has other frames at the entry and at the exit.
     return around[0] if around else None
+
+
+def give_up(permit: BlockPermit | None, frame: FrameType) -> None:
+    """Cancel the call of a block whose entry or exit was interrupted, if that frame has it."""
+    if permit is not None and permit.frame is frame:
+        permit.frame = None
+        permit.cancel()

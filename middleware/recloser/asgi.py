@@ -163,37 +163,35 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
             body = b"" if scope.get("method") == "HEAD" else refusal.body
             return await send({"type": BODY, "body": body})
-        # Plain assignments: an __init__ would cost each request one more frame.
-        watch.gate = gate
-        watch.pass_receive = receive
-        watch.pass_send = send
-        watch.scope = scope
-        watch.status = 0
-        watch.last_kinds = NONE_YET
-        watch.is_received = False
         try:
-            # An app that breaks the protocol returns a value. The server must see it.
-            app = self.app
-            return await app(scope, watch, watch.send)
-        except BaseException as error:
-            watch.leave(error)
-            raise
-        finally:
-            if watch.token:
-                # The client has left, or the app has broken the protocol.
-                try:
+            # No `try` further below: no handler covers its first bytecode.
+            try:
+                # Plain assignments: an __init__ would cost each request one more frame.
+                watch.status = 0
+                watch.pass_send = send
+                watch.gate = gate
+                watch.pass_receive = receive
+                watch.scope = scope
+                watch.last_kinds = NONE_YET
+                watch.is_received = False
+                # An app that breaks the protocol returns a value. The server must see it.
+                app = self.app
+                return await app(scope, watch, watch.send)
+            except BaseException as error:
+                watch.leave(error)
+                raise
+            finally:
+                if watch.token:
+                    # The client has left, or the app has broken the protocol.
                     watch.leave()
-                except BaseException:
-                    watch.cancel()  # a signal handler raised
-                    raise
-            # Servers keep the scope with their send(): a permit in it would close a cycle.
-            if watch.outer is None:
-                try:  # noqa: SIM105 - suppress() costs more than the rest of this block
-                    del scope[PERMIT]
-                except KeyError:
-                    pass
-            else:
-                scope[PERMIT] = watch.outer
+                # Servers keep the scope with their send(): a permit in it would close a cycle.
+                if watch.outer is None:
+                    scope.pop(PERMIT, None)
+                else:
+                    scope[PERMIT] = watch.outer
+        except BaseException:
+            watch.cancel()  # unless it has ended: a signal handler raised in the lines above
+            raise
 
     def refusal_through(self, scope: Scope, answer: ASGIApp) -> ASGIApp:
         """For subclasses with `passes_refusals`: let middleware further in see an answer of ours.

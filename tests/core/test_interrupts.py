@@ -209,7 +209,43 @@ def failing(registry: Registry) -> Work:
     return work
 
 
+def in_a_block(registry: Registry) -> Work:
+    def work() -> None:
+        with registry["app"]:
+            pass
+
+    return work
+
+
+def in_failing_blocks(registry: Registry) -> Work:
+    def work() -> None:
+        with suppress(OSError), registry["outer"], registry["app"], registry["app"]:
+            raise OSError("down")
+
+    return work
+
+
+def in_an_async_block(registry: Registry) -> Work:
+    async def block() -> None:
+        async with registry["app"]:
+            pass
+
+    def work() -> None:
+        coroutine = block()
+        try:
+            coroutine.send(None)
+        except StopIteration:
+            pass
+        finally:
+            coroutine.close()
+
+    return work
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize("learned", [True, False], ids=["learned", "fresh"])
-@pytest.mark.parametrize("scenario", [decorated, called, failing])
+@pytest.mark.parametrize(
+    "scenario", [decorated, called, failing, in_a_block, in_failing_blocks, in_an_async_block]
+)
 def test_an_interrupted_call_is_in_flight_no_longer(scenario: Scenario, learned: bool) -> None:
     assert storm(scenario, learned=learned) >= 5

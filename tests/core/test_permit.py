@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
-from collections.abc import Generator
+import pickle
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from math import inf, nan
 from typing import Any
@@ -13,7 +15,8 @@ from tests.support.breaker_state import WAYS, counts, is_closed
 from tests.support.outage import ASKED_BY_ALL, ask_to_wait
 from tests.support.training import learned
 
-from recloser import Breaker, Mode, Outcome, Policy, Registry, State
+from recloser import Breaker, LoosePermit, Mode, Outcome, Permit, Policy, Registry, State
+from recloser._locks import owns
 from recloser.testing import ManualClock, open_breaker
 
 
@@ -132,6 +135,7 @@ def test_a_long_answer_is_not_overdue_while_its_end_is_told(
 
     waiting = type("Lock", (), {"__enter__": lambda _: another_call_is_first().__enter__()})
     waiting.__exit__ = lambda _, *error: lock.__exit__(*error)  # type: ignore[attr-defined]
+    waiting._is_owned = lambda _: owns(lock)  # type: ignore[attr-defined]
     monkeypatch.setattr(breaker, "_lock", waiting())
     permit.cancel()
 
@@ -565,3 +569,58 @@ def test_a_clock_that_fails_does_not_make_the_time_out_raise(clock: ManualClock)
     broken.append(True)
 
     assert probe.timeout == breaker.timeout
+
+
+# Copies
+
+
+@pytest.mark.parametrize("label", [None, "export"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_that_is_dropped_does_not_end_the_call(
+    breaker: Breaker, copied: Callable[[Permit], Permit], label: str | None
+) -> None:
+    permit = breaker.acquire(label)
+    copied(permit)
+    gc.collect()
+
+    assert breaker.metrics().in_flight == 1
+    permit.success()
+    assert counts(breaker)["success"] == 1
+
+
+def test_a_pickled_permit_is_one_that_has_ended() -> None:
+    breaker = Registry()["k"]  # a clock that can be pickled
+    permit = breaker.acquire()
+    unpickled = pickle.loads(pickle.dumps(permit))
+    assert unpickled.ended
+    unpickled.failure()
+    del unpickled
+    gc.collect()
+
+    assert breaker.metrics().in_flight == 1
+    permit.success()
+    assert counts(breaker)["success"] == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_permit_that_no_breaker_gave_is_collected_silently() -> None:
+    LoosePermit()
+    copy.copy(LoosePermit())
+    gc.collect()
+
+
+def test_waits_asked_for_in_an_older_generation_open_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    for _ in range(100):
+        breaker.record(0.1, success=True)
+    old = [breaker.acquire() for _ in range(30)]
+    breaker.open(for_=1.0)
+    breaker.reset()
+    for _ in range(100):
+        breaker.record(0.1, success=True)
+    for permit in old:
+        permit.throttled(30.0)
+
+    assert breaker.state is State.CLOSED
+    assert breaker.metrics().throttled == 30

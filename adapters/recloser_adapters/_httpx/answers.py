@@ -67,6 +67,9 @@ class AnswerTap(ReadingWatch):
         decoded: Whether the body is given without its content encoding.
     """
 
+    # Interrupted, `__init__` leaves an object that has only this, and that is collected as garbage.
+    _on_end: Callable[[Answer], object] | None = None
+
     def __init__(
         self,
         headers: Mapping[str, str],
@@ -79,7 +82,7 @@ class AnswerTap(ReadingWatch):
         self._request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
         self._model = model
         self._on_head: Callable[[bytes], object] | None = on_head
-        self._on_end: Callable[[Answer], object] | None = on_end
+        self._on_end = on_end
         self._head = self._tail = b""
         encoding = "identity" if decoded else headers.get("content-encoding", "identity")
         # 47 accepts a gzip or a zlib header. What cannot be read tells nothing.

@@ -98,6 +98,9 @@ class ReportedPermit:
         outcome: How the call ended; None while it is in flight.
     """
 
+    # Interrupted, `__init__` leaves an object that has only this, and that is collected as garbage.
+    _on_end: Callable[[CallReport], None] | None = None
+
     def __init__(
         self,
         permit: Permit,

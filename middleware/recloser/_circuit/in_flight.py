@@ -60,6 +60,11 @@ class Timing:
     def announced(self) -> str:
         return ""
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody will end the call although something refers to it still."""
+        return False
+
     def times(self) -> Timing:
         """What a table keeps of a call that takes long, if it must not keep more of it alive."""
         return self

@@ -250,13 +250,21 @@ class Lifecycle:
         if (after := AFTER.get((self.state, cause))) is None:
             return  # a signal handler changed the state by hand meanwhile, and that holds
         # No function call in these lines: a signal handler could change the state during one.
-        before = self.state
-        self.generation += 1
-        self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
-        if before is not after:
-            transition = Transition(self._key, before, after, reason, self.generation, now)
-            # No function call here either: a signal handler could add an event during one.
-            self.events += (transition,)
+        before, generation = self.state, self.generation + 1
+        try:
+            self.generation = generation
+            self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
+            if before is not after:
+                transition = Transition(self._key, before, after, reason, generation, now)
+                # No function call here either: a signal handler could add an event during one.
+                self.events += (transition,)
+        except BaseException:
+            # Interrupted: the change is made whole, unless it was changed by hand once more.
+            if self.generation == generation:
+                self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
+                if before is not after and generation not in {e.generation for e in self.events}:
+                    self.events += (Transition(self._key, before, after, reason, generation, now),)
+            raise
 
     def _measure_rate(self, now: float) -> None:
         if self.counts.measure_rate(self.asked, now):

@@ -217,9 +217,11 @@ class RequestWatch(ClientPermit):
         """End the call before its response has ended. A status of 500 or above stays a failure."""
         if self.token and not isinstance(error, Exception):
             self._end_stream(ended=False)
-        # The app may have sent anything as a status. To reject it is the server's task.
-        if isinstance(self.status, int) and self.status >= 500:
-            self.gate.end_by_status(self.scope, self, self.status)
+        # Interrupted at once, it has none. And the app may have sent anything as a status: to reject
+        # that is the server's task.
+        status = getattr(self, "status", 0)
+        if isinstance(status, int) and status >= 500:
+            self.gate.end_by_status(self.scope, self, status)
         elif error is None:
             self.cancel()
         elif self._is_servers(error):
@@ -229,12 +231,14 @@ class RequestWatch(ClientPermit):
 
     def _is_servers(self, error: BaseException | None) -> bool:
         """Whether the server itself raised it, in `receive` or `send`: the client has gone."""
+        if not isinstance(error, Exception):
+            return False
         try:
             send: Any = self.pass_send
             while isinstance(outer := getattr(send, "__self__", None), RequestWatch):
                 send = outer.pass_send
             codes = {*_PASSING, code_of(send)}
-            return isinstance(error, Exception) and was_raised_in(error, codes)
+            return was_raised_in(error, codes)
         except Exception as fault:  # an object of the server or the user that is unlike others
             self.gate.registry.fault("server's error", fault)
             return False

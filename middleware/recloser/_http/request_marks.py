@@ -6,7 +6,7 @@ A request is a mutable mapping: the scope of ASGI or the environ of WSGI.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import Any, Self
+from typing import Any
 
 from recloser._breaker import Breaker
 from recloser._permit import Permit, voteless
@@ -32,19 +32,12 @@ def _unguarded() -> Permit:
 class RequestPermit(Permit):
     """The permit of a request. What its handler raises reaches the client as a 500.
 
-    Requests are copied and pickled, and their permit with them. There is one call all the same, so
-    a copy is the same permit.
+    Requests are pickled, and their permit with them, but not its breaker.
     """
 
     __slots__ = ()
 
     reads_status = False
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unguarded, ()
