@@ -1,0 +1,106 @@
+"""Which tests are tried on a mutant, and in which order."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+from benchmarks.mutation.kept import Trace
+from benchmarks.mutation.mutants import Mutant
+from benchmarks.mutation.targets import ROOT, own_tests
+
+
+class Selection:
+    """Chooses tests by what they run.
+
+    Args:
+        trace: Which tests run which lines.
+        collected: Names of all tests.
+        files: The modules of the group, as paths from the root.
+        budget: Seconds of tests for each mutant.
+    """
+
+    def __init__(self, trace: Trace, collected: list[str], files: list[str], budget: float) -> None:
+        self._trace = trace
+        self._budget = budget
+        self._trees = {name: ast.parse((ROOT / name).read_text()) for name in files}
+        broken = {*trace.broken}
+        self._collected = [name for name in collected if name not in broken]
+        # The how manyth of its function a case is: other functions show more than other cases.
+        counts: Counter[str] = Counter()
+        self._rank: dict[str, int] = {}
+        for name in sorted(self._collected, key=self._seconds):
+            function = name.split("[")[0]
+            self._rank[name] = counts[function]
+            counts[function] += 1
+        self.kills: Counter[str] = Counter()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """How long each test takes without a mutant."""
+        return self._trace.seconds
+
+    def _seconds(self, name: str) -> float:
+        return self._trace.seconds.get(name, 0.0)
+
+    def tests_of(self, mutant: Mutant) -> list[str]:
+        """The tests to try: those of the module first, then what kills much, then what is fast."""
+        own = f"{own_tests(mutant.module)}"
+        running = self._running(mutant)
+        chosen = [name for name in self._collected if name in running]
+        chosen.sort(
+            key=lambda name: (
+                f"/{own}" not in name.split("::")[0],
+                -self.kills[name],
+                self._rank[name],
+                self._seconds(name),
+            )
+        )
+        tests, left = [], self._budget
+        for name in chosen:
+            left -= self._seconds(name)
+            if left > 0.0:
+                tests.append(name)
+        return tests
+
+    def _running(self, mutant: Mutant) -> set[str]:
+        running = self._trace.tests_of(mutant.module, mutant.lines)
+        if mutant.function:
+            return running
+        # A constant: the tests that run a line which names it.
+        names = self._names(mutant)
+        for module, tree in self._trees.items():
+            for node in ast.walk(tree):
+                name = (
+                    node.id
+                    if isinstance(node, ast.Name)
+                    else node.attr
+                    if isinstance(node, ast.Attribute)
+                    else None
+                )
+                if name in names and isinstance(node, ast.expr):
+                    running |= self._trace.tests_of(
+                        module, range(node.lineno, (node.end_lineno or node.lineno) + 1)
+                    )
+        return running or self._of_module(mutant.module)
+
+    def _names(self, mutant: Mutant) -> set[str]:
+        for node in ast.walk(self._trees[mutant.module]):
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.lineno == mutant.lines.start:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                return {
+                    each.id
+                    for target in targets
+                    for each in ast.walk(target)
+                    if isinstance(each, ast.Name)
+                }
+        return set()
+
+    def _of_module(self, module: str) -> set[str]:
+        lines = [int(line) for line in self._trace.lines.get(module, {})]
+        return self._trace.tests_of(module, range(min(lines), max(lines) + 1)) if lines else set()
+
+
+def files_of(tests: list[str]) -> list[str]:
+    """The files that some tests are in, in the same order."""
+    return [*dict.fromkeys(name.split("::")[0] for name in tests)]
