@@ -25,8 +25,9 @@ WARM_UP = 400  # requests
 PATIENCE, PATIENCE_OF_ONE = 1.0, 0.05
 SETTLED_WITHIN = 20.0  # seconds after the last request, until no call is in flight
 # What is judged as growth: more than this beside the twin, in bytes a minute over at least so many
-# seconds, and more files than this.
-MOST_GROWTH, LONG_ENOUGH = 256 * 1024, 240.0
+# seconds, and more files than this. Answers of a megabyte in flight move the memory by 10 MB up and
+# down; 200 bytes kept of each request would be 5 MB a minute.
+MOST_GROWTH, LONG_ENOUGH = 4 * 2**20, 240.0
 MOST_FILES = 4
 
 

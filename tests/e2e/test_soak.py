@@ -33,7 +33,7 @@ def test_what_breaks_a_promise_is_named() -> None:
         {"left": {"GET /": 1}},
         {"faults": 1},
         {"files": (10, 20)},
-        {"growth": (2**20, 0.0)},
+        {"growth": (2**23, 0.0)},
         {"refused": 0},
     ):
         result = Result("any", **{"seconds": 600.0, "refused": 1, **broken})  # type: ignore[arg-type]
