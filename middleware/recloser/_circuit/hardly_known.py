@@ -94,8 +94,13 @@ class HardlyKnown(SilentEnds):
         return True
 
     def _looks_again(self, limit: Limit, token: int, running: int, now: float) -> bool:
-        """Let one more call in if all calls in flight are overdue, after a while."""
+        """Let one more call in if all calls in flight are overdue, after a while.
+
+        Where `Policy.slow_ceiling` is low, it opens and probes as soon as that.
+        """
         if self.calls.voting or not limit.is_silent(now, _LOOK_AFTER):
+            return False
+        if self.hopeless < SOONEST_IF_FEW:
             return False
         limit.size = max(limit.size, running + 1.0)
         return limit.admits(token, running, now)
