@@ -7,6 +7,8 @@ longer than failures take counts as good before it ends.
 
 from __future__ import annotations
 
+from math import inf
+
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.votes import Ending
 
@@ -33,8 +35,11 @@ class Outliving:
         self.longest = 0.0
 
     def note_failed(self, ending: Ending) -> None:
-        """Note for how long a call that failed had been in flight."""
-        self.longest = max(self.longest, ending.took)
+        """Note for how long a call that failed had been in flight.
+
+        Nothing outlives a stream that stalled: others may stall at any time.
+        """
+        self.longest = inf if ending.going_on else max(self.longest, ending.took)
 
     def count(self, calls: InFlight, now: float) -> int:
         """How many calls in flight have outlived those that failed, and were not counted yet."""

@@ -32,8 +32,10 @@ _PART = 0.25
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # How much likelier it must be that all are asked than that it is a share of which nothing is known.
 # At least, so that four calls in a row suffice; at most, that is some twenty. In between, it grows with
-# the calls that are refused in a pause, since that is what it costs to be wrong.
+# the calls that are refused in a pause, since that is what it costs to be wrong. But who names more
+# than so many seconds means it, and is obeyed soon.
 _LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 18.0, 6.0
+_LONG = 5.0
 # If all are asked, one in so many is served all the same.
 _SERVED_NEVERTHELESS = 0.001
 # Answers during pauses are remembered for so many calls.
@@ -151,7 +153,7 @@ class Pauses:
         self._evidence = threshold
         asked, served = self._asked_to_wait, self._served_meanwhile + alive
         ratio = _log_ratio(asked, served)
-        if 0.0 <= ratio < log(_sure(rate * self._asked)):
+        if 0.0 <= ratio < log(_sure(rate, self._asked)):
             return False
         self._evidence = 0.0
         if ratio < 0.0:
@@ -204,9 +206,11 @@ def longer_pause(before: float, policy: Policy) -> float:
     return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)
 
 
-def _sure(refused: float) -> float:
-    """How much likelier it must be that all are asked, if a pause refuses so many calls."""
-    return min(max(_LEAST_SURE, refused / _REFUSED_PER_SURE), _SURE)
+def _sure(rate: float, wait: float) -> float:
+    """How much likelier it must be that all are asked, by calls per second and seconds of the pause."""
+    if wait > _LONG:
+        return _LEAST_SURE
+    return min(max(_LEAST_SURE, rate * wait / _REFUSED_PER_SURE), _SURE)
 
 
 def _log_ratio(asked: float, served: float) -> float:

@@ -51,6 +51,15 @@ def test_the_failure_that_took_longest_decides() -> None:
     assert outliving.count(calls, 10.0) == 1
 
 
+def test_nothing_outlives_a_stream_that_stalled() -> None:
+    outliving, stalled = Outliving(1), failed(0.1)
+    stalled.going_on = True
+    outliving.note_failed(stalled)
+    outliving.note_failed(failed(0.1))
+
+    assert outliving.count(in_flight(1.0), 10.0) == 0
+
+
 def test_calls_from_before_do_not_count() -> None:
     outliving = Outliving(2)
     outliving.note_failed(failed(0.1))

@@ -176,9 +176,10 @@ def test_after_a_large_share_all_are_found_out_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "wait", "calls"), [(0.0, 60.0, 4), (1.0, 1.0, 4), (50.0, 1.0, 8), (50.0, 60.0, 20)]
+    ("rate", "wait", "calls"),
+    [(0.0, 60.0, 4), (1.0, 1.0, 4), (50.0, 1.0, 8), (50.0, 5.0, 20), (50.0, 60.0, 4)],
 )
-def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all(
+def test_the_more_a_short_pause_refuses_the_surer_it_must_be_for_all(
     rate: float, wait: float, calls: int
 ) -> None:
     pauses, asked = Pauses(), 0
