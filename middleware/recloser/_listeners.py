@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from recloser._events import Listener, Transition
+from recloser._locks import new_lock, within
 from recloser._redaction import seen, shown
 from recloser._stall import StallWatch, watch_of
 from recloser._state import State
@@ -28,6 +30,19 @@ def _log() -> logging.Logger:
     # No handler of its own: where the app configures no logging, as under plain uvicorn and
     # gunicorn, Python prints warnings to standard error, and an opening is such a warning.
     return logging.getLogger("recloser")
+
+
+# Held while the listeners of a registry are replaced: two threads at once would lose one.
+_changing = new_lock()
+
+
+def _after_fork() -> None:
+    global _changing
+    _changing = new_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _no_registry() -> None:
@@ -67,12 +82,18 @@ class Listeners:
         """
         if not callable(getattr(listener, "on_transition", None)):
             raise TypeError(f"listener must be an object with on_transition(), not {listener!r}")
-        self._listeners = (*self._listeners, listener)
+        within(_changing, self._change, listener, True)
 
         def unsubscribe() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            within(_changing, self._change, listener, False)
 
         return unsubscribe
+
+    def _change(self, listener: Listener, added: bool) -> None:
+        if added:
+            self._listeners = (*self._listeners, listener)
+        else:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
 
     def deliver(self, transition: Transition) -> None:
         """Log a transition and pass it to every listener; count the exceptions that they raise."""

@@ -1,4 +1,4 @@
-"""Locks that are free again however their section ends.
+"""Locks that are free again however their section ends, and a counter for many threads.
 
 `with lock:` is not enough: an exception that a signal handler, a tracer or another thread raises
 between the last bytecode of the block and the release would leave the lock locked for ever. So a
@@ -18,8 +18,11 @@ CPython 3.11 and later run no signal handler in that gap. The rule does not rest
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
 from operator import methodcaller
+from threading import Lock as _Mutex
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 
@@ -56,6 +59,45 @@ owns: Callable[[Lock], bool] = methodcaller("_is_owned")
 def new_lock() -> Lock:
     """A lock that nobody has. It is reentrant: finalizers and signal handlers run in any section."""
     return RLock()
+
+
+# Python 3.13 and later can be built without the global interpreter lock.
+_HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def new_counter(first: int = 1) -> Iterator[int]:
+    """The whole numbers from `first` on. However many threads ask, each number is given out once."""
+    return count(first) if _HAS_GIL else _LockedCounter(first)
+
+
+class _LockedCounter:
+    """`itertools.count`, which is atomic only by the global interpreter lock, without that."""
+
+    __slots__ = ("_mutex", "_number")
+
+    def __init__(self, first: int) -> None:
+        self._mutex = _Mutex()
+        self._number = first
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        with self._mutex:
+            number = self._number
+            self._number = number + 1
+        return number
+
+    def free_after_fork(self) -> None:
+        """Go on in a child process, where another thread of the parent may have the mutex for ever."""
+        self._mutex = _Mutex()
+        self._number += 1  # that thread may have taken the last one
+
+
+def free_after_fork(counter: Iterator[int]) -> None:
+    """Let a counter go on in a child process."""
+    if isinstance(counter, _LockedCounter):
+        counter.free_after_fork()
 
 
 def give_back(lock: Lock) -> None:

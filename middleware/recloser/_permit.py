@@ -225,7 +225,9 @@ class Permit(CountedCall):
 
         if self.answered == inf:
             self.mark()
-        return Pieces(self.breaker, self.token, self.answered, self.answered - self.started)
+        # Not below 0, should the clock have gone back.
+        latency = max(0.0, self.answered - self.started)
+        return Pieces(self.breaker, self.token, self.answered, latency)
 
     @property
     def label(self) -> str:

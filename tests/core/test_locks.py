@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import Any
+
 import pytest
 from tests.support.interrupts import Interrupt
 from tests.support.strikes import Strike
+from tests.support.threads import all_at_once
 
-from recloser._locks import give_back, new_lock, owns, within
+from recloser import Breaker, _locks
+from recloser._locks import give_back, new_counter, new_lock, owns, within
 
 
 def test_an_interrupted_section_leaves_the_lock_free_at_every_bytecode() -> None:
@@ -50,3 +55,33 @@ def test_a_lock_is_given_back_as_often_as_it_is_held() -> None:
     give_back(lock)
 
     assert not owns(lock)
+
+
+@pytest.mark.parametrize("has_gil", [True, False])
+def test_a_counter_gives_each_number_to_one_thread(
+    monkeypatch: pytest.MonkeyPatch, has_gil: bool
+) -> None:
+    monkeypatch.setattr(_locks, "_HAS_GIL", has_gil)
+    counter = new_counter()
+    given: list[list[int]] = [[] for _ in range(8)]
+
+    all_at_once(8, lambda index: given[index].extend(next(counter) for _ in range(500)))
+
+    assert sorted(chain(*given)) == [*range(1, 4_001)]
+    assert all(numbers == sorted(numbers) for numbers in given)
+
+
+def test_a_counter_goes_on_in_a_child_whose_parent_was_about_to_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_locks, "_HAS_GIL", False)
+    breaker = Breaker("k")
+    counter: Any = breaker._calls.tokens
+    breaker.acquire().success()
+    before = next(counter)
+    counter._mutex.acquire()  # another thread of the parent
+    breaker.after_fork()
+
+    assert next(counter) > before
+    breaker.acquire().success()
+    assert breaker.metrics().successes == 2

@@ -379,3 +379,18 @@ def test_an_outcome_that_is_known_already_stays(breaker: Breaker, clock: ManualC
     pieces.arrived()
 
     assert breaker.metrics().failures == 1
+
+
+def test_a_first_piece_before_its_call_began_by_a_clock_that_went_back_took_no_time(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    permit = breaker.acquire()
+    clock.advance(-500.0)
+    pieces = permit.pieces()
+    pieces.asked()
+    clock.advance(1e6)
+    breaker.acquire().success()
+
+    metrics = breaker.metrics()
+    assert metrics.failures == 1
+    assert metrics.mean >= 0.0

@@ -16,7 +16,7 @@ from typing import Any
 from tests.support.strikes import is_ours
 
 # Seconds of real time after which a thread that did not end is taken to wait for a lock.
-_WAITS = 0.02
+_WAITS = 0.01
 
 
 class Turns:

@@ -74,7 +74,7 @@ class Strike:
     def _trace_bytecode(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "opcode" and not self.struck:
             around = frame.f_back
-            place = frame.f_code, frame.f_lasti, around and around.f_code, around and around.f_lasti
+            place = frame.f_code, frame.f_lasti, around and around.f_code
             if place not in self._before and _can_be_struck(frame):
                 self._before.add(place)
                 self.struck = _named(frame)

@@ -2,8 +2,9 @@
 
 While a breaker is closed and there is no suspicion, there is nothing to decide. A call is then
 admitted by one comparison (`quick_until`) and one new entry in `voting`. A success removes the
-entry and adds its latency to `recent`. Each of these steps is one operation on a dict or list. The
-global interpreter lock makes it atomic, so it needs no lock of ours.
+entry and adds its latency to `recent`. Each of these steps is one operation on a dict or list, which
+is atomic: by the global interpreter lock, and where there is none by the lock that each dict and list
+then has. So it needs no lock of ours.
 https://docs.python.org/3/faq/library.html#what-kinds-of-global-value-mutation-are-thread-safe
 
 Everything else is a decision of the circuit. It is made under the breaker's lock, and it processes
@@ -17,10 +18,10 @@ that happened to about 30 calls.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from itertools import count
 from math import inf
 
 from recloser._circuit.streams import Stream, Streams
+from recloser._locks import free_after_fork, new_counter
 from recloser._policy import Policy
 
 # As a limit of time or latency: no call begins or ends without a decision.
@@ -120,7 +121,7 @@ class InFlight:
     )
 
     def __init__(self) -> None:
-        self.tokens = count(1)
+        self.tokens = new_counter()
         self.quick_until = _NEVER
         self.quick_latency = _NEVER
         self.voting: dict[int, Timing] = {}
@@ -318,11 +319,12 @@ class InFlight:
 
     def forget_all(self) -> int:
         """Forget all calls and return their number: after a fork they continue in the parent."""
-        calls = len(self)
+        calls = len(self.all())  # also those that were dropped just now
         self.end_generation()
         if self.streams is not None:
             self.streams.by_token.clear()
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
         self.dropped.clear()
+        free_after_fork(self.tokens)
         return calls

@@ -165,7 +165,7 @@ class Limit:
         """
         self._refused -= self._refused / _AVERAGED
         self._round.peak = max(self._round.peak, running + 1)
-        if running < self.size and now >= self._pacing.next_at(self._ended_at):
+        if running < self.size and not self._ended_at <= now < self._pacing.next_at(self._ended_at):
             if not self._in_flight:
                 self._mute_since = now
             self._in_flight[token] = running + 1

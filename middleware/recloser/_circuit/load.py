@@ -27,6 +27,8 @@ _USELESS = 6
 # If calls were faster once, so many. Where each call takes longer than the slow threshold and there
 # are too many calls as well, it takes several tries to find the right limit.
 _USELESS_IF_SURE = 16
+# A latency of 0.0 s, by a coarse clock, counts as so many seconds: it has no logarithm.
+_MOMENT = 1e-9
 
 
 class Load:
@@ -78,7 +80,9 @@ class Load:
         rising = rises(self._pairs)
         helped = rising
         if before is not None:
-            fell = log(latency / before[1]) <= _RISES * log(limit / before[0])
+            fell = log(max(latency, _MOMENT) / max(before[1], _MOMENT)) <= _RISES * log(
+                limit / before[0]
+            )
             self.is_sure = self.is_sure or fell
             if not self.is_sure:
                 self.is_likely = False

@@ -201,3 +201,11 @@ def test_an_answer_in_no_time_has_no_logarithm_and_is_left_out() -> None:
     load.add(1, 0.0)
 
     assert load.compare(8.0, 0.8) is True
+
+
+def test_latencies_of_zero_by_a_coarse_clock_are_compared() -> None:
+    load = Load()
+    load.lowered(10.0, 0.0)
+    assert not load.compare(5.0, 0.0)
+    load.lowered(10.0, 0.1)
+    assert load.compare(5.0, 0.0)
