@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_the_promises_hold_after_steps_that_hypothesis_chooses() -> None:
-    examples = 5_000 if LONG else 60
+    examples = 5_000 if LONG else 40
     run_state_machine_as_test(
         Machine, settings=settings(max_examples=examples, stateful_step_count=40)
     )
@@ -96,7 +96,7 @@ def test_the_promises_hold_after_steps_that_hypothesis_chooses() -> None:
 
 def test_the_promises_hold_after_random_steps() -> None:
     reached: Counter[State] = Counter()
-    for seed in range(2_500 if LONG else 60):
+    for seed in range(2_500 if LONG else 30):
         reached += play(seed, 400, check_every=5)
 
     # Otherwise it would show nothing.
