@@ -257,7 +257,8 @@ class RequestWatch(ClientPermit):
         pass_send = self.pass_send
         if not self.token:
             return pass_send(message)
-        is_last = is_followed = is_begin = False
+        is_last = False
+        wrapped: Callable[[Send, Message, RequestWatch], Awaitable[None]] | None = None
         try:
             kind = message["type"]
             if kind == START:
@@ -268,13 +269,15 @@ class RequestWatch(ClientPermit):
                 else:
                     self.last_kinds = _LAST
                 # While all is well, to measure it would cost each request more than it is worth.
-                is_begin = self.breaker._calls.quick_latency < 0.0
+                if self.breaker._calls.quick_latency < 0.0:
+                    wrapped = _begun
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
                     more = kinds[kind]
                     if more in message and message[more]:  # noqa: RUF019
-                        is_followed = self._note_piece(message)
+                        if self._note_piece(message):
+                            wrapped = _sent
                     else:
                         is_last = True
                         if self.answered != inf:
@@ -283,17 +286,15 @@ class RequestWatch(ClientPermit):
                             self.success()
                         else:
                             self._end_by_status()
-                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
-                    is_followed = self._note_piece(message)
+                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST and self._note_piece(message):
+                    wrapped = _sent
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
         if is_last:
             return pass_send(message)
-        if is_begin:
-            return _begun(pass_send, message, self)
-        if is_followed:
-            return _sent(pass_send, message, self)
+        if wrapped is not None:
+            return wrapped(pass_send, message, self)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):

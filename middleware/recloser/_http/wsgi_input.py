@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from recloser._http.client_waits import ClientPermit
 from recloser._http.stand_in import StandIn
@@ -73,13 +73,15 @@ class InputPermit(ClientPermit):
         """
         if not self.length or name == "peek" or asked == 0:
             return
-        size = (
-            got if isinstance(got, int) else sum(map(len, got if isinstance(got, list) else [got]))
-        )
+        if isinstance(got, int):
+            size = got
+        else:
+            pieces = cast("list[bytes]", got if isinstance(got, list) else [got])
+            size = sum(map(len, pieces))
         self.received += size
         is_less = not isinstance(asked, int) or asked < 0 or size < asked
         if name in _LINES:
-            self.ran_out = is_less and not got.endswith(b"\n")
+            self.ran_out = is_less and not cast("bytes", got).endswith(b"\n")
         else:
             self.ran_out = is_less if name in _WHOLE else not size
 

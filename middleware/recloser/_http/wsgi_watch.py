@@ -327,8 +327,8 @@ def response_class(kind: type) -> type[ResponseBody]:
     special: dict[str, Any] = {name: _asking(name) for name in _SPECIAL if hasattr(kind, name)}
     if not special:
         return base
-    made: type[ResponseBody] = type(base.__name__, (base,), {"__slots__": (), **special})
-    return made
+    made: Any = type(base.__name__, (base,), {"__slots__": (), **special})
+    return cast("type[ResponseBody]", made)
 
 
 # Codes by status line. An app has few of them, and to look one up is faster than to parse it.
