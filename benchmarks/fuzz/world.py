@@ -163,7 +163,9 @@ class World:
             self.jump(chance.choice(LATENCIES[:6]))
         elif draw < 0.85:
             way = chance.choice(("success", "success", "failure", "throttled", "ignore"))
-            self.burst(chance.randrange(1, 8), way, chance.choice(LATENCIES[:7]))
+            # A long one now and then: it takes 32 slow answers to limit.
+            calls = chance.randrange(1, chance.choice((8, 8, 8, 80)))
+            self.burst(calls, way, chance.choice(LATENCIES[:7]))
         elif draw < 0.88:
             self.jump(chance.choice(JUMPS))
         elif draw < 0.995:
