@@ -1,6 +1,6 @@
-"""The README's code runs, its commands are those of CI, and its table is what the code says.
+"""The README's code runs, its commands are those of CI, and docs/policy.md is what the code says.
 
-`python -P tests/test_readme.py` writes the table anew.
+`python -P tests/test_readme.py` writes the table of docs/policy.md anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from recloser.testing import open_breaker
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+POLICY = ROOT / "docs" / "policy.md"
 TABLE = re.compile(
     r"(<!-- policy table: .*? -->\n\n).*?(\n<!-- end of policy table -->)", re.DOTALL
 )
@@ -299,7 +300,7 @@ def test_the_readme_names_two_set_up_commands() -> None:
 
 
 def test_the_policy_table_is_what_the_code_says() -> None:
-    table = TABLE.search(README.read_text())
+    table = TABLE.search(POLICY.read_text())
 
     assert table
     assert table[0] == f"{table[1]}{policy_table()}{table[2]}"
@@ -311,6 +312,6 @@ def test_the_files_that_the_readme_links_to_exist() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(
-        TABLE.sub(lambda found: found[1] + policy_table() + found[2], README.read_text())
+    POLICY.write_text(
+        TABLE.sub(lambda found: found[1] + policy_table() + found[2], POLICY.read_text())
     )
