@@ -71,7 +71,11 @@ GROUPS = (
     ),
     Group(
         "web",
-        ("middleware/recloser/asgi.py", "middleware/recloser/wsgi.py"),
+        (
+            "middleware/recloser/asgi.py",
+            "middleware/recloser/wsgi.py",
+            "middleware/recloser/_http/*.py",
+        ),
         (
             "tests/contract",
             "--ignore=tests/contract/outbound",
