@@ -83,7 +83,7 @@ class Run:
         self.mutants: list[Mutant] = []
         for name in group.files(arguments.only):
             tree = self._trees[name] = ast.parse((ROOT / name).read_text())
-            self._states[name] = hash_of([name])
+            self._states[name] = hash_of(name)
             found = find_mutants(name, ROOT / name, tree)
             if arguments.line:
                 found = [each for each in found if each.line == arguments.line]
@@ -128,8 +128,7 @@ class Run:
         return trace.is_imported(mutant.module, mutant.lines)
 
     def _trace(self) -> Trace:
-        state = hash_of(self._group.files([]))
-        return load_trace(self._group.name, state) or Trace(state, {}, {}, [])
+        return load_trace(self._group.name, self._group.files([]))
 
     def _measure(self) -> None:
         """Measure the tests that are new."""

@@ -14,9 +14,9 @@ from typing import NoReturn
 from benchmarks.mutation.mutants import Mutant
 
 # A test may take so many times as long as without a mutant, and some seconds for a busy machine.
-_SLOWER, _SPARE = 10.0, 5.0
+_SLOWER, _SPARE = 10.0, 10.0
 # Seconds until the first test begins: imports and the collection of tests.
-_START = 60.0
+_START = 600.0
 NEEDS_IMPORT = "needs import"
 
 

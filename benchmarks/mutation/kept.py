@@ -22,14 +22,14 @@ class Trace:
     """Which tests run which lines.
 
     Attributes:
-        state: Hash of the modules that it was measured for.
+        states: Module to its hash when this was measured.
         seconds: How long each test took.
         lines: Module to line to the tests that run it; a test is the number of its name in
             `seconds`. `-1` stands for the import.
         broken: Tests that fail without a mutant.
     """
 
-    state: str
+    states: dict[str, str]
     seconds: dict[str, float]
     lines: dict[str, dict[str, list[int]]]
     broken: list[str]
@@ -47,21 +47,20 @@ class Trace:
         return any(-1 in of_module.get(str(line), []) for line in lines)
 
 
-def hash_of(files: list[str]) -> str:
-    """A hash of what some files contain; paths from the root of the repository."""
-    digest = sha256()
-    for name in files:
-        digest.update(f"{name}\0".encode() + (ROOT / name).read_bytes())
-    return digest.hexdigest()[:16]
+def hash_of(module: str) -> str:
+    """A hash of what a module contains; its path from the root of the repository."""
+    return sha256((ROOT / module).read_bytes()).hexdigest()[:16]
 
 
-def load_trace(group: str, state: str) -> Trace | None:
-    """The trace of a group; None if there is none of this state."""
+def load_trace(group: str, modules: list[str]) -> Trace:
+    """The trace of a group; an empty one if there is none of these modules as they are now."""
+    states = {name: hash_of(name) for name in modules}
     path = FOLDER / f"{group}.trace.json"
-    if not path.exists():
-        return None
-    trace = Trace(**json.loads(path.read_text()))
-    return trace if trace.state == state else None
+    if path.exists():
+        trace = Trace(**json.loads(path.read_text()))
+        if states.items() <= trace.states.items():
+            return trace
+    return Trace(states, {}, {}, [])
 
 
 def save_trace(group: str, trace: Trace) -> None:

@@ -58,8 +58,8 @@ class Selection:
         )
         tests, left = [], self._budget
         for name in chosen:
-            left -= self._seconds(name)
-            if left > 0.0:
+            if self._seconds(name) <= left:
+                left -= self._seconds(name)
                 tests.append(name)
         return tests
 

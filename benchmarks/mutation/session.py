@@ -29,7 +29,7 @@ from benchmarks.mutation.mutants import Mutant
 from benchmarks.mutation.targets import ROOT, SOURCE_ROOTS
 
 # Bytes of memory that a mutant may have beside what is there.
-_MEMORY = 1 << 30
+_MEMORY = 2 << 30
 
 
 def run_pytest(arguments: Sequence[str], plugin: object) -> None:
@@ -84,6 +84,7 @@ class Measuring:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._coverage.stop()
+        limit_memory()  # as for a mutant: a test that does not bear it is no judge
         seconds = self._trace.seconds
         items = [item for item in session.items if item.nodeid not in seconds]
         for index, item in enumerate(items):
@@ -223,10 +224,11 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 def limit_memory() -> None:
     """A mutant that fills the memory gets a MemoryError."""
+    # Not RLIMIT_AS: each thread reserves much that it never uses.
     with open("/proc/self/statm") as file:
-        pages = int(file.read().split()[0])
+        pages = int(file.read().split()[5])
     limit = pages * resource.getpagesize() + _MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _run_items(items: list[pytest.Item], say: Say) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE_ROOTS = ("middleware", "adapters")
-# Judged by the clock on the wall, or too slow to be run for each mutant: simulations, and tests that
+# Judged by the clock on the wall or by the scheduling of threads, or too slow to be run for each mutant: simulations, and tests that
 # raise at each line in turn. So the share killed is at least what is reported.
 _IGNORED = tuple(
     f"tests/core/test_{name}.py"
@@ -16,11 +16,13 @@ _IGNORED = tuple(
         "closed_loop_parts",
         "detection",
         "everyday",
+        "identity",
         "interrupted_decisions",
         "interrupted_requests",
         "interrupts",
         "own_faults",
         "speed_floors",
+        "threads",
     )
 )
 
@@ -64,10 +66,23 @@ GROUPS = (
             "middleware/recloser/_circuit/*.py",
             "middleware/recloser/_permit.py",
             "middleware/recloser/_breaker.py",
-            "middleware/recloser/asgi.py",
-            "middleware/recloser/wsgi.py",
         ),
         ("tests/core",),
+    ),
+    Group(
+        "web",
+        (
+            "middleware/recloser/asgi.py",
+            "middleware/recloser/wsgi.py",
+            "middleware/recloser/_http/*.py",
+        ),
+        (
+            "tests/contract",
+            "--ignore=tests/contract/outbound",
+            "tests/core/http",
+            "tests/core/test_asgi.py",
+            "tests/core/test_wsgi.py",
+        ),
     ),
     Group(
         "outbound",

@@ -364,3 +364,23 @@ def test_a_key_is_settled_after_a_thousand_good_calls(quiet: float, settled: boo
     evidence.quiet = quiet
 
     assert evidence.is_settled is settled
+
+
+@pytest.mark.parametrize(
+    ("silence", "halvings"), [(0.0, 0), (59.0, 0), (60.0, 0), (120.0, 2), (180.0, 3), (600.0, 10)]
+)
+def test_evidence_halves_in_each_half_life_of_a_silence(silence: float, halvings: int) -> None:
+    """And not at all in a shorter silence: three failures a minute apart count in full."""
+    policy = Policy(evidence_half_life=60.0)
+
+    def level_after(*votes_at: float) -> float:
+        evidence = Evidence(policy)
+        for at in votes_at:
+            evidence.vote_failed(at)
+        return evidence.level
+
+    before = level_after(0.0, 0.0)
+    weight = level_after(0.0, 0.0, 0.0) - before
+    after = level_after(0.0, 0.0, silence)
+
+    assert after == pytest.approx(before * 0.5**halvings + weight)

@@ -84,3 +84,33 @@ def test_once_failures_are_usual_nothing_more_is_under_test() -> None:
 
     assert play(failures, *[False] * 100) is Finding.NOTHING
     assert failures.are_usual
+
+
+def test_time_outs_before_a_test_began_are_none_of_it() -> None:
+    failures = under_test()
+    assert play(failures, *[False] * 8, timed_out=True) is Finding.HANGING
+
+    failures.begin_test(1)
+
+    assert play(failures, *[False] * 8) is Finding.FAILING
+
+
+def test_a_test_goes_on_though_it_is_asked_for_again() -> None:
+    failures = under_test(5)
+    assert play(failures, *[False] * 6) is Finding.NOTHING
+    failures.begin_test(100)
+
+    # Two counted, from the fifth on; the third is enough.
+    assert failures.add(7, ok=False, timed_out=False) is Finding.FAILING
+
+
+@pytest.mark.parametrize(("timed_out", "finding"), [(3, Finding.FAILING), (4, Finding.SICK)])
+def test_if_half_of_the_failures_came_in_time_they_are_failures(
+    timed_out: int, finding: Finding
+) -> None:
+    failures = under_test()
+    failures.add(1, ok=True, timed_out=False)
+
+    found = [failures.add(token, ok=False, timed_out=token <= timed_out) for token in range(1, 7)]
+
+    assert found == [*[Finding.NOTHING] * 5, finding]

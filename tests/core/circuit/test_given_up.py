@@ -116,3 +116,48 @@ def test_a_race_takes_back_two_calls() -> None:
     for _ in range(3):
         run.take_back()
     assert run.calls == run.level == 0
+
+
+def test_time_outs_that_were_even_until_a_longer_one_begin_anew() -> None:
+    """One reader of a search box who is patient once: the lengths are not those of a time-out."""
+    run = GivenUp()
+    for _ in range(5):
+        run.add(ending(0.03), 0.0, 0.0, FLOOR)
+    assert run.calls == 5
+
+    run.add(ending(0.13, token=6), 0.0, 0.0, FLOOR)
+
+    assert (run.calls, run.first_token, run.shortest) == (1, 6, 0.13)
+
+
+def test_time_outs_that_were_even_until_a_shorter_one_begin_anew() -> None:
+    run = GivenUp()
+    for _ in range(5):
+        run.add(ending(0.13), 0.0, 0.0, FLOOR)
+
+    run.add(ending(0.03, token=6), 0.0, 0.0, FLOOR)
+
+    assert (run.calls, run.first_token) == (1, 6)
+
+
+def test_the_lengths_of_time_outs_may_differ_by_a_factor_of_four() -> None:
+    run = GivenUp()
+    for waited in (0.25, 0.0625, 0.25, 0.125):
+        run.add(ending(waited), 0.0, 0.0, FLOOR)
+
+    assert run.calls == 4
+
+
+def test_where_many_calls_are_slow_anyway_it_takes_more_of_them() -> None:
+    run = GivenUp()
+    added = [run.add(ending(0.3), 1000.0, 0.0, slow) for slow in (0.005, 0.2, 0.4, 0.6)]
+
+    assert added == [True, True, True, False]
+    assert run.level == pytest.approx(-log(0.006 * 0.2008 * 0.4006), rel=0.01)
+
+
+def test_what_half_of_the_calls_outlast_still_says_something() -> None:
+    run = GivenUp()
+
+    assert run.add(ending(0.3), 1000.0, 0.5, 0.0)
+    assert not run.add(ending(0.3), 1000.0, 0.51, 0.0)

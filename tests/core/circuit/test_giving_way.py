@@ -44,3 +44,22 @@ def test_with_places_to_spare_there_is_no_pause() -> None:
 
     assert giving_way.lets_through(4, 0, 0.0, spare=4.0)
     assert not giving_way.lets_through(5, 0, 0.0, spare=4.0)
+
+
+def test_after_a_call_that_was_let_through_the_pause_begins_again() -> None:
+    giving_way = begun(0.0)
+
+    assert giving_way.lets_through(1, 0, 5.0)
+    assert not giving_way.lets_through(1, 0, 5.09)
+    assert giving_way.lets_through(1, 0, 5.1)
+
+
+def test_ten_calls_that_wait_are_the_first_for_which_it_is_a_second() -> None:
+    assert begun(0.0).next_at(1) == 0.1
+    assert begun(0.0).next_at(9) < 1.0
+    assert begun(0.0).next_at(10) == 1.0
+
+
+def test_unless_told_there_are_no_places_to_spare() -> None:
+    assert not begun(0.0).lets_through(1, 0, 0.0)
+    assert GivingWay().lets_through(1, 0, 0.0)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from tests.support.limits import hang, limit
 from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, Policy, State
+from recloser._circuit.in_flight import InFlight, Timing
 from recloser.testing import ManualClock
+
+
+def timing(started: float = 0.0) -> Timing:
+    call = Timing()
+    call.started, call.answered = started, inf
+    return call
 
 
 def test_late_results_of_an_older_generation_change_nothing(
@@ -216,3 +225,20 @@ def test_from_the_call_on_that_makes_latency_known_it_is_judged(
     permit.success()
 
     assert breaker.metrics().slow == 1
+
+
+def test_after_a_fork_no_call_of_the_parent_is_in_flight_wherever_it_was() -> None:
+    """Nor is one whose permit was dropped subtracted from the calls of the child."""
+    calls = InFlight()
+    for token in range(1, 7):
+        calls.voting[token] = timing()
+    calls.note_overdue(2, calls.voting.pop(2))
+    calls.note_outdated(3, calls.voting.pop(3))
+    calls.note_answering(4, calls.voting.pop(4))
+    calls.dropped += [1, 5]
+
+    assert calls.forget_all() == 4
+    assert len(calls) == 0
+    assert not any(token in calls for token in range(1, 7))
+    calls.voting[7] = timing()
+    assert len(calls) == 1

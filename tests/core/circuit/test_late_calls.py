@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from math import inf
+
 import pytest
 from tests.support.limits import hang
 from tests.support.training import everyday, teach
 
-from recloser import Breaker, Permit, State
+from recloser import Breaker, Permit, Policy, State
+from recloser._circuit.evidence import Evidence
+from recloser._circuit.histogram import ExponentialHistogram
+from recloser._circuit.in_flight import WAITING, Timing
+from recloser._circuit.late_calls import LateCalls, as_good_as_slow, find_late
 from recloser.testing import ManualClock, no_jitter
 
 GAP = 0.01
+POLICY = Policy()  # five bad calls at least
+# A call is late after 0.75 s then, and there are 25 checks a second.
+THRESHOLD, NOW, CHECK = 1.25, 1000.0, 1.25 / 32.0
 
 
 @pytest.fixture
@@ -117,3 +127,198 @@ def test_what_was_foreseen_wrongly_is_learned(breaker: Breaker, clock: ManualClo
 
     assert breaker.metrics().state is State.CLOSED
     assert breaker.metrics().normal_bad_rate > before
+
+
+# Which calls are late
+
+
+class Announced(Timing):
+    __slots__ = ()
+
+    @property
+    def announced(self) -> str:
+        return "GET text/event-stream"
+
+
+def in_flight(*ages: float) -> dict[int, Timing]:
+    """Calls with the tokens from 1 on that began so many seconds ago, oldest first."""
+    calls: dict[int, Timing] = {}
+    for token, age in enumerate(ages, 1):
+        call = calls[token] = Timing()
+        call.started, call.answered = NOW - age, inf
+    return calls
+
+
+def late(voting: dict[int, Timing], next_token: int = 0, lost: float = 0.0) -> LateCalls:
+    return find_late(
+        voting, next_token or len(voting) + 1, THRESHOLD, POLICY, NOW, lambda since, now: lost
+    )
+
+
+def test_a_call_is_late_after_three_fifths_of_the_slow_threshold() -> None:
+    found = late(in_flight(1.0, 1.0, 0.875, 0.875, 0.75, 0.5))
+
+    assert found.calls == [(1, 1.0), (2, 1.0), (3, 0.875), (4, 0.875), (5, 0.75)]
+
+
+def test_with_four_late_calls_it_waits_for_the_fifth() -> None:
+    found = late(in_flight(1.0, 1.0, 1.0, 1.0, 0.625, 0.5))
+
+    assert found.calls == []
+    assert found.check_at == NOW + 0.125
+
+
+def test_with_few_calls_in_flight_the_next_one_may_be_the_fifth() -> None:
+    found = late(in_flight(1.0, 1.0))
+
+    assert found.calls == []
+    assert found.check_at == NOW + 0.75
+
+
+def test_between_two_checks_there_is_some_time() -> None:
+    assert late(in_flight(*[1.0] * 5)).check_at == NOW + CHECK
+    assert late(in_flight(*[1.0] * 4, 0.74)).check_at == NOW + CHECK
+
+
+@pytest.mark.parametrize("lost", [0.01, 10.0])
+def test_after_the_process_stood_still_no_call_is_late(lost: float) -> None:
+    found = late(in_flight(*[1.0] * 8), lost=lost)
+
+    assert found.calls == []
+    assert found.check_at == NOW + CHECK
+
+
+def test_a_call_that_answers_or_waits_for_its_client_is_not_late() -> None:
+    voting = in_flight(*[1.0] * 8)
+    voting[2].answered = NOW - 0.5
+    voting[3].answered = WAITING
+    voting[4] = Announced()
+    voting[4].started, voting[4].answered = NOW - 1.0, inf
+
+    assert [token for token, _ in late(voting).calls] == [1, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("began", "came_back"), [(0, 0), (1, 1), (7, 7)])
+def test_calls_that_began_later_and_are_gone_came_back(began: int, came_back: int) -> None:
+    voting = in_flight(*[1.0] * 5, 0.5, 0.25)
+
+    assert late(voting, next_token=8 + began).came_back == came_back
+
+
+# Whether they are enough
+
+
+def known(latencies: Iterable[float]) -> ExponentialHistogram:
+    history = ExponentialHistogram()
+    history.add(latencies)
+    return history
+
+
+FAST = known([0.1] * 2_000)
+
+
+def enough(
+    calls: Iterable[tuple[int, float]],
+    came_back: int = 0,
+    evidence: Evidence | None = None,
+    policy: Policy = POLICY,
+    history: ExponentialHistogram = FAST,
+) -> list[int]:
+    evidence = Evidence(policy) if evidence is None else evidence
+    return as_good_as_slow(evidence, policy, LateCalls(0.0, [*calls], came_back), lambda: history)
+
+
+def calls_of(*tokens: int, age: float = 0.5) -> list[tuple[int, float]]:
+    return [(token, age) for token in tokens]
+
+
+def after_failures(failures: int, since: int = 1) -> Evidence:
+    evidence = Evidence(POLICY)
+    for _ in range(failures):
+        evidence.vote_failed(0.0)
+    evidence.since = since
+    return evidence
+
+
+def test_five_calls_in_a_row_that_take_longer_than_any_before_are_enough() -> None:
+    assert enough(calls_of(1, 2, 3, 4)) == []
+    assert enough(calls_of(1, 2, 3, 4, 5)) == [1, 2, 3, 4, 5]
+
+
+def test_calls_that_many_normal_ones_outlast_are_not() -> None:
+    half = known([0.1, 1.0] * 1_000)
+
+    assert enough(calls_of(*range(1, 9)), history=half) == []
+    assert len(enough(calls_of(*range(1, 41)), history=half)) == 40
+
+
+def test_each_call_that_came_back_since_must_be_outweighed() -> None:
+    """By two more that did not, where hardly any call takes so long."""
+    needed = [
+        next(many for many in range(1, 50) if enough(calls_of(*range(1, many + 1)), came_back))
+        for came_back in range(6)
+    ]
+
+    assert needed[:2] == [5, 6]
+    assert needed[1:] == sorted({*needed[1:]})
+    assert needed[-1] - needed[1] == pytest.approx(4 * 2, abs=1)
+
+
+def test_a_call_that_came_back_in_between_hides_the_older_ones() -> None:
+    """What is weighed are those after it, as far as they are enough by themselves."""
+    assert enough(calls_of(1, *range(3, 9))) == [*range(3, 9)]
+    assert enough(calls_of(*range(1, 4), *range(6, 10))) == []
+    assert enough(calls_of(*range(1, 40, 2))) == []
+
+
+def test_after_many_late_calls_one_that_came_back_hides_few() -> None:
+    assert enough(calls_of(*range(1, 9), *range(10, 14))) == [*range(1, 9), *range(10, 14)]
+
+
+def test_bad_calls_before_count_with_the_late_ones() -> None:
+    assert enough(calls_of(11), evidence=after_failures(3)) == []
+    assert enough(calls_of(11, 12), evidence=after_failures(3)) == [11, 12]
+    assert enough(calls_of(11), evidence=after_failures(4)) == [11]
+
+
+def test_late_calls_from_before_the_suspicion_are_none_of_it() -> None:
+    evidence = after_failures(3, since=12)
+
+    assert enough(calls_of(10, 11, 12), evidence=evidence) == []
+    assert enough(calls_of(10, 11, 12, 13), evidence=evidence) == [12, 13]
+
+
+def test_without_a_suspicion_it_does_not_matter_when_the_last_one_began() -> None:
+    evidence = Evidence(POLICY)
+    evidence.since = 100
+
+    assert enough(calls_of(1, 2, 3, 4, 5), evidence=evidence) == [1, 2, 3, 4, 5]
+
+
+def test_late_calls_among_many_good_ones_are_not_enough() -> None:
+    """No more than the share that opens, `failure_rate_threshold`."""
+    evidence = after_failures(2)
+    evidence.calls = 20
+
+    assert enough(calls_of(*range(1, 16)), evidence=evidence) == []
+    assert len(enough(calls_of(*range(1, 17)), evidence=evidence)) == 16
+
+
+def test_more_may_be_asked_for() -> None:
+    policy = Policy(min_failures=8)
+
+    assert enough(calls_of(*range(1, 8)), policy=policy) == []
+    assert len(enough(calls_of(*range(1, 9)), policy=policy)) == 8
+
+
+def test_where_slow_calls_are_usual_it_takes_more_late_ones() -> None:
+    evidence = Evidence(POLICY)
+    evidence.expect(0.3, 0.0, None, 0.0)
+
+    few = next(many for many in range(1, 50) if enough(calls_of(*range(1, many + 1))))
+    more = next(
+        many for many in range(1, 50) if enough(calls_of(*range(1, many + 1)), evidence=evidence)
+    )
+
+    assert few == 5
+    assert 9 <= more <= 20

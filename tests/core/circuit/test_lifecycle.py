@@ -386,3 +386,27 @@ def test_ten_thousand_steps_with_a_clock_that_jumps_never_raise(seed: int) -> No
     limit_now = breaker._circuit.limit
     assert limit_now is None or len(limit_now._in_flight) == 0
     assert breaker.metrics().in_flight == 0
+
+
+def test_probes_that_hung_are_no_calls_in_flight_once_it_is_closed(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """They may never end. The next limit would be so much wider, and they would take its places."""
+    learned(breaker, clock)
+    while breaker.state is not OPEN:
+        breaker.acquire().failure()
+    hung: list[Permit | None] = []
+    for _ in range(6):
+        clock.advance(breaker.retry_after)
+        hung.append(breaker.try_acquire())
+        clock.advance(100.0)
+        assert breaker.try_acquire() is None
+    clock.advance(breaker.retry_after)
+    while breaker.state is not CLOSED:
+        breaker.acquire().success()
+
+    slow_down(breaker, clock)
+
+    assert len(hung) - hung.count(None) == 6
+    assert limit_of(breaker).size == 4.0
+    assert len(fill(breaker)) == 4

@@ -113,3 +113,20 @@ def test_calls_that_wait_for_their_client_fill_no_limit(
     served.pop().success()
     clock.advance(0.01)
     assert breaker.try_acquire() is not None
+
+
+def test_a_call_from_before_the_trouble_says_nothing_of_how_long_calls_take_now(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    before = breaker.acquire()
+    limit(breaker, clock)
+    within = breaker.acquire()
+    clock.advance(0.4)
+    answers = breaker._circuit.recovery
+    assert answers is not None
+
+    before.success()
+    assert answers.answers.slowest < 0.4
+
+    within.success()
+    assert answers.answers.slowest == pytest.approx(0.4)

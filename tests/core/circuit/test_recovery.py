@@ -329,3 +329,16 @@ def round_of(recovery: Recovery, good: int) -> int:
         if recovery.vote(Vote.FAILED, ending, 50, 0.01) is Step.LOST:
             return failed
     raise AssertionError("the round was not lost")
+
+
+@pytest.mark.parametrize("vote", [Vote.CAME_BACK, Vote.OUTDATED, Vote.LOST])
+def test_a_call_from_before_the_outage_is_no_evidence_about_it(vote: Vote) -> None:
+    """It would make a callee that hangs look as if it answered."""
+    for token, expected in ((9, 0.0), (10, 0.0 if vote is Vote.LOST else 3.0)):
+        recovery = Recovery(Policy(), 0.0, 10, run=5)
+
+        step = recovery.vote(vote, Ending(token, Outcome.SUCCESS, 3.0, 1.0), 1, 0.02)
+
+        assert recovery.answers.slowest == expected
+        if token < 10:
+            assert step is Step.NOTHING

@@ -390,3 +390,21 @@ def test_given_up_calls_are_no_reason_while_the_callee_serves_others(
         call(breaker, clock, Permit.success, 0.1)
 
     assert breaker.state is State.CLOSED
+
+
+def test_an_outage_that_given_up_calls_show_began_with_the_first_of_them(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """A call from before, which may come back at any time, is no evidence about it."""
+    learned(breaker, clock)
+    breaker.acquire().failure()
+    learned(breaker, clock)
+    first = breaker.acquire().token
+    clock.advance(0.19)
+    breaker.acquire().success()
+
+    while call(breaker, clock, cut_off, 0.19):
+        pass
+
+    assert breaker._circuit.recovery is not None
+    assert breaker._circuit.recovery.first_token > first

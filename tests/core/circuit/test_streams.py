@@ -92,3 +92,179 @@ def test_the_next_check_is_when_the_first_stream_may_have_stalled() -> None:
     streams.take_decided(5.0, no_stall)
 
     assert streams.check_at == 4.0 + streams.limit
+
+
+# Streams in flight
+
+
+def flowing(streams: Streams, token: int, began: float, since: float = inf) -> Stream:
+    stream = streams.by_token[token] = Stream(began, 0.1)
+    stream.since = since
+    return stream
+
+
+def stalled_before(policy: Policy = POLICY) -> Streams:
+    """The latest stream about which was decided has stalled. The limit is two seconds."""
+    streams = streams_of(*[0.01] * 100, policy=policy)
+    flowing(streams, 1, 0.0, since=0.0)
+    assert [token for token, _, _ in streams.take_decided(3.0, no_stall)] == [1]
+    return streams
+
+
+def test_a_stall_is_told_once_and_is_as_long_as_its_consumer_waited() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 1, 0.0, since=1.0)
+
+    assert streams.take_decided(3.0, no_stall) == []
+    assert streams.take_decided(3.5, no_stall) == [(1, 0.1, 2.5)]
+    assert streams.take_decided(9.0, no_stall) == []
+
+
+def test_after_a_stall_the_others_are_still_watched() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 1, 0.0, since=0.0)
+    flowing(streams, 2, 0.0, since=4.5)
+    flowing(streams, 3, 0.0, since=0.5)
+
+    assert [token for token, _, _ in streams.take_decided(5.0, no_stall)] == [1, 3]
+    assert streams.check_at == 6.5
+
+
+def test_between_two_checks_there_is_a_part_of_the_limit() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 1, 0.0, since=3.0)
+
+    streams.take_decided(5.0, no_stall)
+
+    assert streams.check_at == 5.0 + 2.0 / 32.0
+
+
+def test_without_streams_that_wait_the_next_check_is_a_limit_away() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 1, 0.0)
+
+    streams.take_decided(5.0, no_stall)
+
+    assert streams.check_at == 7.0
+
+
+def test_a_probe_is_not_doubted_before_a_stream_has_stalled() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 1, 5.0)
+
+    assert not streams.doubts(1)
+    assert streams.undecided == 0
+
+
+def test_after_a_stall_a_probe_is_doubted_until_it_has_flowed_for_a_while() -> None:
+    streams = stalled_before()
+    flowing(streams, 2, 5.0)
+
+    assert streams.doubts(2)
+    assert streams.undecided == 1
+    assert streams.check_at <= 7.0
+    assert streams.take_decided(7.0, no_stall) == []
+    assert streams.take_decided(7.5, no_stall) == [(2, 0.1, None)]
+    assert streams.undecided == 0
+    assert streams.take_decided(8.0, no_stall) == []
+
+
+def test_a_doubted_probe_whose_consumer_waits_for_half_of_the_limit_does_not_flow() -> None:
+    streams = stalled_before()
+    stream = flowing(streams, 2, 5.0, since=6.5)
+    assert streams.doubts(2)
+
+    assert streams.take_decided(7.5, no_stall) == []
+    stream.since = 7.25
+    assert streams.take_decided(7.5, no_stall) == [(2, 0.1, None)]
+
+
+def test_a_doubted_probe_is_looked_at_often() -> None:
+    streams = stalled_before()
+    flowing(streams, 2, 5.0)
+    streams.doubts(2)
+
+    streams.take_decided(5.5, no_stall)
+
+    assert streams.check_at == 5.5 + 2.0 / 32.0
+
+
+def test_what_is_no_stream_or_has_stalled_is_not_doubted() -> None:
+    streams = stalled_before()
+
+    assert not streams.doubts(1)  # it has stalled
+    assert not streams.doubts(99)
+    assert streams.undecided == 0
+
+
+def test_where_there_is_no_stall_nothing_is_doubted() -> None:
+    streams = streams_of(*[300.0] * 100)
+    streams._doubted = True
+    flowing(streams, 2, 5.0)
+
+    assert not streams.doubts(2)
+
+
+def test_a_stream_that_ends_well_ends_the_doubt() -> None:
+    streams = stalled_before()
+    flowing(streams, 2, 5.0)
+    streams.end(2, well=True)
+    flowing(streams, 3, 6.0)
+
+    assert not streams.doubts(3)
+
+
+@pytest.mark.parametrize("token", [1, 2])
+def test_one_that_had_stalled_or_fails_does_not(token: int) -> None:
+    streams = stalled_before()
+    flowing(streams, 2, 5.0)
+    streams.end(token, well=token == 1)
+    flowing(streams, 3, 6.0)
+
+    assert streams.doubts(3)
+
+
+def test_after_a_change_of_state_no_probe_is_undecided() -> None:
+    streams = stalled_before()
+    flowing(streams, 2, 5.0)
+    streams.doubts(2)
+
+    streams.decide_none()
+
+    assert streams.undecided == 0
+    assert streams.take_decided(7.5, no_stall) == []
+
+
+def test_six_probes_that_stall_and_end_well_make_such_a_gap_usual() -> None:
+    """If the callee has changed for good, it would stay open for ever otherwise."""
+    streams = streams_of(*[0.01] * 1000)
+    needed = 0
+    while streams.limit < 10.0:
+        needed += 1
+        began = 100.0 * needed
+        streams._doubted = True
+        stream = flowing(streams, 1, began, since=began)
+        assert streams.doubts(1)
+        assert len(streams.take_decided(began + 10.0, no_stall)) == 1
+        stream.longest = 10.0
+        streams.end(1, well=True)
+
+    assert 4 <= needed <= 6
+
+
+def test_a_stream_that_failed_teaches_nothing() -> None:
+    streams = streams_of(*[0.01] * 100)
+    for _ in range(100):
+        flowing(streams, 1, 0.0).longest = 20.0
+        streams.end(1, well=False)
+
+    assert streams.limit == 2.0
+    assert streams.by_token == {}
+
+
+def test_what_was_learned_of_old_gaps_is_halved_and_not_lost() -> None:
+    policy = Policy(history_size=100)
+    streams = streams_of(*[1.0] * 100, *[0.01] * 2, policy=policy)
+
+    assert streams.limit == pytest.approx(3.0, rel=0.1)
+    assert streams.hopeless > 2.0 * streams.limit

@@ -334,3 +334,17 @@ def test_a_call_that_hangs_through_our_own_fault_is_overdue_and_has_no_vote() ->
 
     assert told is Vote.NONE
     assert calls.overdue
+
+
+@pytest.mark.parametrize(
+    ("seconds", "vote"), [(0.0, Vote.HUNG), (0.4, Vote.HUNG), (0.6, Vote.NONE)]
+)
+def test_a_stall_excuses_a_call_that_hangs_for_no_more_than_it_took(
+    seconds: float, vote: Vote
+) -> None:
+    """A process that stands still for a moment now and then still sees a callee that is mute."""
+    calls, stalls = InFlight(), stall(ended=STARTED + 1.2, seconds=seconds)
+
+    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, closed=True)
+
+    assert told is vote

@@ -1,0 +1,96 @@
+"""Compressed bodies: the beginning is decoded for our own eyes, within bounds, and never raises."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+
+pytest.importorskip("recloser_adapters")
+from recloser_adapters._outbound.decoding import Decoder
+
+SAID = b'{"error": {"message": "Overloaded", "type": "overloaded_error"}}'
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("", SAID),
+        ("identity", SAID),
+        ("gzip", gzip.compress(SAID)),
+        (" GZip ", gzip.compress(SAID)),
+        ("x-gzip", gzip.compress(SAID)),
+        ("deflate", zlib.compress(SAID)),
+        ("deflate", raw_deflate(SAID)),
+    ],
+)
+def test_what_was_said_is_read_in_pieces_of_any_size(encoding: str, packed: bytes) -> None:
+    for size in (1, 7, len(packed)):
+        decoder = Decoder(encoding)
+
+        pieces = [decoder.feed(packed[at : at + size]) for at in range(0, len(packed), size)]
+
+        assert b"".join(pieces) == SAID
+        assert decoder.readable
+
+
+def test_a_body_that_its_client_has_decoded_already_is_read_as_it_is() -> None:
+    """Though the header still names the encoding."""
+    for plain in (
+        b'{"a"',
+        b"[1",
+        b"<html>",
+        b": ping",
+        b" {",
+        b"\r\n",
+        b"\t{",
+        b"data: x",
+        b"event: x",
+    ):
+        decoder = Decoder("gzip")
+
+        assert decoder.feed(plain) == plain
+        assert decoder.feed(b"\x1f\x8b") == b"\x1f\x8b"
+
+
+def test_nothing_fed_is_no_beginning() -> None:
+    decoder = Decoder("gzip")
+
+    assert decoder.feed(b"") == b""
+    assert decoder.feed(gzip.compress(SAID)) == SAID
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_inflates_to_gigabytes_takes_no_more_than_a_moment_of_memory(encoding: str) -> None:
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    packed = pack(b"[" + bytes(64_000_000))
+    decoder = Decoder(encoding)
+    tracemalloc.start()
+    try:
+        decoded = decoder.feed(packed)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert decoded[:1] == b"["
+    assert len(decoded) <= 300_000
+    assert most < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "chunk"),
+    [("gzip", b"\x1f\x8b not gzip"), ("deflate", b"\x78\x9c\xff\xff\xff"), ("unheard-of", b"\x01")],
+)
+def test_what_cannot_be_decoded_is_as_good_as_nothing(encoding: str, chunk: bytes) -> None:
+    decoder = Decoder(encoding)
+
+    assert decoder.feed(chunk) == b""
+    assert decoder.feed(SAID) == b""
+    assert not decoder.readable
