@@ -35,6 +35,7 @@ class Suite:
             here and holds without us.
         places: Where we stand, see `inbound_plugin`.
         plugin: The plugin that guards; "" for the tests of Django, which have a runner of their own.
+        patience: Seconds after which a mistake has hung them, which is noticed as well.
         controls: Mistakes that these tests must notice, see `inbound_plugin.MISTAKES`.
     """
 
@@ -44,6 +45,7 @@ class Suite:
     selection: Sequence[str] = ()
     places: Sequence[str] = ("outside",)
     plugin: str = "inbound_plugin"
+    patience: float = 120.0
     controls: Sequence[str] = ("header", "body", "leak")
 
     @property
@@ -185,6 +187,7 @@ SUITES = {
             "tests/test_client_ws_functional.py",
         ],
         plugin="outbound_plugin",
+        patience=600.0,
         controls=("header", "body", "silent", "leak"),
     ),
 }
@@ -300,7 +303,7 @@ class Workshop:
                 capture_output=True,
                 text=True,
                 # A mistake may hang a test, and that is noticed as well.
-                timeout=120 if run.mistake else 600,
+                timeout=self.suite.patience if run.mistake else 600,
             )
         except subprocess.TimeoutExpired:
             result = Result(passed=0, failed=1, summary=HANGS, exit_status=1)

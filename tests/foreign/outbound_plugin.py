@@ -85,15 +85,23 @@ def _leak() -> None:
 def _guard_aiohttp() -> None:
     import aiohttp
 
-    from recloser_adapters.aiohttp import BreakerMiddleware, wrap_session
+    from recloser_adapters.aiohttp import BreakerMiddleware, by_host, wrap_session
 
     construct = aiohttp.ClientSession.__init__
     call = BreakerMiddleware.__call__
 
+    def key(request: Any) -> str:
+        """The host, unless a test has a mock in place of the request."""
+        try:
+            found: object = by_host(request)
+        except ValueError:
+            found = None
+        return found if isinstance(found, str) else "no request"
+
     @functools.wraps(construct)
     def guarded(self: Any, *args: Any, **options: Any) -> None:
         construct(self, *args, **options)
-        wrap_session(self, REGISTRY)
+        wrap_session(self, REGISTRY, key=key)
 
     async def mistaken(self: Any, request: Any, handler: Any) -> Any:
         try:
