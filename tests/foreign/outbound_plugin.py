@@ -94,14 +94,14 @@ def _guard_aiohttp() -> None:
         """The host, unless a test has a mock in place of the request."""
         try:
             found: object = by_host(request)
-        except ValueError:
+        except Exception:
             found = None
         return found if isinstance(found, str) else "no request"
 
     @functools.wraps(construct)
     def guarded(self: Any, *args: Any, **options: Any) -> None:
         construct(self, *args, **options)
-        wrap_session(self, REGISTRY, key=key)
+        wrap_session(self, REGISTRY, key=key, label_by=None)
 
     async def mistaken(self: Any, request: Any, handler: Any) -> Any:
         try:

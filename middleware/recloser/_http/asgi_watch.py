@@ -257,8 +257,7 @@ class RequestWatch(ClientPermit):
         pass_send = self.pass_send
         if not self.token:
             return pass_send(message)
-        is_last = False
-        wrapped: Callable[[Send, Message, RequestWatch], Awaitable[None]] | None = None
+        is_last = is_followed = False
         try:
             kind = message["type"]
             if kind == START:
@@ -269,15 +268,13 @@ class RequestWatch(ClientPermit):
                 else:
                     self.last_kinds = _LAST
                 # While all is well, to measure it would cost each request more than it is worth.
-                if self.breaker._calls.quick_latency < 0.0:
-                    wrapped = _begun
+                is_followed = self.breaker._calls.quick_latency < 0.0
             else:
                 kinds = self.last_kinds
                 if kind in kinds:
                     more = kinds[kind]
                     if more in message and message[more]:  # noqa: RUF019
-                        if self._note_piece(message):
-                            wrapped = _sent
+                        is_followed = self._note_piece(message)
                     else:
                         is_last = True
                         if self.answered != inf:
@@ -286,15 +283,15 @@ class RequestWatch(ClientPermit):
                             self.success()
                         else:
                             self._end_by_status()
-                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST and self._note_piece(message):
-                    wrapped = _sent
+                elif kinds is _LAST_IF_ANNOUNCED and kind in _LAST:
+                    is_followed = self._note_piece(message)
         except Exception as error:
             # The message has an unknown form. To reject it is the server's task.
             self.gate.registry.fault("message", error)
         if is_last:
             return pass_send(message)
-        if wrapped is not None:
-            return wrapped(pass_send, message, self)
+        if is_followed:
+            return _sent(pass_send, message, self)
         try:
             never_loses = self.scope["asgi"]["spec_version"] in _NEVER_LOSES
         except (KeyError, TypeError):
@@ -346,27 +343,21 @@ def says_gone(message: Message) -> bool:
 
 
 async def _sent(pass_send: Send, message: Message, watch: RequestWatch) -> None:
-    """Send a part of a stream. When the client has taken it, the next one is awaited."""
-    try:
-        return await _until_lost(pass_send, message, watch)
-    finally:
-        if watch.further is not None:
-            watch.further.asked()
+    """Send the head or a part of a stream. When the client has taken a part, the next is awaited.
 
-
-async def _begun(pass_send: Send, message: Message, watch: RequestWatch) -> None:
-    """Send the head of a response. A server may wait until the client has taken the answer before.
-
-    That is so if the client sends several requests at once. Its time is not the handler's.
+    A server may hold the head back until the client has taken the answer before, if the client sends
+    several requests at once. Its time is not the handler's.
     """
-    waits = watch.answered == inf
-    if waits:
+    is_head = watch.answered == inf
+    if is_head:
         ClientPermit.wait(watch)
     try:
         return await _until_lost(pass_send, message, watch)
     finally:
-        if waits:
+        if is_head:
             watch.go_on()
+        elif (further := getattr(watch, "further", None)) is not None:
+            further.asked()
 
 
 async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) -> None:
@@ -383,7 +374,6 @@ async def _until_lost(pass_send: Send, message: Message, watch: RequestWatch) ->
 _PASSING = {
     RequestWatch.__code__,
     code_of(RequestWatch.receive_request),
-    code_of(_begun),
     code_of(_sent),
     code_of(_until_lost),
 }
