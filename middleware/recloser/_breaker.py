@@ -389,7 +389,10 @@ class Breaker(OperableCircuit):
     ) -> None:
         permit = _get_innermost()
         try:
-            if permit is not None and permit.frame is _frame(1):
+            frame = _frame(1)
+            if permit is None or permit.frame is not frame:
+                permit = block_of(self, self._calls.all(), frame)
+            if permit is not None and permit.frame is frame:
                 permit.frame = _frame(0)  # from where __exit__ is called
             self.__exit__(kind, error, traceback)
         except BaseException:

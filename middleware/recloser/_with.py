@@ -33,18 +33,22 @@ class BlockPermit(Permit):
     around: BlockPermit | None
     frame: FrameType | None
 
-    @property
-    def is_abandoned(self) -> bool:
+    def is_lost(self, *, is_referred: bool) -> bool:
         """Whether the function that has the block is over, and `__exit__` has not run.
 
         CPython runs signal handlers at the begin of `__exit__`. If one raises, the block is left and
-        nobody is told.
+        nobody is told. References say nothing once the block is entered: only the context refers to
+        the permit, and a thread pool that runs a generator step by step drops that. The block finds
+        its permit in the table.
         """
         frame: FrameType | None = getattr(self, "frame", None)
-        if frame is None or not _has_block(frame.f_code):
-            return False  # not entered yet; or an ExitStack leaves it elsewhere
+        if frame is None:
+            return not is_referred  # not entered yet, or ended
+        if not _has_block(frame.f_code):
+            return False  # an ExitStack leaves the block elsewhere
+        # From here to `clear()` no other thread can run: CPython switches at calls and loops only.
         if dis.opname[frame.f_code.co_code[frame.f_lasti]] == "YIELD_VALUE":
-            return False  # a coroutine or generator that may go on later
+            return False  # a coroutine or generator that may go on later; `clear()` would end it
         try:
             frame.clear()
         except RuntimeError:

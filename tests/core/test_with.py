@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AsyncExitStack, ExitStack, nullcontext, suppress
 
 import pytest
@@ -235,3 +235,34 @@ def test_the_callers_exception_is_not_kept_alive(breaker: Breaker) -> None:
         return weakref.ref(error)
 
     assert fail()() is None
+
+
+@pytest.mark.parametrize("ask", [Breaker.metrics, Breaker.explain])
+def test_whoever_asks_about_calls_ends_none_that_goes_on(
+    breaker: Breaker, ask: Callable[[Breaker], object]
+) -> None:
+    """The context of the step that entered the block is gone, and nothing else refers to its permit."""
+
+    def steps() -> Iterator[str]:
+        with breaker:
+            yield "inside"
+            yield "inside still"
+
+    async def waits() -> None:
+        async with breaker:
+            await asyncio.sleep(0)
+
+    generator, coroutine = steps(), waits()
+    contextvars.copy_context().run(next, generator)
+    contextvars.copy_context().run(coroutine.send, None)
+
+    for _ in range(3):
+        ask(breaker)
+        assert breaker.metrics().in_flight == 2
+
+    assert contextvars.copy_context().run(next, generator) == "inside still"
+    contextvars.copy_context().run(next, generator, None)
+    with pytest.raises(StopIteration):
+        contextvars.copy_context().run(coroutine.send, None)
+    metrics = breaker.metrics()
+    assert (metrics.in_flight, metrics.successes, metrics.cancelled) == (0, 2, 0)

@@ -61,10 +61,13 @@ class Timing:
     def announced(self) -> str:
         return ""
 
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether nobody will end the call although something refers to it still."""
-        return False
+    def is_lost(self, *, is_referred: bool) -> bool:
+        """Whether nobody can end the call any more.
+
+        Args:
+            is_referred: Whether anything but the table of calls in flight refers to it.
+        """
+        return not is_referred
 
     def times(self) -> Timing:
         """What a table keeps of a call that takes long, if it must not keep more of it alive."""

@@ -45,7 +45,7 @@ def lost_calls(circuit: Circuit) -> list[int]:
         token
         for table in tables
         for token, call, references in _references(table)
-        if references <= _LEAST or call.is_abandoned
+        if call.is_lost(is_referred=references > _LEAST)
     ]
     noted = set[int]()
     if circuit.explained is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.testclient import TestClient
 from tests.support.breaker_state import ended
 
-from recloser import Breaker
+from recloser import Breaker, State
+from recloser.testing import ManualClock
 
 
 def make_app(breaker: Breaker, *, is_async: bool, broken: bool) -> FastAPI:
@@ -70,3 +73,45 @@ def test_a_well_endpoint_ends_it_well(is_async: bool) -> None:
     assert TestClient(make_app(breaker, is_async=is_async, broken=False)).get("/well").is_success
 
     assert ended(breaker) == (1, 0, 0, 0)
+
+
+@pytest.mark.anyio
+async def test_a_block_in_a_plain_dependency_ends_its_own_call(clock: ManualClock) -> None:
+    """FastAPI enters and leaves such a block on different threads, in different contexts."""
+    breaker = Breaker("db", clock=clock)
+    app, done, waiting = FastAPI(), anyio.Event(), 0
+
+    def session() -> Iterator[None]:
+        with breaker:
+            yield
+
+    @app.get("/{what}", dependencies=[Depends(session)])
+    async def endpoint(what: str) -> str:
+        nonlocal waiting
+        if what == "long":
+            waiting += 1
+            await done.wait()
+        else:
+            clock.advance(0.01)
+        return what
+
+    transport = httpx.ASGITransport(app)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(50):
+            await client.get("/short")
+        for _ in range(4):
+            tasks.start_soon(client.get, "/long")
+        while waiting < 4:
+            await anyio.lowlevel.checkpoint()
+        # If one of these ended a long call, its latency would be the other's.
+        answers = [(await client.get("/short")).status_code for _ in range(20)]
+        assert breaker.metrics().in_flight == 4
+        done.set()
+
+    assert set(answers) == {200}
+    metrics = breaker.metrics()
+    assert (metrics.successes, metrics.in_flight, breaker.state) == (74, 0, State.CLOSED)
+    assert metrics.slow == 4
