@@ -22,8 +22,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.support.bytecodes import on_one_python
 
 from recloser import Policy, State
+
+pytestmark = on_one_python
 
 LONG = bool(os.environ.get("RECLOSER_LONG"))
 

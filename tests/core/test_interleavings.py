@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
+from tests.support.bytecodes import on_one_python
 from tests.support.interleaving import Turns
 from tests.support.interrupts import CLOCK
 from tests.support.training import record
 
 from recloser import Breaker, Permit, Registry, State
 from recloser.testing import RecordingListener, no_jitter
+
+pytestmark = on_one_python
 
 LONG = bool(os.environ.get("RECLOSER_LONG"))
 # In the short run, every so many places are tried; a prime number, so that loops do not hide any.

@@ -26,6 +26,7 @@ from tests.core.test_interrupted_requests import (
     wsgi_request,
 )
 from tests.core.test_interrupts import ENDS, put_a_limit
+from tests.support.bytecodes import on_one_python
 from tests.support.interrupts import Scenario, Work
 from tests.support.strikes import stop, strike_everywhere
 from tests.support.training import record
@@ -417,6 +418,8 @@ def discard(registry: Registry) -> Work:
 
 
 # What is struck in one scenario is struck in the next one only in the long run, which takes minutes.
+pytestmark = on_one_python
+
 LONG = bool(os.environ.get("RECLOSER_LONG"))
 _struck: set[object] = set()
 
