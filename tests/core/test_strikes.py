@@ -35,7 +35,10 @@ from recloser import Failover, Permit, Provider, Registry
 from recloser.wsgi import BreakerMiddleware as WSGIBreakerMiddleware
 
 # A coroutine that is struck before its first step is never awaited.
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+pytestmark = [
+    on_one_python,
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -418,8 +421,6 @@ def discard(registry: Registry) -> Work:
 
 
 # What is struck in one scenario is struck in the next one only in the long run, which takes minutes.
-pytestmark = on_one_python
-
 LONG = bool(os.environ.get("RECLOSER_LONG"))
 _struck: set[object] = set()
 
