@@ -34,7 +34,7 @@ from benchmarks.mutation.kept import (
     save_trace,
 )
 from benchmarks.mutation.mutants import Mutant, find_mutants
-from benchmarks.mutation.report import report
+from benchmarks.mutation.report import print_stale, report
 from benchmarks.mutation.selection import Selection, files_of
 from benchmarks.mutation.session import Measuring, Trying, TryingOne, run_pytest
 from benchmarks.mutation.targets import GROUPS, ROOT, Group
@@ -69,7 +69,12 @@ def main() -> None:
         elif run.mutants:
             run.try_all()
     if not arguments.list:
-        sys.exit(report(chosen, load_verdicts(), load_accepted(), arguments.goal))
+        accepted = load_accepted()
+        status = report(chosen, load_verdicts(), accepted, arguments.goal)
+        is_all = not (arguments.only or arguments.sample or arguments.line)
+        if is_all and print_stale({each.name for each in chosen}, accepted):
+            status = 1
+        sys.exit(status)
 
 
 class Run:
