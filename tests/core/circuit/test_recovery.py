@@ -354,7 +354,7 @@ def test_an_outage_that_comes_again_soon_has_lasted_since_the_first(
         breaker.acquire().failure()
     began = clock.now
     clock.advance(breaker.retry_after)
-    while breaker.state is not State.CLOSED:
+    while not is_closed(breaker):
         breaker.acquire().success()
     clock.advance(pause)
     while breaker.state is not State.OPEN:
