@@ -243,9 +243,9 @@ def test_each_refusal_has_headers_of_its_own(registry: Registry) -> None:
     assert (b"vary", b"origin") not in seen[2]
 
 
-@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize(("origin", "broken"), [(True, False), (True, True), (False, False)])
 def test_a_subclass_may_pass_a_refusal_on_and_if_it_fails_that_is_a_fault_of_ours(
-    registry: Registry, broken: bool, caplog: pytest.LogCaptureFixture
+    registry: Registry, origin: bool, broken: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Passing(BreakerMiddleware):
         passes_refusals = True
@@ -271,12 +271,13 @@ def test_a_subclass_may_pass_a_refusal_on_and_if_it_fails_that_is_a_fault_of_our
         return {"type": "http.disconnect"}
 
     guarded = Passing(lambda *args: pytest.fail("called"), registry)
-    scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
+    headers = [(b"accept", b"*/*"), *[(b"origin", b"https://a.example")] * origin]
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": headers}
     asyncio.run(guarded(scope, receive, send))
 
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert sent[0]["status"] == 503
-    assert [message.get("passed", False) for message in sent] == [not broken] * 2
+    assert [message.get("passed", False) for message in sent] == [origin and not broken] * 2
     assert registry.faults == int(broken)
     if broken:
         assert "refusal_through" in caplog.text

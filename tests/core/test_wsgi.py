@@ -475,7 +475,11 @@ def test_to_write_wrongly_is_the_apps_mistake(registry: Registry) -> None:
 def refused_by(app: Any, registry: Registry) -> tuple[list[str], bytes]:
     """The status lines and the body of an answer to a request that is refused."""
     registry["app"].open()
-    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/x",
+        "HTTP_ORIGIN": "https://a.example",
+    }
     statuses: list[str] = []
 
     def start_response(
