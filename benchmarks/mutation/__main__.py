@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, help="so many mutants of each module")
     parser.add_argument("--seed", type=int, default=1, help="which ones; 1 by default")
     parser.add_argument(
-        "--budget", type=float, default=10.0, help="seconds of tests for each mutant"
+        "--budget", type=float, default=10.0, help="seconds of tests for each mutant; 10"
     )
     parser.add_argument("--goal", type=float, default=_GOAL, help="share that must be killed")
     parser.add_argument("--fresh", action="store_true", help="try again what was killed before")
@@ -112,6 +112,8 @@ class Run:
             return
         in_fork(self._measure)
         trace = self._trace()
+        for name in trace.broken:
+            print(f"fails without a mutant, so it kills none: {name}", flush=True)
         # What an import runs is not run again: such a mutant must be there before the import.
         late = [
             each for each in self._open if each.function and not self._is_run_by_import(trace, each)
