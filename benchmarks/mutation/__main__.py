@@ -34,7 +34,7 @@ from benchmarks.mutation.kept import (
     save_trace,
 )
 from benchmarks.mutation.mutants import Mutant, find_mutants
-from benchmarks.mutation.report import report
+from benchmarks.mutation.report import print_stale, report
 from benchmarks.mutation.selection import Selection, files_of
 from benchmarks.mutation.session import Measuring, Trying, TryingOne, run_pytest
 from benchmarks.mutation.targets import GROUPS, ROOT, Group
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, help="so many mutants of each module")
     parser.add_argument("--seed", type=int, default=1, help="which ones; 1 by default")
     parser.add_argument(
-        "--budget", type=float, default=10.0, help="seconds of tests for each mutant"
+        "--budget", type=float, default=10.0, help="seconds of tests for each mutant; 10"
     )
     parser.add_argument("--goal", type=float, default=_GOAL, help="share that must be killed")
     parser.add_argument("--fresh", action="store_true", help="try again what was killed before")
@@ -69,7 +69,12 @@ def main() -> None:
         elif run.mutants:
             run.try_all()
     if not arguments.list:
-        sys.exit(report(chosen, load_verdicts(), load_accepted(), arguments.goal))
+        accepted = load_accepted()
+        status = report(chosen, load_verdicts(), accepted, arguments.goal)
+        is_all = not (arguments.only or arguments.sample or arguments.line)
+        if is_all and print_stale({each.name for each in chosen}, accepted):
+            status = 1
+        sys.exit(status)
 
 
 class Run:
@@ -107,6 +112,8 @@ class Run:
             return
         in_fork(self._measure)
         trace = self._trace()
+        for name in trace.broken:
+            print(f"fails without a mutant, so it kills none: {name}", flush=True)
         # What an import runs is not run again: such a mutant must be there before the import.
         late = [
             each for each in self._open if each.function and not self._is_run_by_import(trace, each)

@@ -41,9 +41,17 @@ def report(
             print(f"\n{mutant.module}:{mutant.line} in {mutant.function or 'the module'}")
             before, _, after = mutant.change.rpartition(" -> ")
             print(f"    {mutant.source}\n  - {before}\n  + {after}\n  '''{mutant.name}''',")
+    killed_names = {each.name for each in mutants if verdicts[each.name].killed_by}
     for name in accepted:
-        verdict = verdicts.get(name)
-        if verdict is not None and verdict.killed_by and name in {each.name for each in mutants}:
+        if name in killed_names:
             print(f"\nno longer a survivor, remove it from accepted.toml: {name}")
             unknown += 1
     return int(unknown > 0 or share < goal)
+
+
+def print_stale(names: set[str], accepted: dict[str, str]) -> bool:
+    """Print what is accepted and not there any more; `names` are those of all mutants."""
+    stale = [name for name in accepted if name not in names]
+    for name in stale:
+        print(f"\nno such mutant any more, remove it from accepted.toml: {name}")
+    return bool(stale)

@@ -86,7 +86,10 @@ class Measuring:
         self._coverage.stop()
         limit_memory()  # as for a mutant: a test that does not bear it is no judge
         seconds = self._trace.seconds
-        items = [item for item in session.items if item.nodeid not in seconds]
+        again, self._trace.broken = {*self._trace.broken}, []
+        items = [
+            item for item in session.items if item.nodeid not in seconds or item.nodeid in again
+        ]
         for index, item in enumerate(items):
             self._failed = False
             seconds[item.nodeid] = 0.0

@@ -241,3 +241,43 @@ def test_each_refusal_has_headers_of_its_own(registry: Registry) -> None:
 
     assert seen[:2] == seen[2:]
     assert (b"vary", b"origin") not in seen[2]
+
+
+@pytest.mark.parametrize(("origin", "broken"), [(True, False), (True, True), (False, False)])
+def test_a_subclass_may_pass_a_refusal_on_and_if_it_fails_that_is_a_fault_of_ours(
+    registry: Registry, origin: bool, broken: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Passing(BreakerMiddleware):
+        passes_refusals = True
+
+        def refusal_through(self, scope: Any, answer: Any) -> Any:
+            async def through(scope: Any, receive: Any, send: Any) -> None:
+                async def noted(message: Any) -> None:
+                    await send({**message, "passed": True})
+
+                await answer(scope, receive, noted)
+
+            if broken:
+                raise RuntimeError("no way through")
+            return through
+
+    registry["app"].open()
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    guarded = Passing(lambda *args: pytest.fail("called"), registry)
+    headers = [(b"accept", b"*/*"), *[(b"origin", b"https://a.example")] * origin]
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": headers}
+    asyncio.run(guarded(scope, receive, send))
+
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == 503
+    assert [message.get("passed", False) for message in sent] == [origin and not broken] * 2
+    assert registry.faults == int(broken)
+    if broken:
+        assert "refusal_through" in caplog.text

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 from tests.support.training import record
@@ -90,3 +91,30 @@ def test_the_mode_takes_effect_with_the_next_call(breaker: Breaker) -> None:
     with pytest.raises(ValueError, match="enfroce"):
         breaker.mode = "enfroce"
     assert breaker.mode is Mode.ENFORCE
+
+
+# Whole calls
+
+
+def told(*args: object, **kwargs: object) -> tuple[object, ...]:
+    return *args, kwargs
+
+
+async def told_later(*args: object, **kwargs: object) -> tuple[object, ...]:
+    return told(*args, **kwargs)
+
+
+class Told:
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self.what = told(*args, **kwargs)
+
+
+def test_a_function_is_called_with_what_it_was_given(breaker: Breaker) -> None:
+    """Also what is made by a call: a coroutine, an instance, the result of a builtin."""
+    expected, builtin = (1, 2, {"key": 3}), cast("Any", dict)
+
+    assert breaker.call(told, 1, 2, key=3) == expected
+    assert asyncio.run(breaker.call(told_later, 1, 2, key=3)) == expected
+    assert breaker.call(Told, 1, 2, key=3).what == expected
+    assert breaker.call(builtin, [(1, 2)], key=3) == {1: 2, "key": 3}
+    assert breaker.metrics().successes == 4

@@ -624,3 +624,58 @@ def test_waits_asked_for_in_an_older_generation_open_nothing(
 
     assert breaker.state is State.CLOSED
     assert breaker.metrics().throttled == 30
+
+
+def test_a_call_that_has_begun_to_answer_does_not_wait_for_its_caller_any_more(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Its latency is known: time for which its client is slow is none of it."""
+    learned(breaker, clock)
+    permit = breaker.admit(LoosePermit)
+    assert isinstance(permit, LoosePermit)
+    clock.advance(0.1)
+    permit.mark()
+    permit.wait()
+    clock.advance(60.0)
+    permit.go_on(60.0)
+    clock.advance(60.0)
+    permit.success()
+
+    assert breaker.metrics().slow == 0
+
+
+def test_after_it_has_waited_for_its_caller_a_loose_permit_waits_for_the_callee(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    permit = breaker.admit(LoosePermit)
+    assert isinstance(permit, LoosePermit)
+    permit.wait()
+    clock.advance(60.0)
+    permit.go_on(60.0)
+    clock.advance(1.0)
+
+    permit.success()
+
+    metrics = breaker.metrics()
+    assert (metrics.slow, metrics.in_flight) == (1, 0)
+
+
+def test_an_error_whose_class_cannot_be_judged_is_a_failure_and_a_fault_of_ours(
+    registry: Registry,
+) -> None:
+    class Broken(type):
+        @property
+        def __mro__(cls) -> Any:
+            raise RuntimeError("no order")
+
+    class OddError(Exception, metaclass=Broken):
+        pass
+
+    breaker = registry["k"]
+    permit = breaker.acquire()
+    with suppress(OddError), permit:
+        raise OddError
+
+    assert counts(breaker)["failure"] == 1
+    assert registry.faults == 1

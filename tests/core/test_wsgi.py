@@ -467,3 +467,65 @@ def test_to_write_wrongly_is_the_apps_mistake(registry: Registry) -> None:
         BreakerMiddleware(writing_app, registry)({"data": "x"}, write_of(OSError()))
 
     assert registry["app"].metrics().failures == 1
+
+
+# Refusals
+
+
+def refused_by(app: Any, registry: Registry) -> tuple[list[str], bytes]:
+    """The status lines and the body of an answer to a request that is refused."""
+    registry["app"].open()
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/x",
+        "HTTP_ORIGIN": "https://a.example",
+    }
+    statuses: list[str] = []
+
+    def start_response(
+        status: str, headers: Any, exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return lambda data: None
+
+    return statuses, b"".join(app(environ, start_response))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_body_of_a_refusal_is_closed(registry: Registry, fails: bool) -> None:
+    """As a server would do it: it may hold a file or a connection."""
+    log: Transcript = []
+
+    def refuse(environ: Any, start_response: Any) -> Iterable[bytes]:
+        start_response("429 Too Many Requests", [])
+        return ClosableBody([b"later", OwnError("in the body")] if fails else [b"later"], log)
+
+    guarded = BreakerMiddleware(
+        lambda *request: pytest.fail("called"), registry, on_refuse=cast("Any", refuse)
+    )
+
+    statuses, body = refused_by(guarded, registry)
+
+    assert log == [("iter", None), ("close", None)]
+    if fails:
+        assert statuses[-1] == "503 Service Unavailable"
+    else:
+        assert (statuses, body) == (["429 Too Many Requests"], b"later")
+
+
+def test_a_subclass_that_fails_to_pass_a_refusal_on_is_a_fault_and_the_refusal_is_sent(
+    registry: Registry,
+) -> None:
+    class Broken(BreakerMiddleware):
+        passes_refusals = True
+
+        def refusal_through(self, environ: Any, answer: Any) -> Any:
+            raise OwnError
+
+    guarded = Broken(lambda *request: pytest.fail("called"), registry)
+
+    statuses, body = refused_by(guarded, registry)
+
+    assert statuses == ["503 Service Unavailable"]
+    assert body
+    assert registry.faults == 1

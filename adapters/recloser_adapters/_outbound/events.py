@@ -32,10 +32,10 @@ _PREAMBLES = frozenset(
         "response.reasoning_summary_part.added",
     }
 )
-# The fields of an event, and the beginning of a comment. Other lines are no event stream, whatever its
-# content type says; so they are content.
-_FIELDS = (b":", b"data", b"event", b"id", b"retry")
 _BOM = b"\xef\xbb\xbf"
+# The fields of an event, the beginning of a comment, and a byte order mark, of which a chunk may have
+# a part only. Other lines are no event stream, whatever its content type says; so they are content.
+_FIELDS = (b":", b"data", b"event", b"id", b"retry", _BOM)
 _DELTA_HEAD = frozenset({"role", "index", "id", "type"})
 
 

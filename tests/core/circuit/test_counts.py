@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +179,14 @@ def test_the_pace_can_be_forgotten_and_totals_stay() -> None:
     # It is measured on from there.
     assert measured(counts, calls=60, seconds=14.0)
     assert counts.rate == 2.0
+
+
+@pytest.mark.parametrize("now", [100.0, 99.0, inf, nan])
+def test_a_clock_that_stands_or_jumps_measures_no_rate(now: float) -> None:
+    counts = Counts()
+    counts.watch_rate(100.0)
+
+    assert not counts.measure_rate(1_000, now)
+    assert counts.rate == 0.0
+    assert counts.measure_rate(1_000, 110.0)
+    assert counts.rate == 100.0

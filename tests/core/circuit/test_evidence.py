@@ -384,3 +384,14 @@ def test_evidence_halves_in_each_half_life_of_a_silence(silence: float, halvings
     after = level_after(0.0, 0.0, silence)
 
     assert after == pytest.approx(before * 0.5**halvings + weight)
+
+
+def test_a_key_with_few_calls_forgets_none_of_them() -> None:
+    """One with many forgets half of them now and then."""
+    for calls, kept in ((100, 1.0), (1_000_000, 0.5)):
+        evidence = Evidence(Policy())
+        evidence.quiet = float(calls)
+
+        evidence.refresh(1e6)
+
+        assert evidence.quiet == kept * calls

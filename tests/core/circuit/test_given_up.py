@@ -161,3 +161,10 @@ def test_what_half_of_the_calls_outlast_still_says_something() -> None:
 
     assert run.add(ending(0.3), 1000.0, 0.5, 0.0)
     assert not run.add(ending(0.3), 1000.0, 0.51, 0.0)
+
+
+def test_a_call_that_is_slow_anyway_may_be_one_that_its_caller_leaves() -> None:
+    run = GivenUp()
+    run.add(ending(0.3), 1_000_000.0, 0.3, 0.1)
+
+    assert run.level == pytest.approx(-log(0.1 + 0.9 * 0.3), rel=1e-3)

@@ -242,3 +242,15 @@ def test_after_a_fork_no_call_of_the_parent_is_in_flight_wherever_it_was() -> No
     assert not any(token in calls for token in range(1, 7))
     calls.voting[7] = timing()
     assert len(calls) == 1
+
+
+def test_all_calls_that_take_too_long_already_are_noted_at_once() -> None:
+    """When latency becomes known, and for those that may take longer when that is known."""
+    calls = InFlight()
+    for token, started in enumerate((1.0, 2.0, 3.0, 3.5, 9.0), 1):
+        calls.voting[token] = timing(started)
+
+    assert calls.note_all_overdue(7.0, 10.0, but_not=[2]) == 2
+
+    assert [*calls.overdue] == [1, 3]
+    assert [*calls.voting] == [2, 4, 5]

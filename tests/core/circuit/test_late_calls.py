@@ -322,3 +322,15 @@ def test_where_slow_calls_are_usual_it_takes_more_late_ones() -> None:
 
     assert few == 5
     assert 9 <= more <= 20
+
+
+def test_a_stall_counts_from_the_beginning_of_the_oldest_call() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def lost(since: float, now: float) -> float:
+        asked.append((since, now))
+        return 0.0
+
+    find_late(in_flight(1.125, *[1.0] * 5), 7, THRESHOLD, POLICY, NOW, lost)
+
+    assert asked == [(NOW - 1.125, NOW)]

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 
 from recloser import Breaker, Permit, Policy, Registry, State, Transition
 from recloser._circuit.transitions import RULES, TRANSITIONS
-from recloser.testing import ManualClock, RecordingListener, no_jitter
+from recloser.testing import ManualClock, RecordingListener, no_jitter, open_breaker
 
 POLICY = Policy(
     min_failures=2,
@@ -409,3 +409,20 @@ def test_two_runs_from_one_seed_are_alike() -> None:
 
     assert len(first) > 6
     assert events_of(5) == first
+
+
+def test_a_call_that_was_timed_elsewhere_counts_while_open_and_has_no_vote(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """It was not sent as a probe: it may have begun before the outage."""
+    open_breaker(breaker)
+    before = breaker.metrics()
+
+    for number in range(25):
+        breaker.record(0.1, success=number < 20)
+
+    after = breaker.metrics()
+    assert after.state is State.OPEN
+    assert after.successes - before.successes == 20
+    assert after.failures - before.failures == 5
+    assert after.in_flight == 0

@@ -342,3 +342,24 @@ def test_a_call_from_before_the_outage_is_no_evidence_about_it(vote: Vote) -> No
         assert recovery.answers.slowest == expected
         if token < 10:
             assert step is Step.NOTHING
+
+
+@pytest.mark.parametrize(("pause", "relapse"), [(0.5, True), (3_600.0, False)])
+def test_an_outage_that_comes_again_soon_has_lasted_since_the_first(
+    breaker: Breaker, clock: ManualClock, pause: float, relapse: bool
+) -> None:
+    """A callee that flaps between slow and fast is accepted as it is in the end."""
+    learned(breaker, clock)
+    while breaker.state is not State.OPEN:
+        breaker.acquire().failure()
+    began = clock.now
+    clock.advance(breaker.retry_after)
+    while not is_closed(breaker):
+        breaker.acquire().success()
+    clock.advance(pause)
+    while breaker.state is not State.OPEN:
+        breaker.acquire().failure()
+
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    assert recovery.slow_since == (began if relapse else clock.now)

@@ -239,3 +239,54 @@ def test_nothing_from_outside_forges_a_line_or_moves_a_terminal(
 )
 def test_a_duration_has_the_unit_that_a_person_would_choose(value: float, shown: str) -> None:
     assert seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        ("quota", "the quota is used up: a pause of 5 s"),
+        ("retry_after", "the callee asked for a pause of 5 s"),
+    ],
+)
+def test_a_pause_names_why_it_was_asked_for(rule: str, sentence: str) -> None:
+    reason = sentences.told_to_wait(5.0, rule)
+
+    assert str(reason) == sentence
+    assert reason.rule == rule
+    assert reason.numbers == {"wait_seconds": 5.0}
+
+
+def test_an_opening_has_all_the_numbers_that_decided(
+    breaker: Breaker, listener: RecordingListener
+) -> None:
+    record(breaker, 200, success=True, latency=0.2)
+    while breaker.state is State.CLOSED:
+        record(breaker, 1, success=False)
+
+    numbers = listener.transitions[0].reason.numbers
+    assert {*numbers} == {
+        *("calls", "bad", "slow", "late", "bad_rate", "normal_bad_rate"),
+        *("evidence", "evidence_threshold", "slow_threshold", "median", "sigma"),
+    }
+    assert numbers["median"] == pytest.approx(0.2, rel=0.1)
+    assert 0.0 < numbers["sigma"] < 1.0
+
+
+@pytest.mark.parametrize(("failing", "said"), [(True, "HTTP 503"), (False, "slow")])
+def test_an_outage_that_goes_on_names_what_the_last_probe_was(
+    breaker: Breaker, clock: ManualClock, listener: RecordingListener, failing: bool, said: str
+) -> None:
+    record(breaker, 200, success=True, latency=0.2)
+    breaker.open(for_=1.0)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+    clock.advance(0.0 if failing else 60.0)
+    if failing:
+        probe.failure("HTTP 503")
+    else:
+        breaker.try_acquire()
+
+    reason = listener.transitions[-1].reason
+    assert reason.rule == "probe_failed"
+    assert f"1 of 1 probes were bad ({said})" in str(reason)
+    assert (reason.numbers["good"], reason.numbers["bad"]) == (0, 1)

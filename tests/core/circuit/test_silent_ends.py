@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from tests.support.limits import rule
 from tests.support.training import learned, record, teach
 
 from recloser import Breaker, Permit, Policy, State
@@ -408,3 +409,80 @@ def test_an_outage_that_given_up_calls_show_began_with_the_first_of_them(
 
     assert breaker._circuit.recovery is not None
     assert breaker._circuit.recovery.first_token > first
+
+
+def test_a_known_time_out_after_most_have_their_answer_is_a_failure(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    for _ in range(3):
+        call(breaker, clock, lambda permit: permit.end_by_error(Timeout()), 0.15)
+
+    assert breaker.metrics().failures == 3
+
+
+def test_a_429_to_a_call_from_before_the_outage_is_no_good_probe(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    before = [breaker.acquire() for _ in range(3)]
+    fail_until_open(breaker)
+    clock.advance(1.0)
+    probe = breaker.acquire()
+
+    for permit in before:
+        permit.throttled()
+
+    assert breaker._circuit.recovery is not None
+    assert breaker._circuit.recovery.good == 0
+    probe.throttled()
+    assert breaker._circuit.recovery.good == 1
+
+
+def test_a_429_that_names_a_time_is_no_good_probe(breaker: Breaker, clock: ManualClock) -> None:
+    after_an_outage(breaker, clock)
+
+    breaker.acquire().throttled(5.0)
+
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    assert recovery.good == 0
+
+
+def test_answers_that_say_nothing_of_the_latency_count_for_nothing_while_others_come(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """A callee that rejects bad requests at once may still be too slow for all others."""
+    put_a_limit(breaker, clock)
+    for _ in range(40):
+        call(breaker, clock, Permit.success, 1.0)
+        for _ in range(8):
+            call(breaker, clock, rejected, 0.01)
+
+        assert breaker.state is State.LIMITED or rule(breaker) == "new_normal"
+
+
+def test_a_429_shows_a_limit_that_calls_come_back(breaker: Breaker, clock: ManualClock) -> None:
+    put_a_limit(breaker, clock)
+    permit = breaker.acquire()
+    token = permit.token
+
+    permit.throttled()
+
+    assert breaker._circuit.limit is not None
+    assert breaker._circuit.limit.latest == token
+
+
+def test_a_limited_callee_that_all_callers_give_up_is_open_and_has_been_ill_since_the_limit(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    put_a_limit(breaker, clock)
+    limited = breaker._circuit.recovery
+    assert limited is not None
+    clock.advance(2.0)
+
+    while call(breaker, clock, cut_off, 0.19):
+        pass
+
+    assert breaker.state is State.OPEN
+    assert breaker._circuit.recovery is limited

@@ -118,6 +118,22 @@ def test_what_the_input_raises_is_not_the_handlers_fault(
     assert votes(app.breaker.metrics()) == {"ignored": 20}
 
 
+def test_a_chunked_upload_without_a_length_is_the_clients_too(registry: Registry) -> None:
+    app = App(registry, WAYS[0])
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": Upload(failing(OSError("bad chunk"))),
+    }
+
+    for _ in range(20):
+        with pytest.raises(OSError, match="bad chunk"):
+            app._guarded(environ, lambda *said: None)
+
+    assert votes(app.breaker.metrics()) == {"ignored": 20}
+
+
 def test_a_500_that_a_framework_makes_of_it_does_not_count_either(registry: Registry) -> None:
     app = App(registry, WAYS[0])
 
