@@ -54,7 +54,7 @@ class Policy:
             With 3, at least 24 of 28 real faults that tripled the median were noticed; with the
             z-score alone, 8.
         slow_floor: A call is never slow below this latency, 0-3600 s. Users do not notice 50 ms.
-            Here slowness begins to matter. It is no outage: answers that are only slow never open.
+            Here slowness begins to matter. It is no outage: answers that are only slow limit.
         slow_ceiling: A call is always slow above this latency, 0.001-86400 s, even if all calls
             are. Before the first answer, a call in flight is overdue after this time.
             resilience4j and interlock treat 60 s as slow.
