@@ -175,7 +175,12 @@ class TryingOne:
         self._tests = attempt.tests
         limit_memory()
         attempt.mutant.edit()
-        sys.meta_path.insert(0, _Finder(attempt.mutant.module, tree))
+        self._finder = _Finder(attempt.mutant.module, tree)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
+        # Not earlier: pytest puts its own finder first, which takes `share_test.py` for a test.
+        sys.meta_path.insert(0, self._finder)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

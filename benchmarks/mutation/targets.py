@@ -17,11 +17,13 @@ _IGNORED = tuple(
         "detection",
         "everyday",
         "identity",
+        "interleavings",
         "interrupted_decisions",
         "interrupted_requests",
         "interrupts",
         "own_faults",
         "speed_floors",
+        "strikes",
         "threads",
     )
 )
