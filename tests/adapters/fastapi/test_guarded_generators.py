@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.testclient import TestClient
+from tests.support.asgi_client import Exchange
 from tests.support.breaker_state import ended
 
 from recloser import Breaker, State
@@ -95,19 +95,18 @@ async def test_a_block_in_a_plain_dependency_ends_its_own_call(clock: ManualCloc
             clock.advance(0.01)
         return what
 
-    transport = httpx.ASGITransport(app)
-    async with (
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
-        anyio.create_task_group() as tasks,
-    ):
+    async def ask(path: str) -> int | None:
+        return (await Exchange(path=path).run(app)).status
+
+    async with anyio.create_task_group() as tasks:
         for _ in range(50):
-            await client.get("/short")
+            await ask("/short")
         for _ in range(4):
-            tasks.start_soon(client.get, "/long")
+            tasks.start_soon(ask, "/long")
         while waiting < 4:
             await anyio.lowlevel.checkpoint()
         # If one of these ended a long call, its latency would be the other's.
-        answers = [(await client.get("/short")).status_code for _ in range(20)]
+        answers = [await ask("/short") for _ in range(20)]
         assert breaker.metrics().in_flight == 4
         done.set()
 
