@@ -67,13 +67,7 @@ def _blamed(server: Running) -> dict[str, Any]:
     }
 
 
-def test_ten_hostile_clients_refuse_nobody_else(
-    server: Running, request: pytest.FixtureRequest
-) -> None:
-    if server.kind in ("granian-wsgi", "werkzeug"):
-        # Refuses nobody, but granian blames a cut chunked body on the handler, and werkzeug's calls
-        # are in flight for longer than this test waits.
-        request.applymarker(pytest.mark.xfail(reason="known gap", strict=False))
+def test_ten_hostile_clients_refuse_nobody_else(server: Running) -> None:
     target = _target(server)
     assert not ask_many(server.port, _requests(server.apps, 1), 500).wrong  # it learns
 
