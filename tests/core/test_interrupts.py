@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.support.interrupts import Interrupt, Scenario, Work, storm
+from tests.support.interrupts import Interrupt, Scenario, Work, drive, storm
 from tests.support.training import record
 
 from recloser import Breaker, LoosePermit, Outcome, Permit, Registry, State
@@ -230,16 +230,7 @@ def in_an_async_block(registry: Registry) -> Work:
         async with registry["app"]:
             pass
 
-    def work() -> None:
-        coroutine = block()
-        try:
-            coroutine.send(None)
-        except StopIteration:
-            pass
-        finally:
-            coroutine.close()
-
-    return work
+    return lambda: drive(block())
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")

@@ -25,9 +25,9 @@ from tests.core.test_interrupted_requests import (
     whole_500,
     wsgi_request,
 )
-from tests.core.test_interrupts import ENDS, put_a_limit
+from tests.core.test_interrupts import ENDS, called, failing, put_a_limit
 from tests.support.bytecodes import on_one_python
-from tests.support.interrupts import Scenario, Work
+from tests.support.interrupts import Scenario, Work, drive
 from tests.support.strikes import stop, strike_everywhere
 from tests.support.training import record
 
@@ -195,38 +195,14 @@ def decorated(registry: Registry) -> Work:
     return registry["app"](lambda: 1)
 
 
-@scenario
-def called(registry: Registry) -> Work:
-    return lambda: registry["app"].call(lambda: 1)
-
-
-@scenario
-def decorated_and_fails(registry: Registry) -> Work:
-    @registry["app"]
-    def fail() -> None:
-        raise OSError("down")
-
-    def work() -> None:
-        with suppress(OSError):
-            fail()
-
-    return work
+scenario(called)
+scenario(failing)
 
 
 @scenario
 def labelled(registry: Registry) -> Work:
     guarded = registry["app"].labelled_by(lambda size: size)(lambda size: size)
     return lambda: guarded(3)
-
-
-def drive(coroutine: Any) -> None:
-    """Run a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration:
-        pass
-    finally:
-        coroutine.close()
 
 
 @scenario

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from tests.support.bytecodes import trace_bytecodes
 from tests.support.strikes import is_ours
 
 # Seconds of real time after which a thread that did not end is taken to wait for a lock.
@@ -68,11 +69,7 @@ class Turns:
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
         if not is_ours(frame):
             return None
-        # In this order: CPython 3.13 needs the function first.
-        frame.f_trace = self._trace_bytecode
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return self._trace_bytecode
+        return trace_bytecodes(frame, self._trace_bytecode)
 
     def _trace_bytecode(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "opcode":

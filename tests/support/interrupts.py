@@ -141,3 +141,13 @@ def interrupt_within(function: Callable[..., object], step: int, work: Work) -> 
     finally:
         sys.settrace(before)
     return struck
+
+
+def drive(coroutine: Any) -> None:
+    """Run a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        pass
+    finally:
+        coroutine.close()

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from tests.support.bytecodes import trace_bytecodes
 from tests.support.interrupts import CLOCK, Interrupt, Scenario
 from tests.support.training import record
 
@@ -65,11 +66,7 @@ class Strike:
             return None
         if not any(part in frame.f_code.co_filename for part in self._within):
             return None
-        # In this order: CPython 3.13 needs the function first.
-        frame.f_trace = self._trace_bytecode
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        return self._trace_bytecode
+        return trace_bytecodes(frame, self._trace_bytecode)
 
     def _trace_bytecode(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "opcode" and not self.struck:
