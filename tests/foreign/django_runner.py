@@ -32,10 +32,11 @@ def main(script: str, labels: list[str]) -> int:
     """Run them; 0 if all pass, and if guarded, no permit is left and nothing of ours failed."""
     account = None
     if "RECLOSER_PLACE" in os.environ:
+        import accounts
         import inbound_plugin
 
         inbound_plugin.guard_django()
-        account = inbound_plugin.account
+        account = accounts.account
     said = _Both()
     sys.argv = [script, "--parallel=1", "--noinput", *labels]
     sys.path.insert(0, str(Path(script).parent))

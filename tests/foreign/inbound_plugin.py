@@ -20,20 +20,22 @@ The environment decides on the rest:
 from __future__ import annotations
 
 import functools
-import gc
 import importlib.util
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
+from accounts import LEFT, REGISTRY
+
+# Hooks of this plugin.
+from accounts import pytest_sessionfinish as pytest_sessionfinish
+from accounts import pytest_terminal_summary as pytest_terminal_summary
 
 import recloser.wsgi
-from recloser import Permit, Policy, Registry, State
 
 PLACE = os.environ.get("RECLOSER_PLACE", "outside")
 CONTROL = os.environ.get("RECLOSER_CONTROL", "")
-REGISTRY = Registry(Policy(min_failures=10_000), max_keys=10_000)
 
 # Module, class, name of the argument that is the application.
 Place = tuple[str, str, str]
@@ -54,8 +56,6 @@ WSGI_CLIENTS: list[Place] = [
 BUILDERS: list[Place] = [
     ("quart", "Quart", "asgi_app"),
 ]
-
-LEFT: list[Permit] = []
 
 
 # Whom we stand in front of
@@ -344,29 +344,3 @@ def pytest_configure(config: pytest.Config) -> None:
         _replace_method(place)
     _guard_flask()
     _guard_uvicorn()
-
-
-# What must hold at the end
-
-
-def account() -> tuple[str, bool]:
-    gc.collect()
-    counts = [breaker.metrics() for breaker in REGISTRY]
-    calls = sum(each.calls for each in counts)
-    left = sum(each.in_flight for each in counts)
-    shut = sum(each.state is not State.CLOSED for each in counts)
-    line = (
-        f"recloser: {calls} calls on {len(counts)} keys, {left} permits left, "
-        f"{REGISTRY.faults} faults, {shut} not closed"
-    )
-    return line, bool(calls) and not (left or REGISTRY.faults or shut)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not account()[1] and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(account()[0])

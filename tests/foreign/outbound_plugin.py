@@ -11,21 +11,21 @@ its end, or if something of ours was at fault.
 from __future__ import annotations
 
 import functools
-import gc
 import importlib.util
 import os
 from typing import Any
 
 import pytest
+from accounts import LEFT, REGISTRY
 
-from recloser import Permit, Policy, Registry, State
+# Hooks of this plugin.
+from accounts import pytest_sessionfinish as pytest_sessionfinish
+from accounts import pytest_terminal_summary as pytest_terminal_summary
 
 CONTROL = os.environ.get("RECLOSER_CONTROL", "")
-REGISTRY = Registry(Policy(min_failures=10_000), max_keys=10_000)
 MISTAKES = ("header", "body", "silent", "leak")
 """A header of the answer that is lost, an altered body, an error that is hidden (requests) or replaced
 (aiohttp), a permit that is not returned."""
-LEFT: list[Permit] = []
 
 
 def _guard_requests() -> None:
@@ -128,26 +128,3 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, guard in (("requests", _guard_requests), ("aiohttp", _guard_aiohttp)):
         if importlib.util.find_spec(name):
             guard()
-
-
-def _account() -> tuple[str, bool]:
-    gc.collect()
-    counts = [breaker.metrics() for breaker in REGISTRY]
-    calls = sum(each.calls for each in counts)
-    left = sum(each.in_flight for each in counts)
-    shut = sum(each.state is not State.CLOSED for each in counts)
-    line = (
-        f"recloser: {calls} calls on {len(counts)} keys, {left} permits left, "
-        f"{REGISTRY.faults} faults, {shut} not closed"
-    )
-    return line, bool(calls) and not (left or REGISTRY.faults or shut)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not _account()[1] and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    terminalreporter.write_line(_account()[0])
