@@ -257,9 +257,9 @@ def _choices(part: str) -> list[str]:
 
 
 def test_ci_runs_every_row_of_the_matrix_once() -> None:
-    """By the README's command the rows of a contributor, and the slow ones by another command.
+    """README's command runs the rows for contributors, and another command runs the slow rows.
 
-    Those of the night take about an hour: CI does not run them.
+    CI does not run the nightly rows, which take about an hour.
     """
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")

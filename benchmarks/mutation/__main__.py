@@ -131,7 +131,7 @@ class Run:
     def _is_run_by_import(trace: Trace, mutant: Mutant) -> bool:
         if mutant.function == "<lambda>":
             return True
-        # The head of a function is run by its definition; a default is there from then on.
+        # The defaults of a function are computed when it is defined. So every test runs them.
         return trace.is_imported(mutant.module, mutant.lines)
 
     def _trace(self) -> Trace:

@@ -149,7 +149,7 @@ def changed_statement(node: ast.stmt, *, returns_last: bool) -> Iterator[Change]
 
 
 def _can_be_removed(node: ast.stmt) -> bool:
-    """Whether the function can be run without this statement."""
+    """Whether the function is still valid code without this statement."""
     match node:
         case ast.Expr(value=ast.Await() | ast.Call() | ast.YieldFrom()):
             return True

@@ -167,7 +167,7 @@ def _of_expression(
         return
     if isinstance(node, ast.Lambda) and not place.function:
         place = _Place("<lambda>", place.lines, False, place.line)
-    # A text that only people read: whether it is right is no matter of the program.
+    # A message is for people. No test should compare its words.
     is_message = place.in_raise or isinstance(node, ast.JoinedStr)
     here = _Place(place.function, place.lines, place.in_raise, node.lineno)
     if not (is_message and isinstance(node, ast.Constant)):

@@ -200,7 +200,7 @@ class TryingOne:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Imports one module from a changed tree."""
+    """Imports one module from a syntax tree that has the mutant, not from its file."""
 
     def __init__(self, module: str, tree: ast.Module) -> None:
         self._path = ROOT / module

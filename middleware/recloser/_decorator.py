@@ -249,12 +249,17 @@ def _libraries(kind: type) -> set[str]:
     return {each for each, file in files.items() if "-packages" in file}
 
 
+def _named(function: object) -> tuple[str, str]:
+    """The name of a function, for `Items`, and its module; "" for what it does not tell."""
+    return getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
+
+
 def _generator(
     acquire: Callable[[], Permit],
     function: Callable[P, Generator[Any, Any, Any]],
     acquire_for: AcquireFor | None = None,
 ) -> Callable[P, Generator[Any, Any, Any]]:
-    kind, own = getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
+    kind, own = _named(function)
 
     def call(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, Any]:
         with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:
@@ -293,7 +298,7 @@ def _async_generator(
     function: Callable[P, AsyncGenerator[Any, Any]],
     acquire_for: AcquireFor | None = None,
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
-    kind, own = getattr(function, "__qualname__", ""), getattr(function, "__module__", "") or ""
+    kind, own = _named(function)
 
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
         with acquire() if acquire_for is None else acquire_for(args, kwargs) as permit:

@@ -267,7 +267,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
 
 def _has_origin(scope: Scope) -> bool:
     try:
-        # A loop, because a generator would cost more than the whole refusal.
+        # A loop: a generator expression costs more, and a refusal must cost next to nothing.
         for name, _ in scope["headers"]:
             if name == b"origin":
                 return True

@@ -270,7 +270,7 @@ class SubscribeAndSubscribe(Scene):
 
 
 class Limited(Scene):
-    """Callers that ask for the last place under a limit."""
+    """Two threads ask for the last place under a limit."""
 
     def prepare(self) -> None:
         record(self.breaker, 5, success=True, latency=1.0)

@@ -12,6 +12,7 @@ from tests.support.training import learned
 
 from recloser import Breaker, Outcome, Permit, State
 from recloser._circuit.share_test import ShareTest
+from recloser._circuit.suspicion import Suspicion
 from recloser._circuit.votes import Ending, Vote
 from recloser.testing import ManualClock, open_breaker
 
@@ -130,7 +131,8 @@ def test_a_labelled_call_of_before_a_test_is_not_counted_in_it(clock: ManualCloc
     """Its comparable latency is shorter than it took: it seems to have begun later."""
     detector = make(clock)._circuit.detector
     detector.evidence.idle = False
-    detector.test = test = ShareTest(0.5)
+    detector.suspicion = suspicion = Suspicion(detector.evidence.since)
+    suspicion.test = test = ShareTest(0.5)
     test.since = 100.0
 
     slow = Ending(1, Outcome.SUCCESS, 50.0, 110.0)

@@ -83,12 +83,11 @@ class Detector:
         """The test of the present suspicion; None while there is none."""
         return None if self.suspicion is None else self.suspicion.test
 
-    @test.setter
-    def test(self, test: ShareTest) -> None:
-        suspicion = self.suspicion
-        if suspicion is None:
-            suspicion = self.suspicion = Suspicion(self.evidence.since)
-        suspicion.test = test
+    def _suspicion_since(self, token: int) -> Suspicion:
+        """The suspicion; if there is none, one whose first call has this token."""
+        if self.suspicion is None:
+            self.suspicion = Suspicion(token)
+        return self.suspicion
 
     # Calls
 
@@ -127,9 +126,7 @@ class Detector:
         return enough
 
     def _failed(self, ending: Ending, calls: InFlight | None) -> bool:
-        suspicion = self.suspicion
-        if suspicion is None:
-            suspicion = self.suspicion = Suspicion(ending.token)
+        suspicion = self._suspicion_since(ending.token)
         for _ in range(suspicion.outlive(ending, calls)):
             self.evidence.vote_good(ending.now)
         suspicion.note_asked(ending)
@@ -155,9 +152,7 @@ class Detector:
         return False
 
     def _begin_test(self, now: float, calls: InFlight | None = None) -> None:
-        suspicion = self.suspicion
-        if suspicion is None:
-            suspicion = self.suspicion = Suspicion(self.evidence.since)
+        suspicion = self._suspicion_since(self.evidence.since)
         suspicion.begin_test(self.evidence, self.baseline.policy, calls, now)
 
     def _test(self, suspicion: Suspicion, test: ShareTest, vote: Vote, ending: Ending) -> bool:

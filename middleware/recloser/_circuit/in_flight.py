@@ -217,7 +217,8 @@ class InFlight:
     def excuse(self, call: Timing, token: int, threshold: float) -> None:
         """Let the headers be the answer, where a stream may wait for its first piece.
 
-        So they are if the caller does not take them yet. If the call was overdue before, its headers were late as well.
+        They are the answer, too, if the caller does not take them yet. If the call was overdue before,
+        its headers were late as well.
 
         Args:
             call: A call, of any kind, that has taken longer than `threshold`, or whose caller leaves.

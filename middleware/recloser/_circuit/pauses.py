@@ -75,8 +75,8 @@ class Pauses:
         # Nats for "all callers are asked to wait, and not only as many as usual".
         self._evidence = 0.0
         self._usual = _FIRST_ASKED
-        # Calls that were asked to wait although none had named a time that was over, and calls
-        # that were served although they began during a pause.
+        # Calls that were asked to wait, without those that began after a named pause was over; and
+        # calls that were served although they began during a pause.
         self._asked_to_wait = self._served_meanwhile = 0.0
         # Seconds of the last pause, and of the last one without a time.
         self._asked = self._length = 0.0
@@ -207,16 +207,21 @@ def longer_pause(before: float, policy: Policy) -> float:
 
 
 def _sure(rate: float, wait: float) -> float:
-    """How much likelier it must be that all are asked, by calls per second and seconds of the pause."""
+    """How many times likelier it must be that all callers are asked to wait than that some are.
+
+    Args:
+        rate: Calls per second.
+        wait: Seconds of the pause.
+    """
     if wait > _LONG:
         return _LEAST_SURE
     return min(max(_LEAST_SURE, rate * wait / _REFUSED_PER_SURE), _SURE)
 
 
 def _log_ratio(asked: float, served: float) -> float:
-    """How much likelier these calls are if all are asked than if an unknown share is, as a logarithm.
+    """The log of how many times likelier these calls are if all are asked than if a share is.
 
-    A share of which nothing is known is an average over all shares.
+    The share is not known, so the second likelihood is the average over all shares.
     """
     share = lgamma(asked + 1.0) + lgamma(served + 1.0) - lgamma(asked + served + 2.0)
     all_asked = asked * log(1.0 - _SERVED_NEVERTHELESS) + served * log(_SERVED_NEVERTHELESS)

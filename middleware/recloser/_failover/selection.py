@@ -233,14 +233,13 @@ class Selection(Generic[T]):
         """Seconds that hardly any such call takes at a healthy provider that was not tried yet."""
         call = self.call
         usual: list[float] = []
-        for key in [each.key for each in self._untried if self._is_healthy(each.key)]:
-            breaker = self.breaker_of(key)
-            if not breaker.knows_latency:
+        for each in self._untried:
+            if not self._is_healthy(each.key):
                 continue
-            if self.memory.is_usual_kind(breaker.key, call.label, call.size):
-                usual.append(breaker.timeout_for(None, None))
-            else:
-                usual.append(breaker.timeout_for(call.label, call.size))
+            breaker, label, size = self.breaker_of(each.key), call.label, call.size
+            if self.memory.is_usual_kind(breaker.key, label, size):
+                label = size = None
+            usual.append(breaker.timeout_for(label, size))  # infinite if it is not known
         return min(usual, default=math.inf)
 
     def count_least_bad(self) -> int:

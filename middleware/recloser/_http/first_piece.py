@@ -10,7 +10,6 @@ from recloser._permit import Permit
 from recloser._pieces import Pieces
 
 _EVENTS = "text/event-stream"
-# The spellings of nearly all apps come first: they need no `lower()`.
 _LENGTH = frozenset({"Content-Length", "content-length", b"content-length"})
 _TYPE = frozenset({"content-type", b"content-type"})
 # A kind is made of a content type, which an app may make up.
@@ -26,6 +25,7 @@ def has_length(headers: Iterable[Any] | None) -> bool:
     """
     try:
         for name, _ in headers or ():
+            # Most names need no `lower()`.
             if name in _LENGTH or name.lower() in _LENGTH:
                 return True
     except Exception:  # to reject them is the server's task
@@ -42,12 +42,16 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) 
         path: The path where the key is that of a whole app, which may have streams of any kind;
             else "".
     """
-    if has_length(headers):
-        return ""
+    content_type: Any = b""
     try:
-        types = [value for name, value in headers or () if name.lower() in _TYPE]
-        return _kind(method, path, types[-1] if types else b"")
-    except Exception:  # to reject it is the server's task
+        for name, value in headers or ():
+            name = name.lower()
+            if name in _LENGTH:
+                return ""
+            if name in _TYPE:
+                content_type = value
+        return _kind(method, path, content_type)
+    except Exception:  # to reject them is the server's task
         return ""
 
 

@@ -396,7 +396,7 @@ def test_given_up_calls_are_no_reason_while_the_callee_serves_others(
 def test_an_outage_that_given_up_calls_show_began_with_the_first_of_them(
     breaker: Breaker, clock: ManualClock
 ) -> None:
-    """A call from before, which may come back at any time, is no evidence about it."""
+    """A call that began before the outage may still be answered, so it does not count."""
     learned(breaker, clock)
     breaker.acquire().failure()
     learned(breaker, clock)
