@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import exp, frexp, inf, isfinite, log
-from statistics import median
 from typing import TypeAlias
 
 from recloser._circuit import votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.counts import Counts
+from recloser._circuit.histogram import median
 from recloser._circuit.hopeless import hopeless_if_few
 from recloser._circuit.in_flight import InFlight, Timing
 from recloser._circuit.votes import Ending, Vote, vote_of
