@@ -120,10 +120,10 @@ class LockedCircuit(Delivering):
             "key": self.key,
             "policy": self.policy,
             "clock": self.clock,
-            "random": circuit._random,
+            "random": circuit.random,
             "mode": self._mode,
         }
-        if circuit._random is default_random:
+        if circuit.random is default_random:
             del settings["random"]  # see `Registry`
         return reduced(self, settings)
 

@@ -7,6 +7,7 @@ once:
 
 - When the app returns, if the body is complete then (a list, a tuple), or is a file for the server
   (`wsgi.file_wrapper`; a server whose wrapper is a class can still use `sendfile`).
+- With a first piece that is as long as the `Content-Length` of the response.
 - Otherwise at the end of the body. The last status that was set decides: 5xx is a failure, 4xx is
   the client's own fault.
 - At an exception before that: a failure.

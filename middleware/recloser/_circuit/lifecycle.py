@@ -63,7 +63,6 @@ class Lifecycle:
         "_key",
         "_last_recovery",
         "_policy",
-        "_random",
         "_refresh_at",
         "calls",
         "counts",
@@ -72,6 +71,7 @@ class Lifecycle:
         "generation",
         "limit",
         "probe_at",
+        "random",
         "reason",
         "recovery",
         "state",
@@ -80,7 +80,7 @@ class Lifecycle:
     def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
         self._key = key
         self._policy = policy
-        self._random = random
+        self.random = random
         self.calls = InFlight()
         self.counts = Counts()
         self.detector = Detector(policy)
@@ -277,7 +277,7 @@ class Lifecycle:
 
     def _jittered(self, wait: float) -> float:
         # A user's `random` may return any number; the wait must stay near its value all the same.
-        chance = min(max(0.0, self._random()), 1.0)
+        chance = min(max(0.0, self.random()), 1.0)
         return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -16,21 +17,21 @@ _TYPE = frozenset({"content-type", b"content-type"})
 _LONGEST_KIND = 100
 
 
-def has_length(headers: Iterable[Any] | None) -> bool:
-    """Whether the length of a response is known: it is one answer then, and no stream.
+def length_of(headers: Iterable[Any] | None) -> int | None:
+    """The number of bytes that a response has announced; None if it has not: then it is a stream.
 
     Args:
         headers: Names and values, in the bytes of ASGI or the strings of WSGI. They may be in any
-            form that the server would reject.
+            form that the server would reject; then the number is one that no body reaches.
     """
     try:
-        for name, _ in headers or ():
+        for name, value in headers or ():
             # Most names need no `lower()`.
             if name in _LENGTH or name.lower() in _LENGTH:
-                return True
+                return int(value)
     except Exception:  # to reject them is the server's task
-        return True
-    return False
+        return sys.maxsize
+    return None
 
 
 def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) -> str:
@@ -38,7 +39,7 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) 
 
     Args:
         method: The method of the request.
-        headers: As for `has_length`.
+        headers: As for `length_of`.
         path: The path where the key is that of a whole app, which may have streams of any kind;
             else "".
     """

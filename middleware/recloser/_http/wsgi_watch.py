@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from recloser._http.first_piece import (
     end_stream,
     follow_pieces,
-    has_length,
     is_piece,
     kind_of_stream,
+    length_of,
 )
 from recloser._http.gate import APP, Gate
 from recloser._http.request_marks import REFUSED
@@ -64,6 +64,7 @@ class Watched(StandIn):
 
     __slots__ = ("__weakref__", "_body", "_marked", "_next", "_permit")
 
+    _is_iterator: ClassVar[bool] = False
     _body: Iterable[Any]
     _marked: bool
     _next: Callable[[], Any] | None
@@ -76,8 +77,9 @@ class Watched(StandIn):
         except BaseException as error:
             self._permit.end_by_error(error)
             raise
-        if pieces is self._body and isinstance(self, _Steps):
-            return self
+        if pieces is self._body and self._is_iterator:
+            itself: Any = self
+            return itself  # type: ignore[no-any-return]
         # An iterable that begins anew each time: so does this.
         return _Pieces(self, pieces)
 
@@ -96,11 +98,11 @@ class Watched(StandIn):
         Without `step`, it is a piece of a body that is an iterator.
         """
         try:
-            if step is None:
-                step = self._next
-                if step is None:
-                    step = self._next = cast("Iterator[Any]", self._body).__next__
-            piece = step()
+            next_piece: Any = step or self._next
+            if next_piece is None:
+                body: Any = self._body
+                next_piece = self._next = body.__next__
+            piece = next_piece()
         except StopIteration:
             if self._permit.token:
                 self._complete()
@@ -145,6 +147,7 @@ class _Steps(Watched):
 
     __slots__ = ()
 
+    _is_iterator = True
     __next__ = Watched.advance
 
 
@@ -196,6 +199,9 @@ class _WatchedIterator(WatchedBody, _Steps):
 class ResponseBody(Watched):
     """The body of a response, whose status decides how the call ended.
 
+    A response whose length was announced is one answer, and no stream. Its call has ended with a
+    first piece of that length: the client has all that it will get.
+
     Args:
         body: What it passes on.
         permit: What it ends.
@@ -204,8 +210,10 @@ class ResponseBody(Watched):
         said: Status line and headers that the app has set last, the status None before.
     """
 
-    __slots__ = ("_environ", "_gate", "_is_whole", "_said", "_stream")
+    __slots__ = ("_environ", "_gate", "_length", "_said", "_stream")
 
+    # Bytes; None for a stream.
+    _length: int | None
     # The kind of the stream, whether its first piece came in time, and its pieces if they are watched.
     _stream: tuple[str, bool, Pieces | None] | None
 
@@ -226,18 +234,22 @@ class ResponseBody(Watched):
         self._gate = gate
         self._said = said
         self._stream = None
-        self._is_whole = is_whole = len(said) > 1 and has_length(said[1])
-        if not is_whole:
+        self._length = length = length_of(said[1]) if len(said) > 1 else None
+        if length is None:
             # The body has been promised. While there is no piece, the call is a stream that waits.
             permit.method = environ.get("REQUEST_METHOD")
             permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
             permit.said = said
 
     def _begin(self, piece: Any) -> None:
-        permit = cast("WsgiPermit", self._permit)
-        if self._is_whole:
+        permit: Any = self._permit
+        length = self._length
+        if length is not None:
             self._marked = True
-            permit.mark()
+            if type(piece) is bytes and len(piece) >= length:
+                end_by_status_line(self._gate, self._environ, permit, self._said)
+            else:
+                permit.mark()
             return
         kind = permit.announced
         if is_piece(kind, piece):

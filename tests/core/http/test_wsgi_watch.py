@@ -97,6 +97,55 @@ def test_a_status_that_is_none_is_no_vote(registry: Registry) -> None:
     assert votes(registry["app"].metrics()) == {"cancelled": 1}
 
 
+class Once:
+    """An answer that is an iterator, as Werkzeug's are, and fails after its last piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = iter(pieces)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise OopsError from None
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pieces", "expected"),
+    [
+        ("200 OK", [("Content-Length", "3")], [b"one"], {"successes": 1}),
+        ("200 OK", [("content-type", "x"), ("CONTENT-LENGTH", "3")], [b"one"], {"successes": 1}),
+        ("503 Oops", [("Content-Length", "3")], [b"one"], {"failures": 1}),
+        ("404 No", [("Content-Length", "3")], [b"", b"one"], {"ignored": 1}),
+        # More was announced, or nothing, or nothing that is a number.
+        ("200 OK", [("Content-Length", "4")], [b"one"], {"in_flight": 1}),
+        ("200 OK", [("Content-Length", "6")], [b"one", b"two"], {"in_flight": 1}),
+        ("200 OK", [("Content-Length", "3 bytes")], [b"one"], {"in_flight": 1}),
+        ("200 OK", [], [b"one"], {"in_flight": 1}),
+    ],
+)
+def test_an_answer_has_ended_with_the_piece_that_is_all_of_it(
+    registry: Registry, status: str, headers: Any, pieces: list[bytes], expected: dict[str, int]
+) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(status, headers)
+        return Once(*pieces)
+
+    body: Any = recloser.wsgi.BreakerMiddleware(app, registry)({}, lambda *_: lambda _: None)
+    for piece in pieces:
+        assert next(body) == piece
+    assert votes(registry["app"].metrics()) == expected
+
+    with pytest.raises(OopsError):  # it reaches the server, but is no part of the answer
+        next(body)
+    assert votes(registry["app"].metrics()) == (
+        {"failures": 1} if "in_flight" in expected else expected
+    )
+
+
 def test_closing_a_body_early_ends_its_call_at_once(registry: Registry) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
