@@ -75,7 +75,7 @@ class Breaker(AdmittingCircuit):
 
         What is known of the call explains a part of its latency: how long calls of each label or
         size take is learned, and only what is left is evidence. Sizes within a factor of two are
-        alike, and labels and sizes beyond 16 are.
+        alike, and labels and sizes beyond 64 are.
 
         Args:
             label: A name for calls that take about as long, such as "export"; None for none.

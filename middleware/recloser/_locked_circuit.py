@@ -11,8 +11,8 @@ from operator import getitem
 from random import random as default_random
 from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
 
-from recloser._circuit.explained import NOTHING, Kind, kind_of
 from recloser._circuit.in_flight import WAITING, CountedCall
+from recloser._circuit.kinds import NOTHING, Kind, kind_of
 from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
 from recloser._delivery import Delivering

@@ -8,8 +8,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
 
 from recloser._circuit import sentences
-from recloser._circuit.explained import kind_of
 from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
+from recloser._circuit.kinds import kind_of
 from recloser._circuit.lost_calls import lost_calls
 from recloser._errors import BreakerOpenError
 from recloser._locked_circuit import LONGEST, WithinDecisionError, loose_circuits

@@ -233,7 +233,7 @@ class Permit(CountedCall):
     def label(self) -> str:
         """What kind of call it is, for latency that this explains; "" for none.
 
-        Calls of different labels may take differently long. How long is learned, for 16 labels or
+        Calls of different labels may take differently long. How long is learned, for 64 labels or
         sizes of each breaker. To set it before the call begins, use `Breaker.acquire(label=...)`.
         """
         return self.breaker.noted(self)[0]

@@ -12,7 +12,7 @@ from tests.support.breaker_state import counts, ended
 from tests.support.training import learned
 
 from recloser import Breaker, Mode, Registry
-from recloser._circuit.explained import Kind, kind_of
+from recloser._circuit.kinds import Kind, kind_of
 from recloser.testing import ManualClock, open_breaker
 
 

@@ -184,3 +184,20 @@ def test_such_calls_that_hang_are_noticed_after_the_longest_time(clock: ManualCl
 
     assert breaker.state is State.LIMITED
     assert 6.4 < took < 40.0
+
+
+def test_a_size_told_at_the_end_matters_to_calls_of_its_label_only(clock: ManualClock) -> None:
+    breaker = make(clock)
+    for number in range(1200):
+        long = number % 3 == 0
+        permit = breaker.acquire("essay" if number % 2 else "word", 10.0)
+        clock.advance((10.0 if long else 0.5) if number % 2 else 0.2)
+        if number % 2:
+            permit.size = 1000.0 if long else 10.0
+        permit.success()
+    essay, word = breaker.acquire("essay", 10.0), breaker.acquire("word", 10.0)
+
+    assert is_closed(breaker)
+    assert breaker.ratio_of(essay.token) > 20.0 * breaker.ratio_of(word.token)
+    assert breaker.timeout_of(essay.token) > 20.0
+    assert breaker.timeout_of(word.token) < 5.0

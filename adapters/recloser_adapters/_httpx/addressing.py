@@ -136,6 +136,11 @@ class Plan:
     movable: bool = False
 
     @property
+    def request_bytes(self) -> int:
+        """The bytes of a request that a model answers; 0 if there is none."""
+        return 0 if self.llm is None or self.llm.call is None else self.llm.call.request_bytes
+
+    @property
     def repeatable(self) -> bool:
         """Whether the request may be sent twice."""
         return self.call.get("repeatable", False)
@@ -225,8 +230,9 @@ class Planner:
             repeatable = fixed and request.method in _IDEMPOTENT if declared is None else declared
             return Plan(request, tail, {"repeatable": repeatable}, timeouts, content, None)
         llm = self._read(request.method, tail, content)
-        call: CallOptions = {"model": llm.model if llm.generates else None}
-        call |= {"label": llm.label, "size": llm.size}
+        call: CallOptions = {"model": llm.model}
+        if llm.call is not None:
+            call |= {"label": llm.call.label, "size": llm.call.size}
         call["repeatable"] = fixed and llm.reach is Reach.ANYONE if declared is None else declared
         if llm.reach is Reach.MAKER and declared is None:
             call["only"] = self.made.maker(tail, content) or self._first

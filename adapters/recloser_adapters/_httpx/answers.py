@@ -9,6 +9,7 @@ from typing import Any
 
 from recloser import Answer
 from recloser_adapters._outbound.body import ReadingWatch
+from recloser_adapters._outbound.usage import input_tokens, output_tokens
 
 _REQUEST_IDS = (
     "x-request-id",
@@ -19,13 +20,6 @@ _REQUEST_IDS = (
 )
 # Bytes kept of the beginning and of the end of a body: the tokens are near one of them.
 _HEAD, _TAIL = 4096, 8192
-# OpenAI's chat, Anthropic and OpenAI's responses, Gemini, Ollama.
-_INPUT = re.compile(
-    rb'"(?:prompt_tokens|input_tokens|promptTokenCount|prompt_eval_count)"\s*:\s*(\d{1,9})\b'
-)
-_OUTPUT = re.compile(
-    rb'"(?:completion_tokens|output_tokens|candidatesTokenCount|eval_count)"\s*:\s*(\d{1,9})\b'
-)
 # Statuses with which a provider rejects a request without carrying it out: the key is not valid, the
 # credit is used up, access is denied, there is no such model. The value is whether all models are.
 _REJECTIONS = {401: True, 402: True, 403: False, 404: False, 410: False}
@@ -114,8 +108,8 @@ class AnswerTap(ReadingWatch):
                 Answer(
                     self._model,
                     self._request_id,
-                    self._number(_INPUT, self._head, self._tail),
-                    self._number(_OUTPUT, self._tail, self._head),
+                    input_tokens(self._head, self._tail),
+                    output_tokens(self._tail, self._head),
                 )
             )
 
@@ -126,13 +120,6 @@ class AnswerTap(ReadingWatch):
     def failed(self, error: BaseException, *, local: bool = False) -> None:
         """Reading the body raised an error."""
         self.eof()
-
-    def _number(self, name: re.Pattern[bytes], *places: bytes) -> int | None:
-        for place in places:
-            found = name.findall(place)
-            if found:
-                return int(found[-1])
-        return None
 
     def __del__(self) -> None:
         self.eof()

@@ -15,8 +15,11 @@ class AttemptPermit(ReportedPermit):
         attempt: The attempt.
     """
 
-    def __init__(self, attempt: Attempt[Any], failover: Failover[Any]) -> None:
+    def __init__(
+        self, attempt: Attempt[Any], failover: Failover[Any], request_bytes: int = 0
+    ) -> None:
         super().__init__(attempt.permit, failover.registry, None)
+        self.request_bytes = request_bytes
         self.attempt: Attempt[Any] = attempt.reported_later()
         self._handed_over = False
 

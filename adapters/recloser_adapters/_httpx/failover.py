@@ -231,7 +231,7 @@ class SyncFailover(
         raise AssertionError("the last attempt either answers or raises")
 
     def _try(self, plan: Plan, attempt: Attempt[Any], best: Best) -> Any:
-        permit = AttemptPermit(attempt, self.failover)
+        permit = AttemptPermit(attempt, self.failover, plan.request_bytes)
         try:
             sent = self.planner.addressed(plan, attempt, self._api_key(attempt))
         except Exception as error:
@@ -324,7 +324,7 @@ class AsyncFailover(
         raise AssertionError("the last attempt either answers or raises")
 
     async def _try(self, plan: Plan, attempt: Attempt[Any], best: Best) -> Any:
-        permit = AttemptPermit(attempt, self.failover)
+        permit = AttemptPermit(attempt, self.failover, plan.request_bytes)
         try:
             key: Any = self.planner.key_of(attempt)
             if inspect.isawaitable(key):

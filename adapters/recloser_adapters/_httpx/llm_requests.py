@@ -1,6 +1,7 @@
-"""Requests to LLM APIs: what they ask for, and of whom and how often it is safe to ask that.
+"""Requests to LLM APIs: of whom, and how often, it is safe to ask what they ask for.
 
-The tables below say it. What is in no table is sent once, because it may act.
+A model answers what `_outbound/llm.py` knows as such; a second answer costs money, but it has no other
+effect. The tables below have the exceptions. What is in no table is sent once, because it may act.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log2
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
+
+from recloser_adapters._outbound.llm import ANSWERED, LLMCall, llm_call, route_of
+from recloser_adapters._outbound.llm_body import MODEL_IN_FORM
 
 
 class Reach(enum.Enum):
@@ -26,17 +29,6 @@ class Reach(enum.Enum):
     """Only of the provider that made what it names: a file, a batch, a stored response."""
 
 
-# POST requests that a model answers. A second one costs money, but it has no other effect.
-_GENERATES = re.compile(
-    r"/(?:chat/completions|completions|complete|responses|responses/input_tokens|messages"
-    r"|messages/count_tokens|embeddings|embed|moderations|rerank|classify|tokenize|detokenize|ocr"
-    r"|chat|generate"  # Cohere and Ollama
-    r"|audio/(?:transcriptions|translations|speech)|images/(?:generations|edits|variations)"
-    # Gemini and Vertex, then Bedrock
-    r"|(?:models|publishers/[^/]+/models)/[^/:]+:(?:generateContent|streamGenerateContent|countTokens"
-    r"|embedContent|batchEmbedContents|predict|rawPredict|streamRawPredict)"
-    r"|model/[^/]+/(?:invoke|invoke-with-response-stream|converse|converse-stream))$"
-)
 # Parts of paths: what is under them was made by one provider, and no other one knows it.
 _MADE = frozenset(
     [
@@ -104,11 +96,6 @@ _DESCRIBED = frozenset({"name", "function", "input_schema", "parameter_definitio
 _FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})
 
 _MODEL_IN_PATH = re.compile(rb"/(?:deployments|models|model|engines)/([^/:?]+)")
-_MODEL_IN_FORM = re.compile(rb'(name="model"\r\n(?:[^\r\n]+\r\n)*\r\n)([^\r\n]+)(?=\r\n)')
-_LONGEST_NAME = 100  # characters of the name of a model; a breaker is made for each
-# One token of the answer takes as long as so many bytes of the prompt.
-_BYTES_PER_TOKEN = 64.0
-_MOST_TOKENS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +104,28 @@ class LLMRequest:
 
     Attributes:
         reach: Of whom it may be asked, and how often.
-        generates: Whether a model answers it.
         makes: Whether the provider may keep something for it that later requests name.
-        model: The name of the model or deployment; None if it names none.
         document: Its body, if that is a JSON object; else None.
-        label: What kind of call it is, for latency that this explains; None for none.
-        size: How much work it is; None if unknown.
+        call: What is known of the work, if a model answers it; else None.
     """
 
     reach: Reach
-    generates: bool
     makes: bool
-    model: str | None
     document: dict[str, Any] | None
-    label: str | None
-    size: float | None
+    call: LLMCall | None
+
+    @property
+    def generates(self) -> bool:
+        """Whether a model answers it."""
+        return self.call is not None
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model or deployment; None if it names none."""
+        return None if self.call is None else self.call.model or None
 
 
-UNREAD = LLMRequest(Reach.ONCE, False, False, None, None, None, None)
+UNREAD = LLMRequest(Reach.ONCE, False, None, None)
 """What is known of a request that could not be read."""
 
 
@@ -150,12 +141,12 @@ def read_request(method: str, raw_path: bytes, content: bytes | None) -> LLMRequ
     parts = path.split("/")
     belongs = next((index for index, part in enumerate(parts) if part in _MADE), 0)
     made = bool(belongs) or _STORED.search(path) is not None
-    generates = method == "POST" and not made and _GENERATES.search(path) is not None
-    document = _document(content) if generates or method == "POST" else None
-    reach, makes = _reach(method, parts, belongs, made, generates, content, document)
-    model = _model(raw_path, document, content)
-    label, size = _work(document, content, raw_path) if generates else (None, None)
-    return LLMRequest(reach, generates, makes, model, document, label, size)
+    document = _document(content) if method == "POST" else None
+    call = None
+    if method == "POST" and not made and (route := route_of(path, at_model=True)) is not None:
+        call = llm_call(route, content or b"", document) if route.name in ANSWERED else None
+    reach, makes = _reach(method, parts, belongs, made, call is not None, content, document)
+    return LLMRequest(reach, makes, document, call)
 
 
 def _reach(
@@ -218,49 +209,6 @@ def _is_harmless(tool: object) -> bool:
     return bool(_DESCRIBED & set(described)) or (bool(described) and set(described) <= _FUNCTIONS)
 
 
-def _model(
-    raw_path: bytes, document: Mapping[str, Any] | None, content: bytes | None
-) -> str | None:
-    name: object = None
-    if document is not None:
-        name = document.get("model")
-    elif content is not None and (form := _MODEL_IN_FORM.search(content)) is not None:
-        name = form[2].decode("utf-8", "replace").strip()
-    if not isinstance(name, str):
-        in_path = _MODEL_IN_PATH.search(raw_path)
-        name = None if in_path is None else unquote(in_path[1].decode("latin-1"))
-    return name if isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME else None
-
-
-def _work(
-    document: Mapping[str, Any] | None, content: bytes | None, raw_path: bytes
-) -> tuple[str | None, float | None]:
-    """The label and the size of a request that a model answers."""
-    if content is None:
-        return None, None
-    size = float(len(content))
-    if document is None:
-        return None, _coarse(size)
-    streams = bool(document.get("stream")) or b":stream" in raw_path
-    reasoning = document.get("reasoning")
-    effort = document.get("reasoning_effort")
-    if effort is None and isinstance(reasoning, dict):
-        effort = cast("dict[str, Any]", reasoning).get("effort")
-    words = ["stream"] if streams else []
-    if isinstance(effort, str):
-        words.append(effort[:16])
-    if not streams:
-        tokens = next((document[name] for name in _MOST_TOKENS if name in document), 0)
-        if isinstance(tokens, int) and 0 < tokens < 1_000_000:
-            size += _BYTES_PER_TOKEN * tokens
-    return " ".join(words) or None, _coarse(size)
-
-
-def _coarse(size: float) -> float:
-    """A size as a power of four: a breaker tells few kinds apart, and knows each after some calls."""
-    return 4.0 ** round(log2(max(size, 1.0)) / 2.0)
-
-
 def renamed_path(raw_path: bytes, models: Mapping[str, str]) -> bytes:
     """A path in which a model or deployment has the provider's own name."""
     found = _MODEL_IN_PATH.search(raw_path)
@@ -271,8 +219,6 @@ def renamed_path(raw_path: bytes, models: Mapping[str, str]) -> bytes:
 
 
 def _quoted(name: str) -> bytes:
-    from urllib.parse import quote
-
     return quote(name, safe="-._~@").encode("ascii")
 
 
@@ -287,7 +233,7 @@ def renamed_body(
         asked = document.get("model")
         name = models.get(asked) if isinstance(asked, str) else None
         return None if name is None else json.dumps({**document, "model": name}).encode()
-    form = _MODEL_IN_FORM.search(content)
+    form = MODEL_IN_FORM.search(content)
     name = None if form is None else models.get(form[2].decode("utf-8", "replace").strip())
     if form is None or name is None:
         return None

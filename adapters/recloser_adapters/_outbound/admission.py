@@ -161,9 +161,12 @@ class Admission(Generic[RequestT]):
         is_plain = waiting is None and self._on_end is None and not llm
         if is_plain and isinstance(admission, kind):
             return admission
-        return ScopedPermit(
+        permit = ScopedPermit(
             admission, self.registry, self._on_end, self._scopes, name, waiting, llm=llm
         )
+        if call is not None and self._explains_itself:
+            permit.request_bytes = call.request_bytes
+        return permit
 
     def _call_of(self, request: RequestT) -> LLMCall | None:
         if request.method != "POST":  # type: ignore[attr-defined]  # of all libraries
@@ -193,9 +196,8 @@ class Admission(Generic[RequestT]):
             except Exception as error:
                 self.registry.fault("label_by", error)
         elif call is not None and self._explains_itself:
-            words = call.label or call.route
             named = call.model and not key.endswith(f" {call.model}")
-            return f"{call.model} {words}" if named else words, call.size
+            return f"{call.model} {call.label}" if named else call.label, call.size
         return None, None
 
     def scoped(self, permit: CallPermit, request: RequestT | None) -> CallPermit:

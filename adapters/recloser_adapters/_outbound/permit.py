@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias, cast
 
 from recloser import Breaker, LoosePermit, Outcome, Permit, Pieces, Registry
 from recloser_adapters._outbound.scopes import Scopes
+from recloser_adapters._outbound.usage import size_of
 
 # Outcomes of calls that were answered, and not asked to wait.
 _ANSWERED = (Outcome.SUCCESS, Outcome.IGNORED)
@@ -96,6 +97,8 @@ class ReportedPermit:
 
     Attributes:
         outcome: How the call ended; None while it is in flight.
+        request_bytes: The bytes of a request to a model, if its latency is explained by its size;
+            else 0.
     """
 
     # Interrupted, `__init__` leaves an object that has only this, and that is collected as garbage.
@@ -108,6 +111,7 @@ class ReportedPermit:
         on_end: Callable[[CallReport], None] | None,
     ) -> None:
         self.outcome: Outcome | None = None
+        self.request_bytes: int = 0
         self._permit = permit
         self._registry = registry
         self._on_end = on_end
@@ -145,6 +149,10 @@ class ReportedPermit:
         """The call waits for the callee again; see `LoosePermit.go_on`."""
         if isinstance(self._permit, LoosePermit):
             self._permit.go_on(seconds)
+
+    def note_tokens(self, tokens: int) -> None:
+        """Note how many tokens the answer of a model has, which explains how long it took."""
+        self._permit.size = size_of(self.request_bytes, tokens)
 
     def success(self) -> None:
         """The callee answered."""

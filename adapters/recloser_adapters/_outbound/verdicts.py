@@ -15,7 +15,8 @@ from recloser_adapters._outbound.errors_in_200 import (
     graphql_error_of,
     whole_error_of,
 )
-from recloser_adapters._outbound.permit import CallPermit
+from recloser_adapters._outbound.permit import CallPermit, ReportedPermit
+from recloser_adapters._outbound.usage import output_tokens
 
 Verdict: TypeAlias = Callable[[int, Mapping[str, str], bytes], Outcome | None]
 """A user's verdict: it takes the status, the headers and the beginning of a body."""
@@ -24,6 +25,8 @@ PRESETS: tuple[Preset, ...] = ("llm", "graphql")
 """The names of the ready-made verdicts."""
 BEGINNING = 16_384
 """A verdict is asked when so many bytes of a body have arrived, or all of them."""
+# Bytes of the end of a body that are kept: the number of tokens is there.
+_TAIL = 2048
 # Possible last bytes of JSON.
 _JSON_ENDS = b'}]"0123456789el'
 
@@ -41,7 +44,16 @@ class VerdictWatch(ReadingWatch):
         good: Whether the answer is a success without the verdict.
     """
 
-    __slots__ = ("_asked_once", "_decoder", "_good", "_judge", "_registry", "_seen", "_watch")
+    __slots__ = (
+        "_asked_once",
+        "_decoder",
+        "_good",
+        "_judge",
+        "_registry",
+        "_seen",
+        "_tail",
+        "_watch",
+    )
 
     def __init__(
         self,
@@ -61,6 +73,10 @@ class VerdictWatch(ReadingWatch):
         self._registry = registry
         self._seen = bytearray()
         self._asked_once = False
+        # The end of the body, if it tells how many tokens the answer has.
+        self._tail: bytes | None = None
+        if good and isinstance(permit, ReportedPermit) and permit.request_bytes:
+            self._tail = b""
 
     @property
     def decided(self) -> bool:
@@ -93,14 +109,24 @@ class VerdictWatch(ReadingWatch):
     def chunk(self, data: bytes) -> None:
         """Keep the beginning of the body, and judge it when it is long enough."""
         self._watch.chunk(data)
+        if self._asked_once and self._tail is None:
+            return
+        text = self._decoder.feed(data)
+        if self._tail is not None:
+            self._tail = (self._tail + text)[-_TAIL:]
         if not self._asked_once:
-            self._seen += self._decoder.feed(data)
+            self._seen += text
             if len(self._seen) >= BEGINNING:
                 self._ask(whole=False)
 
     def eof(self) -> None:
         """Judge the body if it was short; end the call."""
         self._ask(whole=True)
+        permit = self._permit
+        if self._tail and isinstance(permit, ReportedPermit) and permit.outcome is None:
+            tokens = output_tokens(self._tail)
+            if tokens:
+                permit.note_tokens(tokens)
         self._watch.eof()
 
     def closed(self) -> None:

@@ -19,8 +19,7 @@ While there is a suspicion, or the breaker is not closed, ratios follow much mor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import exp, frexp, inf, isfinite, log
-from typing import TypeAlias
+from math import exp, inf, isfinite, log
 
 from recloser._circuit import votes
 from recloser._circuit.baseline import Baseline
@@ -28,20 +27,17 @@ from recloser._circuit.counts import Counts
 from recloser._circuit.histogram import median
 from recloser._circuit.hopeless import hopeless_if_few
 from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.kinds import NOTHING, Kind, Level
 from recloser._circuit.votes import Ending, Vote, vote_of
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
 
-Kind: TypeAlias = tuple[str, int | None]
-"""What is known of a call: its label, "" for none, and the octave of its size, None for none."""
-
-NOTHING: Kind = ("", None)
-"""The kind of a call of which nothing is known."""
 # What is learned of all kinds together that have no place of their own.
 _OTHER = NOTHING
-# Each key tells so many kinds apart. All further ones share the kind `_OTHER`.
-_MOST_KINDS = 16
+# Each key tells so many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
+# model may have six sizes, each with five limits of the answer, with and without a stream.
+_MOST_KINDS = 64
 # A kind is known after so many answers; after the second number if some of them came during trouble.
 # The median of eight is wrong by 13 % where sigma is 0.3. That is far less than a threshold is away.
 _FIRST, _FIRST_IN_TROUBLE = 8, 24
@@ -62,46 +58,6 @@ _SAMPLE = 16
 _CHECK_EVERY = 1.0 / 32.0
 _SHORTEST = 1e-6  # seconds
 _ANSWERED = (votes.GOOD, votes.SLOW, votes.CAME_BACK)
-
-
-def kind_of(label: str | None, size: float | None) -> Kind:
-    """What is known of a call.
-
-    Args:
-        label: Its label; None or "" for none.
-        size: Its size in any unit, >= 0; None for none.
-
-    Raises:
-        TypeError: The label is no str, or the size no number.
-        ValueError: The size is negative, infinite or NaN.
-    """
-    if not isinstance(label, str | None):
-        raise TypeError(f"label must be a str, not {label!r}")
-    if size is None:
-        return label or "", None
-    number = float(size)
-    if not (isfinite(number) and number >= 0.0):
-        raise ValueError(f"size must be a number >= 0, not {size!r}")
-    return label or "", frexp(number)[1]
-
-
-class _Level:
-    """What is known of the latency of one kind.
-
-    Attributes:
-        log_ratio: ln(ratio).
-        first: Latencies of its first answers, as ln(seconds), while it is not known; None then.
-        in_trouble: Whether one of them came during trouble.
-        calls: Number of its calls of late.
-    """
-
-    __slots__ = ("calls", "first", "in_trouble", "log_ratio")
-
-    def __init__(self) -> None:
-        self.log_ratio = 0.0
-        self.first: list[float] | None = []
-        self.in_trouble = False
-        self.calls = 0.0
 
 
 class Explained:
@@ -139,7 +95,7 @@ class Explained:
 
     def forget(self) -> None:
         """Forget what was learned."""
-        self._levels: dict[Kind, _Level] = {}
+        self._levels: dict[Kind, Level] = {}
         # ln(typical comparable latency in seconds) of late; None while unknown.
         self._base: float | None = None
         # Latencies of the first calls without a label, as ln(seconds), if a label is the yardstick
@@ -168,11 +124,17 @@ class Explained:
     def ratio_in_flight(self, token: int) -> float:
         """By how much a call in flight may take longer than the threshold; infinite if unknown."""
         kind = self.kinds.get(token)
-        ratio = inf if kind is None else self.ratio(kind)
+        if kind is None:
+            return self.patience
+        ratio = self.ratio(kind)
+        if ratio < inf and self._known_as(kind) is _OTHER:
+            return max(ratio, self._longest_usual(None))  # it may be like any other
+        patience = (
+            1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(kind[0])
+        )
         if ratio < inf:
-            return ratio
-        patience = self.patience
-        return patience if kind is None or patience > 1.0 else inf
+            return max(ratio, patience) if patience > 1.0 else ratio
+        return patience if patience > 1.0 else inf
 
     @property
     def patience(self) -> float:
@@ -180,10 +142,16 @@ class Explained:
 
         Where the sizes of many calls become known at their end only, it may be of any usual kind.
         """
-        if self._explained_late <= _OFTEN * self._calls:
-            return 1.0
+        return 1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(None)
+
+    def _longest_usual(self, label: str | None) -> float:
+        """The highest ratio of the usual kinds with a label, or of all for None; >= 1."""
         rare = _NOT_RARE * self._calls
-        usual = [kind for kind, level in self._levels.copy().items() if level.calls >= rare]
+        usual = [
+            kind
+            for kind, level in self._levels.copy().items()
+            if level.calls >= rare and (label is None or kind[0] == label)
+        ]
         return max([1.0, *filter(isfinite, map(self.ratio, usual))])
 
     @property
@@ -225,9 +193,12 @@ class Explained:
             self.kinds.pop(token, None)  # it has ended meanwhile
             return
         self.kinds[token] = kind
-        if call is not None:
-            if call.answered == inf and now - call.started > _LATE * self._baseline.threshold:
+        timing = calls.answering.get(token) if call is None else call
+        if timing is not None:
+            waited = min(timing.answered, now) - timing.started
+            if waited > _LATE * self._baseline.threshold:
                 self._explained_late += 1.0
+        if call is not None:
             self.watch(token, call, calls)
 
     def rename(self, before: int, token: int, calls: InFlight) -> None:
@@ -314,7 +285,7 @@ class Explained:
         kind = self._known_as(kind)
         level = self._levels.get(kind)
         if level is None:
-            level = self._levels[kind] = _Level()
+            level = self._levels[kind] = Level()
         level.calls += 1.0
         self._count(1.0)
         base = self._base
@@ -329,7 +300,7 @@ class Explained:
         gain = max(_OF_RATIO, 1.0 / max(level.calls, _FIRST)) if calm else _OF_RATIO_IN_TROUBLE
         level.log_ratio += gain * (1.0 - level.calls / self._calls) * residual
 
-    def _begin(self, level: _Level, latency: float) -> float:
+    def _begin(self, level: Level, latency: float) -> float:
         """The base before the first answer: what was known, or the first kind is the yardstick."""
         self._base = latency
         if self._baseline.count:
@@ -341,7 +312,7 @@ class Explained:
         return self._base
 
     def _introduce(
-        self, level: _Level, first: list[float], latency: float, base: float, *, calm: bool
+        self, level: Level, first: list[float], latency: float, base: float, *, calm: bool
     ) -> None:
         first.append(latency)
         level.in_trouble |= not calm

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.explained import Explained, Kind
+from recloser._circuit.explained import Explained
 from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import WAITING, CountedCall, Timing
+from recloser._circuit.kinds import Kind
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.recovery import Step
 from recloser._circuit.transitions import Cause

@@ -13,6 +13,7 @@ from recloser_adapters._httpx.llm_requests import (
     renamed_body,
     renamed_path,
 )
+from recloser_adapters._outbound.llm import llm_call, route_of
 
 FUNCTION = {"type": "function", "function": {"name": "f"}}
 
@@ -198,11 +199,11 @@ FORM = (
     ("path", "content", "model"),
     [
         ("/chat/completions", b'{"model": "m"}', "m"),
-        ("/openai/deployments/dep%201/chat/completions", b"{}", "dep 1"),
+        ("/openai/deployments/dep%2D1/chat/completions", b"{}", "dep-1"),
         ("/v1beta/models/gemini:generateContent", b"{}", "gemini"),
         ("/audio/transcriptions", FORM, "whisper-1"),
         ("/chat/completions", b'{"model": 7}', None),
-        ("/chat/completions", json.dumps({"model": "x" * 101}).encode(), None),
+        ("/chat/completions", json.dumps({"model": "x" * 129}).encode(), None),
     ],
 )
 def test_the_model_is_found_where_the_request_names_it(
@@ -222,14 +223,62 @@ def test_a_model_is_renamed_in_paths_bodies_and_forms() -> None:
     assert renamed_body(form, FORM, models) == FORM.replace(b"whisper-1", b"whisper-large")
 
 
-def test_what_takes_longer_is_larger_and_streams_are_of_their_own_kind() -> None:
-    def work(**body: Any) -> tuple[str | None, float | None]:
-        request = read_request("POST", b"/chat/completions", json.dumps(body).encode())
-        return request.label, request.size
+USER = [{"role": "user", "content": "x" * 3000}]
+WORK: list[tuple[str, str, dict[str, Any], str]] = [
+    ("/v1", "/chat/completions", {"messages": USER}, "chat"),
+    ("/v1", "/chat/completions", {"messages": USER, "stream": True, "max_tokens": 9}, "stream"),
+    ("/v1", "/chat/completions", {"max_completion_tokens": 1000}, "1024 tokens"),
+    ("/v1", "/chat/completions", {"reasoning_effort": "high", "n": 1}, "high"),
+    ("/v1", "/responses", {"reasoning": {"effort": "low"}}, "responses low"),
+    ("/v1", "/responses", {"max_output_tokens": 60, "stream": False}, "responses 64 tokens"),
+    ("/api/v1", "/chat/completions", {"reasoning": {"max_tokens": 4000}}, "thinking 4096"),
+    ("", "/v1/messages", {"thinking": {"type": "enabled", "budget_tokens": 5000}}, "thinking 4096"),
+    ("", "/v1/messages", {"thinking": {"type": "adaptive"}}, "thinking"),
+    ("", "/v1/messages", {"thinking": {"type": "disabled"}, "max_tokens": 256}, "256 tokens"),
+    ("", "/v1/messages", {"output_config": {"effort": "max"}}, "max"),
+    ("", "/v1beta/models/g:streamGenerateContent", {"contents": []}, "stream"),
+    (
+        "",
+        "/v1beta/models/g:generateContent",
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}, "maxOutputTokens": 4}},
+        "low 4 tokens",
+    ),
+    ("", "/api/chat", {"model": "m"}, "stream"),
+    ("", "/api/chat", {"stream": False, "think": True}, "thinking"),
+    (
+        "",
+        "/api/generate",
+        {"stream": False, "options": {"num_predict": 64}},
+        "completions 64 tokens",
+    ),
+    ("", "/v2/chat", {"thinking": {"type": "enabled", "token_budget": 250}}, "thinking 256"),
+    ("", "/model/m/converse", {"inferenceConfig": {"maxTokens": 500}}, "256 tokens"),
+    ("/v1", "/embeddings", {"input": ["x"] * 99}, "embeddings"),
+    ("/v1", "/chat/completions", {"messages": USER * 40, "model": "m", "stream": True}, "stream"),
+    ("/v1", "/chat/completions", {"max_tokens": "many", "reasoning": 7, "think": {}}, "chat"),
+    ("/v1", "/chat/completions", {"max_tokens": True, "n": -1, "thinking": []}, "chat"),
+]
 
-    assert work(stream=True)[0] == "stream"
-    assert work(reasoning_effort="high")[0] == "high"
-    small, large = work(max_tokens=16)[1], work(max_tokens=4096)[1]
-    assert small is not None
-    assert large is not None
-    assert small < large
+
+@pytest.mark.parametrize(("base", "path", "body", "label"), WORK)
+def test_all_adapters_see_the_same_work(
+    base: str, path: str, body: dict[str, Any], label: str
+) -> None:
+    """A failover knows the path after the base URL; the other adapters know the whole path."""
+    content = json.dumps({"model": "m", **body}).encode()
+    route = route_of(base + path)
+    asked = read_request("POST", path.encode(), content).call
+
+    assert route is not None
+    assert asked is not None
+    assert asked[1:] == llm_call(route, content)[1:]
+    assert asked.request_bytes == len(content)
+    assert asked.label == label
+
+
+def test_a_form_names_its_model_to_all_adapters() -> None:
+    route = route_of("/v1/audio/transcriptions")
+
+    assert route is not None
+    assert llm_call(route, FORM) == read_request("POST", b"/audio/transcriptions", FORM).call
+    assert llm_call(route, FORM).model == "whisper-1"

@@ -17,6 +17,8 @@ from .conftest import Connect
 
 pytestmark = pytest.mark.anyio
 
+JSON_TYPE = {"content-type": "application/json"}
+
 
 async def test_a_mixture_of_efforts_on_one_key_opens_nothing(
     connect: Connect, client: Client, upstream: Upstream, registry: Registry, clock: ManualClock
@@ -48,6 +50,52 @@ async def test_longer_prompts_are_explained_by_their_size(
         clock.advance(0.05)
 
     assert registry[f"{upstream.host} m"].metrics().refused == 0
+
+
+async def test_the_most_tokens_of_an_answer_explain_its_latency(
+    client: Client, upstream: Upstream, registry: Registry, clock: ManualClock
+) -> None:
+    url = f"{upstream.url}{CHAT}"
+    upstream.answers(CHAT, lambda wire: clock.advance(takes), answer(200, b"{}"))
+    for number in range(300):
+        long = number // 30 % 2 == 1
+        takes = 12.0 if long else 0.3
+        body = asked("m", max_tokens=4000 if long else 16)
+        assert (await client.get(url, method="POST", body=body))[0] == 200
+        clock.advance(0.5)
+
+    assert registry[f"{upstream.host} m"].metrics().refused == 0
+
+
+@pytest.mark.parametrize("long", [b"", b"x" * 20_000], ids=["whole", "only its end"])
+async def test_the_tokens_of_the_answer_explain_its_latency(
+    client: Client, upstream: Upstream, registry: Registry, clock: ManualClock, long: bytes
+) -> None:
+    def said(tokens: int) -> bytes:
+        usage = b'"usage": {"prompt_tokens": 7, "completion_tokens": %d}' % tokens
+        return b'{"choices": [{"text": "%s"}], %s}' % (long, usage)
+
+    breaker = registry[f"{upstream.host} m"]
+    url, body = f"{upstream.url}{CHAT}", asked("m")
+    takes, refused = 0.0, 0
+
+    def answering(wire: Any) -> None:
+        clock.advance(takes)
+
+    for number in range(600):
+        tokens = 3000 if number // 60 % 2 else 30
+        takes = 0.3 + tokens / 200.0
+        upstream.answers(CHAT, answering, answer(200, said(tokens), JSON_TYPE))
+        try:
+            assert (await client.get(url, method="POST", body=body))[0] == 200
+        except client.refusal:
+            refused += 1
+        clock.advance(0.5)
+        if number == 200:
+            known, refused = breaker.metrics().generation, 0
+
+    assert refused == 0
+    assert breaker.metrics().generation == known
 
 
 async def test_a_mixture_of_models_on_one_key_is_not_cut_off(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import inf, nan
+from math import inf
 from random import Random
-from typing import Any
 
 import pytest
 from tests.support.training import learned
@@ -12,8 +11,9 @@ from tests.support.training import learned
 from recloser import Breaker, Outcome, Policy
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.counts import Counts
-from recloser._circuit.explained import NOTHING, Explained, Kind, kind_of
+from recloser._circuit.explained import Explained
 from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.kinds import NOTHING, Kind
 from recloser._circuit.votes import UNKNOWN, Ending, Vote
 from recloser._stall import StallWatch
 from recloser.testing import ManualClock
@@ -21,31 +21,6 @@ from recloser.testing import ManualClock
 POLICY = Policy(slow_ceiling=1000.0)
 BIG: Kind = ("big", None)
 SMALL: Kind = ("small", None)
-
-
-# What is known of a call
-
-
-def test_sizes_within_a_factor_of_two_are_alike() -> None:
-    assert kind_of(None, 512) == kind_of("", 1023.9)
-    assert len({kind_of(None, 2.0**octave) for octave in range(-5, 20)}) == 25
-    assert kind_of(None, 0) == kind_of(None, 0.0)
-
-
-def test_label_and_size_together_are_one_kind() -> None:
-    assert len({kind_of("a", 1), kind_of("b", 1), kind_of("a", 2), kind_of("a", None)}) == 4
-    assert kind_of(None, None) == kind_of("", None) == NOTHING
-
-
-@pytest.mark.parametrize("size", [-1, inf, nan, "many", [1], 10**400])
-def test_what_is_no_size_is_refused(size: Any) -> None:
-    with pytest.raises((TypeError, ValueError, OverflowError)):
-        kind_of(None, size)
-
-
-def test_what_is_no_label_is_refused() -> None:
-    with pytest.raises(TypeError, match="label must be a str, not 5"):
-        kind_of(5, None)  # type: ignore[arg-type]
 
 
 # The ratio
@@ -244,17 +219,27 @@ def test_a_latency_below_the_floor_is_comparable_with_a_good_one() -> None:
 # Bounded memory
 
 
-def test_more_than_sixteen_labels_share_one_place(learner: Learner) -> None:
+def test_more_labels_than_there_are_places_share_one(learner: Learner) -> None:
     kinds: dict[Kind, float] = {(f"label {number}", None): 1.0 for number in range(100)}
     learner.answers(kinds, 10)
 
-    assert len(learner.explained._levels) == 17
+    assert len(learner.explained._levels) == 65
     assert learner.explained.ratio(("label 98", None)) == learner.explained.ratio(("new", None))
     assert learner.explained.ratio(("new", None)) == pytest.approx(1.0, rel=0.3)
 
 
+def test_a_call_whose_label_has_no_place_may_take_as_long_as_the_longest(learner: Learner) -> None:
+    learner.answers({(f"label {number}", None): 1.0 for number in range(63)}, 10)
+    learner.answers({BIG: 30.0}, 100)
+    learner.answers({("one more", None): 1.0}, 10)
+    learner.explained.kinds[0] = ("one more", None)
+
+    assert learner.explained.ratio(("one more", None)) < 2.0
+    assert learner.explained.ratio_in_flight(0) == learner.explained.ratio(BIG) > 20.0
+
+
 def test_a_label_that_is_not_used_any_more_gives_up_its_place(learner: Learner) -> None:
-    learner.answers({(f"label {number}", None): 1.0 for number in range(16)}, 1)
+    learner.answers({(f"label {number}", None): 1.0 for number in range(64)}, 1)
     learner.answers({SMALL: 1.0, BIG: 10.0}, 5000)
 
     assert learner.apart() == pytest.approx(10.0, rel=0.2)
