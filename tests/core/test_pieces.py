@@ -394,3 +394,44 @@ def test_a_first_piece_before_its_call_began_by_a_clock_that_went_back_took_no_t
     metrics = breaker.metrics()
     assert metrics.failures == 1
     assert metrics.mean >= 0.0
+
+
+def test_a_breaker_that_broken_streams_opened_is_not_closed_by_streams_that_begin(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Each breaks off by the time-out of its caller, before it is known to have stalled."""
+    know_streams(breaker, clock)
+    admitted = 0
+    for _ in range(400):
+        permit = breaker.try_acquire()
+        clock.advance(0.1)
+        if permit is None:
+            continue
+        admitted += 1
+        pieces = permit.pieces()
+        pieces.asked()
+        clock.advance(1.8)
+        permit.failure("read time-out")
+
+    assert breaker.state is not State.CLOSED
+    assert admitted < 40
+
+
+def test_streams_that_begin_do_not_outlive_those_that_broke_off(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """A stream that broke off after two seconds is outlived after four, not after its first piece."""
+    know_streams(breaker, clock)
+    in_flight: list[Permit | None] = []
+    admitted = 0
+    for number in range(200):
+        if number >= 16 and (ended := in_flight.pop(0)) is not None:
+            ended.failure("read time-out")
+        permit = breaker.try_acquire()
+        clock.advance(0.125)
+        if permit is not None:
+            admitted += 1
+            permit.pieces().asked()
+        in_flight.append(permit)
+
+    assert admitted < 40

@@ -9,6 +9,13 @@ It is not learned from all gaps, because a stream may have thousands of short on
 such as the time for which a model uses a tool. By streams, that long gap is usual; by gaps, it is
 one of thousands.
 
+Several streams that stand still at the same time need not wait for so long, if they are most of those
+that flow and the callee sent pieces to others meanwhile: so it is not the callee as a whole that pauses
+for a moment.
+
+A stream that stalls or fails after its first piece shows that a first piece proves little. So the next
+probes are good only when they have flowed for a while, or have ended.
+
 What the consumer needs between two pieces is not the callee's time. What carries no content (a
 comment, a ping, the head of a message) is no piece.
 """
@@ -34,6 +41,9 @@ _SHORTEST_STALL = 2.0
 # Seconds after which a wait is a stall while hardly any stream is known, if no known one had a gap
 # that long. After ten seconds a user turns to other work (ibid.).
 _STALL_IF_UNKNOWN = 10.0
+# Part of the limit after which several streams that stand still at the same time have stalled. So it is
+# one second at least.
+_IF_SEVERAL = 0.5
 # A probe has flowed for a while if it began longer ago than the limit, and its consumer waits for
 # less than this part of the limit.
 _FLOWS = 0.5
@@ -90,8 +100,10 @@ class Streams:
     __slots__ = (
         "_doubted",
         "_history",
+        "_if_several",
         "_policy",
         "_refresh_at",
+        "_unusual",
         "by_token",
         "check_at",
         "hopeless",
@@ -109,7 +121,7 @@ class Streams:
     def forget(self) -> None:
         """Forget what was learned."""
         self._history = ExponentialHistogram()
-        # Whether the last stream about which was decided had stalled.
+        # Whether the last stream about which was decided had stalled, or failed.
         self._doubted = False
         self._refresh()
 
@@ -149,15 +161,17 @@ class Streams:
                 still.
         """
         decided: list[Decided] = []
+        streams = self.by_token.copy()
+        several = self._several(streams, now, lost)
         first, limit = now, self.limit
-        for token, stream in self.by_token.copy().items():
+        for token, stream in streams.items():
             since = stream.since
             if stream.stalled:
                 continue
             wait = now - since
             if wait > limit:
                 wait -= lost(since, now)
-            if wait > limit:
+            if wait > limit or token in several:
                 stream.stalled = self._doubted = True
                 if stream.undecided:
                     stream.weight = max(_SHARE_IN_OUTAGE * self._history.total, 1.0)
@@ -171,13 +185,34 @@ class Streams:
                     decided.append((token, stream.latency, None))
                 else:
                     first = -inf
-        self.check_at = max(first + limit, now + _CHECK_EVERY * limit)
+        self.check_at = max(first + min(self._if_several, limit), now + _CHECK_EVERY * limit)
         return decided
 
-    def end(self, token: int, *, well: bool) -> None:
+    def _several(
+        self, streams: dict[int, Stream], now: float, lost: Callable[[float, float], float]
+    ) -> set[int]:
+        """The streams that stand still at the same time, if they are several; see the module."""
+        few, late_since = self._policy.min_failures, now - self._if_several
+        if len(streams) < few or self._if_several == inf:
+            return set()
+        going = [each for each in streams.items() if not each[1].stalled]
+        late = [(stream.since, token) for token, stream in going if stream.since <= late_since]
+        if len(late) < few or 2 * len(late) <= sum(each.began <= late_since for _, each in going):
+            return set()
+        oldest, latest = min(late)[0], max(late)[0]
+        # Others got a piece when the oldest had waited for longer than is usual.
+        if latest - oldest <= self._unusual or lost(oldest, now):
+            return set()
+        return {token for _, token in late}
+
+    def end(self, token: int, *, well: bool, failed: bool = False) -> None:
         """A call has ended. If it was a stream, and ended well, its longest gap is learned."""
         stream = self.by_token.pop(token, None)
-        if stream is None or not well:
+        if stream is None:
+            return
+        if failed:
+            self._doubted = True
+        if not well:
             return
         if not stream.stalled:
             self._doubted = False
@@ -206,4 +241,6 @@ class Streams:
             self.hopeless = ceiling
         # Streams that usually pause for so long are those of events that happen now and then.
         self.limit = inf if usual >= ceiling else min(limit, ceiling)
+        self._unusual = _ABOVE_USUAL * usual
+        self._if_several = _IF_SEVERAL * self.limit if total >= policy.min_history else inf
         self.check_at = -inf

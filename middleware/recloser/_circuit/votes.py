@@ -91,7 +91,7 @@ class Ending:
         outcome: Its outcome.
         latency: Seconds until the answer began, or until the end of the call. What is known of the
             call may have been taken into account, see `explained.py`.
-        took: The same, as it was.
+        took: The same, as it was; of a failure, seconds until the end of the call.
         now: When it ended, in seconds.
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
@@ -172,7 +172,7 @@ def vote_of(
     """
     outcome = ending.outcome
     if calls.streams is not None and not ending.going_on:
-        calls.streams.end(ending.token, well=outcome is _SUCCESS)
+        calls.streams.end(ending.token, well=outcome is _SUCCESS, failed=outcome is _FAILURE)
     if outcome is _SUCCESS:
         return _of_success(ending, calls, counts, threshold, stalls)
     if outcome is _CANCELLED:
@@ -184,6 +184,8 @@ def vote_of(
         return NONE
     if outcome is _FAILURE:
         counts.count(latency, success=False)
+        if call is not None:
+            ending.took = max(ending.took, ending.now - call.started)
         # A call that hung and then failed does not show that the callee is only slow.
         return FAILED if has_vote else LOST
     if outcome is _THROTTLED:

@@ -84,14 +84,16 @@ def test_a_pause_of_the_process_is_no_stall() -> None:
     assert streams.take_decided(7.0, lambda started, now: 4.0) == [(1, 0.1, 3.0)]
 
 
-def test_the_next_check_is_when_the_first_stream_may_have_stalled() -> None:
+def test_the_next_check_is_when_the_first_stream_may_stand_still_with_others() -> None:
     streams = streams_of(*[0.01] * 100)
     for token, since in enumerate((5.0, 4.0, inf)):
         stream = streams.by_token[token] = Stream(0.0, 0.1)
         stream.since = since
     streams.take_decided(5.0, no_stall)
 
-    assert streams.check_at == 4.0 + streams.limit
+    assert streams.check_at == 5.0 + streams.limit / 32.0
+    streams.take_decided(4.5, no_stall)
+    assert streams.check_at == 4.0 + streams.limit / 2.0
 
 
 # Streams in flight
@@ -127,7 +129,7 @@ def test_after_a_stall_the_others_are_still_watched() -> None:
     flowing(streams, 3, 0.0, since=0.5)
 
     assert [token for token, _, _ in streams.take_decided(5.0, no_stall)] == [1, 3]
-    assert streams.check_at == 6.5
+    assert streams.check_at == 5.5
 
 
 def test_between_two_checks_there_is_a_part_of_the_limit() -> None:
@@ -139,13 +141,13 @@ def test_between_two_checks_there_is_a_part_of_the_limit() -> None:
     assert streams.check_at == 5.0 + 2.0 / 32.0
 
 
-def test_without_streams_that_wait_the_next_check_is_a_limit_away() -> None:
+def test_without_streams_that_wait_the_next_check_is_half_a_limit_away() -> None:
     streams = streams_of(*[0.01] * 100)
     flowing(streams, 1, 0.0)
 
     streams.take_decided(5.0, no_stall)
 
-    assert streams.check_at == 7.0
+    assert streams.check_at == 6.0
 
 
 def test_a_probe_is_not_doubted_before_a_stream_has_stalled() -> None:
@@ -268,3 +270,66 @@ def test_what_was_learned_of_old_gaps_is_halved_and_not_lost() -> None:
 
     assert streams.limit == pytest.approx(3.0, rel=0.1)
     assert streams.hopeless > 2.0 * streams.limit
+
+
+# Several that stand still at the same time
+
+STILL = (0.0, 0.1, 0.2, 0.3, 0.4)
+
+
+def still(*since: float, known: int = 100, flows: int = 0) -> list[int]:
+    """Which of some streams have stalled, 1.5 s after the first one began to wait."""
+    streams = streams_of(*[0.01] * known)
+    for token, each in enumerate(since):
+        flowing(streams, token, -9.0, since=each)
+    for token in range(50, 50 + flows):
+        flowing(streams, token, -9.0, since=1.49)
+    return [token for token, _, _ in streams.take_decided(1.5, no_stall)]
+
+
+def test_several_stall_after_half_the_limit_if_others_got_pieces_meanwhile() -> None:
+    assert still(*STILL) == [0, 1, 2, 3, 4]
+    assert still(*STILL, 1.2) == [0, 1, 2, 3, 4]
+
+
+def test_a_callee_that_pauses_as_a_whole_for_a_moment_has_not_stalled() -> None:
+    assert still(0.0, 0.0, 0.01, 0.01, 0.02, 0.02) == []
+
+
+def test_a_few_that_stand_still_have_not_stalled_so_soon() -> None:
+    assert still(*STILL[:4]) == []
+
+
+def test_they_have_not_if_as_many_flow_that_began_as_early() -> None:
+    assert still(*STILL, flows=5) == []
+    assert still(*STILL, flows=4) == [0, 1, 2, 3, 4]
+
+
+def test_they_have_not_while_hardly_any_stream_is_known() -> None:
+    assert still(*STILL, known=29) == []
+
+
+def test_they_have_not_if_it_is_our_process_that_paused() -> None:
+    streams = streams_of(*[0.01] * 100)
+    for token, since in enumerate(STILL):
+        flowing(streams, token, -9.0, since=since)
+
+    assert streams.take_decided(1.5, lambda started, now: 0.3) == []
+
+
+def test_one_that_failed_after_its_first_piece_casts_doubt_on_probes() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 2, 5.0)
+    streams.end(2, well=False, failed=True)
+    flowing(streams, 3, 6.0)
+
+    assert streams.doubts(3)
+
+
+def test_one_that_its_caller_left_does_not() -> None:
+    streams = streams_of(*[0.01] * 100)
+    flowing(streams, 2, 5.0)
+    streams.end(2, well=False)
+    flowing(streams, 3, 6.0)
+
+    assert not streams.doubts(3)
