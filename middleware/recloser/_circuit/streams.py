@@ -192,18 +192,23 @@ class Streams:
         self, streams: dict[int, Stream], now: float, lost: Callable[[float, float], float]
     ) -> set[int]:
         """The streams that stand still at the same time, if they are several; see the module."""
-        few, late_since = self._policy.min_failures, now - self._if_several
+        few = self._policy.min_failures
         if len(streams) < few or self._if_several == inf:
             return set()
-        going = [each for each in streams.items() if not each[1].stalled]
-        late = [(stream.since, token) for token, stream in going if stream.since <= late_since]
-        if len(late) < few or 2 * len(late) <= sum(each.began <= late_since for _, each in going):
+        going = {token: each for token, each in streams.items() if not each.stalled}
+        oldest = min((each.since for each in going.values()), default=inf)
+        if now - oldest < self._if_several:
             return set()
-        oldest, latest = min(late)[0], max(late)[0]
+        stood_still = lost(oldest, now)  # our own process
+        late_since = now - self._if_several - stood_still
+        late = {token: each.since for token, each in going.items() if each.since <= late_since}
+        if len(late) < few or 2 * len(late) <= sum(
+            each.began <= late_since for each in going.values()
+        ):
+            return set()
         # Others got a piece when the oldest had waited for longer than is usual.
-        if latest - oldest <= self._unusual or lost(oldest, now):
-            return set()
-        return {token for _, token in late}
+        meanwhile = max(late.values()) - oldest - stood_still > self._unusual
+        return set(late) if meanwhile else set()
 
     def end(self, token: int, *, well: bool, failed: bool = False) -> None:
         """A call has ended. If it was a stream, and ended well, its longest gap is learned."""

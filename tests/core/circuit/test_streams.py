@@ -309,12 +309,13 @@ def test_they_have_not_while_hardly_any_stream_is_known() -> None:
     assert still(*STILL, known=29) == []
 
 
-def test_they_have_not_if_it_is_our_process_that_paused() -> None:
+def test_the_time_in_which_our_process_stood_still_does_not_count() -> None:
     streams = streams_of(*[0.01] * 100)
     for token, since in enumerate(STILL):
         flowing(streams, token, -9.0, since=since)
 
-    assert streams.take_decided(1.5, lambda started, now: 0.3) == []
+    assert streams.take_decided(1.6, lambda started, now: 0.3) == []
+    assert len(streams.take_decided(1.75, lambda started, now: 0.3)) == 5
 
 
 def test_one_that_failed_after_its_first_piece_casts_doubt_on_probes() -> None:
