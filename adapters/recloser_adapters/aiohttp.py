@@ -73,6 +73,10 @@ def _tail(request: ClientRequest) -> str:
     return path[path.rfind("/") + 1 :]
 
 
+def _query(request: ClientRequest) -> str:
+    return request.url.raw_query_string
+
+
 def _target(request: ClientRequest) -> str:
     return request.url.raw_path_qs
 
@@ -87,7 +91,7 @@ def _body(request: ClientRequest) -> bytes:
     return body if isinstance(body, bytes) else b""
 
 
-_KEYS = Keys(__name__, RequestReader(by_host, _tail, _target, _header, _body))
+_KEYS = Keys(__name__, RequestReader(by_host, _tail, _query, _target, _header, _body))
 by_model: ReadyKey[ClientRequest] = _KEYS.by_model
 by_route: ReadyKey[ClientRequest] = _KEYS.by_route
 by_credential: ReadyKey[ClientRequest] = _KEYS.by_credential

@@ -104,6 +104,10 @@ def _tail(request: requests.PreparedRequest) -> str:
     return path[path.rfind("/") + 1 :]
 
 
+def _query(request: requests.PreparedRequest) -> str:
+    return (request.url or "").partition("?")[2]
+
+
 def _target(request: requests.PreparedRequest) -> str:
     return request.path_url
 
@@ -120,7 +124,7 @@ def _body(request: requests.PreparedRequest) -> bytes:
     return body if isinstance(body, bytes) else b""
 
 
-_KEYS = Keys(__name__, RequestReader(by_host, _tail, _target, _header, _body))
+_KEYS = Keys(__name__, RequestReader(by_host, _tail, _query, _target, _header, _body))
 by_model: ReadyKey[requests.PreparedRequest] = _KEYS.by_model
 by_route: ReadyKey[requests.PreparedRequest] = _KEYS.by_route
 by_credential: ReadyKey[requests.PreparedRequest] = _KEYS.by_credential

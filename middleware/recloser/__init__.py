@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
+from recloser._circuit.kinds import LONG_POLL
 from recloser._errors import BreakerOpenError, HopelessError, RecloserError
 from recloser._events import Listener, Reason, Transition
 from recloser._outcome import Outcome
@@ -13,6 +14,7 @@ from recloser._registry import Registry
 from recloser._state import Mode, State
 
 __all__ = [
+    "LONG_POLL",
     "UNGUARDED",
     "Answer",
     "Asked",

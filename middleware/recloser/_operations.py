@@ -200,6 +200,8 @@ class OperableCircuit(StreamingCircuit):
         if not token or self._mode is not _ENFORCE:
             return inf
         circuit, outage = self._circuit, 0.0
+        if circuit.explained is not None and circuit.explained.is_long_poll(token):
+            return inf
         recovery, limit = circuit.recovery, circuit.limit
         # A limit lets many calls through. Where most are fast, those that hang would take all threads.
         fast = limit is not None and 0.0 < limit.level <= circuit.detector.baseline.threshold

@@ -9,7 +9,7 @@ from tests.support.breaker_state import is_closed
 from tests.support.labelled_load import MIXED, Load, make
 from tests.support.training import learned
 
-from recloser import Breaker, State
+from recloser import LONG_POLL, Breaker, State
 from recloser.testing import ManualClock
 
 
@@ -201,3 +201,65 @@ def test_a_size_told_at_the_end_matters_to_calls_of_its_label_only(clock: Manual
     assert breaker.ratio_of(essay.token) > 20.0 * breaker.ratio_of(word.token)
     assert breaker.timeout_of(essay.token) > 20.0
     assert breaker.timeout_of(word.token) < 5.0
+
+
+def test_long_polls_are_neither_slow_nor_learned_nor_cut_off(clock: ManualClock) -> None:
+    breaker = make(clock)
+    for _ in range(100):
+        clock.advance(0.1)
+        permit = breaker.acquire()
+        clock.advance(0.05)
+        permit.success()
+    known = breaker.slow_threshold
+    polls = [breaker.acquire(LONG_POLL) for _ in range(20)]
+    waits = [poll.timeout for poll in polls]
+    for _ in range(100):
+        clock.advance(1.0)
+        breaker.acquire().success()
+    for poll in polls:
+        poll.success()
+
+    assert waits == [inf] * 20
+    assert breaker.metrics().evidence == 0.0
+    assert breaker.slow_threshold == pytest.approx(known, rel=0.3)
+    assert is_closed(breaker)
+
+
+def test_long_polls_that_fail_open_all_the_same(clock: ManualClock) -> None:
+    breaker = make(clock)
+    for _ in range(100):
+        clock.advance(0.1)
+        breaker.acquire().success()
+
+    for _ in range(5):
+        poll = breaker.acquire(LONG_POLL)
+        clock.advance(20.0)
+        poll.failure()
+
+    assert breaker.state is State.OPEN
+
+
+def test_a_long_poll_that_is_the_probe_does_not_hold_the_door(clock: ManualClock) -> None:
+    breaker = make(clock)
+    for _ in range(100):
+        clock.advance(0.1)
+        breaker.acquire().success()
+    for _ in range(5):
+        breaker.acquire().failure()
+    assert breaker.state is State.OPEN
+    while (poll := breaker.try_acquire(LONG_POLL)) is None:
+        clock.advance(0.1)
+
+    refused = 0
+    for _ in range(100):
+        clock.advance(0.1)
+        permit = breaker.try_acquire()
+        if permit is None:
+            refused += 1
+        else:
+            clock.advance(0.01)
+            permit.success()
+
+    assert refused <= 2
+    assert is_closed(breaker)
+    poll.success()

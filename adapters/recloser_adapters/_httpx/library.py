@@ -194,6 +194,14 @@ def _tail(request: Any) -> str:
     return path[path.rfind("/") + 1 :]
 
 
+def _query(request: Any) -> str:
+    try:
+        query: str | None = request.url._uri_reference.query
+    except AttributeError:
+        query = request.url.query.decode("ascii", "replace")
+    return query or ""
+
+
 def _target(request: Any) -> str:
     target: bytes = request.url.raw_path
     return target.decode("ascii", "replace")
@@ -216,4 +224,4 @@ def keys_of(module: str) -> Keys[Any]:
     Args:
         module: The name of its adapter.
     """
-    return Keys(module, RequestReader(by_host, _tail, _target, _header, _body))
+    return Keys(module, RequestReader(by_host, _tail, _query, _target, _header, _body))

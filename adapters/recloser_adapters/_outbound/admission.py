@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from recloser import (
+    LONG_POLL,
     UNGUARDED,
     Breaker,
     LoosePermit,
@@ -16,12 +17,15 @@ from recloser import (
     Registry,
     Unguarded,
 )
+from recloser_adapters._outbound import llm, long_polls
 from recloser_adapters._outbound.keys import Keys, ReadyKey
-from recloser_adapters._outbound.llm import TAILS, LLMCall
+from recloser_adapters._outbound.llm import LLMCall
 from recloser_adapters._outbound.permit import CallPermit, CallReport, ReportedPermit, ScopedPermit
 from recloser_adapters._outbound.scopes import scopes_of
 
 RequestT = TypeVar("RequestT")
+# Last segments of the paths of POST requests that are looked at more closely.
+_TAILS = llm.TAILS | long_polls.TAILS
 PermitT = TypeVar("PermitT", bound=LoosePermit)
 
 
@@ -46,6 +50,7 @@ class Admission(Generic[RequestT]):
         self._known = registry.get
         self._by_host = keys.read.host
         self._tail = keys.read.tail
+        self._query = keys.read.query
         self._scopes = scopes_of(registry)
         self._on_end: Callable[[CallReport], None] | None = settings.get("on_end")
         self._explains_itself = "label_by" not in settings
@@ -110,8 +115,9 @@ class Admission(Generic[RequestT]):
                 or self._always_closely
                 or (
                     request.method == "POST"  # type: ignore[attr-defined]  # of all libraries
-                    and ((tail := self._tail(request)) in TAILS or ":" in tail)
+                    and ((tail := self._tail(request)) in _TAILS or ":" in tail)
                 )
+                or ((query := self._query(request)) and long_polls.waits(query))
             ):
                 return self._admit_closely(request, kind)
             key = self._key or self._key_of(request)
@@ -198,7 +204,15 @@ class Admission(Generic[RequestT]):
         elif call is not None and self._explains_itself:
             named = call.model and not key.endswith(f" {call.model}")
             return f"{call.model} {call.label}" if named else call.label, call.size
+        elif self._explains_itself and self._is_long_poll(request):
+            return LONG_POLL, None
         return None, None
+
+    def _is_long_poll(self, request: RequestT) -> bool:
+        posts = request.method == "POST"  # type: ignore[attr-defined]  # of all libraries
+        return long_polls.waits(self._query(request)) or (
+            posts and self._tail(request) in long_polls.TAILS
+        )
 
     def scoped(self, permit: CallPermit, request: RequestT | None) -> CallPermit:
         """A permit whose wait goes to its scope, for a call that was admitted without one.

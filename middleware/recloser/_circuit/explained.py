@@ -27,7 +27,7 @@ from recloser._circuit.counts import Counts
 from recloser._circuit.histogram import median
 from recloser._circuit.hopeless import hopeless_if_few
 from recloser._circuit.in_flight import InFlight, Timing
-from recloser._circuit.kinds import NOTHING, Kind, Level
+from recloser._circuit.kinds import LONG_POLL, NOTHING, Kind, Level
 from recloser._circuit.votes import Ending, Vote, vote_of
 from recloser._outcome import Outcome
 from recloser._policy import Policy
@@ -113,13 +113,17 @@ class Explained:
     def ratio(self, kind: Kind) -> float:
         """How many times the typical latency its calls take; infinite while that is unknown."""
         level = self._levels.get(kind) or self._levels.get(self._known_as(kind))
-        if level is None or level.first is not None:
+        if level is None or level.first is not None or kind[0] == LONG_POLL:
             return inf
         return exp(level.log_ratio)
 
     def _known_as(self, kind: Kind) -> Kind:
         is_one_more = kind not in self._levels and len(self._levels) >= _MOST_KINDS
         return _OTHER if is_one_more else kind
+
+    def is_long_poll(self, token: int) -> bool:
+        """Whether a call in flight is a long poll."""
+        return self.kinds.get(token, NOTHING)[0] == LONG_POLL
 
     def ratio_in_flight(self, token: int) -> float:
         """By how much a call in flight may take longer than the threshold; infinite if unknown."""
@@ -167,7 +171,9 @@ class Explained:
         return min(slow, policy.slow_ceiling)
 
     def slow_after_token(self, token: int) -> float:
-        """After how many seconds a call in flight is overdue."""
+        """After how many seconds a call in flight is overdue; infinite for a long poll."""
+        if self.is_long_poll(token):
+            return inf
         if not self._baseline.known:
             # A label says that such calls may take long, whatever is known of others.
             label = self.kinds.get(token, NOTHING)[0]
@@ -257,12 +263,13 @@ class Explained:
                 self._count_answer(ending.latency)
                 self.learn_unlabelled((ending.latency,), ending.now)
             return vote
-        ratio = self.ratio(kind)
+        ratio, is_poll = self.ratio(kind), kind[0] == LONG_POLL
         if (call := calls.answering.get(ending.token)) is not None and call.answered == inf:
             # It was watched and has not begun to answer: it may have hung.
             calls.voting[ending.token] = calls.answering.pop(ending.token)
-        vote = vote_of(ending, calls, counts, self.slow_after(ratio), stalls)
-        if vote in _ANSWERED:
+        slow_after = inf if is_poll else self.slow_after(ratio)
+        vote = vote_of(ending, calls, counts, slow_after, stalls)
+        if vote in _ANSWERED and not is_poll:
             self._count_answer(ending.latency)
             self._learn(kind, log(max(ending.latency, _SHORTEST)), calm=calm)
         # How long it waited in vain says nothing if it is not known how long such calls take.

@@ -8,6 +8,9 @@ from typing import TypeAlias
 Kind: TypeAlias = tuple[str, int | None]
 """What is known of a call: its label, "" for none, and the octave of its size, None for none."""
 
+LONG_POLL = "long poll"
+"""The label of calls that ask the callee to wait for an event. How long one takes, and whether its
+answer comes at all, says nothing about the callee: its latency is neither judged nor learned."""
 NOTHING: Kind = ("", None)
 """The kind of a call of which nothing is known."""
 
