@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from recloser import Breaker, Registry, State
+from recloser._operations import OperableCircuit
 from recloser.testing import ManualClock
 
 Ends = Callable[[Registry, ManualClock], None]
@@ -105,3 +106,61 @@ def test_a_time_out_that_looks_like_a_race_by_chance_costs_a_few_calls_more(
             permit.cancel()
 
     assert registry["b"].state is not State.CLOSED
+
+
+def test_a_latency_of_long_ago_is_no_winner(registry: Registry, clock: ManualClock) -> None:
+    """Idle breakers keep the last latency that ended without a decision."""
+    for number in range(50):
+        for _ in range(40):
+            permit = registry[f"idle {number}"].acquire()
+            clock.advance(5.0 + 0.001 * number)
+            permit.success()
+    clock.advance(3600.0)
+    cancelled = 0
+    while registry["b"].state is State.CLOSED and cancelled < 100:
+        cancelled += 1
+        permit = registry["b"].acquire()
+        clock.advance(5.02)
+        permit.cancel()
+
+    assert registry["b"].state is not State.CLOSED
+    assert cancelled <= 25
+
+
+def test_thousands_of_breakers_are_not_looked_at_for_each_cancel(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(clock=clock, max_keys=5000)
+    looked, others = 0, Breaker.others
+    for number in range(3000):
+        registry[f"k{number}"].acquire().success()
+    cold = registry["cold"]
+    clock.advance(60.0)
+
+    def counted(breaker: Breaker) -> list[OperableCircuit]:
+        nonlocal looked
+        looked += 1
+        return others(breaker)
+
+    monkeypatch.setattr(Breaker, "others", counted)
+    for _ in range(100):
+        permit = cold.try_acquire()
+        clock.advance(0.01)
+        if permit is not None:
+            permit.cancel()
+
+    assert 1 <= looked <= 8
+
+
+def test_a_winner_is_known_again_among_thousands(clock: ManualClock) -> None:
+    registry = Registry(clock=clock, max_keys=5000)
+    for number in range(3000):
+        registry[f"k{number}"].acquire().success()
+    for _ in range(100):
+        permit = registry["a"].acquire()
+        clock.advance(2.0)
+        permit.success()
+    for _ in range(20):
+        lose(registry, clock, "success")
+
+    assert registry["b"].state is State.CLOSED

@@ -209,10 +209,10 @@ class Admission(Generic[RequestT]):
         return None, None
 
     def _is_long_poll(self, request: RequestT) -> bool:
-        posts = request.method == "POST"  # type: ignore[attr-defined]  # of all libraries
-        return long_polls.waits(self._query(request)) or (
-            posts and self._tail(request) in long_polls.TAILS
-        )
+        if long_polls.waits(self._query(request)):
+            return True
+        method: str = request.method  # type: ignore[attr-defined]  # of all libraries
+        return method == "POST" and self._tail(request) in long_polls.TAILS
 
     def scoped(self, permit: CallPermit, request: RequestT | None) -> CallPermit:
         """A permit whose wait goes to its scope, for a call that was admitted without one.
