@@ -211,7 +211,7 @@ class Admission(Generic[RequestT]):
     def _is_long_poll(self, request: RequestT) -> bool:
         if long_polls.waits(self._query(request)):
             return True
-        method: str = request.method  # type: ignore[attr-defined]  # of all libraries
+        method = str(request.method)  # type: ignore[attr-defined]  # of all libraries
         return method == "POST" and self._tail(request) in long_polls.TAILS
 
     def scoped(self, permit: CallPermit, request: RequestT | None) -> CallPermit:
