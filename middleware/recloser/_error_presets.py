@@ -97,6 +97,7 @@ KNOWN: Mapping[str, Verdict] = _table(
     # Frameworks and validation
     (OWN, "django", "ValidationError PermissionDenied SuspiciousOperation FieldError Http404"),
     (OWN, "django", "ImproperlyConfigured"),
+    (OWN, "*", "ValidationError SchemaError RequestValidationError"),
     (OWN, "jwt", "PyJWTError"),
     (FAILED, "jwt", "PyJWKClientError"),  # a PyJWTError
 )
@@ -190,6 +191,9 @@ GRAPHQL: Mapping[str, Verdict] = {
 
 JSON_RPC = frozenset({-32600, -32601, -32602})
 """Codes of JSON-RPC that are the caller's: no request, no such method, no such arguments."""
+
+WEB_SOCKET = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010})
+"""Codes with which a WebSocket is closed because it is done, or because of what the caller sent."""
 
 
 def preset(error: BaseException, table: Mapping[str, Verdict]) -> Verdict | None:

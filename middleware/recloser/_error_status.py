@@ -21,6 +21,7 @@ from recloser._error_presets import (
     SQLSTATE_READ_ONLY,
     SQLSTATES,
     THROTTLES,
+    WEB_SOCKET,
     Verdict,
     package_of,
 )
@@ -151,6 +152,21 @@ def _of_github_limit(error: Any) -> Verdict:
     return THROTTLES  # its status is 403
 
 
+def _of_smtp(error: Any) -> Verdict | None:
+    return REJECTED if 500 <= error.smtp_code <= 599 else None  # 4xx: a trouble that passes
+
+
+def _of_xml_rpc(error: Any) -> Verdict | None:
+    status = _http_status(error.errcode)
+    return None if status is None else of_http(status)
+
+
+def _of_web_socket(error: Any) -> Verdict | None:
+    """By the code with which the other side closed it."""
+    code = getattr(getattr(error, "rcvd", None), "code", None)
+    return REJECTED if code in WEB_SOCKET else None
+
+
 def _of_sqlalchemy(error: Any) -> Verdict | None:
     return FAILED if error.connection_invalidated else None
 
@@ -177,6 +193,10 @@ _READERS: Mapping[str, Callable[[Any], Verdict | None]] = {
     "mcp.McpError": _of_json_rpc,
     "postgrest.APIError": _of_postgrest,
     "pymongo.OperationFailure": _of_mongo,
+    "smtplib.SMTPConnectError": lambda error: FAILED,
+    "smtplib.SMTPResponseException": _of_smtp,
+    "xmlrpc.ProtocolError": _of_xml_rpc,
+    "websockets.ConnectionClosed": _of_web_socket,
     "sqlalchemy.DBAPIError": _of_sqlalchemy,
     "github.RateLimitExceededException": _of_github_limit,
 }

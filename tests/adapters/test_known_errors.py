@@ -172,6 +172,16 @@ def test_google() -> None:
     assert what_it_says(exceptions.ServiceUnavailable("m")) == FAILED
 
 
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("marshmallow", "ValidationError"), ("jsonschema", "ValidationError")],
+)
+def test_input_that_is_not_valid_is_the_callers_own(module: str, name: str) -> None:
+    library: Any = pytest.importorskip(module)
+
+    assert what_it_says(getattr(library, name)("m")) == REJECTED
+
+
 def test_a_time_out_of_gevent_is_a_failure() -> None:
     gevent: Any = pytest.importorskip("gevent")
     breaker = Breaker("k")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import smtplib
 import urllib.error
+import xmlrpc.client
 from collections.abc import Callable
 from email.message import Message
 from http import HTTPStatus
@@ -66,6 +68,31 @@ PLACES: dict[str, Callable[[int], BaseException]] = {
 )
 def test_an_http_status_counts_wherever_it_is(place: Any, status: int, verdict: Verdict) -> None:
     assert verdict_of_status(place(status)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("smtp_code", "verdict"), [(550, REJECTED), (552, REJECTED), (421, None), (451, None)]
+)
+def test_smtp_names_what_is_for_good(smtp_code: int, verdict: Verdict | None) -> None:
+    assert verdict_of_status(smtplib.SMTPDataError(smtp_code, b"m")) == verdict
+
+
+def test_a_mail_server_that_accepts_no_connection_has_failed() -> None:
+    assert verdict_of_status(smtplib.SMTPConnectError(554, b"no service")) == FAILED
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(404, REJECTED), (503, FAILED)])
+def test_xml_rpc_has_an_http_status_of_its_own(status: int, verdict: Verdict) -> None:
+    assert verdict_of_status(xmlrpc.client.ProtocolError("", status, "", {})) == verdict
+
+
+@pytest.mark.parametrize(
+    ("close", "verdict"), [(1008, REJECTED), (1009, REJECTED), (1011, None), (None, None)]
+)
+def test_a_web_socket_says_why_it_is_closed(close: int | None, verdict: Verdict | None) -> None:
+    made = error("websockets.exceptions", "ConnectionClosed", rcvd=Thing(code=close))
+
+    assert verdict_of_status(made) == verdict
 
 
 class DeprecatedCodeHttpError(Exception):

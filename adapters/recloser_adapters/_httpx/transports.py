@@ -27,6 +27,7 @@ from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.good_answers import NOT_PLAIN
 from recloser_adapters._outbound.permit import ReportedPermit
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
+from recloser_adapters._outbound.streams import LONGEST_TYPE
 
 REFUSED = "recloser.refused"
 """Key in the extensions of a response to a refused call: outer breakers ignore the response."""
@@ -286,7 +287,7 @@ def is_plain(headers: Any) -> bool:
         # `headers.get()` decodes all of them: it would be the most expensive step of a call.
         for _, name, value in headers._list:
             if name == b"content-type":
-                return value == _JSON or not value[:24].lower().startswith(_NOT_PLAIN)
+                return value == _JSON or not value[:LONGEST_TYPE].lower().startswith(_NOT_PLAIN)
     except (AttributeError, TypeError, ValueError):
         return False
     return True

@@ -36,6 +36,7 @@ _TROUBLE = re.compile(
     r"overload|unavailable|timed? ?-?out|internal|upstream|crash|panic|fail|unexpected|exception"
     r"|gateway|capacity|try again|temporar|connection|unreachable|server|cuda|out of memory|went wrong"
 )
+_BROKEN_OFF = ("error", "ERROR")  # values of `finish_reason`
 _LONGEST = 200  # characters of a name or a message that are looked at
 
 
@@ -59,6 +60,9 @@ def whole_error_of(document: object) -> BodyError | None:
     In a stream, an error ends the answer whatever it says. Here, one without any code is a failure
     only if its message speaks of trouble of the server. Otherwise nobody can tell whose it is.
     """
+    if isinstance(document, list):  # a stream of Gemini's API as one array
+        found = map(error_of, cast("list[object]", document))
+        return next((error for error in found if error is not None), None)
     error = error_of(document)
     if error is None or error.outcome is not Outcome.FAILURE:
         return error
@@ -89,10 +93,12 @@ def error_of(document: object, name: str = "") -> BodyError | None:
         return judge(error, fields)
     if fields.get("object") == "error" or kind == "error" or name == "error":
         return judge(fields)
-    for choice in _list(fields.get("choices")):
-        part = _dict(choice)
-        if part.get("error") or part.get("finish_reason") == "error":
+    # OpenRouter has it in a choice, Cohere in the message or in its last event.
+    for part in (fields, _dict(fields.get("delta")), *map(_dict, _list(fields.get("choices")))):
+        if part.get("finish_reason") in _BROKEN_OFF:
             return judge(part.get("error") or "finish_reason: error")
+        if part is not fields and part.get("error"):
+            return judge(part["error"])
     return None
 
 

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
-# Bytes of one event that are kept. A longer one is no error event, and has content.
-_LONGEST = 65_536
+LONGEST = 65_536
+"""Bytes of one event that are kept. A longer one is no error event, and has content."""
 # Events that say that a request was accepted, or that the connection is alive; of Anthropic, of the
-# responses API of OpenAI, of Cohere, and of many servers.
+# responses API of OpenAI, of Cohere, of Bedrock, and of many servers.
 _PREAMBLES = frozenset(
     {
         "ping",
@@ -24,6 +24,8 @@ _PREAMBLES = frozenset(
         "message-start",
         "content_block_start",
         "content-start",
+        "messageStart",
+        "contentBlockStart",
         "response.created",
         "response.queued",
         "response.in_progress",
@@ -88,7 +90,7 @@ class EventReader:
         if self._rest and not self._json_lines and not _may_be_field(self._rest):
             rest, self._rest = self._rest, b""
             yield Event("", rest, None)
-        elif len(self._rest) > _LONGEST:
+        elif len(self._rest) > LONGEST:
             self._rest = self._rest[:16]  # the name of the field is enough
             if not self._skips:
                 self._skips = True
@@ -118,7 +120,7 @@ class EventReader:
         is_next = self._data and data[:1] == b"{" and self._data[-1][-1:] == b"}"
         if is_next and not self._skips:
             yield _event(self._name, b"\n".join(self._data))
-        too_long = self._kept + len(data) > _LONGEST
+        too_long = self._kept + len(data) > LONGEST
         if too_long:
             yield Event(self._name.decode("latin-1"), b"", None)
         if is_next or too_long:
@@ -141,7 +143,7 @@ def _may_be_field(line: bytes) -> bool:
 
 def _event(name: bytes, data: bytes) -> Event:
     document: Any = None
-    if data[:1] in (b"{", b"[") and len(data) <= _LONGEST:
+    if data[:1] in (b"{", b"[") and len(data) <= LONGEST:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):

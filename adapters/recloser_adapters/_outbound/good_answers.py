@@ -9,8 +9,13 @@ from recloser import Outcome, Registry
 from recloser_adapters._outbound.body import AnyBodyWatch, BodyWatch
 from recloser_adapters._outbound.errors_in_200 import BodyError
 from recloser_adapters._outbound.permit import CallPermit, WatchingPermit
-from recloser_adapters._outbound.promised import is_subscription, preset_of, wants_json
-from recloser_adapters._outbound.streams import STREAMS, StreamWatch, is_stream
+from recloser_adapters._outbound.promised import (
+    is_subscription,
+    may_be_text,
+    preset_of,
+    wants_json,
+)
+from recloser_adapters._outbound.streams import LONGEST_TYPE, STREAMS, StreamWatch, is_stream
 from recloser_adapters._outbound.verdicts import (
     Preset,
     Verdict,
@@ -18,10 +23,12 @@ from recloser_adapters._outbound.verdicts import (
     judge_graphql,
     judge_model,
     judge_of_user,
+    judge_text,
 )
 
 Judge = Callable[[bytes, bool], BodyError | None]
 _JUDGES: Mapping[str, Judge] = {"llm": judge_model, "graphql": judge_graphql}
+_TEXTS = ("text/", "application/xml")
 NOT_PLAIN = (*STREAMS, "text/html")
 """The content types of answers that are looked at more closely."""
 
@@ -29,7 +36,9 @@ NOT_PLAIN = (*STREAMS, "text/html")
 def is_plain(content_type: str) -> bool:
     """Whether an answer of a content type is neither a stream nor HTML."""
     # The first comparison is for speed: most answers are of that type.
-    return content_type == "application/json" or not content_type[:24].lower().startswith(NOT_PLAIN)
+    return content_type == "application/json" or not content_type[:LONGEST_TYPE].lower().startswith(
+        NOT_PLAIN
+    )
 
 
 class GoodAnswers:
@@ -103,6 +112,7 @@ class GoodAnswers:
                 content_type,
                 encoding,
                 errors=errors,
+                must_begin=preset == "llm",
                 awaited=is_awaited or not self.subscriptions,
                 cuts_off=self._cuts_off,
             )
@@ -110,8 +120,11 @@ class GoodAnswers:
             permit.mark()
             watch = permit if isinstance(permit, WatchingPermit) else BodyWatch(permit)
             posts = request is None or request.method == "POST"
-            if posts and "json" in kind and status not in (204, 205, 304):
-                judge = _JUDGES.get(preset)
+            if posts and status not in (204, 205, 304):
+                if "json" in kind:
+                    judge = _JUDGES.get(preset)
+                elif preset == "llm" and kind.startswith(_TEXTS) and not may_be_text(request):
+                    judge = judge_text
         if self._verdict is not None:
             judge = judge_of_user(self._verdict, status, headers)
         if judge is None:

@@ -21,6 +21,11 @@ def preset_of(request: Any) -> str:
     return "graphql" if path.endswith("/graphql") else ""
 
 
+def may_be_text(request: Any) -> bool:
+    """Whether a model may answer a request by text: it transcribes."""
+    return request is None or "/audio/" in _path(request)
+
+
 def _path(request: Any) -> str:
     url = request.url
     path = getattr(url, "path", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from recloser import Outcome, Pieces
+from recloser_adapters._outbound.aws_events import MEDIA_TYPE, AWSEventReader
 from recloser_adapters._outbound.body import ReadingWatch
 from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters._outbound.errors_in_200 import end_by, error_of
@@ -12,13 +13,25 @@ from recloser_adapters._outbound.events import Event, EventReader, has_content
 from recloser_adapters._outbound.permit import CallPermit
 
 _EVENTS = "text/event-stream"
-STREAMS = (_EVENTS, "application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+STREAMS = (
+    *(_EVENTS, "application/x-ndjson", "application/jsonl", "application/x-jsonlines"),
+    MEDIA_TYPE,
+)
 """The content types of event streams, and of lines of JSON."""
+LONGEST_TYPE = max(map(len, STREAMS))
+"""Characters of a content type that tell whether it is one of them."""
 
 
 def is_stream(content_type: str) -> bool:
     """Whether a content type is that of an event stream, or of lines of JSON."""
-    return content_type[:24].lower().startswith(STREAMS)
+    return content_type[:LONGEST_TYPE].lower().startswith(STREAMS)
+
+
+def _reader(content_type: str) -> EventReader | AWSEventReader:
+    kind = content_type[:LONGEST_TYPE].lower()
+    if kind.startswith(MEDIA_TYPE):
+        return AWSEventReader()
+    return EventReader(json_lines=not kind.startswith(_EVENTS))
 
 
 class StreamWatch(ReadingWatch):
@@ -33,6 +46,7 @@ class StreamWatch(ReadingWatch):
         content_type: The content type of the answer.
         encoding: Its content encoding; "" if it has none.
         errors: Whether an error in the stream ends the call.
+        must_begin: Whether a stream that ends before its first piece is a failure: a model was asked.
         awaited: Whether the caller waits for the pieces. If it does not, the headers are the answer.
         cuts_off: Whether the caller's wait for a piece ends when it is hopeless.
     """
@@ -40,10 +54,12 @@ class StreamWatch(ReadingWatch):
     __slots__ = (
         "_awaited",
         "_begun",
+        "_content_type",
         "_cuts_off",
         "_decoder",
         "_errors",
         "_hopeless_at",
+        "_must_begin",
         "_pieces",
         "_reader",
     )
@@ -55,6 +71,7 @@ class StreamWatch(ReadingWatch):
         encoding: str,
         *,
         errors: bool,
+        must_begin: bool = False,
         awaited: bool = True,
         cuts_off: bool = False,
     ) -> None:
@@ -65,9 +82,11 @@ class StreamWatch(ReadingWatch):
             permit.mark()
         self._cuts_off = cuts_off and awaited
         self._hopeless_at = permit.started + permit.timeout if cuts_off else inf
-        self._reader = EventReader(json_lines=not content_type.lower().startswith(_EVENTS))
+        self._content_type = content_type
+        self._reader = _reader(content_type)
         self._decoder = Decoder(encoding)
         self._errors = errors
+        self._must_begin = must_begin and awaited
         self._pieces: Pieces | None = None
 
     @property
@@ -77,7 +96,7 @@ class StreamWatch(ReadingWatch):
 
     def arrived(self, data: bytes) -> None:
         """The body has begun to arrive, and may be read later: these bytes will be."""
-        if any(map(has_content, EventReader().read(data))):
+        if any(map(has_content, _reader(self._content_type).read(data))):
             self._piece()
 
     def asked(self) -> None:
@@ -143,6 +162,8 @@ class StreamWatch(ReadingWatch):
         """The stream is complete."""
         for event in self._reader.end():
             self._look_at(event)
+        if self._must_begin and not self._begun:
+            self._permit.end(Outcome.FAILURE, error="the stream ended before its first piece")
         self._permit.success()
 
     def closed(self) -> None:

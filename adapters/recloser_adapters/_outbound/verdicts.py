@@ -213,7 +213,17 @@ def judge_model(beginning: bytes, whole: bool) -> BodyError | None:
     text = beginning.strip()
     if not text or text[-1] not in _JSON_ENDS:
         return BodyError(Outcome.FAILURE, "error in the body: incomplete JSON")
-    return whole_error_of(_parsed(text)) if b'"error"' in text else None
+    return whole_error_of(_parsed(text)) if b'"error"' in text or b'"ERROR"' in text else None
+
+
+def judge_text(beginning: bytes, whole: bool) -> BodyError | None:
+    """Judge a text or XML where the answer of a model in JSON was promised; it may be JSON after all."""
+    text = beginning.strip()
+    if text[:1] in (b"{", b"["):
+        return judge_model(beginning, whole)
+    if text.startswith((b"data:", b"event:", b":")):
+        return None
+    return BodyError(Outcome.FAILURE, "text where JSON was promised")
 
 
 def judge_graphql(beginning: bytes, whole: bool) -> BodyError | None:

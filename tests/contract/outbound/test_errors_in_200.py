@@ -48,6 +48,9 @@ ERRORS: list[tuple[object, str]] = [
     ({"error": {"code": 400, "status": "INVALID_ARGUMENT"}}, "ignored"),
     ({"error": {"code": "content_filter"}}, "ignored"),
     ({"object": "error", "type": "NotFoundError", "code": 404}, "ignored"),
+    ({"finish_reason": "ERROR", "message": {"role": "assistant", "content": []}}, "failures"),
+    ({"type": "message-end", "delta": {"finish_reason": "ERROR", "error": "x"}}, "failures"),
+    ({"event_type": "stream-end", "finish_reason": "ERROR"}, "failures"),
 ]
 
 
@@ -372,3 +375,121 @@ async def test_models_that_report_errors_only_in_their_answers_open_the_breaker(
         await ask(client, upstream)
 
     assert breaker.state is State.OPEN
+
+
+# Formats of their own
+
+
+AWS = {"content-type": "application/vnd.amazon.eventstream"}
+
+
+def aws_message(payload: object, **headers: str) -> bytes:
+    """One message of an event stream of AWS, without checksums."""
+    names = b""
+    for name, value in headers.items():
+        key = f":{name.replace('_', '-')}".encode()
+        names += bytes([len(key)]) + key + b"\x07" + len(value).to_bytes(2) + value.encode()
+    body = json.dumps(payload).encode()
+    sizes = (16 + len(names) + len(body)).to_bytes(4) + len(names).to_bytes(4)
+    return sizes + b"\0\0\0\0" + names + body + b"\0\0\0\0"
+
+
+DELTA = aws_message({"delta": {"text": "Hi"}}, message_type="event", event_type="contentBlockDelta")
+
+
+@pytest.mark.parametrize(
+    ("exception", "counted"),
+    [
+        ("modelStreamErrorException", "failures"),
+        ("internalServerException", "failures"),
+        ("throttlingException", "throttled"),
+        ("validationException", "ignored"),
+        ("", "successes"),
+    ],
+)
+@pytest.mark.parametrize("size", [7, 1000])
+async def test_an_exception_in_an_event_stream_of_aws_counts(
+    client: Client,
+    upstream: Upstream,
+    reports: list[CallReport],
+    exception: str,
+    counted: str,
+    size: int,
+) -> None:
+    path = "/model/m/converse-stream"
+    error = aws_message({"message": "x"}, message_type="exception", exception_type=exception)
+    body = DELTA * 2 + (error if exception else DELTA)
+    pieces = [chunk(body[at : at + size]) for at in range(0, len(body), size)]
+    upstream.answers(path, head(200, AWS), *pieces, LAST)
+
+    assert await ask(client, upstream, path) == body
+
+    assert [report.outcome for report in reports] == [OUTCOMES[counted]]
+
+
+@pytest.mark.parametrize(
+    ("body", "counted"),
+    [
+        (b'[{"candidates": []},\r\n{"error": {"code": 503, "status": "UNAVAILABLE"}}]', "failures"),
+        (b'[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]', "throttled"),
+        (b'[{"candidates": []}, {"candidates": []}]', "successes"),
+        (b'[{"candidates": []},', "failures"),
+    ],
+)
+async def test_an_error_in_a_stream_that_is_one_array_counts(
+    client: Client, upstream: Upstream, reports: list[CallReport], body: bytes, counted: str
+) -> None:
+    path = "/v1beta/models/g:streamGenerateContent"
+    upstream.answers(path, answer(200, body, JSON))
+
+    assert await ask(client, upstream, path) == body
+
+    assert [report.outcome for report in reports] == [OUTCOMES[counted]]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "counted"),
+    [
+        (b"upstream connect error", "text/plain", "failures"),
+        (b"<Error>InternalError</Error>", "application/xml", "failures"),
+        (b'{"choices": []}', "text/plain", "successes"),
+        (b'{"error": {"code": 502}}', "text/plain; charset=utf-8", "failures"),
+        (b"data: {}\n\n", "text/plain", "successes"),
+    ],
+)
+async def test_a_text_where_a_model_was_to_answer_is_a_failure(
+    client: Client,
+    upstream: Upstream,
+    reports: list[CallReport],
+    body: bytes,
+    content_type: str,
+    counted: str,
+) -> None:
+    upstream.answers(CHAT, answer(200, body, {"content-type": content_type}))
+
+    assert await ask(client, upstream) == body
+
+    assert [report.outcome for report in reports] == [OUTCOMES[counted]]
+
+
+async def test_a_transcript_is_a_text(
+    client: Client, upstream: Upstream, reports: list[CallReport]
+) -> None:
+    path = "/v1/audio/transcriptions"
+    upstream.answers(path, answer(200, b"Hello.", {"content-type": "text/plain"}))
+
+    await ask(client, upstream, path)
+
+    assert [report.outcome for report in reports] == [Outcome.SUCCESS]
+
+
+@pytest.mark.parametrize("said", [b"", b": keep-alive\n\n", b"event: ping\ndata: {}\n\n"])
+async def test_a_stream_of_a_model_that_ends_before_its_first_piece_is_a_failure(
+    client: Client, upstream: Upstream, reports: list[CallReport], said: bytes
+) -> None:
+    pieces = [chunk(said)] if said else []
+    upstream.answers(CHAT, head(200, EVENTS), *pieces, LAST)
+
+    await ask(client, upstream)
+
+    assert [report.outcome for report in reports] == [Outcome.FAILURE]
