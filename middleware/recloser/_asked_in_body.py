@@ -7,6 +7,7 @@ up. The body is searched, not parsed: it may be cut off, be one event of a strea
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
 from recloser._duration import duration
@@ -19,7 +20,11 @@ LONGEST = 8192
 _QUOTA = re.compile(
     r'"(?:insufficient_quota|credit_balance_exhausted|enforced_spend_limit_reached'
     r"|exceeded_current_quota_error|billing_hard_limit_reached|billing_not_active"
-    r'|insufficient_(?:balance|credits?)|payment_required)"'
+    r'|insufficient_(?:balance|credits?)|payment_required|credit_limit)"'
+    # The same in words, where there is no code for it: of Anthropic, DeepSeek and others.
+    r'|"message"\s*:\s*"[^"\\]{0,80}(?:credit balance is too low'
+    r"|insufficient (?:account )?(?:balance|credits?|funds)|credit limit exceeded)",
+    re.IGNORECASE,
 )
 _NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
 # Forms of a wait, the first that is there holds, with the seconds in their unit.
@@ -30,9 +35,12 @@ _SECONDS = (
     (re.compile(rf'"retry_?[aA]fter_?[mM]s"\s*:\s*"?{_NUMBER}\b'), 1e-3),
     (re.compile(rf'"retry_?[aA]fter(?:_?[sS]econds)?"\s*:\s*"?{_NUMBER}(?=[\s",}}\]])'), 1.0),
 )
-# "Please try again in 7m12.5s", "Please retry after 20 seconds"
+# When a limit is renewed, in seconds or milliseconds since the epoch: the headers of a provider that
+# OpenRouter asked.
+_RESET = re.compile(r'"x-ratelimit-reset"\s*:\s*"?([0-9]{10}|[0-9]{13})\b', re.IGNORECASE)
+# "Please try again in 7m12.5s", "Please retry after 20 seconds", "available in 17 seconds"
 _IN_WORDS = re.compile(
-    r"(?:try again|retry) (?:in|after) (?:about )?"
+    r"(?:(?:try again|retry|available) (?:in|after)|\bwait(?: for)?) (?:about |another )?"
     r"(?:([0-9][0-9.hms]{0,30}[hms])\b|([0-9]{1,6}(?:\.[0-9]{1,9})?) (second|minute|hour)s?\b)",
     re.IGNORECASE,
 )
@@ -68,7 +76,11 @@ def _seconds(text: str) -> float | None:
         if (found := pattern.search(text)) is not None:
             return float(found[1]) * unit or None
     if (said := _IN_WORDS.search(text)) is None:
-        return None
+        reset = _RESET.search(text)
+        if reset is None:
+            return None
+        when = float(reset[1]) / (1000.0 if len(reset[1]) == 13 else 1.0)
+        return max(when - time.time(), 0.0) or None
     if said[1]:
         return duration(said[1].lower()) or None
     return float(said[2]) * _WORDS[said[3].lower()] or None

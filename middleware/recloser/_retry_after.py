@@ -1,7 +1,7 @@
 """Reads how long an upstream asks for a pause, from headers that may be malformed or hostile.
 
 Which wait holds if there are several: what an answer asks for itself (`retry-after-ms`, then
-`Retry-After`) comes before what it tells of its limits (`x-ratelimit-reset` and the like). A limit
+`Retry-After`, then headers whose name ends like these, such as `x-ms-retry-after-ms`) comes before what it tells of its limits (`x-ratelimit-reset` and the like). A limit
 counts only if it is used up: its `remaining` is 0, or not told. Of several such limits the longest
 counts, because each of them must be renewed. A wait of zero, or one that is over, is none, so the
 next source is asked.
@@ -33,6 +33,8 @@ _TIMESTAMP = (
 )
 # A time since the epoch, in seconds or (13 digits) in milliseconds.
 _SINCE_EPOCH = r"[0-9]{10,13}(?:\.[0-9]{1,9})?"
+# `Retry-After` with something before it, or with its unit: of Azure and of many gateways.
+_ASKED = r"(?:[a-z0-9]+-)*retry-after(?:-(ms|milliseconds|s|seconds))?"
 # The reset of a limit, in the headers of OpenAI, Anthropic, GitHub, Discord, the IETF drafts ...
 _RESET = r"((?:[a-z0-9]+-)*rate-?limit)-(?:[a-z0-9-]+-)?reset(-[a-z0-9-]+)?"
 # An item of the header `RateLimit`: `"policy";r=0;t=30`, in an earlier draft `remaining=0, reset=30`.
@@ -69,13 +71,28 @@ def parse_retry_after(
     milliseconds = _number(_value(headers, "retry-after-ms"))
     asked = None if milliseconds is None else milliseconds / 1000.0
     if not asked:
-        text = _value(headers, "retry-after")
-        seconds = _number(text)
-        seconds = clock.until(_date(text)) if seconds is None else seconds
+        seconds = _asked(_value(headers, "retry-after"), clock)
         asked = asked if seconds is None else seconds
+    if not asked:
+        asked = max((wait for wait in _like_retry_after(headers, clock) if wait), default=asked)
     if asked or not limits:
         return asked
     return max((wait for wait in _used_up(headers, clock) if wait > 0.0), default=asked)
+
+
+def _asked(text: str, clock: _Clock) -> float | None:
+    """Seconds of a wait: a number, or until a date."""
+    seconds = _number(text)
+    return clock.until(_date(text)) if seconds is None else seconds
+
+
+def _like_retry_after(headers: Mapping[str, str], clock: _Clock) -> Iterator[float]:
+    """Seconds by headers that mean what `Retry-After` does."""
+    for name in headers:
+        found = re.fullmatch(_ASKED, name.lower()[:_LONGEST])
+        wait = None if found is None else _asked(_value(headers, name), clock)
+        if found is not None and wait is not None:
+            yield wait / 1000.0 if (found[1] or "").startswith("m") else wait
 
 
 class _Clock:

@@ -103,3 +103,41 @@ def test_any_bytes_have_an_answer(body: bytes) -> None:
         seconds, _ = asked_in_body(text)
 
         assert seconds is None or (seconds > 0.0 and math.isfinite(seconds))
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        (b'{"detail": "Request was throttled. Expected available in 17 seconds."}', 17.0),
+        (b'{"message": "Please wait 2 minutes before trying again"}', 120.0),
+        (b'{"message": "Wait for another 5 seconds."}', 5.0),
+        (b'{"message": "We await 3 seconds"}', None),
+    ],
+)
+def test_other_words_for_a_wait_are_read(said: bytes, seconds: float | None) -> None:
+    assert asked_in_body(said).seconds == seconds
+
+
+def test_the_header_of_an_asked_provider_may_be_in_the_body(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+    said = b'{"error": {"metadata": {"headers": {"X-RateLimit-Reset": "%d"}}}}'
+
+    assert asked_in_body(said % 1_700_000_025_000).seconds == 25.0
+    assert asked_in_body(said % 1_700_000_025).seconds == 25.0
+    assert asked_in_body(said % 1_600_000_000).seconds is None
+
+
+@pytest.mark.parametrize(
+    ("said", "quota"),
+    [
+        (b'{"error": {"message": "Your credit balance is too low to access the API."}}', True),
+        (b'{"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}', True),
+        (b'{"error": {"type": "credit_limit", "message": "x"}}', True),
+        (b'{"error": {"message": "The prompt \\"insufficient balance\\" is too long"}}', False),
+        (b'{"error": {"message": "You exceeded your current quota"}}', False),  # per minute, too
+    ],
+)
+def test_credit_that_is_used_up_may_be_told_in_words(said: bytes, quota: bool) -> None:
+    assert asked_in_body(said).quota is quota

@@ -265,3 +265,24 @@ def test_the_wait_of_an_error_is_that_of_its_response(
     response: _Response, seconds: float | None
 ) -> None:
     assert retry_after_of(_SdkError(response)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seconds"),
+    [
+        ("x-ms-retry-after-ms", "2500", 2.5),
+        ("X-Retry-After", "5", 5.0),
+        ("x-ratelimit-retry-after", "5", 5.0),
+        ("X-Rate-Limit-Retry-After-Seconds", "8", 8.0),
+        ("x-retry-after-milliseconds", "800", 0.8),
+        ("x-retry-after", "soon", None),
+        ("x-retry-after-count", "3", None),
+        ("no-retry-afterwards", "3", None),
+    ],
+)
+def test_headers_that_mean_the_same_count(name: str, value: str, seconds: float | None) -> None:
+    assert parse_retry_after({name: value}, NOW, limits=False) == seconds
+
+
+def test_retry_after_itself_comes_before_them() -> None:
+    assert parse_retry_after({"x-retry-after": "9", "retry-after": "2"}, NOW) == 2.0
