@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recloser import Answer
+from recloser import Answer, asked_in_body
 from recloser_adapters._outbound.body import ReadingWatch
 from recloser_adapters._outbound.usage import input_tokens, output_tokens
 
@@ -28,6 +28,8 @@ _NO_MODEL = re.compile(
     rb'"(?:model_not_found|model_not_available|model_not_supported|model_decommissioned'
     rb'|invalid_model|DeploymentNotFound)"'
 )
+# Gemini says so of a key that is not valid. Anthropic says under 400 that the credit is used up.
+_NO_KEY = re.compile(rb'"(?:API_KEY_INVALID|API_KEY_EXPIRED|API_KEY_SERVICE_BLOCKED)"')
 
 
 def rejection(status: int, body: bytes, *, generates: bool) -> bool | None:
@@ -46,6 +48,8 @@ def rejection(status: int, body: bytes, *, generates: bool) -> bool | None:
     if not generates:
         return False if status == 403 else None
     if status == 400:
+        if _NO_KEY.search(body) is not None or asked_in_body(body).quota:
+            return True
         return False if _NO_MODEL.search(body) is not None else None
     return _REJECTIONS.get(status)
 

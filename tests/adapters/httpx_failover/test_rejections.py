@@ -43,8 +43,16 @@ def test_even_a_request_that_acts_goes_on_because_nothing_was_done(models: World
     assert models.counts == {"a": 1, "b": 1}
 
 
-def test_a_model_that_is_unknown_by_its_code(models: World) -> None:
-    body = b'{"error": {"code": "model_not_found"}}'
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"code": "model_not_found"}}',
+        b'{"error": {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}',
+        b'{"error": {"message": "Your credit balance is too low to access the API."}}',
+    ],
+    ids=["no model", "no key", "no credit"],
+)
+def test_what_is_rejected_by_its_code_under_400(models: World, body: bytes) -> None:
     models.answers["a"] = models.events(body, code=400, kind="application/json")
 
     assert ask(models).text == "b"
