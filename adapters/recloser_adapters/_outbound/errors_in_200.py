@@ -75,6 +75,11 @@ def whole_error_of(document: object) -> BodyError | None:
     return error if _TROUBLE.search(message) else error._replace(outcome=Outcome.IGNORED)
 
 
+def speaks_of_trouble(text: bytes) -> bool:
+    """Whether a text speaks of trouble of a server, such as "upstream connect error"."""
+    return _TROUBLE.search(text[:_LONGEST].decode("utf-8", "replace").lower()) is not None
+
+
 def error_of(document: object, name: str = "") -> BodyError | None:
     """The error in one event of the stream of a model's API, or in a whole answer; None if none.
 

@@ -13,6 +13,7 @@ from recloser_adapters._outbound.errors_in_200 import (
     BodyError,
     end_by,
     graphql_error_of,
+    speaks_of_trouble,
     whole_error_of,
 )
 from recloser_adapters._outbound.permit import CallPermit, ReportedPermit
@@ -217,11 +218,14 @@ def judge_model(beginning: bytes, whole: bool) -> BodyError | None:
 
 
 def judge_text(beginning: bytes, whole: bool) -> BodyError | None:
-    """Judge a text or XML where the answer of a model in JSON was promised; it may be JSON after all."""
+    """Judge a text or XML where the answer of a model in JSON was promised.
+
+    It may be JSON after all. If not, it is a failure if it speaks of trouble of a server.
+    """
     text = beginning.strip()
     if text[:1] in (b"{", b"["):
         return judge_model(beginning, whole)
-    if text.startswith((b"data:", b"event:", b":")):
+    if text.startswith((b"data:", b"event:", b":")) or not speaks_of_trouble(text):
         return None
     return BodyError(Outcome.FAILURE, "text where JSON was promised")
 

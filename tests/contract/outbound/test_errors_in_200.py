@@ -455,9 +455,10 @@ async def test_an_error_in_a_stream_that_is_one_array_counts(
         (b'{"choices": []}', "text/plain", "successes"),
         (b'{"error": {"code": 502}}', "text/plain; charset=utf-8", "failures"),
         (b"data: {}\n\n", "text/plain", "successes"),
+        (b"Hello.", "text/plain", "successes"),
     ],
 )
-async def test_a_text_where_a_model_was_to_answer_is_a_failure(
+async def test_a_text_of_trouble_where_a_model_was_to_answer_is_a_failure(
     client: Client,
     upstream: Upstream,
     reports: list[CallReport],
