@@ -16,6 +16,8 @@ _HEADERS = (
     "private-token",
     "x-auth-token",
 )
+# Headers that choose one of several accounts for which a key is valid; each has limits of its own.
+_ACCOUNTS = ("openai-organization", "openai-project", "x-goog-user-project", "stripe-account")
 # Parts of a query that carry it.
 _QUERY = re.compile(r"[?&](?:key|api_?key|access_token|apikey)=([^&#]+)")
 # Signatures are new for each request. What names the account in them stays: in those of AWS the
@@ -48,6 +50,7 @@ def credential_of(header: Callable[[str], str], target: str) -> str:
     elif scheme == "bearer ":
         # The same key may come in another header.
         value = value[7:].strip()
+    value = "\n".join((value, *filter(None, map(header, _ACCOUNTS))))
     # Imported here: most processes never need it.
     from hashlib import blake2b
 

@@ -42,6 +42,16 @@ def test_a_key_is_found_in_the_headers_that_carry_one(name: str) -> None:
     assert first != second == hashed(**{name: "sk-2"})
 
 
+@pytest.mark.parametrize(
+    "name", ["openai_organization", "openai_project", "x_goog_user_project", "stripe_account"]
+)
+def test_accounts_that_share_a_key_are_told_apart(name: str) -> None:
+    first, second = (hashed(x_api_key="sk-1", **{name: account}) for account in ("a", "b"))
+
+    assert len({first, second, hashed(x_api_key="sk-1")}) == 3
+    assert hashed(**{name: "a"}) == ""
+
+
 @pytest.mark.parametrize("name", ["key", "apikey", "api_key", "access_token"])
 def test_or_in_the_query(name: str) -> None:
     found = hashed(f"/v1?page=2&{name}=sk-1&more=3#top")
