@@ -46,7 +46,7 @@ class StreamWatch(ReadingWatch):
         content_type: The content type of the answer.
         encoding: Its content encoding; "" if it has none.
         errors: Whether an error in the stream ends the call.
-        must_begin: Whether a stream that ends before its first piece is a failure: a model was asked.
+        must_begin: Whether a stream that ends before its first event is a failure: a model was asked.
         awaited: Whether the caller waits for the pieces. If it does not, the headers are the answer.
         cuts_off: Whether the caller's wait for a piece ends when it is hopeless.
     """
@@ -115,6 +115,7 @@ class StreamWatch(ReadingWatch):
             self._look_at(event)
 
     def _look_at(self, event: Event) -> None:
+        self._must_begin = False
         if self._errors:
             error = error_of(event.document, event.name)
             if error is not None:
@@ -162,8 +163,8 @@ class StreamWatch(ReadingWatch):
         """The stream is complete."""
         for event in self._reader.end():
             self._look_at(event)
-        if self._must_begin and not self._begun:
-            self._permit.end(Outcome.FAILURE, error="the stream ended before its first piece")
+        if self._must_begin and self._decoder.readable:
+            self._permit.end(Outcome.FAILURE, error="the stream ended before its first event")
         self._permit.success()
 
     def closed(self) -> None:
