@@ -148,7 +148,8 @@ class Lifecycle:
         asked = pauses.judge(ending, next(calls.tokens), calls, self._policy, rate)
         if self.state is _HALF_OPEN and recovery is not None:
             if not recovery.run:
-                asked = asked or not recovery.good
+                still = not recovery.good and pauses.are_for_all_still(ending.wait, rate)
+                asked = asked or still
             elif ending.wait:  # a bare 429 shows at least that the callee answers again
                 recovery.share.failed += 1
                 asked = not recovery.good or recovery.share.is_enough is False

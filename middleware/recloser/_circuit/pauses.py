@@ -31,11 +31,12 @@ _PART = 0.25
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # How much likelier it must be that all are asked than that it is a share of which nothing is known.
-# At least, so that four calls in a row suffice; at most, that is some twenty. In between, it grows with
-# the calls that are refused in a pause, since that is what it costs to be wrong. But who names more
-# than so many seconds means it, and is obeyed soon.
-_LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 18.0, 6.0
-_LONG = 5.0
+# At least, so that four calls in a row suffice; at most, that is some sixty, of which one is served
+# nearly always even if 95 % are asked. In between, it grows with the calls that are refused, since
+# that is what it costs to be wrong: at most three for each one that was asked. The time that a callee
+# names is no evidence. With four in a row wherever it was longer than 5 s, a key of which 80 % were
+# asked to wait a minute refused nearly all calls that would have been served.
+_LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 45.0, 3.0
 # If all are asked, one in so many is served all the same.
 _SERVED_NEVERTHELESS = 0.001
 # Answers during pauses are remembered for so many calls.
@@ -61,6 +62,10 @@ class Pauses:
         "_evidence",
         "_latest",
         "_length",
+        "_rate",
+        "_refused",
+        "_run",
+        "_run_since",
         "_served_meanwhile",
         "_usual",
         "served_at",
@@ -82,6 +87,10 @@ class Pauses:
         self._asked = self._length = 0.0
         # Calls with a higher token began after the last pause was asked for.
         self._latest = 0
+        # Calls since the evidence rose above zero, when it did, in seconds, and calls per second.
+        self._run, self._run_since, self._rate = 0.0, -inf, 0.0
+        # Calls that the pauses which were for all refuse, about, since a call was served.
+        self._refused = 0.0
 
     def judge(
         self,
@@ -98,11 +107,16 @@ class Pauses:
             latest: The highest token so far.
             calls: The calls in flight.
             policy: As for `ask`.
-            rate: Calls per second; 0.0 if unknown.
+            rate: Calls per second; 0.0 if unknown. Then it is that of the calls in the run.
         """
         now, took = ending.now, ending.took
         obeyed = self.is_over(now - took)
         self.ask(ending.token, latest, now, ending.wait, policy)
+        if not self._evidence:
+            self._run, self._run_since = 0.0, now
+        elif now > self._run_since:
+            self._rate = self._run / (now - self._run_since)
+        rate = max(rate, self._rate)
         alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
         return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 
@@ -144,8 +158,10 @@ class Pauses:
             alive: Calls in flight that are not asked to wait: they have taken longer than that does.
             obeyed: Whether the call began when the pause that the callee had named was over.
         """
-        self._forget(1)
-        self._asked_to_wait += not obeyed
+        self._run += 1.0
+        if not obeyed:
+            self._forget(1)
+            self._asked_to_wait += 1.0
         self._evidence = max(self._evidence + log(_ALL_ASKED / self._usual), 0.0)
         self._expect(self._usual + (1.0 - self._usual) / _ASKED_OVER)
         if self._evidence < threshold:
@@ -153,12 +169,37 @@ class Pauses:
         self._evidence = threshold
         asked, served = self._asked_to_wait, self._served_meanwhile + alive
         ratio = _log_ratio(asked, served)
-        if 0.0 <= ratio < log(_sure(rate, self._asked)):
+        if 0.0 <= ratio < log(self._sure(rate)):
             return False
         self._evidence = 0.0
         if ratio < 0.0:
             self._expect(max(self._usual, asked / (asked + served)))
-        return ratio > 0.0
+            return False
+        self._refused += rate * self._asked
+        return True
+
+    def are_for_all_still(self, wait: float, rate: float) -> bool:
+        """Whether all callers are asked, after a pause for all, if the next call is asked again.
+
+        At the end of a pause that was named, all are served again, if it was for all. So this is as
+        likely to be one of a share, and the evidence must suffice for both pauses.
+
+        Args:
+            wait: Seconds that the callee asked for; 0.0 if it named none.
+            rate: As for `judge`.
+        """
+        if not wait:
+            return True  # it is a short one, see `longest`
+        rate = max(rate, self._rate)
+        if _log_ratio(self._asked_to_wait, self._served_meanwhile) < log(self._sure(rate)):
+            return False
+        self._refused += rate * self._asked
+        return True
+
+    def _sure(self, rate: float) -> float:
+        """How many times likelier it must be that all callers are asked to wait than that some are."""
+        refused = self._refused + rate * self._asked
+        return min(max(_LEAST_SURE, refused / _REFUSED_PER_SURE), _SURE)
 
     def _expect(self, share: float) -> None:
         self._usual = min(max(share, _FIRST_ASKED), _MOST_ASKED)
@@ -167,6 +208,7 @@ class Pauses:
         """Count calls that were answered until `now` seconds, not asked to wait."""
         self.served_at = max(self.served_at, now)
         self._evidence = max(self._evidence + calls * log(1.0 - _ALL_ASKED), 0.0)
+        self._run += calls
         self._expect(self._usual * (1.0 - 1.0 / _ASKED_OVER) ** calls)
         self._forget(calls)
 
@@ -185,7 +227,7 @@ class Pauses:
         if self.until and token > self.since and not self.is_over(began):
             self._served_meanwhile += 1.0
         if token > self._latest:
-            self.until = self._length = 0.0
+            self.until = self._length = self._refused = 0.0
 
     def is_over(self, began: float) -> bool:
         """Whether a call that began then, in seconds, began after the pause that was named."""
@@ -204,18 +246,6 @@ def longer_pause(before: float, policy: Policy) -> float:
         policy: Its `max_open_for` is the longest.
     """
     return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)
-
-
-def _sure(rate: float, wait: float) -> float:
-    """How many times likelier it must be that all callers are asked to wait than that some are.
-
-    Args:
-        rate: Calls per second.
-        wait: Seconds of the pause.
-    """
-    if wait > _LONG:
-        return _LEAST_SURE
-    return min(max(_LEAST_SURE, rate * wait / _REFUSED_PER_SURE), _SURE)
 
 
 def _log_ratio(asked: float, served: float) -> float:
