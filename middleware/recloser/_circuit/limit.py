@@ -331,7 +331,7 @@ class Limit:
         return finding
 
     def _judge(self, answers: Round, threshold: float, now: float) -> Finding:
-        answers.judge(threshold)
+        answers.judge(threshold, now)
         fail = 0.0 if self.failures.are_usual else answers.failed
         if fail > 0.5:
             self.shed()

@@ -178,8 +178,10 @@ class Circuit(HardlyKnown):
             if self._looks_again(limit, token, max(running, 0), now):
                 return True
             threshold = self.hopeless
-        elif self.explained is not None:
-            threshold *= self.explained.longest
+        else:
+            # By what is known now: answers may take much longer than before.
+            threshold = max(threshold, recovery.answers.level)
+            threshold *= 1.0 if self.explained is None else self.explained.longest
         if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
             newer = sum(
                 token > latest and call.answered != WAITING

@@ -60,8 +60,8 @@ class Round:
         # Latencies in seconds; infinite for calls that failed, which have theirs in another list.
         self._answers: list[float] = []
         self._failures: list[float] = []
-        # Tokens of calls that are overdue and may still come back.
-        self._late: set[int] = set()
+        # Calls that are overdue and may still come back, and since when, in seconds.
+        self._late: dict[int, float] = {}
         self._since = inf
 
     def add(self, token: int, latency: float, now: float, *, ok: bool) -> None:
@@ -74,7 +74,7 @@ class Round:
             ok: Whether it was answered; otherwise it failed.
         """
         self._since = min(self._since, now)
-        self._late.discard(token)
+        self._late.pop(token, None)
         self._answers.append(latency if ok else inf)
         if not ok:
             self._failures.append(latency)
@@ -82,22 +82,24 @@ class Round:
     def add_late(self, token: int, now: float) -> None:
         """Add a call that is overdue, though it may still come back."""
         self._since = min(self._since, now)
-        self._late.add(token)
+        self._late[token] = now
 
     def is_complete(self, answers: float, now: float) -> bool:
         """Whether it has so many answers."""
         return len(self._answers) >= answers and now > self._since
 
-    def judge(self, threshold: float) -> None:
-        """Compute `level`, `failed` and `slow`, with a slow threshold in seconds."""
+    def judge(self, threshold: float, now: float) -> None:
+        """Compute `level`, `failed` and `slow`, with a slow threshold in seconds, at `now` seconds."""
         answers, late = self._answers, len(self._late)
         answers.sort()
         good = sum(answer < inf for answer in answers)
         self.failed = 1.0 - good / len(answers)
-        # Who failed at once says nothing of the latency. Calls that are late will take longer than
-        # those that were answered, and so would those that timed out.
-        at_once = sum(latency <= threshold for latency in self._failures)
-        timed = len(answers) - at_once + late
+        # Who failed at once says nothing of the latency, and those that timed out would have taken
+        # longer. So will calls that are late, if they have taken longer than most answers did by now:
+        # otherwise, the more calls are in flight, the slower they would seem to be.
+        timed = len(answers) - sum(latency <= threshold for latency in self._failures)
+        typical = answers[max(min(timed // 2, good - 1), 0)]
+        timed += sum(now - since + threshold > typical for since in self._late.values())
         self.level = answers[max(min(timed // 2, good - 1), 0)]
         slow = sum(answer > threshold for answer in answers) + late
         self.slow = slow / (len(answers) + late)

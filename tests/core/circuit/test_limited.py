@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
-from tests.support.limits import everyday_latency, fill, limit, limit_of, play, rule
+from tests.support.limits import everyday_latency, fill, hang, limit, limit_of, play, rule
 
 from recloser import Breaker, Policy, State
 from recloser._permit import LoosePermit
@@ -130,3 +131,40 @@ def test_a_call_from_before_the_trouble_says_nothing_of_how_long_calls_take_now(
 
     within.success()
     assert answers.answers.slowest == pytest.approx(0.4)
+
+
+# How long calls take now
+
+
+def lasting(seconds: float) -> Callable[[Random, int], float]:
+    return lambda chance, running: seconds * chance.lognormvariate(0.0, 0.3)
+
+
+@pytest.mark.parametrize("rate", [1.0, 5.0, 20.0, 100.0])
+@pytest.mark.parametrize(("before", "now"), [(0.001, 0.2), (0.001, 2.0), (0.005, 5.0), (0.01, 10)])
+def test_a_callee_that_has_become_far_slower_is_not_taken_for_dead_again_and_again(
+    breaker: Breaker, clock: ManualClock, before: float, now: float, rate: float
+) -> None:
+    """A cold cache: until the first answer it looks like a hang, and then it is known to be none."""
+    play(breaker, clock, lasting(before), rate, 100.0 / rate + 20.0)
+    play(breaker, clock, lasting(now), rate, 2.0 * now + 5.0)
+    generation = breaker._circuit.generation
+
+    play(breaker, clock, lasting(now), rate, 240.0)
+
+    assert breaker._circuit.generation - generation <= 4
+    assert breaker.state is State.CLOSED
+
+
+def test_a_hang_after_slow_answers_is_noticed_by_how_long_those_took(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    play(breaker, clock, lasting(0.01), 20.0, 30.0)
+    play(breaker, clock, lasting(1.0), 20.0, 8.0)
+    assert breaker.state is State.LIMITED
+
+    began = clock.now
+    hang(breaker, clock, until=State.OPEN)
+
+    assert rule(breaker) == "mute"
+    assert 4.0 < clock.now - began < 10.0

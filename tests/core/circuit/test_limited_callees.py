@@ -346,7 +346,7 @@ def test_a_limited_breaker_opens_if_all_calls_are_asked_to_wait(
     breaker: Breaker, clock: ManualClock, asked: float | None
 ) -> None:
     limit(breaker, clock)
-    for _ in range(20):
+    for _ in range(60):
         if (permit := breaker.try_acquire()) is not None:
             permit.throttled(asked)
 

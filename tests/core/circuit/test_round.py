@@ -11,7 +11,11 @@ NOW = 5.0
 
 
 def round_of(
-    *answers: float, failed: tuple[float, ...] = (), late: int = 0, threshold: float = THRESHOLD
+    *answers: float,
+    failed: tuple[float, ...] = (),
+    late: int = 0,
+    threshold: float = THRESHOLD,
+    overdue_for: float = 10.0,
 ) -> Round:
     """A judged round of answers and failures that took so many seconds."""
     found = Round(1)
@@ -21,7 +25,7 @@ def round_of(
         found.add(token, latency, NOW, ok=False)
     for token in range(200, 200 + late):
         found.add_late(token, NOW)
-    found.judge(threshold)
+    found.judge(threshold, NOW + overdue_for)
     return found
 
 
@@ -72,6 +76,14 @@ def test_calls_that_are_late_will_take_longer_than_those_that_were_answered(
     assert round_of(0.1, 0.2, 0.3, 0.4, 0.5, late=late).level == level
 
 
+@pytest.mark.parametrize(("overdue_for", "level"), [(0.0, 3.0), (2.7, 3.0), (2.9, 5.0)])
+def test_a_late_call_says_nothing_before_it_has_taken_longer_than_most_answers(
+    overdue_for: float, level: float
+) -> None:
+    """Otherwise, the more calls are in flight, the slower they would seem to be: as under load."""
+    assert round_of(1.0, 2.0, 3.0, 4.0, 5.0, late=8, overdue_for=overdue_for).level == level
+
+
 def test_the_level_is_that_of_an_answer_also_where_most_calls_failed() -> None:
     assert round_of(0.1, 0.3, failed=(0.01,) * 6).level == 0.3
 
@@ -104,7 +116,7 @@ def test_a_call_that_was_late_and_came_back_counts_once() -> None:
 
     found.add(1, 0.5, NOW, ok=True)
     found.add(2, 0.1, NOW, ok=True)
-    found.judge(THRESHOLD)
+    found.judge(THRESHOLD, NOW)
 
     assert found.slow == 0.5
 
