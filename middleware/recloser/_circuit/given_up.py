@@ -5,7 +5,12 @@ been answered, and nothing comes back in between, then nothing will. Time-outs a
 look like this: `asyncio.wait_for`, `asyncio.timeout`, `anyio.fail_after`.
 
 Each call adds the negative logarithm of the share of normal calls that take longer than its caller
-waited. So callers that leave early add nothing, however many they are. Any answer ends the run.
+waited. So callers that leave early add nothing, however many they are. Any answer ends the run, and a
+call that began before an answer came says nothing: the callee does answer, and the caller left for
+another reason. Of ten replicas that race, nine are cancelled.
+
+Programs also cancel calls that are not needed any more, one after another: a search as you type cancels
+the search before. So where it is known that the callee answers, nothing must come back for a while.
 """
 
 from __future__ import annotations
@@ -31,6 +36,11 @@ _ALIKE = 4.0
 # what the least patient of them did.
 _AS_LONG = 0.5
 
+WHILE = 10.0
+"""Where calls were answered before, nothing must come back for so many seconds: nobody types for so
+long without looking at what was found. Such callers wait for a short time, so each of them loses little
+meanwhile. Who waits for longer than that says something at once."""
+
 
 class GivenUp:
     """Calls in a row that were given up, while nothing came back.
@@ -39,17 +49,19 @@ class GivenUp:
         calls: Number of calls.
         first_token: Token of the first one.
         level: Evidence that nothing comes back, in nats.
+        since: When the first one began, in seconds.
         shortest: Seconds that the least patient caller waited.
     """
 
-    __slots__ = ("_longest", "calls", "first_token", "level", "shortest")
+    __slots__ = ("_longest", "calls", "first_token", "level", "shortest", "since")
 
     def __init__(self) -> None:
-        self._begin(0)
+        self._begin(0, inf)
 
-    def _begin(self, token: int) -> None:
+    def _begin(self, token: int, since: float) -> None:
         self.calls = 0
         self.first_token = token
+        self.since = since
         self.level = 0.0
         self.shortest = inf
         self._longest = 0.0
@@ -73,12 +85,25 @@ class GivenUp:
         if longer > _USUAL:
             return False
         if not self.calls:
-            self._begin(ending.token)
+            self._begin(ending.token, ending.now - ending.took)
         self.calls += 1
         self.level -= log(max(longer, FLOOR))
         self.shortest = min(self.shortest, waited)
         self._longest = max(self._longest, waited)
         return True
+
+    def are_enough(self, now: float, answers: float, threshold: float, calls: int) -> bool:
+        """Whether so many show that nothing comes back.
+
+        Args:
+            now: Seconds.
+            answers: As for `add`.
+            threshold: The evidence that is enough, in nats.
+            calls: The least number of calls.
+        """
+        if self.level < threshold or self.calls < calls:
+            return False
+        return not answers or now - self.since >= WHILE
 
     def take_back(self) -> None:
         """Count less: the program cancels calls because others have ended, so those say nothing.
@@ -95,7 +120,7 @@ class GivenUp:
             return False
         shortest = min(self.shortest, ending.waited)
         if max(self._longest, ending.waited) > _ALIKE * shortest:
-            self._begin(ending.token)
+            self._begin(ending.token, ending.now - ending.took)
         return True
 
     def is_as_long(self, waited: float) -> bool:

@@ -67,7 +67,7 @@ class HardlyKnown(SilentEnds):
 
     def _comes_back(self, ending: Ending) -> None:
         """Note that a call was answered."""
-        self.given_up = None
+        self._note_came_back(ending.now)
         if not self.detector.baseline.known:
             self.detector.answered_at = ending.now
 

@@ -27,17 +27,12 @@ from recloser._circuit.round import Finding, Round
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
 # How the limit changes per round.
-_HALVED = 0.5
-_LESS = 0.8
-_MORE = 1.25
-_DOUBLED = 2.0
+_HALVED, _LESS, _MORE, _DOUBLED = 0.5, 0.8, 1.25, 2.0
 # While the load returns, until calls are slow, each fast answer lets so many more in: one, if the
 # callee was slow; three, if it was dead. With seven, eight processes overloaded it again.
 _RETURNS, _RETURNS_FROM_OPEN = 1.0, 3.0
-# Where calls fail because there are too many, so much of the limit is left.
-_SHED = 0.75
-# Share of failures in a round from which on calls fail because there are too many.
-_SHEDS = 0.2
+# Where at least the second share of a round fails, there are too many calls: so much of the limit stays.
+_SHED, _SHEDS = 0.75, 0.2
 # If calls come back, twice as many as at the beginning are let through: an everyday queue passes.
 _COMES_BACK = 2.0
 # The share of calls that are refused is averaged over so many calls. Up to the first share, the limit
@@ -283,6 +278,11 @@ class Limit:
     def forget(self, token: int) -> None:
         """Forget a call that ended without an answer, for example because its caller gave up."""
         self._in_flight.pop(token, None)
+
+    def leave(self, token: int) -> None:
+        """Forget a call whose caller left, also if it was late."""
+        self.forget(token)
+        self._round.forget(token)
 
     def forget_all(self, token: int) -> None:
         """Forget all calls in flight; `token` is that of the next call."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
+from recloser._circuit.given_up import WHILE
 from recloser._circuit.in_flight import WAITING
 from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
@@ -13,9 +15,11 @@ from recloser._circuit.round import Finding
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
+from recloser._policy import Policy
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE = Outcome.SUCCESS, Outcome.FAILURE
+_CANCELLED = Outcome.CANCELLED
 
 # A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
@@ -24,7 +28,16 @@ _SLOWER = 1.5
 class LimitedLifecycle(Lifecycle):
     """The lifecycle with the end of a limit: closed, open, or a callee that is borne as it is."""
 
-    __slots__ = ()
+    __slots__ = ("_came_back_at",)
+
+    def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
+        super().__init__(key, policy, random)
+        self._came_back_at = -inf  # when the callee answered last, in seconds
+
+    def _is_in_use(self, recovery: Recovery, ending: Ending) -> bool:
+        """Whether a caller that left says nothing: answers came back of late, and it left soon."""
+        silent_since = max(self._came_back_at, recovery.began)
+        return max(ending.took, ending.now - silent_since) < WHILE
 
     def _count_answers(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """Count the calls that have begun to answer, without waiting for their end."""
@@ -50,6 +63,9 @@ class LimitedLifecycle(Lifecycle):
             limit.answering.discard(token)
             if ending.outcome is not _FAILURE:
                 return  # its answer was counted when it began
+        if ending.outcome is _CANCELLED and self._is_in_use(recovery, ending):
+            limit.leave(token)
+            return
         if vote is votes.HUNG and token in self.calls.overdue:
             finding = limit.is_late(token, now, threshold)
         else:

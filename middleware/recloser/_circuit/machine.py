@@ -79,7 +79,7 @@ class Circuit(HardlyKnown):
         if not calls.recent:
             return
         latencies = self.counts.take_successes(calls.recent)
-        self.given_up = None
+        self._note_came_back(now)
         took = (now - self._caught_up_at) * _CATCH_UP_EVERY / len(latencies)
         self._catch_up_within = min(took, _CATCH_UP_WITHIN)
         self._caught_up_at = now

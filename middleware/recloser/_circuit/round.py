@@ -84,6 +84,10 @@ class Round:
         self._since = min(self._since, now)
         self._late[token] = now
 
+    def forget(self, token: int) -> None:
+        """Forget a call that was late."""
+        self._late.pop(token, None)
+
     def is_complete(self, answers: float, now: float) -> bool:
         """Whether it has so many answers."""
         return len(self._answers) >= answers and now > self._since

@@ -46,12 +46,17 @@ class SilentEnds(LimitedLifecycle):
         super().__init__(key, policy, random)
         self.given_up: GivenUp | None = None
 
+    def _note_came_back(self, now: float) -> None:
+        """Note that the callee has answered, whatever it said."""
+        self.given_up = None
+        self._came_back_at = now
+
     def _judge_silent(self, vote: Vote, ending: Ending) -> Vote:
         """Judge an end without a verdict; return the vote to count, NONE for none."""
         recovery, limit = self.recovery, self.limit
         if vote is votes.ABSTAINED:
             return self._judge_abstained(ending)
-        self.given_up = None
+        self._note_came_back(ending.now)
         if recovery is None:
             return votes.NONE
         if limit is not None:
@@ -90,6 +95,8 @@ class SilentEnds(LimitedLifecycle):
             ending.waited = 0.0
             if self.given_up is not None:
                 self.given_up.take_back()
+        if ending.now - ending.took <= self._came_back_at:
+            ending.waited = 0.0
         if ending.waited > 0.0 and (given_up := self._is_given_up(ending)) is not None:
             if self.state is _HALF_OPEN:
                 return votes.HUNG if given_up.is_as_long(ending.waited) else votes.NONE
@@ -113,7 +120,7 @@ class SilentEnds(LimitedLifecycle):
         share_above = baseline.share_above(ending.waited) if answers else 0.0
         given_up.add(ending, answers, share_above, evidence.share(0)[0])
         enough = max(self._policy.min_failures, len(self.calls.voting))
-        is_enough = given_up.level >= evidence.threshold and given_up.calls >= enough
+        is_enough = given_up.are_enough(ending.now, answers, evidence.threshold, enough)
         return given_up if is_enough else None
 
     def _open_for_given_up(self, given_up: GivenUp, ending: Ending) -> None:

@@ -302,11 +302,60 @@ def test_who_leaves_when_most_have_their_answer_does_say_something(
 ) -> None:
     """Below the slow threshold: no call of it is ever slow."""
     learned(breaker, clock)
-    calls = 0
+    began = clock.now
     while call(breaker, clock, cut_off, 0.19):
-        calls += 1
+        pass
 
-    assert calls == breaker.policy.min_failures
+    assert 10.0 <= clock.now - began <= 10.5
+
+
+@pytest.mark.parametrize("end", [left, cut_off])
+@pytest.mark.parametrize("wait", [0.1, 0.15, 0.19])
+def test_searches_as_you_type_of_which_only_the_last_is_answered_open_nothing(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None], wait: float
+) -> None:
+    learned(breaker, clock)
+
+    for letters in range(1, 40):
+        for _ in range(letters):
+            assert call(breaker, clock, end, wait)
+        assert call(breaker, clock, Permit.success, 0.1)
+        clock.advance(1.0)
+
+    assert breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("taken", [0, 300])
+@pytest.mark.parametrize("replicas", [2, 3, 10])
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.02, 0.05])
+def test_replicas_that_race_say_nothing_when_they_are_cancelled(
+    breaker: Breaker, clock: ManualClock, replicas: int, after: float, taken: int
+) -> None:
+    """All are calls of the same key, and none takes long enough to be slow."""
+    record(breaker, taken, success=True, latency=0.1)
+    for _ in range(200):
+        permits = [breaker.acquire() for _ in range(replicas)]
+        clock.advance(0.08)
+        permits.pop().success()
+        clock.advance(after)
+        for permit in permits:
+            permit.end_by_error(CUT_OFF)
+
+    assert breaker.state is State.CLOSED
+
+
+def test_who_leaves_a_slow_callee_says_nothing_while_others_are_answered(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Otherwise it is open: most calls do not come back, however few there are."""
+    put_a_limit(breaker, clock)
+
+    for _ in range(40):
+        for _ in range(6):
+            assert call(breaker, clock, cut_off, 0.4)
+        assert call(breaker, clock, Permit.success, 0.1)
+
+    assert breaker.state in (State.CLOSED, State.LIMITED)
 
 
 @pytest.mark.parametrize("answer", [Permit.success, rejected, bare_429])
