@@ -11,6 +11,7 @@ from recloser._error_presets import (
     OF_THE_PROGRAM,
     OWN,
     Verdict,
+    is_of_files,
     is_time_out,
     preset,
     worst,
@@ -83,7 +84,7 @@ def judge_error(error: BaseException, depth: int = _DEEPEST) -> Verdict:
 
 def _own_verdict(error: BaseException) -> Verdict | None:
     """What an error says without its causes; None for nothing that is known."""
-    verdict = verdict_of_status(error) or preset(error, KNOWN)
+    verdict = verdict_of_status(error) or (OWN if is_of_files(error) else preset(error, KNOWN))
     return FAILED if verdict is None and is_time_out(error) else verdict
 
 

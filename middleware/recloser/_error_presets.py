@@ -49,8 +49,8 @@ def _table(*rows: tuple[Verdict, str, str]) -> Mapping[str, Verdict]:
 
 
 KNOWN: Mapping[str, Verdict] = _table(
-    # Python. What cannot be parsed is what the callee sent.
-    (FAILED, "builtins", "OSError UnicodeDecodeError"),
+    # Python. What cannot be parsed is what the callee sent. See `is_of_files` for an `OSError`.
+    (FAILED, "builtins", "OSError"),
     (FAILED, "*", "JSONDecodeError"),
     (FAILED, "xml", "ParseError"),  # a SyntaxError
     (OWN, "io _io", "UnsupportedOperation"),  # an OSError
@@ -204,6 +204,25 @@ def preset(error: BaseException, table: Mapping[str, Verdict]) -> Verdict | None
         if verdict is not None:
             return verdict
     return None
+
+
+def is_of_files(error: BaseException) -> bool:
+    """Whether an `OSError` is of a file of the program: it is missing, or may not be opened.
+
+    Python names the file where it failed to open one. It names none where a socket file is missing,
+    such as that of a database, or a firewall forbids to connect: then the callee cannot be reached.
+    What was raised without a code did not come from the system.
+    """
+    of_files = (
+        FileNotFoundError,
+        PermissionError,
+        FileExistsError,
+        IsADirectoryError,
+        NotADirectoryError,
+    )
+    if not isinstance(error, of_files):
+        return False
+    return error.filename is not None or error.errno is None
 
 
 def package_of(kind: type) -> str:

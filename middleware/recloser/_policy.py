@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import wraps
 from inspect import iscoroutinefunction
+from typing import Any, TypeVar
 
 from recloser._outcome import Outcome
 
@@ -35,7 +37,36 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Class = TypeVar("Class", bound=type)
+
+
+def _suggests(kind: Class) -> Class:
+    """Let a dataclass say which setting may be meant where one does not exist."""
+    make: Callable[..., None] = vars(kind)["__init__"]
+
+    @wraps(make)
+    def __init__(self: object, *args: Any, **settings: Any) -> None:  # noqa: N807
+        names = [field.name for field in fields(kind)]
+        for name in settings:
+            if name not in names:
+                raise TypeError(_no_setting(kind.__name__, name, names))
+        make(self, *args, **settings)
+
+    setattr(kind, "__init__", __init__)  # noqa: B010 - an assignment is no valid type
+    return kind
+
+
+def _no_setting(of: str, name: str, names: list[str]) -> str:
+    # Imported at the first mistake, to keep the import of recloser fast.
+    from difflib import get_close_matches
+
+    close = get_close_matches(name.lower(), names, n=1)
+    meant = f"did you mean {close[0]!r}?" if close else f"help({of}) lists all settings"
+    return f"{of} has no setting {name!r}: {meant}"
+
+
+@_suggests
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Policy:
     """When a breaker opens, when it sends probes, and when it closes.
 
@@ -134,6 +165,15 @@ class Policy:
     quota_open_for: float = 900.0
     ignore_errors: tuple[type[BaseException], ...] = ()
     classify_error: Callable[[BaseException], Outcome | None] | None = None
+
+    def __repr__(self) -> str:
+        """What differs from the defaults: all settings would hide that, in a message as well."""
+        settings = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"Policy({', '.join(settings)})"
 
     def __post_init__(self) -> None:
         counts = {field.name for field in fields(self) if field.type == "int"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from errno import EACCES, ECONNREFUSED, EEXIST, EISDIR, ENOENT, ENOSPC, EPIPE
 from itertools import pairwise
 
 import pytest
@@ -56,13 +57,26 @@ def chain(*errors: BaseException) -> BaseException:
         (NotImplementedError(), OWN),
         (ZeroDivisionError(), OWN),
         (UnicodeEncodeError("ascii", "\xe9", 0, 1, ""), OWN),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, ""), OWN),
+        # A file of the program
+        (FileNotFoundError("no such report"), OWN),
+        (FileNotFoundError(ENOENT, "No such file or directory", "report.csv"), OWN),
+        (PermissionError(EACCES, "Permission denied", "/etc/shadow"), OWN),
+        (FileExistsError(EEXIST, "File exists", b"lock"), OWN),
+        (chain(WrapperError(), IsADirectoryError(EISDIR, "Is a directory", "/tmp")), OWN),
+        # A socket that is missing, or forbidden; a disk that is full or broken
+        (FileNotFoundError(ENOENT, "No such file or directory"), FAILED),
+        (PermissionError(EACCES, "Permission denied"), FAILED),
+        (OSError(ECONNREFUSED, "Connection refused"), FAILED),
+        (OSError(ENOSPC, "No space left on device", "report.csv"), FAILED),
+        (OSError("unreachable"), FAILED),
+        (BrokenPipeError(EPIPE, "Broken pipe"), FAILED),
         # What it raises for a callee that does not work, or sends what nobody can read
         (RuntimeError(), FAILED),
         (ConnectionResetError(), FAILED),
         (TimeoutError(), FAILED),
         (EOFError(), FAILED),
         (json.JSONDecodeError("", "", 0), FAILED),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, ""), FAILED),
         # What is not known is a failure
         (WrapperError(), FAILED),
         (Exception(), FAILED),

@@ -143,3 +143,38 @@ def test_every_field_is_checked_and_documented() -> None:
     documented = inspect.getdoc(Policy) or ""
     for field in fields(Policy):
         assert f"\n    {field.name}: " in documented
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("slow_celing", "slow_ceiling"),
+        ("min_failure", "min_failures"),
+        ("Open_For", "open_for"),
+        ("max_retryafter", "max_retry_after"),
+        ("ignored_errors", "ignore_errors"),
+    ],
+)
+def test_a_typo_in_a_setting_is_told_with_what_may_be_meant(name: str, meant: str) -> None:
+    settings: dict[str, Any] = {name: 3}
+    with pytest.raises(TypeError) as caught:
+        Policy(**settings)
+
+    assert str(caught.value) == f"Policy has no setting {name!r}: did you mean {meant!r}?"
+
+
+def test_a_setting_that_is_like_none_is_told_where_all_of_them_are() -> None:
+    settings: dict[str, Any] = {"colour": "red"}
+    with pytest.raises(TypeError, match=r"'colour': help\(Policy\) lists all settings"):
+        Policy(**settings)
+
+
+def test_it_shows_what_differs_from_the_defaults() -> None:
+    assert repr(Policy()) == "Policy()"
+    assert repr(Policy(slow_ceiling=5.0, ignore_errors=(KeyError,))) == (
+        "Policy(slow_ceiling=5.0, ignore_errors=(<class 'KeyError'>,))"
+    )
+
+
+def test_its_signature_shows_all_settings() -> None:
+    assert "slow_ceiling" in inspect.signature(Policy).parameters

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Literal, TypedDict, TypeVar
 
-from recloser import BreakerOpenError, Outcome, Registry
+from recloser import BreakerOpenError, Outcome, Policy, Registry
 from recloser_adapters._outbound.permit import CallReport
 from recloser_adapters._outbound.verdicts import Preset, Verdict, check_verdict
 
@@ -109,7 +109,8 @@ def check_settings(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if registry is not None and not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a Registry, not {registry!r}")
+        hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
+        raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
     check_names(settings, CallSettings.__optional_keys__)
     if "key" in settings:
         key = settings["key"]

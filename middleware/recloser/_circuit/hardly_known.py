@@ -89,7 +89,7 @@ class HardlyKnown(SilentEnds):
         elif limit is None or (vote is not votes.CAME_BACK and vote is not votes.GOOD):
             return False
         else:
-            self._close(Cause.EASED, ending.now, sentences.eased(ending.latency, limit.size))
+            self._close(Cause.EASED, ending.now, sentences.not_hung(ending.latency))
         baseline.learn((ending.latency,))
         return True
 

@@ -104,6 +104,15 @@ def eased(level: float, size: float) -> Reason:
     )
 
 
+def not_hung(latency: float) -> Reason:
+    """The reason when the first answer shows that a callee of which little is known is slow only."""
+    return Reason(
+        "eased",
+        f"a call was answered after {seconds(latency)}: the callee is slow, and does not hang",
+        {"latency": latency},
+    )
+
+
 def sick(level: float, baseline: Baseline, policy: Policy) -> Reason:
     """The reason when fewer calls in flight are as slow as more."""
     return Reason(

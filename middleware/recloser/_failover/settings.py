@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from recloser._classify_error import ask_policy, classify_error
 from recloser._failover.report import Delivery
 from recloser._outcome import Outcome
+from recloser._policy import Policy
 from recloser._registry import Registry
 
 Order = Literal["listed", "weighted"]
@@ -42,7 +43,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.registry, Registry):
-            raise TypeError(f"registry must be a Registry, not {type(self.registry).__name__}")
+            hint = ": write Registry(policy)" if isinstance(self.registry, Policy) else ""
+            kind = type(self.registry).__name__
+            raise TypeError(f"registry must be a Registry, not {kind}{hint}")
         _check_choice("order", self.order, get_args(Order))
         _check_choice("when_all_open", self.when_all_open, get_args(WhenAllOpen))
         if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):

@@ -19,6 +19,7 @@ from recloser._http.exemptions import Exemptions
 from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
 from recloser._outcome import Outcome, stands_for_refusal
 from recloser._permit import AnyPermit, Permit
+from recloser._policy import Policy
 from recloser._registry import Registry
 from recloser._state import Mode
 
@@ -97,7 +98,8 @@ class Gate:
         root: str,
     ) -> None:
         if registry is not None and not isinstance(registry, Registry):
-            raise TypeError(f"registry must be a Registry, not {registry!r}")
+            hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
+            raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
         for name, function in (("key", key), ("classify", classify)):
             if function is not None:
                 _check_function(name, function)

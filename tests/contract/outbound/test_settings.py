@@ -364,6 +364,11 @@ async def test_a_fault_of_our_own_admits_the_call(
         ({"classify": "failure"}, TypeError, "classify"),
         ({"on_end": 7}, TypeError, "on_end"),
         ({"registry": {}}, TypeError, "registry"),
+        (
+            {"registry": Policy(min_failures=3)},
+            TypeError,
+            r"registry must be a Registry, not Policy\(min_failures=3\): write Registry\(policy\)$",
+        ),
         ({"on_ends": None}, TypeError, "on_ends"),
     ],
 )

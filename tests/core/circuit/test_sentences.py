@@ -149,6 +149,13 @@ def test_a_call_that_came_back_is_named_with_the_age_of_the_trouble(trouble: Rec
     assert reason.numbers == {"latency": 7.0, "outage_seconds": 30.0}
 
 
+def test_the_first_answer_of_a_callee_of_which_little_is_known_is_no_latency_as_before() -> None:
+    reason = sentences.not_hung(30.0)
+
+    assert reason.rule == "eased"
+    assert str(reason) == "a call was answered after 30 s: the callee is slow, and does not hang"
+
+
 def test_silence_names_the_calls_in_flight(trouble: Recovery) -> None:
     reason = sentences.mute(12, trouble, 103.0)
 
