@@ -8,7 +8,8 @@ comes back. So:
   is no evidence if a call that began later was answered.
 - Overdue calls limit the calls in flight as slow ones do. It does not open for them, and nobody is
   cut off before a long answer would have come (`CUT_OFF_IF_FEW`).
-- The first answer ends all that: the callee is slow, and does not hang. It is then known how slow.
+- The first answer ends all that: the callee is slow, and does not hang. It is then known how slow,
+  and what was known before is forgotten: a start-up or a cache is no measure of the work.
 - While nothing comes back, and all calls in flight are overdue, one more is let in to find out
   whether the callee answers again.
 """
@@ -90,7 +91,10 @@ class HardlyKnown(SilentEnds):
             return False
         else:
             self._close(Cause.EASED, ending.now, sentences.not_hung(ending.latency))
+        # The few answers before were of another kind, so they are no measure of those that follow.
+        baseline.reset()
         baseline.learn((ending.latency,))
+        self._refresh_at = self.counts.successes + self._policy.min_history
         return True
 
     def _looks_again(self, limit: Limit, token: int, running: int, now: float) -> bool:

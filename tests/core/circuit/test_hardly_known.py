@@ -199,3 +199,15 @@ def test_overdue_calls_are_noticed_without_another_call(
 
     assert breaker.state is State.LIMITED
     assert len(held) == 10
+
+
+@pytest.mark.parametrize("then", [30.0, 40.0])
+@pytest.mark.parametrize("good", [1, 10, 20, 29])
+@pytest.mark.parametrize("rate", [0.5, 2.0])
+def test_few_cheap_answers_are_no_measure_of_the_calls_after_the_first_long_one(
+    breaker: Breaker, clock: ManualClock, good: int, then: float, rate: float
+) -> None:
+    """With 29 cheap ones, the next answer made them normal, and a fifth of the calls was refused."""
+    refused = refused_at(breaker, clock, rate, 400.0, after(good, 0.01, then))
+
+    assert max(refused, default=0.0) < 1.5 * then + good / rate
