@@ -32,6 +32,8 @@ _USUAL = 0.5
 # to do, time-outs of 30 ms came after 30 to 90 ms.
 _LONG = 1.0
 _ALIKE = 4.0
+# Or so many calls in a row must be given up: of several who type, one has an answer sooner.
+_MANY = 100
 # A probe that is given up is as bad as the calls before it, if its caller waited for this part of
 # what the least patient of them did.
 _AS_LONG = 0.5
@@ -103,7 +105,7 @@ class GivenUp:
         """
         if self.level < threshold or self.calls < calls:
             return False
-        return not answers or now - self.since >= WHILE
+        return not answers or self.calls >= _MANY or now - self.since >= WHILE
 
     def take_back(self) -> None:
         """Count less: the program cancels calls because others have ended, so those say nothing.

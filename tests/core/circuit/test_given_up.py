@@ -46,6 +46,24 @@ def test_a_machine_with_much_to_do_is_late_with_its_time_outs() -> None:
     assert run.level >= ENOUGH
 
 
+def test_where_calls_were_answered_it_takes_ten_seconds_or_a_hundred_calls() -> None:
+    run = GivenUp()
+    for number in range(20):
+        made = ending(0.5, token=number + 1)
+        made.now = 100.0 + 0.1 * number
+        run.add(made, 100.0, 0.0, FLOOR)
+
+    assert run.since == 99.5
+    assert run.are_enough(102.0, 0.0, ENOUGH, 5)
+    assert not run.are_enough(102.0, 100.0, ENOUGH, 5)
+    assert not run.are_enough(109.4, 100.0, ENOUGH, 5)
+    assert run.are_enough(109.5, 100.0, ENOUGH, 5)
+    for number in range(80):
+        assert not run.are_enough(102.0, 100.0, ENOUGH, 5)
+        run.add(ending(0.5, token=number + 21), 100.0, 0.0, FLOOR)
+    assert run.are_enough(102.0, 100.0, ENOUGH, 5)
+
+
 def test_before_the_first_answer_clients_that_never_wait_say_nothing() -> None:
     assert needed(0.03) == 0
     assert needed(0.99) == 0
