@@ -236,9 +236,9 @@ def test_the_report_says_which_traces_nobody_tuned_for() -> None:
         ("hang until a 30 s time-out", 50 * 0.3 + 8),
         ("hang, client cancels at 10 s", 50 * 0.3 + 8),
         ("cold start in an outage", 8),
-        # Some sixty in a row: a share of the calls may be asked, and the others be served. With four,
+        # Some forty in a row: a share of the calls may be asked, and the others be served. With four,
         # a key of which 80 % were asked refused for the whole wait nearly all that were served.
-        ("429 with Retry-After", 60 + 50 * 0.1),
+        ("429 with Retry-After", 40 + 50 * 0.1),
         ("10x slower", 50 * 0.3 + 8),
     ],
 )

@@ -31,12 +31,12 @@ _PART = 0.25
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # How much likelier it must be that all are asked than that it is a share of which nothing is known.
-# At least, so that four calls in a row suffice; at most, that is some sixty, of which one is served
-# nearly always even if 95 % are asked. In between, it grows with the calls that are refused, since
+# At least, so that four calls in a row suffice; at most, that is some forty, of which one is served
+# seven times in eight even if 95 % are asked. In between, it grows with the calls that are refused, since
 # that is what it costs to be wrong: at most three for each one that was asked. The time that a callee
 # names is no evidence. With four in a row wherever it was longer than 5 s, a key of which 80 % were
 # asked to wait a minute refused nearly all calls that would have been served.
-_LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 45.0, 3.0
+_LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 33.0, 3.0
 # If all are asked, one in so many is served all the same.
 _SERVED_NEVERTHELESS = 0.001
 # Answers during pauses are remembered for so many calls.

@@ -186,9 +186,9 @@ def test_after_a_large_share_all_are_found_out_as_well() -> None:
         (1.0, 60.0, 22),
         (10.0, 5.0, 18),
         (50.0, 1.0, 18),
-        (50.0, 5.0, 60),
-        (50.0, 60.0, 60),
-        (50.0, 300.0, 60),
+        (50.0, 5.0, 40),
+        (50.0, 60.0, 40),
+        (50.0, 300.0, 40),
     ],
 )
 def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all_however_long_it_is(
@@ -228,7 +228,7 @@ def test_the_rate_is_that_of_the_calls_if_no_other_is_known() -> None:
         if pauses.judge(ending, asked, InFlight(), POLICY, 0.0):
             break
 
-    assert asked == pytest.approx(60, abs=2)
+    assert asked == pytest.approx(40, abs=2)
 
 
 def test_after_a_pause_for_all_more_must_be_asked_for_the_next_one() -> None:
@@ -290,7 +290,7 @@ def test_a_pause_for_all_is_obeyed_however_often_it_is_asked_for(wait: float, ra
             admitted += 1
             permit.throttled(wait)
 
-    assert admitted <= 60 + 1.5 * 20
+    assert admitted <= 40 + 1.5 * 20
 
 
 def test_a_pause_without_a_time_is_never_over() -> None:
