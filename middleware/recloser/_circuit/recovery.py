@@ -118,7 +118,10 @@ class Recovery:
         self._fails_a_share = False
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
-        self.answers = Answers(policy, began)
+        # A relapse is the same trouble, so its answers go on like its time.
+        self.answers: Answers = (
+            before.answers if before is not None and relapsed else Answers(policy, began)
+        )
         self.giving_way = GivingWay()
         self.outliving = Outliving(first_token)
         self.begin_round(1)
