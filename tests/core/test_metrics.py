@@ -8,7 +8,7 @@ from math import ceil
 
 import pytest
 from tests.support.breaker_state import is_closed
-from tests.support.limits import fill, hang, limit
+from tests.support.limits import everyday_latency, fill, hang, limit, play
 from tests.support.training import learned, record
 
 from recloser import Breaker, Permit, Policy, Registry, State
@@ -197,20 +197,15 @@ def test_the_limit_that_is_told_is_the_number_of_calls_that_pass(
     assert f"at most {passed} calls at a time, {passed} in flight" in breaker.explain()
 
 
-def test_a_limited_breaker_that_pauses_says_so_and_why(
+def test_a_limited_breaker_that_lets_single_calls_through_says_so_and_why(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     """Each call takes nine times as long, however few there are."""
-    limit(breaker, clock)
-    for _ in range(100):
-        if (permit := breaker.try_acquire()) is not None:
-            clock.advance(0.9)
-            permit.success()
-        clock.advance(0.1)
-        if breaker.explain().startswith("limited: one call at a time, with pauses of "):
-            break
-    else:
-        raise AssertionError(breaker.explain())
+    play(breaker, clock, everyday_latency, 20.0, 200.0)
+    play(
+        breaker, clock, lambda chance, running: 9.0 * everyday_latency(chance, running), 20.0, 60.0
+    )
+    assert breaker.explain().startswith("limited: one call at a time, ")
 
     reason = breaker.refusal().reason
     assert reason is not None

@@ -7,10 +7,9 @@ Slow answers have three causes that look alike at first:
                fewer are faster, and it grows otherwise.
     mixture    Some calls are slow, and others are as fast as ever. The limit ends: that is normal.
     sickness   Each call is slow, however few there are. If that is mild, nobody is refused until it
-               is accepted as the new normal. If it is severe, one call is sent now and then.
+               is accepted as the new normal. If it is severe, one call is sent at a time.
 
-Load is told from sickness by an experiment, see `load.py`: if the number of calls in flight does not
-vary by itself, the limit is halved for one round.
+`search.py` has how the limit is lowered and raised, and how load is told from sickness.
 """
 
 from __future__ import annotations
@@ -19,36 +18,20 @@ from collections.abc import Iterable
 from math import ceil
 
 from recloser._circuit.failures import Failures
-from recloser._circuit.load import Load
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pacing import Pacing
 from recloser._circuit.round import Finding, Round
+from recloser._circuit.search import COMES_BACK, FEW, LEAST, WIDEST, Search
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
-# How the limit changes per round.
-_HALVED, _LESS, _MORE, _DOUBLED = 0.5, 0.8, 1.25, 2.0
 # While the load returns, until calls are slow, each fast answer lets so many more in: one, if the
 # callee was slow; three, if it was dead. With seven, eight processes overloaded it again.
 _RETURNS, _RETURNS_FROM_OPEN = 1.0, 3.0
-# Where at least the second share of a round fails, there are too many calls: so much of the limit stays.
-_SHED, _SHEDS = 0.75, 0.2
-# If calls come back, twice as many as at the beginning are let through: an everyday queue passes.
-_COMES_BACK = 2.0
-# The share of calls that are refused is averaged over so many calls. Up to the first share, the limit
-# is none; from the second on, there are more calls than the callee can serve for long, so that a
-# shorter queue refuses no more of them.
-_AVERAGED = 64.0
-_UNBOUND = 0.02
-_OVERLOAD = 0.1
-# Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
-_FEW = 3.0
-# The least limit. If that is still too much, there are pauses between the calls. And the widest.
-_LEAST, _WIDEST = 1.0, 1e6
-# If nobody is refused, calls must be slow for so many seconds before the limit is lowered to find out.
-_SLOW_FOR = 2.0
-# If calls are very slow for so many seconds, the limit is lowered to make sure that it is load.
-_SEVERE_FOR = 10.0
+# Where calls fail because there are too many, so much of the limit is left.
+_SHED = 0.75
+# Share of failures in a round from which on calls fail because there are too many.
+_SHEDS = 0.2
 # While nobody is refused, it is no harm to wait longer until a latency is accepted: most faults are
 # over after so many times `Policy.latency_patience`.
 _UNREFUSED = 2.0
@@ -58,8 +41,8 @@ _MUTE = 8.0
 _FAST_SHARE = 0.2
 
 
-class Limit:
-    """The number of calls that may be in flight, and the search for it.
+class Limit(Search):
+    """The number of calls that may be in flight: admission, and what the answers say.
 
     Args:
         size: Calls that may be in flight at first, > 0.
@@ -69,68 +52,39 @@ class Limit:
         now: Seconds.
 
     Attributes:
-        size: Calls that may be in flight.
-        level: Median latency of the last round, in seconds; 0.0 before.
         latest: The highest token of a call that came back.
-        load: Whether the callee has too many calls.
         succeeded: Whether a call was answered since the limit was last lowered for failures.
         slow_share: Share of slow calls in the last round, 0.0-1.0.
-        peak: Most calls in flight so far.
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
     """
 
     __slots__ = (
-        "_bound_at",
-        "_calm",
         "_ended_at",
-        "_ends_at_once",
         "_in_flight",
-        "_is_sick",
         "_mute_since",
         "_pacing",
-        "_refused",
-        "_returns",
-        "_round",
-        "_severe_since",
-        "_slow_since",
-        "_usual",
         "_waits_for_first",
-        "_widest",
         "answering",
         "failures",
         "latest",
-        "level",
-        "load",
-        "peak",
-        "size",
         "slow_share",
         "succeeded",
     )
 
     def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
-        self.size = self._widest = size
-        self.level = 0.0
+        super().__init__(size, calm, usual, token, now)
         self.latest = 0
-        self.load = Load()
         self.failures = Failures()
         self.succeeded = True
         self.slow_share = 0.0
-        self.peak = 0
         self.answering: set[int] = set()
-        self._calm = calm
-        self._usual = usual
-        self._returns = _RETURNS_FROM_OPEN  # 0.0 once the load has returned
-        self._ends_at_once = False
+        self._returns = _RETURNS_FROM_OPEN
         self._waits_for_first = False
-        self._is_sick = False
         self._pacing = Pacing()
-        self._severe_since = self._slow_since = now
-        self._ended_at = self._bound_at = self._mute_since = now
-        self._refused = 0.0  # share of calls that are refused
+        self._ended_at = self._mute_since = now
         # Calls in flight when a call began, by its token.
         self._in_flight: dict[int, int] = {}
-        self._round = Round(token)
 
     def begin_suspicious(self, mute: Iterable[int] | None, *, is_first: bool) -> None:
         """Begin with a suspicion, not with a recovery.
@@ -142,7 +96,7 @@ class Limit:
         self._returns = 0.0
         self._ends_at_once = is_first
         if mute is None:
-            self.size *= _COMES_BACK
+            self.size *= COMES_BACK
             return
         self.succeeded = False
         self._waits_for_first = True
@@ -158,17 +112,16 @@ class Limit:
             running: Calls in flight.
             now: Seconds.
         """
-        self._refused -= self._refused / _AVERAGED
         self._round.peak = max(self._round.peak, running + 1)
         if running < self.size and not self._ended_at <= now < self._pacing.next_at(self._ended_at):
             if not self._in_flight:
                 self._mute_since = now
             self._in_flight[token] = running + 1
             self.peak = max(self.peak, running + 1)
+            self._refusals.count_admitted()
             return True
-        self._refused += 1.0 / _AVERAGED
-        if self._refused > _UNBOUND:
-            self._bound_at = now
+        self._refusals.count(now)
+        if self._refusals.are_some:
             self._ends_at_once = False
         return False
 
@@ -188,7 +141,7 @@ class Limit:
             now: Seconds.
             threshold: The slow threshold, in seconds.
         """
-        return newer >= min(_FEW, self.size) and self.is_silent(now, threshold)
+        return newer >= min(FEW, self.size) and self.is_silent(now, threshold)
 
     def is_silent(self, now: float, threshold: float) -> bool:
         """Whether no call has come back for so long; `threshold` as for `is_mute`."""
@@ -200,10 +153,11 @@ class Limit:
 
         Args:
             longest: The longest pause, in seconds. It begins with one latency, and doubles with
-                each slow call.
+                each slow call. With 0.0, there are no pauses.
         """
         self._pacing.begin(self.level, longest)
-        self.size = _LEAST
+        self._high = self._usual.high
+        self.size = LEAST
 
     @property
     def pauses(self) -> float:
@@ -216,14 +170,9 @@ class Limit:
         return None if self.is_pausing else _UNREFUSED
 
     @property
-    def refuses(self) -> bool:
-        """Whether more calls were refused of late than by chance."""
-        return self._refused > _UNBOUND
-
-    @property
     def is_pausing(self) -> bool:
-        """Whether only one call is sent now and then."""
-        return self._pacing.pause > 0.0
+        """Whether only one call is sent at a time, with or without pauses."""
+        return self._pacing.active
 
     # The end of a call
 
@@ -239,7 +188,7 @@ class Limit:
             threshold: The slow threshold, in seconds.
             ok: Whether it was answered; otherwise it failed.
         """
-        threshold = max(threshold, self._usual.high)
+        overdue, threshold = threshold, max(threshold, self._high)
         in_flight = self._in_flight.pop(token, 0)
         if ok:
             self.succeeded = True
@@ -248,16 +197,17 @@ class Limit:
             if self._waits_for_first:
                 self._waits_for_first = False
                 if latency < self._usual.severe:
-                    self.size *= _COMES_BACK
+                    self.size *= COMES_BACK
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
         if token < self._round.first:
             return Finding.NOTHING
         if self.is_pausing:
             self.level = max(latency, 0.0)  # a clock may jump
-            return self._judge_one(token, now, fast=ok and latency <= threshold)
+            mild = ok and latency < self._usual.severe
+            return self._judge_one(token, now, fast=ok and latency <= threshold, mild=mild)
         fast = ok and latency <= threshold
-        if not fast:
+        if not fast and not self._mild_alone:
             self._returns = 0.0
         elif self.refuses:
             self.size += self._returns
@@ -266,14 +216,14 @@ class Limit:
             self._round.add(token, latency, now, ok=ok)
         if finding is not Finding.NOTHING:
             return finding
-        return self._judge_if_complete(token, threshold, now)
+        return self._judge_if_complete(token, overdue, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:
         """Count a call that is overdue, though it may still come back."""
         if token < self._round.first or self.is_pausing:
             return Finding.NOTHING
         self._round.add_late(token, now)
-        return self._judge_if_complete(token, max(threshold, self._usual.high), now)
+        return self._judge_if_complete(token, threshold, now)
 
     def forget(self, token: int) -> None:
         """Forget a call that ended without an answer, for example because its caller gave up."""
@@ -301,24 +251,34 @@ class Limit:
 
     def _fewer(self) -> bool:
         """Lower the limit, or test the calls if there are few already; return whether it fell."""
-        if self.size > _FEW:
+        self._before_trial = None
+        if self.size > FEW:
             self.size *= _SHED
             return True
         self.failures.begin_test(max(self._round.first, *self._in_flight, 0) + 1)
         return False
 
-    def _judge_one(self, token: int, now: float, *, fast: bool) -> Finding:
+    def _judge_one(self, token: int, now: float, *, fast: bool, mild: bool) -> Finding:
         self._ended_at = now
+        if self._pacing.answered_mildly(mild=mild):
+            # From now on, slow means severely slow: then there are too many calls.
+            self._high = self._usual.severe
+            self._mild_alone = True
+            self._return_load(token)
+            return Finding.BORNE
         if not fast:
             self.load.count_useless()
             return Finding.SICK
         if self._pacing.answered_fast():
-            # The load returns step by step.
-            self._refused = 0.0
-            self._returns, self._is_sick = _RETURNS, False
-            self.load.forget()
-            self._round = Round(token + 1)
+            self._return_load(token)
         return Finding.NOTHING
+
+    def _return_load(self, token: int) -> None:
+        """Let the load return step by step."""
+        self._refusals.share = 0.0
+        self._returns, self._is_sick = _RETURNS, False
+        self.load.forget()
+        self._round = Round(token + 1)
 
     def _judge_if_complete(self, token: int, threshold: float, now: float) -> Finding:
         # With a limit of one call, answers are rare.
@@ -326,20 +286,22 @@ class Limit:
         if not self._round.is_complete(enough, now):
             return Finding.NOTHING
         finding = self._judge(self._round, threshold, now)
-        self.size = min(self.size, _WIDEST)  # a mixture doubles it
+        self.size = min(self.size, WIDEST)  # a mixture doubles it
         self._round = Round(max(token, *self._in_flight, 0) + 1)
         return finding
 
-    def _judge(self, answers: Round, threshold: float, now: float) -> Finding:
+    def _judge(self, answers: Round, overdue: float, now: float) -> Finding:
+        threshold = max(overdue, self._high)
         answers.judge(threshold, now)
         fail = 0.0 if self.failures.are_usual else answers.failed
         if fail > 0.5:
             self.shed()
             return Finding.NOTHING
         self.level, self.slow_share = answers.level, answers.slow
-        if answers.hangs(threshold):
+        if answers.hangs(overdue):
             return Finding.HANGING
         helped = self.load.compare(self.size, self.level)
+        self._end_trial()
         if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING
         if self.level <= threshold:
@@ -350,51 +312,3 @@ class Limit:
             self._refuse_nobody()
             return Finding.MIXED
         return self._judge_slow(helped, threshold, now)
-
-    def _judge_fast(self, now: float) -> Finding:
-        self._severe_since = self._slow_since = now
-        if self._refused > _UNBOUND and now - self._bound_at < self._calm:
-            if not self._returns:
-                self.size = max(self.size * _MORE, min(self.size + 1.0, _DOUBLED * self.size))
-        elif self._ends_at_once or self.peak <= _FEW or now - self._bound_at >= self._calm:
-            return Finding.EASED
-        return Finding.NOTHING
-
-    def _judge_slow(self, helped: bool | None, threshold: float, now: float) -> Finding:
-        self._ends_at_once, self._returns = False, 0.0
-        overloaded = self._refused > _OVERLOAD
-        self._is_sick = self._is_sick and not self.load.is_sure
-        if self._is_sick or (not self.load.is_likely and (helped is False or self.size <= _FEW)):
-            self._is_sick = True
-            self._refuse_nobody()  # fewer calls are no help
-            return Finding.SICK
-        if not self.load.is_likely:
-            if overloaded or now - self._slow_since >= _SLOW_FOR:
-                self._reduce(_HALVED)
-        elif helped is False:
-            self.load.count_useless()
-            self.size = max(self.size, _HALVED * self._widest) * _MORE
-        else:
-            if overloaded or self.size > _LEAST:
-                self.load.useless = 0
-            else:  # one call at a time is slow, and nobody else waits
-                self.load.count_useless()
-            if self.level < self._usual.severe or self.load.is_sure:
-                self._severe_since = now
-            if now - self._severe_since >= _SEVERE_FOR:
-                # The number of calls in flight may have risen because of the latency.
-                self._reduce(_HALVED)
-            elif overloaded and self.size <= _LEAST:
-                return Finding.SICK
-            elif overloaded:
-                self._reduce(max(min(threshold / self.level, _LESS), _HALVED))
-        return Finding.NOTHING
-
-    def _refuse_nobody(self) -> None:
-        # Not without end, if nobody was refused: this may go on for many rounds.
-        self.size = max(self.size, self._widest, _COMES_BACK * self._round.peak)
-
-    def _reduce(self, ratio: float) -> None:
-        self.load.lowered(self.size, self.level)
-        self._widest = _COMES_BACK * self.size
-        self.size = max(min(self.size, self._round.peak) * ratio, _LEAST)

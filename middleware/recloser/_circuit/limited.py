@@ -96,11 +96,13 @@ class LimitedLifecycle(Lifecycle):
             self._open(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.MIXED:
             self._bear_mixture(limit, recovery, now)
+        elif finding is Finding.BORNE:
+            recovery.answers.forget()
         elif finding is Finding.SICK:
             self._bear_sickness(limit, recovery, now)
 
     def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
-        """Accept a latency as the new normal, or send one call now and then."""
+        """Accept a latency as the new normal, or send one call at a time."""
         detector = self.detector
         usual = detector.baseline.usual(now)
         # By all answers since the trouble began: the last few are severe by chance.
@@ -117,7 +119,8 @@ class LimitedLifecycle(Lifecycle):
             if few and not (limit.load.is_likely and limit.refuses):
                 return  # nobody is refused meanwhile
             self.reason = sentences.sick(level, detector.baseline, self._policy)
-            limit.pause(self._time_to_next_probe(recovery, now))
+            # Others may wait for the same callee. Otherwise a single call does no harm at any time.
+            limit.pause(self._time_to_next_probe(recovery, now) if limit.load.is_likely else 0.0)
 
     def _bear_failures(self, limit: Limit, now: float) -> None:
         if limit.failures.test is not None:

@@ -73,6 +73,11 @@ class Answers:
         if len(self._answers) > 2 * _KEPT:
             del self._answers[:_KEPT]
 
+    def forget(self) -> None:
+        """Forget the answers so far."""
+        self._answers.clear()
+        self._count = 0
+
     @property
     def are_few(self) -> bool:
         """Whether there are too few answers to take a median."""

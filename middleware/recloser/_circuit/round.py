@@ -17,6 +17,8 @@ class Finding(enum.Enum):
     """Some calls are slow, and others are as fast as ever."""
     SICK = "sick"
     """Calls are slow, however few are in flight."""
+    BORNE = "borne"
+    """Single calls are slow, but not severely."""
     PARTIAL = "partial"
     """Some calls fail, however few are in flight, and most are good."""
     FAILING = "failing"
@@ -108,9 +110,14 @@ class Round:
         slow = sum(answer > threshold for answer in answers) + late
         self.slow = slow / (len(answers) + late)
 
-    def hangs(self, threshold: float) -> bool:
-        """Whether calls are either fast, with a slow threshold in seconds, or hang, as most do."""
-        return len(self._late) > len(self._answers) and self._answers[-1] <= threshold
+    def hangs(self, overdue: float) -> bool:
+        """Whether calls are either fast or hang, as most do.
+
+        Args:
+            overdue: After so many seconds a call was added as late. If one that was answered took
+                longer, the late ones may only be slow.
+        """
+        return len(self._late) > len(self._answers) and self._answers[-1] <= overdue
 
     def fastest(self, share: float) -> float:
         """The latency in seconds that a share of the calls was not slower than, 0.0-1.0."""

@@ -1,6 +1,6 @@
 """The limit: how it begins, what it admits, and what it does while calls are fast.
 
-What it does while they are not is in `test_limit_search.py`, and `test_limit_in_use.py` plays it
+What it does while they are not is in `test_search.py`, and `test_limit_in_use.py` plays it
 against a queue.
 """
 
@@ -211,7 +211,7 @@ def test_another_one_soon_after_it_ends_when_it_was_calm_for_a_while() -> None:
     play = limited()
     play.refuse(2)
     play.round(FAST, running=5)
-    play.limit._refused = 0.0
+    play.limit._refusals.share = 0.0
 
     play.now = CALM - 0.1
     assert play.round(FAST, running=5) is Finding.NOTHING
@@ -229,7 +229,7 @@ def test_a_first_limit_that_found_slow_calls_does_not_end_at_once_either() -> No
 
 def test_with_few_calls_in_flight_a_limit_is_none() -> None:
     play = limited()
-    play.limit._bound_at = play.now
+    play.limit._refusals.last = play.now
 
     assert play.round(FAST, running=2) is Finding.EASED
     assert play.round(FAST, running=3) is Finding.NOTHING

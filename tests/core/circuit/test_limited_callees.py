@@ -121,7 +121,7 @@ def test_a_mild_sickness_of_many_calls_at_a_time_refuses_hardly_any(
     assert refused < 0.001 * admitted
 
 
-def test_a_severe_sickness_gets_one_call_now_and_then_until_the_patience_ends(
+def test_a_severe_sickness_gets_one_call_at_a_time_until_the_patience_ends(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     play(breaker, clock, everyday_latency, 20.0, 200.0)
@@ -132,12 +132,44 @@ def test_a_severe_sickness_gets_one_call_now_and_then_until_the_patience_ends(
 
     admitted, refused = play(breaker, clock, sick, 20.0, patience - 10.0)
     assert breaker.state is LIMITED
-    assert "one call at a time, with pauses of" in breaker.explain()
-    assert admitted < 0.06 * refused
+    assert "limited: one call at a time, " in breaker.explain()
+    one_at_a_time = (patience - 10.0) / 0.9
+    assert 0.8 * one_at_a_time < admitted < 1.3 * one_at_a_time
+    assert refused > 10.0 * admitted
 
     play(breaker, clock, sick, 20.0, 20.0)
     assert breaker.state is CLOSED
     assert rule(breaker) == "new_normal"
+
+
+def test_a_severe_sickness_of_a_key_with_few_calls_refuses_hardly_any(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """One call at a time is all that comes, so there is nothing to save."""
+    play(breaker, clock, everyday_latency, 0.5, 2_000.0)
+
+    admitted, refused = play(
+        breaker, clock, lambda chance, running: 9.0 * everyday_latency(chance, running), 0.5, 600.0
+    )
+
+    assert refused < 0.1 * admitted
+
+
+def test_a_sickness_that_comes_and_goes_is_accepted_after_the_patience(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """A relapse is the same trouble: its answers and its time go on."""
+    play(breaker, clock, everyday_latency, 20.0, 200.0)
+
+    def sick(chance: Random, running: int) -> float:
+        return 9.0 * everyday_latency(chance, running)
+
+    began, refused = clock.now, 0
+    while clock.now - began < 2.0 * Policy().latency_patience:
+        refused = play(breaker, clock, sick, 20.0, 10.0)[1]
+        play(breaker, clock, everyday_latency, 20.0, 10.0)
+
+    assert refused < 0.2 * 10.0 * 20.0
 
 
 def test_a_severe_sickness_that_ends_lets_the_load_return_soon(
@@ -185,7 +217,7 @@ def test_a_latency_that_one_call_at_a_time_shows_is_the_new_normal_even_if_it_lo
     """It fell by chance when the limit was halved, and then it stayed above the threshold."""
     teach(breaker, clock, [0.1] * 3_000)
     slow_down(breaker, clock, 1.0)
-    serve(breaker, clock, 1.0, 8)
+    serve(breaker, clock, 1.0, 16)
     assert limit_of(breaker).size == 1.0
 
     served_until(CLOSED, breaker, clock, 0.4, gap=5.0)

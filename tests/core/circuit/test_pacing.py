@@ -44,6 +44,28 @@ def test_two_fast_answers_in_a_row_end_it() -> None:
     assert pacing.pause == 0.0
 
 
+@pytest.mark.parametrize(
+    ("mild", "ends"), [([True] * 12, True), ([True] * 11, False), ([True, False] * 50, False)]
+)
+def test_it_ends_once_clearly_more_answers_were_mild_than_severe(
+    mild: list[bool], ends: bool
+) -> None:
+    pacing = Pacing()
+    pacing.begin(0.5, longest=3.0)
+
+    assert any(pacing.answered_mildly(mild=each) for each in mild) is ends
+
+    assert pacing.active is not ends
+
+
+def test_without_a_longest_pause_calls_follow_each_other() -> None:
+    pacing = Pacing()
+    pacing.begin(0.5, longest=0.0)
+
+    assert pacing.active
+    assert pacing.next_at(10.0) == 10.0
+
+
 def test_each_fast_answer_makes_the_pause_half_as_long_should_it_begin_again() -> None:
     pacing = Pacing()
     for _ in range(3):

@@ -1,26 +1,42 @@
-"""The limit: how it finds out why calls are slow, and what it does about it."""
+"""The search for the limit: how it finds out why calls are slow, and what it does about it."""
 
 from __future__ import annotations
 
 import pytest
 from tests.support.limit_play import FAST, SEVERE, SLOW, Play, limited, paused
-from tests.support.limited_callee import THRESHOLD, new_limit
+from tests.support.limited_callee import CALM, THRESHOLD, USUAL, new_limit
 
+from recloser._circuit.limit import Limit
 from recloser._circuit.round import Finding
 
 # Slow calls: the experiment
 
 
-def test_while_nobody_is_refused_it_is_not_lowered_for_two_seconds() -> None:
+def test_while_nobody_is_refused_it_is_not_lowered_for_ten_seconds() -> None:
     play = limited(8.0)
-    play.now = 1.8
+    play.now = 9.8
     play.round(SLOW, running=7)
     assert play.limit.size == 8.0
 
-    play.now = 2.0
+    play.now = 10.0
     play.round(SLOW, running=7)
 
     assert play.limit.size == 4.0
+
+
+def test_what_an_experiment_took_is_given_back_if_nobody_was_refused_before_it() -> None:
+    play = limited(16.0)
+    play.now = 10.0
+    play.round(0.4, running=15)
+    assert play.limit.size == 8.0
+    play.refuse(20)
+    assert play.limit.refuses
+
+    play.round(0.2, running=7)
+
+    assert play.limit.load.is_sure
+    assert play.limit.size == 16.0
+    assert not play.limit.refuses
 
 
 def experiment(play: Play, latency: float = SLOW) -> Play:
@@ -42,7 +58,7 @@ def test_where_more_than_a_tenth_is_refused_there_are_too_many_calls(
 ) -> None:
     play = limited(8.0)
     play.answer(*[SLOW] * 7, running=7)
-    play.limit._refused = refused / (1.0 - 1.0 / 64.0)
+    play.limit._refusals.share = refused / (1.0 - 1.0 / 64.0)
 
     play.answer(SLOW, running=7)
 
@@ -51,7 +67,7 @@ def test_where_more_than_a_tenth_is_refused_there_are_too_many_calls(
 
 def test_it_is_lowered_from_what_is_in_flight() -> None:
     play = limited(64.0)
-    play.now = 2.0
+    play.now = 10.0
 
     play.round(SLOW, running=9)
 
@@ -113,7 +129,7 @@ def test_if_half_as_many_are_faster_it_is_load_and_the_limit_follows_the_callee(
 
 def test_load_that_refuses_few_calls_keeps_its_limit() -> None:
     play = experiment(limited(16.0), 2.0)
-    play.limit._refused = 0.1
+    play.limit._refusals.share = 0.1
 
     play.round(0.4, running=7)
 
@@ -142,21 +158,59 @@ def test_load_at_one_call_at_a_time_is_not_ours() -> None:
     assert play.round(SLOW) is Finding.SICK
 
 
-@pytest.mark.parametrize("sure", [False, True])
-def test_severe_slowness_that_only_looks_like_load_is_made_sure_after_ten_seconds(
-    sure: bool,
+@pytest.mark.parametrize(("sure", "seconds"), [(False, 10.0), (True, 4.0)])
+def test_severe_slowness_lowers_it_after_a_while_even_if_nobody_is_refused(
+    sure: bool, seconds: float
 ) -> None:
+    """Other processes may refuse calls because of ours."""
     play = limited(16.0)
     play.limit.load.is_likely, play.limit.load.is_sure = True, sure
-    play.limit._refused = 0.0
+    play.limit._refusals.share = 0.0
 
-    play.now = 9.0
+    play.now = seconds - 1.0
     play.round(SEVERE, running=15)
     assert play.limit.size == 16.0
-    play.now = 10.0
+    play.now = seconds
     play.round(SEVERE, running=15)
 
-    assert play.limit.size == (16.0 if sure else 8.0)
+    assert play.limit.size == 8.0
+
+
+def test_if_single_calls_are_mild_and_many_are_severe_there_are_too_many() -> None:
+    play = limited(8.0)
+    play.limit.pause(0.0)
+    play.limit.load.forget()
+    while play.limit.is_pausing:
+        play.answer(SLOW)
+    assert play.findings[-1] is Finding.BORNE
+    assert not play.limit.load.is_likely
+    # Mild answers let the load return.
+    for _ in range(30):
+        play.refuse(1)
+        play.answer(SLOW)
+    assert play.limit.size > 10.0
+
+    for _ in range(2):
+        play.round(SEVERE, running=9)
+
+    assert play.limit.load.is_sure
+
+
+@pytest.mark.parametrize(("answer", "expected"), [(0.29, Finding.HANGING), (0.31, None)])
+def test_late_calls_do_not_hang_where_others_are_answered_later_than_that(
+    answer: float, expected: Finding | None
+) -> None:
+    """Answers above the slow threshold may be usual: then late calls may be such calls."""
+    limit = Limit(8.0, CALM, USUAL._replace(high=1.0), 1, 0.0)
+    limit.begin_suspicious(None, is_first=False)
+    play = Play(limit)
+    for _ in range(17):
+        limit.is_late(play.ask(4), play.now, THRESHOLD)
+
+    finding = play.answer(*[FAST] * 7, answer, *[FAST] * 8, running=4)
+
+    assert (Finding.HANGING in play.findings) == (expected is Finding.HANGING)
+    assert finding is not Finding.SICK
 
 
 # Failures
@@ -265,7 +319,7 @@ def test_failures_that_are_fast_say_nothing_about_load_and_time_outs_do() -> Non
 @pytest.mark.parametrize(("hung", "expected"), [(8, Finding.NOTHING), (9, Finding.HANGING)])
 def test_if_most_calls_hang_and_the_others_are_fast_it_hangs(hung: int, expected: Finding) -> None:
     play = limited(8.0)
-    play.limit._bound_at = play.now
+    play.limit._refusals.last = play.now
     for _ in range(hung):
         assert play.limit.is_late(play.ask(4), play.now, THRESHOLD) is Finding.NOTHING
 
