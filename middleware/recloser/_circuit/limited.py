@@ -71,7 +71,9 @@ class LimitedLifecycle(Lifecycle):
         else:
             failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
             if token >= recovery.first_token:
-                recovery.answers.add(inf if failed else latency, now)
+                paced = limit.is_pausing and not limit.pauses
+                between = recovery.time_to_next_probe(now, self.counts.rate) if paced else 0.0
+                recovery.answers.add(inf if failed else latency, now, between)
             finding = limit.ended(token, latency, now, threshold, ok=not failed)
             # A call that timed out is slow, and a sign of a callee that fails only if all are.
             fails = vote is votes.FAILED and latency <= threshold

@@ -46,7 +46,7 @@ class Answers:
         began: When the outage began, in seconds.
     """
 
-    __slots__ = ("_answered_at", "_answers", "_count", "_policy")
+    __slots__ = ("_answered_at", "_answers", "_count", "_counted_at", "_policy")
 
     def __init__(self, policy: Policy, began: float) -> None:
         self._policy = policy
@@ -54,21 +54,32 @@ class Answers:
         self._answers: list[float] = []
         self._answered_at = began
         self._count = 0
+        self._counted_at = -inf
 
     def begin_with(self, latencies: Iterable[float], failed: int = 0) -> None:
         """Add the calls of the suspicion that opened the breaker, `failed` of which failed."""
         self._answers += [*latencies, *[inf] * failed]
 
-    def add(self, latency: float, now: float) -> None:
+    def add(self, latency: float, now: float, between: float = 0.0) -> None:
         """Add the latency of a call in seconds, infinite if it failed.
 
         The caller must add only calls that began with the suspicion or later.
+
+        Args:
+            latency: As above.
+            now: Seconds.
+            between: A call that began less than so many seconds after the end of the last one that
+                counts does not count for the number of answers that a severe latency takes. Many
+                calls of one bad hour show no more than those of a few probes.
         """
         if self._is_stale(now):
             self._answers.clear()
             self._count = 0
         self._answered_at = now
-        self._count += 1
+        began = now - (latency if latency < inf else 0.0)
+        if not between or began >= self._counted_at + between:
+            self._count += 1
+            self._counted_at = now
         self._answers.append(latency)
         if len(self._answers) > 2 * _KEPT:
             del self._answers[:_KEPT]

@@ -1,7 +1,7 @@
 """Pacing: one call at a time, for a callee that is slow however few calls it gets.
 
 If others may wait for the callee, there are pauses between the calls. Otherwise a single call is all
-that a caller can lose, and a key with few calls is hardly refused any.
+that a caller can lose, and a key with few calls is refused few of them.
 
 A single call waits for no other, so it shows how slow the callee is in itself. Pacing ends after some
 fast answers in a row, or once clearly more answers were mild than severe.
