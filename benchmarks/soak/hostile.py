@@ -25,11 +25,13 @@ class Target:
         port: Where it listens, on loopback.
         apps: The apps that it serves, by the first part of their paths.
         patience: For how long a slow client keeps a connection, in seconds.
+        spared: Attacks that are not made, since the server itself cannot bear them.
     """
 
     port: int
     apps: tuple[str, ...]
     patience: float = 1.0
+    spared: tuple[str, ...] = ()
 
 
 Attack = Callable[[Target, str, random.Random], None]
@@ -113,10 +115,19 @@ def bad_chunk_size(target: Target, app: str, chance: random.Random) -> None:
     with _connected(target) as client:
         route = _route(chance)
         sent = b"%x\r\n%b\r\n" % (len(_begun(route)), _begun(route))
-        bad = chance.choice(
-            [b"ZZZ\r\n", b"-5\r\n", b"\r\n\r\n", b"5;" + b"x" * 9000, b"ffffffffffffffff\r\n"]
-        )
+        bad = chance.choice([b"ZZZ\r\n", b"-5\r\n", b"\r\n\r\n", b"5;" + b"x" * 9000])
         client.sendall(_post(app, route, "Transfer-Encoding: chunked") + sent + bad)
+        _read(client, 0.1)
+
+
+@_attack
+def huge_chunk(target: Target, app: str, chance: random.Random) -> None:
+    """Announce a chunk of 16 EiB, and leave."""
+    with _connected(target) as client:
+        route = _route(chance)
+        sent = b"%x\r\n%b\r\n" % (len(_begun(route)), _begun(route))
+        head = _post(app, route, "Transfer-Encoding: chunked")
+        client.sendall(head + sent + b"ffffffffffffffff\r\n")
         _read(client, 0.1)
 
 
@@ -380,7 +391,7 @@ class Attackers:
         target: The server.
         count: How many clients.
         seed: Which attacks, in which order.
-        names: Which attacks; all by default.
+        names: Which attacks; all by default. Those that the target is spared are left out.
 
     Attributes:
         made: How many attacks were made, by name.
@@ -389,7 +400,8 @@ class Attackers:
     def __init__(
         self, target: Target, count: int = 10, seed: int = 1, names: tuple[str, ...] = ()
     ) -> None:
-        self.made: dict[str, int] = dict.fromkeys(names or ATTACKS, 0)
+        chosen = [name for name in names or ATTACKS if name not in target.spared]
+        self.made: dict[str, int] = dict.fromkeys(chosen, 0)
         self._target = target
         self._over = threading.Event()
         self._lock = threading.Lock()

@@ -120,9 +120,11 @@ class _Soak:
         self._load(0.0, WARM_UP)
         result.asked = 0
         files = self._at_rest().files
-        patience = PATIENCE if KINDS[result.kind].overlaps else PATIENCE_OF_ONE
+        kind = KINDS[result.kind]
+        patience = PATIENCE if kind.overlaps else PATIENCE_OF_ONE
         target, other = (
-            Target(each.port, self._apps, patience) for each in (self._guarded, self._bare)
+            Target(each.port, self._apps, patience, kind.spared)
+            for each in (self._guarded, self._bare)
         )
         began = time.monotonic()
         with (

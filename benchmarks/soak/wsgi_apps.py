@@ -23,13 +23,10 @@ def plain(environ: Any, start_response: Any) -> Iterable[bytes]:
     if route in {"upload", "json"}:
         length = environ.get("CONTENT_LENGTH")
         received = environ["wsgi.input"].read(*([int(length)] if length else []))
-        try:
-            body = work.digest(received) if route == "upload" else work.total(json.loads(received))
-        except ValueError:
-            # Some servers pass on what has come of a cut chunked body, as if it were all.
-            if length:
-                raise
-            status = 400
+        if route == "upload":
+            body = work.digest(received)
+        else:
+            status, body = _total(received, length)
     elif route == "item":
         body = work.item(int(argument))
     elif route == "big":
@@ -54,6 +51,18 @@ def plain(environ: Any, start_response: Any) -> Iterable[bytes]:
     return [body]
 
 
+def _total(received: bytes, length: object) -> tuple[int, bytes]:
+    """Status and body of the answer to a JSON document; `length` is what its client announced."""
+    try:
+        return 200, work.total(json.loads(received))
+    except ValueError:
+        # Some servers pass on what has come of a cut chunked body, as if it were all. So only a
+        # handler can see that, and it has to answer 400: a 500 counts as its own failure.
+        if length:
+            raise
+        return 400, b""
+
+
 def flask() -> Any:
     from flask import Flask, Response, request
 
@@ -68,7 +77,8 @@ def flask() -> Any:
 
     @app.post("/flask/json")
     def numbers() -> Any:
-        return work.total(json.loads(request.stream.read()))
+        status, body = _total(request.stream.read(), request.content_length)
+        return body, status
 
     @app.post("/flask/form")
     def form() -> Any:

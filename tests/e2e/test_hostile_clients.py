@@ -43,8 +43,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Running]:
 
 
 def _target(server: Running) -> Target:
-    overlaps = KINDS[server.kind].overlaps
-    return Target(server.port, server.apps, PATIENCE if overlaps else PATIENCE_OF_ONE)
+    kind = KINDS[server.kind]
+    patience = PATIENCE if kind.overlaps else PATIENCE_OF_ONE
+    return Target(server.port, server.apps, patience, kind.spared)
 
 
 def _requests(apps: tuple[str, ...], seed: int) -> Iterator[Request]:
