@@ -27,7 +27,8 @@ class Mutant:
         module: Path of the file, from the root of the repository.
         function: Name with its classes, such as `Pauses.ask`; empty outside of functions.
         line: Number of the line, from 1.
-        lines: Numbers of the lines of the statement; of its head, if it has a body.
+        lines: Numbers of the lines of the statement; of its head, if it has a body. For a default,
+            those of the function.
         source: Text of the line.
         change: What was there and what is there now.
         ordinal: Which of the same changes in the same line of text it is, from 0.
@@ -134,8 +135,9 @@ class _Finder:
             return
         if any("overload" in ast.unparse(each) for each in node.decorator_list):
             return
-        head = range(node.lineno, node.body[0].lineno)
-        place = _Place(name, head or range(node.lineno, node.lineno + 1), False, node.lineno)
+        # Only an import runs the head. Tests of a default are those that run the body.
+        whole = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        place = _Place(name, whole, False, node.lineno)
         for defaults in (node.args.defaults, node.args.kw_defaults):
             for index, default in enumerate(defaults):
                 if default is not None:
@@ -167,9 +169,11 @@ def _of_expression(
         return
     if isinstance(node, ast.Lambda) and not place.function:
         place = _Place("<lambda>", place.lines, False, place.line)
-    # A message is for people. No test should compare its words.
-    is_message = place.in_raise or isinstance(node, ast.JoinedStr)
-    here = _Place(place.function, place.lines, place.in_raise, node.lineno)
+    # A message is for people. No test should compare its words. So is the place that the log names
+    # for a fault of ours.
+    in_message = place.in_raise or (isinstance(called, ast.Attribute) and called.attr == "fault")
+    is_message = in_message or isinstance(node, ast.JoinedStr)
+    here = _Place(place.function, place.lines, in_message, node.lineno)
     if not (is_message and isinstance(node, ast.Constant)):
         yield from _edits(changed_expressions(node), owner, name, index, here)
     for field_name, value in ast.iter_fields(node):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE_ROOTS = ("middleware", "adapters")
-# Judged by the clock on the wall or by the scheduling of threads, or too slow to be run for each mutant: simulations, and tests that
-# raise at each line in turn. So the share killed is at least what is reported.
+# Judged by the clock on the wall or by the scheduling of threads, or too slow to be run for each
+# mutant: simulations, and tests that raise at each line of a whole request or decision in turn. So
+# the share killed is at least what is reported.
 _IGNORED = tuple(
     f"tests/core/test_{name}.py"
     for name in (
@@ -16,11 +17,8 @@ _IGNORED = tuple(
         "closed_loop_parts",
         "detection",
         "everyday",
-        "identity",
         "interleavings",
-        "interrupted_decisions",
         "interrupted_requests",
-        "interrupts",
         "own_faults",
         "speed_floors",
         "strikes",
