@@ -45,12 +45,11 @@ class Selection:
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests to try: those of the module first, then what kills much, then what is fast."""
-        own = f"{own_tests(mutant.module)}"
         running = self._running(mutant)
         chosen = [name for name in self._collected if name in running]
         chosen.sort(
             key=lambda name: (
-                f"/{own}" not in name.split("::")[0],
+                not self._is_own(name, mutant),
                 -self.kills[name],
                 self._rank[name],
                 self._seconds(name),
@@ -67,7 +66,8 @@ class Selection:
         running = self._trace.tests_of(mutant.module, mutant.lines)
         if mutant.function:
             return running
-        # A constant: the tests that run a line which names it.
+        # A constant: the tests that run a line which names it, and those of the module, which may
+        # read it themselves.
         names = self._names(mutant)
         for module, tree in self._trees.items():
             for node in ast.walk(tree):
@@ -82,7 +82,12 @@ class Selection:
                     running |= self._trace.tests_of(
                         module, range(node.lineno, (node.end_lineno or node.lineno) + 1)
                     )
-        return running or self._of_module(mutant.module)
+        own = {name for name in self._collected if self._is_own(name, mutant)}
+        return running | own if running else own | self._of_module(mutant.module)
+
+    @staticmethod
+    def _is_own(test: str, mutant: Mutant) -> bool:
+        return f"/{own_tests(mutant.module)}" in test.split("::")[0]
 
     def _names(self, mutant: Mutant) -> set[str]:
         for node in ast.walk(self._trees[mutant.module]):

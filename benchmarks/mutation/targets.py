@@ -82,6 +82,9 @@ GROUPS = (
             "tests/core/http",
             "tests/core/test_asgi.py",
             "tests/core/test_wsgi.py",
+            "tests/adapters/starlette",
+            "tests/adapters/flask",
+            "tests/adapters/test_werkzeug.py",
         ),
     ),
     Group(

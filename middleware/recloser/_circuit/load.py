@@ -107,9 +107,9 @@ def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:
     if total < _FEWEST:
         return None
     mean_x = sum(x for x, _ in pairs) / total
-    mean_y = sum(y for _, y in pairs) / total
     spread = sum((x - mean_x) ** 2 for x, _ in pairs)
     if spread < total * _SPREAD**2:
         return None
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in pairs) / spread
+    # Of the latencies no mean is taken off: the distances from `mean_x` add up to zero.
+    slope = sum((x - mean_x) * y for x, y in pairs) / spread
     return True if slope >= _RISES else False if slope < _FLAT else None

@@ -115,7 +115,6 @@ class Streams:
         self._policy = policy
         self.by_token: dict[int, Stream] = {}
         self.subscriptions = Subscriptions()
-        self.check_at = -inf
         self.forget()
 
     def forget(self) -> None:

@@ -26,6 +26,8 @@ _ENDED = 0.75
 _PROMPT = 0.95
 # Kinds of streams that are told apart for each key. A key that has more judges none of the others.
 _MAX_KINDS = 8
+# What is known of a kind that was never seen.
+_UNSEEN = (0.0, 0.0, 0.0)
 
 
 class Subscriptions:
@@ -52,12 +54,12 @@ class Subscriptions:
         if before is None:
             if len(self._kinds) >= _MAX_KINDS:
                 return
-            before = (0.0, 0.0, 0.0)
+            before = _UNSEEN
         kept = 1.0 - 1.0 / _MEMORY
         streams, by_callee, at_once = before
         self._kinds[kind] = kept * streams + 1.0, kept * by_callee + ended, kept * at_once + prompt
 
     def are_answers(self, kind: str) -> bool:
         """Whether streams of this kind are answers, so that one that does not begin hangs."""
-        streams, by_callee, at_once = self._kinds.get(kind, (0.0, 0.0, 0.0))
+        streams, by_callee, at_once = self._kinds.get(kind, _UNSEEN)
         return streams >= _ENOUGH and by_callee >= _ENDED * streams and at_once >= _PROMPT * streams

@@ -95,3 +95,19 @@ def test_a_block_is_lost_with_the_function_that_never_left_it(
     with breaker:
         assert breaker.metrics().in_flight == 1
     assert ended(breaker) == (1, 0, 0, 1)
+
+
+def test_what_is_noted_of_calls_that_are_not_in_flight_is_dropped(breaker: Breaker) -> None:
+    """An exception at the end of a call may leave it behind."""
+    labelled, streaming = breaker.acquire("export"), breaker.acquire()
+    streaming.pieces()
+    calls = breaker._calls
+    for token in (labelled.token, streaming.token):
+        calls.take(token)
+
+    breaker.metrics()
+
+    assert calls.streams is not None
+    assert not calls.streams.by_token
+    assert breaker._circuit.explained is not None
+    assert not breaker._circuit.explained.kinds

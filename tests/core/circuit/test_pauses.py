@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log
 from random import Random
 
 import pytest
 
 from recloser import Breaker, Outcome, Policy
 from recloser._circuit.in_flight import InFlight
-from recloser._circuit.pauses import Pauses
+from recloser._circuit.pauses import _SERVED_NEVERTHELESS, Pauses, _log_ratio
 from recloser._circuit.votes import Ending
 from recloser.testing import ManualClock, no_jitter
 
@@ -314,3 +314,40 @@ def test_a_call_that_is_served_begins_that_time_anew() -> None:
     pauses.served(3, 90.0)
 
     assert pauses.longest(100.0) == 2.5
+
+
+@pytest.mark.parametrize(("asked", "served"), [(1, 0), (4, 0), (4, 1), (12, 1), (12, 3), (1, 5)])
+def test_the_evidence_is_the_ratio_of_the_likelihoods(asked: int, served: int) -> None:
+    """That all callers are asked, and one in twenty served nevertheless; or a share, which may be any."""
+    steps = 20_000
+    shares = [(step + 0.5) / steps for step in range(steps)]
+    a_share = sum(share**asked * (1.0 - share) ** served for share in shares) / steps
+    all_asked = (1.0 - _SERVED_NEVERTHELESS) ** asked * _SERVED_NEVERTHELESS**served
+
+    assert _log_ratio(asked, served) == pytest.approx(log(all_asked / a_share), abs=1e-4)
+
+
+def calls_until_all_are_asked(pauses: Pauses) -> int:
+    calls = 1
+    while not pauses.are_for_all(ENOUGH):
+        calls += 1
+    return calls
+
+
+def test_a_call_that_was_served_before_the_first_pause_is_no_sign_against_it() -> None:
+    callee, fresh = Callee(), Pauses()
+    for _ in range(50):
+        callee.serves()
+
+    assert calls_until_all_are_asked(callee.pauses) == calls_until_all_are_asked(fresh)
+
+
+def test_calls_that_are_served_meanwhile_are_signs_against_it() -> None:
+    callee = Callee()
+    callee.throttles(100.0, 60.0)
+    for _ in range(20):
+        callee.token += 1
+        callee.pauses.end(callee.token, 110.0)
+        callee.throttles(110.0, 50.0)
+
+    assert not any(callee.pauses.are_for_all(ENOUGH) for _ in range(20))

@@ -363,3 +363,27 @@ def test_an_outage_that_comes_again_soon_has_lasted_since_the_first(
     recovery = breaker._circuit.recovery
     assert recovery is not None
     assert recovery.slow_since == (began if relapse else clock.now)
+
+
+@pytest.mark.parametrize(
+    ("was_slow", "pause", "goes_on"),
+    [(False, 4.9, True), (False, 5.0, False), (True, 29.9, True), (True, 30.0, False)],
+)
+def test_an_outage_soon_after_another_one_has_begun_with_it(
+    was_slow: bool, pause: float, goes_on: bool
+) -> None:
+    policy = Policy()
+    before = Recovery(policy, 100.0, 1, 0)
+    before.ended, before.was_slow = 200.0, was_slow
+
+    again = Recovery(policy, 200.0 + pause, 1, 0, before)
+
+    assert again.slow_since == (100.0 if goes_on else 200.0 + pause)
+
+
+def test_a_probe_that_hangs_is_a_slow_one() -> None:
+    recovery = Recovery(Policy(), 100.0, 1, 0)
+
+    recovery.vote(Vote.HUNG, Ending(7, Outcome.CANCELLED, 1.0, 101.0), 1.0, 0.0)
+
+    assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)

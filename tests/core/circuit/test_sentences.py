@@ -297,3 +297,27 @@ def test_an_outage_that_goes_on_names_what_the_last_probe_was(
     assert reason.rule == "probe_failed"
     assert f"1 of 1 probes were bad ({said})" in str(reason)
     assert (reason.numbers["good"], reason.numbers["bad"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, "0 ms"),
+        (0.0123, "12.3 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (12.34, "12.3 s"),
+        (999.4, "999 s"),
+        (1000.0, "1000 s"),
+        (1234.5, "1234 s"),
+    ],
+)
+def test_a_time_has_three_digits_and_no_exponent(value: float, expected: str) -> None:
+    assert seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1.26, "1.3"), (99.4, "99"), (100.0, "100"), (123.4, "123")]
+)
+def test_a_factor_has_two_digits_and_no_exponent(value: float, expected: str) -> None:
+    assert sentences._times(value) == expected

@@ -334,3 +334,29 @@ def test_one_that_its_caller_left_does_not() -> None:
     flowing(streams, 3, 6.0)
 
     assert not streams.doubts(3)
+
+
+def test_nothing_is_doubted_before_a_stream_has_stalled_and_after_all_is_forgotten() -> None:
+    streams = streams_of()
+    streams.by_token[7] = Stream(0.0, 0.1)
+    assert not streams.doubts(7)
+
+    stalled = streams.by_token[8] = Stream(0.0, 0.1)
+    stalled.since = 0.0
+    streams.take_decided(100.0, no_stall)
+    assert streams.doubts(7)
+    streams.forget()
+
+    assert not streams.doubts(7)
+
+
+def test_of_several_doubted_streams_the_first_is_looked_at_first() -> None:
+    streams = streams_of()
+    stalled = streams.by_token[1] = Stream(0.0, 0.1)
+    stalled.since = 0.0
+    streams.take_decided(100.0, no_stall)
+    for token, began in ((2, 101.0), (3, 150.0)):
+        streams.by_token[token] = Stream(began, 0.1)
+        assert streams.doubts(token)
+
+    assert streams.check_at <= 101.0 + streams.limit

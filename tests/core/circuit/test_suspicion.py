@@ -81,3 +81,16 @@ def test_most_failed_calls_must_have_asked_for_a_pause() -> None:
     assert suspicion.asked_until(5) == 0.0
     suspicion.restart()
     assert suspicion.asked_until(1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("slow", "failed", "expected"), [(3, 0, False), (2, 1, False), (1, 2, None), (0, 3, None)]
+)
+def test_where_half_of_the_bad_calls_are_slow_it_is_doubted_soon(
+    tested: Suspicion, slow: int, failed: int, expected: bool | None
+) -> None:
+    """A limit refuses nobody at first, so not so much has to be sure."""
+    votes = [Vote.GOOD] * 6 + [Vote.SLOW] * slow + [Vote.FAILED] * failed
+    judged = [judge(tested, vote, 13 + number) for number, vote in enumerate(votes)]
+
+    assert judged[-1] is expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.support.breaker_state import is_closed
@@ -104,6 +105,11 @@ def test_every_rule_is_documented() -> None:
 
     # `sick` is no change of state: it is the reason of refusals while limited.
     assert {rule for rules in RULES.values() for rule in rules} | {"sick"} == documented
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_the_diagram_of_the_states_has_every_label(repo_root: Path, cause: Cause) -> None:
+    assert cause.value in (repo_root / "docs" / "architecture.md").read_text()
 
 
 def test_every_cause_has_a_label_of_its_own() -> None:
