@@ -1,0 +1,267 @@
+"""The WSGI middleware in the corners: statuses, refusals on their way out, signal handlers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from tests.support.breaker_state import ended
+
+from recloser import Registry, wsgi
+from recloser._http.wsgi_watch import WsgiPermit
+from recloser.wsgi import BreakerMiddleware
+
+OK = "200 OK"
+
+
+def http(method: str = "GET", **more: Any) -> dict[str, Any]:
+    return {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": "/x", **more}
+
+
+class Client:
+    """Notes how each response was begun, and what was written."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[Any, ...]] = []
+        self.body = b""
+
+    def ask(self, app: Any, environ: dict[str, Any]) -> bytes:
+        body = app(environ, self.start_response)
+        return self.body + b"".join(body)
+
+    def start_response(self, *arguments: Any) -> Callable[[bytes], object]:
+        self.begun.append(arguments)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        self.body += data
+
+
+def never(*arguments: Any) -> Any:
+    pytest.fail("called")
+
+
+class Passing(BreakerMiddleware):
+    """Notes what it lets further middleware see, and changes nothing of it."""
+
+    passes_refusals = True
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.passed: list[str] = []
+
+    def refusal_through(self, environ: Any, answer: Any) -> Any:
+        self.passed.append(environ["PATH_INFO"])
+        return super().refusal_through(environ, answer)
+
+
+class NotPassing(Passing):
+    passes_refusals = False
+
+
+# Requests
+
+
+def test_the_patterns_of_what_is_not_guarded_see_method_and_path(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(OK, [])
+        return []
+
+    guarded = BreakerMiddleware(app, registry, exempt=["GET /x"])
+
+    Client().ask(guarded, http("GET"))
+    assert not [*registry]
+    Client().ask(guarded, http("POST"))
+
+    assert registry["app"].metrics().successes == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [({}, True), ({"CONTENT_LENGTH": "5"}, False), ({"HTTP_TRANSFER_ENCODING": "chunked"}, False)],
+)
+def test_where_there_is_no_body_its_input_is_the_servers_own(
+    registry: Registry, more: dict[str, str], same: bool
+) -> None:
+    seen: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        seen.append(environ["wsgi.input"])
+        start_response(OK, [])
+        return []
+
+    given = object()
+    Client().ask(BreakerMiddleware(app, registry), http(**more, **{"wsgi.input": given}))
+
+    assert (seen[0] is given) is same
+
+
+# Responses
+
+
+@pytest.mark.parametrize("more", [{}, {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}])
+def test_a_response_is_begun_with_what_the_app_says(
+    registry: Registry, more: dict[str, str]
+) -> None:
+    headers: list[tuple[str, str]] = [("a", "b")]
+    errors: list[Any] = []
+    writes: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        writes.append(start_response(OK, headers))
+        try:
+            raise OSError
+        except OSError:
+            errors.append(sys.exc_info())
+            writes.append(start_response("500 Oops", headers, errors[0]))
+        return []
+
+    client = Client()
+    client.ask(BreakerMiddleware(app, registry), http(**more))
+
+    assert client.begun == [(OK, headers), ("500 Oops", headers, errors[0])]
+    assert client.begun[0][1] is headers
+    assert writes == [client.write, client.write]
+    errors.clear()
+
+
+@pytest.mark.parametrize(("headers", "streams"), [([], True), ([("Content-Length", "2")], False)])
+def test_a_body_of_known_length_is_no_stream(
+    registry: Registry, headers: list[tuple[str, str]], streams: bool
+) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response(OK, headers)
+        yield b"a"
+        yield b"b"
+
+    assert Client().ask(BreakerMiddleware(app, registry), http()) == b"ab"
+
+    assert (registry["app"]._calls.streams is not None) is streams
+
+
+def test_what_a_type_of_bodies_needs_is_found_out_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[type] = []
+    response_class = wsgi.response_class
+
+    def noted(kind: type) -> Any:
+        asked.append(kind)
+        return response_class(kind)
+
+    class Body(list[bytes]):
+        pass
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response(OK, [])
+        return Body([b"a"])
+
+    monkeypatch.setattr(wsgi, "_watch_by_type", {})
+    monkeypatch.setattr(wsgi, "response_class", noted)
+    guarded = BreakerMiddleware(app, registry)
+    for _ in range(3):
+        assert Client().ask(guarded, http()) == b"a"
+
+    assert asked == [Body]
+
+
+def strike(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_signal_handler_that_strikes_when_the_app_has_failed_leaves_no_call_in_flight(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        kept.append(environ[wsgi.PERMIT])
+        raise OSError
+
+    monkeypatch.setattr(WsgiPermit, "end_by_error", strike)
+    with pytest.raises(KeyboardInterrupt):
+        Client().ask(BreakerMiddleware(app, registry), http())
+    monkeypatch.undo()
+
+    assert kept[0].ended
+    assert ended(registry["app"]) == (0, 0, 0, 1)
+
+
+def test_nor_does_one_that_strikes_when_the_response_begins(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        kept.append(environ[wsgi.PERMIT])
+        start_response(OK, [])
+        return []
+
+    monkeypatch.setattr(wsgi, "end_by_status_line", strike)
+    with pytest.raises(KeyboardInterrupt):
+        Client().ask(BreakerMiddleware(app, registry), http())
+    monkeypatch.undo()
+
+    assert kept[0].ended
+    assert ended(registry["app"]) == (0, 0, 0, 1)
+
+
+# Refusals on their way out
+
+
+@pytest.mark.parametrize("kind", [Passing, NotPassing])
+@pytest.mark.parametrize("origin", [False, True])
+def test_only_requests_of_another_origin_are_passed_on_and_only_where_that_is_asked_for(
+    registry: Registry, kind: type[Passing], origin: bool
+) -> None:
+    registry["app"].open()
+    guarded, client = kind(never, registry), Client()
+
+    body = client.ask(guarded, http(**({"HTTP_ORIGIN": "https://a.example"} if origin else {})))
+
+    assert client.begun[0][0] == "503 Service Unavailable"
+    assert b'"status": 503' in body
+    assert guarded.passed == ["/x"] * (origin and kind is Passing)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.parametrize("has_started", [False, True])
+def test_middleware_that_fails_on_a_refusal_is_a_fault_and_the_refusal_is_sent(
+    registry: Registry, has_started: bool, answers: bool
+) -> None:
+    """With the error, if the response has begun: only the server knows whether it is out."""
+    asked: list[str] = []
+
+    class Failing(BreakerMiddleware):
+        passes_refusals = True
+
+        def refusal_through(self, environ: Any, answer: Any) -> Any:
+            def through(environ: Any, start_response: Any) -> Any:
+                if has_started:
+                    start_response("418 I'm a teapot", [])
+                raise OSError("in between")
+
+            return through
+
+    def on_refuse(environ: Any, start_response: Any) -> list[bytes]:
+        asked.append("answer")
+        start_response("429 Too Many Requests", [])
+        return [b"later"]
+
+    registry["app"].open()
+    guarded = Failing(never, registry, on_refuse=cast("Any", on_refuse) if answers else None)
+    client = Client()
+
+    body = client.ask(guarded, http(HTTP_ORIGIN="https://a.example"))
+
+    status, _, *failure = client.begun[-1]
+    if has_started:
+        assert (status, failure[0][0]) == ("503 Service Unavailable", OSError)
+    else:
+        assert status == ("429 Too Many Requests" if answers else "503 Service Unavailable")
+        assert failure == []
+    assert asked == ["answer"] * (answers and not has_started)
+    assert body == (b"later" if asked else body)
+    assert registry.faults == 1
