@@ -215,10 +215,8 @@ class Breaker(AdmittingCircuit):
         try:
             if type(permit) is not BlockPermit:
                 permit = self._permit_of(permit, BlockPermit)
-            around = _get_innermost()
-            while around is not None and around.frame is None:  # innermost_of(), without its frame
-                around = around.around
-            permit.around = around
+            # It may have ended; `__exit__` drops it then.
+            permit.around = _get_innermost()
             permit.frame = _frame(1)
             _set_innermost(permit)
         except BaseException:

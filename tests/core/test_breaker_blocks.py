@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import sys
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -168,3 +169,90 @@ def test_a_signal_handler_that_strikes_at_the_entry_leaves_no_call_in_flight(
     monkeypatch.undo()
 
     assert ended(breaker) == (0, 0, 0, 1)
+
+
+class Thing:
+    """A local variable of a function that has a block."""
+
+
+@pytest.mark.parametrize("at", ["entry", "exit"])
+def test_a_block_that_was_struck_does_not_keep_its_function_alive(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    module = sys.modules[Breaker.__module__]
+    enter, kept = module.__dict__["_set_innermost"], list[weakref.ref[Thing]]()
+
+    def strike(*arguments: object) -> None:
+        monkeypatch.undo()
+        if at == "entry":
+            enter(*arguments)
+        raise StrikingError
+
+    def work() -> None:
+        thing = Thing()
+        kept.append(weakref.ref(thing))
+        if at == "entry":
+            monkeypatch.setattr(module, "_set_innermost", strike)
+        with breaker:
+            monkeypatch.setattr(module, "_get_innermost", strike)
+
+    def run() -> None:
+        with suppress(StrikingError):
+            work()
+        gc.collect()
+        assert kept[0]() is None
+        assert ended(breaker) == (0, 0, 0, 1)
+
+    contextvars.Context().run(run)
+
+
+def test_a_block_that_is_struck_at_its_exit_has_ended_when_its_function_goes_on(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[Breaker.__module__]
+
+    def strike() -> None:
+        monkeypatch.undo()
+        raise StrikingError
+
+    with suppress(StrikingError), breaker as permit:
+        monkeypatch.setattr(module, "_get_innermost", strike)
+
+    assert permit.ended
+    assert ended(breaker) == (0, 0, 0, 1)
+
+
+def test_a_block_that_is_struck_at_its_exit_does_not_end_the_one_around_it(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[Breaker.__module__]
+
+    def strike() -> None:
+        monkeypatch.undo()
+        raise StrikingError
+
+    def work() -> None:
+        with breaker:
+            monkeypatch.setattr(module, "_get_innermost", strike)
+
+    with breaker as outer:
+        with suppress(StrikingError):
+            work()
+        assert not outer.ended
+        assert breaker.metrics().in_flight == 1
+
+    assert ended(breaker) == (1, 0, 0, 1)
+
+
+def test_a_signal_handler_that_strikes_at_an_exit_without_a_block_is_what_is_raised(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strike() -> None:
+        monkeypatch.undo()
+        raise StrikingError
+
+    monkeypatch.setattr(sys.modules[Breaker.__module__], "_get_innermost", strike)
+    with pytest.raises(StrikingError):
+        contextvars.Context().run(breaker.__exit__, None, None, None)
+
+    assert ended(breaker) == (0, 0, 0, 0)

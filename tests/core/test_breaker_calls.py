@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self, cast
 
 import pytest
 from tests.support.breaker_state import counts
 from tests.support.training import learned
 
-from recloser import Breaker, BreakerOpenError, Mode, Permit, Refused, Registry, State
+from recloser import Breaker, BreakerOpenError, LoosePermit, Mode, Permit, Refused, Registry, State
 from recloser._circuit.machine import Circuit
 from recloser._locked_circuit import loose_circuits
 from recloser.testing import ManualClock, no_jitter, open_breaker
@@ -122,16 +123,56 @@ def test_an_admission_that_fails_half_way_leaves_nothing_in_flight(
         admit(circuit, *arguments)
         raise error
 
+    made: list[Permit] = []
+
+    class KeptPermit(Permit):
+        """Nobody takes it for lost."""
+
+        __slots__ = ()
+
+        def __new__(cls) -> Self:
+            made.append(super().__new__(cls))
+            return cast("Self", made[-1])
+
     monkeypatch.setattr(Circuit, "admit", failing)
-    for ask in (breaker.admit_strict, breaker.acquire):
-        try:
-            ask(Permit) if ask == breaker.admit_strict else ask()
-        except KeyboardInterrupt:
-            assert error is KeyboardInterrupt
+    with suppress(KeyboardInterrupt):
+        breaker.admit_strict(KeptPermit)
     monkeypatch.undo()
 
+    assert len(made) == 1
     assert breaker.metrics().in_flight == 0
-    assert registry.faults == (2 if error is ZeroDivisionError else 0)
+    assert registry.faults == (error is ZeroDivisionError)
+
+
+def test_a_signal_handler_that_strikes_between_the_admission_and_its_permit_keeps_neither(
+    breaker: Breaker,
+) -> None:
+    class StruckPermit(LoosePermit):
+        __slots__ = ()
+
+        def __new__(cls) -> Self:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as struck:
+        breaker.admit(StruckPermit)
+
+    assert struck.tb is not None  # it keeps the frames
+    assert breaker.metrics().in_flight == 0
+
+
+def test_at_the_time_of_the_next_decision_a_call_is_decided_about(
+    breaker: Breaker, clock: ManualClock, decisions: list[float]
+) -> None:
+    learned(breaker, clock)
+    waiting = breaker.acquire()
+    breaker.metrics()
+    clock.now = breaker._calls.quick_until
+    decisions.clear()
+
+    breaker.acquire().success()
+
+    assert decisions
+    waiting.success()
 
 
 # What is known of a call
@@ -187,9 +228,10 @@ def test_a_signal_handler_that_strikes_at_the_end_of_a_call_keeps_none_in_flight
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Permit, "end_by_error", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as struck:
         breaker.call(raises_once_gone)
 
+    assert struck.tb is not None  # it keeps the frames
     assert breaker.metrics().in_flight == 0
     assert counts(breaker)["cancel"] == 1
 

@@ -349,6 +349,7 @@ def test_time_for_which_it_waits_for_its_caller_is_no_latency(
     breaker: Breaker, clock: ManualClock, waiting: LoosePermit
 ) -> None:
     waiting.go_on(60.0)
+    assert waiting.answered == waiting.timing.answered == inf
     clock.advance(0.05)
     mean = breaker.metrics().mean
 
