@@ -11,6 +11,7 @@ from tests.support.breaker_state import ended
 
 from recloser import Registry, wsgi
 from recloser._http.wsgi_watch import WsgiPermit
+from recloser.testing import ManualClock
 from recloser.wsgi import BreakerMiddleware
 
 OK = "200 OK"
@@ -101,7 +102,7 @@ def test_where_there_is_no_body_its_input_is_the_servers_own(
 # Responses
 
 
-@pytest.mark.parametrize("more", [{}, {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}])
+@pytest.mark.parametrize("more", [{}, {"HTTP_UPGRADE": "websocket", "HTTP_SEC_WEBSOCKET_KEY": "x"}])
 def test_a_response_is_begun_with_what_the_app_says(
     registry: Registry, more: dict[str, str]
 ) -> None:
@@ -265,3 +266,75 @@ def test_middleware_that_fails_on_a_refusal_is_a_fault_and_the_refusal_is_sent(
     assert asked == ["answer"] * (answers and not has_started)
     assert body == (b"later" if asked else body)
     assert registry.faults == 1
+
+
+# Streams and sessions
+
+
+class Pieces:
+    """A body that is its own iterator."""
+
+    def __init__(self, steps: list[Callable[[], bytes]]) -> None:
+        self._steps = iter(steps)
+
+    def __iter__(self) -> Pieces:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._steps)()
+
+
+def generated(steps: list[Callable[[], bytes]]) -> Iterator[bytes]:
+    for step in steps:
+        yield step()
+
+
+@pytest.mark.parametrize("body", [Pieces, generated])
+@pytest.mark.parametrize(("gap", "failures"), [(0.01, 0), (100.0, 1)])
+def test_a_stream_that_stalls_after_its_first_piece_is_a_failure(
+    registry: Registry, clock: ManualClock, gap: float, failures: int, body: Callable[..., Any]
+) -> None:
+    gaps = [0.01]
+
+    def piece() -> bytes:
+        clock.advance(gaps[0])
+        return b"data: x\n\n"
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(OK, [("Content-Type", "text/event-stream")])
+        return body([piece] * 4)
+
+    guarded = BreakerMiddleware(app, registry)
+    for _ in range(60):
+        Client().ask(guarded, http())
+    gaps[0] = 0.01
+    stream = iter(guarded(http(), Client().start_response))
+    next(stream)
+    gaps[0] = gap
+    next(stream)
+
+    assert registry["app"].metrics().failures == failures
+
+
+def test_the_first_piece_alone_takes_the_latency(registry: Registry, clock: ManualClock) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response(OK, [("Content-Type", "text/event-stream")])
+        for latency in (0.01, 0.02, 0.03):
+            clock.advance(latency)
+            yield b"data: x\n\n"
+
+    Client().ask(BreakerMiddleware(app, registry), http())
+
+    assert registry["app"].metrics().mean == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("status", "failures"), [("500 Oops", 1), ("400 Bad Request", 0)])
+def test_only_a_5xx_fails_a_websocket(registry: Registry, status: str, failures: int) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status, [])
+        return []
+
+    upgrade = {"HTTP_UPGRADE": "websocket", "HTTP_SEC_WEBSOCKET_KEY": "x"}
+    Client().ask(BreakerMiddleware(app, registry), http(**upgrade))
+
+    assert registry["app"].metrics().failures == failures

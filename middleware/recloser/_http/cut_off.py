@@ -108,7 +108,7 @@ class _RequestDeadline(Deadline):
         except Exception as error:
             watch.gate.registry.fault("clock", error)
             return inf
-        left = self.limit - (now - watch.started - getattr(watch, "waited", 0.0))
+        left = self.limit - (now - watch.started)
         if waits:
             return max(left, _SOONEST * self.limit)
         return left if left == left else inf  # NaN, from a user's clock

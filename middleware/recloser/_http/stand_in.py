@@ -12,8 +12,7 @@ class StandIn:
     __slots__ = ()
 
     def _stands_for(self) -> Any:
-        """The other object."""
-        raise NotImplementedError
+        """The other object: each subclass has its own."""
 
     def __copy__(self) -> Any:
         return copy.copy(self._stands_for())

@@ -286,3 +286,47 @@ def test_a_handler_that_is_slow_between_head_and_body_is_slow(
     run(served())
 
     assert registry["app"].metrics().slow == 4
+
+
+class OddMessage(dict[str, Any]):
+    """A message that a server may take, and we cannot read."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise OopsError
+
+
+def test_a_message_that_cannot_be_read_is_a_fault_of_ours_and_passes(registry: Registry) -> None:
+    odd, sent = OddMessage(START), list[Any]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(odd)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(recloser.asgi.BreakerMiddleware(app, registry)(scope, send, send))  # type: ignore[arg-type]
+
+    assert sent == [odd]
+    assert registry.faults == 1
+
+
+def test_what_is_received_after_the_request_is_not_taken_for_a_client_that_leaves(
+    registry: Registry,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(3):
+            await receive()
+        await send(START)
+        await send(BODY)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(recloser.asgi.BreakerMiddleware(app, registry)(scope, receive, send))
+
+    assert votes(registry["app"].metrics()) == {"successes": 1}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from recloser import Breaker
+from recloser import Breaker, Registry
 from recloser._http.client_waits import ClientPermit
 from recloser.testing import ManualClock
 
@@ -55,3 +57,41 @@ def test_to_go_on_without_a_wait_changes_nothing(breaker: Breaker, permit: Clien
     permit.success()
 
     assert breaker.metrics().successes == 1
+
+
+def test_a_wait_of_less_than_a_moment_needs_no_decision(
+    clock: ManualClock, permit: ClientPermit, decisions: list[float]
+) -> None:
+    permit.wait()
+    clock.advance(0.0009)
+    permit.go_on()
+    assert decisions == []
+
+    permit.wait()
+    clock.advance(0.0009)
+    permit.go_on()
+
+    assert len(decisions) == 1
+
+
+@pytest.mark.parametrize("fails_at", ["wait", "go_on"])
+def test_a_clock_that_fails_is_a_fault_and_the_call_goes_on(fails_at: str) -> None:
+    broken: list[bool] = []
+
+    def clock() -> float:
+        if broken:
+            raise OSError
+        return 1000.0
+
+    registry = Registry(clock=clock)
+    permit = registry["k"].admit_strict(ClientPermit)
+    assert isinstance(permit, ClientPermit)
+    for step in ("wait", "go_on"):
+        broken[:] = [True] * (step == fails_at)
+        getattr(permit, step)()
+    broken.clear()
+
+    assert registry.faults == 1
+    assert permit.answered == inf
+    permit.success()
+    assert registry["k"].metrics().successes == 1

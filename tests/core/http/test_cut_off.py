@@ -102,6 +102,12 @@ def test_it_is_a_failure_whatever_a_504_means_and_the_reason_says_why(
     assert "failed, the last one: HopelessError" in str(breaker.refusal().reason)
 
 
+def test_nobody_keeps_a_504(registry: Registry, run: Run) -> None:
+    start, _ = run(request(BreakerMiddleware(slow(9.0), registry, cut_off=True)))
+
+    assert (b"cache-control", b"no-store") in start["headers"]
+
+
 def test_a_head_request_gets_no_body(registry: Registry, run: Run) -> None:
     app = BreakerMiddleware(slow(100.0), registry, cut_off=True)
 

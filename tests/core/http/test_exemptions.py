@@ -123,3 +123,12 @@ def test_what_clients_ask_for_is_remembered_within_bounds() -> None:
     paths = [path for paths in exemptions.guarded.values() for path in paths]
     assert len(paths) <= 16 * 2048
     assert max(map(len, [*paths, *filter(None, exemptions.guarded)])) <= 256
+
+
+def test_what_was_found_for_one_method_is_kept_when_another_one_comes() -> None:
+    exemptions = Exemptions(["GET /a"])
+
+    exemptions.exempts("GET", "/b")
+    exemptions.exempts("POST", "/b")
+
+    assert exemptions.guarded == {"GET": {"/b"}, "POST": {"/b"}}

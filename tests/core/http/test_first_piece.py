@@ -11,7 +11,7 @@ import pytest
 from tests.support.stream_server import NEVER, Request, StreamServer
 
 from recloser import State
-from recloser._http.first_piece import is_piece, kind_of_stream
+from recloser._http.first_piece import has_length, is_piece, kind_of_stream
 
 ENDLESS = 1_000_000
 
@@ -289,3 +289,28 @@ def test_a_kind_is_method_and_content_type(headers: Any, kind: str) -> None:
 )
 def test_a_piece_has_content(kind: str, body: Any, expected: bool) -> None:
     assert is_piece(kind, body) is expected
+
+
+class Rejected:
+    """Headers that a server would reject."""
+
+    def __iter__(self) -> Any:
+        raise OSError
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (None, False),
+        ([], False),
+        ([("X", "y")], False),
+        ([("X", "y"), ("Content-Length", "1")], True),
+        ([("CONTENT-LENGTH", "1"), ("X", "y")], True),
+        ([(b"x", b"y"), (b"content-length", b"1")], True),
+        ([(b"Content-Length", b"1")], True),
+        (Rejected(), True),
+        ([("too", "many", "parts")], True),
+    ],
+)
+def test_the_length_of_a_response_is_known_by_its_headers(headers: Any, expected: bool) -> None:
+    assert has_length(headers) is expected

@@ -112,3 +112,21 @@ def test_a_hostile_key_forges_neither_header_nor_line() -> None:
     assert refusal.body.isascii()
     assert json.loads(refusal.body)["key"] == breaker.key
     assert refusal.body.decode().isprintable()
+
+
+def test_answers_hold_until_their_second_is_over() -> None:
+    refusals, breaker = Refusals(expose_details=True), opened(20.0)
+    kept = [refusals.of(breaker._refuse(5.0)) for _ in range(100)]
+
+    assert refusals.of(breaker._refuse(5.99)) in kept
+    assert all(refusals.of(breaker._refuse(6.0)) is not each for each in kept)
+
+
+def test_the_answers_of_one_breaker_outlast_those_of_another() -> None:
+    refusals, breaker, other = Refusals(expose_details=True), opened(20.0), opened(20.0)
+    kept = [refusals.of(breaker._refuse(5.0)) for _ in range(100)]
+
+    refusals.of(other._refuse(5.0))
+
+    again = refusals.of(breaker._refuse(5.0))
+    assert any(again is each for each in kept)

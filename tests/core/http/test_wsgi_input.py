@@ -12,6 +12,7 @@ from tests.contract.test_what_libraries_see import seen
 from tests.support.breaker_state import votes
 
 from recloser import Policy, Registry, State
+from recloser._http.wsgi_input import InputPermit
 from recloser.testing import ManualClock
 from recloser.wsgi import BreakerMiddleware, permit_of
 
@@ -426,3 +427,29 @@ def test_a_cut_body_changes_nothing_for_a_handler_that_copes(registry: Registry)
 
     assert votes(app.breaker.metrics()) == {"successes": 1}
     assert registry.faults == 0
+
+
+def reading(length: str) -> InputPermit:
+    permit = InputPermit()
+    permit.length, permit.received, permit.ran_out = length, 0, False
+    return permit
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "received"), [("peek", 3, 0), ("read", 0, 0), ("read", 3, 3), ("read", -1, 3)]
+)
+def test_what_was_only_looked_at_is_not_received(name: str, asked: int, received: int) -> None:
+    permit = reading("5")
+
+    permit.note_read(name, asked, b"abc")
+
+    assert permit.received == received
+
+
+def test_of_a_body_without_a_length_nothing_is_counted() -> None:
+    permit = reading("")
+
+    permit.note_read("read", 3, b"")
+
+    assert (permit.received, permit.ran_out) == (0, False)
+    assert not permit.client_failed
