@@ -112,7 +112,7 @@ class Explained:
 
     def ratio(self, kind: Kind) -> float:
         """How many times the typical latency its calls take; infinite while that is unknown."""
-        level = self._levels.get(kind) or self._levels.get(self._known_as(kind))
+        level = self._levels.get(self._known_as(kind))
         if level is None or level.first is not None or kind[0] == LONG_POLL:
             return inf
         return exp(level.log_ratio)

@@ -298,3 +298,14 @@ def test_a_few_calls_correct_an_accepted_latency() -> None:
     baseline.refresh(1001.0)
 
     assert baseline.median == pytest.approx(0.3, rel=0.1)
+
+
+def test_a_generation_ends_when_it_is_full_and_is_remembered_until_the_next_one_has() -> None:
+    baseline = Baseline(Policy(history_size=100, history_span=10.0, min_history=20))
+    counts = []
+    for number in range(1, 5):
+        baseline.learn([0.1] * 50)
+        baseline.refresh(number * 100.0)
+        counts.append(baseline.count)
+
+    assert counts == [50, 100, 150, 100]

@@ -395,3 +395,14 @@ def test_a_key_with_few_calls_forgets_none_of_them() -> None:
         evidence.refresh(1e6)
 
         assert evidence.quiet == kept * calls
+
+
+def test_good_calls_of_a_suspicion_that_is_over_are_normal(policy: Policy) -> None:
+    evidence = Evidence(policy)
+    before, calls = evidence.quiet, 1
+    evidence.vote_failed(0.0)
+    while not evidence.vote_good(0.0):
+        calls += 1
+
+    assert evidence.quiet > before
+    assert calls > 1

@@ -92,3 +92,16 @@ def test_the_edges_of_octaves_fall_into_the_bucket_that_begins_there(octave: int
     (found,) = histogram_of([exp2(octave)]).quantiles(0.0)
 
     assert log2(found) == pytest.approx(octave)
+
+
+def test_however_far_it_is_shifted_it_stays_within_what_it_can_count() -> None:
+    (longest,), (shortest,) = (histogram_of([far]).quantiles(1.0) for far in (1e12, 1e-12))
+    latencies = histogram_of([0.1, 0.2, 0.4])
+
+    latencies.shift(1e30)
+    assert latencies.quantiles(1.0) == (longest,)
+    assert latencies.share_above(longest) == 0.0
+    latencies.shift(1e-30)
+
+    assert latencies.quantiles(0.01)[0] <= shortest
+    assert latencies.quantiles(1.0)[0] / latencies.quantiles(0.33)[0] == pytest.approx(4.0, rel=0.1)

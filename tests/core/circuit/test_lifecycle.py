@@ -410,3 +410,15 @@ def test_probes_that_hung_are_no_calls_in_flight_once_it_is_closed(
     assert len(hung) - hung.count(None) == 6
     assert limit_of(breaker).size == 4.0
     assert len(fill(breaker)) == 4
+
+
+@pytest.mark.parametrize(("chance", "part"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_the_wait_of_an_outage_is_spread_by_chance(
+    clock: ManualClock, chance: float, part: float
+) -> None:
+    policy = Policy(jitter=0.2)
+    breaker = Breaker("k", policy, clock=clock, random=lambda: chance)
+    while breaker.state is CLOSED:
+        breaker.acquire().failure()
+
+    assert breaker.retry_after == pytest.approx(part * policy.open_for)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 
 import pytest
 from tests.support.limits import (
@@ -15,7 +15,7 @@ from tests.support.limits import (
 )
 from tests.support.training import teach
 
-from recloser import Breaker, Permit, Policy, State
+from recloser import Breaker, LoosePermit, Permit, Policy, State
 from recloser.testing import ManualClock
 
 LIMITED = State.LIMITED
@@ -193,3 +193,19 @@ def test_the_answer_of_a_stream_counts_once(
     # That it broke off is new.
     assert len(limit_of(breaker)._round._answers) == answers + (not good)
     assert not limit_of(breaker).answering
+
+
+def test_a_call_that_waits_for_its_own_caller_has_not_answered(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    limit(breaker, clock)
+    permit = breaker.admit(LoosePermit)
+    assert isinstance(permit, LoosePermit)
+    permit.wait()
+
+    serve(breaker, clock, 0.1, 1)
+
+    assert breaker._calls.waiting == 1
+    permit.go_on(0.0)
+    assert permit.answered == inf
+    permit.success()

@@ -297,3 +297,13 @@ def test_few_answers_above_a_level_are_not_surely_above_it() -> None:
     assert answered(*[0.2 + 0.01 * number for number in range(16)]).surely < 0.28
     many = answered(*[0.2 + 0.001 * number for number in range(160)])
     assert many.level - 0.005 < many.surely < many.level
+
+
+def test_of_a_latency_that_is_severe_only_the_answers_since_the_silence_count() -> None:
+    answers = answered(*[10.0] * 100)
+    later = NOW + 1000.0
+    for number in range(1, 41):
+        answers.add(10.0, later)
+        is_accepted = accepted(answers, now=later, age=200.0) is not None
+
+        assert is_accepted is (number >= 32)

@@ -348,3 +348,10 @@ def test_a_stall_excuses_a_call_that_hangs_for_no_more_than_it_took(
     told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, closed=True)
 
     assert told is vote
+
+
+def test_a_call_that_waits_for_its_own_caller_shows_no_life() -> None:
+    calls = InFlight()
+    calls.voting[TOKEN] = timing(WAITING)
+
+    assert end(calls, Counts(), IGNORED, FAST) is Vote.ABSTAINED

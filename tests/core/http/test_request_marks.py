@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
-from recloser import Permit, Registry
-from recloser._http.request_marks import PERMIT, REFUSED, note_refusal, permit_of
+from recloser import Mode, Permit, Registry
+from recloser._http.request_marks import (
+    PERMIT,
+    REFUSED,
+    RequestPermit,
+    note_refusal,
+    permit_of,
+)
 
 
 def test_where_no_breaker_guards_there_is_a_permit_without_effect() -> None:
@@ -54,3 +61,32 @@ def test_a_refusal_that_no_breaker_is_around_is_only_marked() -> None:
     note_refusal(request)
 
     assert request == {REFUSED: True}
+
+
+class RefusedError(Exception):
+    """An error such as a web framework's, with a status."""
+
+    status_code = 404
+
+
+def test_what_a_handler_raises_is_its_own_failure_whatever_status_it_has(
+    registry: Registry,
+) -> None:
+    permit = registry["app"].admit_strict(RequestPermit)
+    assert isinstance(permit, RequestPermit)
+
+    permit.end_by_error(RefusedError())
+
+    assert registry["app"].metrics().failures == 1
+
+
+def test_the_permit_of_a_request_that_was_pickled_guards_nothing(registry: Registry) -> None:
+    permit = registry["app"].admit_strict(RequestPermit)
+    assert isinstance(permit, RequestPermit)
+
+    unpickled = pickle.loads(pickle.dumps(permit))
+
+    assert unpickled.ended
+    assert unpickled.breaker.mode is Mode.DISABLED
+    assert not permit.ended
+    permit.success()
