@@ -6,11 +6,14 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
+from tests.support.bytecodes import not_measured
 from tests.support.interrupts import Work, storm
 
 from recloser import Registry
 from recloser.asgi import BreakerMiddleware
 from recloser.wsgi import BreakerMiddleware as WSGIBreakerMiddleware
+
+pytestmark = not_measured
 
 # ASGI
 

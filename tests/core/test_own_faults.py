@@ -11,10 +11,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from tests.support.bytecodes import not_measured
 
 import recloser
 from recloser import Breaker, Policy, Registry, State
 from recloser.testing import ManualClock, RecordingListener, no_jitter
+
+pytestmark = not_measured
 
 ROOMS = Path(recloser.__file__).parent
 # `in_flight` is left out: its operations are single steps, which an exception cannot cut in two.

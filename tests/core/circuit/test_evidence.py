@@ -406,3 +406,27 @@ def test_good_calls_of_a_suspicion_that_is_over_are_normal(policy: Policy) -> No
 
     assert evidence.quiet > before
     assert calls > 1
+
+
+def test_while_most_calls_are_good_a_good_one_still_says_that_it_is_no_outage() -> None:
+    """In an outage half of the calls at most are good, by `Policy.failure_rate_threshold`."""
+    evidence = Evidence(Policy())
+
+    assert step(evidence, True, *[False] * 9) < log(0.6)
+
+
+def calls_until_normal(*bad: bool) -> int:
+    """For how many calls a suspicion lasts that does not fade, if these calls come again and again."""
+    evidence, calls = Evidence(Policy()), 0
+    evidence.vote_failed(0.0)
+    while True:
+        for is_bad in bad:
+            evidence.level, calls = 10.0, calls + 1
+            if is_bad:
+                evidence.vote_failed(0.0)
+            elif evidence.vote_good(0.0):
+                return calls
+
+
+def test_a_suspicion_is_given_up_sooner_where_fewer_calls_are_bad_than_would_open() -> None:
+    assert calls_until_normal(False, False, False) < calls_until_normal(True, False)

@@ -242,6 +242,30 @@ def put_into(
     return running
 
 
+COUNTED = {"calls", "bad", "slow", "late", "bad_rate", "normal_bad_rate"}
+COMPARED = {"evidence", "evidence_threshold", "slow_threshold", "median", "sigma"}
+PROBES = {"good", "bad", "outage_seconds"}
+# What listeners may read, by rule.
+NUMBERS: dict[str, set[str]] = {
+    "failures": COUNTED | COMPARED,
+    "bad_calls": COUNTED | COMPARED,
+    "limited": {"limit", "calls", "slow", "late", "evidence", "slow_threshold", "median"},
+    "eased": {"median", "limit"},
+    "mixed": {"slow_share"},
+    "mute": {"in_flight", "outage_seconds"},
+    "failing": {"outage_seconds"},
+    "retry_after": {"wait_seconds"},
+    "quota": {"wait_seconds"},
+    "look_again": {"outage_seconds"},
+    "probe_failed": PROBES,
+    "recovered": PROBES,
+    "new_normal": {"median", "median_before", "latency_patience"},
+    "comes_back": {"latency", "outage_seconds"},
+    "manual": set(),
+    "reset": set(),
+}
+
+
 @pytest.mark.parametrize(
     ("before", "cause", "after", "rule"),
     [
@@ -265,6 +289,7 @@ def test_a_breaker_goes_through_every_row(
     reason = breaker.refusal().reason
     assert reason is not None
     assert reason.rule == rule
+    assert {*reason.numbers} == NUMBERS[rule]
     if before is after:
         # A new generation begins, and nothing is told.
         assert listener.transitions == []
