@@ -134,13 +134,13 @@ def test_a_permit_whose_end_was_interrupted_has_ended(
 
 
 @pytest.mark.parametrize(
-    ("quota", "pause"), [({}, 1.0), ({"quota": True}, Policy().quota_open_for)]
+    ("settings", "pause"), [({}, 1.0), ({"quota": True}, Policy().quota_open_for)]
 )
 def test_the_general_form_tells_a_used_up_quota_too(
-    breaker: Breaker, quota: dict[str, bool], pause: float
+    breaker: Breaker, settings: dict[str, Any], pause: float
 ) -> None:
     for _ in range(ASKED_BY_ALL):
-        breaker.acquire().end(Outcome.THROTTLED, **quota)
+        breaker.acquire().end(Outcome.THROTTLED, **settings)
 
     assert breaker.retry_after == pytest.approx(pause)
 
@@ -209,7 +209,7 @@ def test_an_error_that_cannot_be_judged_is_no_answer(clock: ManualClock) -> None
 
 def test_what_is_raised_after_the_end_is_not_judged(clock: ManualClock) -> None:
     judged: list[BaseException] = []
-    breaker = Breaker("k", Policy(classify_error=judged.append), clock=clock)  # type: ignore[arg-type,func-returns-value]
+    breaker = Breaker("k", Policy(classify_error=judged.append), clock=clock)
     with suppress(OSError), breaker.acquire() as permit:
         permit.success()
         raise OSError

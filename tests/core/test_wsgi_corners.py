@@ -17,7 +17,7 @@ from recloser.wsgi import BreakerMiddleware
 OK = "200 OK"
 
 
-def http(method: str = "GET", **more: Any) -> dict[str, Any]:
+def http(method: str = "GET", /, **more: Any) -> dict[str, Any]:
     return {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": "/x", **more}
 
 
@@ -146,7 +146,7 @@ def test_what_a_type_of_bodies_needs_is_found_out_once(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[type] = []
-    response_class = wsgi.response_class
+    response_class = vars(wsgi)["response_class"]
 
     def noted(kind: type) -> Any:
         asked.append(kind)

@@ -111,6 +111,8 @@ class Streams:
         "subscriptions",
     )
 
+    check_at: float
+
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.by_token: dict[int, Stream] = {}

@@ -384,6 +384,6 @@ def test_an_outage_soon_after_another_one_has_begun_with_it(
 def test_a_probe_that_hangs_is_a_slow_one() -> None:
     recovery = Recovery(Policy(), 100.0, 1, 0)
 
-    recovery.vote(Vote.HUNG, Ending(7, Outcome.CANCELLED, 1.0, 101.0), 1.0, 0.0)
+    recovery.vote(Vote.HUNG, Ending(7, Outcome.CANCELLED, 1.0, 101.0), 1, 0.0)
 
     assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)
