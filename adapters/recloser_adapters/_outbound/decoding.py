@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -78,8 +79,6 @@ def _decoder(encoding: str, first: bytes) -> Any:
         inflate = zlib.decompressobj(-15 if bare else 47)
         return partial(_inflated, inflate)
     for module, kind, method in _LIBRARIES.get(encoding, ()):
-        try:
+        with suppress(Exception):  # not installed, or another version of it
             return getattr(getattr(import_module(module), kind)(), method)
-        except Exception:  # not installed, or another version of it
-            continue
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from hashlib import blake2b
 
 import pytest
 
@@ -108,3 +109,12 @@ def test_nobody_can_look_a_key_up_by_its_hash() -> None:
 
     assert re.fullmatch("[0-9a-f]{8}", other)
     assert other != hashed(x_api_key="sk-1")
+
+
+def test_nobody_can_find_a_key_by_hashing_likely_ones() -> None:
+    plain = {
+        blake2b(value, digest_size=4).hexdigest()
+        for value in (b"sk-1", b"Bearer sk-1", b"bearer sk-1")
+    }
+
+    assert hashed(authorization="Bearer sk-1") not in plain

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from tests.support.outbound_clients import LONG, SHORT, Client
 from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk, head, unreachable
 
 from recloser import Breaker, Mode, Outcome, Policy, Registry
+from recloser_adapters._outbound.cut_off import runs_asyncio
 from recloser_adapters._outbound.permit import CallReport
 
 from .conftest import Connect
@@ -133,3 +137,20 @@ async def test_a_setting_of_another_type_is_named(
 ) -> None:
     with pytest.raises(TypeError, match=r"^cut_off must be True or False, not "):
         connect(cut_off=cut_off).client  # noqa: B018 - aiohttp's is made when it is asked for
+
+
+def test_it_is_told_whether_asyncio_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a program has not imported asyncio, nothing imports it."""
+
+    async def told() -> bool:
+        return runs_asyncio()
+
+    assert runs_asyncio() is False
+    assert asyncio.run(told()) is True
+    if find_spec("trio") is not None:
+        import trio
+
+        assert trio.run(told) is False
+    monkeypatch.delitem(sys.modules, "asyncio")
+    assert runs_asyncio() is False
+    assert "asyncio" not in sys.modules

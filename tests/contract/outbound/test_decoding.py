@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import tracemalloc
 import zlib
 
 import pytest
 
 pytest.importorskip("recloser_adapters")
-from recloser_adapters._outbound.decoding import Decoder
+from recloser_adapters._outbound.decoding import _LIBRARIES, Decoder
 
 SAID = b'{"error": {"message": "Overloaded", "type": "overloaded_error"}}'
 
@@ -93,4 +94,32 @@ def test_what_cannot_be_decoded_is_as_good_as_nothing(encoding: str, chunk: byte
 
     assert decoder.feed(chunk) == b""
     assert decoder.feed(SAID) == b""
+    assert not decoder.readable
+
+
+class Library:
+    """A module that decompresses, such as that of brotli."""
+
+    class Decompressor:
+        def process(self, data: bytes) -> bytes:
+            return data[::-1]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_library_for_brotli_is_used_where_one_is_installed(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    names = [module for module, _, _ in _LIBRARIES["br"]]
+    for at, name in enumerate(names):
+        monkeypatch.setitem(sys.modules, name, Library if at == number else None)  # type: ignore[arg-type]
+
+    assert Decoder("br").feed(b"\x8bcba") == b"abc\x8b"
+
+
+def test_where_none_is_nothing_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, _, _ in _LIBRARIES["br"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    decoder = Decoder("br")
+
+    assert decoder.feed(b"\x8bcba") == b""
     assert not decoder.readable

@@ -219,3 +219,10 @@ def test_text_is_content_if_it_is_more_than_white_space() -> None:
     assert has_content(Event("", b"Hi", None))
     assert not has_content(Event("", b" \n", None))
     assert has_content(Event("", b"", None))  # too long to be kept
+
+
+def test_an_event_of_several_lines_ends_where_the_next_one_begins() -> None:
+    """Some servers forget the empty line after an event."""
+    body = b'data: {"a":\ndata: 1}\ndata: {"b": 2}\n\n'
+
+    assert said(read(body)) == [("", b'{"a":\n1}'), ("", b'{"b": 2}')]

@@ -335,3 +335,15 @@ async def test_a_credential_is_nowhere_to_be_read(
     assert sum(each.state is State.OPEN for each in registry) == 2
     shown = [*map(repr, registry), *map(str, (each.refusal() for each in registry)), caplog.text]
     assert not any("secret" in each for each in shown)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_other_errors_of_the_caller_are_no_quota(
+    client: Client, upstream: Upstream, registry: Registry, status: int
+) -> None:
+    body = b'{"error": {"message": "no", "code": "model_not_found"}}'
+    upstream.answers(CHAT, answer(status, body, JSON))
+
+    assert await ask(client, upstream) == status
+
+    assert votes(registry[f"{upstream.host} a"].metrics()) == {"ignored": 1}

@@ -243,3 +243,15 @@ async def test_a_url_that_cannot_be_is_no_vote_of_anyone(
     assert not isinstance(raised.value, AssertionError)
     assert [votes(breaker.metrics()) for breaker in registry if breaker.metrics().failures] == []
     assert registry.faults == 0
+
+
+async def test_the_reason_names_what_was_raised(client: Client) -> None:
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}/"
+        for _ in range(5):
+            with pytest.raises(client.wire_error):
+                await client.get(url)
+        with pytest.raises(client.refusal) as refused:
+            await client.get(url)
+
+    assert "onnect" in str(refused.value.reason)  # type: ignore[attr-defined]
