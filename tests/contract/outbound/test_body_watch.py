@@ -7,10 +7,16 @@ from math import inf
 import pytest
 from tests.support.breaker_state import votes
 
-from recloser import Registry
+from recloser import LoosePermit, Registry
 
 pytest.importorskip("recloser_adapters")
 from recloser_adapters._outbound.body import BodyWatch, ReadingWatch
+
+
+def call(registry: Registry) -> LoosePermit:
+    permit = registry["k"].admit(LoosePermit)
+    assert isinstance(permit, LoosePermit)
+    return permit
 
 
 @pytest.mark.parametrize(
@@ -19,7 +25,7 @@ from recloser_adapters._outbound.body import BodyWatch, ReadingWatch
 def test_only_a_watch_that_reads_may_change_its_mind(
     registry: Registry, watching: type[BodyWatch], reads: bool, decided: bool
 ) -> None:
-    watch = watching(registry["k"].acquire())
+    watch = watching(call(registry))
 
     assert watch.reads is reads
     assert watch.decided is decided
@@ -29,7 +35,7 @@ def test_only_a_watch_that_reads_may_change_its_mind(
 
 @pytest.mark.parametrize("way", ["eof", "closed"])
 def test_the_end_and_the_close_of_a_good_answer_are_a_success(registry: Registry, way: str) -> None:
-    watch = BodyWatch(registry["k"].acquire())
+    watch = BodyWatch(call(registry))
 
     getattr(watch, way)()
 
@@ -40,7 +46,7 @@ def test_the_end_and_the_close_of_a_good_answer_are_a_success(registry: Registry
 def test_an_error_while_it_is_read_is_a_failure_unless_it_is_the_callers_own(
     registry: Registry, local: bool, vote: str
 ) -> None:
-    watch = BodyWatch(registry["k"].acquire())
+    watch = BodyWatch(call(registry))
 
     watch.failed(ConnectionResetError(), local=local)
 
@@ -59,7 +65,7 @@ def test_a_watch_that_reads_is_told_of_each_chunk_before_its_caller(registry: Re
         def chunk(self, data: bytes) -> None:
             told.append(f"chunk {data!r}")
 
-    pieces = Telling(registry["k"].acquire()).watched([b"a", b"b"])
+    pieces = Telling(call(registry)).watched([b"a", b"b"])
     told.extend(f"caller {piece!r}" for piece in pieces)
 
     assert told == [

@@ -111,7 +111,7 @@ def test_a_library_for_brotli_is_used_where_one_is_installed(
 ) -> None:
     names = [module for module, _, _ in _LIBRARIES["br"]]
     for at, name in enumerate(names):
-        monkeypatch.setitem(sys.modules, name, Library if at == number else None)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, Library if at == number else None)
 
     assert Decoder("br").feed(b"\x8bcba") == b"abc\x8b"
 

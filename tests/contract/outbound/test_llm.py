@@ -159,9 +159,9 @@ def test_the_fields_of_an_object_are_found_at_both_ends(
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_those_of_objects_within_it_do_not_count(where: str) -> None:
     """They may come from anybody, as a text that holds such a field may."""
-    within = {"metadata": {"model": "inner", "list": [{"model": "deep"}, []]}}
-    told = {"note": '{"model": "told", "stream": true}, "model": "told"'}
-    messages = {"messages": [{"content": TEXT, "model": "of a message"}]}
+    within: dict[str, Any] = {"metadata": {"model": "inner", "list": [{"model": "deep"}, []]}}
+    told: dict[str, Any] = {"note": '{"model": "told", "stream": true}, "model": "told"'}
+    messages: dict[str, Any] = {"messages": [{"content": TEXT, "model": "of a message"}]}
     parts = [within, told, messages] if where == "before" else [messages, told, within]
     body = {name: value for part in parts for name, value in part.items()}
 
