@@ -132,8 +132,7 @@ class ReportedPermit:
         return self._permit.started
 
     def pieces(self) -> Pieces:
-        """Take the latency here, and watch for further pieces; see `Permit.pieces`."""
-        self.mark()
+        """Take the latency, and watch for further pieces; see `Permit.pieces`."""
         return self._permit.pieces()
 
     def mark(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.breaker_state import votes
 
-from recloser import Breaker, Outcome, Policy, Registry
+from recloser import Breaker, LoosePermit, Outcome, Policy, Registry
 from recloser.testing import ManualClock, open_breaker
 from recloser_adapters._outbound.permit import CallReport, ReportedPermit, WatchingPermit
 
@@ -150,3 +150,24 @@ def test_a_permit_that_is_dropped_is_reported_as_cancelled(registry: Registry) -
 
     assert [report.outcome for report in reports] == [Outcome.CANCELLED]
     assert votes(registry["k"].metrics()) == {"cancelled": 1}
+
+
+def test_the_time_for_which_a_reported_call_waits_for_its_caller_is_no_latency(
+    registry: Registry, clock: ManualClock
+) -> None:
+    reports: list[CallReport] = []
+    permit = registry["k"].admit(LoosePermit)
+    assert isinstance(permit, LoosePermit)
+    reported = ReportedPermit(permit, registry, reports.append)
+    clock.advance(0.1)
+    reported.wait()
+    clock.advance(60.0)
+    reported.go_on(60.0)
+    clock.advance(0.1)
+
+    reported.pieces()
+    clock.advance(5.0)
+    reported.success()
+
+    assert [report.latency for report in reports] == [pytest.approx(0.2)]
+    assert registry["k"].metrics().mean == pytest.approx(0.2)
