@@ -66,6 +66,7 @@ GROUPS = (
             "middleware/recloser/_circuit/*.py",
             "middleware/recloser/_permit.py",
             "middleware/recloser/_breaker.py",
+            "middleware/recloser/_admitting_circuit.py",
         ),
         ("tests/core",),
     ),
