@@ -168,6 +168,30 @@ def test_what_a_type_of_bodies_needs_is_found_out_once(
     assert asked == [Body]
 
 
+@pytest.mark.parametrize("is_type", [True, False])
+def test_a_file_passes_as_it_is_where_its_wrapper_can_be_told(
+    registry: Registry, is_type: bool
+) -> None:
+    """A server may hand out a class, or a function that wraps files."""
+
+    class File(list[bytes]):
+        pass
+
+    def wrap(pieces: list[bytes]) -> File:
+        return File(pieces)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response(OK, [])
+        return environ["wsgi.file_wrapper"]([b"a"])
+
+    wrapper: Any = File if is_type else wrap
+    client, guarded = Client(), BreakerMiddleware(app, registry)
+    environ = http(**{"wsgi.file_wrapper": wrapper})
+
+    assert isinstance(guarded(environ, client.start_response), File) is is_type
+    assert client.ask(guarded, http(**{"wsgi.file_wrapper": wrapper})) == b"a"
+
+
 def strike(*_: object) -> None:
     raise KeyboardInterrupt
 
