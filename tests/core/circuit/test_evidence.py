@@ -430,3 +430,13 @@ def calls_until_normal(*bad: bool) -> int:
 
 def test_a_suspicion_is_given_up_sooner_where_fewer_calls_are_bad_than_would_open() -> None:
     assert calls_until_normal(False, False, False) < calls_until_normal(True, False)
+
+
+@pytest.mark.parametrize(("bad", "calls", "enough"), [(5, 10, True), (5, 11, False), (4, 4, False)])
+def test_evidence_is_enough_where_so_many_and_such_a_share_of_the_calls_are_bad(
+    bad: int, calls: int, enough: bool
+) -> None:
+    evidence = Evidence(Policy(failure_rate_threshold=0.5, min_failures=5))
+    evidence.level, evidence.bad, evidence.calls = evidence.threshold, bad, calls
+
+    assert evidence.is_enough is enough

@@ -140,3 +140,10 @@ def test_a_share_of_the_calls_is_not_slower_than_the_fastest_ones(
     share: float, latency: float
 ) -> None:
     assert round_of(0.6, 0.5, 0.4, 0.3, 0.2, 0.1).fastest(share) == latency
+
+
+@pytest.mark.parametrize(("took", "level"), [(THRESHOLD, 0.3), (THRESHOLD + 0.01, 0.4)])
+def test_who_failed_within_the_slow_threshold_says_nothing_of_the_latency(
+    took: float, level: float
+) -> None:
+    assert round_of(0.1, 0.2, 0.3, 0.4, failed=(took,) * 4).level == level

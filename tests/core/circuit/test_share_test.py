@@ -150,3 +150,10 @@ def test_with_lower_odds_fewer_bad_calls_are_too_many() -> None:
         calls.append(test.calls)
 
     assert calls[1] < calls[0]
+
+
+@pytest.mark.parametrize(("named", "meant"), [(0.0, 0.01), (1.0, 0.99), (-5.0, 0.01)])
+def test_a_share_of_none_or_all_is_one_of_hardly_any_or_nearly_all(
+    named: float, meant: float
+) -> None:
+    assert after(named, 3, 4).ratio == after(meant, 3, 4).ratio
