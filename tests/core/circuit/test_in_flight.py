@@ -9,7 +9,7 @@ from tests.support.limits import hang, limit
 from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, Policy, State
-from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.in_flight import CountedCall, InFlight, Timing
 from recloser.testing import ManualClock
 
 
@@ -254,3 +254,28 @@ def test_all_calls_that_take_too_long_already_are_noted_at_once() -> None:
 
     assert [*calls.overdue] == [1, 3]
     assert [*calls.voting] == [2, 4, 5]
+
+
+class Announced(CountedCall):
+    """A call whose answer has been announced by headers."""
+
+    @property
+    def announced(self) -> str:
+        return "GET text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_answered"), [(None, True), ("GET text/event-stream", False), ("POST x", True)]
+)
+def test_headers_are_the_answer_unless_streams_of_the_kind_are_answers(
+    kind: str | None, is_answered: bool
+) -> None:
+    calls, call = InFlight(), Announced()
+    call.started, call.answered = 100.0, inf
+    for _ in range(50 if kind else 0):
+        assert kind is not None
+        calls.learn_stream(kind, Policy(), prompt=True, ended=True)
+
+    calls.excuse(call, 7, 2.0)
+
+    assert call.answered == (101.0 if is_answered else inf)
