@@ -330,3 +330,28 @@ def test_what_is_received_after_the_request_is_not_taken_for_a_client_that_leave
     asyncio.run(recloser.asgi.BreakerMiddleware(app, registry)(scope, receive, send))
 
     assert votes(registry["app"].metrics()) == {"successes": 1}
+
+
+class OddSend:
+    """A server's function that is unlike others."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise OopsError(name)
+
+    async def __call__(self, message: Any) -> None:
+        raise OSError("gone")
+
+
+def test_a_server_that_cannot_be_looked_at_is_a_fault_of_ours(registry: Registry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(OSError, match="gone"):
+        asyncio.run(recloser.asgi.BreakerMiddleware(app, registry)(scope, receive, OddSend()))
+
+    assert registry.faults >= 1
+    assert registry["app"].metrics().in_flight == 0

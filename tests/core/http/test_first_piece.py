@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.support.stream_server import NEVER, Request, StreamServer
 
-from recloser import State
-from recloser._http.first_piece import is_piece, kind_of_stream, length_of
+from recloser import Registry, State
+from recloser._http.first_piece import end_stream, is_piece, kind_of_stream, length_of
 
 ENDLESS = 1_000_000
 
@@ -318,3 +318,12 @@ def test_the_length_of_a_response_is_known_by_its_headers(
     headers: Any, expected: int | None
 ) -> None:
     assert length_of(headers) == expected
+
+
+def test_of_a_response_of_known_length_nothing_is_learned_of_streams(registry: Registry) -> None:
+    permit = registry["k"].acquire()
+
+    end_stream(permit, "", True, ended=True)
+    assert registry["k"]._calls.streams is None
+    end_stream(permit, "GET text/plain", True, ended=True)
+    assert registry["k"]._calls.streams is not None

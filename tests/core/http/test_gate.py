@@ -57,3 +57,30 @@ def test_a_key_that_is_none_leaves_a_request_unguarded() -> None:
 
     assert gate(registry, key=lambda request: None).admit({}, Permit) is UNGUARDED
     assert len(registry) == 0
+
+
+def test_a_path_that_is_not_known_yet_may_be_exempt_whatever_others_are() -> None:
+    registry = Registry()
+    one = gate(registry, exempt=["/static/*"])
+
+    for path, is_guarded in [
+        ("/a", True),
+        ("/static/b", False),
+        ("/a", True),
+        ("/static/b", False),
+    ]:
+        admission = one.admit({"method": "GET", "path": path, "root_path": ""}, Permit)
+
+        assert isinstance(admission, Permit) is is_guarded
+        if isinstance(admission, Permit):
+            admission.success()
+
+
+def test_a_signal_handler_that_strikes_in_the_gate_is_what_is_raised(registry: Registry) -> None:
+    def key(request: object) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gate(registry, key=key).admit({}, Permit)
+
+    assert registry.faults == 0

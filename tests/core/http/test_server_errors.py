@@ -100,3 +100,13 @@ def test_a_function_that_cannot_be_looked_at_is_nobodys() -> None:
             raise RuntimeError(name)
 
     assert not is_of_server(raised_by(other), Odd())
+
+
+def test_a_signal_handler_that_strikes_in_a_function_of_the_server_is_no_error_of_it() -> None:
+    def write(data: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as struck:
+        write(b"")
+
+    assert not is_of_server(struck.value, write)

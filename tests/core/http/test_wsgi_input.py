@@ -453,3 +453,14 @@ def test_of_a_body_without_a_length_nothing_is_counted() -> None:
 
     assert (permit.received, permit.ran_out) == (0, False)
     assert not permit.client_failed
+
+
+@pytest.mark.parametrize("name", ["read", "readall", "readlines"])
+@pytest.mark.parametrize(("got", "ran_out"), [(b"abc", True), (b"abcde", True)])
+def test_a_read_of_all_shows_the_end(name: str, got: bytes, ran_out: bool) -> None:
+    permit = reading("5")
+
+    permit.note_read(name, None, got)
+
+    assert permit.ran_out is ran_out
+    assert permit.client_failed is (len(got) < 5)
