@@ -131,6 +131,7 @@ def test_only_requests_of_another_origin_are_passed_on_and_only_where_that_is_as
 
     assert start["status"] == (429 if answers else 503)
     assert guarded.passed == ["http"] * (origin and kind is Passing)
+    assert registry.faults == 0
 
 
 def test_a_websocket_is_not_passed_on(registry: Registry) -> None:

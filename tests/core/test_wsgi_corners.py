@@ -168,6 +168,25 @@ def test_what_a_type_of_bodies_needs_is_found_out_once(
     assert asked == [Body]
 
 
+@pytest.mark.parametrize(("known", "remembered"), [(255, True), (256, False)])
+def test_so_many_types_of_bodies_are_remembered(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, known: int, remembered: bool
+) -> None:
+    class Body(list[bytes]):
+        pass
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response(OK, [])
+        return Body([b"a"])
+
+    types: dict[type, Any] = {type(str(number), (), {}): None for number in range(known)}
+    monkeypatch.setattr(wsgi, "_watch_by_type", types)
+
+    assert Client().ask(BreakerMiddleware(app, registry), http()) == b"a"
+
+    assert (Body in types) is remembered
+
+
 @pytest.mark.parametrize("is_type", [True, False])
 def test_a_file_passes_as_it_is_where_its_wrapper_can_be_told(
     registry: Registry, is_type: bool
@@ -249,6 +268,7 @@ def test_only_requests_of_another_origin_are_passed_on_and_only_where_that_is_as
     assert client.begun[0][0] == "503 Service Unavailable"
     assert b'"status": 503' in body
     assert guarded.passed == ["/x"] * (origin and kind is Passing)
+    assert registry.faults == 0
 
 
 @pytest.mark.parametrize("answers", [False, True])
