@@ -212,7 +212,8 @@ def test_one_call_now_and_then_is_not_all_if_callers_go_on_leaving(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     """The callee is sick, so only one call is sent at a time; but nobody waits for its answer."""
-    learned(breaker, clock)
+    for _ in range(12):  # known for so long that the patience is two minutes
+        learned(breaker, clock)
     while not (limit := breaker._circuit.limit) or not limit.is_pausing:
         call(breaker, clock, Permit.success, 1.0)
     clock.advance(120.0)
