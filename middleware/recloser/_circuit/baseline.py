@@ -10,6 +10,9 @@ from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, tail_sha
 from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
 
+# One float for all keys: each `-inf` would be an object of its own.
+_NEVER = -inf
+
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
 # them is one sigma. A few per cent of extreme calls hardly move either of them.
 _MEDIAN = 0.5
@@ -77,10 +80,10 @@ class Baseline:
         self._known_since = inf
         # A latency that was high at `_high_since`, and the one before that.
         self._high = self._high_before = inf
-        self._high_since = -inf
+        self._high_since = _NEVER
         # The typical latency before a slower one was accepted, and until when it is remembered.
         self._anchor = 0.0
-        self._anchored_until = -inf
+        self._anchored_until = _NEVER
 
     @property
     def known(self) -> bool:
@@ -122,7 +125,7 @@ class Baseline:
         """
         patient = usual.severity(level) >= 1.0
         if patient:
-            self._anchored_until = -inf
+            self._anchored_until = _NEVER
         elif now >= self._anchored_until:
             self._anchor, self._anchored_until = usual.median, now + self.policy.history_span
             self._high = self._high_before = usual.high
@@ -171,7 +174,7 @@ class Baseline:
         if now < self._anchored_until:
             slow = min(slow, SEVERE * self._anchor)
         else:
-            self._anchored_until = -inf
+            self._anchored_until = _NEVER
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
         if self._current.total >= policy.history_size:

@@ -26,6 +26,9 @@ from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._redaction import Raised
 
+# One float for all keys: each `-inf` would be an object of its own.
+_NEVER = -inf
+
 # A call is very slow above this many slow thresholds. With 1.5 and with 3, it was harder to tell
 # real faults from everyday slowness.
 _VERY_SLOW_RATIO = 2.0
@@ -76,7 +79,7 @@ class Detector:
         self.suspicion: Suspicion | None = None
         # Bad calls in the suspicion since the last one that was as fast as ever.
         self._bad_run = inf
-        self.answered_at = -inf
+        self.answered_at = _NEVER
 
     @property
     def test(self) -> ShareTest | None:

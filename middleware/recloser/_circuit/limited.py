@@ -17,6 +17,9 @@ from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 
+# One float for all keys: each `-inf` would be an object of its own.
+_NEVER = -inf
+
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE = Outcome.SUCCESS, Outcome.FAILURE
 _CANCELLED = Outcome.CANCELLED
@@ -32,7 +35,7 @@ class LimitedLifecycle(Lifecycle):
 
     def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
         super().__init__(key, policy, random)
-        self._came_back_at = -inf  # when the callee answered last, in seconds
+        self._came_back_at = _NEVER  # when the callee answered last, in seconds
 
     def _is_in_use(self, recovery: Recovery, ending: Ending) -> bool:
         """Whether a caller that left says nothing: answers came back of late, and it left soon."""

@@ -31,6 +31,7 @@ from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_NEVER = -inf  # one float for all keys
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 _THROTTLED = Outcome.THROTTLED
@@ -63,7 +64,7 @@ class Circuit(HardlyKnown):
         super().__init__(key, policy, random)
         self._stalls = stalls
         self._catch_up_within = _CATCH_UP_WITHIN
-        self._caught_up_at = -inf
+        self._caught_up_at = _NEVER
         self._refresh_due = inf
 
     # Around each decision
@@ -393,7 +394,7 @@ class Circuit(HardlyKnown):
             kinds = () if self.explained is None else self.explained.kinds
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)
             self.detector.expect_first_slow(overdue, now)
-        self._check_at = -inf  # the threshold may be lower now
+        self._check_at = _NEVER  # the threshold may be lower now
         if self.state is _CLOSED and self.detector.evidence.idle:
             counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)

@@ -208,14 +208,14 @@ def test_a_limit_is_no_wider_for_callers_that_leave(breaker: Breaker, clock: Man
     assert len(admitted) == 1
 
 
-def test_one_call_now_and_then_is_not_all_if_callers_go_on_leaving(
+def test_one_call_at_a_time_is_not_all_if_callers_go_on_leaving(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     """The callee is sick, so only one call is sent at a time; but nobody waits for its answer."""
-    for _ in range(12):  # known for so long that the patience is two minutes
-        learned(breaker, clock)
-    while not (limit := breaker._circuit.limit) or not limit.is_pausing:
+    learned(breaker, clock)
+    while (limit := breaker._circuit.limit) is None:
         call(breaker, clock, Permit.success, 1.0)
+    limit.pause(0.0)
     clock.advance(120.0)
 
     refused = [at_once(breaker, clock, left, 0.01, 20) for _ in range(50)]
