@@ -78,7 +78,7 @@ class Baseline:
         self.sigma = 0.0
         self.threshold = self.hopeless = self.policy.slow_ceiling
         self._known_since = inf
-        # A latency that was high at `_high_since`, and the one before that.
+        # A latency that was high at `_high_since`, and the one before that. Infinite: they stay.
         self._high = self._high_before = inf
         self._high_since = _NEVER
         # The typical latency before a slower one was accepted, and until when it is remembered.
@@ -116,7 +116,8 @@ class Baseline:
         """Move the distribution to a higher latency that was accepted as normal.
 
         If it was accepted at once, the one before is remembered for a generation: otherwise a
-        slow-down that comes bit by bit would never be noticed.
+        slow-down that comes bit by bit would never be noticed. If it took all patience, what was high
+        before is.
 
         Args:
             level: The accepted latency, in seconds.
@@ -126,6 +127,10 @@ class Baseline:
         patient = usual.severity(level) >= 1.0
         if patient:
             self._anchored_until = _NEVER
+            # A fault that was borne long enough was not usual: if its latency comes back after it is
+            # over, that takes the patience again. So what it took is not high until a generation of
+            # calls has passed.
+            self._high, self._high_before, self._high_since = usual.high, usual.high, inf
         elif now >= self._anchored_until:
             self._anchor, self._anchored_until = usual.median, now + self.policy.history_span
             self._high = self._high_before = usual.high
@@ -188,6 +193,8 @@ class Baseline:
             self._previous = self._current
             self._current = ExponentialHistogram()
             self._since = now
+            if self._high_since == inf:  # see accept()
+                self._high_since = now
 
     def history(self) -> ExponentialHistogram:
         """Both generations in one new histogram."""

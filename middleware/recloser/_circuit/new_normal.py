@@ -16,7 +16,7 @@ _KEPT = 128
 # slow-down.
 _FEWEST = 16
 # A severe latency takes so many of the outage itself, or `_FEWEST` if it has lasted for so many times
-# `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were noticed; now 26: after
+# `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were noticed; now 27: after
 # the first fault, the later ones were normal. With 32 at any time, a key with a call every three
 # seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
 _SEVERE_FEWEST, _LONG = 32, 5.0

@@ -281,6 +281,32 @@ def test_a_reset_forgets_what_was_usual() -> None:
     assert baseline.threshold == pytest.approx(1.4, rel=0.2)
 
 
+def test_a_fault_that_was_accepted_is_not_usual_when_it_comes_back() -> None:
+    """What was slow for an hour and is over took all patience, and takes it again."""
+    baseline = baseline_of([0.1] * 500)
+    baseline.accept(1.0, baseline.usual(1000.0), 1000.0)
+    now = 1000.0
+    for _ in range(400):  # it is over, with one call a second
+        now += 1.0
+        baseline.learn((0.1,))
+        baseline.refresh(now)
+
+    assert baseline.median == pytest.approx(0.1, rel=0.1)
+    assert baseline.usual(now).severity(0.9) == 1.0
+
+
+def test_what_is_slow_now_and_then_is_usual_again_a_generation_later() -> None:
+    baseline = baseline_of([0.1] * 500)
+    baseline.accept(1.0, baseline.usual(1000.0), 1000.0)
+    now = 1000.0
+    for number in range(3000):
+        now += 1.0
+        baseline.learn((1.0 if number % 10 == 0 else 0.1,))
+        baseline.refresh(now)
+
+    assert baseline.usual(now).severity(0.9) == 0.0
+
+
 @pytest.mark.parametrize(("calls", "weight"), [(100_000, 50), (50, 50), (30, 30)])
 def test_an_accepted_latency_weighs_no_more_than_fifty_calls(calls: int, weight: int) -> None:
     baseline = baseline_of([0.1] * calls)
