@@ -39,6 +39,8 @@ class LimitedLifecycle(Lifecycle):
 
     def _is_in_use(self, recovery: Recovery, ending: Ending) -> bool:
         """Whether a caller that left says nothing: answers came back of late, and it left soon."""
+        if self._came_back_at == _NEVER:
+            return False
         silent_since = max(self._came_back_at, recovery.began)
         return max(ending.took, ending.now - silent_since) < WHILE
 

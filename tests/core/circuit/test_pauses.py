@@ -219,16 +219,23 @@ def test_a_pause_that_was_obeyed_and_asked_for_again_is_no_sign_that_it_is_for_a
     assert not any(pauses.are_for_all(ENOUGH, obeyed=True) for _ in range(100))
 
 
-def test_the_rate_is_that_of_the_calls_if_no_other_is_known() -> None:
-    pauses, asked = Pauses(), 0
-    while True:
-        asked += 1
-        now = 0.1 * asked
-        ending = Ending(asked, Outcome.THROTTLED, 0.01, now, wait=60.0)
+def asked_until_for_all(pauses: Pauses, rule: str) -> int:
+    """How many calls in a row, ten a second, are asked to wait a minute until that is for all."""
+    for asked in range(1, 100):
+        ending = Ending(asked, Outcome.THROTTLED, 0.01, 0.1 * asked, wait=60.0, rule=rule)
         if pauses.judge(ending, asked, InFlight(), POLICY, 0.0):
-            break
+            return asked
+    raise AssertionError
 
-    assert asked == pytest.approx(40, abs=2)
+
+def test_the_rate_is_that_of_the_calls_if_no_other_is_known() -> None:
+    assert asked_until_for_all(Pauses(), "retry_after") == pytest.approx(40, abs=2)
+
+
+def test_a_quota_that_is_used_up_is_so_for_all_unless_others_were_served() -> None:
+    """They have another quota, if they are served."""
+    assert asked_until_for_all(Pauses(), "quota") == 4
+    assert asked_until_for_all(Pauses(served_at=-5.0), "quota") == pytest.approx(40, abs=2)
 
 
 def test_after_a_pause_for_all_more_must_be_asked_for_the_next_one() -> None:
