@@ -15,6 +15,7 @@ import recloser.asgi
 import recloser.wsgi
 from recloser import Mode, Registry, State
 from recloser._http.asgi_watch import RequestWatch
+from recloser.asgi import PERMIT
 
 from .floors import (
     FLOOR,
@@ -100,51 +101,35 @@ def _key(scope: Message) -> str:
 
 
 class RefusesInOneFunction(recloser.asgi.BreakerMiddleware):
-    """What recloser does for a refusal, without a call of a function of its own.
+    """A refusal with all that recloser does for it, but in one function. Other requests go their usual way.
 
     It shows what is left of a refusal if all that can be saved is what its calls of functions cost.
-    It serves refusals only, and none that lets others answer.
     """
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if recloser.asgi._WATCHES[scope["type"]] is not RequestWatch:
-            raise NotImplementedError
         gate = self._gate
         method = scope["method"]
-        try:
-            is_guarded = scope["path"] in gate._guarded[method]
-        except KeyError:
-            is_guarded = False
-        if not is_guarded and gate._is_exempt(scope):
-            raise NotImplementedError
+        is_http = recloser.asgi._WATCHES[scope["type"]] is RequestWatch
+        is_guarded = method in gate._guarded and scope["path"] in gate._guarded[method]
         key_of = gate._key
-        key = key_of(scope)
-        if key is None or key == recloser.asgi.UNMATCHED:
-            raise NotImplementedError
+        key = key_of(scope) or ""
+        is_keyed = key != recloser.asgi.UNMATCHED and key in gate._breakers
+        answers_itself = self._on_refuse is None and not self.passes_refusals and gate._enforces
+        if not (is_http and is_guarded and is_keyed and answers_itself) or PERMIT in scope:
+            return await super().__call__(scope, receive, send)
         breaker = gate._breakers[key]
-        around = scope[recloser.asgi.PERMIT] if recloser.asgi.PERMIT in scope else None  # noqa: SIM401
         clock = breaker.clock
         now = clock()
         circuit = breaker._circuit
-        if now < breaker._calls.quick_until or around is not None:
-            raise NotImplementedError
-        if circuit.state is not _OPEN or now >= circuit.probe_at or breaker._mode is not _ENFORCE:
-            raise NotImplementedError
+        is_open = circuit.state is _OPEN and now < circuit.probe_at and breaker._mode is _ENFORCE
+        if now < breaker._calls.quick_until or not is_open or not hasattr(breaker, "_refused"):
+            return await super().__call__(scope, receive, send)
         circuit.counts.refused += 1
-        try:
-            refused = breaker._refused
-        except AttributeError:
-            refused = breaker._refused = recloser.Refused(breaker)
+        refused = breaker._refused
         refused.at, refused.probe_at = now, circuit.probe_at
-        if gate._enforces:
-            scope[recloser.asgi.REFUSED] = True
-        if self._on_refuse is not None or self.passes_refusals:
-            raise NotImplementedError
-        try:
-            until, probe_at, answers = self._refusals._kept[refused]
-            if now >= until or circuit.probe_at != probe_at:
-                raise KeyError
-        except KeyError:
+        scope[recloser.asgi.REFUSED] = True
+        until, probe_at, answers = self._refusals._kept[refused]
+        if now >= until or circuit.probe_at != probe_at:
             answers = self._refusals._prepare(refused)
         refusal = next(answers)
         headers = [*refusal.raw_headers]

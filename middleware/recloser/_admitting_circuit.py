@@ -18,7 +18,7 @@ _OPEN = State.OPEN
 
 
 class AdmittingCircuit(OperableCircuit):
-    """A circuit that calls ask whether they may pass. The base of `Breaker`."""
+    """A circuit that decides whether a call may pass. The base of `Breaker`."""
 
     __slots__ = ("_refused",)
 
@@ -104,15 +104,16 @@ class AdmittingCircuit(OperableCircuit):
             permit.breaker = self
             permit.started = now
             permit.answered = inf
-            permit.token = token
-            return self._decide_admission(permit, now)
+            permit.token = NO_TOKEN  # until it is admitted
+            return self._decide_admission(permit, token, now)
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
 
-    def _decide_admission(self, permit: AnyPermit, now: float) -> AnyPermit | Refused | Unguarded:
-        token, permit.token = permit.token, NO_TOKEN
+    def _decide_admission(
+        self, permit: AnyPermit, token: int, now: float
+    ) -> AnyPermit | Refused | Unguarded:
         if self._mode is _DISABLED:
             return UNGUARDED
         try:

@@ -123,7 +123,7 @@ def explain(mode: Mode, circuit: Circuit, policy: Policy, now: float) -> str:
 
 
 def _explain_limit(limit: Limit) -> str:
-    if limit.is_pausing and not limit.pauses:
+    if limit.sends_singly:
         return "one call at a time"
     if limit.is_pausing:
         return f"one call at a time, with pauses of {sentences.seconds(limit.pauses)}"

@@ -1,10 +1,10 @@
 """Reads how long an upstream asks for a pause, from headers that may be malformed or hostile.
 
 Which wait holds if there are several: what an answer asks for itself (`retry-after-ms`, then
-`Retry-After`, then headers whose name ends like these, such as `x-ms-retry-after-ms`) comes before what it tells of its limits (`x-ratelimit-reset` and the like). A limit
-counts only if it is used up: its `remaining` is 0, or not told. Of several such limits the longest
-counts, because each of them must be renewed. A wait of zero, or one that is over, is none, so the
-next source is asked.
+`Retry-After`, then headers whose name ends like these, such as `x-ms-retry-after-ms`) comes before
+what it tells of its limits (`x-ratelimit-reset` and the like). A limit counts only if it is used up:
+its `remaining` is 0, or not told. Of several such limits the longest counts, because each of them must
+be renewed. A wait of zero, or one that is over, is none, so the next source is asked.
 """
 
 from __future__ import annotations

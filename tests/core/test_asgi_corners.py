@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import ended
+from tests.support.passing import never, passing
 
 from recloser import Registry
 from recloser._http.asgi_watch import RequestWatch
@@ -34,26 +35,8 @@ def serve(app: Any, scope: dict[str, Any]) -> list[dict[str, Any]]:
     return sent
 
 
-def never(*arguments: Any) -> Any:
-    pytest.fail("called")
-
-
-class Passing(BreakerMiddleware):
-    """Notes what it lets further middleware see, and changes nothing of it."""
-
-    passes_refusals = True
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.passed: list[str] = []
-
-    def refusal_through(self, scope: Any, answer: Any) -> Any:
-        self.passed.append(scope["type"])
-        return super().refusal_through(scope, answer)
-
-
-class NotPassing(Passing):
-    passes_refusals = False
+Passing = passing(BreakerMiddleware, "type")
+NotPassing = passing(BreakerMiddleware, "type", passes=False)
 
 
 # Settings
@@ -114,11 +97,11 @@ def test_headers_that_no_server_sends_have_no_origin(registry: Registry, headers
 # Refusals on their way out
 
 
-@pytest.mark.parametrize("kind", [Passing, NotPassing])
+@pytest.mark.parametrize("kind", [Passing, NotPassing], ids=["passing", "not passing"])
 @pytest.mark.parametrize("origin", [False, True])
 @pytest.mark.parametrize("answers", [False, True])
 def test_only_requests_of_another_origin_are_passed_on_and_only_where_that_is_asked_for(
-    registry: Registry, kind: type[Passing], origin: bool, answers: bool
+    registry: Registry, kind: Any, origin: bool, answers: bool
 ) -> None:
     async def on_refuse(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 429, "headers": []})

@@ -88,6 +88,16 @@ class StrikingError(BaseException):
     """What a signal handler raises."""
 
 
+def strike_at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a signal handler raise once, when the next exit looks for its block."""
+
+    def strike() -> None:
+        monkeypatch.undo()
+        raise StrikingError
+
+    monkeypatch.setattr(sys.modules[Breaker.__module__], "_get_innermost", strike)
+
+
 @pytest.mark.parametrize("awaits", [False, True])
 @pytest.mark.parametrize("error", [None, ConnectionResetError])
 def test_a_signal_handler_that_strikes_at_the_exit_keeps_no_call_and_no_block(
@@ -122,19 +132,13 @@ def test_a_signal_handler_that_strikes_at_the_exit_keeps_no_call_and_no_block(
 def test_a_signal_handler_that_strikes_before_the_exit_finds_its_block_keeps_no_call(
     breaker: Breaker, monkeypatch: pytest.MonkeyPatch, awaits: bool
 ) -> None:
-    module = sys.modules[Breaker.__module__]
-
-    def strike(*_: object) -> None:
-        monkeypatch.undo()
-        raise StrikingError
-
     async def asynchronously() -> None:
         async with breaker:
-            monkeypatch.setattr(module, "_get_innermost", strike)
+            strike_at_exit(monkeypatch)
 
     def synchronously() -> None:
         with breaker:
-            monkeypatch.setattr(module, "_get_innermost", strike)
+            strike_at_exit(monkeypatch)
 
     if awaits:
         with pytest.raises(StrikingError):
@@ -209,14 +213,8 @@ def test_a_block_that_was_struck_does_not_keep_its_function_alive(
 def test_a_block_that_is_struck_at_its_exit_has_ended_when_its_function_goes_on(
     breaker: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[Breaker.__module__]
-
-    def strike() -> None:
-        monkeypatch.undo()
-        raise StrikingError
-
     with suppress(StrikingError), breaker as permit:
-        monkeypatch.setattr(module, "_get_innermost", strike)
+        strike_at_exit(monkeypatch)
 
     assert permit.ended
     assert ended(breaker) == (0, 0, 0, 1)
@@ -225,15 +223,9 @@ def test_a_block_that_is_struck_at_its_exit_has_ended_when_its_function_goes_on(
 def test_a_block_that_is_struck_at_its_exit_does_not_end_the_one_around_it(
     breaker: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[Breaker.__module__]
-
-    def strike() -> None:
-        monkeypatch.undo()
-        raise StrikingError
-
     def work() -> None:
         with breaker:
-            monkeypatch.setattr(module, "_get_innermost", strike)
+            strike_at_exit(monkeypatch)
 
     with breaker as outer:
         with suppress(StrikingError):
@@ -247,11 +239,7 @@ def test_a_block_that_is_struck_at_its_exit_does_not_end_the_one_around_it(
 def test_a_signal_handler_that_strikes_at_an_exit_without_a_block_is_what_is_raised(
     breaker: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def strike() -> None:
-        monkeypatch.undo()
-        raise StrikingError
-
-    monkeypatch.setattr(sys.modules[Breaker.__module__], "_get_innermost", strike)
+    strike_at_exit(monkeypatch)
     with pytest.raises(StrikingError):
         contextvars.Context().run(breaker.__exit__, None, None, None)
 

@@ -27,6 +27,18 @@ def lose(registry: Registry, clock: ManualClock, end: str, *, hedged: float = 0.
     second.cancel()
 
 
+def win_and_lose(registry: Registry, clock: ManualClock) -> None:
+    """`a`, whose calls end without a decision by now, wins: that says nothing of `b`."""
+    for _ in range(100):
+        permit = registry["a"].acquire()
+        clock.advance(2.0)
+        permit.success()
+    for _ in range(20):
+        lose(registry, clock, "success")
+
+    assert registry["b"].state is State.CLOSED
+
+
 @pytest.fixture
 def registry(clock: ManualClock) -> Registry:
     return Registry(clock=clock)
@@ -46,14 +58,7 @@ def test_the_loser_of_a_race_says_nothing(
 def test_nor_against_a_winner_whose_calls_end_without_a_decision(
     registry: Registry, clock: ManualClock
 ) -> None:
-    for _ in range(100):
-        permit = registry["a"].acquire()
-        clock.advance(2.0)
-        permit.success()
-    for _ in range(20):
-        lose(registry, clock, "success")
-
-    assert registry["b"].state is State.CLOSED
+    win_and_lose(registry, clock)
 
 
 def test_a_call_that_is_stopped_because_another_one_failed_says_nothing(
@@ -156,11 +161,4 @@ def test_a_winner_is_known_again_among_thousands(clock: ManualClock) -> None:
     registry = Registry(clock=clock, max_keys=5000)
     for number in range(3000):
         registry[f"k{number}"].acquire().success()
-    for _ in range(100):
-        permit = registry["a"].acquire()
-        clock.advance(2.0)
-        permit.success()
-    for _ in range(20):
-        lose(registry, clock, "success")
-
-    assert registry["b"].state is State.CLOSED
+    win_and_lose(registry, clock)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from tests.support.breaker_state import ended
+from tests.support.passing import never, passing
 
 from recloser import Registry, wsgi
 from recloser._http.wsgi_watch import WsgiPermit
@@ -40,26 +41,8 @@ class Client:
         self.body += data
 
 
-def never(*arguments: Any) -> Any:
-    pytest.fail("called")
-
-
-class Passing(BreakerMiddleware):
-    """Notes what it lets further middleware see, and changes nothing of it."""
-
-    passes_refusals = True
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.passed: list[str] = []
-
-    def refusal_through(self, environ: Any, answer: Any) -> Any:
-        self.passed.append(environ["PATH_INFO"])
-        return super().refusal_through(environ, answer)
-
-
-class NotPassing(Passing):
-    passes_refusals = False
+Passing = passing(BreakerMiddleware, "PATH_INFO")
+NotPassing = passing(BreakerMiddleware, "PATH_INFO", passes=False)
 
 
 # Requests
@@ -255,10 +238,10 @@ def test_nor_does_one_that_strikes_when_the_response_begins(
 # Refusals on their way out
 
 
-@pytest.mark.parametrize("kind", [Passing, NotPassing])
+@pytest.mark.parametrize("kind", [Passing, NotPassing], ids=["passing", "not passing"])
 @pytest.mark.parametrize("origin", [False, True])
 def test_only_requests_of_another_origin_are_passed_on_and_only_where_that_is_asked_for(
-    registry: Registry, kind: type[Passing], origin: bool
+    registry: Registry, kind: Any, origin: bool
 ) -> None:
     registry["app"].open()
     guarded, client = kind(never, registry), Client()

@@ -50,9 +50,8 @@ class AWSEventReader:
                 yield Event("", b"?", None)  # no event stream, so it is content
                 return
             if size > LONGEST:
-                self._skip = size - len(self._rest)
+                self._skip = max(size - len(self._rest), 0)
                 self._rest = self._rest[size:]
-                self._skip = max(self._skip, 0)
                 yield Event("", b"", None)
                 continue
             if len(self._rest) < size:

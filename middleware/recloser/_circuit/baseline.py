@@ -7,11 +7,9 @@ from math import exp, inf, log
 
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, tail_share
+from recloser._circuit.in_flight import NEVER
 from recloser._circuit.new_normal import SEVERE, Usual
 from recloser._policy import Policy
-
-# One float for all keys: each `-inf` would be an object of its own.
-_NEVER = -inf
 
 # Quantiles of the standard normal distribution at 0 and +1 standard deviation. The distance between
 # them is one sigma. A few per cent of extreme calls hardly move either of them.
@@ -80,10 +78,10 @@ class Baseline:
         self._known_since = inf
         # A latency that was high at `_high_since`, and the one before that. Infinite: they stay.
         self._high = self._high_before = inf
-        self._high_since = _NEVER
+        self._high_since = NEVER
         # The typical latency before a slower one was accepted, and until when it is remembered.
         self._anchor = 0.0
-        self._anchored_until = _NEVER
+        self._anchored_until = NEVER
 
     @property
     def known(self) -> bool:
@@ -126,7 +124,7 @@ class Baseline:
         """
         patient = usual.severity(level) >= 1.0
         if patient:
-            self._anchored_until = _NEVER
+            self._anchored_until = NEVER
             # A fault that was borne long enough was not usual: if its latency comes back after it is
             # over, that takes the patience again. So what it took is not high until a generation of
             # calls has passed.
@@ -179,7 +177,7 @@ class Baseline:
         if now < self._anchored_until:
             slow = min(slow, SEVERE * self._anchor)
         else:
-            self._anchored_until = _NEVER
+            self._anchored_until = NEVER
         self.threshold = min(max(slow, policy.slow_floor), policy.slow_ceiling)
         self.hopeless = hopeless_after(self.threshold, tail, total, policy.slow_ceiling)
         if self._current.total >= policy.history_size:

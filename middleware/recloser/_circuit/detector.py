@@ -14,7 +14,7 @@ from math import ceil, inf
 from recloser._circuit import sentences, votes
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.evidence import OVERDUE, SLOW_ONLY, VERY_SLOW, Evidence
-from recloser._circuit.in_flight import InFlight
+from recloser._circuit.in_flight import NEVER, InFlight
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pauses import Pauses
@@ -25,9 +25,6 @@ from recloser._events import Reason
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._redaction import Raised
-
-# One float for all keys: each `-inf` would be an object of its own.
-_NEVER = -inf
 
 # A call is very slow above this many slow thresholds. With 1.5 and with 3, it was harder to tell
 # real faults from everyday slowness.
@@ -79,7 +76,7 @@ class Detector:
         self.suspicion: Suspicion | None = None
         # Bad calls in the suspicion since the last one that was as fast as ever.
         self._bad_run = inf
-        self.answered_at = _NEVER
+        self.answered_at = NEVER
 
     @property
     def test(self) -> ShareTest | None:

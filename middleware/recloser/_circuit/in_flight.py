@@ -24,8 +24,9 @@ from recloser._circuit.streams import Stream, Streams
 from recloser._locks import free_after_fork, new_counter
 from recloser._policy import Policy
 
-# As a limit of time or latency: no call begins or ends without a decision.
-_NEVER = -inf
+NEVER = -inf
+"""A time before all others; as a limit of time or latency, no call begins or ends without a decision.
+It is one float for all keys: each `-inf` would be an object of its own."""
 WAITING = -inf
 """The value of `Timing.answered` while a call waits for its own caller. It is not overdue then."""
 # The latency of a stream of which only the headers came, as a share of the slow threshold. The
@@ -125,8 +126,8 @@ class InFlight:
 
     def __init__(self) -> None:
         self.tokens = new_counter()
-        self.quick_until = _NEVER
-        self.quick_latency = _NEVER
+        self.quick_until = NEVER
+        self.quick_latency = NEVER
         self.voting: dict[int, Timing] = {}
         self.recent: list[float] = []
         self.dropped: list[int] = []
@@ -307,7 +308,7 @@ class InFlight:
 
     def stop_quick(self) -> None:
         """Make every begin and end of a call a decision."""
-        self.quick_until = self.quick_latency = _NEVER
+        self.quick_until = self.quick_latency = NEVER
 
     def end_generation(self) -> None:
         """Take the vote from all calls."""

@@ -13,7 +13,7 @@ from math import inf
 from recloser._circuit import sentences
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
-from recloser._circuit.in_flight import InFlight
+from recloser._circuit.in_flight import NEVER, InFlight
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
@@ -23,9 +23,6 @@ from recloser._events import Reason, Transition
 from recloser._policy import Policy
 from recloser._redaction import Raised
 from recloser._state import State
-
-# One float for all keys: each `-inf` would be an object of its own.
-_NEVER = -inf
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
@@ -96,7 +93,7 @@ class Lifecycle:
         self._calm = _CALM
         self.probe_at = 0.0
         self.events: tuple[Transition, ...] = ()
-        self._check_at = _NEVER  # when the oldest call in flight may be overdue
+        self._check_at = NEVER  # when the oldest call in flight may be overdue
         self._refresh_at = policy.min_history
 
     # What the votes lead to
@@ -250,7 +247,7 @@ class Lifecycle:
         else:
             # Calls admitted before the change say nothing about the callee after it.
             self.calls.end_generation()
-        self._check_at = _NEVER
+        self._check_at = NEVER
         if (after := AFTER.get((self.state, cause))) is None:
             return  # a signal handler changed the state by hand meanwhile, and that holds
         # No function call in these lines: a signal handler could change the state during one.

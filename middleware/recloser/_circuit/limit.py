@@ -44,12 +44,7 @@ _FAST_SHARE = 0.2
 class Limit(Search):
     """The number of calls that may be in flight: admission, and what the answers say.
 
-    Args:
-        size: Calls that may be in flight at first, > 0.
-        calm: Seconds without a refusal after which it ends if calls are fast.
-        usual: The latency before.
-        token: Token of the next call.
-        now: Seconds.
+    The arguments are those of `Search`.
 
     Attributes:
         latest: The highest token of a call that came back.
@@ -163,6 +158,11 @@ class Limit(Search):
     def pauses(self) -> float:
         """Seconds between two calls while `is_pausing`."""
         return self._pacing.pause
+
+    @property
+    def sends_singly(self) -> bool:
+        """Whether one call is sent at a time, without pauses."""
+        return self.is_pausing and not self.pauses
 
     @property
     def patience(self) -> float | None:

@@ -7,7 +7,7 @@ from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.given_up import WHILE
-from recloser._circuit.in_flight import WAITING
+from recloser._circuit.in_flight import NEVER, WAITING
 from recloser._circuit.lifecycle import Lifecycle
 from recloser._circuit.limit import Limit
 from recloser._circuit.recovery import Recovery
@@ -16,9 +16,6 @@ from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
 from recloser._policy import Policy
-
-# One float for all keys: each `-inf` would be an object of its own.
-_NEVER = -inf
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _SUCCESS, _FAILURE = Outcome.SUCCESS, Outcome.FAILURE
@@ -35,11 +32,11 @@ class LimitedLifecycle(Lifecycle):
 
     def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
         super().__init__(key, policy, random)
-        self._came_back_at = _NEVER  # when the callee answered last, in seconds
+        self._came_back_at = NEVER  # when the callee answered last, in seconds
 
     def _is_in_use(self, recovery: Recovery, ending: Ending) -> bool:
         """Whether a caller that left says nothing: answers came back of late, and it left soon."""
-        if self._came_back_at == _NEVER:
+        if self._came_back_at == NEVER:
             return False
         silent_since = max(self._came_back_at, recovery.began)
         return max(ending.took, ending.now - silent_since) < WHILE
@@ -76,8 +73,9 @@ class LimitedLifecycle(Lifecycle):
         else:
             failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
             if token >= recovery.first_token:
-                paced = limit.is_pausing and not limit.pauses
-                between = recovery.time_to_next_probe(now, self.counts.rate) if paced else 0.0
+                between = 0.0
+                if limit.sends_singly:
+                    between = recovery.time_to_next_probe(now, self.counts.rate)
                 recovery.answers.add(inf if failed else latency, now, between)
             finding = limit.ended(token, latency, now, threshold, ok=not failed)
             # A call that timed out is slow, and a sign of a callee that fails only if all are.

@@ -17,7 +17,7 @@ from math import inf
 from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained
 from recloser._circuit.hardly_known import HardlyKnown
-from recloser._circuit.in_flight import WAITING, CountedCall, Timing
+from recloser._circuit.in_flight import NEVER, WAITING, CountedCall, Timing
 from recloser._circuit.kinds import Kind
 from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.recovery import Step
@@ -31,7 +31,6 @@ from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
-_NEVER = -inf  # one float for all keys
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SUCCESS, _FAILURE, _CANCELLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.CANCELLED
 _THROTTLED = Outcome.THROTTLED
@@ -64,7 +63,7 @@ class Circuit(HardlyKnown):
         super().__init__(key, policy, random)
         self._stalls = stalls
         self._catch_up_within = _CATCH_UP_WITHIN
-        self._caught_up_at = _NEVER
+        self._caught_up_at = NEVER
         self._refresh_due = inf
 
     # Around each decision
@@ -180,7 +179,7 @@ class Circuit(HardlyKnown):
                 return True
             threshold = self.hopeless
         else:
-            # By what is known now: answers may take much longer than before.
+            # By how long answers take now: that may be much longer than before.
             threshold = max(threshold, recovery.answers.level)
             threshold *= 1.0 if self.explained is None else self.explained.longest
         if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
@@ -394,7 +393,7 @@ class Circuit(HardlyKnown):
             kinds = () if self.explained is None else self.explained.kinds
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)
             self.detector.expect_first_slow(overdue, now)
-        self._check_at = _NEVER  # the threshold may be lower now
+        self._check_at = NEVER  # the threshold may be lower now
         if self.state is _CLOSED and self.detector.evidence.idle:
             counts.measure_concurrency(len(self.calls.voting))
         self._measure_rate(now)

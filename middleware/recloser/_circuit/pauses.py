@@ -118,7 +118,8 @@ class Pauses:
             self._rate = self._run / (now - self._run_since)
         rate = max(rate, self._rate)
         if ending.rule == "quota" and self.served_at == -inf:
-            rate = 0.0  # money or quota that is used up is missing for all calls that it would pay
+            # Nobody was ever served, so no call has money or quota left: to wait refuses none in vain.
+            rate = 0.0
         alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
         return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 

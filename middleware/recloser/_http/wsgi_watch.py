@@ -212,7 +212,7 @@ class ResponseBody(Watched):
 
     __slots__ = ("_environ", "_gate", "_length", "_said", "_stream")
 
-    # Bytes; None for a stream.
+    # The length that the response has announced, in bytes; None for a stream.
     _length: int | None
     # The kind of the stream, whether its first piece came in time, and its pieces if they are watched.
     _stream: tuple[str, bool, Pieces | None] | None
