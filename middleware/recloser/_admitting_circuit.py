@@ -56,7 +56,8 @@ class AdmittingCircuit(OperableCircuit):
     def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
         """The same, with a permit that must be ended: until then its call counts as in flight.
 
-        This is the only place where calls are admitted.
+        This is the only place where calls are admitted, besides the quick case that `Gate.admit`
+        has written out.
 
         Args:
             kind: The class of the permit. It must not be a `LoosePermit`.

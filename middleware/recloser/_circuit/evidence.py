@@ -64,6 +64,18 @@ _DECIDED = 256
 _NO_SHARES: dict[int, tuple[float, float]] = {}
 
 
+def suffices(policy: Policy, excess: float, bad: int, calls: int) -> bool:
+    """Whether evidence is enough to open; late calls are judged by this, too.
+
+    Args:
+        policy: The limits.
+        excess: By how much the evidence is above its threshold, in nats.
+        bad: Bad calls that it rests on.
+        calls: All calls that it rests on.
+    """
+    return excess >= 0.0 and bad >= max(policy.min_failures, policy.failure_rate_threshold * calls)
+
+
 class Evidence:
     """The evidence of the calls of one key for an outage and against normal.
 
@@ -326,12 +338,7 @@ class Evidence:
     @property
     def is_enough(self) -> bool:
         """Whether the evidence is enough to open."""
-        policy = self._policy
-        return (
-            self.level >= self.threshold
-            and self.bad >= policy.min_failures
-            and self.bad >= policy.failure_rate_threshold * self.calls
-        )
+        return suffices(self._policy, self.level - self.threshold, self.bad, self.calls)
 
     def _count(self, kind: int, now: float) -> None:
         # Evidence fades only during a silence. With a call every ten seconds, five bad calls in a

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import inf, log
 
-from recloser._circuit.evidence import FLOOR, Evidence
+from recloser._circuit.evidence import FLOOR, Evidence, suffices
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.in_flight import Timing
 from recloser._circuit.runs import deeper
@@ -124,6 +124,4 @@ def as_good_as_slow(
         before = token
         tokens.append(token)
     bad, total = evidence.bad + len(tokens), evidence.calls + len(tokens)
-    if bad < max(policy.min_failures, policy.failure_rate_threshold * total):
-        return []
-    return tokens if level >= needed else []
+    return tokens if suffices(policy, level - needed, bad, total) else []

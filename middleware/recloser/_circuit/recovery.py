@@ -50,7 +50,9 @@ class Step(enum.Enum):
 
 
 class Recovery:
-    """One outage, from the opening to the closing: its probes, and what they showed so far.
+    """One outage: its probes, and what they showed so far.
+
+    It lasts from the opening, or from the limit where calls were only slow, to the closing.
 
     It works like TCP's slow start. At first the window is one probe at a time, and each good probe
     widens it. A round of probes begins with `begin_round`. It ends when the breaker closes or opens

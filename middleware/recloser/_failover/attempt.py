@@ -1,4 +1,4 @@
-"""Attempt: one try at one provider, and the loop over the attempts of one call.
+"""Attempt: one try at one provider.
 
 Nothing here waits or sends; the code in the block of an attempt does that. Sync and async callers
 share everything except the two methods that cancel an attempt on asyncio after its time limit.
@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from recloser._failover.lessons import learn_from_end, learn_from_service, note_answer
-from recloser._failover.limits import (
+from recloser._failover.provider import Provider
+from recloser._failover.report import Answer, Fate
+from recloser._failover.selection import Selection
+from recloser._failover.time_limits import (
     LONGEST,
     is_remainder,
     is_time_for_another,
     time_left,
 )
-from recloser._failover.provider import Provider
-from recloser._failover.report import Answer, Fate
-from recloser._failover.selection import Selection
 from recloser._outcome import Outcome
 from recloser._permit import Permit
 from recloser._retry_after import retry_after_of

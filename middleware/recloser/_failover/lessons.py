@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from recloser._classify_error import judge_error
-from recloser._failover.limits import NEARLY
 from recloser._failover.selection import Selection
+from recloser._failover.time_limits import NEARLY
 from recloser._outcome import Outcome
 from recloser._permit import Permit
 from recloser._state import State

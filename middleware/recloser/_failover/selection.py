@@ -26,11 +26,11 @@ from recloser._admission import Refused, Unguarded
 from recloser._breaker import Breaker
 from recloser._errors import BreakerOpenError
 from recloser._failover.call import Call
-from recloser._failover.limits import NEARLY, attempt_limit, least_bad_limit
 from recloser._failover.memory import Memory
 from recloser._failover.provider import Provider
 from recloser._failover.report import Fate, Record
 from recloser._failover.settings import Settings
+from recloser._failover.time_limits import NEARLY, attempt_limit, least_bad_limit
 from recloser._permit import LoosePermit, Permit, voteless
 from recloser._state import Mode, State
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recloser._failover.limits import (
+from recloser._failover.time_limits import (
     SHORTEST,
     attempt_limit,
     equal_share,
