@@ -26,6 +26,10 @@ OVERFLOW_KEY = "<overflow>"
 """The key of the breaker that new keys share if `max_keys` breakers exist and none may be evicted.
 It refuses nothing: what one key does is no verdict on another.
 """
+UNMATCHED = "<unmatched>"
+"""The key of requests that match no route. Clients can invent such requests, so they are never
+guarded: a breaker of this name is disabled.
+"""
 # What cannot be changed later.
 _FIXED = frozenset({"policy", "policies", "clock", "random", "max_keys"})
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
@@ -244,6 +248,8 @@ class Registry:
         return self[OVERFLOW_KEY]
 
     def _mode_for(self, key: str) -> Mode:
+        if key == UNMATCHED:
+            return Mode.DISABLED
         # Shared by keys that have nothing in common: it must not refuse one because of another.
         return Mode.OBSERVE if key == OVERFLOW_KEY and self._mode is Mode.ENFORCE else self._mode
 

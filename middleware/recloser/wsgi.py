@@ -40,7 +40,6 @@ from typing import TYPE_CHECKING, Any
 from recloser._admission import Refused
 from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
-from recloser._http.gate import UNMATCHED
 from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
@@ -56,6 +55,7 @@ from recloser._http.wsgi_watch import (
     note_early_failure,
     response_class,
 )
+from recloser._registry import UNMATCHED
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -29,6 +29,22 @@ def test_a_key_has_one_breaker_for_good() -> None:
     assert len(registry) == 1
 
 
+@pytest.mark.parametrize("mode", [None, Mode.OBSERVE, Mode.ENFORCE])
+def test_a_breaker_of_requests_that_match_no_route_guards_nothing(mode: Mode | None) -> None:
+    registry = Registry(clock=ManualClock())
+    breaker = registry["<unmatched>"]
+    if mode is not None:
+        registry.mode = mode
+
+    breaker.open()
+
+    assert breaker.mode is Mode.DISABLED
+    assert registry["other"].mode is registry.mode
+    with breaker:
+        pass
+    assert breaker.metrics().refused == 0
+
+
 @pytest.mark.parametrize("key", [None, 1, b"k", ("k",), ["k"]])
 def test_a_key_is_a_str(key: Any) -> None:
     with pytest.raises(TypeError):

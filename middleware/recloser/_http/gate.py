@@ -20,12 +20,9 @@ from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, i
 from recloser._outcome import Outcome, stands_for_refusal
 from recloser._permit import AnyPermit, Permit
 from recloser._policy import Policy
-from recloser._registry import Registry
+from recloser._registry import UNMATCHED, Registry
 from recloser._state import Mode
 
-UNMATCHED = "<unmatched>"
-"""The key of requests that match no route. Clients can invent such requests, so they are never
-guarded."""
 APP = "app"
 """The only key of an app whose routes are not known."""
 
@@ -141,12 +138,13 @@ class Gate:
                 return UNGUARDED
             where = "key"
             key_of = self._key
-            key = key_of(request)
-            if key is None or key == UNMATCHED:
-                return UNGUARDED
+            key: Any = key_of(request)  # None is looked up, too
             try:
                 breaker = self._breakers[key]
             except KeyError:
+                # Asked here only: no breaker has None as its key, and one of UNMATCHED is disabled.
+                if key is None or key == UNMATCHED:
+                    return UNGUARDED
                 breaker = self.registry[key]
             where = "admission"
             around = request[PERMIT] if PERMIT in request else None  # noqa: SIM401 - get() is slower
