@@ -80,6 +80,7 @@ __all__ = [
     "permit_of",
 ]
 
+_REFUSED = "503 Service Unavailable"
 _FILE_WRAPPER = "wsgi.file_wrapper"
 # What watches the body of a response, by the type of the body; None if nothing has to, because the
 # body is complete when the app returns. Such a body is passed on unchanged, so that a server can
@@ -139,9 +140,14 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         """Serve one request. What the app raises passes through."""
         permit = self._gate.admit(environ, WsgiPermit)
         if type(permit) is not WsgiPermit:
-            if isinstance(permit, Refused):
+            if not isinstance(permit, Refused):
+                return self.app(environ, start_response)
+            if self._on_refuse is not None or (self.passes_refusals and "HTTP_ORIGIN" in environ):
                 return self._refuse(permit, environ, start_response)
-            return self.app(environ, start_response)
+            # Not in a method of its own: a refusal must cost next to nothing.
+            refusal = self._refusals.of(permit)
+            start_response(_REFUSED, [*refusal.headers])
+            return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
         if "HTTP_UPGRADE" in environ and is_websocket(environ):
             return self._serve_websocket(permit, environ, start_response)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
@@ -257,13 +263,13 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 self.registry.fault("on_refuse", error)
                 failure = sys.exc_info()
         refusal = self._refusals.of(refused)
-        status, headers = "503 Service Unavailable", list(refusal.headers)
+        headers = list(refusal.headers)
         if failure is None:
-            start_response(status, headers)
+            start_response(_REFUSED, headers)
         else:
             # It may have called start_response already; what is then wanted is its error, which
             # the server raises again should bytes be out.
-            start_response(status, headers, failure)
+            start_response(_REFUSED, headers, failure)
             failure = None  # it refers to this frame
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
 
