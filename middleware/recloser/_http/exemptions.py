@@ -56,6 +56,7 @@ _ROOT_PROBES = (
     "__health__",
     "__heartbeat__",
     "__lbheartbeat__",
+    ".well-known/health",
     "_ah/health",
     "_ah/warmup",
     "-/health",
