@@ -316,7 +316,17 @@ def generated(steps: list[Callable[[], bytes]]) -> Iterator[bytes]:
         yield step()
 
 
-@pytest.mark.parametrize("body", [Pieces, generated])
+class Again:
+    """A body that begins anew with each iteration, as a streaming response of Django does."""
+
+    def __init__(self, steps: list[Callable[[], bytes]]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[bytes]:
+        return generated(self._steps)
+
+
+@pytest.mark.parametrize("body", [Pieces, generated, Again])
 @pytest.mark.parametrize(("gap", "failures"), [(0.01, 0), (100.0, 1)])
 def test_a_stream_that_stalls_after_its_first_piece_is_a_failure(
     registry: Registry, clock: ManualClock, gap: float, failures: int, body: Callable[..., Any]

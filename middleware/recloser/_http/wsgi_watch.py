@@ -92,13 +92,14 @@ class Watched(StandIn):
     def _stands_for(self) -> Any:
         return self._body
 
-    def advance(self, step: Callable[[], Any] | None = None) -> Any:
-        """Pass on one piece, which `step` returns, or end the permit.
+    def advance(self, pieces: _Pieces | None = None) -> Any:
+        """Pass on one piece, or end the permit.
 
-        Without `step`, it is a piece of a body that is an iterator.
+        Args:
+            pieces: The iteration that wants it; None if the body is an iterator itself.
         """
         try:
-            next_piece: Any = step or self._next
+            next_piece: Any = self._next if pieces is None else pieces.next
             if next_piece is None:
                 body: Any = self._body
                 next_piece = self._next = body.__next__
@@ -111,7 +112,7 @@ class Watched(StandIn):
             self._permit.end_by_error(error)
             raise
         if piece and not self._marked:
-            self._begin(piece)
+            self._begin(piece, pieces)
         return piece
 
     def close(self) -> None:
@@ -131,7 +132,7 @@ class Watched(StandIn):
         if token:
             self._leave()
 
-    def _begin(self, piece: Any) -> None:
+    def _begin(self, piece: Any, pieces: _Pieces | None) -> None:
         self._marked = True
         self._permit.mark()
 
@@ -152,19 +153,23 @@ class _Steps(Watched):
 
 
 class _Pieces:
-    """One iteration over a watched body that can be iterated several times."""
+    """One iteration over a watched body that can be iterated several times.
 
-    __slots__ = ("_body", "_next")
+    Attributes:
+        next: Returns the next piece.
+    """
+
+    __slots__ = ("_body", "next")
 
     def __init__(self, body: Watched, pieces: Iterator[Any]) -> None:
         self._body = body
-        self._next = pieces.__next__
+        self.next: Callable[[], Any] = pieces.__next__
 
     def __iter__(self) -> Iterator[Any]:
         return self
 
     def __next__(self) -> Any:
-        return self._body.advance(self._next)
+        return self._body.advance(self)
 
 
 class WatchedBody(Watched):
@@ -241,7 +246,7 @@ class ResponseBody(Watched):
             permit.path = environ.get("PATH_INFO") if permit.breaker.key == APP else ""
             permit.said = said
 
-    def _begin(self, piece: Any) -> None:
+    def _begin(self, piece: Any, pieces: _Pieces | None) -> None:
         permit: Any = self._permit
         length = self._length
         if length is not None:
@@ -256,24 +261,27 @@ class ResponseBody(Watched):
             self._marked = True
             permit.said = []
             prompt = permit.breaker.begin_stream(permit)
-            self._stream = kind, prompt, self._follow(permit, kind)
+            self._stream = kind, prompt, self._follow(permit, kind, pieces)
 
-    def _follow(self, permit: WsgiPermit, kind: str) -> Pieces | None:
+    def _follow(self, permit: WsgiPermit, kind: str, pieces: _Pieces | None) -> Pieces | None:
         """Watch the further pieces, if streams of this kind are answers that come piece by piece."""
-        step = self._next
-        pieces = None if step is None else follow_pieces(permit, kind)
-        if step is None or pieces is None:
+        step: Any = self._next if pieces is None else pieces.next
+        further = follow_pieces(permit, kind)
+        if further is None:
             return None
 
         def next_piece() -> Any:
-            pieces.asked()
+            further.asked()
             piece = step()
             if is_piece(kind, piece):
-                pieces.arrived()
+                further.arrived()
             return piece
 
-        self._next = next_piece
-        return pieces
+        if pieces is None:
+            self._next = next_piece
+        else:
+            pieces.next = next_piece
+        return further
 
     def _complete(self) -> None:
         if self._stream is not None:
