@@ -18,13 +18,15 @@ class Failures:
     """The failures under one limit.
 
     Attributes:
+        are_crowding: Whether fewer calls were seen to fail less.
         are_usual: Whether some calls fail however few there are, and most are good.
         test: The test of the calls since there were few; None before.
     """
 
-    __slots__ = ("_first", "_timed_out", "are_usual", "test")
+    __slots__ = ("_first", "_timed_out", "are_crowding", "are_usual", "test")
 
     def __init__(self) -> None:
+        self.are_crowding = False
         self.are_usual = False
         self.test: ShareTest | None = None
         self._first = 0

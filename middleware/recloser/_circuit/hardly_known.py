@@ -89,6 +89,8 @@ class HardlyKnown(SilentEnds):
             self.detector.clear()
         elif limit is None or (vote is not votes.CAME_BACK and vote is not votes.GOOD):
             return False
+        elif limit.failures.are_crowding:
+            return False  # it does not limit because nothing comes back
         else:
             self._close(Cause.EASED, ending.now, sentences.not_hung(ending.latency))
         # The few answers before were of another kind, so they are no measure of those that follow.

@@ -163,6 +163,9 @@ class Lifecycle:
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
     def _reopen(self, recovery: Recovery, now: float, what: Raised | str, asked: float) -> None:
+        if recovery.is_crowded:
+            self._limit_again(Cause.CROWDED, recovery, sentences.crowded(recovery, now), now)
+            return
         reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
         self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
@@ -216,6 +219,7 @@ class Lifecycle:
         # The calls with a vote lose it in this change. The overdue ones still take their places.
         overdue = float(len(self.calls.overdue))
         limit = self._new_limit(max(overdue, _LEAST_LIMIT, recovery.window), now)
+        limit.failures.are_crowding = cause is Cause.CROWDED
         self._change(cause, now, reason, recovery, limit)
         self.detector.clear()
 

@@ -248,12 +248,23 @@ class Limit(Search):
         """Lower the limit: calls fail, maybe because there are too many."""
         self.succeeded = False
         self._fewer()
+        # The calls so far say nothing of the lower limit: their failures would lower it once more.
+        self._round = Round(max(self._round.first, *self._in_flight, 0) + 1)
+
+    @property
+    def fewer_are_no_help(self) -> bool:
+        """Whether calls fail, although there are as few in flight as may be a help."""
+        failures = self.failures
+        if failures.are_crowding and self.size > LEAST:
+            return False
+        return not self.succeeded or failures.are_usual
 
     def _fewer(self) -> bool:
         """Lower the limit, or test the calls if there are few already; return whether it fell."""
         self._before_trial = None
-        if self.size > FEW:
-            self.size *= _SHED
+        if self.size > (LEAST if self.failures.are_crowding else FEW):
+            # At least one call fewer: a limit of 1.5 is as good as 2.
+            self.size = max(min(self.size * _SHED, ceil(self.size) - 1.0), LEAST)
             return True
         self.failures.begin_test(max(self._round.first, *self._in_flight, 0) + 1)
         return False

@@ -81,9 +81,8 @@ class LimitedLifecycle(Lifecycle):
             # A call that timed out is slow, and a sign of a callee that fails only if all are.
             fails = vote is votes.FAILED and latency <= threshold
             if (fails or not failed) and detector.vote_limited(token, now, failed=fails):
-                fewer_are_no_help = not limit.succeeded or limit.failures.are_usual
                 # Each call in flight may be good: those that fail often end sooner.
-                if fewer_are_no_help and detector.evidence.bad >= len(self.calls.voting):
+                if limit.fewer_are_no_help and detector.evidence.bad >= len(self.calls.voting):
                     self._open(now, recovery, detector.open_reason())
                     return
                 limit.shed()

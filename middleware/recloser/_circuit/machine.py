@@ -150,6 +150,7 @@ class Circuit(HardlyKnown):
             recovery.outlive(self.calls, now)
         calls, probes = self.calls, self.calls.probes
         if probes < recovery.places:
+            recovery.peak = max(recovery.peak, probes + 1)
             recovery.giving_way.latest = now
             return True
         waiting = calls.waiting

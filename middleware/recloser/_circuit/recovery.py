@@ -7,6 +7,7 @@ from copy import copy
 from math import ceil, inf, sqrt
 
 from recloser._circuit import votes
+from recloser._circuit.crowding import Crowding
 from recloser._circuit.giving_way import GivingWay
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
@@ -73,8 +74,10 @@ class Recovery:
         alive: While limited, answers in a row that say nothing of the latency.
         bad: Bad probes of this round.
         answers: The latencies of the calls since the first suspicious one.
+        crowding: Whether probes fail only because there are several at a time.
         share: The test of the share of good probes of this round.
         was_slow: Whether it began with slow calls, not with failed ones.
+        peak: Most probes of this round in flight at a time.
         outliving: The probes that have outlived those that failed, and count as good.
     """
 
@@ -86,11 +89,13 @@ class Recovery:
         "answers",
         "bad",
         "began",
+        "crowding",
         "ended",
         "first_round",
         "first_token",
         "giving_way",
         "outliving",
+        "peak",
         "run",
         "share",
         "silent",
@@ -124,6 +129,7 @@ class Recovery:
         self.answers: Answers = (
             before.answers if before is not None and relapsed else Answers(policy, began)
         )
+        self.crowding: Crowding = before.crowding if before is not None and relapsed else Crowding()
         self.giving_way = GivingWay()
         self.outliving = Outliving(first_token)
         self.begin_round(1)
@@ -131,6 +137,7 @@ class Recovery:
     def begin_round(self, window: int) -> None:
         """Begin a round of probes, `window` at a time."""
         self.window = window
+        self.peak = 0
         self.spare = self.silent = self.alive = 0
         self.bad = 0
         odds = _ODDS_AFTER if self._fails_a_share else 1.0
@@ -205,6 +212,11 @@ class Recovery:
         """
         return self.run > 0 and not self.was_slow
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether calls fail because there are too many: a limit helps more than no call at all."""
+        return not self.was_slow and self.good > 0 and self.crowding.is_sure
+
     def outlive(self, calls: InFlight, now: float) -> None:
         """Count the probes as good that have outlived those that failed.
 
@@ -212,11 +224,13 @@ class Recovery:
         """
         for _ in range(self.outliving.count(calls, now)):
             self.silent = 0
+            self.crowding.add(alone=self.peak <= 1, good=True)
             self.share.good += 1
             self.window = _wider(self.window, enough=False)
 
     def _vote_good(self, concurrency: int, normal_bad_rate: float, *, counted: bool) -> Step:
         if not counted:
+            self.crowding.add(alone=self.peak <= 1, good=True)
             self.share.good += 1
         enough = self._is_enough(self.good, self.share, normal_bad_rate)
         self.window = _wider(self.window, enough=enough)
@@ -226,6 +240,7 @@ class Recovery:
 
     def _vote_bad(self, normal_bad_rate: float) -> Step:
         self.bad += 1
+        self.crowding.add(alone=self.peak <= 1, good=False)
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         self._fails_a_share = self._fails_a_share or (lost and self.good > 0)

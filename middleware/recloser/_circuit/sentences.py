@@ -179,6 +179,17 @@ def probe_failed(recovery: Recovery, what: Raised | str, now: float) -> Reason:
     )
 
 
+def crowded(recovery: Recovery, now: float) -> Reason:
+    """The reason when probes fail because there are several at a time."""
+    good, bad, outage = recovery.good, recovery.bad, now - recovery.began
+    return Reason(
+        "crowded",
+        f"after {seconds(outage)}: single calls are good, and {bad} of {good + bad} were bad when "
+        "there were several at a time",
+        {"good": good, "bad": bad, "outage_seconds": outage},
+    )
+
+
 def recovered(recovery: Recovery, now: float) -> Reason:
     """The reason when enough probes were good."""
     good, bad, outage = recovery.good, recovery.bad, now - recovery.began

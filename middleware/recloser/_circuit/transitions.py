@@ -32,6 +32,8 @@ class Cause(enum.Enum):
     """Rule: `new_normal`."""
     COMES_BACK = "slow calls come back after all"
     """The callee answers, though slowly. Rule: `comes_back`."""
+    CROWDED = "single probes are good, but most of several at a time fail"
+    """There are too many calls. Rule: `crowded`."""
     OPENED = "open() by hand"
     """Rule: `manual`."""
     HALF_OPENED = "half_open() by hand"
@@ -51,6 +53,7 @@ RULES: Mapping[Cause, frozenset[str]] = {
     Cause.PROBES_FAST: frozenset({"recovered"}),
     Cause.NEW_NORMAL: frozenset({"new_normal"}),
     Cause.COMES_BACK: frozenset({"comes_back"}),
+    Cause.CROWDED: frozenset({"crowded"}),
     Cause.OPENED: frozenset({"manual"}),
     Cause.HALF_OPENED: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
@@ -69,6 +72,7 @@ TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     (State.OPEN, Cause.TIME_TO_PROBE, State.HALF_OPEN),
     (State.OPEN, Cause.COMES_BACK, State.LIMITED),
     (State.HALF_OPEN, Cause.COMES_BACK, State.LIMITED),
+    (State.HALF_OPEN, Cause.CROWDED, State.LIMITED),
     (State.HALF_OPEN, Cause.PROBES_BAD, State.OPEN),
     (State.HALF_OPEN, Cause.ASKED_TO_WAIT, State.OPEN),
     (State.HALF_OPEN, Cause.PROBES_GOOD, State.CLOSED),

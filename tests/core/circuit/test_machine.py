@@ -166,6 +166,15 @@ class BreakerMachine(RuleBasedStateMachine):
             else:
                 self.serve_in_turn(1, 0.1, "failure")
 
+    @rule(rounds=st.integers(1, 8))
+    def crowd(self, rounds: int) -> None:
+        """A single call is good, and those at the same time fail."""
+        for _ in range(rounds):
+            self.clock.advance(min(self.breaker.retry_after, LONGEST_WAIT))
+            self.serve_in_turn(1, 0.1)
+            self.ask(4)
+            self.end_all(good=False)
+
     @rule(calls=st.integers(2, 12))
     def hang(self, calls: int) -> None:
         for _ in range(calls):

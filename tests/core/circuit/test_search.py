@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import pytest
 from tests.support.limit_play import FAST, SEVERE, SLOW, Play, limited, paused
 from tests.support.limited_callee import CALM, THRESHOLD, USUAL, new_limit
@@ -304,6 +306,36 @@ def test_it_is_shed_until_there_are_few_calls() -> None:
 
     assert 2.0 < limit.size <= 3.0
     assert limit.failures.test is not None
+
+
+def test_where_fewer_calls_were_seen_to_fail_less_it_is_shed_to_a_single_one() -> None:
+    limit = new_limit(20.0)
+    limit.failures.are_crowding = True
+    sizes: list[float] = []
+
+    while limit.size > 1.0:
+        assert not limit.fewer_are_no_help
+        limit.shed()
+        sizes.append(ceil(limit.size))
+
+    assert limit.fewer_are_no_help
+    assert len(set(sizes)) == len(sizes)  # each time at least one call fewer
+    assert limit.failures.test is None
+    limit.shed()
+    assert limit.size == 1.0
+    assert limit.failures.test is not None
+
+
+def test_failures_of_calls_that_began_before_it_was_shed_do_not_lower_it_once_more() -> None:
+    play = limited(8.0)
+    tokens = [play.ask(number) for number in range(8)]
+    play.limit.shed()
+    size = play.limit.size
+
+    for token in tokens:
+        play.end(token, 0.1, ok=False)
+
+    assert play.limit.size == size
 
 
 def test_failures_that_are_fast_say_nothing_about_load_and_time_outs_do() -> None:

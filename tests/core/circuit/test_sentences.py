@@ -149,6 +149,18 @@ def test_a_call_that_came_back_is_named_with_the_age_of_the_trouble(trouble: Rec
     assert reason.numbers == {"latency": 7.0, "outage_seconds": 30.0}
 
 
+def test_crowding_names_the_probes_of_the_round(trouble: Recovery) -> None:
+    trouble.share.good, trouble.bad = 2, 6
+
+    reason = sentences.crowded(trouble, 130.0)
+
+    assert reason.rule == "crowded"
+    assert str(reason) == (
+        "after 30 s: single calls are good, and 6 of 8 were bad when there were several at a time"
+    )
+    assert reason.numbers == {"good": 2, "bad": 6, "outage_seconds": 30.0}
+
+
 def test_the_first_answer_of_a_callee_of_which_little_is_known_is_no_latency_as_before() -> None:
     reason = sentences.not_hung(30.0)
 
