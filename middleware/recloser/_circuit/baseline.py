@@ -108,7 +108,10 @@ class Baseline:
         if now < self._anchored_until:
             median = min(median, self._anchor)
         (high,) = self.history().quantiles(_HIGH)
-        return Usual(median, min(high, self._high_before), max(now - self._known_since, 0.0))
+        known_for = max(now - self._known_since, 0.0)
+        # Of so long a latency, the floor would be the slow threshold.
+        floor = self.policy.slow_floor / self.policy.min_latency_ratio
+        return Usual(median, min(high, self._high_before), known_for, floor)
 
     def accept(self, level: float, usual: Usual, now: float) -> None:
         """Move the distribution to a higher latency that was accepted as normal.

@@ -176,16 +176,24 @@ class Usual(NamedTuple):
         high: A latency that 5 % of the calls exceeded, in seconds.
         known_for: Seconds for which this was the latency. A slower one is refused no longer than
             that: what was learned from one second of answers is no reason to refuse a minute.
+        floor: The least latency, in seconds, of which multiples are judged. From 1 ms, 0.1 s is a
+            hundred times as long, and nobody notices either.
     """
 
     median: float
     high: float
     known_for: float
+    floor: float = 0.0
+
+    @property
+    def _unit(self) -> float:
+        """The latency of which multiples are judged, in seconds; 0.0 if the median is unknown."""
+        return max(self.median, self.floor) if self.median > 0.0 else 0.0
 
     @property
     def severe(self) -> float:
         """The latency from which on the severity is 1.0; seconds."""
-        return max(SEVERE * self.median, self.high)
+        return max(SEVERE * self._unit, self.high)
 
     def severity(self, level: float) -> float:
         """How far a latency in seconds is from normal, 0.0-1.0; at 1.0 it takes all patience."""
@@ -193,4 +201,4 @@ class Usual(NamedTuple):
             return 0.0  # calls took as long before: it is another mixture of them
         if self.median <= 0.0:
             return 1.0  # it is above the ceiling: nothing else is known
-        return min(max(level / self.median - _MILD, 0.0) / (SEVERE - _MILD), 1.0)
+        return min(max(level / self._unit - _MILD, 0.0) / (SEVERE - _MILD), 1.0)

@@ -121,6 +121,25 @@ def test_a_mild_sickness_of_many_calls_at_a_time_refuses_hardly_any(
     assert refused < 0.001 * admitted
 
 
+@pytest.mark.parametrize("faster", [10.0, 100.0])
+@pytest.mark.parametrize("latency", [0.06, 0.08, 0.1])
+def test_however_fast_a_callee_was_a_latency_that_nobody_notices_refuses_hardly_any(
+    breaker: Breaker, clock: ManualClock, faster: float, latency: float
+) -> None:
+    """From 1 ms, 0.1 s is a hundred times as long."""
+    play(breaker, clock, lambda chance, running: everyday_latency(chance, running) / faster, 50, 99)
+
+    admitted, refused = play(
+        breaker,
+        clock,
+        lambda chance, running: latency / 0.1 * everyday_latency(chance, running),
+        50.0,
+        300.0,
+    )
+
+    assert refused < 0.01 * admitted
+
+
 def test_a_severe_sickness_gets_one_call_at_a_time_until_the_patience_ends(
     breaker: Breaker, clock: ManualClock
 ) -> None:

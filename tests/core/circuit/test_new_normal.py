@@ -167,6 +167,19 @@ def test_severity_grows_from_a_mild_to_a_severe_multiple_of_the_median(
     assert Usual(0.1, 0.0, 1.0).severity(level) == pytest.approx(severity, abs=0.001)
 
 
+@pytest.mark.parametrize(
+    ("level", "severity"), [(0.34, 0.0), (0.395, 0.5), (0.4499, 1.0), (90.0, 1.0)]
+)
+@pytest.mark.parametrize("median", [0.001, 0.03, 0.1])
+def test_below_the_floor_the_multiples_are_those_of_the_floor(
+    median: float, level: float, severity: float
+) -> None:
+    usual = Usual(median, 0.0, 1.0, floor=0.1)
+
+    assert usual.severity(level) == pytest.approx(severity, abs=0.001)
+    assert usual.severe == pytest.approx(0.45)
+
+
 @pytest.mark.parametrize(("high", "severe"), [(0.2, 0.45), (0.9, 0.9)])
 def test_severe_is_far_above_the_median_and_above_what_calls_took_before(
     high: float, severe: float
