@@ -144,16 +144,14 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
                 return self.app(environ, start_response)
             if self._on_refuse is not None or (self.passes_refusals and "HTTP_ORIGIN" in environ):
                 return self._refuse(permit, environ, start_response)
-            # Not in a method of its own: a refusal must cost next to nothing.
-            refusal = self._refusals.of(permit)
+            refusal = self._refusals.of(permit)  # no method of its own: it must be fast
             start_response(_REFUSED, [*refusal.headers])
             return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
         if "HTTP_UPGRADE" in environ and is_websocket(environ):
             return self._serve_websocket(permit, environ, start_response)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             watch_input(environ, permit)
-        # A list, not the body object: an app that is a generator holds on to `start_response`,
-        # and with it would keep alive the body that holds the generator.
+        # Not the body itself: it holds the app, which may hold on to `start_response`, and so to this.
         said: list[Any] = [None, ()]
         write: Callable[[bytes], object] | None = None
 
