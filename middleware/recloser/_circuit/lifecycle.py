@@ -183,7 +183,9 @@ class Lifecycle:
             # are more than the answers that are remembered.
             before = self._stuck_before(limit, now)
             patience = limit.patience
+            # Not later than after the patience, all calls are let through again.
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
+            answer_takes += limit.return_takes(self.counts.rate)
         missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
         limited = limit is not None
         level = recovery.new_normal(
@@ -198,7 +200,15 @@ class Lifecycle:
         self.detector.accept_latency(level, usual, recovery.answers.share_above, now)
         self._refresh_at = self.counts.successes + 1
         reason = sentences.new_normal(level, usual.median, recovery, now)
-        self._close(Cause.NEW_NORMAL, now, reason)
+        limit = self.limit
+        if limit is None or not limit.return_takes(self.counts.rate):
+            self._close(Cause.NEW_NORMAL, now, reason)
+            return
+        # The calls of others may be what is slow. So the load returns step by step.
+        self.reason = reason
+        recovery.slow_since = now
+        recovery.answers.forget()
+        limit.accept(self.detector.baseline.usual(now), next(self.calls.tokens), now)
 
     def _wait_until(self, *times: float) -> None:
         """Send no probe before the latest of these times; a wait is never shortened."""

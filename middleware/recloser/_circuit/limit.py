@@ -15,7 +15,7 @@ Slow answers have three causes that look alike at first:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import ceil
+from math import ceil, log2
 
 from recloser._circuit.failures import Failures
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
@@ -35,6 +35,8 @@ _SHEDS = 0.2
 # While nobody is refused, it is no harm to wait longer until a latency is accepted: most faults are
 # over after so many times `Policy.latency_patience`.
 _UNREFUSED = 2.0
+# Once a latency of single calls was accepted, the limit ends after so many seconds without a refusal.
+_CALM = 5.0
 # Silence for so many typical latencies: nothing comes back.
 _MUTE = 8.0
 # It is a mixture if at least this share of a round is as fast as ever.
@@ -52,6 +54,8 @@ class Limit(Search):
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
+        is_accepted: Whether the load returns because the latency of single calls is the new normal.
+            It stops to return at the first slow answer.
     """
 
     __slots__ = (
@@ -59,9 +63,11 @@ class Limit(Search):
         "_in_flight",
         "_mute_since",
         "_pacing",
+        "_timed_out",
         "_waits_for_first",
         "answering",
         "failures",
+        "is_accepted",
         "latest",
         "slow_share",
         "succeeded",
@@ -74,6 +80,8 @@ class Limit(Search):
         self.succeeded = True
         self.slow_share = 0.0
         self.answering: set[int] = set()
+        self.is_accepted = False
+        self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
         self._waits_for_first = False
         self._pacing = Pacing()
@@ -150,9 +158,37 @@ class Limit(Search):
             longest: The longest pause, in seconds. It begins with one latency, and doubles with
                 each slow call. With 0.0, there are no pauses.
         """
+        self.is_accepted = False
         self._pacing.begin(self.level, longest)
         self._high = self._usual.high
         self.size = LEAST
+
+    def return_takes(self, rate: float) -> float:
+        """Seconds that the load takes to return from one call at a time; 0.0 if nobody is refused.
+
+        Each answer lets one more call in, so they double with each latency.
+
+        Args:
+            rate: Calls per second, refused ones included.
+        """
+        if not self.is_pausing or not self.refuses:
+            return 0.0
+        return self.level * log2(max(rate * self.level, 1.0))
+
+    def accept(self, usual: Usual, token: int, now: float) -> None:
+        """Let the load return: a latency of single calls is the new normal.
+
+        Args:
+            usual: The new normal.
+            token: Token of the next call.
+            now: Seconds.
+        """
+        self._pacing.end()
+        self._usual, self._high = usual, usual.high
+        self._severe_since = self._slow_since = now
+        self._calm = min(self._calm, _CALM)
+        self._mild_alone = self.is_accepted = True
+        self._return_load(token)
 
     @property
     def pauses(self) -> float:
@@ -207,7 +243,8 @@ class Limit(Search):
             mild = ok and latency < self._usual.severe
             return self._judge_one(token, now, fast=ok and latency <= threshold, mild=mild)
         fast = ok and latency <= threshold
-        if not fast and not self._mild_alone:
+        self._timed_out = 0 if ok else self._timed_out + (latency > threshold)
+        if not fast and (self.is_accepted or not self._mild_alone):
             self._returns = 0.0
         elif self.refuses:
             self.size += self._returns
@@ -216,6 +253,8 @@ class Limit(Search):
             self._round.add(token, latency, now, ok=ok)
         if finding is not Finding.NOTHING:
             return finding
+        if self._timed_out >= _FEWEST and now - self._ended_at > _MUTE * max(self.level, overdue):
+            return Finding.HANGING  # though nobody is refused: the limit may be far too wide
         return self._judge_if_complete(token, overdue, now)
 
     def is_late(self, token: int, now: float, threshold: float) -> Finding:

@@ -155,4 +155,7 @@ class LimitedLifecycle(Lifecycle):
         if recovery.was_momentary(now):
             detector.evidence.learn_run(now)
         self.counts.measure_concurrency(limit.peak)
-        self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))
+        if limit.is_accepted and self.reason is not None:
+            self._close(Cause.NEW_NORMAL, now, self.reason)
+        else:
+            self._close(Cause.EASED, now, sentences.eased(limit.level, limit.size))

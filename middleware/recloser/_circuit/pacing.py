@@ -59,7 +59,7 @@ class Pacing:
         self._waits = False  # the next call is sent at once
         if self._fast_calls < FAST_CALLS:
             return False
-        self._end()
+        self.end()
         return True
 
     def answered_mildly(self, *, mild: bool) -> bool:
@@ -72,9 +72,10 @@ class Pacing:
         if self._mild < _MILD_CALLS:
             return False
         self._mild = 0
-        self._end()
+        self.end()
         return True
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Send any number of calls again."""
         self.active = False
         self.pause = 0.0

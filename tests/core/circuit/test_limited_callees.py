@@ -20,7 +20,7 @@ from tests.support.limits import (
 )
 from tests.support.training import learned, teach
 
-from recloser import Breaker, Policy, Registry, State
+from recloser import Breaker, Permit, Policy, Registry, State
 from recloser.testing import ManualClock
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
@@ -149,16 +149,39 @@ def test_a_severe_sickness_gets_one_call_at_a_time_until_the_patience_ends(
     def sick(chance: Random, running: int) -> float:
         return 9.0 * everyday_latency(chance, running)
 
-    admitted, refused = play(breaker, clock, sick, 20.0, patience - 10.0)
+    admitted, refused = play(breaker, clock, sick, 20.0, patience - 15.0)
     assert breaker.state is LIMITED
     assert "limited: one call at a time, " in breaker.explain()
-    one_at_a_time = (patience - 10.0) / 0.9
+    one_at_a_time = (patience - 15.0) / 0.9
     assert 0.8 * one_at_a_time < admitted < 1.3 * one_at_a_time
     assert refused > 10.0 * admitted
 
-    play(breaker, clock, sick, 20.0, 20.0)
+    play(breaker, clock, sick, 20.0, 25.0)
     assert breaker.state is CLOSED
     assert rule(breaker) == "new_normal"
+
+
+def test_after_the_patience_the_load_returns_only_as_far_as_the_callee_can_take_it(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Single calls are slow because of the calls of others. All at once would be far too many."""
+    play(breaker, clock, everyday_latency, 20.0, 200.0)
+    most, latest = 0, 0
+
+    def shared(chance: Random, running: int) -> float:
+        nonlocal most, latest
+        most, latest = max(most, running), running
+        return max(running, 3) / 3 * 0.9 * (0.9 + 0.2 * chance.random())
+
+    play(breaker, clock, shared, 20.0, Policy().latency_patience - 15.0)
+    assert latest <= 1
+    before = breaker.metrics().p50
+    most = 0
+    play(breaker, clock, shared, 20.0, 120.0)
+
+    assert breaker.metrics().p50 > 5.0 * before  # the latency of single calls was accepted
+    assert breaker.state is LIMITED
+    assert 3 <= most <= 30  # all at once, they are 140
 
 
 def test_a_severe_sickness_of_a_key_with_few_calls_refuses_few(
@@ -368,6 +391,29 @@ def test_calls_that_all_time_out_open_it_however_few_there_are(
 
     assert breaker.state is OPEN
     assert rule(breaker) == "failing"
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0, 10.0])
+def test_a_callee_that_dies_behind_a_wide_limit_costs_no_more_calls_than_another(
+    breaker: Breaker, clock: ManualClock, rate: float
+) -> None:
+    """Nobody is refused, so nobody asks whether it is silent. Callers time out after 2 s."""
+    limit(breaker, clock)
+    limit_of(breaker).size = 50.0
+    serve(breaker, clock, 0.3, 3)
+
+    calls, running = 0, list[tuple[float, Permit]]()
+    while breaker.state is LIMITED:
+        if (permit := breaker.try_acquire()) is not None:
+            running.append((clock.now, permit))
+            calls += 1
+        clock.advance(1.0 / rate)
+        while running and clock.now - running[0][0] >= 2.0:
+            running.pop(0)[1].failure(TimeoutError())
+        assert calls < 1_000
+
+    assert breaker.state is OPEN
+    assert calls <= 10 + 4.0 * rate
 
 
 def test_calls_that_fail_lower_the_limit_first_and_open_it_if_that_is_no_help(
