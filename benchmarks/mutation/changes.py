@@ -100,7 +100,7 @@ def _calls(node: ast.Call) -> Iterator[ast.expr]:
         if called.id == "ceil":
             other = ast.Name("int", ast.Load())
         yield ast.Call(other, deepcopy(arguments), deepcopy(node.keywords))
-    is_symmetric = isinstance(called, ast.Name) and called.id in {"min", "max"}
+    is_symmetric = isinstance(called, ast.Name) and called.id in {"min", "max", "suppress"}
     if len(arguments) > 1 and not is_symmetric:
         first, second, *rest = arguments
         starred = isinstance(first, ast.Starred) or isinstance(second, ast.Starred)

@@ -41,6 +41,17 @@ class Trace:
         found = {each for line in lines for each in of_module.get(str(line), [])}
         return {names[each] for each in found if each >= 0}
 
+    def forget_others(self, collected: set[str]) -> None:
+        """Forget the tests that are not there any more, such as one that has a new name."""
+        names = [*self.seconds]
+        self.seconds = {name: self.seconds[name] for name in names if name in collected}
+        self.broken = [name for name in self.broken if name in collected]
+        numbers = {name: index for index, name in enumerate(self.seconds)}
+        for of_module in self.lines.values():
+            for line, tests in of_module.items():
+                left = [each for each in tests if each < 0 or names[each] in collected]
+                of_module[line] = [each if each < 0 else numbers[names[each]] for each in left]
+
     def is_imported(self, module: str, lines: range) -> bool:
         """Whether one of the lines was run when the module, or a test, was imported."""
         of_module = self.lines.get(module, {})

@@ -248,13 +248,15 @@ def _is_not_code(statement: ast.stmt) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Assign(value=ast.Subscript(value=ast.Name(id="Literal"))):
+            return True
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in _NOT_MUTATED or name.startswith("__match_args__")
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
             return name in _TYPES_ONLY
         case ast.Raise(exc=ast.Call(func=ast.Name(id="AssertionError"))):
             return True
-        case ast.AnnAssign(value=None):
+        case ast.AnnAssign(value=None) | ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
             return True
         case _:
             return False

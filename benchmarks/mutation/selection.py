@@ -64,8 +64,11 @@ class Selection:
 
     def _running(self, mutant: Mutant) -> set[str]:
         running = self._trace.tests_of(mutant.module, mutant.lines)
+        own = {name for name in self._collected if self._is_own(name, mutant)}
         if mutant.function:
-            return running
+            # What an import runs, no test runs; those of the module may see what it did.
+            is_imported = self._trace.is_imported(mutant.module, mutant.lines)
+            return running | own if is_imported else running
         # A constant: the tests that run a line which names it, and those of the module, which may
         # read it themselves.
         names = self._names(mutant)
@@ -82,7 +85,6 @@ class Selection:
                     running |= self._trace.tests_of(
                         module, range(node.lineno, (node.end_lineno or node.lineno) + 1)
                     )
-        own = {name for name in self._collected if self._is_own(name, mutant)}
         return running | own if running else own | self._of_module(mutant.module)
 
     @staticmethod

@@ -85,6 +85,7 @@ class Measuring:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._coverage.stop()
         limit_memory()  # as for a mutant: a test that does not bear it is no judge
+        self._trace.forget_others({item.nodeid for item in session.items})
         seconds = self._trace.seconds
         again, self._trace.broken = {*self._trace.broken}, []
         items = [

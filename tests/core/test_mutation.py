@@ -15,7 +15,9 @@ if str(CHECKOUT) not in sys.path:
 pytest.importorskip("benchmarks.mutation")
 
 from benchmarks.mutation.accepted import load_accepted
+from benchmarks.mutation.kept import Trace
 from benchmarks.mutation.mutants import Mutant, find_mutants
+from benchmarks.mutation.selection import Selection
 from benchmarks.mutation.targets import GROUPS, ROOT, own_tests
 
 
@@ -75,6 +77,7 @@ def test_what_has_no_effect_is_not_changed(tmp_path: Path) -> None:
     source = (
         '"""Text."""\nfrom typing import TYPE_CHECKING, cast\n__all__ = ["f"]\n'
         "if TYPE_CHECKING:\n    import ast\n"
+        'A: TypeAlias = Literal["a"]\nB = Literal["b"]\n'
         'class C:\n    """Text."""\n\n    __slots__ = ("a",)\n    b: int\n\n'
         'def f(a: "int") -> "int":\n    """Text."""\n    return cast("int", a)\n'
     )
@@ -82,6 +85,33 @@ def test_what_has_no_effect_is_not_changed(tmp_path: Path) -> None:
     found = {each.change for each in mutants_of(source, tmp_path)[0]}
 
     assert found == {"return cast('int', a) -> return None"}
+
+
+def test_a_test_that_is_not_there_any_more_is_forgotten() -> None:
+    """With what it runs: else each mutant of these lines would count as killed by its absence."""
+    seconds = {"kept": 1.0, "gone": 2.0, "also kept": 3.0}
+    trace = Trace({}, seconds, {"m": {"1": [-1, 0, 1], "2": [1], "3": [2]}}, ["gone", "kept"])
+
+    trace.forget_others({"kept", "also kept", "new"})
+
+    assert trace.seconds == {"kept": 1.0, "also kept": 3.0}
+    assert trace.lines == {"m": {"1": [-1, 0], "2": [], "3": [1]}}
+    assert trace.broken == ["kept"]
+    assert trace.tests_of("m", range(1, 4)) == {"kept", "also kept"}
+
+
+def test_what_an_import_runs_is_tried_by_the_tests_of_its_module() -> None:
+    own, other = "tests/core/test_m.py::test_a", "tests/core/test_n.py::test_b"
+    module = "middleware/recloser/m.py"
+    lines = {module: {"1": [-1], "2": [-1, 1], "3": [1]}}
+    trace = Trace({}, {own: 0.1, other: 0.2}, lines, [])
+    selection = Selection(trace, [own, other], [], 10.0)
+
+    def tests_of(line: int) -> list[str]:
+        lines = range(line, line + 1)
+        return selection.tests_of(Mutant(module, "f", line, lines, "", "", 0, lambda: None))
+
+    assert [tests_of(line) for line in (1, 2, 3)] == [[own], [own, other], [other]]
 
 
 def test_each_mutant_is_one_change_that_compiles(tmp_path: Path) -> None:
