@@ -123,17 +123,18 @@ class EventReader:
         too_long = self._kept + len(data) > LONGEST
         if too_long:
             yield Event(self._name.decode("latin-1"), b"", None)
+        if is_next:
+            self._skips = False
         if is_next or too_long:
             self._data.clear()
             self._kept = 0
-        self._data.append(data)
-        self._kept += len(data) + 1
+        if len(data) <= LONGEST:
+            self._data.append(data)
+            self._kept += len(data) + 1
 
     def end(self) -> Iterator[Event]:
         """The last event, if the body ends without the line feed after it."""
-        rest, self._rest = self._rest, b""
-        if rest:
-            yield from self._line(rest)
+        yield from self._line(self._rest)
         yield from self._line(b"")
 
 
@@ -163,7 +164,7 @@ def has_content(event: Event) -> bool:
     if not isinstance(document, dict):
         return event.name not in _PREAMBLES and bool(event.data.strip())
     fields = cast("dict[str, Any]", document)
-    name = event.name or str(fields.get("type", ""))
+    name = event.name or str(fields.get("type"))
     if name in _PREAMBLES or fields.get("type") in ("ping", "heartbeat", "keepalive"):
         return _is_whole_block(fields)
     choices = fields.get("choices")

@@ -91,8 +91,7 @@ def test_an_event_that_is_too_long_is_told_once_without_its_data(size: int, name
     told = said(read(body, size))
 
     assert (name, b"") in told
-    assert told[-1] == ("", b"next")
-    assert sum(len(data) for _, data in told) <= 3 * LONG + 10
+    assert told == [(name, b""), ("", b"next")]
 
 
 def test_while_a_long_line_goes_on_little_of_it_is_kept() -> None:
@@ -100,8 +99,9 @@ def test_while_a_long_line_goes_on_little_of_it_is_kept() -> None:
     events = [*reader.read(b"data: " + b"x" * (2 * LONG))]
 
     assert said(events) == [("", b"")]
-    assert len(reader._rest) < 100
+    assert len(reader._rest) <= 16
     assert [*reader.read(b"x" * 1000)] == []
+    assert [*reader.read(b"x" * (2 * LONG))] == []
     assert [*reader.read(b"\n\n")] == []
     assert said([*reader.read(b"data: next\n\n")]) == [("", b"next")]
 
@@ -121,6 +121,84 @@ def test_a_long_json_line_is_told_once() -> None:
     assert [event.data for event in events] == [b"", b"[2]"]
 
 
+@pytest.mark.parametrize("before", [b"", b"event: e\ndata: 1\n\n", b'data: {"a": {}}\n'])
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_event_of_just_the_length_that_is_kept_is_whole(before: bytes, more: int) -> None:
+    """Its lines and what is between them count, not those of events before it."""
+    lines = [b"{" + b"x" * 30_000, b"y" * 10_000, b"z" * (LONG - 40_003 + more)]
+    body = b"".join(b"data: %s\n" % line for line in lines) + b"\n"
+
+    last = read(before + body)[-1]
+
+    assert last.data == (lines[2] if more else b"\n".join(lines))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_line_of_just_the_length_that_is_kept_is_whole(more: int) -> None:
+    value = b"1" * (LONG - 2 + more)
+
+    assert read(b"data: [%s]\n\n" % value)[0].data == (b"" if more else b"[%s]" % value)
+    reader = EventReader()
+    begun = [*reader.read(b"data: " + b"x" * (LONG - 6 + more))]
+    assert said(begun) == [("", b"")] * more
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_json_line_that_is_longer_is_not_parsed(more: int) -> None:
+    text = "1" * (LONG - 8 + more)
+
+    (event,) = read(b'{"a":"%s"}\n' % text.encode(), json_lines=True)
+
+    assert event.name == ""
+    assert event.document == (None if more else {"a": text})
+
+
+def test_two_long_events_are_two() -> None:
+    line = b"data: [" + b"1" * 40_000 + b"]\n\n"
+
+    assert [len(event.data) for event in read(3 * line)] == [40_002] * 3
+
+
+def test_after_a_long_event_those_without_an_empty_line_are_found_again() -> None:
+    reader = EventReader()
+
+    events = [*reader.read(b'data: {"a": "' + b"x" * (2 * LONG))]
+    events += reader.read(b'"}\ndata: {"b": 1}\ndata: {"c": 2}\ndata: {"d": 3}\n\n')
+
+    assert said(events) == [("", b""), ("", b'{"b": 1}'), ("", b'{"c": 2}'), ("", b'{"d": 3}')]
+
+
+# Lines
+
+
+def test_each_line_is_read_to_its_end() -> None:
+    assert read(b"event:X\ndata:X\ndata:  X X\n\n") == [Event("X", b"X\n X X", None)]
+    assert read(b"data: 3\n\n") == [Event("", b"3", None)]
+    assert read(b"[1]X\n", json_lines=True) == [Event("", b"[1]X", None)]
+
+
+def test_a_document_that_is_too_deep_is_none() -> None:
+    deep = b"[" * 60_000
+
+    assert read(b"data: " + deep + b"\n\n") == [Event("", deep, None)]
+
+
+@pytest.mark.parametrize("lines", [(b'{"a": {}', b', "b": 1}'), (b'{"a":', b'{"b": 1}}')])
+def test_a_document_of_several_lines_is_one_event(lines: tuple[bytes, ...]) -> None:
+    (event,) = read(b"".join(b"data: %s\n" % line for line in lines) + b"\n")
+
+    assert event.data == b"\n".join(lines)
+
+
+def test_what_is_no_field_is_told_at_once_and_only_once() -> None:
+    reader = EventReader()
+
+    assert [*reader.read(b"hello")] == [Event("", b"hello", None)]
+    assert [*reader.read(b'data: {"a": 1}\n\n')] == [Event("", b'{"a": 1}', {"a": 1})]
+    assert [*reader.read(b"bye\n")] == [Event("", b"bye", None)]
+    assert [*EventReader(json_lines=True).read(b"hello")] == []
+
+
 # Content
 
 
@@ -138,6 +216,8 @@ PREAMBLES = (
     "message-start",
     "content_block_start",
     "content-start",
+    "messageStart",
+    "contentBlockStart",
     "response.created",
     "response.queued",
     "response.in_progress",
@@ -185,6 +265,13 @@ def test_a_block_that_comes_as_a_whole_has() -> None:
         ({"finish_reason": "stop", "delta": {}}, True),
         ({"text": "Hi"}, True),
         ({"text": ""}, False),
+        ({"delta": {"index": 1}}, False),
+        ({"delta": {"id": "a"}}, False),
+        ({"delta": {"type": "function"}}, False),
+        ({"index": 0, "logprobs": [1]}, False),
+        ({"role": "assistant", "content": "Hi"}, True),
+        ({"role": "assistant", "index": 0}, False),
+        ({"role": "assistant", "logprobs": [1], "delta": {}}, False),
         ("Hi", True),
         ("", False),
     ],
@@ -206,6 +293,8 @@ def test_a_choice_with_more_than_a_role_has_content(choice: Any, expected: bool)
         ({"done": False, "response": ""}, False),
         ({"done": False, "response": "Hi"}, True),
         ({"done": False}, True),
+        ({"response": ""}, True),
+        ({"message": {}}, True),
         ({}, False),
         ({"a": 1}, True),
         ([1], True),
