@@ -189,7 +189,8 @@ class Admission(Generic[RequestT]):
         part = keys.route(request) if call is None else call.name
         scope = f"{key} {part}" if part and not key.endswith(f" {part}") else key
         credential = keys.credential(request)
-        return f"{scope} {credential}" if credential and credential not in scope else scope
+        # No credential is "", which is in every scope.
+        return scope if credential in scope else f"{scope} {credential}"
 
     def _explanation(
         self, request: RequestT, key: str, call: LLMCall | None

@@ -19,7 +19,7 @@ _PAYMENT_REQUIRED = 402
 def is_rate_limit(status: int, headers: Mapping[str, str]) -> bool:
     """Whether an answer of 4xx is a rate limit, though its status is not 429: GitHub's 403."""
     return status == 403 and (
-        "retry-after" in headers or headers.get("x-ratelimit-remaining", "") == "0"
+        "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
     )
 
 

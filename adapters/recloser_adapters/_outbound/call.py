@@ -88,7 +88,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
         self._classify = settings.get("classify")
         plain = self._classify is None and settings.get("verdict") is None
         self.good_statuses: frozenset[int] = _GOOD if plain else frozenset()
-        on_refuse = settings.get("on_refuse", "auto")
+        on_refuse = settings.get("on_refuse")
         self._substitute: Callable[[RequestT, BreakerOpenError], ResponseT | None] | None = (
             on_refuse if callable(on_refuse) else None
         )
@@ -162,7 +162,7 @@ class OutboundCalls(Admission[RequestT], Generic[RequestT, ResponseT]):
     ) -> AnyBodyWatch | None:
         # Whatever it says, the callee has answered.
         permit.mark()
-        if outcome is Outcome.IGNORED and self._classify is None and is_rate_limit(status, headers):
+        if self._classify is None and is_rate_limit(status, headers):
             outcome = Outcome.THROTTLED
         throttled = outcome is Outcome.THROTTLED
         retry_after = parse_retry_after(headers, limits=throttled)

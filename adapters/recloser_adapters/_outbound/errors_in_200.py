@@ -64,14 +64,14 @@ def whole_error_of(document: object) -> BodyError | None:
         found = map(error_of, cast("list[object]", document))
         return next((error for error in found if error is not None), None)
     error = error_of(document)
-    if error is None or error.outcome is not Outcome.FAILURE:
-        return error
+    if error is None:
+        return None
     around = _dict(document)
     fields = _dict(around.get("error"))
     codes = [*map(fields.get, _CODES), *map(around.get, _CODES_AROUND)]
     if not fields or any(codes):
         return error
-    message = str(fields.get("message") or "")[:_LONGEST].lower()
+    message = str(fields.get("message"))[:_LONGEST].lower()
     return error if _TROUBLE.search(message) else error._replace(outcome=Outcome.IGNORED)
 
 
@@ -102,7 +102,7 @@ def error_of(document: object, name: str = "") -> BodyError | None:
     for part in (fields, _dict(fields.get("delta")), *map(_dict, _list(fields.get("choices")))):
         if part.get("finish_reason") in _BROKEN_OFF:
             return judge(part.get("error") or "finish_reason: error")
-        if part is not fields and part.get("error"):
+        if part.get("error"):
             return judge(part["error"])
     return None
 
@@ -128,10 +128,8 @@ def judge(error: object, around: dict[str, Any] | None = None) -> BodyError:
         return BodyError(Outcome.THROTTLED, what, quota=True)
     if _THROTTLED.search(joined):
         return BodyError(Outcome.THROTTLED, what)
-    for number in numbers:
-        outcome = Outcome.of_upstream_status(number)
-        if outcome is not Outcome.SUCCESS:
-            return BodyError(outcome, what)
+    if numbers:
+        return BodyError(Outcome.of_upstream_status(numbers[0]), what)
     return BodyError(Outcome.IGNORED if _CALLERS.search(joined) else Outcome.FAILURE, what)
 
 
@@ -139,9 +137,7 @@ def _status(code: object) -> int:
     """A code as an HTTP status of 400-599; 0 if it is none."""
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3:
         code = int(code)
-    if isinstance(code, bool) or not isinstance(code, int):
-        return 0
-    return code if 400 <= code <= 599 else 0
+    return code if isinstance(code, int) and 400 <= code <= 599 else 0
 
 
 def _text(error: object) -> str:

@@ -51,7 +51,6 @@ _CLASSES = {
     "embedContent": "embeddings",
     "batchEmbedContents": "embeddings",
     "countTokens": "count_tokens",
-    "predict": "predict",
     "rawPredict": "chat",
     "streamRawPredict": "chat",
 }
@@ -66,7 +65,7 @@ TAILS = frozenset(
     }
 )
 ANSWERED: frozenset[str] = frozenset(
-    {*_OPENAI_ROUTES, *_CLASSES.values(), "classify", "tokenize", "detokenize", "ocr"}
+    {*_OPENAI_ROUTES, *_CLASSES.values(), "predict", "classify", "tokenize", "detokenize", "ocr"}
 )
 """The classes of the routes on which a model answers. Others may start something."""
 _LONGEST_PATH = 500

@@ -59,8 +59,7 @@ def fields_of(body: bytes, document: Mapping[str, Any] | None = None) -> Mapping
             return dict((*_at_the_end(body), *_at_the_beginning(body)))
         if document is not None:
             return document
-        whole: object = json.loads(body)
-        return cast("dict[str, Any]", whole) if isinstance(whole, dict) else {}
+        return cast("dict[str, Any]", json.loads(body))  # for it begins with a brace
     except (ValueError, RecursionError):
         return {}
 
@@ -106,20 +105,20 @@ def _dict(value: object) -> Mapping[str, Any]:
 
 def _coarse(tokens: object) -> int:
     """A number of tokens as a power of four, because a breaker tells few kinds apart; 0 for none."""
-    if type(tokens) is not int or not 0 < tokens < 100_000_000:
-        return 0
-    return int(4 ** round(log2(tokens) / 2.0))
+    return (
+        int(4 ** round(log2(tokens) / 2.0))
+        if type(tokens) is int and 0 < tokens < 100_000_000
+        else 0
+    )
 
 
 def _at_the_beginning(body: bytes) -> list[tuple[str, Any]]:
     edge = body[:_EDGE]
     found: list[tuple[str, Any]] = []
-    depth = at = 0
+    depth = at = 1  # after the brace that begins the object
     while len(found) < _MOST_MEMBERS and (token := _TOKEN.search(edge, at)) is not None:
         if depth == 1 and (member := _MEMBER.match(edge, _comma(edge, token.start()))):
             found.append(_parsed(member))
-            at = member.end()
-            continue
         depth += {b"{": 1, b"[": 1, b"}": -1, b"]": -1}.get(token[0], 0)
         at = token.end()
     return found

@@ -34,7 +34,9 @@ def _path(request: Any) -> str:
 
 def wants_json(request: Any) -> bool:
     """Whether a request accepts JSON and no HTML."""
-    accept = str(request.headers.get("accept", "")).lower() if request is not None else ""
+    if request is None:
+        return False
+    accept = str(request.headers.get("accept")).lower()
     return "json" in accept and "html" not in accept and "*/*" not in accept
 
 

@@ -124,7 +124,7 @@ class VerdictWatch(ReadingWatch):
         """Judge the body if it was short; end the call."""
         self._ask(whole=True)
         permit = self._permit
-        if self._tail and isinstance(permit, ReportedPermit) and permit.outcome is None:
+        if self._tail and isinstance(permit, ReportedPermit):
             tokens = output_tokens(self._tail)
             if tokens:
                 permit.note_tokens(tokens)
