@@ -53,6 +53,24 @@ def test_an_error_while_it_is_read_is_a_failure_unless_it_is_the_callers_own(
     assert votes(registry["k"].metrics()) == {vote: 1}
 
 
+def test_an_error_is_the_callees_unless_it_is_said_to_be_local(registry: Registry) -> None:
+    BodyWatch(call(registry)).failed(ConnectionResetError())
+
+    assert votes(registry["k"].metrics()) == {"failures": 1}
+
+
+def test_a_watch_that_does_not_read_leaves_the_chunks_alone(registry: Registry) -> None:
+    watch, chunks = BodyWatch(call(registry)), [b"a"]
+
+    assert watch.watched(chunks) is chunks
+    watch.arrived(b"a")
+    watch.asked()
+    watch.chunk(b"a")
+
+    assert registry["k"].metrics().in_flight == 1
+    watch.closed()
+
+
 def test_a_watch_that_reads_is_told_of_each_chunk_before_its_caller(registry: Registry) -> None:
     told: list[str] = []
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 pytest.importorskip("recloser_adapters")
-from recloser_adapters._outbound.llm import LLMCall, llm_call, route_of
+from recloser_adapters._outbound.llm import (
+    ANSWERED,
+    TAILS,
+    LLMCall,
+    _routes,
+    llm_call,
+    route_of,
+)
 
 
 def call_of(path: str = "/v1/chat/completions", **fields: Any) -> LLMCall:
@@ -18,6 +25,115 @@ def call_of(path: str = "/v1/chat/completions", **fields: Any) -> LLMCall:
 
 
 # Paths
+
+
+# The ends of paths by which an API is known anywhere, and the class of their route.
+ROUTES = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+    "/v1/rerank": "rerank",
+    "/v1/moderations": "moderations",
+    "/v1/audio/speech": "audio/speech",
+    "/v1/audio/transcriptions": "audio/transcriptions",
+    "/v1/audio/translations": "audio/translations",
+    "/v1/images/generations": "images/generations",
+    "/v1/images/edits": "images/edits",
+    "/v1/images/variations": "images/variations",
+    "/v1/messages": "chat",
+    "/v1/messages/count_tokens": "count_tokens",
+    "/model/m/invoke": "chat",
+    "/model/m/invoke-with-response-stream": "chat",
+    "/model/m/converse": "chat",
+    "/model/m/converse-stream": "chat",
+    "/v2/chat": "chat",
+    "/v2/embed": "embeddings",
+    "/v2/rerank": "rerank",
+    "/v1/generate": "completions",
+    "/v1/classify": "classify",
+    "/api/chat": "chat",
+    "/api/generate": "completions",
+    "/api/embed": "embeddings",
+    "/api/embeddings": "embeddings",
+}
+# The same of paths with a colon, and at hosts that are known to have the API of a model.
+METHODS = {
+    "generateContent": "chat",
+    "streamGenerateContent": "chat",
+    "embedContent": "embeddings",
+    "batchEmbedContents": "embeddings",
+    "countTokens": "count_tokens",
+    "predict": "predict",
+    "rawPredict": "chat",
+    "streamRawPredict": "chat",
+}
+AT_MODELS = {
+    "messages": "chat",
+    "/messages/count_tokens": "count_tokens",
+    "responses/input_tokens": "count_tokens",
+    "/chat": "chat",
+    "embed": "embeddings",
+    "generate": "completions",
+    "classify": "classify",
+    "complete": "completions",
+    "tokenize": "tokenize",
+    "detokenize": "detokenize",
+    "ocr": "ocr",
+}
+
+
+@pytest.mark.parametrize(("path", "name"), ROUTES.items())
+def test_a_route_of_each_api_has_its_class(path: str, name: str) -> None:
+    for at_model in (False, True):
+        route = route_of(path, at_model=at_model)
+        assert route is not None
+        assert route.name == name
+
+
+@pytest.mark.parametrize(("method", "name"), METHODS.items())
+def test_a_method_of_gemini_and_of_vertex_has_its_class(method: str, name: str) -> None:
+    for where in ("models", "endpoints"):
+        route = route_of(f"/v1/{where}/m:{method}")
+        assert route == (name, "m", method.startswith("stream"))
+
+
+@pytest.mark.parametrize(("path", "name"), AT_MODELS.items())
+def test_at_the_host_of_a_model_shorter_paths_are_known(path: str, name: str) -> None:
+    assert route_of(path, at_model=True) == (name, "", False)
+    assert route_of(path) is None
+
+
+def test_all_calls_to_models_are_told_from_other_requests_by_their_last_segment() -> None:
+    """Of those at the host of a model only a failover transport knows, which asks in another way."""
+    assert {path.rpartition("/")[2] for path in ROUTES} == TAILS
+
+
+def test_on_all_known_routes_a_model_answers() -> None:
+    assert {*ROUTES.values(), *METHODS.values(), *AT_MODELS.values()} <= ANSWERED
+    assert "files" not in ANSWERED
+
+
+def test_a_bounded_number_of_paths_is_remembered() -> None:
+    _routes.clear()
+    paths = [f"/{number}/v1/messages" for number in range(257)]
+    for path in paths[:256]:
+        assert route_of(path) is route_of(path)
+    assert len(_routes) == 256
+    assert route_of("/0/v1/messages") is not None
+    assert len(_routes) == 256
+
+    route_of(paths[256])
+
+    assert len(_routes) == 1
+
+
+@pytest.mark.parametrize("length", [500, 501])
+def test_a_path_that_is_too_long_is_not_looked_at(length: int) -> None:
+    path = "/" + "x" * (length - len("//v1/messages")) + "/v1/messages"
+    assert len(path) == length
+
+    assert (route_of(path) is None) is (length > 500)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +175,7 @@ def test_a_path_tells_route_and_model(path: str, route: str, model: str, stream:
 @pytest.mark.parametrize(
     "path",
     [
+        *("/model/a/invokeX", "/a:b", "/v1/models/m:", "/models/m", "/v1/messages/", "", "chat"),
         *("/", "/v1/models", "/v1/chat/completions/7", "/chat", "/v3/chat", "/messages"),
         "/" + "x" * 500 + "/v1/messages",
     ],

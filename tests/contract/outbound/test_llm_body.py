@@ -17,7 +17,7 @@ TEXT = "x" * 100_000  # more than is parsed in whole
     "body",
     [
         *(b"", b"[]", b'"text"', b"7", b"{", b'{"model": ', b'x{"model": "a"}'),
-        b'{"a":' * 20_000,  # deeper than the parser goes
+        b'{"a":' * 10_000,  # deeper than the parser goes
     ],
 )
 def test_what_is_no_object_tells_nothing(body: bytes) -> None:
@@ -30,11 +30,20 @@ def test_what_is_no_object_tells_nothing(body: bytes) -> None:
 def test_the_fields_of_an_object_are_found_at_both_ends(
     text: str, indent: int | None, first: bool
 ) -> None:
-    known = {"model": "m", "stream": True, "max_tokens": 100, "reasoning_effort": "high"}
+    known = {
+        "model": "m",
+        "stream": True,
+        "max_tokens": 100,
+        "max_completion_tokens": 200,
+        "max_output_tokens": 300,
+        "reasoning_effort": "high",
+        "think": False,
+    }
     messages = {"messages": [{"role": "user", "content": text}]}
     fields = {**known, **messages} if first else {**messages, **known}
 
-    for body in (json.dumps(fields, indent=indent), f" \n{json.dumps(fields, indent=indent)}\n "):
+    said = json.dumps(fields, indent=indent)
+    for body in (said, f" {said}", f" \n{said}\n "):
         found = fields_of(body.encode())
         assert {name: found.get(name) for name in known} == known
 
@@ -71,6 +80,27 @@ def test_a_long_body_is_searched_within_bounds() -> None:
     assert at_the_beginning["max_tokens"] == 11
 
 
+def test_a_body_of_just_the_length_that_is_parsed_in_whole_is() -> None:
+    for more in (0, 1):
+        fields = {"model": "m", "mine": True, "text": "x" * (65_536 - 40 + more)}
+        body = json.dumps(fields).encode()
+        assert len(body) == 65_536 + more
+
+        assert dict(fields_of(body)) == ({"model": "m"} if more else fields)
+
+
+def test_of_a_longer_one_a_field_counts_that_is_within_its_edges() -> None:
+    for more in (0, 1):
+        before = f'{{"a": "{"x" * (4_096 - 23 + more)}", "model": "m", '
+        assert before.index(', "model": "m",') + 14 == 4_095 + more
+        after = f', "model": "m", "b": "{"x" * (4_096 - 24 + more)}"}}'
+        assert len(after) == 4_096 + more
+        expected = {} if more else {"model": "m"}
+
+        assert dict(fields_of(f'{before}"text": "{TEXT}"}}'.encode())) == expected
+        assert dict(fields_of(f'{{"text": "{TEXT}"{after}'.encode())) == expected
+
+
 def test_what_is_parsed_already_is_not_parsed_again() -> None:
     parsed = {"model": "parsed"}
 
@@ -86,6 +116,7 @@ def test_what_is_parsed_already_is_not_parsed_again() -> None:
             "whisper-1",
         ),
         (b'--b\r\nContent-Disposition: form-data; name="model"\r\nX: y\r\n\r\n a \r\n--b--', "a"),
+        (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n\xff\r\n--b--', "\ufffd"),
         (b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--b--', None),
         (b'name="model"\r\n\r\nx\r\n', None),
         (b"", None),

@@ -11,48 +11,8 @@ from tests.support.scripted_upstream import Upstream, answer
 
 from recloser import Registry, State
 from recloser.testing import ManualClock
-from recloser_adapters._outbound.long_polls import waits
 
 from .conftest import Connect
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "timeout=30",
-        "offset=7&timeout=50",
-        "index=7&wait=5m",
-        "wait=true",
-        "since=s72&timeout=30000",
-        "Action=ReceiveMessage&WaitTimeSeconds=20",
-        "wait_seconds=9",
-        "longpoll=1",
-        "long_polling=true",
-        "block=5000",
-        "maxWait=2s",
-    ],
-)
-def test_a_query_that_asks_to_wait_is_known(query: str) -> None:
-    assert waits(query)
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "",
-        "q=timeout",
-        "timeout=0",
-        "wait=0s",
-        "wait=false",
-        "timeout=",
-        "awaits=3",
-        "waitlist=7",
-        "timeout_id=3",
-        "poll_id=9",
-    ],
-)
-def test_one_that_does_not_is_no_long_poll(query: str) -> None:
-    assert not waits(query)
 
 
 @pytest.mark.anyio

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 pytest.importorskip("recloser_adapters")
-from recloser_adapters._outbound.promised import is_subscription, preset_of, wants_json
+from recloser_adapters._outbound.promised import (
+    is_subscription,
+    may_be_text,
+    preset_of,
+    wants_json,
+)
 
 
 def request(method: str = "POST", url: Any = "http://h/graphql", **headers: str) -> Any:
@@ -52,6 +57,21 @@ def test_what_is_not_known_promises_nothing() -> None:
 )
 def test_models_and_graphql_are_known_by_their_paths(method: str, url: Any, preset: str) -> None:
     assert preset_of(request(method, url)) == preset
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://h/v1/audio/transcriptions", True),
+        ("http://h/v1/audio/translations?x=y", True),
+        (SimpleNamespace(path="/v1/audio/transcriptions"), True),
+        ("http://h/v1/chat/completions", False),
+        ("http://audio/v1/audios", False),
+    ],
+)
+def test_who_asks_for_a_transcript_may_get_a_text(url: Any, expected: bool) -> None:
+    assert may_be_text(request(url=url)) is expected
+    assert may_be_text(None) is True
 
 
 @pytest.mark.parametrize(("method", "expected"), [("GET", True), ("HEAD", True), ("POST", False)])
