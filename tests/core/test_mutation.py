@@ -114,6 +114,22 @@ def test_what_an_import_runs_is_tried_by_the_tests_of_its_module() -> None:
     assert [tests_of(line) for line in (1, 2, 3)] == [[own], [own, other], [other]]
 
 
+def test_the_cheap_cases_of_a_table_are_tried_before_what_takes_long() -> None:
+    file = "tests/core/test_m.py"
+    cheap = [f"{file}::test_table[{number}]" for number in range(100)]
+    slow = [f"{file}::test_client_{number}" for number in range(10)]
+    module = "middleware/recloser/m.py"
+    seconds = {**dict.fromkeys(slow, 0.8), **dict.fromkeys(cheap, 0.002)}
+    selection = Selection(
+        Trace({}, seconds, {module: {"1": [*range(110)]}}, []), [*seconds], [], 2.0
+    )
+
+    tests = selection.tests_of(Mutant(module, "f", 1, range(1, 2), "", "", 0, lambda: None))
+
+    assert {*tests[:100]} == {*cheap}
+    assert len(tests) == 102
+
+
 def test_each_mutant_is_one_change_that_compiles(tmp_path: Path) -> None:
     source = "def f(a):\n    if a > 1:\n        a += 2\n    return g(a, key=not a)\n"
     count = len(mutants_of(source, tmp_path)[0])
