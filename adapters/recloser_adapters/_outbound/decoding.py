@@ -13,7 +13,8 @@ _MOST = 262_144
 # The first bytes of bodies that the client library has decoded already, although the header names
 # an encoding: of JSON, HTML and event streams.
 _PLAIN = frozenset(b'{[<: \r\n\tdei"')
-# Modules that decode an encoding, and the class of their decoders. httpx and aiohttp use them, too.
+# Modules that decode an encoding, the class of their decoders, and its method. httpx and aiohttp use
+# them, too. A version that cannot bound its output is not used: brotli can since 1.2.
 _LIBRARIES = {
     "br": (("brotli", "Decompressor", "process"), ("brotlicffi", "Decompressor", "process")),
     "zstd": (
@@ -63,8 +64,13 @@ class Decoder:
         return decoded
 
 
-def _inflated(inflate: Any, chunk: bytes) -> bytes:
-    data: bytes = inflate.decompress(chunk, _MOST)
+def _bounded(decode: Any, chunk: bytes) -> bytes:
+    data: bytes = decode(chunk, _MOST)
+    return data
+
+
+def _bounded_by_name(decode: Any, chunk: bytes) -> bytes:
+    data: bytes = decode(chunk, output_buffer_limit=_MOST)
     return data
 
 
@@ -76,9 +82,9 @@ def _decoder(encoding: str, first: bytes) -> Any:
     if encoding in ("gzip", "x-gzip", "deflate"):
         # 47 accepts a gzip or a zlib header, -15 a stream without one, which some servers send.
         bare = encoding == "deflate" and first[0] & 0x0F != 8
-        inflate = zlib.decompressobj(-15 if bare else 47)
-        return partial(_inflated, inflate)
+        return partial(_bounded, zlib.decompressobj(-15 if bare else 47).decompress)
+    bounded = _bounded_by_name if encoding == "br" else _bounded
     for module, kind, method in _LIBRARIES.get(encoding, ()):
         with suppress(Exception):  # not installed, or another version of it
-            return getattr(getattr(import_module(module), kind)(), method)
+            return partial(bounded, getattr(getattr(import_module(module), kind)(), method))
     return None
