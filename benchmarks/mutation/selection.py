@@ -7,7 +7,7 @@ from collections import Counter
 
 from benchmarks.mutation.kept import Trace
 from benchmarks.mutation.mutants import Mutant
-from benchmarks.mutation.targets import ROOT, own_tests
+from benchmarks.mutation.targets import ROOT, is_play, own_tests
 
 # Seconds of a test that costs next to nothing. Without such a bound, one real connection to a server
 # would take the budget of a hundred cases of a table.
@@ -48,14 +48,15 @@ class Selection:
         return self._trace.seconds.get(name, 0.0)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """The tests to try: those of the module first, and of these the cheap ones; then what kills
-        much, then what is fast.
+        """The tests to try: those of the module first, and of these the cheap ones; then recorded
+        plays, which all are tried; then what kills much, then what is fast.
         """
         running = self._running(mutant)
         chosen = [name for name in self._collected if name in running]
         chosen.sort(
             key=lambda name: (
                 not self._is_own(name, mutant),
+                not is_play(name),
                 self._seconds(name) > _CHEAP,
                 -self.kills[name],
                 self._rank[name],
@@ -64,7 +65,9 @@ class Selection:
         )
         tests, left = [], self._budget
         for name in chosen:
-            if self._seconds(name) <= left:
+            if is_play(name):  # each is short, and they show what nothing else does
+                tests.append(name)
+            elif self._seconds(name) <= left:
                 left -= self._seconds(name)
                 tests.append(name)
         return tests

@@ -116,3 +116,8 @@ def own_tests(module: str) -> str:
     folder = path.parent.name.lstrip("_")
     name = f"test_{path.stem.lstrip('_')}"
     return name if folder == "recloser" else f"{folder}/{name}"
+
+
+def is_play(test: str) -> bool:
+    """Whether a test is a recorded play, which goes through all of `_circuit`."""
+    return test.startswith("tests/core/circuit/test_plays.py::")
