@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 # Each registers its plays.
-from tests.support.plays import failing, kinds, pauses, slow, streams, weather
+from tests.support.plays import failing, kinds, limits, pauses, slow, streams, weather
 from tests.support.plays.registered import PLAYS
 
 __all__ = ["PATH", "PLAYS", "load", "write"]
 
 PATH = Path(__file__).with_name("expected.txt")
 
-_MODULES = (failing, slow, kinds, streams, pauses, weather)
+_MODULES = (failing, slow, limits, kinds, streams, pauses, weather)
 
 
 def load() -> dict[str, str]:

@@ -172,6 +172,12 @@ def _(world: World) -> None:
     world.load(10.0, 10.0, hanging, Caller(patience=0.05, gives_up="time_out"))
     world.load(10.0, 10.0, hanging, Caller(patience=0.15, gives_up="time_out"))
     world.load(10.0, 20.0, good())
+    world.load(10.0, 10.0, hanging, Caller(patience=0.06, gives_up="timer"))
+    world.load(10.0, 10.0, hanging, Caller(patience=0.12, gives_up="timer"))
+    world.load(10.0, 20.0, good())
+    world.load(10.0, 10.0, hanging, Caller("a", patience=0.5, gives_up="timer"))
+    world.breaker.reset()
+    world.load(10.0, 5.0, hanging, Caller(patience=0.06, gives_up="timer"))
 
 
 @play("the caller's own faults prove life, and say nothing if nothing was sent")

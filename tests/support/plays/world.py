@@ -59,7 +59,8 @@ class Caller(NamedTuple):
         size: Of their calls; told at the end if `late`.
         late: Whether label and size are told at the end only.
         patience: Seconds that they wait.
-        gives_up: The method of the permit that they end an unanswered call with; `time_out` raises.
+        gives_up: The method of the permit that they end an unanswered call with; one of
+            `time_out`, `cut` and `timer` raises.
         retries: How many times they ask again after a failure or refusal.
         sends_for: Seconds that their client takes to send the request; no latency. None: it is there.
     """
@@ -193,13 +194,55 @@ class World:
         self.at(began + (1.0 / rate if even else chance.expovariate(rate)), next_call)
         self.run(seconds)
 
-    def call(self, callee: Callee, luck: Luck, caller: Caller = ANYBODY, retries: int = 0) -> None:
-        """Make one call."""
+    def workers(
+        self,
+        number: int,
+        seconds: float,
+        callee: Callee,
+        caller: Caller = ANYBODY,
+        *,
+        looks: int = 3,
+    ) -> None:
+        """Let some workers make one call after another, and look at the breaker a few times."""
+        began, until = self.now, self.now + seconds
+        for look in range(1, looks + 1):
+            self.at(began + seconds * look / looks, self.record.look)
+
+        def work() -> None:
+            if self.now < until:
+                self.call(callee, self.luck(), caller, then=rest)
+
+        def rest() -> None:
+            self.at(self.now + self.chance.expovariate(20.0), work)
+
+        for _ in range(number):
+            rest()
+        self.run(seconds)
+
+    def call(
+        self,
+        callee: Callee,
+        luck: Luck,
+        caller: Caller = ANYBODY,
+        retries: int = 0,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Make one call.
+
+        Args:
+            callee: Who answers.
+            luck: What was drawn for it.
+            caller: Who calls.
+            retries: How many times to ask again after a failure or refusal.
+            then: Is called at the end, if nobody asks again.
+        """
         known = (None, None) if caller.late else (caller.label, caller.size)
         permit = self.breaker.try_acquire(*known)
 
-        def again() -> None:
-            if retries:
+        def over(well: bool) -> None:
+            if then is not None:
+                then()
+            elif retries and not well:
                 # The luck of a retry follows from that of the call: nothing else is changed by it.
                 fresh = Luck(-luck.normal, (luck.share * 7.0 + 0.3) % 1.0)
                 pause = 0.2 * 2.0 ** (caller.retries - retries)
@@ -207,49 +250,56 @@ class World:
 
         if permit is None:
             self.record.refused()
-            again()
+            over(False)
             return
         self.record.admitted(permit)
         if caller.sends_for is None:
-            self._send(permit, callee, luck, caller, again)
+            self._send(permit, callee, luck, caller, over)
             return
         assert isinstance(permit, LoosePermit)
         permit.wait()
 
         def sent() -> None:
             permit.go_on(caller.sends_for or 0.0)
-            self._send(permit, callee, luck, caller, again)
+            self._send(permit, callee, luck, caller, over)
 
         self.at(self.now + caller.sends_for, sent)
         self.kept.append(permit)  # the client may never send
 
     def _send(
-        self, permit: Permit, callee: Callee, luck: Luck, caller: Caller, again: Callable[[], None]
+        self,
+        permit: Permit,
+        callee: Callee,
+        luck: Luck,
+        caller: Caller,
+        over: Callable[[bool], None],
     ) -> None:
         self.caller = caller
         answer, sent = callee(self, luck), self.now
         if answer.begins < min(answer.after, caller.patience):
             self.at(sent + answer.begins, permit.mark)
         if answer.after > caller.patience:
-            self.at(sent + caller.patience, lambda: self._give_up(permit, caller, again))
+            self.at(sent + caller.patience, lambda: self._give_up(permit, caller, over))
         elif answer.gaps:
             self.at(sent + answer.after, lambda: self._stream(permit, answer, caller))
         elif answer.after < inf:
-            self.at(sent + answer.after, lambda: self._end(permit, answer, caller, again))
+            self.at(sent + answer.after, lambda: self._end(permit, answer, caller, over))
         else:
             self.kept.append(permit)
 
-    def _give_up(self, permit: Permit, caller: Caller, again: Callable[[], None]) -> None:
+    def _give_up(self, permit: Permit, caller: Caller, over: Callable[[bool], None]) -> None:
         if caller.gives_up == "time_out":
             permit.end_by_error(TimeoutError("no answer"))
         elif caller.gives_up == "cut":
             permit.end_by_error(CancelledError())
+        elif caller.gives_up == "timer":
+            permit.end_by_error(TimerTimeout())
         else:
             getattr(permit, caller.gives_up)()
-        again()
+        over(False)
 
     def _end(
-        self, permit: Permit, answer: Answer, caller: Caller, again: Callable[[], None]
+        self, permit: Permit, answer: Answer, caller: Caller, over: Callable[[bool], None]
     ) -> None:
         if caller.late and caller.label is not None:
             permit.label = caller.label
@@ -257,12 +307,11 @@ class World:
             permit.size = caller.size
         if answer.end == "failure":
             permit.failure(answer.error, retry_after=answer.wait)
-            again()
         elif answer.end == "throttled":
             permit.throttled(answer.wait, quota=answer.quota)
-            again()
         elif answer.end != "lose":
             getattr(permit, answer.end)()
+        over(answer.end not in ("failure", "throttled"))
 
     def _stream(self, permit: Permit, answer: Answer, caller: Caller) -> None:
         """The first piece has come."""
@@ -286,9 +335,13 @@ class World:
         self._ask(permit, pieces, answer, caller)
 
 
-def _nothing() -> None:
+def _nothing(well: bool) -> None:
     """What a caller does who does not ask again."""
 
 
 class CancelledError(BaseException):
     """What a time-out of an event loop throws into a call; known by this name."""
+
+
+class TimerTimeout(BaseException):
+    """What a timer of gevent or eventlet throws into a call; known by this name."""
