@@ -160,6 +160,9 @@ def _(world: World) -> None:
     world.load(4.0, 10.0, hanging, Caller(patience=0.3, gives_up="cut"))
     world.load(4.0, 10.0, good(0.2))
     world.breaker.reset()
+    world.load(4.0, 2.0, hanging, Caller(patience=1.2))
+    world.run(2.0)
+    world.breaker.reset()
     world.load(4.0, 10.0, hanging, Caller(patience=1.5), Caller(patience=2.5))
     world.load(4.0, 10.0, good(0.2))
     world.breaker.reset()
@@ -272,3 +275,13 @@ def _(world: World) -> None:
             if (permit := breaker.try_acquire()) is not None:
                 world.clock.advance(0.1)
                 permit.success()
+
+
+@play("failures of which little is known: no error, one failure among slow calls")
+def _(world: World) -> None:
+    world.load(10.0, 20.0, good())
+    world.load(10.0, 3.0, failing(error=None))
+    world.load(10.0, 20.0, good())
+    world.load(10.0, 5.0, mixed(0.2, failing(0.3), good(0.6)))
+    world.load(10.0, 20.0, good())
+    world.load(10.0, 5.0, mixed(0.45, failing(0.01), good(0.6)))

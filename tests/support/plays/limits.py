@@ -156,8 +156,9 @@ def _(world: World) -> None:
     fork = world.breaker.after_fork
     world.load(20.0, 30.0, good())
     fork()
-    world.load(20.0, 6.0, good(0.6))
-    fork()
+    for _ in range(6):
+        world.load(20.0, 1.7, good(0.6), looks=1)
+        fork()
     world.load(20.0, 6.0, good(0.6))
     world.load(20.0, 20.0, good())
     world.load(20.0, 3.0, failing())
@@ -239,3 +240,20 @@ def _(world: World) -> None:
     world.load(20.0, 10.0, hanging)
     world.load(20.0, 30.0, ignoring(0.9), looks=5)
     world.load(20.0, 30.0, good())
+
+
+@play("one call at a time, of which a share fails", Policy(latency_patience=30.0))
+def _(world: World) -> None:
+    world.load(10.0, 60.0, good())
+    world.load(10.0, 10.0, good(1.2))
+    for share in (0.2, 0.4):
+        world.record.say(f"{share:.0%} fail")
+        world.load(10.0, 60.0, mixed(share, failing(0.1), good(1.2)), looks=4)
+    world.load(10.0, 40.0, good())
+
+
+@play("severely slow for long on a key with few calls", Policy(latency_patience=20.0))
+def _(world: World) -> None:
+    world.load(1.0, 120.0, good())
+    world.load(1.0, 240.0, mixed(0.1, failing(0.1), good(0.9)), looks=5)
+    world.load(1.0, 60.0, good())

@@ -134,3 +134,23 @@ def _(world: World) -> None:
     world.load(0.05, 600.0, good())
     world.load(0.05, 1000.0, throttling(200.0), looks=4)
     world.load(0.05, 600.0, good())
+
+
+@play("probes that are asked to wait after failures", jitter=True)
+def _(world: World) -> None:
+    for share, wait in ((0.5, 2.0), (0.8, 1.0), (0.3, 6.0)):
+        world.record.say(f"{share:.0%} of the probes are asked to wait {wait:g} s")
+        world.load(20.0, 25.0, good())
+        world.load(20.0, 4.0, failing())
+        world.load(20.0, 15.0, mixed(share, throttling(wait), good()))
+        world.load(20.0, 4.0, failing())
+        world.load(20.0, 10.0, mixed(share, throttling(), failing()))
+
+
+@play("asked soon, while others are in flight for two to ten times as long")
+def _(world: World) -> None:
+    world.load(10.0, 30.0, good(1.0))
+    for share, after in ((0.6, 0.4), (0.6, 0.1), (0.85, 0.7)):
+        world.record.say(f"{share:.0%} are asked after {after:g} s")
+        world.load(10.0, 15.0, mixed(share, throttling(30.0, after=after), good(1.0)), looks=2)
+        world.load(10.0, 15.0, good(1.0), looks=1)
