@@ -264,6 +264,13 @@ class Announced(CountedCall):
         return "GET text/event-stream"
 
 
+def test_a_call_announces_nothing_and_is_not_held_unless_its_permit_knows_better() -> None:
+    call = timing()
+
+    assert call.announced == ""
+    assert call.is_held is False
+
+
 @pytest.mark.parametrize(
     ("kind", "is_answered"), [(None, True), ("GET text/event-stream", False), ("POST x", True)]
 )

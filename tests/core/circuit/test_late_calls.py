@@ -324,6 +324,22 @@ def test_where_slow_calls_are_usual_it_takes_more_late_ones() -> None:
     assert 9 <= more <= 20
 
 
+@pytest.mark.parametrize(("age", "needed"), [(0.2, 15), (0.35, 13), (0.5, 13), (2.0, 12)])
+def test_where_bad_calls_come_in_runs_each_corrects_how_many_are_usual(
+    age: float, needed: int
+) -> None:
+    history = known([0.1] * 950 + [0.3] * 30 + [1.0] * 20)
+    evidence = Evidence(POLICY)
+    evidence.quiet = 3_000.0
+    # By depth in a run, and kind: one bad call in fifty, and most are followed by another one.
+    evidence._counts = {(0, 1): 30.0, (0, 2): 30.0, (1, 1): 20.0, (1, 2): 20.0}
+    evidence.refresh(0.0)
+
+    few, many = calls_of(*range(1, needed), age=age), calls_of(*range(1, needed + 1), age=age)
+    assert enough(few, evidence=evidence, history=history) == []
+    assert len(enough(many, evidence=evidence, history=history)) == needed
+
+
 def test_a_stall_counts_from_the_beginning_of_the_oldest_call() -> None:
     asked: list[tuple[float, float]] = []
 

@@ -101,10 +101,11 @@ def test_what_is_noted_of_calls_that_are_not_in_flight_is_dropped(breaker: Break
     """An exception at the end of a call may leave it behind."""
     labelled, streaming = breaker.acquire("export"), breaker.acquire()
     streaming.pieces()
-    calls = breaker._calls
-    for token in (labelled.token, streaming.token):
+    calls, tokens = breaker._calls, {labelled.token, streaming.token}
+    for token in tokens:
         calls.take(token)
 
+    assert {*lost_calls(breaker._circuit)} == tokens
     breaker.metrics()
 
     assert calls.streams is not None

@@ -92,6 +92,14 @@ def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
     assert "2 slower than" in str(reason)
 
 
+def test_failures_that_say_nothing_are_counted_only(policy: Policy) -> None:
+    detector = Detector(policy)
+    for token in range(5):
+        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0))
+
+    assert "(5 failed);" in str(detector.open_reason())
+
+
 def test_a_wait_that_was_asked_for_is_named(breaker: Breaker, listener: RecordingListener) -> None:
     for _ in range(4):
         breaker.acquire().throttled(42.0)

@@ -164,3 +164,15 @@ def _(world: World) -> None:
     _load(world, 20.0, 40.0, Works(**times), tiny, Caller("quick"))
     _load(world, 20.0, 20.0, Works(20.0, **times), tiny, Caller("quick"))
     world.load(20.0, 10.0, good(0.001), tiny, Caller("quick", patience=0.01))
+
+
+@play("sizes at the end that take up to 1.8 times as long", CEILING)
+def _(world: World) -> None:
+    callers = [Caller("quick", size, late=True) for size in (10.0, 300.0, 800.0)]
+    works = Works(per_size=0.0001)
+    _load(world, 20.0, 60.0, works, *callers, looks=4)
+    works.slower = 2.4
+    _load(world, 20.0, 30.0, works, *callers, Caller("quick"), looks=4)
+    world.load(20.0, 10.0, hanging, *callers, Caller("quick"), looks=4)
+    works.slower = 1.0
+    _load(world, 20.0, 30.0, works, *callers)

@@ -257,3 +257,22 @@ def _(world: World) -> None:
     world.load(1.0, 120.0, good())
     world.load(1.0, 240.0, mixed(0.1, failing(0.1), good(0.9)), looks=5)
     world.load(1.0, 60.0, good())
+
+
+@play("nothing comes back, and the first answers are the caller's own faults", SOON)
+def _(world: World) -> None:
+    world.load(60.0, 25.0, good())
+    for after in (0.03, 0.15, 0.3):
+        world.record.say(f"own faults after {after:g} s")
+        world.load(60.0, 0.6, hanging, looks=2)
+        world.load(60.0, 6.0, ignoring(after), looks=4)
+        world.load(60.0, 25.0, good(), looks=2)
+
+
+@play("slow, then so slow that it opens, and calls come back after that", SOON)
+def _(world: World) -> None:
+    world.load(20.0, 40.0, good())
+    world.load(20.0, 9.0, good(0.7), looks=2)
+    world.load(20.0, 40.0, good(12.0, 0.1), looks=6)
+    world.load(20.0, 60.0, good(0.7), looks=6)
+    world.load(20.0, 30.0, good())
