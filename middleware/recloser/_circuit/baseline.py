@@ -173,7 +173,8 @@ class Baseline:
         older = self._previous or history
         (self.reference,) = older.quantiles(_MEDIAN)
         z = policy.failure_threshold_z_score
-        self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z, 1e-9)
+        # Above 0: quantiles differ even within one bucket of the histogram.
+        self.sigma = max(log(one_sigma / self.median), log(policy.min_latency_ratio) / z)
         ratio = min(exp(min(z * self.sigma, 700.0)), policy.max_latency_ratio)
         slow = min(self.median, self.reference) * ratio
         anchored = self._anchored_until > -inf

@@ -241,8 +241,17 @@ def after_failures(failures: int, since: int = 1) -> Evidence:
 
 
 def test_five_calls_in_a_row_that_take_longer_than_any_before_are_enough() -> None:
+    assert enough(calls_of(1)) == []
     assert enough(calls_of(1, 2, 3, 4)) == []
     assert enough(calls_of(1, 2, 3, 4, 5)) == [1, 2, 3, 4, 5]
+
+
+def test_late_calls_that_are_enough_are_so_although_as_slow_ones_they_would_not_be() -> None:
+    evidence = Evidence(POLICY)
+    evidence.expect(0.3, 0.0, None, 0.0)
+
+    assert evidence.take_for_slow([1, 2, 3, 4, 5], 0.0)
+    assert evidence.level == evidence.threshold
 
 
 def test_calls_that_many_normal_ones_outlast_are_not() -> None:

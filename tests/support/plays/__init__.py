@@ -1,4 +1,4 @@
-"""Recorded plays: what a breaker decides in some hundred situations, as text.
+"""Recorded plays: what a breaker decides in some two hundred situations, as text.
 
 Each play lets callers call a callee through a real breaker, on a virtual clock and by seed, and notes
 every change of state and the public figures at some moments. `expected.txt` has what came out. So any
@@ -6,5 +6,5 @@ change of a decision shows as a difference of that file, in plain words and numb
 
 If you changed a decision on purpose, write it anew and read the difference before you commit it:
 
-    PYTHONPATH=middleware:adapters python -m tests.support.plays --write
+    PYTHONPATH=middleware:adapters:. python -m tests.support.plays --write
 """

@@ -285,3 +285,24 @@ def _(world: World) -> None:
     world.load(10.0, 5.0, mixed(0.2, failing(0.3), good(0.6)))
     world.load(10.0, 20.0, good())
     world.load(10.0, 5.0, mixed(0.45, failing(0.01), good(0.6)))
+
+
+@play("a few answers, and then callers give up")
+def _(world: World) -> None:
+    for answers, patience in ((1, 0.6), (3, 1.4), (8, 0.25), (20, 0.5)):
+        world.breaker.reset()
+        world.record.say(f"{answers} answers, and then callers wait for {patience:g} s")
+        world.load(4.0, answers / 4.0 + 0.1, good(), even=True, looks=1)
+        world.load(8.0, 20.0, hanging, Caller(patience=patience, gives_up="cut"), looks=4)
+        world.load(8.0, 10.0, good(), looks=1)
+
+
+@play("hardly known, on a grid of time", GRID)
+def _(world: World) -> None:
+    world.load(16.0, 0.5, good(0.125, 0.0), even=True)
+    world.load(16.0, 14.0, hanging, even=True, looks=14)
+    world.load(16.0, 3.0, good(0.125, 0.0), even=True)
+    world.breaker.reset()
+    world.load(4.0, 6.0, good(0.5, 0.0), even=True)
+    world.load(4.0, 16.0, hanging, Caller(patience=12.0, gives_up="failure"), even=True, looks=8)
+    world.load(4.0, 12.0, good(0.5, 0.0), even=True)

@@ -176,3 +176,22 @@ def _(world: World) -> None:
     world.load(20.0, 10.0, hanging, *callers, Caller("quick"), looks=4)
     works.slower = 1.0
     _load(world, 20.0, 30.0, works, *callers)
+
+
+@play("sizes at the end for two thousand calls, and then before them", CEILING)
+def _(world: World) -> None:
+    early = [caller._replace(late=False) for caller in SIZES_LATE]
+    works = Works(per_size=0.001)
+    _load(world, 40.0, 50.0, works, *SIZES_LATE)
+    _load(world, 40.0, 90.0, works, *early, looks=6)
+    _load(world, 40.0, 10.0, works, *SIZES_LATE)
+
+
+@play("callers give up where sizes are known at the end", CEILING)
+def _(world: World) -> None:
+    works = Works(per_size=0.002)
+    _load(world, 10.0, 60.0, works, *SIZES_LATE, Caller())
+    for patience in (0.4, 1.5, 3.0):
+        world.record.say(f"callers wait for {patience:g} s")
+        world.load(10.0, 25.0, hanging, Caller(patience=patience), looks=4)
+        _load(world, 10.0, 20.0, works, *SIZES_LATE, Caller())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.plays.callees import Queue, failing, good, hanging, ignoring, mixed
-from tests.support.plays.registered import play
+from tests.support.plays.registered import Script, play
 from tests.support.plays.world import ANYBODY, Caller, CancelledError, World
 
 from recloser import Policy
@@ -276,3 +276,43 @@ def _(world: World) -> None:
     world.load(20.0, 40.0, good(12.0, 0.1), looks=6)
     world.load(20.0, 60.0, good(0.7), looks=6)
     world.load(20.0, 30.0, good())
+
+
+@play("severe, mild, severe for long, and mild for long", Policy(latency_patience=600.0))
+def _(world: World) -> None:
+    world.load(10.0, 120.0, good())
+    for median in (0.8, 0.42, 0.9, 0.4, 0.7, 0.3):
+        world.record.say(f"{median:g} s")
+        world.load(10.0, 40.0, good(median, 0.08), looks=3)
+    world.load(10.0, 30.0, good())
+
+
+def _share_fails(world: World) -> None:
+    world.load(30.0, 30.0, good())
+    world.load(30.0, 5.0, good(0.6), looks=1)
+    for share, after in ((0.3, 0.6), (0.55, 0.02), (0.48, 0.2), (0.62, 0.4)):
+        world.record.say(f"{share:.0%} fail after {after:g} s")
+        world.load(30.0, 12.0, mixed(share, failing(after), good(0.5)), looks=2)
+    world.load(30.0, 20.0, good(), looks=2)
+
+
+for _number in range(1, 4):
+    play(f"under a limit, shares of calls fail soon and late, {_number}", SOON)(_share_fails)
+
+
+def _lasting(factor: float, rate: float) -> Script:
+    def script(world: World) -> None:
+        world.load(rate, 300.0 / rate, good(0.2), looks=1)
+        world.load(rate, 45.0 + 40.0 / rate, good(0.2 * factor, 0.2), looks=3)
+        world.load(rate, 60.0 / rate, good(0.2), looks=1)
+
+    return script
+
+
+for _factor in (3.7, 4.3, 5.5, 9.0):
+    for _rate in (1.0, 6.0, 30.0):
+        play(
+            f"{_factor:g} times as slow for good at {_rate:g}/s, patient for 12 s",
+            Policy(latency_patience=12.0),
+            jitter=True,
+        )(_lasting(_factor, _rate))

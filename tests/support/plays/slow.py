@@ -277,3 +277,19 @@ def _(world: World) -> None:
         world.beat_for(0.5)
         world.record.look()
     world.load(20.0, 10.0, good())
+
+
+@play("this process stands still while slow answers come in")
+def _(world: World) -> None:
+    world.load(20.0, 20.0, good())
+    for begins, length in ((0.25, 0.6), (0.5, 2.0), (0.3, 0.1)):
+        world.record.say(f"answers begin after {begins:g} s, then it stands still for {length:g} s")
+        answer = good(begins + 0.2, 0.05, begins=begins)
+        for offset in range(12):
+            luck = world.luck()
+            world.at(world.now + 0.01 * offset, partial(world.call, answer, luck, PATIENT))
+        world.beat_for(begins + 0.13)
+        world.clock.advance(length)
+        world.beat_for(0.6)
+        world.record.look()
+        world.load(20.0, 10.0, good(), looks=1)
