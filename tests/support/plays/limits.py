@@ -316,3 +316,15 @@ for _factor in (3.7, 4.3, 5.5, 9.0):
             Policy(latency_patience=12.0),
             jitter=True,
         )(_lasting(_factor, _rate))
+
+
+@play("too many calls for certain, and severely slow for long, while nobody is refused")
+def _(world: World) -> None:
+    queue = Queue(4, 0.1)
+    world.workers(3, 40.0, queue)
+    for number in (40, 12, 60, 25):
+        world.record.say(f"{number} workers")
+        world.workers(number, 25.0, queue, PATIENT, looks=4)
+        queue.work *= 1.3
+    queue.work = 0.1
+    world.workers(3, 40.0, queue)
