@@ -306,3 +306,12 @@ def _(world: World) -> None:
     world.load(4.0, 6.0, good(0.5, 0.0), even=True)
     world.load(4.0, 16.0, hanging, Caller(patience=12.0, gives_up="failure"), even=True, looks=8)
     world.load(4.0, 12.0, good(0.5, 0.0), even=True)
+
+
+@play("callers give up, but some get an answer: it is their own fault")
+def _(world: World) -> None:
+    world.load(10.0, 30.0, good())
+    for share in (0.3, 0.1, 0.02):
+        world.record.say(f"{share:.0%} get an answer")
+        world.load(10.0, 25.0, mixed(share, ignoring(), hanging), Caller(patience=0.4))
+        world.load(10.0, 10.0, good(), looks=1)

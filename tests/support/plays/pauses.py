@@ -154,3 +154,14 @@ def _(world: World) -> None:
         world.record.say(f"{share:.0%} are asked after {after:g} s")
         world.load(10.0, 15.0, mixed(share, throttling(30.0, after=after), good(1.0)), looks=2)
         world.load(10.0, 15.0, good(1.0), looks=1)
+
+
+@play("asked late, by calls from before the outage", jitter=True)
+def _(world: World) -> None:
+    for wait in (None, 3.0):
+        late = throttling(wait, after=1.5)
+        world.load(20.0, 20.0, good())
+        world.load(20.0, 2.0, mixed(0.5, late, good()))
+        world.load(20.0, 0.6, failing(), looks=1)
+        world.load(20.0, 5.0, mixed(0.4, late, good()), looks=4)
+        world.load(20.0, 15.0, good())

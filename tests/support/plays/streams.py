@@ -243,3 +243,30 @@ def _(world: World) -> None:
         world.run(0.2)
         if number % 30 == 29:
             world.record.look()
+
+
+@play("clients leave before they have sent, or after")
+def _(world: World) -> None:
+    leaving = Caller(sends_for=5.0, leaves=0.3)
+    callers = Caller(), leaving, Caller(sends_for=0.2, patience=0.3)
+    world.load(10.0, 30.0, good(), *callers)
+    world.load(10.0, 3.0, failing(), *callers)
+    world.load(10.0, 5.0, good(), leaving)
+    world.load(10.0, 10.0, good(), *callers)
+    world.load(10.0, 6.0, good(0.7), *callers)
+    world.load(10.0, 10.0, good(0.7), leaving)
+    world.load(10.0, 20.0, hanging, *callers)
+    world.load(10.0, 20.0, good(), *callers)
+
+
+@play(
+    "streams that have stalled stand beside those that stand still together",
+    Policy(history_size=60),
+)
+def _(world: World) -> None:
+    world.load(4.0, 40.0, streaming(6, 0.4))
+    for share in (0.3, 0.6):
+        world.load(8.0, 6.0, streaming(8, 0.4, stalls=0.15))
+        world.load(30.0, 1.0, streaming(6, 0.4, stalls=share))
+        world.load(8.0, 8.0, streaming(6, 0.4), looks=4)
+        world.load(4.0, 40.0, streaming(6, 0.4))

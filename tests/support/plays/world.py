@@ -63,6 +63,7 @@ class Caller(NamedTuple):
             `time_out`, `cut` and `timer` raises.
         retries: How many times they ask again after a failure or refusal.
         sends_for: Seconds that their client takes to send the request; no latency. None: it is there.
+        leaves: Seconds after which the client leaves that has not sent it.
     """
 
     label: str | None = None
@@ -72,6 +73,7 @@ class Caller(NamedTuple):
     gives_up: str = "cancel"
     retries: int = 0
     sends_for: float | None = None
+    leaves: float = inf
 
 
 ANYBODY = Caller()
@@ -263,7 +265,10 @@ class World:
             permit.go_on(caller.sends_for or 0.0)
             self._send(permit, callee, luck, caller, over)
 
-        self.at(self.now + caller.sends_for, sent)
+        if caller.leaves < caller.sends_for:
+            self.at(self.now + caller.leaves, permit.cancel)
+        else:
+            self.at(self.now + caller.sends_for, sent)
         self.kept.append(permit)  # the client may never send
 
     def _send(
