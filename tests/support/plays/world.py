@@ -215,7 +215,7 @@ class World:
                 self.call(callee, self.luck(), caller, then=rest)
 
         def rest() -> None:
-            self.at(self.now + self.chance.expovariate(20.0), work)
+            self.at(self.now + self.chance.expovariate(5.0), work)
 
         for _ in range(number):
             rest()
