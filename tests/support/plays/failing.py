@@ -240,6 +240,7 @@ def _(world: World) -> None:
     breaker.open()
     world.load(20.0, 3.0, good())
     breaker.half_open()
+    world.record.look()
     world.load(20.0, 3.0, mixed(0.5, failing(), good()))
     breaker.half_open()
     world.load(20.0, 1.0, good(0.6))
