@@ -32,6 +32,8 @@ WAITING = -inf
 # The latency of a stream of which only the headers came, as a share of the slow threshold. The
 # threshold is two to three times what is usual.
 _USUAL = 0.5
+# So many tokens that were given up are remembered.
+_MOST_RENAMED = 256
 # Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}
 _NO_TABLES: list[dict[int, Timing]] = []
@@ -106,6 +108,7 @@ class InFlight:
         outdated: Calls without a vote, of older generations or given up as overdue, in several
             tables.
         recent: Latencies in seconds of the successes that ended without a decision.
+        renamed: The latest tokens that were given up for another one; see `rename`.
         streams: What is known of answers that come in pieces; None if there never was one.
         dropped: Tokens of calls that cannot be ended any more, because the permit was
             garbage-collected or an error occurred at their end. They end as cancelled.
@@ -119,6 +122,7 @@ class InFlight:
         "quick_latency",
         "quick_until",
         "recent",
+        "renamed",
         "streams",
         "tokens",
         "voting",
@@ -134,7 +138,16 @@ class InFlight:
         self.answering = _NO_CALLS
         self.overdue = _NO_CALLS
         self.outdated = _NO_TABLES
+        self.renamed: tuple[int, ...] = ()
         self.streams: Streams | None = None
+
+    def rename(self, token: int) -> int:
+        """A new token for a call that was taken out to begin later, so that the order is kept.
+
+        The old token is no call that has come back, so it is remembered for a while.
+        """
+        self.renamed = (*self.renamed[1 - _MOST_RENAMED :], token)
+        return next(self.tokens)
 
     def __len__(self) -> int:
         """Number of calls that have begun and not ended."""

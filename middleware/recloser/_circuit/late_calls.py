@@ -12,7 +12,7 @@ from math import inf, log
 
 from recloser._circuit.evidence import FLOOR, Evidence, suffices
 from recloser._circuit.histogram import ExponentialHistogram
-from recloser._circuit.in_flight import Timing
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.runs import deeper
 from recloser._policy import Policy
 
@@ -36,18 +36,30 @@ class LateCalls:
         calls: Token and age in seconds of each late call, oldest first. Calls that have begun to
             answer, or announced a stream, are left out.
         came_back: How many calls have ended that began after all of these.
+        renamed: Tokens that are no calls.
     """
 
-    __slots__ = ("calls", "came_back", "check_at")
+    __slots__ = ("calls", "came_back", "check_at", "renamed")
 
-    def __init__(self, check_at: float, calls: list[tuple[int, float]], came_back: int) -> None:
+    def __init__(
+        self,
+        check_at: float,
+        calls: list[tuple[int, float]],
+        came_back: int,
+        renamed: tuple[int, ...] = (),
+    ) -> None:
         self.check_at = check_at
         self.calls = calls
         self.came_back = came_back
+        self.renamed = renamed
+
+    def between(self, first: int, last: int) -> int:
+        """How many calls have a token between two others."""
+        return last - first - 1 - sum(first < token < last for token in self.renamed)
 
 
 def find_late(
-    voting: dict[int, Timing],
+    calls: InFlight,
     next_token: int,
     threshold: float,
     policy: Policy,
@@ -57,7 +69,7 @@ def find_late(
     """Find the calls in flight that are late.
 
     Args:
-        voting: The calls in flight, oldest first.
+        calls: The calls in flight.
         next_token: The token of the next call. All calls with a lower token have begun.
         threshold: The slow threshold, in seconds.
         policy: With fewer late calls than its `min_failures`, none are reported.
@@ -65,21 +77,21 @@ def find_late(
         lost: Function from two times to the seconds between them in which the process stood still.
     """
     few = policy.min_failures
-    in_flight = [*voting.copy().items()]
+    in_flight = [*calls.voting.copy().items()]
     last_of_few = in_flight[few - 1][1].started if len(in_flight) >= few else now
     late_at = last_of_few + LATE * threshold
     check_at = max(late_at, now + _CHECK_EVERY * threshold)
     if late_at > now or lost(in_flight[0][1].started, now):
         return LateCalls(check_at, [], 0)
     late = [*takewhile(lambda each: each[1].started + LATE * threshold <= now, in_flight)]
-    began_since = next_token - 1 - late[-1][0]
-    came_back = began_since - (len(in_flight) - len(late))
     ages = [
         (token, now - call.started)
         for token, call in late
         if call.answered == inf and not call.announced
     ]
-    return LateCalls(check_at, ages, came_back)
+    found = LateCalls(check_at, ages, 0, calls.renamed)
+    found.came_back = found.between(late[-1][0], next_token) - (len(in_flight) - len(late))
+    return found
 
 
 def as_good_as_slow(
@@ -112,7 +124,7 @@ def as_good_as_slow(
     level, depth = evidence.level, evidence.depth
     bad, expected = float(evidence.bad), evidence.expected_bad
     for token, age in calls:
-        level -= _CAME_BACK * (token - before - 1)
+        level -= _CAME_BACK * late.between(before, token)
         if level <= 0.0:
             tokens.clear()
             level, depth, bad, expected = 0.0, 0, 0.0, 0.0

@@ -258,7 +258,7 @@ class Circuit(HardlyKnown):
         if len(voting) < policy.min_failures:
             self._check_at = min(self._check_at, now + LATE * threshold)  # enough at the earliest
             return
-        late = find_late(voting, next_token, threshold, policy, now, self._stalls.lost_anywhere)
+        late = find_late(self.calls, next_token, threshold, policy, now, self._stalls.lost_anywhere)
         self._check_at = min(self._check_at, late.check_at)
         if explained is not None:
             late.calls = [each for each in late.calls if each[0] not in explained.kinds]
@@ -273,7 +273,7 @@ class Circuit(HardlyKnown):
         call.answered = inf
         if has_vote:
             # With a new token: the table of calls is in the order in which they began.
-            before, call.token = call.token, next(calls.tokens)
+            before, call.token = call.token, calls.rename(call.token)
             calls.voting[call.token] = call
             if self.limit is not None:
                 self.limit.rename(before, call.token)

@@ -12,8 +12,9 @@ from tests.support.training import everyday, teach
 from recloser import Breaker, Permit, Policy, State
 from recloser._circuit.evidence import Evidence
 from recloser._circuit.histogram import ExponentialHistogram
-from recloser._circuit.in_flight import WAITING, Timing
+from recloser._circuit.in_flight import WAITING, InFlight, Timing
 from recloser._circuit.late_calls import LateCalls, as_good_as_slow, find_late
+from recloser._http.client_waits import ClientPermit
 from recloser.testing import ManualClock, no_jitter
 
 GAP = 0.01
@@ -149,16 +150,58 @@ def in_flight(*ages: float) -> dict[int, Timing]:
     return calls
 
 
-def late(voting: dict[int, Timing], next_token: int = 0, lost: float = 0.0) -> LateCalls:
-    return find_late(
-        voting, next_token or len(voting) + 1, THRESHOLD, POLICY, NOW, lambda since, now: lost
-    )
+def table_of(voting: dict[int, Timing], renamed: tuple[int, ...] = ()) -> InFlight:
+    calls = InFlight()
+    calls.voting, calls.renamed = voting, renamed
+    return calls
+
+
+def late(
+    voting: dict[int, Timing],
+    next_token: int = 0,
+    lost: float = 0.0,
+    renamed: tuple[int, ...] = (),
+) -> LateCalls:
+    next_token = next_token or len(voting) + 1
+    calls = table_of(voting, renamed)
+    return find_late(calls, next_token, THRESHOLD, POLICY, NOW, lambda since, now: lost)
 
 
 def test_a_call_is_late_after_three_fifths_of_the_slow_threshold() -> None:
     found = late(in_flight(1.0, 1.0, 0.875, 0.875, 0.75, 0.5))
 
     assert found.calls == [(1, 1.0), (2, 1.0), (3, 0.875), (4, 0.875), (5, 0.75)]
+
+
+def test_a_token_that_was_given_up_is_no_call_that_came_back() -> None:
+    """A call that waits for its own client begins later, with another token."""
+    voting = in_flight(*[1.0] * 5, 0.1)
+    voting[12] = voting.pop(6)
+
+    assert late(voting, 13).came_back == 6
+    assert late(voting, 13, renamed=(2, *range(6, 12))).came_back == 0
+    assert late(voting, 13, renamed=(12, 13)).came_back == 5
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 5])
+def test_an_upload_in_progress_does_not_delay_to_notice_a_hang(
+    breaker: Breaker, clock: ManualClock, pieces: int
+) -> None:
+    """Each piece that the handler waits for ends with a new token of its call."""
+    uploads = breaker.admit_strict(ClientPermit)
+    assert isinstance(uploads, ClientPermit)
+    began, hung = clock.now, list[Permit | None]()
+    while breaker.state is State.CLOSED and len(hung) < 100:
+        hung.append(breaker.try_acquire())
+        for _ in range(pieces):
+            uploads.wait()
+            clock.advance(GAP / pieces)
+            uploads.go_on()
+        if not pieces:
+            clock.advance(GAP)
+
+    # As soon as without it, but for the evidence of the call that is not late.
+    assert clock.now - began < 0.85 * breaker.metrics().slow_threshold
 
 
 def test_with_four_late_calls_it_waits_for_the_fifth() -> None:
@@ -356,6 +399,6 @@ def test_a_stall_counts_from_the_beginning_of_the_oldest_call() -> None:
         asked.append((since, now))
         return 0.0
 
-    find_late(in_flight(1.125, *[1.0] * 5), 7, THRESHOLD, POLICY, NOW, lost)
+    find_late(table_of(in_flight(1.125, *[1.0] * 5)), 7, THRESHOLD, POLICY, NOW, lost)
 
     assert asked == [(NOW - 1.125, NOW)]
