@@ -183,6 +183,26 @@ def test_each_task_has_its_own_blocks(registry: Registry) -> None:
         assert ended(registry[f"task {n}"]) == ((0, 0, n, 0) if n % 2 else (n, 0, 0, 0))
 
 
+def test_an_async_block_ends_its_own_call_while_another_that_began_later_is_open(
+    breaker: Breaker, registry: Registry
+) -> None:
+    """The other one is left open by the coroutine that entered it, and is the innermost now."""
+    other = registry["other"]
+    kept: list[object] = []
+
+    async def enter() -> None:
+        kept.append(await other.__aenter__())
+
+    async def both() -> None:
+        async with breaker:
+            await enter()
+
+    asyncio.run(both())
+
+    assert breaker.metrics().in_flight == 0
+    assert breaker.metrics().successes == 1
+
+
 def test_a_cancelled_task_cancels_its_block(breaker: Breaker) -> None:
     async def hang() -> None:
         async with breaker:

@@ -27,8 +27,9 @@ _USELESS = 6
 # If calls were faster once, so many. Where each call takes longer than the slow threshold and there
 # are too many calls as well, it takes several tries to find the right limit.
 _USELESS_IF_SURE = 16
-# A latency of 0.0 s, by a coarse clock, counts as so many seconds: it has no logarithm.
-_MOMENT = 1e-9
+# A latency of 0.0 s, by a coarse clock, counts as so many seconds: it has no logarithm. Nor has the
+# latency of a round without an answer, which is infinite.
+_MOMENT, _EVER = 1e-9, 1e9
 
 
 class Load:
@@ -80,9 +81,7 @@ class Load:
         rising = rises(self._pairs)
         helped = rising
         if before is not None:
-            fell = log(max(latency, _MOMENT) / max(before[1], _MOMENT)) <= _RISES * log(
-                limit / before[0]
-            )
+            fell = log(_finite(latency) / _finite(before[1])) <= _RISES * log(limit / before[0])
             self.is_sure = self.is_sure or fell
             if not self.is_sure:
                 self.is_likely = False
@@ -95,6 +94,10 @@ class Load:
         self.useless += 1
         if self.useless >= (_USELESS_IF_SURE if self.is_sure else _USELESS):
             self.is_likely = False
+
+
+def _finite(latency: float) -> float:
+    return min(max(latency, _MOMENT), _EVER)
 
 
 def rises(pairs: Sequence[tuple[float, float]]) -> bool | None:

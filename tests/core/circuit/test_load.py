@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log
 from random import Random
 
 import pytest
@@ -209,3 +209,16 @@ def test_latencies_of_zero_by_a_coarse_clock_are_compared() -> None:
     assert not load.compare(5.0, 0.0)
     load.lowered(10.0, 0.1)
     assert load.compare(5.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "helped"), [(inf, 0.1, True), (inf, inf, False), (0.1, inf, False)]
+)
+def test_a_round_without_an_answer_can_be_compared(
+    before: float, after: float, helped: bool
+) -> None:
+    """All its calls timed out, and failures were usual: its latency is infinite."""
+    load = Load()
+    load.lowered(16.0, before)
+
+    assert load.compare(8.0, after) is helped
