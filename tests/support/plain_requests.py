@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from recloser import BreakerOpenError, Registry
 from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.keys import Keys
+from recloser_adapters._outbound.permit import WatchingPermit
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
 from recloser_adapters._outbound.request_reader import RequestReader
 
@@ -74,6 +75,12 @@ def refusal_error(request: PlainRequest, refusal: BreakerOpenError) -> PlainRefu
 
 def refusal_response(request: PlainRequest, refusal: BreakerOpenError) -> PlainResponse:
     return PlainResponse(503, refusal)
+
+
+def permit_of(registry: Registry) -> WatchingPermit:
+    permit = registry["h"].admit(WatchingPermit)
+    assert isinstance(permit, WatchingPermit)
+    return permit
 
 
 def plain_calls(

@@ -189,7 +189,7 @@ class Admission(Generic[RequestT]):
         part = keys.route(request) if call is None else call.name
         scope = f"{key} {part}" if part and not key.endswith(f" {part}") else key
         credential = keys.credential(request)
-        # No credential is "", which is in every scope.
+        # Without a credential it is "", which is a part of every text.
         return scope if credential in scope else f"{scope} {credential}"
 
     def _explanation(

@@ -105,11 +105,9 @@ def _dict(value: object) -> Mapping[str, Any]:
 
 def _coarse(tokens: object) -> int:
     """A number of tokens as a power of four, because a breaker tells few kinds apart; 0 for none."""
-    return (
-        int(4 ** round(log2(tokens) / 2.0))
-        if type(tokens) is int and 0 < tokens < 100_000_000
-        else 0
-    )
+    if type(tokens) is not int or not 0 < tokens < 100_000_000:
+        return 0
+    return int(4 ** round(log2(tokens) / 2.0))
 
 
 def _at_the_beginning(body: bytes) -> list[tuple[str, Any]]:

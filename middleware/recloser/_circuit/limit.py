@@ -164,9 +164,10 @@ class Limit(Search):
         self.size = LEAST
 
     def return_takes(self, rate: float) -> float:
-        """Seconds that the load takes to return from one call at a time; 0.0 if nobody is refused.
+        """Seconds that the load takes to return from one call at a time.
 
-        Each answer lets one more call in, so they double with each latency.
+        Each answer lets one more call in, so they double with each latency. It is 0.0 if nobody is
+        refused, or if one call at a time is enough for the rate.
 
         Args:
             rate: Calls per second, refused ones included.

@@ -9,6 +9,7 @@ from tests.support.breaker_state import votes
 from tests.support.plain_requests import (
     PlainRequest,
     PlainResponse,
+    permit_of,
     plain_calls,
 )
 
@@ -22,12 +23,6 @@ from recloser_adapters._outbound.verdicts import VerdictWatch
 
 CHAT, ORDER = PlainRequest(), PlainRequest("http://h/orders", "GET")
 JSON = "application/json"
-
-
-def permit_of(registry: Registry) -> WatchingPermit:
-    permit = registry["h"].admit(WatchingPermit)
-    assert isinstance(permit, WatchingPermit)
-    return permit
 
 
 def admitted(calls: Any, request: PlainRequest) -> ScopedPermit:

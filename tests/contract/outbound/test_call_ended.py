@@ -10,6 +10,7 @@ from tests.support.plain_requests import (
     PlainRefusedError,
     PlainRequest,
     PlainResponse,
+    permit_of,
     plain_calls,
 )
 
@@ -21,12 +22,6 @@ from recloser_adapters._outbound.permit import ReportedPermit, WatchingPermit
 
 CHAT, ORDER = PlainRequest(), PlainRequest("http://h/orders", "GET")
 JSON = "application/json"
-
-
-def permit_of(registry: Registry) -> WatchingPermit:
-    permit = registry["h"].admit(WatchingPermit)
-    assert isinstance(permit, WatchingPermit)
-    return permit
 
 
 # Errors
