@@ -256,6 +256,26 @@ def test_on_a_machine_that_is_busy_a_refusal_may_take_as_long_as_it_made_the_loa
     assert [each.promise for each in results.failed] == [promise] * failed
 
 
+@pytest.mark.parametrize(
+    ("late", "after", "failed"),
+    [
+        (0.012, "limited", True),
+        (0.013, "limited", False),
+        (0.013, "open", True),
+        (0.012, "closed", False),
+    ],
+)
+def test_a_healthy_route_may_be_limited_only_while_the_machine_makes_it_slow(
+    late: float, after: str, failed: bool
+) -> None:
+    events = _good_run()
+    _with(_calls(16.0, late=late), _change(17.0, after, OTHER_ROUTES[0]))(events)
+    _with(_calls(26.0, late=0.5))(events)  # long afterwards
+
+    promise = "it does not affect the other routes"
+    assert [each.promise for each in evaluate(_told(events)).failed] == [promise] * failed
+
+
 def test_plain_lines_say_what_happened_when_and_why() -> None:
     lines: list[str] = []
     screen = PlainScreen(lines.append)

@@ -13,6 +13,8 @@ from recloser_adapters._command.demo.plan import AFFECTED, ARMS, GUARDED, HEALTH
 SERVING = ("closed", "limited")
 # Seconds without a refusal after which everybody is let through again.
 CALM = 1.0
+# Seconds for which a busy moment of the machine can still be seen in latencies that were judged.
+BUSY_FOR = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Record:
     Attributes:
         late: For each request of the load, how many seconds late it was sent. This is how long a
             process waits for the processor.
+        late_until: The same, with the time at which the load reported it.
     """
 
     now: float = 0.0
@@ -90,6 +93,7 @@ class Record:
     changes: list[Change] = field(default_factory=list[Change])
     calls: list[Call] = field(default_factory=list[Call])
     late: list[float] = field(default_factory=list[float])
+    late_until: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     keys: Sequence[Mapping[str, Any]] = ()
     waiting: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(ARMS, 0))
     _recent: deque[Call] = field(default_factory=deque[Call])
@@ -112,6 +116,7 @@ class Record:
                 self.waiting = event["waiting"]
                 if not self.over:
                     self.late += event["late"]
+                    self.late_until.append((event["at"], max(event["late"], default=0.0)))
             case "over":
                 self.over = True
                 self.phases[-1].end = event["at"]
@@ -153,6 +158,13 @@ class Record:
             if phase.covers(change.at) and change.key == AFFECTED and change.after in states:
                 return change.at
         return None
+
+    def latest_send(self, before: float) -> float:
+        """Return by how many seconds at most the load sent its requests late shortly before a time."""
+        recent = (
+            late for at, late in self.late_until if before - BUSY_FOR <= at <= before + BUSY_FOR
+        )
+        return max(recent, default=0.0)
 
     def recovered(self, phase: ObservedPhase) -> float | None:
         """Return from when on everybody was let through in the good phase after a bad one.

@@ -5,8 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from recloser import Policy
 from recloser_adapters._command.demo.plan import AFFECTED, ARMS, BARE, GUARDED, OTHER_ROUTES, SLOW
-from recloser_adapters._command.demo.record import CALM, SERVING, Call, ObservedPhase, Record
+from recloser_adapters._command.demo.record import (
+    CALM,
+    SERVING,
+    Call,
+    Change,
+    ObservedPhase,
+    Record,
+)
 
 # Seconds that 99 % of the refusals may take, on a machine that also runs the rest of the demo. A
 # refusal takes a millisecond or two. The callers of the other app wait for three seconds.
@@ -15,6 +23,8 @@ AT_ONCE = 0.1
 # load measures how long one process waits, at the 99th percentile. The limit is twice the time that
 # two processes wait: four waits.
 WAITS = 4
+# Seconds below which no answer is slow: the default of `Policy.slow_floor`.
+SLOW_FROM = Policy().slow_floor
 # The calls that may be wasted, as a share of those that the app without a breaker wastes in the same
 # outage. Where calls are slow but come back, the breaker first finds out whether fewer are faster.
 # The demo knows its upstream for some seconds only, and slow answers are refused no longer than that.
@@ -184,7 +194,9 @@ def _of_the_healthy(record: Record) -> list[Expectation]:
     refused = [call for call in record.calls if call.refused]
     early = sum(record.phases[0].covers(call.sent) for call in refused)
     others = sum(call.route in OTHER_ROUTES for call in refused)
-    changed = {change.key for change in record.changes if change.key != AFFECTED}
+    changed = {
+        each.key for each in record.changes if each.key != AFFECTED and _unfounded(record, each)
+    }
     state = record.state(AFFECTED)
     late = sum(call.sent > record.now - CALM for call in refused)
     return [
@@ -200,6 +212,17 @@ def _of_the_healthy(record: Record) -> list[Expectation]:
             f"{late} refused in the last second, it is {state.replace('_', '-')}",
         ),
     ]
+
+
+def _unfounded(record: Record, change: Change) -> bool:
+    """Whether a healthy route had no reason to change its state.
+
+    Where the machine is so busy that its calls are slow, it may be limited, as long as the limit
+    refuses nobody; it must never open.
+    """
+    if change.after not in SERVING:
+        return True
+    return WAITS * record.latest_send(change.at) < SLOW_FROM and change.after != "closed"
 
 
 def _share_well(calls: list[Call]) -> float:
