@@ -17,22 +17,32 @@ _SURE = 20.0
 
 
 class Crowding:
-    """The probes of one trouble, single ones and others.
+    """The probes of one trouble, single ones and others, since it was refuted last.
 
     Attributes:
         is_sure: Whether most single probes are good, and fewer of those that are several at a time.
     """
 
-    __slots__ = ("_alone", "_together")
+    __slots__ = ("_alone", "_needed", "_together")
 
     def __init__(self) -> None:
         # Good and bad probes.
         self._alone = [0, 0]
         self._together = [0, 0]
+        # The evidence that is enough, in nats.
+        self._needed = log(_SURE)
 
     def add(self, *, alone: bool, good: bool) -> None:
         """Add a probe: whether it was a single one, and whether it was good."""
         (self._alone if alone else self._together)[not good] += 1
+
+    def refute(self) -> None:
+        """Forget the probes: a limit was no help. The next time, it takes more evidence.
+
+        With a quota of calls per second, a probe after a wait is good as well, and the next ones fail.
+        """
+        self._alone, self._together = [0, 0], [0, 0]
+        self._needed += log(_SURE)
 
     @property
     def is_sure(self) -> bool:
@@ -40,7 +50,7 @@ class Crowding:
         if good <= bad or good * bad_together <= good_together * bad:
             return False
         differ = _log_likelihood(good, bad) + _log_likelihood(good_together, bad_together)
-        return differ - _log_likelihood(good + good_together, bad + bad_together) >= log(_SURE)
+        return differ - _log_likelihood(good + good_together, bad + bad_together) >= self._needed
 
 
 def _log_likelihood(good: int, bad: int) -> float:

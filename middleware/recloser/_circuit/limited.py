@@ -97,6 +97,8 @@ class LimitedLifecycle(Lifecycle):
             self._bear_failures(limit, now)
         elif finding is Finding.FAILING or finding is Finding.HANGING:
             recovery.was_slow = finding is Finding.HANGING
+            if limit.failures.are_crowding:
+                recovery.crowding.refute()
             self._open(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.MIXED:
             self._bear_mixture(limit, recovery, now)

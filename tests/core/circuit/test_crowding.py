@@ -50,6 +50,36 @@ def test_anything_else_does_not(alone: tuple[int, int], together: tuple[int, int
     assert not crowding.is_sure
 
 
+def test_once_a_limit_was_no_help_it_takes_more() -> None:
+    crowding = Crowding()
+    add(crowding, 5, 0, alone=True)
+    add(crowding, 4, 16, alone=False)
+
+    crowding.refute()
+    assert not crowding.is_sure
+    add(crowding, 5, 0, alone=True)
+    add(crowding, 4, 16, alone=False)
+    assert not crowding.is_sure
+    add(crowding, 5, 0, alone=True)
+    add(crowding, 4, 16, alone=False)
+    assert crowding.is_sure
+
+
+def test_a_limit_that_opens_refutes_it(breaker: Breaker, clock: ManualClock) -> None:
+    learned(breaker, clock)
+    callee = Places(breaker, clock, 5, 0.1)
+    callee.play(300.0, 60.0)
+    assert breaker.state is State.LIMITED
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    assert recovery.crowding.is_sure
+
+    callee.places = 0
+    callee.play(300.0, 10.0)
+
+    assert not recovery.crowding.is_sure
+
+
 @pytest.mark.parametrize("share", [0.5, 0.6, 0.7, 0.9])
 def test_a_callee_that_fails_in_itself_hardly_ever_looks_like_it(share: float) -> None:
     wrong = 0
