@@ -4,10 +4,21 @@ from typing import TYPE_CHECKING
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._breaker import Breaker
+from recloser._callers import calling_for
 from recloser._circuit.kinds import LONG_POLL
 from recloser._errors import BreakerOpenError, HopelessError, RecloserError
-from recloser._events import Listener, Reason, Transition
+from recloser._events import BadCall, Reason, Transition
+from recloser._hooks import (
+    AnyListener,
+    CallEnd,
+    CallListener,
+    Listener,
+    OverrideListener,
+    Refusal,
+    RefusalListener,
+)
 from recloser._outcome import Outcome
+from recloser._overrides import Override
 from recloser._permit import LoosePermit, Permit
 from recloser._policy import Policy
 from recloser._registry import Registry
@@ -17,11 +28,15 @@ __all__ = [
     "LONG_POLL",
     "UNGUARDED",
     "Answer",
+    "AnyListener",
     "Asked",
     "AsyncChunks",
     "Attempt",
+    "BadCall",
     "Breaker",
     "BreakerOpenError",
+    "CallEnd",
+    "CallListener",
     "CallOptions",
     "Chunks",
     "Deadline",
@@ -35,18 +50,23 @@ __all__ = [
     "Metrics",
     "Mode",
     "Outcome",
+    "Override",
+    "OverrideListener",
     "Permit",
     "Pieces",
     "Policy",
     "Provider",
     "Reason",
     "RecloserError",
+    "Refusal",
+    "RefusalListener",
     "Refused",
     "Registry",
     "State",
     "Transition",
     "Unguarded",
     "asked_in_body",
+    "calling_for",
     "parse_retry_after",
     "problem_document",
 ]

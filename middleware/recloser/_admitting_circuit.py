@@ -7,7 +7,10 @@ from math import inf
 from typing import cast
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._locked_circuit import NO_TOKEN, WithinDecisionError, loose_circuits
+from recloser._callers import is_enforced
+from recloser._hooks import Refusal
+from recloser._locked_circuit import NO_TOKEN, SPARED, WithinDecisionError, loose_circuits
+from recloser._locks import within
 from recloser._operations import OperableCircuit
 from recloser._permit import AnyLoosePermit, AnyPermit, Permit
 from recloser._state import Mode, State
@@ -32,7 +35,8 @@ class AdmittingCircuit(OperableCircuit):
                 arguments.
 
         Returns:
-            `UNGUARDED` where the breaker is disabled, or only observes and would have refused.
+            `UNGUARDED` where the breaker is disabled. A call that it would have refused, if it only
+            observes, gets a permit without a vote.
         """
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
@@ -89,13 +93,26 @@ class AdmittingCircuit(OperableCircuit):
             raise
 
     def admit_by_decision(
-        self, kind: type[AnyPermit], now: float
+        self, kind: type[AnyPermit], now: float, whose: str = ""
     ) -> AnyPermit | Refused | Unguarded:
-        """`admit_strict` for a call that may begin only by a decision, at a time in seconds."""
+        """`admit_strict` for a call that may begin only by a decision.
+
+        Args:
+            kind: The class of the permit.
+            now: Seconds.
+            whose: Who the caller is, if `recloser.calling_for` does not say so; "" if that is not known.
+        """
         circuit = self._circuit
         token = NO_TOKEN
         try:
-            if circuit.state is _OPEN and now < circuit.probe_at and self._mode is _ENFORCE:
+            if self._override is not None:
+                self.end_if_over(now)
+            if (
+                circuit.state is _OPEN
+                and now < circuit.probe_at
+                and self._mode is _ENFORCE
+                and self._share == 1.0
+            ):
                 # Without the lock, because one number decides. Refusals at the same moment in several
                 # threads may be counted once.
                 circuit.counts.refused += 1
@@ -106,14 +123,14 @@ class AdmittingCircuit(OperableCircuit):
             permit.started = now
             permit.answered = inf
             permit.token = NO_TOKEN  # until it is admitted
-            return self._decide_admission(permit, token, now)
+            return self._decide_admission(permit, token, now, whose)
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
 
     def _decide_admission(
-        self, permit: AnyPermit, token: int, now: float
+        self, permit: AnyPermit, token: int, now: float, whose: str
     ) -> AnyPermit | Refused | Unguarded:
         if self._mode is _DISABLED:
             return UNGUARDED
@@ -131,9 +148,37 @@ class AdmittingCircuit(OperableCircuit):
             self.fault("admission", error)
             self._take_back(token)
             return UNGUARDED
-        return self._refuse(now) if self._mode is _ENFORCE else UNGUARDED
+        share = self._share
+        if self._mode is _ENFORCE and (share == 1.0 or is_enforced(share, whose)):
+            return self._refuse(now)
+        self._spare(now)
+        permit.token = SPARED
+        return permit
+
+    def _spare(self, now: float) -> None:
+        """Note a call that is made although it would be refused."""
+        within(self._lock, self._count_spared)
+        if self._listeners.on_refuse:
+            self._tell_refusal(now, is_enforced=False)
+
+    def _count_spared(self) -> None:
+        self._circuit.counts.spared += 1
+
+    def _tell_refusal(self, now: float, *, is_enforced: bool) -> None:
+        circuit, listeners = self._circuit, self._listeners
+        try:
+            wait, state = self._wait(now), circuit.state
+            refusal = Refusal(
+                self.key, state, self._mode, is_enforced, circuit.reason, self._finite(wait), now
+            )
+        except Exception as error:
+            self.fault("refusal", error)
+            return
+        listeners.tell(listeners.on_refuse, refusal)
 
     def _refuse(self, now: float) -> Refused:
+        if self._listeners.on_refuse:
+            self._tell_refusal(now, is_enforced=True)
         try:
             refused = self._refused
         except AttributeError:  # the first refusal

@@ -1,10 +1,9 @@
-"""What listeners get: a change of state and the reason for it."""
+"""What a change of state is: its reason, and the bad calls before it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from recloser._state import Mode, State
 
@@ -22,20 +21,41 @@ class Reason:
         sentence: The same in plain words, with the numbers.
         numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
             0.0-1.0.
+        by: Who changed it by hand; "" if nobody did, or it is not known.
     """
 
     rule: str
     sentence: str
     # A plain dict, because a BreakerOpenError with it may be pickled, copied or made JSON.
     numbers: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    by: str = ""
 
     def __str__(self) -> str:
         return self.sentence
 
-    def __reduce__(self) -> tuple[type[Reason], tuple[str, str, dict[str, float]]]:
+    def __reduce__(self) -> tuple[type[Reason], tuple[str, str, dict[str, float], str]]:
         # A refusal may be sent to another process with its reason, and `numbers` may be a mapping
         # proxy, which cannot be pickled.
-        return Reason, (self.rule, self.sentence, dict(self.numbers))
+        return Reason, (self.rule, self.sentence, dict(self.numbers), self.by)
+
+
+@dataclass(frozen=True, slots=True)
+class BadCall:
+    """One of the bad calls before a change of state.
+
+    Attributes:
+        outcome: `failure`, `slow`, `throttled` (asked to wait), or `overdue` (no answer yet).
+        latency: Seconds that it took, or was in flight.
+        error: What failed, in one short line without secrets; "" for nothing.
+        at: When it was counted, in seconds of the registry's clock.
+        trace: The id of its trace; "" if it is not known, see `Registry.trace`.
+    """
+
+    outcome: str
+    latency: float
+    error: str
+    at: float
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +73,7 @@ class Transition:
         at: When it changed, in seconds of the registry's clock.
         mode: The mode of the breaker then. If it is not `Mode.ENFORCE`, the breaker only says what
             it would do, and refuses nothing.
+        bad_calls: The last bad calls before the change, the oldest first, at most eight.
     """
 
     key: str
@@ -62,22 +83,15 @@ class Transition:
     generation: int
     at: float
     mode: Mode = Mode.ENFORCE
+    bad_calls: tuple[BadCall, ...] = ()
+
+    @property
+    def by(self) -> str:
+        """Who changed it by hand; "" if nobody did, or it is not known."""
+        return self.reason.by
 
     def __str__(self) -> str:
         change = f"{self.before.value} -> {self.after.value}"
         if self.mode is not Mode.ENFORCE:
             change = f"would change {change} ({self.mode.value}, nothing is refused)"
         return f"{self.key!r} {change}: {self.reason}"
-
-
-class Listener(Protocol):
-    """An object that receives changes of state; see `Registry.subscribe`."""
-
-    def on_transition(self, transition: Transition) -> None:
-        """Handle a transition.
-
-        It is called without the breaker's lock, in order and one at a time per breaker. The thread
-        is usually that of the call that caused the change. If another thread is delivering events
-        of the breaker at that moment, that thread delivers this one, too. The listener may use the
-        breaker. If it raises an `Exception`, that is counted and logged, and no call fails for it.
-        """

@@ -7,13 +7,14 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from operator import getitem
 from random import random as default_random
-from typing import Any, NoReturn, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
+from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.in_flight import WAITING, CountedCall
 from recloser._circuit.kinds import NOTHING, Kind, kind_of
-from recloser._circuit.machine import Circuit
 from recloser._circuit.votes import Ending
 from recloser._delivery import Delivering
 from recloser._environment import allowed
@@ -21,6 +22,7 @@ from recloser._identity import reduced
 from recloser._listeners import Listeners
 from recloser._locks import give_back, new_lock, owns, within
 from recloser._outcome import Outcome
+from recloser._overrides import Override, checked_share
 from recloser._policy import Policy
 from recloser._race import how_it_left, note_end
 from recloser._redaction import Raised, seen
@@ -31,6 +33,9 @@ Ts = TypeVarTuple("Ts")
 
 NO_TOKEN = 0
 """The token of a call that has ended, or that no breaker counts."""
+SPARED = -1
+"""The token of all calls that are made although the breaker would refuse them: it only observes, or
+their callers are not of the share that it refuses. They have no vote; how they end is counted."""
 LONGEST = 1e9
 """Latencies of this many seconds or more are ignored: no caller waits 31 years, and the square of
 this number is still finite."""
@@ -54,16 +59,30 @@ class LockedCircuit(Delivering):
         clock: Returns monotonic seconds.
         random: Returns uniform numbers in 0.0-1.0, for jitter.
         mode: Whether it refuses, only reports, or does nothing.
+        enforce_share: The share of callers that it refuses, 0.0-1.0; see `recloser._callers`.
 
     Raises:
         TypeError: `key` is not a str, `policy` not a Policy, or `clock` or `random` not callable.
-        ValueError: `mode` is unknown.
+        ValueError: `mode` is unknown, or `enforce_share` is not in 0.0-1.0.
 
     Attributes:
         clock: Returns monotonic seconds.
     """
 
-    __slots__ = ("__weakref__", "_calls", "_deciding", "clock")
+    __slots__ = (
+        "__weakref__",
+        "_calls",
+        "_deciding",
+        "_opened",
+        "_override",
+        "_share",
+        "_usual",
+        "clock",
+    )
+
+    # Who opened it by hand last, and the generation that this began.
+    _opened: tuple[int, Override] | None
+    _override: Override | None
 
     def __init__(
         self,
@@ -73,6 +92,7 @@ class LockedCircuit(Delivering):
         clock: Callable[[], float] = time.perf_counter,
         random: Callable[[], float] = default_random,
         mode: Mode | str = Mode.ENFORCE,
+        enforce_share: float = 1.0,
         _listeners: Listeners | None = None,
     ) -> None:
         policy = policy if policy is not None else Policy()
@@ -85,7 +105,7 @@ class LockedCircuit(Delivering):
                 raise TypeError(f"{name} must be a function, not {function!r}")
         self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
-        self._circuit = Circuit(key, policy, random, self._listeners.stalls)
+        self._circuit = SteeredCircuit(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
         self._lock = new_lock()
         # Whether a decision is being made under the lock.
@@ -93,6 +113,10 @@ class LockedCircuit(Delivering):
         self._delivering = None
         # The mode of a registry is an allowed one already.
         self._mode = allowed(mode) if _listeners is None else Mode(mode)
+        self._share = checked_share(enforce_share)
+        # What holds if nothing overrides it.
+        self._usual = (self._mode, self._share)
+        self._override = self._opened = None
         if _listeners is None:
             loose_circuits.add(self)
 
@@ -118,10 +142,11 @@ class LockedCircuit(Delivering):
             return getitem, (registry, self.key)
         settings: dict[str, Any] = {
             "key": self.key,
-            "policy": self.policy,
+            "policy": self._circuit.policy,
             "clock": self.clock,
             "random": circuit.random,
-            "mode": self._mode,
+            "mode": self._usual[0],
+            "enforce_share": self._usual[1],
         }
         if circuit.random is default_random:
             del settings["random"]  # see `Registry`
@@ -153,6 +178,8 @@ class LockedCircuit(Delivering):
                 self._deciding = False
                 if self._mode is not _DISABLED:
                     circuit.settle(now)
+                    if self._listeners.on_call_end:
+                        self._calls.quick_latency = -inf  # so that each end is told
         except BaseException:
             if not held:
                 give_back(lock)
@@ -201,7 +228,8 @@ class LockedCircuit(Delivering):
             BaseException: Only an exception that a signal handler raises meanwhile.
         """
         token = call.token
-        if not token:
+        if token <= NO_TOKEN:
+            self._end_spared(call, outcome)
             return
         try:
             call.token = NO_TOKEN
@@ -222,14 +250,39 @@ class LockedCircuit(Delivering):
                 what, wait = seen(error), self._capped(retry_after, 0.0)
             elif outcome is _THROTTLED:
                 rule = "quota" if quota else rule
-                wait = self._capped(retry_after, self.policy.quota_open_for if quota else 0.0)
+                wait = self._capped(
+                    retry_after, self._circuit.policy.quota_open_for if quota else 0.0
+                )
             elif outcome is _CANCELLED:
                 what, rule = seen(error), how_it_left(self, error, call.started, now)
             note_end(self.clock, call.started, now, outcome)
             ending = Ending(token, outcome, latency, now, what, wait, rule)
+            if outcome is not _SUCCESS or latency > threshold:
+                ending.trace = self._listeners.trace_id()
             self._decide(now, self._circuit.end, ending)
+            if self._listeners.on_call_end:
+                self._listeners.tell_end(self.key, outcome, latency, now)
         except BaseException as fault:
             self.lose(token, fault)
+
+    def _end_spared(self, call: CountedCall, outcome: Outcome) -> None:
+        """End a call without a vote; if it has ended already, nothing happens."""
+        if call.token == NO_TOKEN:
+            return
+        call.token = NO_TOKEN
+        if outcome is _SUCCESS:
+            within(self._lock, self._count_spared_good)
+        if self._listeners.on_call_end:
+            try:
+                now = self.clock()
+            except Exception as error:
+                self.fault("clock", error)
+                return
+            latency = max(0.0, min(now, call.answered) - call.started)
+            self._listeners.tell_end(self.key, outcome, latency, now, is_spared=True)
+
+    def _count_spared_good(self) -> None:
+        self._circuit.counts.spared_good += 1
 
     def _capped(self, retry_after: float | None, otherwise: float) -> float:
         """The wait that the callee asked for, limited by the policy, in seconds; 0.0 for none."""
@@ -241,7 +294,7 @@ class LockedCircuit(Delivering):
             self.fault("retry_after", error)
             return 0.0
         # NaN and negative numbers count as no wait.
-        return min(wait, self.policy.max_retry_after) if wait > 0.0 else 0.0
+        return min(wait, self._circuit.policy.max_retry_after) if wait > 0.0 else 0.0
 
     def lose(self, token: int, error: BaseException) -> None:
         """End a call without a vote, because an error occurred while it was ended.
@@ -249,7 +302,7 @@ class LockedCircuit(Delivering):
         Raises:
             BaseException: The error, if a signal handler raised it.
         """
-        self._calls.dropped.append(token)
+        self.drop(token)
         if not isinstance(error, Exception):
             try:
                 raise error
@@ -261,7 +314,8 @@ class LockedCircuit(Delivering):
     def drop(self, token: int) -> None:
         """Note that a call cannot be ended any more, because its permit was garbage-collected."""
         # No lock here: the garbage collector may run while this thread holds it.
-        self._calls.dropped.append(token)
+        if token > 0:
+            self._calls.dropped.append(token)
 
     def delay(self, call: CountedCall, seconds: float, now: float) -> None:
         """Let a call begin later: for so many seconds until now it waited for its own caller.
@@ -290,7 +344,7 @@ class LockedCircuit(Delivering):
             begins: Whether it begins just now, and is sure to end by a decision.
         """
         token, circuit = call.token, self._circuit
-        if not token:
+        if token <= 0:
             return
         try:
             kind = kind_of(label, size)
@@ -324,38 +378,9 @@ class LockedCircuit(Delivering):
         return self._circuit._key
 
     @property
-    def policy(self) -> Policy:
-        """When it opens. It stays the same, because what was learned rests on it."""
-        return self._circuit._policy
-
-    @policy.setter
-    def policy(self, policy: object) -> NoReturn:
-        raise AttributeError(
-            "the policy of a breaker cannot be changed, because what it has learned rests on it: "
-            f"name it where the breaker is made, as in Registry(policies={{{self.key!r}: Policy(...)}})"
-        )
-
-    @property
     def state(self) -> State:
         """The present state. After its wait, an open breaker becomes half-open at the next call."""
         return self._circuit.state
-
-    @property
-    def mode(self) -> Mode:
-        """Whether it refuses, only reports, or does nothing.
-
-        `RECLOSER_MODE` in the environment is the strictest mode that it can have.
-        """
-        return self._mode
-
-    @mode.setter
-    def mode(self, mode: Mode | str) -> None:
-        # Otherwise a decision on another thread could end in the old mode.
-        within(self._lock, self._change_mode, allowed(mode))
-
-    def _change_mode(self, mode: Mode) -> None:
-        self._mode = mode
-        self._calls.stop_quick()
 
     def is_probe(self, token: int) -> bool:
         """Whether a call is a probe."""

@@ -33,6 +33,9 @@ class Metrics:
         ignored: Calls that are no evidence, because the caller caused the error.
         cancelled: Calls that the caller cancelled.
         refused: Calls that were refused or, in mode `observe`, would have been.
+        spared: Calls among `refused` that were made all the same: it only observed, or their callers
+            were not of the share that is refused.
+        spared_good: How many of these have succeeded: refusing them would have done harm.
         in_flight: Calls that have begun and not ended.
         count: Successes and failures. The next three figures are about these calls.
         mean: Their mean latency.
@@ -40,6 +43,7 @@ class Metrics:
         error_rate: The share of failures among them.
         p50: Median latency of the good calls in the history; 0.0 while there are none.
         p90: 90 % of those calls were faster than this latency.
+        p95: 95 % of those calls were faster than this latency.
         p99: 99 % of those calls were faster than this latency.
         slow_threshold: A latency above this is slow.
         normal_bad_rate: Share of bad calls that is normal for this key.
@@ -47,6 +51,9 @@ class Metrics:
         evidence_threshold: The evidence that is needed to open, in nats.
         generation: Number of generations that have begun after the first.
         retry_after: Seconds until a call may be admitted; 0.0 if one would be admitted now.
+        limit: How many calls may be in flight while it is limited; infinite otherwise.
+        since: Seconds since the state changed last; infinite if it never did.
+        enforce_share: The share of callers that it refuses.
     """
 
     key: str
@@ -60,6 +67,8 @@ class Metrics:
     ignored: int
     cancelled: int
     refused: int
+    spared: int
+    spared_good: int
     in_flight: int
     count: int
     mean: float
@@ -67,6 +76,7 @@ class Metrics:
     error_rate: float
     p50: float
     p90: float
+    p95: float
     p99: float
     slow_threshold: float
     normal_bad_rate: float
@@ -74,17 +84,22 @@ class Metrics:
     evidence_threshold: float
     generation: int
     retry_after: float
+    limit: float
+    since: float
+    enforce_share: float
 
 
-def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metrics:
-    """Read the metrics of a circuit; the caller must hold the lock."""
+def measure(
+    key: str, mode: Mode, enforce_share: float, circuit: Circuit, retry_after: float, now: float
+) -> Metrics:
+    """Read the metrics of a circuit at `now` seconds; the caller must hold the lock."""
     counts, detector = circuit.counts, circuit.detector
     count = counts.successes + counts.failures
     mean = counts.latency_sum / count if count else 0.0
     variance = counts.latency_squares / count - mean * mean if count else 0.0
     history = detector.baseline.history()
     history.add(detector.held)
-    p50, p90, p99 = history.quantiles(0.5, 0.9, 0.99)
+    p50, p90, p95, p99 = history.quantiles(0.5, 0.9, 0.95, 0.99)
     return Metrics(
         key=key,
         state=circuit.state,
@@ -97,6 +112,8 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         ignored=counts.ignored,
         cancelled=counts.cancelled,
         refused=counts.refused,
+        spared=counts.spared,
+        spared_good=counts.spared_good,
         in_flight=len(circuit.calls),
         count=count,
         mean=mean,
@@ -104,6 +121,7 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         error_rate=counts.failures / count if count else 0.0,
         p50=p50,
         p90=p90,
+        p95=p95,
         p99=p99,
         slow_threshold=detector.baseline.threshold,
         normal_bad_rate=detector.evidence.normal_bad_rate,
@@ -111,6 +129,9 @@ def measure(key: str, mode: Mode, circuit: Circuit, retry_after: float) -> Metri
         evidence_threshold=detector.evidence.threshold,
         generation=circuit.generation,
         retry_after=retry_after,
+        limit=inf if circuit.limit is None else circuit.limit.size,
+        since=now - circuit.changed_at,
+        enforce_share=enforce_share,
     )
 
 

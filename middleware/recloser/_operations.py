@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from recloser._circuit import sentences
 from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
@@ -14,6 +13,7 @@ from recloser._circuit.lost_calls import lost_calls
 from recloser._errors import BreakerOpenError
 from recloser._locked_circuit import LONGEST, WithinDecisionError, loose_circuits
 from recloser._locks import within
+from recloser._overrides import Override, check_texts, end_of
 from recloser._state import Mode, State
 from recloser._streaming_circuit import StreamingCircuit
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE = Mode.ENFORCE
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 
 class OperableCircuit(StreamingCircuit):
@@ -40,42 +37,76 @@ class OperableCircuit(StreamingCircuit):
 
     # By hand
 
-    def open(self, reason: str = "", for_: float | None = None) -> None:
+    def open(self, reason: str = "", for_: float | None = None, by: str = "") -> None:
         """Open now.
 
         Args:
             reason: Why; it is shown in the reason of the transition.
-            for_: Seconds until the next probe, >= 0. With None, it stays open until `half_open()`
-                or `reset()`.
+            for_: Seconds until the next probe, >= 0. With None, it stays open until `half_open()`,
+                `close()` or `reset()`.
+            by: Who says so.
 
         Raises:
-            TypeError: `reason` is not a str, or `for_` is not a number.
+            TypeError: `reason` or `by` is not a str, or `for_` is not a number.
             ValueError: `for_` is negative or NaN.
         """
-        if not isinstance(reason, str):
-            raise TypeError(f"reason must be a str, not {reason!r}: write for_= before a time")
-        if for_ is not None and (isinstance(for_, bool) or not isinstance(for_, (int, float))):
-            raise TypeError(f"for_ must be a number of seconds >= 0, or None, not {for_!r}")
-        try:
-            wait = inf if for_ is None else float(for_)
-        except OverflowError:
-            wait = inf
-        if not wait >= 0.0:
-            raise ValueError(f"for_ must be a number of seconds >= 0, or None, not {for_!r}")
+        check_texts(reason, by)
         now = self.clock()
-        until, why = now + wait, sentences.by_hand("manual", reason)
-        self._decide_anyway(now, self._circuit.open_by_hand, now, until, why)
+        until = end_of(now, for_)
+        override = Override(since=now, until=until, state=_OPEN, reason=reason, by=by)
+        why = sentences.by_hand("manual", reason, by)
+        self._decide_anyway(now, self._open_by_hand, now, why, override)
 
-    def half_open(self) -> None:
-        """Admit `Policy.half_open_requests` probes at once, since you expect the callee to work."""
+    def _open_by_hand(self, now: float, why: Reason, override: Override) -> None:
+        self._circuit.open_by_hand(now, override.until, why)
+        self._opened = (self._circuit.generation, override)
+
+    def half_open(self, reason: str = "", by: str = "") -> None:
+        """Admit `Policy.half_open_requests` probes at once, since you expect the callee to work.
+
+        Args:
+            reason: Why.
+            by: Who says so.
+
+        Raises:
+            TypeError: An argument is not a str.
+        """
+        check_texts(reason, by)
         now = self.clock()
-        why = sentences.by_hand("manual", "")
+        why = sentences.by_hand("manual", reason, by)
         self._decide_anyway(now, self._circuit.half_open_by_hand, now, why)
 
-    def reset(self) -> None:
-        """Close, and forget everything that was learned."""
+    def close(self, reason: str = "", by: str = "") -> None:
+        """Let all calls through again. What was learned is kept, so it opens again if they fail.
+
+        To keep it closed, override its mode: `override("observe", for_=600)`.
+
+        Args:
+            reason: Why.
+            by: Who says so.
+
+        Raises:
+            TypeError: An argument is not a str.
+        """
+        check_texts(reason, by)
         now = self.clock()
-        self._decide_anyway(now, self._circuit.reset, now, sentences.by_hand("reset", ""))
+        why = sentences.by_hand("manual", reason, by)
+        self._decide_anyway(now, self._circuit.close_by_hand, now, why)
+
+    def reset(self, reason: str = "", by: str = "") -> None:
+        """Close, and forget everything that was learned.
+
+        Args:
+            reason: Why.
+            by: Who says so.
+
+        Raises:
+            TypeError: An argument is not a str.
+        """
+        check_texts(reason, by)
+        now = self.clock()
+        why = sentences.by_hand("reset", reason, by)
+        self._decide_anyway(now, self._circuit.reset, now, why)
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
@@ -108,14 +139,15 @@ class OperableCircuit(StreamingCircuit):
         """Counts and latencies, all of the same moment."""
         self._drop_lost()
         now = self.clock()
+        self.end_if_over(now)
         return self._decide_anyway(now, self._measure, now)
 
     def _measure(self, now: float) -> Metrics:
         # Imported here: creating that class takes a twentieth of the import time of recloser.
         from recloser._metrics import measure
 
-        wait = self._wait(now) if self._mode is Mode.ENFORCE else 0.0
-        return measure(self.key, self._mode, self._circuit, wait)
+        wait = self._wait(now) if self._mode is _ENFORCE else 0.0
+        return measure(self.key, self._mode, self._share, self._circuit, wait, now)
 
     def explain(self) -> str:
         """Describe in one plain sentence what it does now, and which numbers decided that."""
@@ -123,6 +155,7 @@ class OperableCircuit(StreamingCircuit):
 
         self._drop_lost()
         now = self.clock()
+        self.end_if_over(now)
         return self._decide_anyway(now, explain, self._mode, self._circuit, self.policy, now)
 
     def z_score(self, latency: float) -> float:
@@ -197,7 +230,7 @@ class OperableCircuit(StreamingCircuit):
 
     def timeout_of(self, token: int) -> float:
         """Seconds that the call with a token may take; see `Permit.timeout`."""
-        if not token or self._mode is not _ENFORCE:
+        if token <= 0 or self._mode is not _ENFORCE:
             return inf
         circuit, outage = self._circuit, 0.0
         if circuit.explained is not None and circuit.explained.is_long_poll(token):
@@ -271,9 +304,11 @@ class OperableCircuit(StreamingCircuit):
     def is_spare(self, now: float) -> bool:
         """Whether it can be dropped at `now` seconds: nobody would miss it.
 
-        No call is in flight, and it is closed, or was left alone for `Policy.max_open_for`.
+        No call is in flight, its mode is the usual one, and it is closed, or was left alone for `Policy.max_open_for`.
         """
         circuit = self._circuit
+        if self._override is not None:
+            return False
         if len(self._calls):
             self._drop_lost()
             if len(self._calls):
@@ -294,13 +329,6 @@ class OperableCircuit(StreamingCircuit):
     def asked(self) -> int:
         """All calls since it was made, including refused ones and those in flight."""
         return self._circuit.asked
-
-    def _decide_anyway(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
-        """Decide, even within a decision: an operator's call from a signal handler must work."""
-        try:
-            return self._decide(now, action, *arguments)
-        except WithinDecisionError:
-            return action(*arguments)
 
     def __repr__(self) -> str:
         return f"<Breaker {self.key!r} {self.explain()}>"

@@ -48,7 +48,7 @@ class Pieces(Stream):
         self._breaker = breaker
         self._token = token
         self._is_single = False
-        if not token:
+        if token <= 0:
             return
         if may_be_single and breaker.expect_piece(token, self):
             self._is_single = True
@@ -96,4 +96,4 @@ class Pieces(Stream):
     @property
     def timeout(self) -> float:
         """Seconds for which a piece may be awaited; see `Breaker.piece_timeout`. Infinite if uncounted."""
-        return self._breaker.piece_timeout if self._token else inf
+        return self._breaker.piece_timeout if self._token > 0 else inf

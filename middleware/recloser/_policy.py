@@ -9,6 +9,8 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from recloser._outcome import Outcome
+from recloser._overrides import checked_share
+from recloser._state import Mode
 
 # Field -> lowest and highest value allowed, both included.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -132,6 +134,10 @@ class Policy:
             it to 300.
         quota_open_for: How long it stays open if an upstream says that money or quota is used up,
             but not for how long, 1-604800 s.
+        mode: `enforce`, `observe` or `disabled` for the keys of this policy; None for the mode of the
+            registry or middleware. `RECLOSER_MODE` in the environment is the strictest that it can be.
+        enforce_share: The share of callers that is refused, always the same ones, 0-1; None for that
+            of the registry. The calls of all others are made, so that a roll-out can begin with few.
         ignore_errors: Exceptions that are no evidence about the callee, in addition to refusals.
         classify_error: Called with each exception that a guarded call raises, before anything else
             judges it. It returns the outcome, such as `Outcome.FAILURE`, or None for the usual rules.
@@ -163,6 +169,8 @@ class Policy:
     latency_patience: float = 120.0
     max_retry_after: float = 300.0
     quota_open_for: float = 900.0
+    mode: Mode | str | None = None
+    enforce_share: float | None = None
     ignore_errors: tuple[type[BaseException], ...] = ()
     classify_error: Callable[[BaseException], Outcome | None] | None = None
 
@@ -179,6 +187,10 @@ class Policy:
         counts = {field.name for field in fields(self) if field.type == "int"}
         for name, (low, high) in _RANGES.items():
             _check_number(name, getattr(self, name), low, high, whole=name in counts)
+        if self.mode is not None:
+            object.__setattr__(self, "mode", Mode(self.mode))
+        if self.enforce_share is not None:
+            checked_share(self.enforce_share)
         _check_errors(self.ignore_errors)
         _check_classifier(self.classify_error)
         for smaller, larger in (

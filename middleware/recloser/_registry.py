@@ -6,20 +6,20 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from fnmatch import fnmatchcase
 from random import random as default_random
 from types import MappingProxyType
 from typing import Any, Self
 
 from recloser._breaker import Breaker
 from recloser._environment import allowed
-from recloser._events import Listener
 from recloser._identity import reduced
 from recloser._listeners import Listeners
 from recloser._locks import new_lock, within
+from recloser._overrides import checked_share
 from recloser._places import Places
+from recloser._policies import Policies, check_policy
 from recloser._policy import Policy
-from recloser._stall import StallWatch
+from recloser._reporting import Reporting
 from recloser._state import Mode, State
 
 OVERFLOW_KEY = "<overflow>"
@@ -31,11 +31,11 @@ UNMATCHED = "<unmatched>"
 guarded: a breaker of this name is disabled.
 """
 # What cannot be changed later.
-_FIXED = frozenset({"policy", "policies", "clock", "random", "max_keys"})
+_FIXED = frozenset({"policies", "clock", "random", "max_keys"})
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
 
-class Registry:
+class Registry(Reporting):
     """The breakers of one process, made on first use.
 
     At most `max_keys` are kept. A further key evicts one that was little used (see `_places.py`), but
@@ -59,12 +59,15 @@ class Registry:
         clock: Returns monotonic seconds.
         random: Returns uniform numbers in 0.0-1.0, for jitter.
         max_keys: Maximum number of breakers, >= 1.
-        mode: The mode of new breakers. `RECLOSER_MODE` in the environment is the strictest that it
-            can be.
+        mode: The mode of breakers whose policy names none. `RECLOSER_MODE` in the environment is the
+            strictest that it can be.
+        enforce_share: The share of callers that breakers refuse whose policy names none, 0.0-1.0; see
+            `Breaker.enforce_share`.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: `max_keys` is below 1, or `mode` is unknown, here or in the environment.
+        ValueError: `max_keys` is below 1, `enforce_share` is not in 0.0-1.0, or `mode` is unknown, here
+            or in the environment.
 
     Attributes:
         get: Returns the breaker of a key, or None if there is none. It costs one dict look-up.
@@ -78,15 +81,13 @@ class Registry:
         "_breakers",
         "_clock",
         "_evicted",
-        "_exact",
-        "_listeners",
         "_lock",
         "_max_keys",
         "_mode",
-        "_patterns",
         "_places",
-        "_policy",
+        "_policies",
         "_random",
+        "_share",
         "evicted",
         "get",
         "overflowed",
@@ -101,30 +102,21 @@ class Registry:
         random: Callable[[], float] = default_random,
         max_keys: int = 1000,
         mode: Mode | str = Mode.ENFORCE,
+        enforce_share: float = 1.0,
     ) -> None:
         if isinstance(max_keys, bool) or not isinstance(max_keys, int):
             raise TypeError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
         if max_keys < 1:
             raise ValueError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
-        if not isinstance(policies, Mapping):
-            raise TypeError(f"policies must be a mapping of str to Policy, not {policies!r}")
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")
-        for key, each in policies.items():
-            if not isinstance(key, str) or not isinstance(each, Policy):
-                raise TypeError(f"policies must map str to Policy, not {key!r} to {each!r}")
-        if policy is not None and not isinstance(policy, Policy):
-            raise TypeError(f"policy must be a Policy, not {policy!r}")
-        self._policy = policy if policy is not None else Policy()
-        self._exact = dict(policies)
-        self._patterns = [
-            (key, each) for key, each in policies.items() if any(char in key for char in "*?[")
-        ]
+        self._policies = Policies(policy, policies)
         self._clock = clock
         self._random = random
         self._max_keys = max_keys
         self._mode = allowed(mode)
+        self._share = checked_share(enforce_share)
         self._listeners = Listeners(clock, self)
         self._breakers: dict[str, Breaker] = {}
         self.get: Callable[[str], Breaker | None] = self._breakers.get
@@ -145,12 +137,13 @@ class Registry:
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings: dict[str, Any] = {
-            "policy": self._policy,
-            "policies": self._exact,
+            "policy": self._policies.default,
+            "policies": self._policies.exact,
             "clock": self._clock,
             "random": self._random,
             "max_keys": self._max_keys,
             "mode": self._mode,
+            "enforce_share": self._share,
         }
         if self._random is default_random:
             # With its generator, all processes would draw the same numbers.
@@ -212,12 +205,14 @@ class Registry:
                 return self._overflow() if breaker is None else breaker
             self._places.enter(key, keep=breaker is not None)
         if breaker is None:
+            policy = policy if policy is not None else self.policy_for(key)
             breaker = Breaker(
                 key,
-                policy if policy is not None else self.policy_for(key),
+                policy,
                 clock=self._clock,
                 random=self._random,
-                mode=self._mode_for(key),
+                mode=self._mode_for(key, policy),
+                enforce_share=self._share_for(policy),
                 _listeners=self._listeners,
             )
         # A finalizer that ran meanwhile may have made it.
@@ -247,30 +242,24 @@ class Registry:
         )
         return self[OVERFLOW_KEY]
 
-    def _mode_for(self, key: str) -> Mode:
+    def _mode_for(self, key: str, policy: Policy) -> Mode:
         if key == UNMATCHED:
             return Mode.DISABLED
+        mode = self._mode if policy.mode is None else allowed(policy.mode)
         # Shared by keys that have nothing in common: it must not refuse one because of another.
-        return Mode.OBSERVE if key == OVERFLOW_KEY and self._mode is Mode.ENFORCE else self._mode
+        return Mode.OBSERVE if key == OVERFLOW_KEY and mode is Mode.ENFORCE else mode
+
+    def _share_for(self, policy: Policy) -> float:
+        return self._share if policy.enforce_share is None else policy.enforce_share
 
     def policy_for(self, key: str) -> Policy:
         """The policy of a key: its own, or that of a pattern or beginning, or the default."""
-        policy = self._exact.get(key)
-        if policy is not None:
-            return policy
-        for pattern, each in self._patterns:
-            if fnmatchcase(key, pattern):
-                return each
-        while self._exact and " " in key:
-            key = key.rpartition(" ")[0]
-            if key in self._exact:
-                return self._exact[key]
-        return self._policy
+        return self._policies.of(key)
 
     @property
     def named(self) -> tuple[str, ...]:
         """The keys and patterns of keys that have a policy of their own."""
-        return tuple(self._exact)
+        return tuple(self._policies.exact)
 
     def breakers(self) -> list[Breaker]:
         """All breakers, in no particular order; also those that were evicted and are in use."""
@@ -292,8 +281,39 @@ class Registry:
 
     @property
     def policy(self) -> Policy:
-        """The policy of every key that has none of its own."""
-        return self._policy
+        """The policy of every key that has none of its own.
+
+        To set it also changes the breakers that have it; they keep what they have learned.
+        """
+        return self._policies.default
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.set_policy("*", policy)
+
+    def set_policy(self, key: str, policy: Policy) -> None:
+        """Replace the policy of a key, or of a pattern of keys, from now on.
+
+        Breakers keep what they have learned. Those whose policy was made for them alone, such as the
+        one of a wait, keep it.
+
+        Args:
+            key: A key, or a pattern with `*`, `?` and `[...]`; `*` alone for `policy`.
+            policy: The policy.
+
+        Raises:
+            TypeError: The key is not a str, or the policy not a Policy.
+        """
+        check_policy(key, policy)
+        breakers = self.breakers()
+        before = [self.policy_for(each.key) for each in breakers]
+        within(self._lock, self._policies.set, key, policy)
+        for breaker, old in zip(breakers, before, strict=True):
+            new = self.policy_for(breaker.key)
+            if breaker.policy is old and new is not old:
+                breaker.policy = new
+                breaker.mode = self._mode_for(breaker.key, new)
+                breaker.enforce_share = self._share_for(new)
 
     @property
     def max_keys(self) -> int:
@@ -307,7 +327,7 @@ class Registry:
 
     @property
     def mode(self) -> Mode:
-        """The mode of new breakers. Setting it also changes the existing ones.
+        """The mode of breakers whose policy names none. Setting it also changes the existing ones.
 
         `RECLOSER_MODE` in the environment is the strictest that it can be.
         """
@@ -317,42 +337,21 @@ class Registry:
     def mode(self, mode: Mode | str) -> None:
         self._mode = allowed(mode)
         for breaker in self.breakers():
-            breaker.mode = self._mode_for(breaker.key)
-
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Send the transitions of all breakers to a listener; call the result to unsubscribe.
-
-        Raises:
-            TypeError: The listener has no method `on_transition`.
-        """
-        return self._listeners.subscribe(listener)
-
-    def fault(self, where: str, error: BaseException) -> None:
-        """Count a fault that must not reach the call; log it at most once a minute per place.
-
-        Args:
-            where: The place, such as `key function`.
-            error: What was raised there.
-        """
-        self._listeners.fault(where, error)
+            breaker.mode = self._mode_for(breaker.key, breaker.policy)
 
     @property
-    def faults(self) -> int:
-        """Number of faults in key functions, classifiers, listeners, handlers and our own code."""
-        return self._listeners.faults
+    def enforce_share(self) -> float:
+        """The share of callers that breakers refuse whose policy names none, 0.0-1.0.
 
-    @property
-    def strange_latencies(self) -> int:
-        """Number of latencies ignored because they were negative, infinite or NaN."""
-        return self._listeners.strange_latencies
-
-    @property
-    def stalls(self) -> StallWatch:
-        """The record of when this process stood still; shared by users of the same system clock.
-
-        asyncio event loops in which calls are made beat it automatically.
+        Setting it also changes the existing ones.
         """
-        return self._listeners.stalls
+        return self._share
+
+    @enforce_share.setter
+    def enforce_share(self, share: float) -> None:
+        self._share = checked_share(share)
+        for breaker in self.breakers():
+            breaker.enforce_share = self._share_for(breaker.policy)
 
     def __repr__(self) -> str:
         shut = sum(breaker.state is not State.CLOSED for breaker in self.breakers())

@@ -7,15 +7,16 @@ from math import inf
 
 from recloser._circuit.in_flight import CountedCall
 from recloser._circuit.streams import Stream
-from recloser._locked_circuit import LockedCircuit, WithinDecisionError
+from recloser._locked_circuit import WithinDecisionError
 from recloser._state import Mode, State
+from recloser._steerable_circuit import SteerableCircuit
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _ENFORCE = Mode.ENFORCE
 _CLOSED = State.CLOSED
 
 
-class StreamingCircuit(LockedCircuit):
+class StreamingCircuit(SteerableCircuit):
     """A circuit that is told of answers that come in pieces. The base of `OperableCircuit`."""
 
     __slots__ = ()

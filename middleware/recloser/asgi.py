@@ -107,7 +107,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
     """
 
     _protocol = "an ASGI"
-    _method, _path, _root = "method", "path", "root_path"
+    _method, _path, _root, _address = "method", "path", "root_path", "client"
 
     def __init__(
         self,

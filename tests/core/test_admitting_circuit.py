@@ -7,12 +7,22 @@ of both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
 from tests.support.training import record, teach
 
-from recloser import UNGUARDED, Breaker, Mode, Permit, Refused, Registry, State
+from recloser import (
+    UNGUARDED,
+    Breaker,
+    Mode,
+    Permit,
+    Refused,
+    Registry,
+    State,
+    calling_for,
+)
 from recloser._http.gate import Gate
 from recloser.testing import ManualClock, open_breaker
 
@@ -33,6 +43,7 @@ def by_the_gate(breaker: Breaker, kind: type[Permit]) -> Any:
         method="method",
         path="path",
         root="",
+        address="client",
     )
     gate._breakers = {"the key": breaker}
     return gate.admit({}, kind)
@@ -103,16 +114,54 @@ def test_of_two_breakers_each_has_a_refusal_of_its_own(ask: Ask, registry: Regis
     assert ask(registry["a"], Permit) is not ask(registry["b"], Permit)
 
 
-@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.DISABLED])
-def test_where_nothing_is_refused_a_call_that_would_have_been_is_not_guarded(
-    ask: Ask, breaker: Breaker, mode: Mode
-) -> None:
+def test_where_it_is_off_a_call_is_not_guarded(ask: Ask, breaker: Breaker) -> None:
     open_breaker(breaker)
-    breaker.mode = mode
+    breaker.mode = Mode.DISABLED
 
     assert ask(breaker, Permit) is UNGUARDED
+    assert breaker.metrics().in_flight == breaker.metrics().refused == 0
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_where_it_only_observes_a_call_that_would_have_been_refused_is_made_and_has_no_vote(
+    ask: Ask, breaker: Breaker, good: bool
+) -> None:
+    open_breaker(breaker)
+    breaker.mode = Mode.OBSERVE
+    before = breaker.metrics()
+
+    permit = ask(breaker, Permit)
+    assert isinstance(permit, Permit)
+    assert not permit.ended
+    assert permit.timeout == inf  # it must not be cut off
     assert breaker.metrics().in_flight == 0
-    assert breaker.metrics().refused == (1 if mode is Mode.OBSERVE else 0)
+    permit.success() if good else permit.failure("HTTP 500")
+    permit.success()  # a second end does nothing
+
+    after = breaker.metrics()
+    assert (after.refused, after.spared, after.spared_good) == (1, 1, good)
+    assert (after.successes, after.failures) == (before.successes, before.failures)
+    assert breaker.state is State.OPEN
+
+
+def test_a_share_of_the_callers_is_refused_always_the_same_ones(ask: Ask, breaker: Breaker) -> None:
+    open_breaker(breaker)
+    breaker.enforce_share = 0.3
+
+    def is_refused(name: str) -> bool:
+        with calling_for(name):
+            return isinstance(ask(breaker, Permit), Refused)
+
+    names = [f"tenant {number}" for number in range(300)]
+    refused = {name for name in names if is_refused(name)}
+    assert 60 < len(refused) < 120
+    assert {name for name in names if is_refused(name)} == refused
+    breaker.enforce_share = 0.6
+    assert refused < {name for name in names if is_refused(name)}
+    breaker.enforce_share = 1.0
+    assert all(map(is_refused, names))
+    breaker.enforce_share = 0.0
+    assert not any(map(is_refused, names))
 
 
 def test_what_only_observes_guards_a_call_that_it_admits(ask: Ask, breaker: Breaker) -> None:

@@ -78,9 +78,10 @@ def test_where_one_only_observes_the_open_breaker_counts_whom_it_would_refuse(
     breaker = Breaker("k", clock=clock, random=no_jitter, mode=Mode.OBSERVE)
     open_breaker(breaker)
 
-    assert breaker.acquire().ended
+    breaker.acquire().success()
 
-    assert breaker.metrics().refused == 1
+    figures = breaker.metrics()
+    assert (figures.refused, figures.spared, figures.spared_good) == (1, 1, 1)
 
 
 # What refuses nobody

@@ -125,18 +125,6 @@ def test_a_spawned_process_gets_it() -> None:
     assert breaker is registry["k"]
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_the_policy_of_a_breaker_stays(alone: bool) -> None:
-    breaker = Breaker("alone") if alone else shared["charge"]
-
-    with pytest.raises(AttributeError, match=r"Registry\(policies="):
-        breaker.policy = Policy(min_failures=30)
-    with pytest.raises(AttributeError):
-        breaker.key = "other"  # type: ignore[misc]
-
-    assert breaker.policy.min_failures in (3, 5)
-
-
 def test_a_refusal_by_what_was_sent_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = Registry()
     other: Breaker = elsewhere(pickle.dumps(registry["k"]), monkeypatch)

@@ -137,7 +137,7 @@ def test_what_cannot_classify_an_error_is_refused(function: object) -> None:
 
 
 def test_every_field_is_checked_and_documented() -> None:
-    assert set(ALL) | {"ignore_errors", "classify_error"} == {
+    assert set(ALL) | {"mode", "enforce_share", "ignore_errors", "classify_error"} == {
         field.name for field in fields(Policy)
     }
     documented = inspect.getdoc(Policy) or ""

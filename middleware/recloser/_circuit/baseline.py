@@ -83,6 +83,12 @@ class Baseline:
         self._anchor = 0.0
         self._anchored_until = NEVER
 
+    def adopt(self, policy: Policy) -> None:
+        """Judge by another policy from the next refresh on."""
+        self.policy = policy
+        if not self.known:
+            self.threshold = self.hopeless = policy.slow_ceiling
+
     @property
     def known(self) -> bool:
         """Whether enough is known to judge latency."""
@@ -160,9 +166,9 @@ class Baseline:
         policy = self.policy
         history = self.history()
         total = history.total
-        if total < policy.min_history:
-            return False
         if not self.known:
+            if total < policy.min_history:
+                return False
             self._known_since = now
         self.median, one_sigma, high, tail = history.quantiles(
             _MEDIAN, _ONE_SIGMA, _HIGH, tail_share(total)

@@ -14,7 +14,8 @@ class Counts:
     """Totals since the breaker was made, the rate of calls, and the usual number in flight.
 
     Attributes:
-        successes, failures, slow, throttled, ignored, cancelled, refused: Counts as in `Metrics`.
+        successes, failures, slow, throttled, ignored, cancelled, refused, spared, spared_good: Counts
+            as in `Metrics`.
         latency_sum: Sum of the latencies of successes and failures, in seconds.
         latency_squares: Sum of the squares of these latencies.
         rate: Calls per second, refused ones included; 0.0 while unknown.
@@ -33,6 +34,8 @@ class Counts:
         "rate",
         "refused",
         "slow",
+        "spared",
+        "spared_good",
         "successes",
         "throttled",
     )
@@ -45,6 +48,8 @@ class Counts:
         self.ignored = 0
         self.cancelled = 0
         self.refused = 0
+        self.spared = 0
+        self.spared_good = 0
         self.latency_sum = 0.0
         self.latency_squares = 0.0
         self._asked_before = 0

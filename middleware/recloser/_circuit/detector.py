@@ -385,6 +385,11 @@ class Detector:
         self.held = ()
         self.suspicion = None
 
+    def adopt(self, policy: Policy) -> None:
+        """Judge by another policy from the next refresh on."""
+        self.baseline.adopt(policy)
+        self.evidence.adopt(policy)
+
     def reset(self) -> None:
         """Forget everything that was learned."""
         self.pauses = self.suspicion = None

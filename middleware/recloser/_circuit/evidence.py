@@ -120,9 +120,7 @@ class Evidence:
     )
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self.threshold = log(policy.false_trip_interval)
-        self.half_life = policy.evidence_half_life
+        self.adopt(policy)
         self.quiet = 0.0
         # Calls accepted as normal, but not learned yet, and the value of `quiet` before them.
         self._doubtful = NO_COUNTS
@@ -142,6 +140,11 @@ class Evidence:
         self._held = NO_COUNTS
         self._held_ends = NO_ENDS
         self.clear()
+
+    def adopt(self, policy: Policy) -> None:
+        """Judge by a policy. On a key with few calls, the next measured rate sets the half-life."""
+        self._policy, self.half_life = policy, policy.evidence_half_life
+        self.threshold = log(policy.false_trip_interval)
 
     def clear(self) -> None:
         """Drop the suspicion and everything that was held back because of it."""

@@ -69,6 +69,7 @@ class Explained:
         kinds: The kind of each call in flight of which something is known, by token.
         longest_answer: The longest latency of any kind while the baseline is not known, in seconds.
         check_at: When a call that may take longer than others can be overdue; seconds.
+        policy: The limits.
     """
 
     __slots__ = (
@@ -79,16 +80,16 @@ class Explained:
         "_explained_late",
         "_first_unlabelled",
         "_levels",
-        "_policy",
         "_unlabelled",
         "check_at",
         "kinds",
         "longest_answer",
+        "policy",
     )
 
     def __init__(self, baseline: Baseline, policy: Policy) -> None:
         self._baseline = baseline
-        self._policy = policy
+        self.policy = policy
         self.kinds: dict[int, Kind] = {}
         self.check_at = inf
         self.forget()
@@ -166,7 +167,7 @@ class Explained:
 
     def slow_after(self, ratio: float) -> float:
         """The slow threshold of calls with a ratio, in seconds."""
-        policy = self._policy
+        policy = self.policy
         slow = max(self._baseline.threshold * ratio, policy.slow_floor)
         return min(slow, policy.slow_ceiling)
 
@@ -178,12 +179,12 @@ class Explained:
             # A label says that such calls may take long, whatever is known of others.
             label = self.kinds.get(token, NOTHING)[0]
             known = not label or any(label == each for each, _ in self._levels)
-            return self.hopeless_at_first() if known else self._policy.slow_ceiling
+            return self.hopeless_at_first() if known else self.policy.slow_ceiling
         return self.slow_after(self.ratio_in_flight(token))
 
     def hopeless_at_first(self) -> float:
         """As `Baseline.hopeless_at_first`, by the answers to calls of all kinds."""
-        return hopeless_if_few(self.longest_answer, self._answers, self._policy.slow_ceiling)
+        return hopeless_if_few(self.longest_answer, self._answers, self.policy.slow_ceiling)
 
     # Calls in flight that may take longer than others
 

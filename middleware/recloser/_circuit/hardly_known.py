@@ -59,7 +59,7 @@ class HardlyKnown(SilentEnds):
 
     def _overdue_at_first(self, now: float) -> tuple[float, float]:
         """After how many seconds a call is overdue, and when to check that again."""
-        soonest = min(SOONEST_IF_FEW, self._policy.slow_ceiling)
+        soonest = min(SOONEST_IF_FEW, self.policy.slow_ceiling)
         calls = self.calls.all()
         oldest = min((call.started for call in calls if call.answered == inf), default=now)
         if now - oldest < soonest:
@@ -96,7 +96,7 @@ class HardlyKnown(SilentEnds):
         # The few answers before were of another kind, so they are no measure of those that follow.
         baseline.reset()
         baseline.learn((ending.latency,))
-        self._refresh_at = self.counts.successes + self._policy.min_history
+        self._refresh_at = self.counts.successes + self.policy.min_history
         return True
 
     def _looks_again(self, limit: Limit, token: int, running: int, now: float) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences
+from recloser._circuit.bad_calls import Seen, seen_last
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.in_flight import NEVER, InFlight
@@ -18,7 +19,7 @@ from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.transitions import AFTER, Cause
-from recloser._circuit.votes import Ending
+from recloser._circuit.votes import ASKED_TO_WAIT, Ending, Vote
 from recloser._events import Reason, Transition
 from recloser._policy import Policy
 from recloser._redaction import Raised
@@ -47,6 +48,7 @@ class Lifecycle:
         calls: The calls in flight.
         counts: Number of calls by outcome.
         detector: What is normal, and the evidence against it.
+        policy: The limits; `SteeredCircuit.adopt` replaces them.
         state: What is done with the next call.
         generation: Number of generations that have begun after the first.
         reason: Why the last generation began.
@@ -54,6 +56,8 @@ class Lifecycle:
         recovery: The present trouble, from the first suspicious call on; None while closed, and
             only then.
         probe_at: When the next probe may pass, while open; seconds.
+        changed_at: When the state changed last, in seconds; minus infinity if it never did.
+        bad_calls: The last bad calls, those of a new suspicion alone.
         events: Transitions that were not delivered yet, oldest first.
     """
 
@@ -62,14 +66,16 @@ class Lifecycle:
         "_check_at",
         "_key",
         "_last_recovery",
-        "_policy",
         "_refresh_at",
+        "bad_calls",
         "calls",
+        "changed_at",
         "counts",
         "detector",
         "events",
         "generation",
         "limit",
+        "policy",
         "probe_at",
         "random",
         "reason",
@@ -79,7 +85,7 @@ class Lifecycle:
 
     def __init__(self, key: str, policy: Policy, random: Callable[[], float]) -> None:
         self._key = key
-        self._policy = policy
+        self.policy = policy
         self.random = random
         self.calls = InFlight()
         self.counts = Counts()
@@ -92,6 +98,8 @@ class Lifecycle:
         self._last_recovery: Recovery | None = None
         self._calm = _CALM
         self.probe_at = 0.0
+        self.changed_at = NEVER
+        self.bad_calls: tuple[Seen, ...] = ()
         self.events: tuple[Transition, ...] = ()
         self._check_at = NEVER  # when the oldest call in flight may be overdue
         self._refresh_at = policy.min_history
@@ -133,19 +141,21 @@ class Lifecycle:
         self, now: float, recovery: Recovery, reason: Reason, asked_until: float = 0.0
     ) -> None:
         """Open: calls fail, or a limit is no help."""
-        self._wait_until(now + self._jittered(self._policy.open_for), asked_until)
+        self._wait_until(now + self._jittered(self.policy.open_for), asked_until)
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
     def _pause(self, ending: Ending, *, voting: bool) -> None:
         """Open if the callee asks all callers to wait, and not only some of them."""
         now, recovery = ending.now, self.recovery
-        if not voting:
+        if voting:
+            self._see_bad(ASKED_TO_WAIT, ending)
+        else:
             if self.state is _OPEN and ending.wait:
                 self._wait_until(now + ending.wait)
             return
         calls, pauses = self.calls, self.detector.pauses_by(now)
         rate = self.counts.rate
-        asked = pauses.judge(ending, next(calls.tokens), calls, self._policy, rate)
+        asked = pauses.judge(ending, next(calls.tokens), calls, self.policy, rate)
         if self.state is _HALF_OPEN and recovery is not None:
             if not recovery.run:
                 still = not recovery.good and pauses.are_for_all_still(ending.wait, rate)
@@ -235,7 +245,7 @@ class Lifecycle:
 
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:
         before = self.recovery or self._last_recovery
-        return Recovery(self._policy, now, self.detector.evidence.since, run, before)
+        return Recovery(self.policy, now, self.detector.evidence.since, run, before)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()
@@ -270,6 +280,7 @@ class Lifecycle:
             self.generation = generation
             self.state, self.reason, self.recovery, self.limit = after, reason, recovery, limit
             if before is not after:
+                self.changed_at = now
                 transition = Transition(self._key, before, after, reason, generation, now)
                 # No function call here either: a signal handler could add an event during one.
                 self.events += (transition,)
@@ -280,6 +291,11 @@ class Lifecycle:
                 if before is not after and generation not in {e.generation for e in self.events}:
                     self.events += (Transition(self._key, before, after, reason, generation, now),)
             raise
+
+    def _see_bad(self, vote: Vote, ending: Ending) -> None:
+        """Note a bad call, for those who are told of a change of state."""
+        is_first = self.recovery is None and self.detector.evidence.idle
+        self.bad_calls = seen_last(() if is_first else self.bad_calls, vote, ending)
 
     def _measure_rate(self, now: float) -> None:
         if self.counts.measure_rate(self.asked, now):
@@ -293,7 +309,7 @@ class Lifecycle:
     def _jittered(self, wait: float) -> float:
         # A user's `random` may return any number; the wait must stay near its value all the same.
         chance = min(max(0.0, self.random()), 1.0)
-        return wait * (1.0 + self._policy.jitter * (2.0 * chance - 1.0))
+        return wait * (1.0 + self.policy.jitter * (2.0 * chance - 1.0))
 
     def _give_up_stuck(self, limit: Limit, now: float) -> int:
         """Give up overdue calls that later ones have overtaken; return their number."""
@@ -334,7 +350,7 @@ class Lifecycle:
         if self.state is _OPEN:
             return max(0.0, self.probe_at - now)
         if self.limit is not None:
-            return min(self.limit.wait(self.running, now), self._policy.max_open_for)
+            return min(self.limit.wait(self.running, now), self.policy.max_open_for)
         oldest = self.calls.oldest()
         if oldest is None or self.calls.probes < recovery.places:
             return 0.0
@@ -342,38 +358,9 @@ class Lifecycle:
         left = oldest[1].started + self.detector.baseline.threshold - now
         if waiting := self.calls.waiting:
             left = min(left, recovery.giving_way.next_at(waiting) - now)
-        return max(0.0, min(left, self._policy.open_for))
+        return max(0.0, min(left, self.policy.open_for))
 
     def is_probe(self, token: int) -> bool:
         """Whether a call is a probe."""
         probing = self.state is _OPEN or self.state is _HALF_OPEN
         return probing and token in self.calls.voting
-
-    # By hand
-
-    def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
-        """Open until `until` seconds, whatever the evidence."""
-        # This is a new outage: what is known about a present one does not apply to it.
-        recovery = self._new_recovery(now)
-        self.probe_at = until
-        self._change(Cause.OPENED, now, reason, recovery)
-
-    def half_open_by_hand(self, now: float, reason: Reason) -> None:
-        """Admit `half_open_requests` probes at once: the operator expects the callee to work."""
-        recovery = self.recovery or self._new_recovery(now)
-        recovery.begin_round(self._policy.half_open_requests)
-        # From now on, an earlier wait that the callee or an operator set no longer applies.
-        self.probe_at = now
-        if self.detector.pauses is not None:
-            self.detector.pauses.until = 0.0
-        self._change(Cause.HALF_OPENED, now, reason, recovery)
-
-    def reset(self, now: float, reason: Reason) -> None:
-        """Close and forget everything that was learned."""
-        self._close(Cause.RESET, now, reason)
-        self.detector.reset()
-        if self.calls.streams is not None:
-            self.calls.streams.forget()
-        self._last_recovery = None
-        self._refresh_at = self.counts.successes + self._policy.min_history
-        self.counts.forget_pace()

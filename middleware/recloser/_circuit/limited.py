@@ -124,7 +124,7 @@ class LimitedLifecycle(Lifecycle):
             # Latency that rises with the calls in flight may do so by chance, in one of many rounds.
             if few and not (limit.load.is_likely and limit.refuses):
                 return  # nobody is refused meanwhile
-            self.reason = sentences.sick(level, detector.baseline, self._policy)
+            self.reason = sentences.sick(level, detector.baseline, self.policy)
             # Others may wait for the same callee. Otherwise a single call does no harm at any time.
             limit.pause(self._time_to_next_probe(recovery, now) if limit.load.is_likely else 0.0)
 
@@ -137,7 +137,7 @@ class LimitedLifecycle(Lifecycle):
         """Accept after a while that some calls are slow; nobody is refused meanwhile."""
         if not recovery.is_patient(now):
             return
-        reason = sentences.mixed(limit.slow_share, self.detector.baseline, self._policy)
+        reason = sentences.mixed(limit.slow_share, self.detector.baseline, self.policy)
         self._close(Cause.EASED, now, reason)
         self.detector.accept_mixture(limit.slow_share, recovery.answers.share_above, now)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
+from recloser._circuit.bad_calls import BAD
 from recloser._circuit.explained import Explained
 from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import NEVER, WAITING, CountedCall, Timing
@@ -23,7 +24,6 @@ from recloser._circuit.late_calls import LATE, find_late
 from recloser._circuit.recovery import Step
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
-from recloser._events import Reason
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._stall import StallWatch
@@ -251,7 +251,7 @@ class Circuit(HardlyKnown):
 
     def _check_late(self, next_token: int, now: float) -> None:
         """Open if the calls that are late, but not overdue yet, are enough evidence."""
-        detector, voting, policy = self.detector, self.calls.voting, self._policy
+        detector, voting, policy = self.detector, self.calls.voting, self.policy
         threshold, explained = detector.baseline.threshold, self.explained
         if explained is not None and explained.patience > 1.0:
             return
@@ -289,7 +289,7 @@ class Circuit(HardlyKnown):
     def explain_any(self) -> Explained:
         """What is known of the calls; it is made when it is needed first."""
         if self.explained is None:
-            self.explained = Explained(self.detector.baseline, self._policy)
+            self.explained = Explained(self.detector.baseline, self.policy)
         return self.explained
 
     # The end of a call
@@ -336,6 +336,8 @@ class Circuit(HardlyKnown):
         recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
+        if vote in BAD:
+            self._see_bad(vote, ending)
         if not self.detector.baseline.known and self._is_slow_only(vote, ending, recovery):
             return
         if recovery is None:
@@ -364,24 +366,6 @@ class Circuit(HardlyKnown):
             if step is Step.LOST and not accepted:
                 what = (ending.what or "failed") if vote is votes.FAILED else "slow"
                 self._reopen(recovery, ending.now, what, ending.wait)
-
-    def record(self, latency: float, success: bool, now: float) -> None:
-        """Count a call that was timed elsewhere. It has a vote unless the circuit is open."""
-        if self.state is _OPEN:
-            self.counts.count(latency, success=success)
-            return
-        call = Timing()
-        call.started = call.answered = now
-        token = next(self.calls.tokens)
-        self.calls.voting[token] = call
-        self.end(Ending(token, _SUCCESS if success else _FAILURE, latency, now))
-
-    def reset(self, now: float, reason: Reason) -> None:
-        """Close and forget everything that was learned."""
-        super().reset(now, reason)
-        self.given_up = None
-        if self.explained is not None:
-            self.explained.forget()
 
     # From time to time
 

@@ -44,12 +44,15 @@ class Answers:
     Args:
         policy: The limits.
         began: When the outage began, in seconds.
+
+    Attributes:
+        policy: As given; it may be replaced.
     """
 
-    __slots__ = ("_answered_at", "_answers", "_count", "_counted_at", "_policy")
+    __slots__ = ("_answered_at", "_answers", "_count", "_counted_at", "policy")
 
     def __init__(self, policy: Policy, began: float) -> None:
-        self._policy = policy
+        self.policy = policy
         # In seconds, oldest first; infinite for calls that failed.
         self._answers: list[float] = []
         self._answered_at = began
@@ -113,7 +116,7 @@ class Answers:
         return max((answer for answer in self._answers if answer < inf), default=0.0)
 
     def _is_stale(self, now: float) -> bool:
-        return now - self._answered_at > _STALE * self._policy.max_open_for
+        return now - self._answered_at > _STALE * self.policy.max_open_for
 
     def new_normal(
         self,
@@ -139,7 +142,7 @@ class Answers:
                 the latency is from normal.
             limited: Whether a limit judges failures: then only most calls must answer.
         """
-        policy = self._policy
+        policy = self.policy
         total = len(self._answers) + missing
         if usual.median <= 0.0 or total < _FEWEST or self._is_stale(now):
             return None

@@ -134,6 +134,11 @@ class Recovery:
         self.outliving = Outliving(first_token)
         self.begin_round(1)
 
+    def adopt(self, policy: Policy) -> None:
+        """Go on by another policy; the share of good probes counts from the next round on."""
+        self._policy = policy
+        self.answers.policy = policy
+
     def begin_round(self, window: int) -> None:
         """Begin a round of probes, `window` at a time."""
         self.window = window

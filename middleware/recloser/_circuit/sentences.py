@@ -217,7 +217,14 @@ def told_to_wait(wait: float, rule: str) -> Reason:
     return Reason(rule, f"{what} a pause of {seconds(wait)}", {"wait_seconds": wait})
 
 
-def by_hand(rule: str, why: str) -> Reason:
-    """The reason of a change by an operator; `why` is the operator's text."""
-    # repr() keeps control characters of that text out of logs.
-    return Reason(rule, f"by hand: {why!r}" if why else "by hand")
+def by_hand(rule: str, why: str, by: str = "") -> Reason:
+    """The reason of a change by an operator.
+
+    Args:
+        rule: `manual` or `reset`.
+        why: The operator's text.
+        by: Who it was; "" if it is not known.
+    """
+    # repr() keeps control characters of these texts out of logs.
+    who = f"by hand by {by!r}" if by else "by hand"
+    return Reason(rule, f"{who}: {why!r}" if why else who, by=by)

@@ -119,7 +119,7 @@ class SilentEnds(LimitedLifecycle):
         answers = baseline.count
         share_above = baseline.share_above(ending.waited) if answers else 0.0
         given_up.add(ending, answers, share_above, evidence.share(0)[0])
-        enough = max(self._policy.min_failures, len(self.calls.voting))
+        enough = max(self.policy.min_failures, len(self.calls.voting))
         is_enough = given_up.are_enough(ending.now, answers, evidence.threshold, enough)
         return given_up if is_enough else None
 

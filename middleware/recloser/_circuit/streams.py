@@ -119,6 +119,11 @@ class Streams:
         self.subscriptions = Subscriptions()
         self.forget()
 
+    def adopt(self, policy: Policy) -> None:
+        """Judge by another policy."""
+        self._policy = policy
+        self._refresh()
+
     def forget(self) -> None:
         """Forget what was learned."""
         self._history = ExponentialHistogram()

@@ -38,6 +38,8 @@ class Cause(enum.Enum):
     """Rule: `manual`."""
     HALF_OPENED = "half_open() by hand"
     """Rule: `manual`."""
+    CLOSED_BY_HAND = "close() by hand"
+    """Rule: `manual`."""
     RESET = "reset() by hand"
     """Rule: `reset`."""
 
@@ -56,6 +58,7 @@ RULES: Mapping[Cause, frozenset[str]] = {
     Cause.CROWDED: frozenset({"crowded"}),
     Cause.OPENED: frozenset({"manual"}),
     Cause.HALF_OPENED: frozenset({"manual"}),
+    Cause.CLOSED_BY_HAND: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
 }
 """The values of `Reason.rule` by cause. A rule says in more detail what the cause was."""
@@ -80,6 +83,7 @@ TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     (State.HALF_OPEN, Cause.NEW_NORMAL, State.CLOSED),
     *((state, Cause.OPENED, State.OPEN) for state in State),
     *((state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),
+    *((state, Cause.CLOSED_BY_HAND, State.CLOSED) for state in State),
     *((state, Cause.RESET, State.CLOSED) for state in State),
 )
 """Every transition: the state before, the cause, the state after. The circuit reads its changes

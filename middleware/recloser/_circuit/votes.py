@@ -101,6 +101,7 @@ class Ending:
             where that says nothing.
         going_on: Whether it is decided about the call although it goes on: it is a stream. A stall
             is evidence, however long ago the call began.
+        trace: The id of the trace of the call, "" if it is not known.
     """
 
     __slots__ = (
@@ -111,6 +112,7 @@ class Ending:
         "rule",
         "token",
         "took",
+        "trace",
         "wait",
         "waited",
         "what",
@@ -135,6 +137,7 @@ class Ending:
         self.rule = rule
         self.waited = 0.0
         self.going_on = False
+        self.trace = ""
 
 
 def way_of_leaving(error: object) -> str:

@@ -17,7 +17,7 @@ from recloser.testing import ManualClock, RecordingListener
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
 OPEN, HALF_OPEN = State.OPEN, State.HALF_OPEN
-BY_HAND = {Cause.OPENED, Cause.HALF_OPENED, Cause.RESET}
+BY_HAND = {Cause.OPENED, Cause.HALF_OPENED, Cause.CLOSED_BY_HAND, Cause.RESET}
 
 # The table
 
@@ -88,7 +88,7 @@ def test_what_is_done_by_hand_is_done_in_every_state(cause: Cause) -> None:
 @pytest.mark.parametrize(
     ("before", "causes"),
     [
-        (CLOSED, {Cause.RESET}),
+        (CLOSED, {Cause.CLOSED_BY_HAND, Cause.RESET}),
         # No order limits: how many calls a callee can take is learned.
         (LIMITED, set[Cause]()),
         (OPEN, {Cause.OPENED}),
@@ -222,6 +222,7 @@ DRIVERS: dict[tuple[Cause, str], Drive] = {
     (Cause.CROWDED, "crowded"): crowd,
     (Cause.OPENED, "manual"): lambda breaker, *_: breaker.open("maintenance"),
     (Cause.HALF_OPENED, "manual"): lambda breaker, *_: breaker.half_open(),
+    (Cause.CLOSED_BY_HAND, "manual"): lambda breaker, *_: breaker.close(),
     (Cause.RESET, "reset"): lambda breaker, *_: breaker.reset(),
 }
 # Rules that only one of the states can lead to.

@@ -140,7 +140,7 @@ def test_if_all_refuse_the_refusal_is_that_with_the_shortest_wait(registry: Regi
 
 
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.DISABLED])
-def test_a_breaker_that_does_not_guard_gives_a_permit_without_a_vote(
+def test_a_breaker_that_refuses_nothing_gives_a_permit_without_a_vote(
     registry: Registry, clock: ManualClock, mode: Mode
 ) -> None:
     open_breaker(registry["a"])
@@ -151,7 +151,10 @@ def test_a_breaker_that_does_not_guard_gives_a_permit_without_a_vote(
     assert selection.choose()
     assert selection.chosen is not None
     provider, permit, is_least_bad = selection.chosen
-    assert (provider.key, permit.ended, is_least_bad) == ("a", True, False)
+    assert (provider.key, is_least_bad) == ("a", False)
+    assert registry["a"].metrics().in_flight == 0
+    permit.failure("HTTP 500")
+    assert registry["a"].metrics().failures == 0
     # The time spent on the provider is counted from here.
     assert permit.started == clock()
     assert field.memory.called_at == {"a": clock()}

@@ -75,7 +75,12 @@ for _name, _ends in BOUNDS.items():
     for _word, _settings in zip(("lowest", "highest"), _ends, strict=True):
         play(f"a storm with the {_word} {_name}", Policy(**_settings), jitter=True)(_storm)
 
-assert {each.name for each in fields(Policy)} - {*BOUNDS} == {"ignore_errors", "classify_error"}
+assert {each.name for each in fields(Policy)} - {*BOUNDS} == {
+    "mode",
+    "enforce_share",
+    "ignore_errors",
+    "classify_error",
+}
 
 
 def _callee(world: World, scale: float) -> tuple[str, Callee]:

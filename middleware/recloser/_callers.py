@@ -1,0 +1,46 @@
+"""Whose call it is, where only a share of the callers is refused.
+
+A breaker with `enforce_share=0.1` refuses a tenth of the callers, always the same ones, in all keys and
+processes. A coin for each call would let each caller fail now and then, and nobody could compare.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from random import Random
+
+_caller: ContextVar[str] = ContextVar("recloser.caller", default="")
+
+
+@contextmanager
+def calling_for(caller: str) -> Iterator[None]:
+    """Say for whom the calls in this block are made: the id of a user or tenant.
+
+    It decides whether they belong to the share of `enforce_share`. Without it, the caller of a web
+    request is the address of its client. The caller of any other call is the process, so then it is a
+    share of the processes.
+
+    Raises:
+        TypeError: `caller` is not a str.
+    """
+    if not isinstance(caller, str):
+        raise TypeError(f"caller must be a str, not {caller!r}")
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def is_enforced(share: float, known: str) -> bool:
+    """Whether the present caller is one of the share that is refused.
+
+    Args:
+        share: The share of callers, 0.0-1.0.
+        known: Who it is if `calling_for` does not say so; "" for this process.
+    """
+    # A number that follows from the name, and is the same in every process.
+    return Random(_caller.get() or known or f"process {os.getpid()}").random() < share

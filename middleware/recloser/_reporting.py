@@ -1,0 +1,80 @@
+"""What a registry reports: events to listeners, faults and stalls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from recloser._hooks import AnyListener
+from recloser._listeners import Listeners
+from recloser._stall import StallWatch
+
+if TYPE_CHECKING:
+    from recloser._breaker import Breaker
+
+
+class Reporting:
+    """The base of `Registry`: what it tells of all its breakers."""
+
+    __slots__ = ("_listeners",)
+
+    _listeners: Listeners
+
+    def __iter__(self) -> Iterator[Breaker]:
+        raise NotImplementedError
+
+    def subscribe(self, listener: AnyListener) -> Callable[[], None]:
+        """Tell a listener what happens to all breakers; call the result to unsubscribe.
+
+        Args:
+            listener: An object with at least one of the methods `on_transition`, `on_refuse`,
+                `on_call_end` and `on_override`; see `recloser.Listener`.
+
+        Raises:
+            TypeError: The listener has none of these methods.
+        """
+        unsubscribe = self._listeners.subscribe(listener)
+        for breaker in self:
+            breaker.stop_quick()  # from now on, each end may have to be told
+        return unsubscribe
+
+    @property
+    def trace(self) -> Callable[[], str] | None:
+        """Returns the id of the trace of the call that runs now, "" if it has none; None: nobody knows.
+
+        It is called at the end of bad calls, in their thread. `Transition.bad_calls` names the traces.
+        """
+        return self._listeners.trace
+
+    @trace.setter
+    def trace(self, trace: Callable[[], str] | None) -> None:
+        if trace is not None and not callable(trace):
+            raise TypeError(f"trace must be a function that returns a str, or None, not {trace!r}")
+        self._listeners.trace = trace
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Count a fault that must not reach the call; log it at most once a minute per place.
+
+        Args:
+            where: The place, such as `key function`.
+            error: What was raised there.
+        """
+        self._listeners.fault(where, error)
+
+    @property
+    def faults(self) -> int:
+        """Number of faults in key functions, classifiers, listeners, handlers and our own code."""
+        return self._listeners.faults
+
+    @property
+    def strange_latencies(self) -> int:
+        """Number of latencies ignored because they were negative, infinite or NaN."""
+        return self._listeners.strange_latencies
+
+    @property
+    def stalls(self) -> StallWatch:
+        """The record of when this process stood still; shared by users of the same system clock.
+
+        asyncio event loops in which calls are made beat it automatically.
+        """
+        return self._listeners.stalls

@@ -1,0 +1,189 @@
+"""The policy and the mode of a breaker, and what overrides the mode for a while."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+
+from recloser._environment import allowed
+from recloser._locked_circuit import LockedCircuit, WithinDecisionError
+from recloser._locks import within
+from recloser._overrides import Override, check_texts, checked_share, end_of
+from recloser._policy import Policy
+from recloser._state import Mode, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+_OPEN = State.OPEN
+
+
+class SteerableCircuit(LockedCircuit):
+    """A circuit whose policy and mode can be changed. The base of `Breaker`."""
+
+    __slots__ = ()
+
+    @property
+    def policy(self) -> Policy:
+        """When it opens. It can be replaced at any time; what was learned is kept.
+
+        The new one holds for what is decided from then on. If it has a mode or a share, they hold
+        too.
+        """
+        return self._circuit.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        if not isinstance(policy, Policy):
+            raise TypeError(f"policy must be a Policy, not {policy!r}")
+        now = self.clock()
+        self._decide_anyway(now, self._circuit.adopt, policy, now)
+        if policy.mode is not None:
+            self.mode = policy.mode
+        if policy.enforce_share is not None:
+            self.enforce_share = policy.enforce_share
+
+    @property
+    def mode(self) -> Mode:
+        """Whether it refuses, only reports, or does nothing.
+
+        `RECLOSER_MODE` in the environment is the strictest mode that it can have. While an override
+        lasts, this is the mode that it says; to set the mode then changes what comes after it.
+        """
+        if self._override is not None:
+            self.end_if_over(self.clock())
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode | str) -> None:
+        self._change_usual(allowed(mode), self._usual[1])
+
+    @property
+    def enforce_share(self) -> float:
+        """The share of callers that it refuses, 0.0-1.0, always the same ones.
+
+        The calls of all others are made, as if it only observed. See `recloser.calling_for`.
+        """
+        if self._override is not None:
+            self.end_if_over(self.clock())
+        return self._share
+
+    @enforce_share.setter
+    def enforce_share(self, share: float) -> None:
+        self._change_usual(self._usual[0], checked_share(share))
+
+    def _change_usual(self, mode: Mode, share: float) -> None:
+        # Otherwise a decision on another thread could end in the old mode.
+        within(self._lock, self._set, (mode, share), self._override)
+
+    def _set(self, usual: tuple[Mode, float], override: Override | None) -> None:
+        mode, share = self._usual = usual
+        self._override = override
+        if override is not None:
+            mode = mode if override.mode is None else override.mode
+            share = share if override.enforce_share is None else override.enforce_share
+        self._mode, self._share = mode, share
+        self._calls.stop_quick()
+
+    def stop_quick(self) -> None:
+        """Let the next call begin, and all calls end, by a decision."""
+        self._calls.stop_quick()
+
+    # For a while
+
+    def override(
+        self,
+        mode: Mode | str | None = None,
+        *,
+        enforce_share: float | None = None,
+        for_: float | None = None,
+        reason: str = "",
+        by: str = "",
+    ) -> None:
+        """Let another mode or share hold for a while. It replaces an override before it.
+
+        Args:
+            mode: The mode; None for the usual one.
+            enforce_share: The share of callers that it refuses, 0.0-1.0; None for the usual one.
+            for_: Seconds until it ends by itself, >= 0; with None it lasts until `end_override()`.
+            reason: Why.
+            by: Who says so.
+
+        Raises:
+            TypeError: An argument is of the wrong type, or neither a mode nor a share is given.
+            ValueError: The mode is unknown, the share is not in 0.0-1.0, or `for_` is negative.
+        """
+        check_texts(reason, by)
+        if mode is None and enforce_share is None:
+            raise TypeError("override() needs a mode or an enforce_share, such as mode='observe'")
+        now = self.clock()
+        override = Override(
+            since=now,
+            until=end_of(now, for_),
+            mode=None if mode is None else allowed(mode),
+            enforce_share=None if enforce_share is None else checked_share(enforce_share),
+            reason=reason,
+            by=by,
+        )
+        within(self._lock, self._set, self._usual, override)
+        self._listeners.deliver_override(self.key, override, ended=False)
+
+    def end_override(self, reason: str = "", by: str = "") -> None:
+        """Let the usual mode and share hold again. Without an override, nothing happens.
+
+        Args:
+            reason: Why.
+            by: Who says so.
+
+        Raises:
+            TypeError: An argument is not a str.
+        """
+        check_texts(reason, by)
+        self._lift(self._override, reason, by)
+
+    def end_if_over(self, now: float) -> None:
+        """End an override whose time is over at `now` seconds."""
+        override = self._override
+        if override is not None and now >= override.until:
+            self._lift(override, "its time is over", "")
+
+    def _lift(self, override: Override | None, reason: str, by: str) -> None:
+        if override is not None and within(self._lock, self._take, override):
+            ended = Override(
+                since=override.since,
+                until=override.until,
+                mode=override.mode,
+                enforce_share=override.enforce_share,
+                reason=reason,
+                by=by,
+            )
+            self._listeners.deliver_override(self.key, ended, ended=True)
+
+    def _take(self, override: Override) -> bool:
+        if self._override is not override:
+            return False  # another thread has ended it
+        self._set(self._usual, None)
+        return True
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """What was changed by hand and holds: that it is open, and its mode."""
+        if self._override is not None:
+            self.end_if_over(self.clock())
+        found = [] if self._override is None else [self._override]
+        opened = self._opened
+        if opened is not None and self.state is _OPEN:
+            generation, override = opened
+            if self._circuit.generation == generation:
+                found.insert(0, override)
+        return tuple(found)
+
+    def _decide_anyway(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Decide, even within a decision: an operator's call from a signal handler must work."""
+        try:
+            return self._decide(now, action, *arguments)
+        except WithinDecisionError:
+            return action(*arguments)

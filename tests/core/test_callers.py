@@ -1,0 +1,49 @@
+"""Which callers belong to the share that is refused."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from recloser import calling_for
+from recloser._callers import is_enforced
+
+
+def test_a_caller_is_in_every_share_above_its_own_number() -> None:
+    for name in map(str, range(200)):
+        enforced = [is_enforced(tenth / 10, name) for tenth in range(11)]
+
+        assert enforced == sorted(enforced)
+        assert (enforced[0], enforced[10]) == (False, True)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_share_is_as_large_as_it_says(share: float) -> None:
+    enforced = sum(is_enforced(share, f"10.0.{host // 256}.{host % 256}") for host in range(4000))
+
+    assert enforced / 4000 == pytest.approx(share, abs=0.03)
+
+
+def test_what_the_app_says_counts_more_than_the_address() -> None:
+    names = [str(number) for number in range(50)]
+    for name in names:
+        with calling_for(name):
+            assert is_enforced(0.5, "10.0.0.1") == is_enforced(0.5, name)
+    assert len({is_enforced(0.5, name) for name in names}) == 2
+
+
+def test_a_block_ends_what_it_says() -> None:
+    before = is_enforced(0.5, "")
+
+    with calling_for("a"):
+        with calling_for("b"):
+            assert is_enforced(0.5, "") == is_enforced(0.5, "b")
+        assert is_enforced(0.5, "") == is_enforced(0.5, "a")
+
+    assert is_enforced(0.5, "") == before
+
+
+def test_a_caller_that_is_no_name_is_an_error() -> None:
+    with pytest.raises(TypeError, match="caller must be a str, not 7"), calling_for(cast("Any", 7)):
+        pass
