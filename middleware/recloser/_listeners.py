@@ -123,8 +123,8 @@ class Listeners:
         self.on_call_end = self._methods("on_call_end")
 
     def _methods(self, name: str) -> tuple[Callable[..., None], ...]:
-        found = (getattr(each, name, None) for each in self._listeners)
-        return tuple(each for each in found if callable(each))
+        found: list[Any] = [getattr(each, name, None) for each in self._listeners]
+        return tuple([each for each in found if each is not None])
 
     def deliver(self, transition: Transition) -> None:
         """Log a transition and pass it to every listener; count the exceptions that they raise."""

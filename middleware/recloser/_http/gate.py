@@ -197,8 +197,9 @@ class Gate:
         if breaker.enforce_share == 1.0:
             return ""  # nobody asks
         address: Any = request.get(self._address)
-        # ASGI has a host and a port there.
-        return str(address[0] if isinstance(address, (list, tuple)) and address else address or "")
+        if isinstance(address, str) or not address:
+            return address or ""
+        return str(address[0])  # ASGI has a host and a port there
 
     def _is_exempt(self, request: Request) -> bool:
         if self._off:
