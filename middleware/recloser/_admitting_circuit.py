@@ -27,12 +27,15 @@ class AdmittingCircuit(OperableCircuit):
 
     _refused: Refused
 
-    def admit(self, kind: type[AnyLoosePermit]) -> AnyLoosePermit | Refused | Unguarded:
+    def admit(
+        self, kind: type[AnyLoosePermit], *, enforces: bool = True
+    ) -> AnyLoosePermit | Refused | Unguarded:
         """Answer whether one call may pass; see `recloser._admission` for the three answers.
 
         Args:
             kind: The class of the permit, for one with slots of its own; it is made without
                 arguments.
+            enforces: Whether the call may be refused. If not, the breaker only observes for it.
 
         Returns:
             `UNGUARDED` where the breaker is disabled. A call that it would have refused, if it only
@@ -40,7 +43,7 @@ class AdmittingCircuit(OperableCircuit):
         """
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
-            admission = self.admit_strict(Permit)
+            admission = self.admit_strict(Permit, enforces=enforces)
             if type(admission) is not Permit:
                 return cast("Refused | Unguarded", admission)
             # loosened() of `_decorator`, without its frame.
@@ -57,7 +60,9 @@ class AdmittingCircuit(OperableCircuit):
             raise
         return loose
 
-    def admit_strict(self, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
+    def admit_strict(
+        self, kind: type[AnyPermit], *, enforces: bool = True
+    ) -> AnyPermit | Refused | Unguarded:
         """The same, with a permit that must be ended: until then its call counts as in flight.
 
         This is the only place where calls are admitted, besides the quick case that `Gate.admit`
@@ -65,6 +70,7 @@ class AdmittingCircuit(OperableCircuit):
 
         Args:
             kind: The class of the permit. It must not be a `LoosePermit`.
+            enforces: As for `admit`.
         """
         calls = self._calls
         voting = calls.voting  # before `quick_until`: see `in_flight.py`
@@ -74,7 +80,7 @@ class AdmittingCircuit(OperableCircuit):
                 clock = self.clock
                 now = clock()
                 if now >= calls.quick_until:
-                    return self.admit_by_decision(kind, now)
+                    return self.admit_by_decision(kind, now, enforces=enforces)
                 token = next(calls.tokens)
             except Exception as error:
                 # A fault in recloser never refuses a call.
@@ -93,7 +99,7 @@ class AdmittingCircuit(OperableCircuit):
             raise
 
     def admit_by_decision(
-        self, kind: type[AnyPermit], now: float, whose: str = ""
+        self, kind: type[AnyPermit], now: float, whose: str = "", *, enforces: bool = True
     ) -> AnyPermit | Refused | Unguarded:
         """`admit_strict` for a call that may begin only by a decision.
 
@@ -101,6 +107,7 @@ class AdmittingCircuit(OperableCircuit):
             kind: The class of the permit.
             now: Seconds.
             whose: Who the caller is, if `recloser.calling_for` does not say so; "" if that is not known.
+            enforces: As for `admit`.
         """
         circuit = self._circuit
         token = NO_TOKEN
@@ -112,6 +119,7 @@ class AdmittingCircuit(OperableCircuit):
                 and now < circuit.probe_at
                 and self._mode is _ENFORCE
                 and self._share == 1.0
+                and enforces
             ):
                 # Without the lock, because one number decides. Refusals at the same moment in several
                 # threads may be counted once.
@@ -123,14 +131,14 @@ class AdmittingCircuit(OperableCircuit):
             permit.started = now
             permit.answered = inf
             permit.token = NO_TOKEN  # until it is admitted
-            return self._decide_admission(permit, token, now, whose)
+            return self._decide_admission(permit, token, now, whose if enforces else None)
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
 
     def _decide_admission(
-        self, permit: AnyPermit, token: int, now: float, whose: str
+        self, permit: AnyPermit, token: int, now: float, whose: str | None
     ) -> AnyPermit | Refused | Unguarded:
         if self._mode is _DISABLED:
             return UNGUARDED
@@ -148,8 +156,8 @@ class AdmittingCircuit(OperableCircuit):
             self.fault("admission", error)
             self._take_back(token)
             return UNGUARDED
-        share = self._share
-        if self._mode is _ENFORCE and (share == 1.0 or is_enforced(share, whose)):
+        share = 0.0 if whose is None else self._share
+        if self._mode is _ENFORCE and (share == 1.0 or is_enforced(share, whose or "")):
             return self._refuse(now)
         self._spare(now)
         permit.token = SPARED

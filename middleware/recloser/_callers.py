@@ -7,7 +7,7 @@ processes. A coin for each call would let each caller fail now and then, and nob
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
@@ -16,7 +16,7 @@ _caller: ContextVar[str] = ContextVar("recloser.caller", default="")
 
 
 @contextmanager
-def calling_for(caller: str) -> Iterator[None]:
+def calling_for(caller: str) -> Generator[None, None, None]:
     """Say for whom the calls in this block are made: the id of a user or tenant.
 
     It decides whether they belong to the share of `enforce_share`. Without it, the caller of a web

@@ -181,6 +181,7 @@ class Case:
 
 GOOD = {"app": {"successes": 1}}
 REFUSAL = {"app": {"refused": 1}}
+SPARED = {"app": {"refused": 1, "spared": 1, "spared_good": 1}}
 
 
 def failing(requests: int = 9, **more: Any) -> Case:
@@ -211,7 +212,8 @@ CASES = {
     "limited without a free place, and it observes": Case(
         options={"mode": "observe"},
         before=World.limit_reached,
-        counted={"app": {"refused": 2, "cancelled": 8}},
+        sees="permit",
+        counted={"app": {"refused": 2, "cancelled": 8, "spared": 1, "spared_good": 1}},
     ),
     # Refused.
     "open": Case(before=World.open, answers=503, sees=None, counted=REFUSAL, marked=True),
@@ -247,9 +249,13 @@ CASES = {
     "a key that is no str": failing(options={"key": lambda request: 5}, faults=9),
     "a disabled registry": failing(before=World.disable),
     "a disabled registry while open": Case(before=World.open_and_disable),
-    "a registry that observes while open": Case(before=World.open_and_observe, counted=REFUSAL),
+    "a registry that observes while open": Case(
+        before=World.open_and_observe,
+        sees="permit",
+        counted=SPARED,
+    ),
     "a middleware that observes while open": Case(
-        options={"mode": "observe"}, before=World.open, counted=REFUSAL
+        options={"mode": "observe"}, before=World.open, sees="permit", counted=SPARED
     ),
     "a disabled middleware": failing(options={"mode": "disabled"}),
     "a disabled middleware while open": Case(options={"mode": "disabled"}, before=World.open),
@@ -305,8 +311,8 @@ CASES = {
         options={"mode": "observe"},
         outer=lambda world: (world.other, {}),
         before=World.open,
-        sees="permit",
-        counted=REFUSAL,
+        sees="permit within a permit",
+        counted=SPARED,
         other=GOOD,
     ),
     "nested, another registry, the inner one exempts": Case(

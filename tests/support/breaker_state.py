@@ -39,5 +39,6 @@ def ended(breaker: Breaker) -> tuple[int, int, int, int]:
 
 def votes(metrics: Metrics) -> dict[str, int]:
     """The counts that are not zero."""
-    names = ("successes", "failures", "throttled", "ignored", "cancelled", "refused", "in_flight")
+    ends = ("successes", "failures", "throttled", "ignored", "cancelled")
+    names = (*ends, "refused", "spared", "spared_good", "in_flight")
     return {name: getattr(metrics, name) for name in names if getattr(metrics, name)}

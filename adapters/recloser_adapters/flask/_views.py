@@ -89,10 +89,8 @@ def _begin(registry: Registry | None, key: str, limit: Mode) -> ViewWatch | Ungu
     mode = limit if state is None else state.mode_in(registry)
     if mode is Mode.DISABLED:
         return UNGUARDED
-    admission = registry[key].admit(EndpointPermit)
+    admission = registry[key].admit(EndpointPermit, enforces=mode is Mode.ENFORCE)
     if isinstance(admission, Refused):
-        if mode is not Mode.ENFORCE:
-            return UNGUARDED
         if has_request_context():
             note_refusal(request.environ)
         raise ViewRefusedError(admission.error())

@@ -170,14 +170,13 @@ class Gate:
                 permit.token = token
                 admission = voting[token] = permit  # in this order: see the handler
             else:
-                admission = breaker.admit_by_decision(kind, now, self._whose(request, breaker))
+                whose = self._whose(request, breaker)
+                admission = breaker.admit_by_decision(kind, now, whose, enforces=self._enforces)
             if type(admission) is kind:
                 admission.outer = around
                 request[PERMIT] = admission
                 return admission
             if type(admission) is Refused:
-                if not self._enforces:
-                    return UNGUARDED
                 request[REFUSED] = True
                 if around is not None:
                     ignore_all(around)

@@ -18,14 +18,10 @@ from recloser import Mode, Registry
 from recloser_adapters.starlette import dependency, protect
 
 
-@pytest.fixture(params=["off", "open"])
-def registry(request: pytest.FixtureRequest) -> Registry:
-    """A registry that guards nothing: it is disabled, or it only observes and would refuse."""
-    if request.param == "off":
-        return Registry(mode=Mode.DISABLED)
-    registry = Registry(mode=Mode.OBSERVE)
-    registry["payments"].open()
-    return registry
+@pytest.fixture
+def registry() -> Registry:
+    """A registry that guards nothing, because it is disabled."""
+    return Registry(mode=Mode.DISABLED)
 
 
 def _request() -> Request:
@@ -37,9 +33,8 @@ def _numbers() -> Iterator[str]:
 
 
 def _counted(registry: Registry) -> int:
-    """Calls that were admitted. An observing breaker still counts what it would have refused."""
     metrics = registry["payments"].metrics()
-    return metrics.calls - metrics.refused + metrics.in_flight
+    return metrics.calls + metrics.in_flight
 
 
 @pytest.mark.parametrize(
@@ -93,3 +88,26 @@ def test_a_dependency_lets_it_through_and_counts_nothing(registry: Registry) -> 
             asyncio.run(call())
 
     assert _counted(registry) == 0
+
+
+def test_where_it_would_refuse_and_only_observes_the_answer_is_the_same_and_is_counted() -> None:
+    registry = Registry(mode=Mode.OBSERVE)
+    registry["payments"].open()
+    answers = [PlainTextResponse("well"), PlainTextResponse("down", 503)]
+
+    @protect(registry, "payments")
+    def endpoint(request: Request) -> PlainTextResponse:
+        return answers[0]
+
+    @protect(registry, "payments")
+    def numbers(request: Request) -> Iterator[str]:
+        return _numbers()
+
+    assert endpoint(_request()) is answers[0]
+    assert list(numbers(_request())) == ["1", "2"]
+    answers.pop(0)
+    assert endpoint(_request()) is answers[0]
+
+    metrics = registry["payments"].metrics()
+    assert (metrics.refused, metrics.spared, metrics.spared_good) == (3, 3, 2)
+    assert (metrics.successes, metrics.failures, metrics.in_flight) == (0, 0, 0)
