@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
 from recloser._callers import is_enforced
@@ -99,47 +100,53 @@ class AdmittingCircuit(OperableCircuit):
             raise
 
     def admit_by_decision(
-        self, kind: type[AnyPermit], now: float, whose: str = "", *, enforces: bool = True
+        self,
+        kind: type[AnyPermit],
+        now: float,
+        request: Mapping[str, Any] | None = None,
+        enforces: bool = True,
     ) -> AnyPermit | Refused | Unguarded:
         """`admit_strict` for a call that may begin only by a decision.
 
         Args:
             kind: The class of the permit.
             now: Seconds.
-            whose: Who the caller is, if `recloser.calling_for` does not say so; "" if that is not known.
+            request: The web request that the call is; None for another call.
             enforces: As for `admit`.
         """
         circuit = self._circuit
         token = NO_TOKEN
         try:
-            if self._override is not None:
-                self.end_if_over(now)
-            if (
-                circuit.state is _OPEN
-                and now < circuit.probe_at
-                and self._mode is _ENFORCE
-                and self._share == 1.0
-                and enforces
-            ):
+            if circuit.state is _OPEN and now < circuit.probe_at and self._refuses_all and enforces:
                 # Without the lock, because one number decides. Refusals at the same moment in several
                 # threads may be counted once.
                 circuit.counts.refused += 1
                 return self._refuse(now)
+            if self._override is not None:
+                self.end_if_over(now)
             token = next(self._calls.tokens)
             permit = kind()
             permit.breaker = self
             permit.started = now
             permit.answered = inf
             permit.token = NO_TOKEN  # until it is admitted
-            return self._decide_admission(permit, token, now, whose if enforces else None)
+            admission = self._decide_admission(permit, token, now)
+            if admission is None:
+                if enforces and self._refuses(request):
+                    return self._refuse(now)
+                self._spare(now)
+                permit.token = SPARED
+                return permit
         except BaseException:
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
+        return admission
 
     def _decide_admission(
-        self, permit: AnyPermit, token: int, now: float, whose: str | None
-    ) -> AnyPermit | Refused | Unguarded:
+        self, permit: AnyPermit, token: int, now: float
+    ) -> AnyPermit | Unguarded | None:
+        """The permit or `UNGUARDED`; None where the circuit refuses."""
         if self._mode is _DISABLED:
             return UNGUARDED
         try:
@@ -156,12 +163,13 @@ class AdmittingCircuit(OperableCircuit):
             self.fault("admission", error)
             self._take_back(token)
             return UNGUARDED
-        share = 0.0 if whose is None else self._share
-        if self._mode is _ENFORCE and (share == 1.0 or is_enforced(share, whose or "")):
-            return self._refuse(now)
-        self._spare(now)
-        permit.token = SPARED
-        return permit
+        return None
+
+    def _refuses(self, request: Mapping[str, Any] | None) -> bool:
+        """Whether a refusal holds for the present caller."""
+        if self._refuses_all:
+            return True
+        return self._mode is _ENFORCE and is_enforced(self._share, request)
 
     def _spare(self, now: float) -> None:
         """Note a call that is made although it would be refused."""

@@ -7,10 +7,11 @@ processes. A coin for each call would let each caller fail now and then, and nob
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
+from typing import Any
 
 _caller: ContextVar[str] = ContextVar("recloser.caller", default="")
 
@@ -35,12 +36,23 @@ def calling_for(caller: str) -> Generator[None, None, None]:
         _caller.reset(token)
 
 
-def is_enforced(share: float, known: str) -> bool:
+def is_enforced(share: float, request: Mapping[str, Any] | None) -> bool:
     """Whether the present caller is one of the share that is refused.
 
     Args:
         share: The share of callers, 0.0-1.0.
-        known: Who it is if `calling_for` does not say so; "" for this process.
+        request: The web request, of ASGI or WSGI, whose client it is if `calling_for` does not say
+            who it is; None for this process.
     """
+    caller = _caller.get() or _client_of(request) or f"process {os.getpid()}"
     # A number that follows from the name, and is the same in every process.
-    return Random(_caller.get() or known or f"process {os.getpid()}").random() < share
+    return Random(caller).random() < share
+
+
+def _client_of(request: Mapping[str, Any] | None) -> str:
+    """The address of the client of a request; "" if it has none."""
+    if request is None:
+        return ""
+    client = request.get("client")  # host and port, as ASGI has it
+    address = client[0] if client else request.get("REMOTE_ADDR")
+    return str(address or "")

@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from operator import getitem
 from random import random as default_random
 from typing import Any, Self, TypeVar, TypeVarTuple
 
@@ -18,7 +17,6 @@ from recloser._circuit.kinds import NOTHING, Kind, kind_of
 from recloser._circuit.votes import Ending
 from recloser._delivery import Delivering
 from recloser._environment import allowed
-from recloser._identity import reduced
 from recloser._listeners import Listeners
 from recloser._locks import give_back, new_lock, owns, within
 from recloser._outcome import Outcome
@@ -40,7 +38,7 @@ LONGEST = 1e9
 """Latencies of this many seconds or more are ignored: no caller waits 31 years, and the square of
 this number is still finite."""
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_DISABLED = Mode.DISABLED
+_ENFORCE, _DISABLED = Mode.ENFORCE, Mode.DISABLED
 _CLOSED = State.CLOSED
 _SUCCESS, _FAILURE, _THROTTLED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.THROTTLED
 _CANCELLED = Outcome.CANCELLED
@@ -75,11 +73,14 @@ class LockedCircuit(Delivering):
         "_deciding",
         "_opened",
         "_override",
+        "_refuses_all",
         "_share",
         "_usual",
         "clock",
     )
 
+    # The mode and the share that hold when the override is over; None without one.
+    _usual: tuple[Mode, float] | None
     # Who opened it by hand last, and the generation that this began.
     _opened: tuple[int, Override] | None
     _override: Override | None
@@ -114,9 +115,8 @@ class LockedCircuit(Delivering):
         # The mode of a registry is an allowed one already.
         self._mode = allowed(mode) if _listeners is None else Mode(mode)
         self._share = checked_share(enforce_share)
-        # What holds if nothing overrides it.
-        self._usual = (self._mode, self._share)
-        self._override = self._opened = None
+        self._refuses_all = self._mode is _ENFORCE and self._share == 1.0
+        self._usual = self._override = self._opened = None
         if _listeners is None:
             loose_circuits.add(self)
 
@@ -135,22 +135,6 @@ class LockedCircuit(Delivering):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        registry, circuit = self._listeners.registry(), self._circuit
-        if registry is not None:
-            return getitem, (registry, self.key)
-        settings: dict[str, Any] = {
-            "key": self.key,
-            "policy": self._circuit.policy,
-            "clock": self.clock,
-            "random": circuit.random,
-            "mode": self._usual[0],
-            "enforce_share": self._usual[1],
-        }
-        if circuit.random is default_random:
-            del settings["random"]  # see `Registry`
-        return reduced(self, settings)
 
     # Decisions
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from operator import getitem
+from random import random as default_random
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from recloser._environment import allowed
+from recloser._identity import reduced
 from recloser._locked_circuit import LockedCircuit, WithinDecisionError
 from recloser._locks import within
 from recloser._overrides import Override, check_texts, checked_share, end_of
@@ -17,14 +20,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
-_OPEN = State.OPEN
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
+_OPEN, _ENFORCE = State.OPEN, Mode.ENFORCE
 
 
 class SteerableCircuit(LockedCircuit):
     """A circuit whose policy and mode can be changed. The base of `Breaker`."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        registry, circuit = self._listeners.registry(), self._circuit
+        if registry is not None:
+            return getitem, (registry, self.key)
+        mode, share = self._usual or (self._mode, self._share)
+        settings: dict[str, Any] = {
+            "key": self.key,
+            "policy": self._circuit.policy,
+            "clock": self.clock,
+            "random": circuit.random,
+            "mode": mode,
+            "enforce_share": share,
+        }
+        if circuit.random is default_random:
+            del settings["random"]  # see `Registry`
+        return reduced(self, settings)
 
     @property
     def policy(self) -> Policy:
@@ -59,7 +79,7 @@ class SteerableCircuit(LockedCircuit):
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        self._change_usual(allowed(mode), self._usual[1])
+        self._change_usual(allowed(mode), None)
 
     @property
     def enforce_share(self) -> float:
@@ -73,19 +93,25 @@ class SteerableCircuit(LockedCircuit):
 
     @enforce_share.setter
     def enforce_share(self, share: float) -> None:
-        self._change_usual(self._usual[0], checked_share(share))
+        self._change_usual(None, checked_share(share))
 
-    def _change_usual(self, mode: Mode, share: float) -> None:
+    def _change_usual(self, mode: Mode | None, share: float | None) -> None:
         # Otherwise a decision on another thread could end in the old mode.
-        within(self._lock, self._set, (mode, share), self._override)
+        within(self._lock, self._set, mode, share, self._override)
 
-    def _set(self, usual: tuple[Mode, float], override: Override | None) -> None:
-        mode, share = self._usual = usual
-        self._override = override
+    def _set(self, mode: Mode | None, share: float | None, override: Override | None) -> None:
+        """Set the usual mode and share, None for the present ones, and what overrides them."""
+        usual_mode, usual_share = self._usual or (self._mode, self._share)
+        mode = usual_mode if mode is None else mode
+        share = usual_share if share is None else share
+        self._override, self._usual = override, None
         if override is not None:
+            self._usual = mode, share
             mode = mode if override.mode is None else override.mode
             share = share if override.enforce_share is None else override.enforce_share
         self._mode, self._share = mode, share
+        # While it is overridden, each admission asks whether that is over.
+        self._refuses_all = mode is _ENFORCE and share == 1.0 and override is None
         self._calls.stop_quick()
 
     def stop_quick(self) -> None:
@@ -128,7 +154,7 @@ class SteerableCircuit(LockedCircuit):
             reason=reason,
             by=by,
         )
-        within(self._lock, self._set, self._usual, override)
+        within(self._lock, self._set, None, None, override)
         self._listeners.deliver_override(self.key, override, ended=False)
 
     def end_override(self, reason: str = "", by: str = "") -> None:
@@ -165,7 +191,7 @@ class SteerableCircuit(LockedCircuit):
     def _take(self, override: Override) -> bool:
         if self._override is not override:
             return False  # another thread has ended it
-        self._set(self._usual, None)
+        self._set(None, None, None)
         return True
 
     @property

@@ -107,7 +107,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
     """
 
     _protocol = "an ASGI"
-    _method, _path, _root, _address = "method", "path", "root_path", "client"
+    _method, _path, _root = "method", "path", "root_path"
 
     def __init__(
         self,

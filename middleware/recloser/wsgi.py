@@ -134,7 +134,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
     """
 
     _protocol = "a WSGI"
-    _method, _path, _root, _address = "REQUEST_METHOD", "PATH_INFO", "", "REMOTE_ADDR"
+    _method, _path, _root = "REQUEST_METHOD", "PATH_INFO", ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. What the app raises passes through."""

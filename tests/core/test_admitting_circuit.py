@@ -43,7 +43,6 @@ def by_the_gate(breaker: Breaker, kind: type[Permit]) -> Any:
         method="method",
         path="path",
         root="",
-        address="client",
     )
     gate._breakers = {"the key": breaker}
     return gate.admit({}, kind)

@@ -14,7 +14,6 @@ from math import inf
 from typing import Any
 
 from recloser._admission import UNGUARDED, Refused, Unguarded
-from recloser._breaker import Breaker
 from recloser._environment import enabled
 from recloser._http.exemptions import Exemptions
 from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
@@ -58,7 +57,6 @@ class Gate:
         path: The key under which a request has its path.
         root: The key under which a request has the path at which the app is mounted; "" if `path`
             does not include that.
-        address: The key under which a request has the address of its client; "" for none.
 
     Attributes:
         plain: Whether every status below 400 is a success.
@@ -69,7 +67,6 @@ class Gate:
     """
 
     __slots__ = (
-        "_address",
         "_breakers",
         "_classify",
         "_enforces",
@@ -96,7 +93,6 @@ class Gate:
         method: str,
         path: str,
         root: str,
-        address: str = "",
     ) -> None:
         if registry is not None and not isinstance(registry, Registry):
             hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
@@ -122,7 +118,6 @@ class Gate:
         self._method = method
         self._path = path
         self._root = root
-        self._address = address
 
     def admit(self, request: Request, kind: type[AnyPermit]) -> AnyPermit | Refused | Unguarded:
         """Answer whether a request may pass; see `recloser._admission` for the three answers.
@@ -170,8 +165,7 @@ class Gate:
                 permit.token = token
                 admission = voting[token] = permit  # in this order: see the handler
             else:
-                whose = self._whose(request, breaker)
-                admission = breaker.admit_by_decision(kind, now, whose, enforces=self._enforces)
+                admission = breaker.admit_by_decision(kind, now, request, self._enforces)
             if type(admission) is kind:
                 admission.outer = around
                 request[PERMIT] = admission
@@ -191,14 +185,6 @@ class Gate:
             raise error  # a signal handler raised
         self.registry.fault(where, error)
         return UNGUARDED
-
-    def _whose(self, request: Request, breaker: Breaker) -> str:
-        if breaker.enforce_share == 1.0:
-            return ""  # nobody asks
-        address: Any = request.get(self._address)
-        if isinstance(address, str) or not address:
-            return address or ""
-        return str(address[0])  # ASGI has a host and a port there
 
     def _is_exempt(self, request: Request) -> bool:
         if self._off:

@@ -29,11 +29,10 @@ class Middleware(Generic[AppT]):
 
     _protocol: ClassVar[str]
     # The keys under which a request has its method, its path, and the path at which the app is
-    # mounted ("" if the path does not include that), and the address of its client.
+    # mounted ("" if the path does not include that).
     _method: ClassVar[str]
     _path: ClassVar[str]
     _root: ClassVar[str]
-    _address: ClassVar[str]
 
     def __init__(
         self,
@@ -63,7 +62,6 @@ class Middleware(Generic[AppT]):
             method=self._method,
             path=self._path,
             root=self._root,
-            address=self._address,
         )
         self.registry: Registry = self._gate.registry
         self._refusals = Refusals(expose_details=expose_details)
