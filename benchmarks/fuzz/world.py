@@ -9,13 +9,14 @@ from math import inf, isfinite
 from random import Random
 from typing import Any
 
-from recloser import Permit, Policy, Registry, State
+from recloser import Mode, Permit, Policy, Registry, State
 from recloser._policy import _RANGES
 from recloser.testing import ManualClock, RecordingListener
 
 LATENCIES = (0.0, 0.001, 0.02, 0.1, 0.11, 0.5, 3.0, 70.0, 5_000.0)
 JUMPS = (0.0, 0.01, 0.2, 1.0, 7.0, 61.0, 4_000.0, 1e6, -0.5, -90.0, -1e5)
 WAITS = (None, 0.0, 0.5, 20.0, 1e9, -1.0)
+BY_HAND = ("open", "half_open", "close", "reset", "override", "end_override", "policy")
 ENDS = ("success", "failure", "throttled", "ignore", "cancel")
 # At its own bounds, each of these takes hours or thousands of calls.
 _COUNTS = {"half_open_requests": 40, "min_failures": 60, "min_history": 200, "history_size": 5_000}
@@ -50,7 +51,11 @@ class World:
         self.heard = RecordingListener()
         self.registry.subscribe(self.heard)
         self.breaker = self.registry["k"]
+        self.policies = [policy]
         self.live: list[Permit] = []
+        # Calls that were made although they would have been refused.
+        self.spared_live: list[Permit] = []
+        self.spared = self.spared_good = 0
         self.ended: Counter[str] = Counter()
         self.asked = self.refused = self.generation = self.streams = 0
         self.latest = self.clock.now
@@ -67,6 +72,13 @@ class World:
         if permit is None:
             self.refused += 1
             assert breaker.state is not State.CLOSED
+        elif permit.ended:  # it is disabled
+            self.asked -= 1
+        elif permit.token < 0:
+            assert not (breaker.mode is Mode.ENFORCE and breaker.enforce_share == 1.0)
+            self.refused += 1
+            self.spared += 1
+            self.spared_live.append(permit)
         else:
             assert not must_refuse, "admitted before it was time for a probe"
             self.live.append(permit)
@@ -96,14 +108,27 @@ class World:
         else:
             getattr(permit, way)()
 
+    def end_spared(self) -> None:
+        """End a call that was spared, twice; it has no vote."""
+        if self.spared_live:
+            permit = self.spared_live.pop(self.chance.randrange(len(self.spared_live)))
+            way = self.chance.choice((*ENDS, "mark", "pieces"))
+            getattr(permit, way)()
+            self.spared_good += way == "success"
+            if way not in ENDS:
+                permit.label = "a"
+                permit.failure("HTTP 500")
+            permit.success()
+            assert permit.ended
+
     def burst(self, calls: int, way: str, latency: float) -> None:
         """Calls one after another, all alike."""
         for _ in range(calls):
-            if self.call() is None:
-                self.clock.advance(latency)
-                continue
+            live = len(self.live)
+            self.call()
             self.clock.advance(latency)
-            self.end(way)
+            if len(self.live) > live:
+                self.end(way)
 
     def mark(self) -> None:
         if self.live:
@@ -142,6 +167,14 @@ class World:
     def by_hand(self, what: str) -> None:
         if what == "open":
             self.breaker.open(for_=self.chance.choice([None, 0.0, 5.0]))
+        elif what == "override":
+            mode = self.chance.choice((None, "enforce", "observe", "observe", "disabled"))
+            share = self.chance.choice((0.0, 0.5, 1.0))
+            for_ = self.chance.choice((None, 0.0, 1.0, 30.0))
+            self.breaker.override(mode, enforce_share=share, for_=for_)
+        elif what == "policy":
+            self.policies.append(policy_at_bounds(self.chance))
+            self.breaker.policy = self.policies[-1]
         else:
             getattr(self.breaker, what)()
 
@@ -169,9 +202,10 @@ class World:
         elif draw < 0.88:
             self.jump(chance.choice(JUMPS))
         elif draw < 0.995:
-            chance.choice((self.mark, self.stream, self.wait, self.label, self.drop))()
+            some = (self.mark, self.stream, self.wait, self.label, self.drop, self.end_spared)
+            chance.choice(some)()
         elif draw < 0.999:
-            self.by_hand(chance.choice(("open", "half_open", "reset")))
+            self.by_hand(chance.choice(BY_HAND))
         elif draw < 0.9995:
             self.fork()
         else:
@@ -187,6 +221,8 @@ class World:
         ended = self.ended
         assert metrics.refused == self.refused
         assert metrics.calls == self.asked
+        assert metrics.spared == self.spared
+        assert metrics.spared_good == self.spared_good
         # A stream that stalls is a failure while it lasts, and one that goes well as a probe is a
         # success, whatever becomes of it.
         stalled = self.streams
@@ -219,22 +255,23 @@ class World:
 
     def heals(self) -> None:
         """If calls come and succeed, it closes within a stated time, from any state."""
-        breaker, policy, clock = self.breaker, self.policy, self.clock
+        breaker, clock = self.breaker, self.clock
         # A clock that goes back makes everything wait as much longer. Those of the system never do.
         clock.now = self.latest = max(self.latest, clock.now)
         if breaker._circuit.probe_at == inf and breaker.state is State.OPEN:
             breaker.half_open()  # what was opened by hand without a time stays open
         while self.live:
             self.end("cancel")
-        bound = breaker.retry_after + 60.0 + 8.0 * policy.max_open_for + 8.0 * policy.open_for
-        bound += 8.0 * policy.latency_patience + 2.0 * policy.half_open_requests
+        breaker.end_override()
+        # A pause that began by an earlier policy goes on.
+        bound = breaker.retry_after + 60.0 + max(map(_longest_trouble, self.policies))
         began, waited = clock(), 0.0
         for _ in range(50_000):
             if breaker.state is State.CLOSED:
                 return
             assert clock() - began <= bound, f"{breaker.state} for {clock() - began} of {bound} s"
             fast = min(0.5 * breaker.slow_threshold, 0.05)
-            if self.call() is None:
+            if self.call() is None or not self.live:
                 waited = max(breaker.retry_after, 0.05)
                 clock.advance(waited)
                 continue
@@ -248,6 +285,12 @@ class World:
         self.heals()
         gc.collect()
         self.check()
+
+
+def _longest_trouble(policy: Policy) -> float:
+    """Seconds after which it must have closed, if calls come and succeed."""
+    waits = 8.0 * policy.max_open_for + 8.0 * policy.open_for
+    return waits + 8.0 * policy.latency_patience + 2.0 * policy.half_open_requests
 
 
 def play(seed: int, steps: int, check_every: int = 1) -> Counter[State]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from benchmarks.fuzz.world import ENDS, JUMPS, LATENCIES, World, play, policy_at_bounds
+from benchmarks.fuzz.world import BY_HAND, ENDS, JUMPS, LATENCIES, World, play, policy_at_bounds
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -76,7 +76,11 @@ class Machine(RuleBasedStateMachine):
     def jump(self, seconds: float) -> None:
         self._world().jump(seconds)
 
-    @rule(what=st.sampled_from(["open", "half_open", "reset"]))
+    @rule()
+    def end_spared(self) -> None:
+        self._world().end_spared()
+
+    @rule(what=st.sampled_from(BY_HAND))
     def by_hand(self, what: str) -> None:
         self._world().by_hand(what)
 
