@@ -7,7 +7,9 @@ https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogra
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
+from itertools import accumulate
 from math import exp2, log2
 
 BUCKETS_PER_OCTAVE = 8
@@ -74,6 +76,9 @@ class ExponentialHistogram:
         """Add all counts of another histogram to this one, each `weight` times."""
         if not other._counts:
             return
+        if not self._counts and weight == 1.0:
+            self._counts, self._first = other._counts.copy(), other._first
+            return
         # Adding zero at both ends extends the list, so the loop needs no checks of its bounds.
         self._add_outside(other._first, 0)
         self._add_outside(other._first + len(other._counts) - 1, 0)
@@ -96,21 +101,19 @@ class ExponentialHistogram:
         Returns:
             Seconds, one value per share; zeros if nothing was counted.
         """
-        total = self.total
-        if not total:
+        counts = self._counts
+        # Sums and look-ups in C code: every scrape of the metrics asks this of every key.
+        sums = list(accumulate(counts))
+        if not sums or not sums[-1]:
             return (0.0,) * len(shares)
         found: list[float] = []
-        below = 0.0
-        wanted = iter(shares)
-        rank = next(wanted, None)
-        for offset, count in enumerate(self._counts):
-            if not count:
-                continue
-            while rank is not None and rank * total <= below + count:
-                inside = max(rank * total - below, 0.0) / count
-                found.append(exp2((self._first + offset + inside - _SHIFT) / BUCKETS_PER_OCTAVE))
-                rank = next(wanted, None)
-            below += count
+        offset = 0
+        for share in shares:
+            rank = share * sums[-1]
+            # Not before a bucket with a count: a share of 0.0 lies at its beginning.
+            offset = max(bisect_left(sums, rank, offset), bisect_right(sums, 0))
+            inside = max(rank - (sums[offset] - counts[offset]), 0.0) / counts[offset]
+            found.append(exp2((self._first + offset + inside - _SHIFT) / BUCKETS_PER_OCTAVE))
         return tuple(found)
 
     def share_above(self, latency: float) -> float:
