@@ -28,6 +28,9 @@ PUBLIC_CORE = ["recloser", "recloser.asgi", "recloser.testing", "recloser.wsgi"]
 BESIDE = {
     # Flask is made of Werkzeug and click: its routing, and the commands of `app.cli`.
     "flask": {"werkzeug", "click"},
+    # These libraries are imported by another name than users know them by.
+    "prometheus": {"prometheus_client"},
+    "sentry": {"sentry_sdk"},
 }
 
 # The command and its demo are applications rather than adapters: they put a server, a framework, a

@@ -1,0 +1,117 @@
+"""Apps that answer Prometheus: `/metrics` for ASGI and WSGI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    REGISTRY,
+    CollectorRegistry,
+    generate_latest,
+    multiprocess,
+)
+
+from recloser import Registry
+from recloser_adapters.prometheus._collector import BreakerCollector, Compat, writing
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+Message = MutableMapping[str, Any]
+# That class has no annotations.
+_add_all_processes: Callable[[CollectorRegistry], object] = multiprocess.MultiProcessCollector
+_ALLOWED = "GET, HEAD, OPTIONS"
+
+
+class _Page:
+    """What the apps answer with: the figures of breakers, after those of prometheus-client."""
+
+    def __init__(
+        self,
+        registries: tuple[Registry, ...],
+        others: CollectorRegistry | None,
+        compat: Compat | None,
+    ) -> None:
+        self._breakers = BreakerCollector(*registries, compat=compat)
+        self._others = others
+
+    def answer(self, method: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """The status, the headers and the body of an answer."""
+        if method not in ("GET", "HEAD"):
+            status = 204 if method == "OPTIONS" else 405
+            return status, [("Allow", _ALLOWED)], b""
+        body = self.figures()
+        headers = [
+            ("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        return 200, headers, body if method == "GET" else b""
+
+    def figures(self) -> bytes:
+        """All figures now, in the text format of Prometheus."""
+        others = self._others
+        if others is None:
+            others = REGISTRY
+            if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+                # As prometheus-client asks: a new one for each answer.
+                others = CollectorRegistry()
+                _add_all_processes(others)
+        with writing(self._breakers.registries):
+            rest = generate_latest(others)
+        return rest + self._breakers.text().encode()
+
+
+def make_asgi_app(
+    *registries: Registry, others: CollectorRegistry | None = None, compat: Compat | None = None
+) -> Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[None],
+]:
+    """An ASGI app that tells Prometheus the figures of breakers, and what prometheus-client has.
+
+    Args:
+        *registries: The registries of the breakers, at least one.
+        others: The registry of prometheus-client for all else; None for its default. With
+            `PROMETHEUS_MULTIPROC_DIR` that is what all processes wrote there.
+        compat: As for `BreakerCollector`.
+
+    Raises:
+        TypeError: An argument is no registry, or there is none.
+        ValueError: `compat` is unknown.
+    """
+    page = _Page(registries, others, compat)
+
+    async def app(
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"metrics are served by HTTP only, not {scope['type']}")
+        status, headers, body = page.answer(scope["method"])
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def make_wsgi_app(
+    *registries: Registry, others: CollectorRegistry | None = None, compat: Compat | None = None
+) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    """A WSGI app that tells Prometheus the figures of breakers; see `make_asgi_app`."""
+    page = _Page(registries, others, compat)
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, headers, body = page.answer(environ["REQUEST_METHOD"])
+        start_response(f"{status} {_WORDS[status]}", headers)
+        return [body]
+
+    return app
+
+
+_WORDS = {200: "OK", 204: "No Content", 405: "Method Not Allowed"}
