@@ -32,6 +32,7 @@ __all__ = [
     "Asked",
     "AsyncChunks",
     "Attempt",
+    "AttemptWatch",
     "BadCall",
     "Breaker",
     "BreakerOpenError",
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from recloser._failover.call import CallOptions
     from recloser._failover.failover import Failover
     from recloser._failover.provider import Provider
-    from recloser._failover.report import Answer, Delivery, Fate, Leg
+    from recloser._failover.report import Answer, AttemptWatch, Delivery, Fate, Leg
     from recloser._failover.streams import AsyncChunks, Chunks
     from recloser._metrics import Metrics
     from recloser._pieces import Pieces
@@ -92,6 +93,7 @@ else:
         "Asked": "recloser._asked_in_body",
         "AsyncChunks": "recloser._failover.streams",
         "Attempt": "recloser._failover.attempt",
+        "AttemptWatch": "recloser._failover.report",
         "CallOptions": "recloser._failover.call",
         "Chunks": "recloser._failover.streams",
         "Deadline": "recloser._deadline",

@@ -27,8 +27,14 @@ def attempts_of_call(
     """
     started = settings.clock()
     record = None
-    if settings.on_delivery is not None:
-        record = Record(settings.on_delivery, settings.registry.fault, settings.clock, started)
+    if settings.on_delivery is not None or settings.on_attempt is not None:
+        record = Record(
+            settings.on_delivery,
+            settings.registry.fault,
+            settings.clock,
+            started,
+            settings.on_attempt,
+        )
     selection = Selection(settings, memory, providers, record, call)
     budget = settings.time_budget
     return _one_by_one(selection, inf if budget is None else started + budget)
@@ -46,6 +52,7 @@ def _one_by_one(selection: Selection[T], deadline: float) -> Iterator[Attempt[T]
         provider, permit, is_least_bad = selection.chosen
         selection.chosen = None
         number += 1
+        attempt = Attempt(selection, deadline, number, provider, permit, is_least_bad)
         if record is not None:
-            record.begin_attempt()
-        yield Attempt(selection, deadline, number, provider, permit, is_least_bad)
+            record.begin_attempt(attempt)
+        yield attempt

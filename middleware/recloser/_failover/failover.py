@@ -13,7 +13,7 @@ from recloser._failover.attempts import attempts_of_call
 from recloser._failover.call import CallOptions, call_of
 from recloser._failover.memory import Memory
 from recloser._failover.provider import Provider, checked_providers
-from recloser._failover.report import Delivery
+from recloser._failover.report import AttemptWatch, Delivery
 from recloser._failover.settings import Order, Settings, WhenAllOpen
 from recloser._failover.streams import AsyncChunks, Chunks, open_async_chunks, open_chunks
 from recloser._outcome import Outcome, nothing_sent
@@ -74,6 +74,8 @@ class Failover(Generic[T]):
             `Retry-After` is read in any case.
         nothing_sent: Returns whether an exception proves that the request was never sent.
         on_delivery: Called with the report of each call when it is over, on the call's thread.
+        on_attempt: Called with each attempt when it begins, on the call's thread. It may return an
+            `AttemptWatch`, which is told how the attempt ended.
         random: Returns uniform numbers in 0.0-1.0, for the weighted order.
 
     Raises:
@@ -98,6 +100,7 @@ class Failover(Generic[T]):
         classify: Callable[[BaseException], Outcome] = classify_error,
         nothing_sent: Callable[[BaseException], bool] = nothing_sent,
         on_delivery: Callable[[Delivery], object] | None = None,
+        on_attempt: Callable[[Attempt[T]], AttemptWatch | None] | None = None,
         random: Callable[[], float] = default_random,
     ) -> None:
         self._settings = Settings(
@@ -111,6 +114,7 @@ class Failover(Generic[T]):
             classify=classify,
             nothing_sent=nothing_sent,
             on_delivery=on_delivery,
+            on_attempt=on_attempt,
             random=random,
         )
         self.providers: tuple[Provider[T], ...] = checked_providers(providers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from recloser._errors import BreakerOpenError
 from recloser._outcome import Outcome
@@ -174,35 +175,56 @@ class Delivery:
         return f"{head} in {_seconds(self.duration)}" + "".join(f"; {leg}" for leg in others)
 
 
+class AttemptWatch(Protocol):
+    """What is told how one attempt ended, such as a span of a trace; see `Failover`.
+
+    Both methods are called on the call's thread. What they raise is counted as a fault.
+    """
+
+    def ended(self, leg: Leg) -> object:
+        """The attempt has ended: its answer goes to the caller now, or the call goes on without it."""
+
+    def reported(self, answer: Answer) -> object:
+        """Nothing more will be known. Called once, after `ended`.
+
+        For the answer of a transport that is when its body has ended.
+        """
+
+
 class Record:
     """The legs of one call during the call.
 
     Args:
-        on_delivery: Called with the report when the call is over.
-        on_fault: Called with a place and an error if `on_delivery` raises.
+        on_delivery: Called with the report when the call is over; None if nobody wants it.
+        on_fault: Called with a place and an error if a hook raises.
         clock: Monotonic seconds.
         started: When the call began, in seconds of the clock.
+        on_attempt: Called with each attempt when it begins; None if nobody wants to know.
     """
 
     __slots__ = (
         "_clock",
         "_duration",
         "_legs",
+        "_on_attempt",
         "_on_delivery",
         "_on_fault",
         "_place",
         "_served_by",
         "_started",
+        "_watch",
     )
 
     def __init__(
         self,
-        on_delivery: Callable[[Delivery], object],
+        on_delivery: Callable[[Delivery], object] | None,
         on_fault: Callable[[str, BaseException], None],
         clock: Callable[[], float],
         started: float,
+        on_attempt: Callable[[Any], AttemptWatch | None] | None = None,
     ) -> None:
         self._on_delivery = on_delivery
+        self._on_attempt = on_attempt
         self._on_fault = on_fault
         self._clock = clock
         self._started = started
@@ -210,18 +232,25 @@ class Record:
         self._place = 0
         self._served_by: str | None = None
         self._duration = 0.0
+        # Of the attempt that began last.
+        self._watch: AttemptWatch | None = None
 
     def pass_over(self, key: str, fate: Fate, error: BaseException | None = None) -> None:
         """Add the leg of a provider that was skipped."""
         self._legs.append(Leg(key, fate, error=error))
 
-    def begin_attempt(self) -> None:
-        """Keep the place of an attempt that begins now.
+    def begin_attempt(self, attempt: object = None) -> None:
+        """Keep the place of an attempt that begins now, and tell `on_attempt`.
 
         Its leg is added when it ends. By then the next provider has been chosen, and the skipped
         ones before that have legs already. Those must come after this leg.
         """
         self._place = len(self._legs)
+        if self._on_attempt is not None:
+            try:
+                self._watch = self._on_attempt(attempt)
+            except Exception as fault:
+                self._on_fault("on_attempt", fault)
 
     def end_attempt(
         self, key: str, fate: Fate, started: float, error: BaseException | str | None
@@ -235,7 +264,24 @@ class Record:
             error: As for `Leg`.
         """
         spent = 0.0 if fate is Fate.UNREACHABLE else max(self._clock() - started, 0.0)
-        self._legs.insert(self._place, Leg(key, fate, spent, error))
+        leg = Leg(key, fate, spent, error)
+        self._legs.insert(self._place, leg)
+        watch = self._watch
+        if watch is not None:
+            try:
+                watch.ended(leg)
+            except Exception as fault:
+                self._on_fault("on_attempt", fault)
+            if fate is not Fate.SERVED:
+                self._tell_watch(NO_ANSWER)
+
+    def _tell_watch(self, answer: Answer) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            try:
+                watch.reported(answer)
+            except Exception as fault:
+                self._on_fault("on_attempt", fault)
 
     def conclude(self, served_by: str | None) -> None:
         """Note how the call ended: no further attempt is made."""
@@ -249,6 +295,9 @@ class Record:
 
     def tell(self, answer: Answer) -> None:
         """Call `on_delivery` with the report of a call that is concluded; contain what it raises."""
+        self._tell_watch(answer)
+        if self._on_delivery is None:
+            return
         try:
             self._on_delivery(Delivery(self._served_by, tuple(self._legs), self._duration, answer))
         except Exception as fault:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from recloser._classify_error import ask_policy, classify_error
-from recloser._failover.report import Delivery
+from recloser._failover.report import AttemptWatch, Delivery
 from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._registry import Registry
@@ -37,6 +37,7 @@ class Settings:
     classify: Callable[[BaseException], Outcome]
     nothing_sent: Callable[[BaseException], bool]
     on_delivery: Callable[[Delivery], object] | None
+    on_attempt: Callable[[Any], AttemptWatch | None] | None = None
     random: Callable[[], float]
     # The clock of the registry. It is kept here because each call reads it several times.
     clock: Callable[[], float] = field(init=False)
@@ -60,6 +61,8 @@ class Settings:
         _check_callable("random", self.random)
         if self.on_delivery is not None:
             _check_callable("on_delivery", self.on_delivery)
+        if self.on_attempt is not None:
+            _check_callable("on_attempt", self.on_attempt)
         object.__setattr__(self, "clock", self.registry.clock)
 
     def outcome_of(self, key: str, error: BaseException) -> Outcome:

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 from tests.support.failover_fleet import Fleet, Invoke, StatusError, fates
 
-from recloser import BreakerOpenError, Delivery, Failover, Fate, Provider, Registry
+from recloser import (
+    Answer,
+    Attempt,
+    BreakerOpenError,
+    Delivery,
+    Failover,
+    Fate,
+    Leg,
+    Provider,
+    Registry,
+)
 from recloser.testing import ManualClock, open_breaker
 
 
@@ -67,3 +77,81 @@ def test_its_repr_shows_the_state_of_each(registry: Registry) -> None:
     open_breaker(registry["b"])
 
     assert repr(fleet.failover) == "<Failover [a: closed, b: open]>"
+
+
+class Watch:
+    """Keeps what it is told of an attempt."""
+
+    def __init__(self, told: list[tuple[str, object]], *, broken: bool = False) -> None:
+        self.told = told
+        self.broken = broken
+
+    def ended(self, leg: Leg) -> None:
+        self.told.append(("ended", (leg.key, leg.fate)))
+        if self.broken:
+            raise ZeroDivisionError
+
+    def reported(self, answer: Answer) -> None:
+        self.told.append(("reported", answer))
+        if self.broken:
+            raise ZeroDivisionError
+
+
+def test_a_watch_is_told_of_each_attempt_in_turn(registry: Registry, invoke: Invoke) -> None:
+    told: list[tuple[str, object]] = []
+
+    def watch(attempt: Attempt[str]) -> Watch:
+        told.append(("began", attempt.key))
+        return Watch(told)
+
+    def send(attempt: Any) -> str:
+        if attempt.key == "a":
+            raise OSError
+        return "answer"
+
+    providers = [Provider("a", ""), Provider("b", "")]
+    failover = Failover(registry, providers, on_attempt=watch)
+
+    assert invoke(failover, send, repeatable=True) == "answer"
+    assert told == [
+        ("began", "a"),
+        ("ended", ("a", Fate.FAILED)),
+        ("reported", Answer()),
+        ("began", "b"),
+        ("ended", ("b", Fate.SERVED)),
+        ("reported", Answer()),
+    ]
+
+
+def test_a_faulty_watch_harms_no_call(registry: Registry, invoke: Invoke) -> None:
+    told: list[tuple[str, object]] = []
+
+    def watch(attempt: Attempt[str]) -> Watch:
+        if attempt.key == "a":
+            raise ZeroDivisionError
+        return Watch(told, broken=True)
+
+    def send(attempt: Any) -> str:
+        if attempt.key == "a":
+            raise OSError
+        return "answer"
+
+    failover = Failover(registry, [Provider("a", ""), Provider("b", "")], on_attempt=watch)
+
+    assert invoke(failover, send, repeatable=True) == "answer"
+    assert [what for what, _ in told] == ["ended", "reported"]
+    assert registry.faults == 3
+
+
+def test_a_watch_of_an_answer_whose_body_is_awaited_is_told_at_its_end(registry: Registry) -> None:
+    told: list[tuple[str, object]] = []
+    failover = Failover(registry, [Provider("a", "")], on_attempt=lambda attempt: Watch(told))
+    (attempt,) = failover.attempts()
+    attempt.reported_later().commit()
+    assert [what for what, _ in told] == ["ended"]
+
+    attempt.report(Answer(output_tokens=5))
+    attempt.end_by_error(None)
+    attempt.report(Answer())
+
+    assert told[1:] == [("reported", Answer(output_tokens=5))]
