@@ -74,16 +74,17 @@ class ExponentialHistogram:
 
     def merge(self, other: ExponentialHistogram, weight: float = 1.0) -> None:
         """Add all counts of another histogram to this one, each `weight` times."""
-        if not other._counts:
+        added, first = other._counts, other._first
+        if not added:
             return
         if not self._counts and weight == 1.0:
-            self._counts, self._first = other._counts.copy(), other._first
+            self._counts, self._first = added.copy(), first
             return
         # Adding zero at both ends extends the list, so the loop needs no checks of its bounds.
-        self._add_outside(other._first, 0)
-        self._add_outside(other._first + len(other._counts) - 1, 0)
+        self._add_outside(first, 0)
+        self._add_outside(first + len(added) - 1, 0)
         counts = self._counts
-        for offset, count in enumerate(other._counts, other._first - self._first):
+        for offset, count in enumerate(added, first - self._first):
             counts[offset] += weight * count
 
     def shift(self, ratio: float) -> None:
