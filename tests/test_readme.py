@@ -190,6 +190,27 @@ def _check_llm_client(names: dict[str, Any]) -> None:
     assert sent[1].content == b'{"model": "llama-3.3-70b"}'
 
 
+def _check_prometheus(names: dict[str, Any]) -> None:
+    from starlette.testclient import TestClient
+
+    names["registry"]["shop"].record(0.1, True)
+    with TestClient(names["app"]) as client:
+        told = client.get("/metrics/").text
+
+    assert 'recloser_calls_total{key="shop",outcome="success"} 1' in told
+
+
+def _check_opentelemetry(names: dict[str, Any]) -> None:
+    assert names["failover"].call(lambda attempt: attempt.key) == "primary"
+    assert names["registry"].trace is not None
+
+
+def _check_sentry(names: dict[str, Any]) -> None:
+    open_breaker(names["registry"]["shop"])
+    assert names["registry"].faults == 0
+    names["sentry_sdk"].init()
+
+
 def _check_configuration(names: dict[str, Any]) -> None:
     registry = names["registry"]
 
@@ -211,6 +232,9 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Cutting off what hangs": _check_cutting_off,
     "Several providers": _check_failover,
     "Several LLM providers": _check_llm_client,
+    "Prometheus": _check_prometheus,
+    "OpenTelemetry": _check_opentelemetry,
+    "Sentry": _check_sentry,
     "Configure": _check_configuration,
 }
 

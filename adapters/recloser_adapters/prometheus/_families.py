@@ -158,7 +158,7 @@ FAMILIES = (
     Family(
         "recloser_since_seconds",
         "gauge",
-        "Time since the last change of state.",
+        "Time since the last change of state; absent before the first one.",
         _one("since", "gauge"),
     ),
     Family(
@@ -333,7 +333,7 @@ def _lines(family: Family, line: Line, quoted: list[tuple[str, Row]]) -> str:
     return "".join([f"{head}{label}{tail} {row[place]!r}\n" for label, row in quoted])
 
 
-MAY_BE_INFINITE = frozenset({"limit", "slow_threshold"})
+MAY_BE_INFINITE = frozenset({"limit", "slow_threshold", "since"})
 
 
 def _quoted(label: str) -> str:
