@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
-    CONTENT_TYPE_PLAIN_0_0_4,
     REGISTRY,
     CollectorRegistry,
     generate_latest,
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 # That class has no annotations.
 _add_all_processes: Callable[[CollectorRegistry], object] = multiprocess.MultiProcessCollector
+# All versions of Prometheus read it. prometheus-client has no name for it in all of its versions.
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _ALLOWED = "GET, HEAD, OPTIONS"
 
 
@@ -45,7 +46,7 @@ class _Page:
             return status, [("Allow", _ALLOWED)], b""
         body = self.figures()
         headers = [
-            ("Content-Type", CONTENT_TYPE_PLAIN_0_0_4),
+            ("Content-Type", _CONTENT_TYPE),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
         ]
