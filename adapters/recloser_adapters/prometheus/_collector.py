@@ -84,6 +84,9 @@ class BreakerCollector(Collector):
                 self._source.fault(error)
                 found, _ = self._source.read()
         found.totals["recloser_keys"] = len(found.rows)
+        for label in found.rows:
+            # From the beginning: `increase()` misses the first opening of a series that begins with it.
+            found.changes.setdefault((label, "closed", "open"), 0)
         return found
 
 
