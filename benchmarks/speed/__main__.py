@@ -14,6 +14,7 @@ from pathlib import Path
 
 from . import (
     calls,
+    exporters,
     footprint,
     frames,
     frameworks,
@@ -81,6 +82,13 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
     on_server: dict[str, tuple[Callable[[Tick], report.Section], int]] = {
         "server": (lambda tick: server.real_server(effort, tick), rounds)
     }
+    lacking = exporters.obstacle()
+    if lacking is not None:
+        print(f"skipped: exporters: {lacking}", file=sys.stderr)
+    with_exporters: dict[str, tuple[Callable[[Tick], report.Section], int]] = {
+        "exporters": (lambda tick: exporters.exporters(effort, tick), rounds),
+        "scrape": (lambda tick: exporters.scrape(effort, tick), max(7, effort.keep // 3)),
+    }
     return {
         "calls": (lambda tick: calls.sync_calls(rivals, effort, tick), rounds),
         "async": (lambda tick: calls.async_calls(rivals, effort, tick), rounds),
@@ -97,6 +105,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         "history": (lambda tick: scaling.history(effort, tick), rounds),
         "frames": (lambda tick: frames.frames(), 1),
         **{name: (partial(section, effort), rounds) for name, section in outbound.SECTIONS.items()},
+        **({} if lacking else with_exporters),
         **({} if obstacle else on_server),
     }
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -430,3 +431,81 @@ def test_each_scrape_tells_the_figures_of_all_workers(
 
         expected = 1 if preload else 5
         until(lambda: before() == expected, "what was called before the fork is told once")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    return tmp_path
+
+
+def success(text: str) -> float | None:
+    return get(parsed(text), "recloser_calls_total", key="shop", outcome="success")
+
+
+def test_a_process_is_one_process_however_many_exporters_it_has(
+    registry: Registry, folder: Path
+) -> None:
+    registry["shop"].record(0.1, True)
+    other = Registry()
+    target = CollectorRegistry()
+    export(registry, to=target)
+    collectors = [BreakerCollector(registry), BreakerCollector(other), BreakerCollector(registry)]
+
+    for collector in collectors:
+        assert success(collector.text()) == 1
+    assert success(generate_latest(target).decode()) == 1
+    _, _, page = asked(make_asgi_app(other, others=target))
+    assert success(page.decode()) == 1
+
+
+def test_scrapes_at_the_same_time_agree(registry: Registry, folder: Path) -> None:
+    registry["shop"].record(0.1, True)
+    collector = BreakerCollector(registry)
+    with ThreadPoolExecutor(8) as pool:
+        told = set(pool.map(lambda _: success(collector.text()), range(100)))
+
+    assert told == {1}
+
+
+def test_what_was_told_never_falls_while_breakers_come_and_go(
+    registry: Registry, folder: Path
+) -> None:
+    collector = BreakerCollector(registry)
+    other = Registry()
+    other["shop"].record(0.1, True)
+    BreakerCollector(other)
+    before = 0.0
+    for _ in range(20):
+        registry["shop"].record(0.1, True)
+        now = success(collector.text())
+        assert now is not None
+        assert now >= before
+        before = now
+        registry.discard(registry["shop"])
+        gc.collect()
+
+    assert before > 15
+
+
+def test_a_folder_that_cannot_be_written_fails_the_scrape(registry: Registry, folder: Path) -> None:
+    registry["shop"].record(0.1, True)
+    app = make_asgi_app(registry, others=CollectorRegistry())
+    folder.joinpath("recloser_ended.lock").mkdir()
+    status, _, body = asked(app)
+
+    assert status == 503
+    assert b"cannot be read" in body
+    assert registry.faults >= 1
+
+
+def test_files_of_other_versions_and_nonsense_are_passed_over(
+    registry: Registry, folder: Path
+) -> None:
+    registry["shop"].record(0.1, True)
+    collector = BreakerCollector(registry)
+    for number, text in enumerate(["", "[]", "{}", "null", '{"columns": []}', "\x00"]):
+        (folder / f"recloser_{number}_other.json").write_text(text)
+    (folder / "recloser_ended.json").write_text("nonsense")
+
+    assert success(collector.text()) == 1

@@ -44,7 +44,13 @@ class _Page:
         if method not in ("GET", "HEAD"):
             status = 204 if method == "OPTIONS" else 405
             return status, [("Allow", _ALLOWED)], b""
-        body = self.figures()
+        try:
+            body = self.figures()
+        except OSError as error:  # Prometheus shows the scrape as failed
+            self._breakers.registries[0].fault("prometheus", error)
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
+            body = b"The figures of the other processes cannot be read; see the log.\n"
+            return 503, headers, body if method == "GET" else b""
         headers = [
             ("Content-Type", _CONTENT_TYPE),
             ("Content-Length", str(len(body))),
@@ -115,4 +121,9 @@ def make_wsgi_app(
     return app
 
 
-_WORDS = {200: "OK", 204: "No Content", 405: "Method Not Allowed"}
+_WORDS = {
+    200: "OK",
+    204: "No Content",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}

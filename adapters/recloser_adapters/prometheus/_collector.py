@@ -32,7 +32,8 @@ class BreakerCollector(Collector):
 
     If `PROMETHEUS_MULTIPROC_DIR` is set, the figures are those of all processes that share that folder:
     counts are added up, `recloser_state` is the number of processes in each state, and of latencies the
-    worst is shown. Those of other processes are at most two seconds old.
+    worst is shown. Those of other processes are at most two seconds old. If that folder cannot be
+    read or written, a scrape fails (`OSError`): figures of some processes would look like a restart.
 
     Args:
         registries: The registries, at least one.
@@ -48,15 +49,14 @@ class BreakerCollector(Collector):
         if compat not in (None, "resilience4j"):
             raise ValueError(f"compat must be 'resilience4j' or None, not {compat!r}")
         self._families = families_of(compat)
-        source = Source(self.registries)
-        self._source = source
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         self._processes = None
         if folder:
             # Imported here: it needs `fcntl`, which Windows has not.
-            from recloser_adapters.prometheus._processes import Processes
+            from recloser_adapters.prometheus._processes import processes_of
 
-            self._processes = Processes(source, Path(folder))
+            self._processes = processes_of(Path(folder), self.registries)
+        self._source = Source(self.registries) if self._processes is None else None
 
     def describe(self) -> Iterable[Metric]:
         """The names, for prometheus-client to find two collectors with the same ones."""
@@ -64,7 +64,8 @@ class BreakerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The figures now, for exporters of prometheus-client."""
-        if _written.get().issuperset(self.registries):
+        written = _written.get()
+        if written and (self._processes is not None or written.issuperset(self.registries)):
             return ()
         found = self._read()
         return metrics_of(found.rows, found.changes, found.totals, self._families)
@@ -75,14 +76,11 @@ class BreakerCollector(Collector):
         return text_of(found.rows, found.changes, found.totals, self._families)
 
     def _read(self) -> Snapshot:
-        if self._processes is None:
-            found, _ = self._source.read()
+        if self._source is not None:
+            found = self._source.read()
         else:
-            try:
-                found = self._processes.read()
-            except OSError as error:  # a full disk, for example: better one process than none
-                self._source.fault(error)
-                found, _ = self._source.read()
+            assert self._processes is not None
+            found = self._processes.read()
         found.totals["recloser_keys"] = len(found.rows)
         for label in found.rows:
             # From the beginning: `increase()` misses the first opening of a series that begins with it.

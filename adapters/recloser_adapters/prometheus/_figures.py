@@ -107,11 +107,12 @@ def merged(rows: Iterable[Rows]) -> Rows:
     for each in rows:
         for label, row in each.items():
             known = found.get(label)
-            found[label] = row if known is None else _merge(known, row)
+            found[label] = row if known is None else merge(known, row)
     return found
 
 
-def _merge(one: Row, other: Row) -> Row:
+def merge(one: Row, other: Row) -> Row:
+    """Merge two rows of the same label."""
     return [
         a + b
         if merge is Merge.COUNT or merge is Merge.SUM

@@ -20,19 +20,39 @@ import atexit
 import fcntl
 import os
 import threading
+import time
 import uuid
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from recloser import Breaker
+from recloser import Registry
 from recloser_adapters.prometheus._snapshot import Snapshot
-from recloser_adapters.prometheus._source import Source
+from recloser_adapters.prometheus._source import Source, Told
 
 WRITE_EVERY = 2.0  # seconds; Prometheus asks every 15 s or so
+_PATIENCE = 2.0  # seconds that a process waits for another one that reads or adds counts
 _PREFIX = "recloser_"
+
+
+_of_folder: dict[Path, Processes] = {}
+
+
+def processes_of(folder: Path, registries: Sequence[Registry]) -> Processes:
+    """The processes that share a folder. This one is one of them, however many exporters it has.
+
+    Args:
+        folder: The folder.
+        registries: What this process tells, with what it told already.
+    """
+    found = _of_folder.get(folder)
+    if found is None:
+        found = _of_folder[folder] = Processes(Source(registries), folder)
+    else:
+        found.source.add(registries)
+    return found
 
 
 class Processes:
@@ -57,7 +77,7 @@ class Processes:
         name = f"{_PREFIX}{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self._file = self._folder / f"{name}.json"
         self._mutex = threading.Lock()
-        self._told: dict[str, weakref.ref[Breaker]] = {}
+        self._told = Told()
         self._last = Snapshot()
         self._lock: IO[bytes] | None = None
         this = weakref.ref(self)
@@ -74,7 +94,8 @@ class Processes:
     def write(self) -> Snapshot:
         """Write the figures of this process, and return them."""
         with self._mutex:
-            snapshot, told = self.source.read()
+            told = Told()
+            snapshot = self.source.read(told)
             gone = self._gone(snapshot, told)
             if gone.rows or gone.changes:
                 # Under the lock of all: who reads in between would count these calls twice.
@@ -96,19 +117,16 @@ class Processes:
         if self._lock is not None:
             self._replace(self._file, snapshot)
 
-    def _gone(self, snapshot: Snapshot, told: dict[str, weakref.ref[Breaker]]) -> Snapshot:
-        """The last figures of breakers that were dropped since, or replaced by new ones."""
-        rows = {
-            label: row
-            for label, row in self._last.rows.items()
-            if label not in told or told[label]() is not self._told[label]()
-        }
-        changes = {
-            change: count
-            for change, count in self._last.changes.items()
-            if change not in snapshot.changes
-        }
-        return Snapshot(rows, changes)
+    def _gone(self, snapshot: Snapshot, told: Told) -> Snapshot:
+        """The last figures of breakers that were dropped since, and changes of keys that are gone."""
+        gone = Snapshot()
+        for breaker, (label, row) in self._told.items():
+            if breaker not in told:
+                gone.end(Snapshot({label: row}))
+        for change, count in self._last.changes.items():
+            if change not in snapshot.changes:
+                gone.changes[change] = count
+        return gone
 
     def read(self) -> Snapshot:
         """The figures of all processes together, by what each of them wrote last."""
@@ -138,12 +156,16 @@ class Processes:
         """The counts of what is gone. One process at a time may read or change them."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._ended_file.with_suffix(".lock").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield _read(self._ended_file)
+            _lock(lock)
+            try:
+                yield _read(self._ended_file)
+            finally:
+                # Not by closing it alone: a process that was forked meanwhile has it, too.
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
     def _replace(self, file: Path, snapshot: Snapshot) -> None:
         """Write a file as a whole: who reads it meanwhile gets the one before."""
-        written = self._file.with_suffix(f"{file.suffix}.tmp")
+        written = file.with_suffix(f".{os.getpid()}_{threading.get_ident()}.tmp")
         written.write_text(snapshot.to_json())
         written.replace(file)
 
@@ -166,6 +188,22 @@ def _write_often(this: weakref.ref[Processes], process: int) -> None:
         except Exception as error:
             processes.source.fault(error)
         del processes
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file.
+
+    Raises:
+        TimeoutError: Another process had it for seconds: it was stopped, perhaps.
+    """
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{file.name} is locked by another process") from None
+        time.sleep(0.005)
 
 
 def _is_locked(file: Path) -> bool:

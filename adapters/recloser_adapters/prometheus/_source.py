@@ -8,8 +8,11 @@ from collections.abc import Sequence
 
 from recloser import Breaker, Registry, Transition
 from recloser_adapters.prometheus._families import Changes
-from recloser_adapters.prometheus._figures import COUNTED, label_of, row_of
+from recloser_adapters.prometheus._figures import COUNTED, Row, label_of, merge, row_of
 from recloser_adapters.prometheus._snapshot import Snapshot
+
+Told = dict[weakref.ref[Breaker], tuple[str, Row]]
+"""The label and the figures of each breaker. The one of a breaker that is gone is no other's."""
 
 
 class Source:
@@ -18,18 +21,24 @@ class Source:
     The changes are its only work outside a scrape: one addition for each.
 
     Args:
-        registries: The registries. A key that several of them have is one key.
+        registries: The registries, at least one. A key that several of them have is one key.
     """
 
     def __init__(self, registries: Sequence[Registry]) -> None:
-        self._registries = registries
+        self._registries: tuple[Registry, ...] = ()
         self._lock = threading.Lock()
         self._changes: Changes = {}
         # What breakers counted before this process was forked: its parent tells that.
         self._before: weakref.WeakKeyDictionary[Breaker, list[float]] = weakref.WeakKeyDictionary()
         self._totals_before: dict[str, float] = {}
+        self.add(registries)
+
+    def add(self, registries: Sequence[Registry]) -> None:
+        """Read these registries as well, unless they are read already."""
         for registry in registries:
-            registry.subscribe(self)
+            if registry not in self._registries:
+                self._registries += (registry,)
+                registry.subscribe(self)
 
     def on_transition(self, transition: Transition) -> None:
         """Count a change of state."""
@@ -50,24 +59,27 @@ class Source:
                 self._before[breaker] = row
         self._totals_before = totals
 
-    def read(self) -> tuple[Snapshot, dict[str, weakref.ref[Breaker]]]:
-        """Read all figures now, and by which breaker each label was told."""
-        snapshot, told = Snapshot(), dict[str, weakref.ref[Breaker]]()
+    def read(self, told: Told | None = None) -> Snapshot:
+        """Read all figures now.
+
+        Args:
+            told: Gets those of each breaker.
+        """
+        snapshot = Snapshot()
         for breaker in self._breakers():
             label, row = label_of(breaker.key), row_of(breaker.metrics())
             if self._before:
                 _subtract(row, self._before.get(breaker))
-            if label in snapshot.rows:
-                snapshot = Snapshot.together((snapshot, Snapshot({label: row})))
-            else:
-                snapshot.rows[label] = row
-            told[label] = weakref.ref(breaker)
+            known = snapshot.rows.get(label)
+            snapshot.rows[label] = row if known is None else merge(known, row)
+            if told is not None:
+                told[weakref.ref(breaker)] = label, row
         with self._lock:
             # The changes of a key go with the key.
             self._changes = {key: n for key, n in self._changes.items() if key[0] in snapshot.rows}
             snapshot.changes = dict(self._changes)
         snapshot.totals = self._totals()
-        return snapshot, told
+        return snapshot
 
     def fault(self, error: Exception) -> None:
         """Count and log a fault of the exporter, at most once a minute."""

@@ -108,11 +108,10 @@ class ExponentialHistogram:
         if not sums or not sums[-1]:
             return (0.0,) * len(shares)
         found: list[float] = []
-        offset = 0
+        offset = bisect_right(sums, 0)  # the first bucket with a count: there a share of 0.0 lies
         for share in shares:
             rank = share * sums[-1]
-            # Not before a bucket with a count: a share of 0.0 lies at its beginning.
-            offset = max(bisect_left(sums, rank, offset), bisect_right(sums, 0))
+            offset = bisect_left(sums, rank, offset)
             inside = max(rank - (sums[offset] - counts[offset]), 0.0) / counts[offset]
             found.append(exp2((self._first + offset + inside - _SHIFT) / BUCKETS_PER_OCTAVE))
         return tuple(found)
