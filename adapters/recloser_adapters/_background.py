@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+
+from recloser_adapters._forks import in_forked_process
 
 _FLUSH = 2.0  # seconds that the end of the process waits for what is queued
 
@@ -33,9 +35,8 @@ class Background:
         self._size = size
         self.dropped: int = 0
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            this: weakref.ref[Background] = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: _begin_again(this))
+        in_forked_process(self, Background._begin)
+        atexit.register(_flush_at_exit, weakref.ref(self))
 
     def _begin(self) -> None:
         self._work: deque[Callable[[], object]] = deque()
@@ -53,8 +54,9 @@ class Background:
                 full = False
                 self._work.append(work)
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                    thread.start()  # raises where the interpreter ends, so it comes first
+                    self._thread = thread
                 self._changed.notify_all()
         if full:
             self._fault(OverflowError(f"more than {self._size} events wait: dropped"))
@@ -86,7 +88,7 @@ class Background:
         return True
 
 
-def _begin_again(this: weakref.ref[Background]) -> None:
+def _flush_at_exit(this: weakref.ref[Background]) -> None:
     background = this()
     if background is not None:
-        background._begin()
+        background.flush()

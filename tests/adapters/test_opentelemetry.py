@@ -132,6 +132,17 @@ def test_a_key_that_is_gone_is_told_no_more(registry: Registry, sdk: Sdk) -> Non
     assert [*sdk.points("recloser.breaker.in_flight")] == [(("recloser.breaker.key", "bar"),)]
 
 
+def test_the_changes_of_a_key_go_with_the_key(registry: Registry, sdk: Sdk) -> None:
+    sdk.instrument(registry)
+    for key in ("shop", "bar"):
+        open_breaker(registry[key])
+    assert len(sdk.points("recloser.breaker.transitions")) == 2
+    registry.discard(registry["shop"])
+
+    (left,) = sdk.points("recloser.breaker.transitions")
+    assert dict(left)["recloser.breaker.key"] == "bar"
+
+
 def test_a_refusal_is_in_the_span_of_the_refused_call(registry: Registry, sdk: Sdk) -> None:
     sdk.instrument(registry)
     until_open(registry, "shop")

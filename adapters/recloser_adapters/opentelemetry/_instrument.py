@@ -14,6 +14,7 @@ from opentelemetry.trace import Link
 
 from recloser import Registry, Transition
 from recloser_adapters._background import Background
+from recloser_adapters._forks import in_forked_process
 from recloser_adapters.opentelemetry._instruments import ENFORCED, KEY, OUTCOME, STATE, Figures
 
 if TYPE_CHECKING:
@@ -39,17 +40,38 @@ class Instrumentation:
         meter = metrics.get_meter(SCOPE, meter_provider=meter_provider)
         self._registry = registry
         self._tracer = trace.get_tracer(SCOPE, tracer_provider=tracer_provider)
-        self._transitions = meter.create_counter(
-            "recloser.breaker.transitions", unit="{transition}", description="Changes of state."
-        )
         self._figures = Figures(registry, meter)
         self._background = Background("recloser-opentelemetry", self._fault)
         # By trace id: of a bad call only that is kept, and a link needs the span.
         self._spans: dict[str, trace.SpanContext] = {}
-        self._lock = threading.Lock()
+        # How often each key changed, by the attributes of the change.
+        self._changes: dict[tuple[tuple[str, str], ...], int] = {}
+        meter.create_observable_counter(
+            "recloser.breaker.transitions",
+            callbacks=[self._transitions],
+            unit="{transition}",
+            description="Changes of state.",
+        )
+        self._unlock()
+        in_forked_process(self, Instrumentation._unlock)
         self._unsubscribe = registry.subscribe(self)
         self._trace_before = registry.trace
         registry.trace = self.trace
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
+
+    def _transitions(self, options: metrics.CallbackOptions) -> list[metrics.Observation]:
+        with self._lock:
+            # The changes of a key go with the key, or their number would grow for ever.
+            self._changes = {
+                change: count
+                for change, count in self._changes.items()
+                if dict(change)[KEY] in self._registry
+            }
+            return [
+                metrics.Observation(count, dict(change)) for change, count in self._changes.items()
+            ]
 
     @property
     def dropped(self) -> int:
@@ -59,6 +81,7 @@ class Instrumentation:
     def end(self) -> None:
         """Tell nothing more."""
         self._unsubscribe()
+        self._changes.clear()
         self._figures.end()
         if self._registry.trace == self.trace:
             self._registry.trace = self._trace_before
@@ -101,15 +124,17 @@ class Instrumentation:
     def on_transition(self, transition: Transition) -> None:
         """Note a change in the span of the call that caused it, and make a span of its own."""
         reason = transition.reason
-        attributes: dict[str, Any] = {
+        kind = {
             KEY: transition.key,
             BEFORE: transition.before.value,
             STATE: transition.after.value,
             MODE: transition.mode.value,
             RULE: reason.rule,
         }
-        self._transitions.add(1, attributes)
-        attributes[SENTENCE] = reason.sentence
+        with self._lock:
+            change = tuple(kind.items())
+            self._changes[change] = self._changes.get(change, 0) + 1
+        attributes: dict[str, Any] = {**kind, SENTENCE: reason.sentence}
         if reason.by:
             attributes["recloser.override.by"] = reason.by
         attributes.update(_numbers(reason.numbers))

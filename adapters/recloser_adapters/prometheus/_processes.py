@@ -23,12 +23,13 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from recloser import Registry
+from recloser_adapters._forks import in_forked_process
 from recloser_adapters.prometheus._snapshot import Snapshot
 from recloser_adapters.prometheus._source import Source, Told
 
@@ -68,10 +69,8 @@ class Processes:
         self._folder = folder
         self._ended_file = folder / f"{_PREFIX}ended.json"
         self._begin()
-        this: weakref.ref[Processes] = weakref.ref(self)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: _call(this, Processes._forked))
-        atexit.register(lambda: _call(this, Processes.write))
+        in_forked_process(self, Processes._forked)
+        atexit.register(_write_at_exit, weakref.ref(self))
 
     def _begin(self) -> None:
         name = f"{_PREFIX}{os.getpid()}_{uuid.uuid4().hex[:8]}"
@@ -170,11 +169,11 @@ class Processes:
         written.replace(file)
 
 
-def _call(this: weakref.ref[Processes], do: Callable[[Processes], object]) -> None:
+def _write_at_exit(this: weakref.ref[Processes]) -> None:
     processes = this()
     if processes is not None:
-        with suppress(Exception):  # at a fork or at the end nobody could handle it
-            do(processes)
+        with suppress(Exception):  # the folder may be gone by now
+            processes.write()
 
 
 def _write_often(this: weakref.ref[Processes], process: int) -> None:

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Sequence
 
 from recloser import Breaker, Registry, Transition
+from recloser_adapters._forks import in_forked_process
 from recloser_adapters.prometheus._families import Changes
 from recloser_adapters.prometheus._figures import COUNTED, Row, label_of, merge, row_of
 from recloser_adapters.prometheus._snapshot import Snapshot
@@ -32,6 +33,11 @@ class Source:
         self._before: weakref.WeakKeyDictionary[Breaker, list[float]] = weakref.WeakKeyDictionary()
         self._totals_before: dict[str, float] = {}
         self.add(registries)
+        in_forked_process(self, Source.unlock)
+
+    def unlock(self) -> None:
+        """Have a new lock: a thread that is not in this process may have had the old one."""
+        self._lock = threading.Lock()
 
     def add(self, registries: Sequence[Registry]) -> None:
         """Read these registries as well, unless they are read already."""
@@ -48,7 +54,7 @@ class Source:
 
     def forked(self) -> None:
         """Forget what the parent process had counted: it tells that itself."""
-        self._lock = threading.Lock()
+        self.unlock()
         self._changes = {}
         self._before = weakref.WeakKeyDictionary()
         self._totals_before = {}
