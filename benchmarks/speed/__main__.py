@@ -87,7 +87,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         print(f"skipped: exporters: {lacking}", file=sys.stderr)
     with_exporters: dict[str, tuple[Callable[[Tick], report.Section], int]] = {
         "exporters": (lambda tick: exporters.exporters(effort, tick), rounds),
-        "scrape": (lambda tick: exporters.scrape(effort, tick), max(7, effort.keep // 3)),
+        "scrape": (lambda tick: exporters.scrape(effort, tick), effort.keep),
     }
     return {
         "calls": (lambda tick: calls.sync_calls(rivals, effort, tick), rounds),
