@@ -67,6 +67,7 @@ __all__ = [
     "Unguarded",
     "asked_in_body",
     "calling_for",
+    "parse_duration",
     "parse_retry_after",
     "problem_document",
 ]
@@ -74,6 +75,7 @@ __all__ = [
 if TYPE_CHECKING:
     from recloser._asked_in_body import Asked, asked_in_body
     from recloser._deadline import Deadline
+    from recloser._duration import parse_duration
     from recloser._failover.attempt import Attempt
     from recloser._failover.call import CallOptions
     from recloser._failover.failover import Failover
@@ -103,6 +105,7 @@ else:
         "Pieces": "recloser._pieces",
         "Provider": "recloser._failover.provider",
         "asked_in_body": "recloser._asked_in_body",
+        "parse_duration": "recloser._duration",
         "parse_retry_after": "recloser._retry_after",
         "problem_document": "recloser._problem",
     }

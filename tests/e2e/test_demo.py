@@ -19,7 +19,7 @@ from tests.support.waiting import until
 from .servers import DEADLINE
 
 pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("click", "httpx", "rich", "starlette", "uvicorn")),
+    any(find_spec(name) is None for name in ("httpx", "rich", "starlette", "uvicorn")),
     reason="needs the extra demo",
 )
 TRIES = 3

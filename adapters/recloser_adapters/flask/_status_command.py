@@ -13,6 +13,9 @@ from flask.cli import AppGroup
 from werkzeug.routing import Rule
 
 from recloser import Mode, Registry
+from recloser_adapters._command.credentials import password_of
+from recloser_adapters._command.dashboard_api import CommandError, DashboardApi
+from recloser_adapters._command.status import show_status
 from recloser_adapters._routes.cover import Cover, cover
 from recloser_adapters.flask._config import EXTENSION, RecloserState
 from recloser_adapters.flask._rules import FlaskKeys, is_static, protections
@@ -29,8 +32,19 @@ commands: Final = AppGroup("recloser", help="Inspect this application's circuit 
 
 @commands.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def _status(as_json: bool) -> None:
-    """Show every rule, its key and its breaker, as this process knows them."""
+@click.option("--url", help="Where a Dashboard of the running application is mounted.")
+@click.option(
+    "--user", help="For --url; the password is read from RECLOSER_PASSWORD, or asked for."
+)
+def _status(as_json: bool, url: str | None, user: str | None) -> None:
+    """Show every rule, its key and its breaker, as this process knows them.
+
+    This process is a new one, whose breakers have seen no calls. With --url, the keys of the
+    process that serves are shown instead.
+    """
+    if url is not None:
+        _show_served(url, user, as_json)
+        return
     state: RecloserState = current_app.extensions[EXTENSION]
     rows = _rows(cast("Any", current_app)._get_current_object(), state)
     if as_json:
@@ -56,7 +70,18 @@ def _lines(state: RecloserState, rows: list[_Row]) -> Iterator[str]:
         yield f"Requests are named by {_name(state.key)}: only keys that were used are listed."
     if callable(state.exempt):
         yield f"{_name(state.exempt)} says which requests are exempt: no rule is listed as exempt."
-    yield "Each process has its own breakers. These are the breakers of the process of this command."
+    yield (
+        "Each process has its own breakers. These are the breakers of the process of this command; "
+        "--url shows those of a process that serves."
+    )
+
+
+def _show_served(url: str, user: str | None, as_json: bool) -> None:
+    try:
+        show_status(DashboardApi(url, user, password_of(user)), as_json=as_json)
+    except CommandError as error:
+        click.echo(f"recloser: {error}", err=True)
+        raise SystemExit(error.status) from None
 
 
 def _name(function: object) -> str:
