@@ -50,17 +50,16 @@ def test_the_head_counts_those_that_refuse_and_those_that_only_would() -> None:
 
 
 def test_only_what_needs_a_look_has_a_sentence() -> None:
-    told = {
-        name: len(_shown(key_facts("k", **facts))) - 3
-        for name, facts in {
-            "closed": {},
-            "open": {"state": "open"},
-            "suspected": {"evidence": 1.0},
-            "observing": {"mode": "observe", "spared": 3, "spared_good": 2},
-            "in part": {"enforce_share": 0.5},
-            "by hand": {"overrides": [{"what": "open", "state": "open", "age": 9, "left": None}]},
-        }.items()
+    keys: dict[str, dict[str, Any]] = {
+        "closed": {},
+        "open": {"state": "open"},
+        "suspected": {"evidence": 1.0},
+        "observing": {"mode": "observe", "spared": 3, "spared_good": 2},
+        "in part": {"enforce_share": 0.5},
+        "by hand": {"overrides": [{"what": "open", "state": "open", "age": 9, "left": None}]},
     }
+
+    told = {name: len(_shown(key_facts("k", **facts))) - 3 for name, facts in keys.items()}
 
     assert told == {
         "closed": 0,

@@ -91,7 +91,7 @@ def _badness(key: Key) -> tuple[float, float, float, str]:
 
 
 def _only_observes(key: Key) -> bool:
-    return key.get("mode", "enforce") != "enforce"
+    return bool(key.get("mode", "enforce") != "enforce")
 
 
 def _style(key: Key) -> str:
