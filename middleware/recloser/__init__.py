@@ -1,4 +1,8 @@
-"""Adaptive circuit breakers: they learn what is normal, and open when calls clearly are not."""
+"""Adaptive circuit breakers: they learn what is normal, and open when calls clearly are not.
+
+PYTEST_DONT_REWRITE: pytest, which loads a plugin from the same distribution, would warn in a process
+that has imported recloser before.
+"""
 
 from typing import TYPE_CHECKING
 
