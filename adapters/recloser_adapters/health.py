@@ -18,8 +18,8 @@ What is ready, so that the check cannot keep a process out for ever:
 - open, while it is not yet time for a probe: **not ready**
 - open when it is time for a probe, and half-open: ready. A breaker closes because calls come and are
   answered, and a process that is out gets none.
-- any state in which nothing is refused (observe mode): ready. A `mode=` of a middleware alone is not
-  seen here: set that of the registry
+- any state in which nothing is refused (observe mode), or only a share of the callers: ready. A
+  `mode=` of a middleware alone is not seen here: set that of the registry
 - never asked yet: ready. Nothing is known against it. The state is `never_asked`, so that a key with
   a typo in it can be told from a healthy one.
 """
@@ -172,7 +172,8 @@ def _existing(registry: Registry, key: str) -> Breaker | None:
 def _of_breaker(breaker: Breaker) -> KeyReadiness:
     # All of one moment. Its wait is 0.0 if nothing is refused, because of the mode or the state.
     figures = breaker.metrics()
-    is_shut = figures.state is State.OPEN and figures.retry_after > 0.0
+    refuses_all = figures.retry_after > 0.0 and figures.enforce_share >= 1.0
+    is_shut = figures.state is State.OPEN and refuses_all
     return KeyReadiness(
         breaker.key,
         not is_shut,

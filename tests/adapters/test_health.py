@@ -92,6 +92,15 @@ def test_where_nothing_is_refused_a_key_is_ready(registry: Registry, mode: Mode)
     assert (found.ready, found.state, found.mode) == (True, "open", mode.value)
 
 
+def test_where_a_share_of_the_callers_is_refused_a_key_is_ready(registry: Registry) -> None:
+    open_breaker(registry[KEY])
+    registry.enforce_share = 0.9
+    assert _of(registry).ready
+
+    registry.enforce_share = 1.0
+    assert not _of(registry).ready
+
+
 def test_other_keys_have_no_say_and_one_of_those_named_suffices(registry: Registry) -> None:
     open_breaker(registry["elsewhere"])
     assert readiness(registry, keys=[KEY])

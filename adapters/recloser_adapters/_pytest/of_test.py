@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from recloser import Mode, Registry
+from recloser import Breaker, Mode, Policy, Registry
 from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters._pytest.transitions import Transitions
+
+_Settings: TypeAlias = tuple[Policy, Mode, float]
 
 
 class OfTest:
@@ -23,7 +26,7 @@ class OfTest:
 
     def __init__(self, registry: Registry, node: Any) -> None:
         self._node = node
-        self._seen: dict[Registry, tuple[Mode, Callable[[], None]]] = {}
+        self._seen: dict[Registry, _Before] = {}
         self.transitions: Transitions = Transitions()
         self._see(registry)
         # A test may still add middleware to its app.
@@ -52,12 +55,43 @@ class OfTest:
 
     def _see(self, registry: Registry) -> None:
         if registry not in self._seen:
-            self._seen[registry] = (registry.mode, registry.subscribe(self.transitions))
+            self._seen[registry] = _Before(
+                registry.subscribe(self.transitions),
+                _settings_of(registry),
+                {breaker: _settings_of(breaker) for breaker in registry.breakers()},
+            )
 
     def end(self) -> None:
-        """Leave nothing to the next test: neither a state, nor what was learned, nor a mode."""
-        for registry, (mode, unsubscribe) in self._seen.items():
-            unsubscribe()
+        """Leave nothing to the next test: no state, nothing that was learned, no other settings."""
+        for registry, before in self._seen.items():
+            before.unsubscribe()
             for breaker in registry.breakers():
+                breaker.end_override()
                 breaker.reset()
-            registry.mode = mode
+            _restore(registry, before.settings)
+            for breaker, settings in before.breakers.items():
+                _restore(breaker, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a registry was when the test began with it."""
+
+    unsubscribe: Callable[[], None]
+    settings: _Settings
+    breakers: dict[Breaker, _Settings]
+
+
+def _settings_of(thing: Registry | Breaker) -> _Settings:
+    return thing.policy, thing.mode, thing.enforce_share
+
+
+def _restore(thing: Registry | Breaker, settings: _Settings) -> None:
+    # Only what was changed: to set one of a registry changes those of all its breakers.
+    policy, mode, share = settings
+    if thing.policy != policy:
+        thing.policy = policy
+    if thing.mode is not mode:
+        thing.mode = mode
+    if thing.enforce_share != share:
+        thing.enforce_share = share

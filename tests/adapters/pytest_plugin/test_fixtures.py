@@ -36,7 +36,7 @@ def test_an_opened_key_refuses_and_is_closed_in_the_next_test(pytester: pytest.P
         pytester,
         """
         import pytest
-        from recloser import BreakerOpenError, Registry
+        from recloser import BreakerOpenError, Policy, Registry
 
         breakers = Registry()
 
@@ -56,15 +56,24 @@ def test_an_opened_key_refuses_and_is_closed_in_the_next_test(pytester: pytest.P
             with pytest.raises(BreakerOpenError, match="opened by a test"):
                 charge()
 
-        def test_what_was_trained_and_the_mode_are_gone_too(recloser_transitions):
+        def test_what_was_trained_and_the_settings_are_gone_too(recloser_transitions):
             breakers.mode = "observe"
+            breakers.enforce_share = 0.5
+            breakers.policy = Policy(min_failures=2)
+            breakers["payments"].policy = Policy(min_failures=3)
             for _ in range(40):
                 breakers["payments"].record(0.1, success=True)
+            assert breakers["payments"].knows_latency
+            breakers["payments"].override("disabled")
 
         def test_so_nothing_is_left():
-            assert breakers.mode.value == "enforce"
+            for each in (breakers, breakers["payments"]):
+                assert each.mode.value == "enforce"
+                assert each.enforce_share == 1.0
+                assert each.policy == Policy()
             assert not breakers["payments"].knows_latency
             assert breakers["payments"].state.value == "closed"
+            assert breakers["payments"].overrides == ()
         """,
         tests=4,
     )
