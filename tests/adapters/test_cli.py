@@ -155,11 +155,11 @@ def test_the_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _outcome(monkeypatch, 0)
 
     _run(["demo"])
-    _run(["demo", "--seconds", "30", "--serve", "--json"])
+    _run(["demo", "--seconds", "30", "--serve", "--json", "--dashboard"])
 
     assert asked == [
-        {"seconds": 45, "serve": False, "as_json": False},
-        {"seconds": 30, "serve": True, "as_json": True},
+        {"seconds": 45, "serve": False, "as_json": False, "dashboard": False},
+        {"seconds": 30, "serve": True, "as_json": True, "dashboard": True},
     ]
 
 

@@ -87,17 +87,16 @@ def test_a_key_is_opened_and_seen_and_closed(
 
 
 def test_each_command_does_what_it_says(url: str, registry: Registry) -> None:
-    breaker = registry[KEY]
-    assert _run(url, "observe", KEY, "--for", "1h") == 0
-    assert breaker.mode is Mode.OBSERVE
-    assert _run(url, "end-override", KEY) == 0
-    assert breaker.mode is Mode.ENFORCE
-    assert _run(url, "enforce", KEY, "--share", "0.25") == 0
-    assert breaker.enforce_share == 0.25
-    assert _run(url, "half-open", KEY) == 0
-    assert breaker.state is State.HALF_OPEN
-    assert _run(url, "reset", KEY) == 0
-    assert breaker.state is State.CLOSED
+    def after(*command: str) -> tuple[Mode, float, State]:
+        assert _run(url, command[0], KEY, *command[1:]) == 0
+        breaker = registry[KEY]
+        return breaker.mode, breaker.enforce_share, breaker.state
+
+    assert after("observe", "--for", "1h") == (Mode.OBSERVE, 1.0, State.CLOSED)
+    assert after("end-override") == (Mode.ENFORCE, 1.0, State.CLOSED)
+    assert after("enforce", "--share", "0.25") == (Mode.ENFORCE, 0.25, State.CLOSED)
+    assert after("half-open") == (Mode.ENFORCE, 0.25, State.HALF_OPEN)
+    assert after("reset") == (Mode.ENFORCE, 0.25, State.CLOSED)
 
 
 @pytest.mark.parametrize("key", ["POST /payments", "a/b ?#%é<script>"])

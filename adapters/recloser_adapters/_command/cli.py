@@ -158,6 +158,9 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         "--serve", action="store_true", help="keep all processes running afterwards, until Ctrl-C"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument(
+        "--dashboard", action="store_true", help="show the breakers in a browser as well"
+    )
     parser.set_defaults(run=_demo)
 
 
@@ -228,6 +231,11 @@ def _demo(options: argparse.Namespace) -> int:
     from recloser_adapters._command.demo.run import run
 
     try:
-        return run(seconds=options.seconds, serve=options.serve, as_json=options.json)
+        return run(
+            seconds=options.seconds,
+            serve=options.serve,
+            as_json=options.json,
+            dashboard=options.dashboard,
+        )
     except ChildError as error:
         raise CommandError(str(error), WRONG_USE) from None
