@@ -119,6 +119,18 @@ def test_any_key_can_be_steered(stub: Stub, key: str, capsys: pytest.CaptureFixt
     assert stub.asked[0][1].startswith(f"{PREFIX}/keys/")
 
 
+def test_arguments_that_are_no_utf_8_are_sent_as_they_are(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RECLOSER_PASSWORD", "\udcff")
+
+    assert main(["open", stub.url, "k\udcff", "--why", "\udcff", "--user", "\udcff"]) == 1
+
+    assert stub.asked[0][1] == f"{PREFIX}/keys/k%FF/open"
+    assert stub.asked[0][2]["authorization"] == "Basic /zr/"
+    assert capsys.readouterr().err.startswith("recloser: no breaker has the key ")
+
+
 def test_an_unknown_key_is_answered_with_close_ones(
     stub: Stub, capsys: pytest.CaptureFixture[str]
 ) -> None:

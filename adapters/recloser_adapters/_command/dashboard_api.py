@@ -68,7 +68,9 @@ class DashboardApi:
         self._user = user
         self._headers = {"Accept": "application/json"}
         if user is not None:
-            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            # What the shell hands over may be no UTF-8.
+            known = f"{user}:{password}".encode("utf-8", "surrogateescape")
+            token = base64.b64encode(known).decode()
             self._headers["Authorization"] = f"Basic {token}"
         self._etag = ""
 
@@ -109,7 +111,7 @@ class DashboardApi:
             CommandError: It was refused, or there is no answer.
         """
         # A dot or two would be taken for a folder.
-        name = quote(key, safe="").replace(".", "%2E")
+        name = quote(key, safe="", errors="surrogateescape").replace(".", "%2E")
         answer, _ = self._ask(
             "POST",
             f"/keys/{name}/{action}",
