@@ -33,6 +33,9 @@ BESIDE = {
     "sentry": {"sentry_sdk"},
 }
 
+# Adapters that need no library, and so no extra.
+OF_THE_STANDARD_LIBRARY = {"health"}
+
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.
 APPLICATIONS = {"__main__", "_command"}
@@ -154,6 +157,9 @@ def test_what_is_private_in_the_package_of_a_library_is_used_in_that_package_onl
 
 @pytest.mark.parametrize("path", PUBLIC_ADAPTERS, ids=_module_name)
 def test_an_adapter_has_an_extra_of_its_name(path: Path) -> None:
+    if _first_part(_module_name(path)) in OF_THE_STANDARD_LIBRARY:
+        assert _libraries(path) == set()
+        return
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     library = _first_part(_module_name(path))
 

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from recloser_adapters._command.cli import main as command
+
 
 def main() -> None:
-    """Run the command. Without click, print in one line which extra to install, and exit with 2."""
-    # An adapter may fail with ModuleNotFoundError: its user chose the library. The user of a
-    # script did not choose click, so the script explains the error.
-    try:
-        from recloser_adapters._command.cli import main as command
-    except ModuleNotFoundError as error:
-        if error.name != "click":
-            raise
-        print("recloser: the command needs click: pip install 'recloser[demo]'", file=sys.stderr)
-        sys.exit(2)
-    command(prog_name="recloser")
+    """Run the command, and exit with its status."""
+    sys.exit(command())
 
 
 if __name__ == "__main__":

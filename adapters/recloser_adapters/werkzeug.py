@@ -10,7 +10,7 @@ opens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
@@ -18,6 +18,7 @@ from werkzeug.routing import Map, MapAdapter, Rule
 from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters._routes.guarded import keys_of
 from recloser_adapters._routes.key_cache import KeyCache, RequestParts
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -33,8 +34,11 @@ __all__ = [
     "RuleKeys",
     "ViewRefusedError",
     "exempt",
+    "guarded_keys",
     "keyed",
 ]
+
+_DEEPEST_WRAPPING: Final = 64
 
 _Environ: TypeAlias = "WSGIEnvironment"
 
@@ -110,14 +114,15 @@ class RuleKeys:
 
     def _search(self, environ: _Environ) -> str | None:
         if self.unused is not None:
-            self.unused.tell(self._known, environ.get("SCRIPT_NAME", ""))
+            self.unused.tell(self.known, environ.get("SCRIPT_NAME", ""))
         try:
             rule, _ = self._bind(environ).match(return_rule=True)
         except HTTPException:
             return UNMATCHED
         return self.of_rule(rule, environ["REQUEST_METHOD"])
 
-    def _known(self) -> Iterator[KnownRoute]:
+    def known(self) -> Iterator[KnownRoute]:
+        """What is known of each rule without a request."""
         for rule in self._map.iter_rules():
             methods = frozenset({"WS"} if rule.websocket else rule.methods or ())
             keys = (self.of_rule(rule, method) for method in methods or {"GET"})
@@ -140,6 +145,10 @@ class BreakerMiddleware(AnyAppMiddleware):
         on_refuse: A WSGI application that answers refused requests.
         mode: The mode of the breakers; by default the registry's mode.
         expose_details: Whether a refusal names the key and the reason.
+
+    Attributes:
+        keys: Makes the keys; None if `key` is a function of the user.
+        exempt: What is not guarded: patterns, or a function of the environ.
 
     Raises:
         TypeError: `key` is not given and no `url_map` is found, or `url_map` is not a `Map`.
@@ -175,8 +184,28 @@ class BreakerMiddleware(AnyAppMiddleware):
             mode=mode,
             expose_details=expose_details,
         )
+        self.keys: RuleKeys | None = key if isinstance(key, RuleKeys) else None
+        self.exempt: Any = exempt
         if isinstance(key, RuleKeys):
             key.unused = UnusedPatterns(exempt, self.registry)
+
+
+def guarded_keys(app: object) -> dict[Registry, set[str]]:
+    """Return the keys that guard rules of an application, by the registry of their breakers.
+
+    Not known are keys that a function of the user makes. A registry may have none that is known.
+
+    Args:
+        app: An application in this middleware, or one with such an application as its `wsgi_app`.
+    """
+    keys: dict[Registry, set[str]] = {}
+    for _ in range(_DEEPEST_WRAPPING):
+        if isinstance(app, BreakerMiddleware):
+            found = keys.setdefault(app.registry, set())
+            if app.keys is not None:
+                found.update(keys_of(app.keys.known(), app.exempt))
+        app = getattr(app, "wsgi_app", None) or getattr(app, "app", None)
+    return keys
 
 
 class ViewRefusedError(BreakerOpenError, ServiceUnavailable):

@@ -1,4 +1,8 @@
-"""Adaptive circuit breakers: they learn what is normal, and open when calls clearly are not."""
+"""Adaptive circuit breakers: they learn what is normal, and open when calls clearly are not.
+
+PYTEST_DONT_REWRITE: pytest, which loads a plugin from the same distribution, would warn in a process
+that has imported recloser before.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -68,6 +72,7 @@ __all__ = [
     "Unguarded",
     "asked_in_body",
     "calling_for",
+    "parse_duration",
     "parse_retry_after",
     "problem_document",
 ]
@@ -75,6 +80,7 @@ __all__ = [
 if TYPE_CHECKING:
     from recloser._asked_in_body import Asked, asked_in_body
     from recloser._deadline import Deadline
+    from recloser._duration import parse_duration
     from recloser._failover.attempt import Attempt
     from recloser._failover.call import CallOptions
     from recloser._failover.failover import Failover
@@ -105,6 +111,7 @@ else:
         "Pieces": "recloser._pieces",
         "Provider": "recloser._failover.provider",
         "asked_in_body": "recloser._asked_in_body",
+        "parse_duration": "recloser._duration",
         "parse_retry_after": "recloser._retry_after",
         "problem_document": "recloser._problem",
     }

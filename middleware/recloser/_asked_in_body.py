@@ -10,7 +10,7 @@ import re
 import time
 from typing import NamedTuple
 
-from recloser._duration import duration
+from recloser._duration import parse_duration
 
 LONGEST = 8192
 """Bytes of a body that are searched. The errors of OpenAI and Anthropic have a few hundred."""
@@ -82,5 +82,5 @@ def _seconds(text: str) -> float | None:
         when = float(reset[1]) / (1000.0 if len(reset[1]) == 13 else 1.0)
         return max(when - time.time(), 0.0) or None
     if said[1]:
-        return duration(said[1].lower()) or None
+        return parse_duration(said[1].lower()) or None
     return float(said[2]) * _WORDS[said[3].lower()] or None

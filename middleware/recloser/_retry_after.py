@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from recloser._duration import duration
+from recloser._duration import parse_duration
 
 # Python's own number parsing is far too kind to a hostile header: int() takes "١٢" and "1_000",
 # float() takes "nan" and "1e999". Ten digits are three centuries. `re` compiles the pattern on
@@ -140,7 +140,7 @@ def _wait(text: str, clock: _Clock) -> float | None:
         return clock.until(number / 1000.0 if number >= 1e11 else number)
     number_or_none = _number(text)
     if number_or_none is None:
-        number_or_none = duration(text)
+        number_or_none = parse_duration(text)
     if number_or_none is None:
         number_or_none = clock.until(_timestamp(text))
     return clock.until(_date(text)) if number_or_none is None else number_or_none

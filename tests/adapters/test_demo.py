@@ -16,9 +16,18 @@ from rich.console import Console
 
 from recloser import State
 from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
-from recloser_adapters._command.demo.plan import AFFECTED, BARE, GUARDED, OTHER_ROUTES, schedule
-from recloser_adapters._command.demo.record import Record
-from recloser_adapters._command.demo.results import evaluate
+from recloser_adapters._command.demo.plan import (
+    AFFECTED,
+    BARE,
+    GUARDED,
+    INTRODUCTION,
+    OTHER_ROUTES,
+    PHASES,
+    ROUTES,
+    schedule,
+)
+from recloser_adapters._command.demo.record import ObservedPhase, Record
+from recloser_adapters._command.demo.results import conclusion, evaluate
 from recloser_adapters._command.demo.screen import STATES, picture
 from recloser_adapters._command.demo.summary import summary
 
@@ -299,6 +308,25 @@ def test_plain_summary_marks_what_failed() -> None:
 
     assert "FAILED it refuses nobody at the end: 0 refused in the last second, it is open" in lines
     assert "ok     hanging: it opens: after 0.20 s" in lines
+    assert lines[-1] == "2 of 7 expectations failed."
+
+
+def test_the_last_line_is_the_conclusion() -> None:
+    results = evaluate(_told(_good_run()))
+
+    last = "Wasted with recloser: 8 calls and 24 s. Without: 101 calls and 306 s."
+    assert summary_lines(results)[-1] == conclusion(results)[-1] == last
+    assert len(last) < 80
+
+
+def test_plain_lines_begin_with_what_there_is_to_see() -> None:
+    lines: list[str] = []
+    with PlainScreen(lines.append) as screen:
+        screen.draw(_told([_phase(0.0, "healthy")]))
+
+    introduced = " ".join(lines)
+    assert "one has breakers, one has none" in introduced
+    assert introduced.index("refused: told at once") < introduced.index("the upstream is healthy")
 
 
 @pytest.mark.parametrize("state", State)
@@ -313,6 +341,57 @@ def test_every_state_has_a_sign(state: State) -> None:
     assert len({sign for sign, _ in STATES.values()}) == len(State)
 
 
+def _picture(record: Record, height: int = 24, **urls: str) -> list[str]:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(picture(record, 45.0, {**URLS, **urls}, height))
+    return console.export_text().splitlines()
+
+
+def test_what_the_halves_show_is_said_before_the_first_outage_and_not_later() -> None:
+    keys = [
+        {**_key(route, "closed"), "explained": "closed: " + "it is well " * 20} for route in ROUTES
+    ]
+    told = [_phase(0.0, "healthy"), {"event": "keys", "at": 6.0, "keys": keys}]
+
+    before = _picture(_told(told))
+    after = _picture(_told([*told, _phase(7.0, "hanging")]))
+
+    text = " ".join(" ".join(before).split())
+    for sentence in INTRODUCTION:
+        assert sentence in text
+    assert len(before) <= 24
+    assert len(after) <= 24
+    assert "Upper half" not in " ".join(after)
+    for lines in (before, after):
+        assert any("The app with recloser: its breakers" in line for line in lines)
+        assert any(line.strip().startswith("Both apps") for line in lines)
+
+
+def test_the_title_has_the_address_of_the_dashboard() -> None:
+    url = "http://127.0.0.1:65535/breakers/"
+
+    lines = _picture(_told([_phase(0.0, "healthy")]), dashboard=url)
+
+    assert url in lines[1]
+    assert len(lines) <= 24
+
+
+@pytest.mark.parametrize("phase", list(PHASES))
+@pytest.mark.parametrize("key", [AFFECTED, OTHER_ROUTES[0]])
+@pytest.mark.parametrize("words", [1, 11, 12, 13, 40, 200])
+def test_the_picture_fits_however_long_the_reasons_are(key: str, phase: str, words: int) -> None:
+    record = _told(_good_run())
+    record.phases.append(ObservedPhase(phase, 30.0))
+    record.changes = [replace(each, key=key, reason="word " * words) for each in record.changes]
+    record.keys = [{**_key(each, "limited"), "explained": "word " * words} for each in ROUTES]
+
+    lines = _picture(record)
+
+    assert len(lines) <= 24
+    assert all(len(line) <= 80 for line in lines)
+    assert any("closed" in line and "word" in line for line in lines)
+
+
 @pytest.mark.parametrize("height", [24, 30])
 @pytest.mark.parametrize("seen", range(1, len(_good_run()) + 1))
 def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(
@@ -321,6 +400,7 @@ def test_the_picture_fits_a_terminal_of_eighty_columns_at_every_moment(
     console = Console(width=80, record=True, file=StringIO())
     record = _told(_good_run()[:seen])
     record.changes = [replace(each, reason="every call was bad " * 5) for each in record.changes]
+    record.keys = [{**each, "explained": "every call was bad " * 9} for each in record.keys]
 
     console.print(picture(record, 45.0, URLS, height))
 
@@ -342,6 +422,23 @@ def test_the_summary_on_a_terminal_says_what_it_said_and_what_it_cost() -> None:
     assert "10.2 s  ■ open    so it is open" in text
     assert "calls wasted before that" in text
     assert "Everything went as it should." in text
+    lines = text.rstrip().splitlines()
+    assert lines[-1].strip() == conclusion(evaluate(record))[-1]
+    # On a terminal of 24 lines, the costs and what follows them are seen together.
+    assert len(lines) - next(at for at, line in enumerate(lines) if "Costs" in line) < 24
+
+
+def test_a_summary_of_a_bad_run_names_what_failed_and_ends_with_that() -> None:
+    events = _good_run()
+    _with(_change(29.0, "open"))(events)
+    console = Console(width=80, record=True, file=StringIO())
+    record = _told(events)
+
+    console.print(summary(record, evaluate(record)))
+
+    text = console.export_text()
+    assert "✗ it refuses nobody at the end" in text
+    assert text.rstrip().endswith("2 of 7 expectations failed.")
 
 
 def test_the_schedule_fits_the_seconds_and_ends_well() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recloser._duration import duration
+from recloser._duration import parse_duration
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from recloser._duration import duration
     ],
 )
 def test_each_unit_is_read(text: str, seconds: float) -> None:
-    assert duration(text) == pytest.approx(seconds)
+    assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "s", "5", "-1s", "1.s", "1e3s", "1w", "1 s", "nan", "9" * 99])
 def test_what_is_no_duration_is_none(text: str) -> None:
-    assert duration(text) is None
+    assert parse_duration(text) is None

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -16,10 +17,12 @@ import pytest
 from tests.support.machine_load import MachineLoad
 from tests.support.waiting import until
 
+from recloser_adapters._command.demo.plan import AFFECTED, OTHER_ROUTES
+
 from .servers import DEADLINE
 
 pytestmark = pytest.mark.skipif(
-    any(find_spec(name) is None for name in ("click", "httpx", "rich", "starlette", "uvicorn")),
+    any(find_spec(name) is None for name in ("httpx", "rich", "starlette", "uvicorn")),
     reason="needs the extra demo",
 )
 TRIES = 3
@@ -95,3 +98,29 @@ def test_nothing_is_left_running_however_the_demo_ends(how: signal.Signals) -> N
 
     assert status == (130 if how is signal.SIGINT else -how)
     until(lambda: not any(_serves(port) for port in ports), "its processes end")
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_the_dashboard_shows_the_breakers_while_the_demo_runs() -> None:
+    pytest.importorskip("recloser_adapters.dashboard")
+    command = [*DEMO, "--dashboard"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        _ports(demo)
+        assert demo.stdout is not None
+        url = demo.stdout.readline().removeprefix("Dashboard: ").strip()
+        seen: set[str] = set()
+
+        def shown() -> bool:
+            with urllib.request.urlopen(f"{url}keys", timeout=DEADLINE) as answer:
+                told = json.load(answer)
+            seen.update(key["key"] for key in told["keys"])
+            return AFFECTED in seen
+
+        until(shown, "the dashboard has the key of the orders")
+        demo.send_signal(signal.SIGINT)
+
+        assert demo.wait(DEADLINE) == 130
+    # Nobody guards the dashboard itself.
+    assert seen <= {AFFECTED, *OTHER_ROUTES}

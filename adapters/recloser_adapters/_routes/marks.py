@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from recloser import Registry
 from recloser_adapters._routes.keys import MISSING
 
 _MARK: Final = "__recloser_key__"
+# The attribute that `protect` sets: the registry (None for the application's) and the key.
+_PROTECTED: Final = "__recloser_protected__"
 
 _Endpoint = TypeVar("_Endpoint")
 
@@ -41,6 +44,23 @@ def mark(endpoint: _Endpoint, key: str | None) -> _Endpoint:
     # A bound method accepts no attributes, but its function does.
     setattr(getattr(endpoint, "__func__", endpoint), _MARK, key)
     return endpoint
+
+
+def mark_protected(endpoint: _Endpoint, registry: Registry | None, key: str | None) -> _Endpoint:
+    """Mark an endpoint or a dependency as guarded by a breaker of its own.
+
+    Args:
+        endpoint: What is guarded.
+        registry: Holds the breaker; None for the registry of the application.
+        key: The key of the breaker; None for the key of the route.
+    """
+    setattr(endpoint, _PROTECTED, (registry, key))
+    return endpoint
+
+
+def protection(endpoint: object) -> tuple[Registry | None, str | None] | None:
+    """Read what `mark_protected` wrote; None if it wrote nothing."""
+    return getattr(endpoint, _PROTECTED, None)
 
 
 def marked_key(endpoint: object) -> Any:

@@ -11,6 +11,7 @@ from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED
 from recloser_adapters._routes.marks import exempt, keyed
 from recloser_adapters.flask._config import RecloserState
 from recloser_adapters.flask._extension import Recloser
+from recloser_adapters.flask._rows import guarded_keys
 from recloser_adapters.flask._views import protect, refuse
 from recloser_adapters.werkzeug import ViewRefusedError
 
@@ -21,6 +22,7 @@ __all__ = [
     "RecloserState",
     "ViewRefusedError",
     "exempt",
+    "guarded_keys",
     "keyed",
     "protect",
     "refuse",

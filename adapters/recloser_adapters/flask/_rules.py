@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import Registry
 from recloser_adapters._routes.keys import MISSING
-from recloser_adapters._routes.marks import mark, marked_key
+from recloser_adapters._routes.marks import marked_key, protection
 from recloser_adapters.werkzeug import RuleKeys
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
-
-# The attribute that `protect` sets on a view: its registry (None for the application's), its key.
-_PROTECTED: Final = "__recloser_protected__"
-
-_View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class FlaskKeys(RuleKeys):
@@ -47,18 +42,12 @@ class FlaskKeys(RuleKeys):
         return self.name_of(rule, method)
 
 
-def mark_protected(view: _View, registry: Registry | None, key: str) -> _View:
-    """Mark a view as guarded by its own breaker, so that its rule's breaker does not guard it."""
-    setattr(view, _PROTECTED, (registry, key))
-    return mark(view, None)
-
-
 def protections(app: Flask, rule: Rule, method: str) -> Iterator[tuple[Registry | None, str]]:
     """The registry and key of each `protect` on a rule's view, for one of its methods."""
     for answering in _answering(app, rule, method):
-        found: tuple[Registry | None, str] | None = getattr(answering, _PROTECTED, None)
-        if found is not None:
-            yield found
+        found = protection(answering)
+        if found is not None and found[1] is not None:
+            yield found[0], found[1]
 
 
 def is_static(rule: Rule) -> bool:

@@ -10,9 +10,9 @@ from flask import Response, current_app, has_request_context, request
 from recloser import UNGUARDED, BreakerOpenError, Mode, Refused, Registry, Unguarded
 from recloser.wsgi import Refusal, enabled, is_websocket, note_refusal
 from recloser_adapters._routes.endpoint_watch import EndpointPermit
+from recloser_adapters._routes.marks import mark, mark_protected
 from recloser_adapters._routes.protect import check_endpoint, guarded
 from recloser_adapters.flask._config import EXTENSION, RecloserState
-from recloser_adapters.flask._rules import mark_protected
 from recloser_adapters.flask._view_watch import ViewWatch
 from recloser_adapters.werkzeug import ViewRefusedError
 
@@ -45,7 +45,8 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
 
     def decorate(view: Callable[_P, _R]) -> Callable[_P, _R]:
         check_endpoint(view)
-        return mark_protected(guarded(view, begin), registry, key)
+        # The breaker of its rule does not guard it then.
+        return mark_protected(mark(guarded(view, begin), None), registry, key)
 
     return decorate
 

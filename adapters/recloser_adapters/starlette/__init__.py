@@ -15,6 +15,7 @@ from recloser_adapters.starlette._endpoints import (
     protect,
     refuse,
 )
+from recloser_adapters.starlette._guarded_keys import guarded_keys
 from recloser_adapters.starlette._middleware import BreakerMiddleware
 from recloser_adapters.starlette._route_keys import RouteKeys
 
@@ -26,6 +27,7 @@ __all__ = [
     "RouteKeys",
     "dependency",
     "exempt",
+    "guarded_keys",
     "keyed",
     "protect",
     "refuse",

@@ -23,7 +23,7 @@ from recloser import (
 )
 from recloser.asgi import PERMIT, UNMATCHED, Refusal, enabled, note_refusal
 from recloser_adapters._routes.endpoint_watch import EndpointPermit
-from recloser_adapters._routes.marks import mark
+from recloser_adapters._routes.marks import mark, mark_protected
 from recloser_adapters._routes.protect import check_endpoint, guarded
 from recloser_adapters.starlette._connection_argument import (
     signature_with_connection,
@@ -95,7 +95,8 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
 
         protected: Any = guarded(endpoint, begin)
         protected.__signature__ = signature_with_connection(endpoint)
-        return cast("Callable[_P, _R]", mark(protected, None))
+        mark_protected(mark(protected, None), registry, key)
+        return cast("Callable[_P, _R]", protected)
 
     return decorate
 
@@ -142,7 +143,7 @@ def dependency(
         with watch:
             yield
 
-    return guard
+    return mark_protected(guard, registry, key)
 
 
 def _mark_at_return(scope: Scope, permit: Permit) -> None:

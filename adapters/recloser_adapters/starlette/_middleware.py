@@ -40,6 +40,10 @@ class BreakerMiddleware(AnyAppMiddleware):
         expose_details: Whether a refusal names the key and the reason.
         cut_off: Whether an endpoint that has sent nothing when an answer is hopeless is cancelled,
             and its client gets a 504. A plain `def` endpoint goes on in its thread.
+
+    Attributes:
+        keys: Makes the keys; None if `key` is a function of the user.
+        exempt: What is not guarded: patterns, or a function of the scope.
     """
 
     passes_refusals = True
@@ -72,6 +76,8 @@ class BreakerMiddleware(AnyAppMiddleware):
             expose_details=expose_details,
             cut_off=cut_off,
         )
+        self.keys: RouteKeys | None = key if isinstance(key, RouteKeys) else keys
+        self.exempt: Any = exempt
         if keys is not None:
             keys.unused = UnusedPatterns(exempt, self.registry)
 

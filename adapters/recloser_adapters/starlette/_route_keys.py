@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from starlette.routing import Host, Mount, WebSocketRoute
@@ -131,7 +131,9 @@ class RouteKeys:
             self._cache.clear()
             self._index = index = search.index
             if self.unused is not None and index is not None:
-                self.unused.tell(lambda: _known(index), scope.get("root_path", ""))
+                self.unused.tell(
+                    lambda: map(known_route, index.leaves()), scope.get("root_path", "")
+                )
         if key == UNMATCHED:
             # Not cached: scanners send new paths all the time, and routes may still be added.
             return key
@@ -154,16 +156,16 @@ class RouteKeys:
         return index
 
 
-def _known(index: RouteIndex) -> Iterator[KnownRoute]:
-    for entry in index.leaves():
-        if isinstance(entry.route, WebSocketRoute):
-            methods = frozenset({"WS"})
-            scopes = [{"type": "websocket"}]
-        else:
-            methods = frozenset(getattr(entry.route, "methods", None) or ())
-            scopes = [{"type": "http", "method": method} for method in methods or _USUAL_METHODS]
-        keys = frozenset(key for scope in scopes if (key := _key(entry, scope)) is not None)
-        yield KnownRoute(entry.name, methods, keys)
+def known_route(entry: RouteEntry) -> KnownRoute:
+    """What is known of a route without a request: its template, its methods and its keys."""
+    if isinstance(entry.route, WebSocketRoute):
+        methods = frozenset({"WS"})
+        scopes = [{"type": "websocket"}]
+    else:
+        methods = frozenset(getattr(entry.route, "methods", None) or ())
+        scopes = [{"type": "http", "method": method} for method in methods or _USUAL_METHODS]
+    keys = frozenset(key for scope in scopes if (key := _key(entry, scope)) is not None)
+    return KnownRoute(entry.name, methods, keys)
 
 
 def _key(entry: RouteEntry | None, scope: Mapping[str, Any], prefix: str = "") -> str | None:

@@ -117,15 +117,19 @@ class RouteIndex:
 
     def leaves(self) -> Iterator[RouteEntry]:
         """All routes, those inside of mounts included; a mount whose routes cannot be read is one."""
+        for entry in self.entries():
+            if entry.routes is None:
+                yield entry
+            else:
+                yield from RouteIndex(entry.routes, entry.name).leaves()
+
+    def entries(self) -> Iterator[RouteEntry]:
+        """All routes and mounts of this router itself, in no particular order."""
         nodes = [self._root]
         while nodes:
             node = nodes.pop()
             nodes += node.children.values()
-            for entry in node.entries:
-                if entry.routes is None:
-                    yield entry
-                else:
-                    yield from RouteIndex(entry.routes, entry.name).leaves()
+            yield from node.entries
 
     def _find(self, scope: dict[str, Any], search: Search) -> RouteEntry | None:
         for entry in self._candidates(_route_path(scope)):

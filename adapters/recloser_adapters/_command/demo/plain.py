@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from recloser_adapters._command.demo.plan import ARMS, GUARDED, PHASES
+from recloser_adapters._command.demo.plan import ARMS, GUARDED, PHASES, RATE
 from recloser_adapters._command.demo.record import Record
-from recloser_adapters._command.demo.results import Results, headline
+from recloser_adapters._command.demo.results import Results, conclusion
 
 COUNT_EVERY = 2.0  # seconds
+
+
+INTRODUCTION = (
+    f"Two equal web apps get the same {RATE:g} requests per second; one has breakers, one has none.",
+    "Soon the service behind the orders hangs, then fails, then is slow. Other routes do not need it.",
+    "Each change of a breaker is a line that says why. The counts are what callers of both apps got:",
+    "well: a good answer; wasted: an error or a long wait; refused: told at once to come later.",
+)
 
 
 class PlainScreen:
@@ -31,6 +39,8 @@ class PlainScreen:
         self._counted = float("inf")
 
     def __enter__(self) -> Self:
+        for line in ("", *INTRODUCTION, ""):
+            self._write(line)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,8 +75,8 @@ def _counts(record: Record) -> str:
 
 
 def summary_lines(results: Results) -> list[str]:
-    """Return the summary as lines."""
-    lines = ["", headline(results), ""]
+    """Return the summary as lines. The last one is the conclusion."""
+    lines = [""]
     for outage in results.outages:
         lines += [
             f"{outage.phase}, {outage.seconds:.1f} s",
@@ -88,7 +98,7 @@ def summary_lines(results: Results) -> list[str]:
     lines.append("")
     for each in results.expectations:
         lines.append(f"{'ok    ' if each.met else 'FAILED'} {each.promise}: {each.found}")
-    return lines
+    return [*lines, "", *conclusion(results)]
 
 
 def _seconds(value: float | None) -> str:

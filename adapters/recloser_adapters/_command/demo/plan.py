@@ -14,11 +14,21 @@ PHASES = {
     HEALTHY: "it answers in about 12 ms",
     HANGING: "it takes calls and never answers",
     FAILING: "it answers 500 at once",
-    SLOW: "it answers correctly, but 30 times slower than before",
+    SLOW: "it answers correctly, but 30 times slower",
 }
+
+# What a viewer has to know before the first outage.
+INTRODUCTION = (
+    "Upper half: the breakers of the app with recloser, one for each route.",
+    "Lower half: what the callers of both apps get. Green: answered well. Red: wasted, "
+    "by waiting or by an error. Cyan: refused at once.",
+    "Soon the service behind the orders hangs, then fails, then is slow. The other two "
+    "routes do not need it.",
+)
 
 GUARDED = "guarded"
 BARE = "bare"
+DASHBOARD = "dashboard"
 ARMS = {GUARDED: "with recloser", BARE: "no breaker"}
 
 AFFECTED = "GET /orders/{order}"
@@ -31,6 +41,8 @@ RATE = 70.0  # requests per second to each arm
 
 # Seconds. A caller that waited longer was not served well, even if the answer was good.
 PATIENCE = 0.25
+# The page with the breakers, for `--dashboard`.
+DASHBOARD_PATH = "/breakers"
 # The status page of the app with breakers. No breaker guards it.
 STATUS_PATH = "/demo/status"
 

@@ -237,11 +237,17 @@ def _quantile(ordered: list[float], share: float) -> float | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def headline(results: Results) -> str:
-    """Return the results in one sentence."""
+def conclusion(results: Results) -> list[str]:
+    """Return whether it went as expected, and in the last line what it comes to, in 80 columns."""
     wasted = sum(outage.wasted_before + outage.wasted_after for outage in results.outages)
     bare = sum(outage.bare_wasted for outage in results.outages)
-    return (
-        f"{wasted} calls wasted on the unhealthy upstream instead of {bare}; callers waited "
-        f"in vain for {results.waited[GUARDED]:.0f} s instead of {results.waited[BARE]:,.0f} s"
+    figures = (
+        f"Wasted with recloser: {wasted:,} calls and {results.waited[GUARDED]:,.0f} s. "
+        f"Without: {bare:,} calls and {results.waited[BARE]:,.0f} s."
     )
+    if results.failed:
+        return [
+            figures,
+            f"{len(results.failed)} of {len(results.expectations)} expectations failed.",
+        ]
+    return ["Everything went as it should.", figures]

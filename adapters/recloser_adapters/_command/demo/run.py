@@ -13,7 +13,7 @@ from rich.console import Console
 
 from recloser_adapters._command.demo.children import Child, ChildError
 from recloser_adapters._command.demo.plain import PlainScreen, summary_lines
-from recloser_adapters._command.demo.plan import BARE, GUARDED, PHASES
+from recloser_adapters._command.demo.plan import BARE, DASHBOARD, DASHBOARD_PATH, GUARDED, PHASES
 from recloser_adapters._command.demo.record import Record
 from recloser_adapters._command.demo.results import Results, evaluate
 from recloser_adapters._command.demo.screen import LiveScreen
@@ -31,7 +31,7 @@ class Processes:
     Attributes:
         load: The process that sends the events.
         upstream: URL of the service that becomes unhealthy.
-        urls: URL of each app.
+        urls: URL of each app, and of the dashboard if there is one.
     """
 
     load: Child
@@ -40,7 +40,7 @@ class Processes:
 
 
 @contextmanager
-def start_processes(seconds: float) -> Generator[Processes, None, None]:
+def start_processes(seconds: float, *, dashboard: bool = False) -> Generator[Processes, None, None]:
     """Start upstream, apps and load; end them when the block ends, also by an error.
 
     Raises:
@@ -52,20 +52,25 @@ def start_processes(seconds: float) -> Generator[Processes, None, None]:
             return children.enter_context(Child(f"{PACKAGE}.{module}", *arguments))
 
         upstream = start("upstream").url()
-        guarded = start("webapp", upstream, "--guarded")
+        guarded = start("webapp", upstream, "--guarded", *["--dashboard"] * dashboard)
         bare = start("webapp", upstream)
         urls = {GUARDED: guarded.url(), BARE: bare.url()}
         load = start("load", upstream, urls[GUARDED], urls[BARE], str(seconds))
+        if dashboard:
+            urls[DASHBOARD] = f"{urls[GUARDED]}{DASHBOARD_PATH}/"
         yield Processes(load, upstream, urls)
 
 
-def run(*, seconds: float, serve: bool = False, as_json: bool = False) -> int:
+def run(
+    *, seconds: float, serve: bool = False, as_json: bool = False, dashboard: bool = False
+) -> int:
     """Run the demo.
 
     Args:
         seconds: Length of the schedule.
         serve: Keep the processes running afterwards, until Ctrl-C.
         as_json: Print the summary as JSON to standard output, and all else to standard error.
+        dashboard: Show the breakers in a browser as well; the address is printed.
 
     Returns:
         0 if all expectations were met, else 1.
@@ -77,9 +82,12 @@ def run(*, seconds: float, serve: bool = False, as_json: bool = False) -> int:
     lively = console.is_terminal and not as_json and "NO_COLOR" not in os.environ
     console.print("Starting an upstream, two web apps and their callers …", style="dim")
     record = Record()
-    with start_processes(seconds) as processes:
+    with start_processes(seconds, dashboard=dashboard) as processes:
+        apps = [url for name, url in processes.urls.items() if name != DASHBOARD]
         if not lively:
-            console.print("  ".join((*processes.urls.values(), processes.upstream)), soft_wrap=True)
+            console.print("  ".join((*apps, processes.upstream)), soft_wrap=True)
+        if dashboard:
+            console.print(f"Dashboard: {processes.urls[DASHBOARD]}", soft_wrap=True)
         plain = PlainScreen(lambda line: console.print(line, markup=False, soft_wrap=True))
         with LiveScreen(console, seconds, processes.urls) if lively else plain as screen:
             _watch(processes.load, record, screen)
@@ -115,6 +123,9 @@ def _keep_up(load: Child, record: Record, screen: PlainScreen) -> None:
 def _conclude(
     console: Console, record: Record, results: Results, *, lively: bool, as_json: bool
 ) -> None:
+    # First, so that the last line is the conclusion.
+    for each in results.failed:
+        print(f"recloser demo: expected: {each.promise}; {each.found}", file=sys.stderr)
     if as_json:
         json.dump(results.as_json(), sys.stdout, indent=2)
         sys.stdout.write("\n")
@@ -123,5 +134,3 @@ def _conclude(
     else:
         for line in summary_lines(results):
             console.print(line, markup=False, soft_wrap=True)
-    for each in results.failed:
-        print(f"recloser demo: expected: {each.promise}; {each.found}", file=sys.stderr)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -15,7 +16,8 @@ from rich.text import Text
 from recloser_adapters._command.demo.plan import (
     AFFECTED,
     ARMS,
-    GUARDED,
+    DASHBOARD,
+    INTRODUCTION,
     PHASES,
     RATE,
     ROUTES,
@@ -33,10 +35,13 @@ STATES = {
 }
 PHASE_STYLES = {"healthy": "green", "hanging": "red", "failing": "red", "slow": "yellow"}
 BAR = 25  # columns for RATE calls per second
-# Lines of the picture without the transitions, and columns for the reason of a transition.
-OTHER_LINES = 22
-REASON = 58
+# Lines of the picture without the sentence and the transitions, lines of the sentence at most, and
+# columns for the reason of a transition.
+OTHER_LINES = 17
+SENTENCE_LINES = 3
+REASON = 56
 TIMELINE = 63  # columns
+WIDTH = 78
 
 
 class LiveScreen:
@@ -75,7 +80,12 @@ class LiveScreen:
 def picture(
     record: Record, seconds: float, urls: Mapping[str, str], height: int = 30
 ) -> RenderableType:
-    """Return the record as one picture for a terminal of 80 columns and `height` lines."""
+    """Return the record as one picture for a terminal of 80 columns and `height` lines.
+
+    Before the first outage, what the two halves show stands where the transitions will be.
+    """
+    why = [] if _begins(record) else _why(record)
+    room = height - OTHER_LINES - len(why)
     return Padding(
         Group(
             _title(urls),
@@ -84,24 +94,39 @@ def picture(
             _phase_names(seconds),
             _upstream(record),
             Text(),
+            Text("The app with recloser: its breakers", "bold"),
             _keys(record),
-            Text(),
-            _why(record),
+            *why,
             Text(),
             _apps(record),
             Text(),
-            changes(_latest(record.changes, height - OTHER_LINES)),
+            _introduction() if _begins(record) else changes(_latest(record.changes, room)),
         ),
-        (1, 1),
+        (1, 1, 0, 1),
     )
 
 
 def _title(urls: Mapping[str, str]) -> Text:
+    # The last URL is the one to look at, if there is a dashboard.
+    dashboard = urls.get(DASHBOARD)
     return Text.assemble(
         ("recloser demo", "bold"),
-        (f"  {RATE:g} requests per second to each of two apps", "dim"),
-        (f"  {urls[GUARDED]}" if GUARDED in urls else "", "dim"),
+        (f"  {dashboard}" if dashboard else ": two equal apps", "" if dashboard else "dim"),
+        (f"  {RATE:g} requests per second to each", "dim"),
     )
+
+
+def _begins(record: Record) -> bool:
+    return len(record.phases) <= 1 and not record.changes
+
+
+def _introduction() -> Text:
+    lines = (
+        line
+        for sentence in INTRODUCTION
+        for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")
+    )
+    return Text("\n").join(Text(line) for line in lines)
 
 
 def _cells(phase: Phase, seconds: float) -> int:
@@ -135,7 +160,7 @@ def _upstream(record: Record) -> Text:
 
 
 def _keys(record: Record) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.header_style = "dim"
     table.add_column("breaker", min_width=19)
     table.add_column("state", min_width=11)
@@ -168,9 +193,11 @@ def _latency(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10.0 else f"{seconds * 1000:.0f} ms"
 
 
-def _why(record: Record) -> Text:
+def _why(record: Record) -> list[Text]:
+    """The sentence of the affected route, in a few lines."""
     sentence = next((key["explained"] for key in record.keys if key["key"] == ROUTES[0]), "")
-    return Text.assemble(("now  ", "dim"), sentence)
+    lines = textwrap.wrap(sentence, WIDTH, initial_indent="now: ", max_lines=SENTENCE_LINES)
+    return [Text(line, "italic") for line in lines]
 
 
 def _apps(record: Record) -> Table:
@@ -180,7 +207,7 @@ def _apps(record: Record) -> Table:
     for _ in range(4):
         table.add_column(justify="right", min_width=7)
     heads = ("in the last second", "well", "wasted", "refused", "waiting")
-    table.add_row("", *(Text(head, "dim") for head in heads))
+    table.add_row(Text("Both apps", "bold"), *(Text(head, "dim") for head in heads))
     for arm, name in ARMS.items():
         table.add_row(name, *_app_cells(record, arm))
     return table
@@ -206,15 +233,22 @@ def _bar(well: int, wasted: int, refused: int) -> Text:
     return bar
 
 
-def _latest(some: Sequence[Change], lines: int) -> Sequence[Change]:
-    """Return the last transitions that fit into `lines` lines, at least one."""
-    shown = 0
+def _latest(some: Sequence[Change], lines: int) -> list[Change]:
+    """Return the last transitions that fit into `lines` lines; the reason of the first may be cut."""
+    shown: list[Change] = []
     for change in reversed(some):
-        lines -= 1 + len(change.reason) // REASON
-        if shown and lines < 0:
+        text = textwrap.wrap(f"{_route(change)}{change.reason}", REASON, max_lines=max(1, lines))
+        lines -= len(text)
+        if shown and (lines < 0 or text[-1].endswith("[...]")):
             break
-        shown += 1
-    return some[len(some) - shown :]
+        reason = " ".join(text).removeprefix(_route(change))
+        shown.insert(0, replace(change, reason=reason))
+    return shown
+
+
+def _route(change: Change) -> str:
+    # Most transitions are those of the affected route, so its key is left out.
+    return "" if change.key == AFFECTED else f"{change.key}: "
 
 
 def changes(some: Iterable[Change]) -> Table:
@@ -226,7 +260,5 @@ def changes(some: Iterable[Change]) -> Table:
     for change in some:
         sign, style = STATES[change.after]
         state = Text(f"{sign} {change.after.replace('_', '-')}", style)
-        # Most transitions are those of the affected route, so its key is left out.
-        key = "" if change.key == AFFECTED else f"{change.key}: "
-        table.add_row(f"{change.at:.1f} s", state, f"{key}{change.reason}")
+        table.add_row(f"{change.at:.1f} s", state, f"{_route(change)}{change.reason}")
     return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -12,31 +11,28 @@ from rich.text import Text
 
 from recloser_adapters._command.demo.plan import AFFECTED, ARMS, BARE, GUARDED
 from recloser_adapters._command.demo.record import Change, Record
-from recloser_adapters._command.demo.results import Outage, Results, headline
+from recloser_adapters._command.demo.results import Outage, Results, conclusion
 from recloser_adapters._command.demo.screen import changes
 
 
 def summary(record: Record, results: Results) -> RenderableType:
-    """Return the summary as one picture."""
-    outcome = (
-        ("Everything went as it should.", "bold green")
-        if not results.failed
-        else (f"{len(results.failed)} expectations were not met.", "bold red")
-    )
+    """Return the summary as one picture of 80 columns. Its last line is the conclusion.
+
+    What follows the transitions fits 24 lines.
+    """
+    ended = "bold red" if results.failed else "bold green"
     return Padding(
         Group(
             Text(f"Transitions of the breaker of {AFFECTED}", "bold"),
             changes(_turning_points(record)),
             Text(),
-            Text("Costs", "bold"),
             _costs(results),
             Text(),
-            Text("Expectations", "bold"),
+            *_over_all(results),
             _expectations(results),
-            Text(),
-            Text.assemble((f"{headline(results)}. ", "bold"), outcome),
+            *(Text(line, ended) for line in conclusion(results)),
         ),
-        (1, 1),
+        (1, 1, 0, 1),
     )
 
 
@@ -53,53 +49,51 @@ def _turning_points(record: Record) -> Iterator[Change]:
 
 
 def _costs(results: Results) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim")
-    table.add_column("")
-    table.add_column(ARMS[GUARDED], justify="right")
-    table.add_column(ARMS[BARE], justify="right")
+    table = Table(box=None, show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("Costs", min_width=32)
     for outage in results.outages:
-        _add_outage(table, outage)
-    table.add_row(Text("over all", "bold"))
-    p50, p99 = _millis(results.refusal_p50), _millis(results.refusal_p99)
-    table.add_row("  a refusal takes, p50 / p99", f"{p50} / {p99} ms", Text("-", "dim"))
-    well = results.neighbours_well
-    table.add_row(
-        "  other routes answered well",
-        Text(f"{well[GUARDED]:.1%}", "green"),
-        Text(f"{well[BARE]:.1%}", "red" if well[BARE] < 0.99 else ""),
-    )
-    waited = results.waited
-    table.add_row("  callers waited in vain", f"{waited[GUARDED]:,.0f} s", f"{waited[BARE]:,.0f} s")
+        table.add_column(f"{outage.phase} {outage.seconds:.1f} s", justify="right")
+    for name, cells in _measured(results.outages):
+        table.add_row(name, *cells)
     return table
 
 
-def _add_outage(table: Table, outage: Outage) -> None:
-    nothing = Text("-", "dim")
-    table.add_row(Text.assemble((outage.phase, "bold"), (f", {outage.seconds:.1f} s", "dim")))
-    table.add_row("  limited after", _seconds(outage.limited_after), nothing)
-    table.add_row("  opened after", _seconds(outage.opened_after), nothing)
-    table.add_row(
-        "  calls wasted before that",
-        Text(f"{outage.wasted_before}", "green"),
-        Text(f"{outage.bare_wasted}", "red"),
-    )
-    table.add_row("  and after that", f"{outage.wasted_after}", nothing)
-    table.add_row("  refused at once", f"{outage.refused}", nothing)
-    table.add_row(
-        "  recovered, after the upstream did",
-        _seconds(outage.recovered_after),
-        f"{outage.bare_well_after:.2f} s",
+def _over_all(results: Results) -> Iterator[Text]:
+    p50, p99 = _millis(results.refusal_p50), _millis(results.refusal_p99)
+    yield Text(f"A refusal took {p50} ms at the median, {p99} ms at the 99th percentile.")
+    well = results.neighbours_well
+    yield Text.assemble(
+        "The other routes answered well: ",
+        (f"{well[GUARDED]:.1%}", "green"),
+        f" {ARMS[GUARDED]}, ",
+        (f"{well[BARE]:.1%}", "red" if well[BARE] < 0.99 else ""),
+        " without.",
     )
 
 
-def _expectations(results: Results) -> Table:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    for each in results.expectations:
-        table.add_row(
-            Text("✓", "green") if each.met else Text("✗", "bold red"),
-            each.promise,
-            Text(each.found, "dim" if each.met else "bold red"),
+def _measured(outages: Sequence[Outage]) -> Iterator[tuple[str, list[str | Text]]]:
+    """Yield the name of each figure, and the figure of each outage."""
+    yield "limited after", [_seconds(each.limited_after) for each in outages]
+    yield "opened after", [_seconds(each.opened_after) for each in outages]
+    yield "calls wasted before that", [Text(f"{each.wasted_before}", "green") for each in outages]
+    yield "and after that", [f"{each.wasted_after}" for each in outages]
+    yield "refused at once", [f"{each.refused}" for each in outages]
+    yield "recovered, after the upstream did", [_seconds(each.recovered_after) for each in outages]
+    yield (
+        f"{ARMS[BARE]}: calls wasted",
+        [Text(f"{each.bare_wasted}", "red") for each in outages],
+    )
+    yield f"{ARMS[BARE]}: recovered", [f"{each.bare_well_after:.2f} s" for each in outages]
+
+
+def _expectations(results: Results) -> RenderableType:
+    if not results.failed:
+        return Text.assemble(
+            ("✓", "green"), f" All {len(results.expectations)} expectations were met."
         )
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for each in results.failed:
+        table.add_row(Text("✗", "bold red"), each.promise, Text(each.found, "bold red"))
     return table
 
 

@@ -1,6 +1,6 @@
 """The web app of the demo: a Starlette app that calls an upstream, with or without breakers.
 
-Run it as `python -m recloser_adapters._command.demo.webapp UPSTREAM_URL [--guarded]`.
+Run it as `python -m recloser_adapters._command.demo.webapp UPSTREAM_URL [--guarded [--dashboard]]`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -15,11 +16,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from recloser import Breaker, Registry, Transition
 from recloser_adapters._command.demo.children import serve
-from recloser_adapters._command.demo.plan import STATUS_PATH
+from recloser_adapters._command.demo.plan import DASHBOARD_PATH, STATUS_PATH
 from recloser_adapters.starlette import BreakerMiddleware
 
 # A careful developer sets these limits, but they do not help when the upstream hangs: forty callers
@@ -96,8 +97,10 @@ def _transition_facts(transition: Transition, now: float) -> dict[str, Any]:
     }
 
 
-def make_app(upstream: str, registry: Registry | None) -> Starlette:
-    """Return the app. With a registry, each of its routes has a breaker."""
+def make_app(
+    upstream: str, registry: Registry | None, *, with_dashboard: bool = False
+) -> Starlette:
+    """Return the app. With a registry, each of its routes has a breaker, and it may have a dashboard."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
@@ -107,7 +110,7 @@ def make_app(upstream: str, registry: Registry | None) -> Starlette:
         ) as app.state.client:
             yield
 
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/orders/{order}", ask_upstream),
         Route("/catalog/{item}", ask_upstream),
         Route("/about", about),
@@ -115,9 +118,20 @@ def make_app(upstream: str, registry: Registry | None) -> Starlette:
     if registry is None:
         return Starlette(routes=routes, lifespan=lifespan)
     routes.append(Route(STATUS_PATH, StatusReport(registry).status))
-    breakers = Middleware(BreakerMiddleware, registry=registry, exempt=[STATUS_PATH])
+    exempt = [STATUS_PATH]
+    if with_dashboard:
+        routes.append(Mount(DASHBOARD_PATH, _dashboard(registry)))
+        exempt.append(f"{DASHBOARD_PATH}*")
+    breakers = Middleware(BreakerMiddleware, registry=registry, exempt=exempt)
     return Starlette(routes=routes, lifespan=lifespan, middleware=[breakers])
 
 
+def _dashboard(registry: Registry) -> Any:
+    # Without auth: it shows, on this machine only, and nobody can act.
+    return import_module("recloser_adapters.dashboard").Dashboard(registry)
+
+
 if __name__ == "__main__":
-    serve(make_app(sys.argv[1], Registry() if "--guarded" in sys.argv[2:] else None))
+    options = sys.argv[2:]
+    breakers = Registry() if "--guarded" in options else None
+    serve(make_app(sys.argv[1], breakers, with_dashboard="--dashboard" in options))

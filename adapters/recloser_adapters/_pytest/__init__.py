@@ -1,0 +1,1 @@
+"""The parts of the pytest plugin. They are imported when a test uses a fixture of it."""
