@@ -130,7 +130,7 @@ def measure(
         generation=circuit.generation,
         retry_after=retry_after,
         limit=inf if circuit.limit is None else circuit.limit.size,
-        since=now - circuit.changed_at,
+        since=max(0.0, now - circuit.changed_at),
         enforce_share=enforce_share,
     )
 
