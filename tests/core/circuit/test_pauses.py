@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from recloser import Breaker, Outcome, Policy
-from recloser._circuit.in_flight import InFlight
+from recloser._circuit.in_flight import InFlight, Timing
 from recloser._circuit.pauses import _SERVED_NEVERTHELESS, Pauses, _log_ratio
 from recloser._circuit.votes import Ending
 from recloser.testing import ManualClock, no_jitter
@@ -208,6 +208,23 @@ def test_calls_that_are_in_flight_for_longer_than_it_takes_to_be_asked_are_not_a
     pauses = Pauses()
 
     assert not any(pauses.are_for_all(ENOUGH, alive=3) for _ in range(50))
+
+
+@pytest.mark.parametrize("took", [0.1, 10.0])
+@pytest.mark.parametrize(("times", "for_all"), [(1.9, True), (2.1, False)])
+def test_a_call_is_not_asked_if_it_is_in_flight_for_twice_as_long_as_it_takes_to_be_asked(
+    took: float, times: float, for_all: bool
+) -> None:
+    calls = InFlight()
+    for token in (101, 102, 103):
+        calls.voting[token] = call = Timing()
+        call.started, call.answered = 1000.0 - times * took, inf
+    pauses, asked = Pauses(), False
+    for token in range(201, 251):
+        ending = Ending(token, Outcome.THROTTLED, took, 1000.0, wait=1e-6)
+        asked = asked or pauses.judge(ending, 100, calls, POLICY, 0.0)
+
+    assert asked is for_all
 
 
 def test_a_pause_that_was_obeyed_and_asked_for_again_is_no_sign_that_it_is_for_all() -> None:

@@ -307,6 +307,21 @@ def test_only_after_failures_a_slow_probe_is_good(run: int, slow: bool, expected
     assert recovery.bears_slowness is expected
 
 
+@pytest.mark.parametrize(("concurrency", "probes"), [(1, 8), (57, 8), (58, 9), (115, 9), (116, 10)])
+def test_the_window_must_exceed_the_usual_number_of_calls_before_it_closes(
+    concurrency: int, probes: int
+) -> None:
+    recovery, good, step = Recovery(Policy(), 0.0, 1, 5), 0, Step.NOTHING
+    needed = recovery.needed(concurrency, 0.0)
+
+    while step is Step.NOTHING:
+        good += 1
+        step = recovery.vote(Vote.GOOD, Ending(good, Outcome.SUCCESS, 0.1, 1.0), concurrency, 0.0)
+
+    assert step is Step.RECOVERED
+    assert good == needed == probes
+
+
 def test_after_a_round_that_was_lost_with_good_probes_the_next_one_needs_less_evidence() -> None:
     """The callee fails a share of its calls; a dead one that is well again is not held up."""
     lost: list[int] = []
