@@ -39,6 +39,7 @@ def test_single_probes_that_are_good_where_several_fail_show_it() -> None:
         ((0, 9), (2, 18)),  # dead
         ((4, 9), (2, 60)),  # most single calls fail, so it is not worth asking anyway
         ((9, 20), (0, 300)),  # the same for certain
+        ((5, 5), (0, 300)),  # half of them fail
         ((5, 3), (300, 1)),  # several at a time are better
         ((9, 1), (9, 1)),  # it is well
         ((8, 7), (40, 20)),  # several at a time are no worse
@@ -67,24 +68,22 @@ def test_once_a_limit_was_no_help_it_takes_more() -> None:
     assert crowding.is_sure
 
 
+@pytest.mark.parametrize(("refuted", "calls"), [(False, 40), (True, 800)])
 @pytest.mark.parametrize(
-    ("alone", "together", "sure"),
-    [
-        ((1, 0), (0, 800), True),
-        ((0, 0), (0, 800), False),  # nothing is known of single ones
-        ((800, 0), (0, 0), False),  # nothing is known of several
-    ],
+    ("alone", "together", "sure"), [(1, 1, True), (0, 1, False), (1, 0, False)]
 )
-def test_after_a_limit_that_was_no_help_only_later_probes_count(
-    alone: tuple[int, int], together: tuple[int, int], sure: bool
+def test_single_probes_must_be_known_and_others_and_then_one_is_enough(
+    alone: int, together: int, sure: bool, refuted: bool, calls: int
 ) -> None:
+    """After a limit that was no help, twenty times as many; the probes before it do not count."""
     crowding = Crowding()
-    add(crowding, 5, 3, alone=True)
-    add(crowding, 4, 16, alone=False)
-    crowding.refute()
+    if refuted:
+        add(crowding, 5, 3, alone=True)
+        add(crowding, 4, 16, alone=False)
+        crowding.refute()
 
-    add(crowding, *alone, alone=True)
-    add(crowding, *together, alone=False)
+    add(crowding, alone * (1 if together else calls), 0, alone=True)
+    add(crowding, 0, together * calls, alone=False)
 
     assert crowding.is_sure is sure
 

@@ -301,3 +301,35 @@ def test_where_load_is_likely_some_calls_are_fast_because_others_were_refused() 
     play.limit.load.is_likely = True
 
     assert play.answer(*mixture(3, 5)) is Finding.NOTHING
+
+
+# Failures
+
+
+def test_slow_answers_are_no_time_outs_where_most_of_few_calls_fail_at_once() -> None:
+    """It opens: it is no callee that is slow only."""
+    play = limited(3.0)
+    play.limit.failures.begin_test(1)
+
+    while play.limit.failures.test is not None:
+        play.answer(SLOW)
+        play.answer(0.1, 0.1, ok=False)
+        play.answer(SLOW)
+        play.answer(0.1, ok=False)
+
+    assert Finding.FAILING in play.findings
+
+
+def test_while_one_call_is_sent_at_a_time_one_that_is_late_ends_no_round() -> None:
+    """Answers that came before are of another limit."""
+    play = limited(8.0)
+    play.answer(*[SLOW] * 6)
+    play.limit.pause(0.0)
+    level = play.limit.level
+    token = play.ask()
+    play.now += 10.0
+
+    assert play.limit.is_late(token, play.now, THRESHOLD) is Finding.NOTHING
+
+    assert play.limit.is_pausing
+    assert play.limit.level == level

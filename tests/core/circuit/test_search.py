@@ -270,20 +270,6 @@ def test_if_all_of_few_calls_fail_or_time_out_it_is_failing_or_hangs(
     assert expected in play.findings
 
 
-def test_slow_answers_are_no_time_outs_where_most_of_few_calls_fail_at_once() -> None:
-    """It opens: it is no callee that is slow only."""
-    play = limited(3.0)
-    play.limit.failures.begin_test(1)
-
-    while play.limit.failures.test is not None:
-        play.answer(SLOW)
-        play.answer(0.1, 0.1, ok=False)
-        play.answer(SLOW)
-        play.answer(0.1, ok=False)
-
-    assert Finding.FAILING in play.findings
-
-
 def test_a_round_of_failures_among_good_calls_is_chance() -> None:
     """Three of ten fail, and the limit is no cause of that."""
     play = limited(3.0)
