@@ -72,7 +72,7 @@ def test_once_a_limit_was_no_help_it_takes_more() -> None:
 @pytest.mark.parametrize(
     ("alone", "together", "sure"), [(1, 1, True), (0, 1, False), (1, 0, False)]
 )
-def test_single_probes_must_be_known_and_others_and_then_one_is_enough(
+def test_both_kinds_of_probes_must_be_known_and_then_one_single_probe_is_enough(
     alone: int, together: int, sure: bool, refuted: bool, calls: int
 ) -> None:
     """After a limit that was no help, twenty times as many; the probes before it do not count."""
