@@ -113,7 +113,7 @@ def test_a_call_that_is_served_speaks_against_it() -> None:
     for _ in range(3):
         pauses.are_for_all(ENOUGH)
 
-    pauses.served(1)
+    pauses.served(1, 10.0)
 
     assert not pauses.are_for_all(ENOUGH)
 
@@ -124,21 +124,21 @@ def test_a_limit_of_some_callers_is_never_for_all(served: int) -> None:
 
     for _ in range(2000):
         assert not pauses.are_for_all(ENOUGH)
-        pauses.served(served)
+        pauses.served(served, 10.0)
 
 
 def test_where_many_are_usually_asked_it_takes_more_of_them() -> None:
     pauses = Pauses()
     for _ in range(2000):
         pauses.are_for_all(ENOUGH)
-        pauses.served(2)
+        pauses.served(2, 10.0)
 
     in_a_row = 1
     while not pauses.are_for_all(ENOUGH):
         in_a_row += 1
 
     assert in_a_row > 4
-    pauses.served(2000)
+    pauses.served(2000, 10.0)
     assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False, False, False, True]
 
 
