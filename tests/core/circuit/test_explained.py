@@ -287,6 +287,17 @@ def test_a_call_whose_label_has_no_place_may_take_as_long_as_the_longest(learner
     assert learner.explained.ratio_in_flight(0) == learner.explained.ratio(BIG) > 20.0
 
 
+def test_a_label_with_few_calls_keeps_its_place_for_a_while(learner: Learner) -> None:
+    kinds: list[Kind] = [(f"label {number}", None) for number in range(64)]
+    for kind in kinds:
+        learner.answers({kind: 1.0}, 3)
+
+    learner.answers({kinds[0]: 1.0}, 2000)
+    assert {*kinds} <= {*learner.explained._levels}  # they count as one and a half
+    learner.answers({kinds[0]: 1.0}, 1000)
+    assert len(learner.explained._levels) == 63  # one place is enough
+
+
 def test_a_label_that_is_not_used_any_more_gives_up_its_place(learner: Learner) -> None:
     learner.answers({(f"label {number}", None): 1.0 for number in range(64)}, 1)
     learner.answers({SMALL: 1.0, BIG: 10.0}, 5000)

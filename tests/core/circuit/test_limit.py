@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.limit_play import FAST, SLOW, Play, limited, returning
-from tests.support.limited_callee import CALM, THRESHOLD, new_limit
+from tests.support.limited_callee import CALM, THRESHOLD, USUAL, new_limit
 
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
@@ -276,7 +276,12 @@ def mixture(fast: int, slow: int, latency: float = FAST) -> list[float]:
 
 @pytest.mark.parametrize(
     ("fast", "latency", "expected"),
-    [(5, 0.15, Finding.MIXED), (4, 0.15, Finding.NOTHING), (5, 0.151, Finding.NOTHING)],
+    [
+        (5, 0.15, Finding.MIXED),
+        (4, 0.15, Finding.NOTHING),
+        (5, 1.5 * USUAL.median, Finding.MIXED),
+        (5, 0.151, Finding.NOTHING),
+    ],
 )
 def test_it_is_a_mixture_if_a_fifth_of_the_calls_is_as_fast_as_ever(
     fast: int, latency: float, expected: Finding

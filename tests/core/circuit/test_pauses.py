@@ -375,3 +375,17 @@ def test_calls_that_are_served_meanwhile_are_signs_against_it() -> None:
         callee.throttles(110.0, 50.0)
 
     assert not any(callee.pauses.are_for_all(ENOUGH) for _ in range(20))
+
+
+@pytest.mark.parametrize(("token", "is_sign"), [(100, False), (101, True)])
+def test_only_calls_that_began_after_the_first_pause_are_signs_against_it(
+    token: int, is_sign: bool
+) -> None:
+    pauses = Pauses()
+    for _ in range(20):
+        pauses.ask(50, 100, 100.0, 60.0, POLICY)
+        pauses.end(token, 110.0)
+        pauses.ask(50, 100, 110.0, 50.0, POLICY)
+        pauses.since = 100
+
+    assert any(pauses.are_for_all(ENOUGH) for _ in range(20)) is not is_sign

@@ -402,3 +402,12 @@ def test_a_probe_that_hangs_is_a_slow_one() -> None:
     recovery.vote(Vote.HUNG, Ending(7, Outcome.CANCELLED, 1.0, 101.0), 1, 0.0)
 
     assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)
+
+
+def test_a_slow_probe_is_one_bad_probe_where_calls_were_slow() -> None:
+    recovery = Recovery(Policy(), 100.0, 1, 5)
+    recovery.was_slow = True
+
+    recovery.vote(Vote.SLOW, Ending(7, Outcome.SUCCESS, 1.0, 101.0), 1, 0.0)
+
+    assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)
