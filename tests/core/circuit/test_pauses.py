@@ -204,6 +204,13 @@ def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all_however_long_it_i
     assert asked == pytest.approx(calls, abs=2)
 
 
+def test_a_pause_refuses_nobody_as_far_as_is_known_if_the_rate_is_not() -> None:
+    pauses = Pauses()
+    pauses.ask(1, 1, 10.0, 300.0, POLICY)
+
+    assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False] * 3 + [True]
+
+
 def test_calls_that_are_in_flight_for_longer_than_it_takes_to_be_asked_are_not_asked() -> None:
     pauses = Pauses()
 
