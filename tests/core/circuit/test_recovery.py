@@ -148,6 +148,21 @@ def test_probes_that_are_told_to_wait_too_often_open_again(
     assert breaker.retry_after == pytest.approx(7.0)
 
 
+def test_each_probe_that_is_told_to_wait_after_failures_is_one_bad_probe(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    record(breaker, 10, success=False)
+    assert breaker.state is State.OPEN
+    clock.advance(breaker.retry_after)
+    breaker.acquire().success()
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+
+    for number in range(1, 3):
+        breaker.acquire().throttled(7.0)
+        assert (recovery.share.good, recovery.share.failed) == (1, number)
+
+
 def test_pauses_for_which_a_callee_names_no_time_double(
     breaker: Breaker, clock: ManualClock
 ) -> None:
