@@ -270,7 +270,6 @@ class Circuit(HardlyKnown):
         calls = self.calls
         has_vote = calls.take(call.token) is not None
         call.started += seconds
-        call.answered = inf
         if has_vote:
             # With a new token: the table of calls is in the order in which they began.
             before, call.token = call.token, calls.rename(call.token)

@@ -207,7 +207,7 @@ class Pauses:
     def _expect(self, share: float) -> None:
         self._usual = min(max(share, _FIRST_ASKED), _MOST_ASKED)
 
-    def served(self, calls: int, now: float = -inf) -> None:
+    def served(self, calls: int, now: float) -> None:
         """Count calls that were answered until `now` seconds, not asked to wait."""
         self.served_at = max(self.served_at, now)
         self._evidence = max(self._evidence + calls * log(1.0 - _ALL_ASKED), 0.0)

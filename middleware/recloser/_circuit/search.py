@@ -19,7 +19,6 @@ from recloser._circuit.round import Finding, Round
 _HALVED = 0.5
 _LESS = 0.8
 _MORE = 1.25
-_DOUBLED = 2.0
 # If calls come back, twice as many as at the beginning are let through: an everyday queue passes.
 COMES_BACK = 2.0
 # Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
@@ -39,7 +38,7 @@ class Search:
     """The part of a limit that finds it.
 
     Args:
-        size: Calls that may be in flight at first, > 0.
+        size: Calls that may be in flight at first, >= 1.
         calm: Seconds without a refusal after which it ends if calls are fast.
         usual: The latency before.
         token: Token of the next call.
@@ -108,7 +107,7 @@ class Search:
         is_calm = now - self._refusals.last >= self._calm
         if self.refuses and not is_calm:
             if not self._returns:
-                self.size = max(self.size * _MORE, min(self.size + 1.0, _DOUBLED * self.size))
+                self.size = max(self.size * _MORE, self.size + 1.0)
         elif self._ends_at_once or self.peak <= FEW or is_calm:
             return Finding.EASED
         return Finding.NOTHING

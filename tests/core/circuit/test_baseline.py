@@ -195,6 +195,18 @@ def test_a_latency_is_high_only_if_it_was_so_minutes_ago() -> None:
         assert baseline.usual(now).high == pytest.approx(seen, rel=0.15), now
 
 
+def test_what_is_high_is_noted_again_as_soon_as_the_old_latency_is_forgotten() -> None:
+    policy = Policy(latency_patience=100.0, history_span=600.0)
+    baseline = known(policy)
+    baseline.accept(0.3, baseline.usual(10.0), 10.0)
+    baseline.learn([1.0] * 50)
+
+    # It is forgotten at 610 s. What is high then is what was high 100 s ago, from 710 s on.
+    for now, seen in ((609.0, 0.1), (610.0, 0.1), (709.0, 0.1), (710.0, 1.0)):
+        baseline.refresh(now)
+        assert baseline.usual(now).high == pytest.approx(seen, rel=0.15), now
+
+
 def test_an_accepted_latency_is_the_median_at_once() -> None:
     baseline = known()
 

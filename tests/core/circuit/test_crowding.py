@@ -6,7 +6,7 @@ import heapq
 from random import Random
 
 import pytest
-from tests.support.breaker_state import is_closed
+from tests.support.breaker_state import is_closed, is_limited
 from tests.support.training import learned
 
 from recloser import Breaker, Permit, State
@@ -38,6 +38,9 @@ def test_single_probes_that_are_good_where_several_fail_show_it() -> None:
         ((1, 0), (2, 6)),  # chance
         ((0, 9), (2, 18)),  # dead
         ((4, 9), (2, 60)),  # most single calls fail, so it is not worth asking anyway
+        ((9, 20), (0, 300)),  # the same for certain
+        ((5, 5), (0, 300)),  # half of them fail
+        ((5, 3), (300, 1)),  # several at a time are better
         ((9, 1), (9, 1)),  # it is well
         ((8, 7), (40, 20)),  # several at a time are no worse
     ],
@@ -63,6 +66,26 @@ def test_once_a_limit_was_no_help_it_takes_more() -> None:
     add(crowding, 5, 0, alone=True)
     add(crowding, 4, 16, alone=False)
     assert crowding.is_sure
+
+
+@pytest.mark.parametrize(("refuted", "calls"), [(False, 40), (True, 800)])
+@pytest.mark.parametrize(
+    ("alone", "together", "sure"), [(1, 1, True), (0, 1, False), (1, 0, False)]
+)
+def test_both_kinds_of_probes_must_be_known_and_then_one_single_probe_is_enough(
+    alone: int, together: int, sure: bool, refuted: bool, calls: int
+) -> None:
+    """After a limit that was no help, twenty times as many; the probes before it do not count."""
+    crowding = Crowding()
+    if refuted:
+        add(crowding, 5, 3, alone=True)
+        add(crowding, 4, 16, alone=False)
+        crowding.refute()
+
+    add(crowding, alone * (1 if together else calls), 0, alone=True)
+    add(crowding, 0, together * calls, alone=False)
+
+    assert crowding.is_sure is sure
 
 
 def test_a_limit_that_opens_refutes_it(breaker: Breaker, clock: ManualClock) -> None:
@@ -190,3 +213,19 @@ def test_one_that_dies_meanwhile_opens_it_after_some_tens_of_calls(
 
     assert not is_closed(breaker)
     assert callee.failed < 300
+
+
+def test_an_answer_does_not_end_the_limit_while_hardly_any_answers_are_known(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """A limit for calls that do not come back would end at the first answer."""
+    callee = Places(breaker, clock, 2, 1.0)
+    while breaker.state is not State.LIMITED:
+        callee.play(20.0, 0.05)
+    served = callee.served
+    assert not breaker._circuit.detector.baseline.known
+
+    while callee.served < served + 5:
+        callee.play(20.0, 0.05)
+
+    assert is_limited(breaker)

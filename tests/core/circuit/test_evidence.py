@@ -386,6 +386,17 @@ def test_evidence_halves_in_each_half_life_of_a_silence(silence: float, halvings
     assert after == pytest.approx(before * 0.5**halvings + weight)
 
 
+def test_of_many_calls_half_are_forgotten_and_not_more_often_than_once_in_a_span() -> None:
+    evidence = Evidence(Policy(history_size=100, history_span=10.0))
+    evidence.quiet, quiet = 4008.0, []
+    for now in (9.9, 10.0, 19.9, 20.0, 30.0, 40.0):
+        evidence.refresh(now)
+        quiet.append(evidence.quiet)
+
+    # A thousand calls are not too many.
+    assert quiet == [4008.0, 2004.0, 2004.0, 1002.0, 501.0, 501.0]
+
+
 def test_a_key_with_few_calls_forgets_none_of_them() -> None:
     """One with many forgets half of them now and then."""
     for calls, kept in ((100, 1.0), (1_000_000, 0.5)):

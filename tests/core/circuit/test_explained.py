@@ -131,6 +131,21 @@ def test_so_they_have_if_the_key_was_learned_from_labelled_calls(learner: Learne
     assert learner.baseline.median == pytest.approx(0.2, rel=0.1)
 
 
+@pytest.mark.parametrize(("unlabelled", "moves"), [(1000, True), (1600, False)])
+def test_a_key_of_labelled_calls_is_one_of_which_more_than_half_have_a_label(
+    learner: Learner, unlabelled: int, moves: bool
+) -> None:
+    """However many calls there are: old ones fade."""
+    for _ in range(1500):
+        learner.baseline.learn([learner.answer(BIG, 2.0)[1]])
+    learner.baseline.refresh(0.0)
+
+    learner.explained.learn_unlabelled([0.2] * unlabelled, 0.0)
+
+    assert learner.explained.ratio(BIG) == pytest.approx(10.0)
+    assert learner.baseline.median == pytest.approx(0.2 if moves else 2.0, rel=0.1)
+
+
 def test_what_was_learned_before_the_first_label_is_what_it_is_compared_with(
     learner: Learner,
 ) -> None:
@@ -216,6 +231,40 @@ def test_a_latency_below_the_floor_is_comparable_with_a_good_one() -> None:
     assert comparable == learner.baseline.threshold < 0.04 * learner.explained.ratio(SMALL) ** -1
 
 
+@pytest.mark.parametrize(("kind", "waited"), [(BIG, 0.1), (SMALL, 1.0), (NOTHING, 1.0)])
+def test_for_how_long_a_caller_waited_in_vain_is_comparable_as_well(
+    learner: Learner, kind: Kind, waited: float
+) -> None:
+    learner.answers({NOTHING: 1.0, SMALL: 1.0, BIG: 10.0}, 50, sigma=0.0)
+    call = Timing()
+    call.started, call.answered = 0.0, inf
+    learner.calls.voting[0] = call
+    if kind != NOTHING:
+        learner.explained.kinds[0] = kind
+    ending = Ending(0, Outcome.CANCELLED, 1.0, 1.0)
+
+    learner.explained.vote(ending, learner.calls, Counts(), StallWatch(), calm=True)
+
+    assert ending.waited == pytest.approx(waited)
+
+
+@pytest.mark.parametrize(("part", "late"), [(0.5, False), (0.51, True)])
+def test_a_label_is_late_if_it_comes_after_more_than_half_of_the_slow_threshold(
+    learner: Learner, part: float, late: bool
+) -> None:
+    """Where many are late, a call without a label may be of any kind."""
+    learner.answers({SMALL: 1.0, BIG: 10.0}, 50, sigma=0.0)
+    learner.baseline.learn([1.0] * 50)
+    learner.baseline.refresh(0.0)
+    for token in range(1000, 1010):
+        learner.calls.voting[token] = call = Timing()
+        call.started, call.answered = 0.0, inf
+        now = part * learner.baseline.threshold
+        learner.explained.note_late(token, BIG, learner.calls, now)
+
+    assert (learner.explained.patience > 1.0) is late
+
+
 # Bounded memory
 
 
@@ -236,6 +285,17 @@ def test_a_call_whose_label_has_no_place_may_take_as_long_as_the_longest(learner
 
     assert learner.explained.ratio(("one more", None)) < 2.0
     assert learner.explained.ratio_in_flight(0) == learner.explained.ratio(BIG) > 20.0
+
+
+def test_a_label_with_few_calls_keeps_its_place_for_a_while(learner: Learner) -> None:
+    kinds: list[Kind] = [(f"label {number}", None) for number in range(64)]
+    for kind in kinds:
+        learner.answers({kind: 1.0}, 3)
+
+    learner.answers({kinds[0]: 1.0}, 2000)
+    assert {*kinds} <= {*learner.explained._levels}  # they count as one and a half
+    learner.answers({kinds[0]: 1.0}, 1000)
+    assert len(learner.explained._levels) == 63  # one place is enough
 
 
 def test_a_label_that_is_not_used_any_more_gives_up_its_place(learner: Learner) -> None:

@@ -85,6 +85,19 @@ def test_a_few_answers_say_less_than_many() -> None:
     assert calls == sorted({*calls}, reverse=True)
 
 
+@pytest.mark.parametrize(
+    ("answers", "share_above", "longer"), [(10, 0.0, 1 / 12), (28, 0.25, 8 / 30)]
+)
+def test_one_more_answer_of_each_kind_is_added_to_those_that_are_known(
+    answers: int, share_above: float, longer: float
+) -> None:
+    run = GivenUp()
+
+    run.add(ending(0.5), answers, share_above, 0.0)
+
+    assert run.level == pytest.approx(-log(longer))
+
+
 def test_callers_that_left_early_neither_add_nor_take() -> None:
     run = GivenUp()
     run.add(ending(0.5), 1000.0, 0.1, FLOOR)

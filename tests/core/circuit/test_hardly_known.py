@@ -173,6 +173,38 @@ def test_its_reason_says_how_little_is_known(breaker: Breaker, clock: ManualCloc
     assert len(held) == 10
 
 
+@pytest.mark.parametrize(("ceiling", "soonest"), [(60.0, 10.0), (0.5, 0.5)])
+def test_once_a_call_may_be_overdue_that_is_checked_often(
+    clock: ManualClock, ceiling: float, soonest: float
+) -> None:
+    breaker = Breaker("k", Policy(slow_ceiling=ceiling), clock=clock, random=no_jitter)
+    circuit, began = breaker._circuit, clock.now
+    held = breaker.acquire()
+
+    assert circuit._overdue_at_first(began) == (soonest, began + soonest)
+    clock.advance(soonest)
+    assert circuit._overdue_at_first(clock.now) == (ceiling, clock.now + soonest / 32.0)
+    assert not held.ended
+
+
+def test_under_a_limit_it_looks_again_only_after_ten_seconds_without_an_answer(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    teach(breaker, clock, [0.05] * 20)
+    held = [breaker.acquire() for _ in range(10)]
+    clock.advance(12.0)
+    breaker.try_acquire()
+    assert breaker.state is State.LIMITED
+    limited_at = clock.now
+
+    while (one_more := breaker.try_acquire()) is None:
+        clock.advance(0.5)
+
+    assert 10.0 <= clock.now - limited_at <= 11.0
+    assert len(held) == 10
+    assert not one_more.ended
+
+
 # Cut-offs
 
 

@@ -183,6 +183,15 @@ def test_a_token_that_was_given_up_is_no_call_that_came_back() -> None:
     assert late(voting, 13, renamed=(12, 13)).came_back == 5
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "calls"), [(3, 4, 0), (2, 4, 0), (2, 3, 0), (2, 6, 2), (3, 9, 4), (6, 8, 0)]
+)
+def test_a_token_that_was_given_up_is_no_call_between_two_others(
+    first: int, last: int, calls: int
+) -> None:
+    assert LateCalls(0.0, [], 0, renamed=(3, 7)).between(first, last) == calls
+
+
 @pytest.mark.parametrize("pieces", [0, 1, 5])
 def test_an_upload_in_progress_does_not_delay_to_notice_a_hang(
     breaker: Breaker, clock: ManualClock, pieces: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import ceil, inf, nan
 from random import Random
 
 import pytest
+from tests.support.interrupts import Interrupt
 from tests.support.limits import (
     calm_of,
     fill,
@@ -17,9 +19,11 @@ from tests.support.limits import (
     served_until,
     slow_down,
 )
+from tests.support.strikes import Strike
 from tests.support.training import learned
 
 from recloser import Breaker, Permit, Policy, Registry, State
+from recloser._circuit.sentences import by_hand
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
@@ -422,3 +426,25 @@ def test_the_wait_of_an_outage_is_spread_by_chance(
         breaker.acquire().failure()
 
     assert breaker.retry_after == pytest.approx(part * policy.open_for)
+
+
+# Interrupted
+
+
+def test_an_interrupted_change_is_whole_or_none() -> None:
+    """An exception of a signal handler, at any place: who listens is told what the state is."""
+    seen, changes = set[object](), set[bool]()
+    while True:
+        breaker = Breaker("k", clock=ManualClock(), random=no_jitter)
+        circuit, strike = breaker._circuit, Strike(seen, within=("lifecycle.py",))
+        with suppress(Interrupt), strike.awaited():
+            circuit.open_by_hand(1000.0, inf, by_hand("manual", ""))
+        if not strike.struck:
+            break
+        changed = circuit.state is OPEN
+        changes.add(changed)
+        assert [each.after for each in circuit.events] == [OPEN] * changed, strike.struck
+        assert (circuit.recovery is not None) is changed
+        assert circuit.generation == changed
+
+    assert changes == {False, True}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.limit_play import FAST, SLOW, Play, limited, returning
-from tests.support.limited_callee import CALM, THRESHOLD, new_limit
+from tests.support.limited_callee import CALM, THRESHOLD, USUAL, new_limit
 
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
@@ -276,7 +276,12 @@ def mixture(fast: int, slow: int, latency: float = FAST) -> list[float]:
 
 @pytest.mark.parametrize(
     ("fast", "latency", "expected"),
-    [(5, 0.15, Finding.MIXED), (4, 0.15, Finding.NOTHING), (5, 0.151, Finding.NOTHING)],
+    [
+        (5, 0.15, Finding.MIXED),
+        (4, 0.15, Finding.NOTHING),
+        (5, 1.5 * USUAL.median, Finding.MIXED),
+        (5, 0.151, Finding.NOTHING),
+    ],
 )
 def test_it_is_a_mixture_if_a_fifth_of_the_calls_is_as_fast_as_ever(
     fast: int, latency: float, expected: Finding
@@ -301,3 +306,35 @@ def test_where_load_is_likely_some_calls_are_fast_because_others_were_refused() 
     play.limit.load.is_likely = True
 
     assert play.answer(*mixture(3, 5)) is Finding.NOTHING
+
+
+# Failures
+
+
+def test_slow_answers_are_no_time_outs_where_most_of_few_calls_fail_at_once() -> None:
+    """It opens: it is no callee that is slow only."""
+    play = limited(3.0)
+    play.limit.failures.begin_test(1)
+
+    while play.limit.failures.test is not None:
+        play.answer(SLOW)
+        play.answer(0.1, 0.1, ok=False)
+        play.answer(SLOW)
+        play.answer(0.1, ok=False)
+
+    assert Finding.FAILING in play.findings
+
+
+def test_while_one_call_is_sent_at_a_time_one_that_is_late_ends_no_round() -> None:
+    """Answers that came before are of another limit."""
+    play = limited(8.0)
+    play.answer(*[SLOW] * 6)
+    play.limit.pause(0.0)
+    level = play.limit.level
+    token = play.ask()
+    play.now += 10.0
+
+    assert play.limit.is_late(token, play.now, THRESHOLD) is Finding.NOTHING
+
+    assert play.limit.is_pausing
+    assert play.limit.level == level

@@ -15,7 +15,7 @@ from tests.support.limits import (
 )
 from tests.support.training import teach
 
-from recloser import Breaker, LoosePermit, Permit, Policy, State
+from recloser import Breaker, LoosePermit, Permit, Policy, Registry, State
 from recloser.testing import ManualClock
 
 LIMITED = State.LIMITED
@@ -209,3 +209,22 @@ def test_a_call_that_waits_for_its_own_caller_has_not_answered(
     permit.go_on(0.0)
     assert permit.answered == inf
     permit.success()
+
+
+def test_an_answer_that_was_late_because_the_process_stood_still_is_none_of_the_round(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker = registry["key"]
+    limit(breaker, clock)
+    answers = limit_of(breaker)._round._answers
+    breaker.acquire().success()
+    assert len(answers) == 1
+
+    registry.stalls.beat(clock())
+    permit = breaker.acquire()
+    clock.advance(30.0)
+    registry.stalls.beat(clock())
+    permit.success()
+
+    assert limit_of(breaker)._round._answers is answers
+    assert len(answers) == 1

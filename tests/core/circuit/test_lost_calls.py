@@ -38,6 +38,18 @@ def test_no_call_is_lost_whose_permit_somebody_has(breaker: Breaker) -> None:
     assert breaker.metrics().in_flight == 16
 
 
+def test_where_references_are_not_counted_no_call_is_lost(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on PyPy."""
+    monkeypatch.setattr("recloser._circuit.lost_calls._count_references", None)
+    kept = breaker.acquire()
+    breaker.admit_strict(Permit)
+
+    assert lost_calls(breaker._circuit) == []
+    assert not kept.ended
+
+
 def test_a_lost_call_does_not_keep_a_breaker_in_its_registry(breaker: Breaker) -> None:
     breaker.admit_strict(Permit)
 

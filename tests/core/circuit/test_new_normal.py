@@ -320,3 +320,14 @@ def test_of_a_latency_that_is_severe_only_the_answers_since_the_silence_count() 
         is_accepted = accepted(answers, now=later, age=200.0) is not None
 
         assert is_accepted is (number >= 32)
+
+
+def test_answers_that_follow_each_other_count_as_one_and_the_first_one_counts() -> None:
+    answers, now = Answers(POLICY, 0.0), NOW
+    for number in range(1, 33):
+        now += 12.0
+        for late in range(5):
+            answers.add(2.0, now + 0.1 * late, 5.0)
+        is_accepted = accepted(answers, now=now, age=200.0) is not None
+
+        assert is_accepted is (number >= 32)

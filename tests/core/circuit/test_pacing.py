@@ -58,6 +58,14 @@ def test_it_ends_once_clearly_more_answers_were_mild_than_severe(
     assert pacing.active is not ends
 
 
+def test_the_next_time_as_many_must_be_mild() -> None:
+    pacing = Pacing()
+    for _ in range(2):
+        pacing.begin(0.5, longest=3.0)
+
+        assert [pacing.answered_mildly(mild=True) for _ in range(12)] == [False] * 11 + [True]
+
+
 def test_without_a_longest_pause_calls_follow_each_other() -> None:
     pacing = Pacing()
     pacing.begin(0.5, longest=0.0)

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from recloser import Breaker, Outcome, Policy
-from recloser._circuit.in_flight import InFlight
+from recloser._circuit.in_flight import InFlight, Timing
 from recloser._circuit.pauses import _SERVED_NEVERTHELESS, Pauses, _log_ratio
 from recloser._circuit.votes import Ending
 from recloser.testing import ManualClock, no_jitter
@@ -113,7 +113,7 @@ def test_a_call_that_is_served_speaks_against_it() -> None:
     for _ in range(3):
         pauses.are_for_all(ENOUGH)
 
-    pauses.served(1)
+    pauses.served(1, 10.0)
 
     assert not pauses.are_for_all(ENOUGH)
 
@@ -124,21 +124,21 @@ def test_a_limit_of_some_callers_is_never_for_all(served: int) -> None:
 
     for _ in range(2000):
         assert not pauses.are_for_all(ENOUGH)
-        pauses.served(served)
+        pauses.served(served, 10.0)
 
 
 def test_where_many_are_usually_asked_it_takes_more_of_them() -> None:
     pauses = Pauses()
     for _ in range(2000):
         pauses.are_for_all(ENOUGH)
-        pauses.served(2)
+        pauses.served(2, 10.0)
 
     in_a_row = 1
     while not pauses.are_for_all(ENOUGH):
         in_a_row += 1
 
     assert in_a_row > 4
-    pauses.served(2000)
+    pauses.served(2000, 10.0)
     assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False, False, False, True]
 
 
@@ -204,10 +204,34 @@ def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all_however_long_it_i
     assert asked == pytest.approx(calls, abs=2)
 
 
+def test_a_pause_refuses_nobody_as_far_as_is_known_if_the_rate_is_not() -> None:
+    pauses = Pauses()
+    pauses.ask(1, 1, 10.0, 300.0, POLICY)
+
+    assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False] * 3 + [True]
+
+
 def test_calls_that_are_in_flight_for_longer_than_it_takes_to_be_asked_are_not_asked() -> None:
     pauses = Pauses()
 
     assert not any(pauses.are_for_all(ENOUGH, alive=3) for _ in range(50))
+
+
+@pytest.mark.parametrize("took", [0.1, 10.0])
+@pytest.mark.parametrize(("times", "for_all"), [(1.9, True), (2.1, False)])
+def test_a_call_is_not_asked_if_it_is_in_flight_for_twice_as_long_as_it_takes_to_be_asked(
+    took: float, times: float, for_all: bool
+) -> None:
+    calls = InFlight()
+    for token in (101, 102, 103):
+        calls.voting[token] = call = Timing()
+        call.started, call.answered = 1000.0 - times * took, inf
+    pauses, asked = Pauses(), False
+    for token in range(201, 251):
+        ending = Ending(token, Outcome.THROTTLED, took, 1000.0, wait=1e-6)
+        asked = asked or pauses.judge(ending, 100, calls, POLICY, 0.0)
+
+    assert asked is for_all
 
 
 def test_a_pause_that_was_obeyed_and_asked_for_again_is_no_sign_that_it_is_for_all() -> None:
@@ -358,3 +382,17 @@ def test_calls_that_are_served_meanwhile_are_signs_against_it() -> None:
         callee.throttles(110.0, 50.0)
 
     assert not any(callee.pauses.are_for_all(ENOUGH) for _ in range(20))
+
+
+@pytest.mark.parametrize(("token", "is_sign"), [(100, False), (101, True)])
+def test_only_calls_that_began_after_the_first_pause_are_signs_against_it(
+    token: int, is_sign: bool
+) -> None:
+    pauses = Pauses()
+    for _ in range(20):
+        pauses.ask(50, 100, 100.0, 60.0, POLICY)
+        pauses.end(token, 110.0)
+        pauses.ask(50, 100, 110.0, 50.0, POLICY)
+        pauses.since = 100
+
+    assert any(pauses.are_for_all(ENOUGH) for _ in range(20)) is not is_sign

@@ -148,6 +148,21 @@ def test_probes_that_are_told_to_wait_too_often_open_again(
     assert breaker.retry_after == pytest.approx(7.0)
 
 
+def test_each_probe_that_is_told_to_wait_after_failures_is_one_bad_probe(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    record(breaker, 10, success=False)
+    assert breaker.state is State.OPEN
+    clock.advance(breaker.retry_after)
+    breaker.acquire().success()
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+
+    for number in range(1, 3):
+        breaker.acquire().throttled(7.0)
+        assert (recovery.share.good, recovery.share.failed) == (1, number)
+
+
 def test_pauses_for_which_a_callee_names_no_time_double(
     breaker: Breaker, clock: ManualClock
 ) -> None:
@@ -307,6 +322,21 @@ def test_only_after_failures_a_slow_probe_is_good(run: int, slow: bool, expected
     assert recovery.bears_slowness is expected
 
 
+@pytest.mark.parametrize(("concurrency", "probes"), [(1, 8), (57, 8), (58, 9), (115, 9), (116, 10)])
+def test_the_window_must_exceed_the_usual_number_of_calls_before_it_closes(
+    concurrency: int, probes: int
+) -> None:
+    recovery, good, step = Recovery(Policy(), 0.0, 1, 5), 0, Step.NOTHING
+    needed = recovery.needed(concurrency, 0.0)
+
+    while step is Step.NOTHING:
+        good += 1
+        step = recovery.vote(Vote.GOOD, Ending(good, Outcome.SUCCESS, 0.1, 1.0), concurrency, 0.0)
+
+    assert step is Step.RECOVERED
+    assert good == needed == probes
+
+
 def test_after_a_round_that_was_lost_with_good_probes_the_next_one_needs_less_evidence() -> None:
     """The callee fails a share of its calls; a dead one that is well again is not held up."""
     lost: list[int] = []
@@ -385,5 +415,14 @@ def test_a_probe_that_hangs_is_a_slow_one() -> None:
     recovery = Recovery(Policy(), 100.0, 1, 0)
 
     recovery.vote(Vote.HUNG, Ending(7, Outcome.CANCELLED, 1.0, 101.0), 1, 0.0)
+
+    assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)
+
+
+def test_a_slow_probe_is_one_bad_probe_where_calls_were_slow() -> None:
+    recovery = Recovery(Policy(), 100.0, 1, 5)
+    recovery.was_slow = True
+
+    recovery.vote(Vote.SLOW, Ending(7, Outcome.SUCCESS, 1.0, 101.0), 1, 0.0)
 
     assert (recovery.share.slow, recovery.share.failed, recovery.bad) == (1, 0, 1)

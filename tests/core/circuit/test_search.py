@@ -160,6 +160,22 @@ def test_load_at_one_call_at_a_time_is_not_ours() -> None:
     assert play.round(SLOW) is Finding.SICK
 
 
+@pytest.mark.parametrize(("sure", "lowered"), [(False, False), (True, True)])
+def test_where_there_were_too_many_calls_once_that_is_tried_again_after_sickness(
+    sure: bool, lowered: bool
+) -> None:
+    play = limited(3.0)
+    play.limit.load.is_sure = sure
+    assert play.round(SLOW) is Finding.SICK
+    play.limit.load.forget()
+    play.limit.size = 16.0
+
+    play.refuse(20)
+    play.round(SLOW, running=15)
+
+    assert (play.limit.size < 16.0) is lowered
+
+
 @pytest.mark.parametrize(("sure", "seconds"), [(False, 10.0), (True, 4.0)])
 def test_severe_slowness_lowers_it_after_a_while_even_if_nobody_is_refused(
     sure: bool, seconds: float

@@ -169,6 +169,16 @@ def test_crowding_names_the_probes_of_the_round(trouble: Recovery) -> None:
     assert reason.numbers == {"good": 2, "bad": 6, "outage_seconds": 30.0}
 
 
+def test_a_recovery_names_the_good_probes_among_all(trouble: Recovery) -> None:
+    trouble.share.good, trouble.bad = 8, 2
+
+    reason = sentences.recovered(trouble, 130.0)
+
+    assert reason.rule == "recovered"
+    assert str(reason) == "recovered after 30 s: 8 of 10 probes were good"
+    assert reason.numbers == {"good": 8, "bad": 2, "outage_seconds": 30.0}
+
+
 def test_the_first_answer_of_a_callee_of_which_little_is_known_is_no_latency_as_before() -> None:
     reason = sentences.not_hung(30.0)
 

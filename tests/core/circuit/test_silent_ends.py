@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests.support.limits import rule
+from tests.support.limits import limit, limit_of, rule
 from tests.support.training import learned, record, teach
 
 from recloser import Breaker, Permit, Policy, State
@@ -536,3 +536,24 @@ def test_a_limited_callee_that_all_callers_give_up_is_open_and_has_been_ill_sinc
 
     assert breaker.state is State.OPEN
     assert breaker._circuit.recovery is limited
+
+
+@pytest.mark.parametrize("end", [rejected, left_during_the_answer, bare_429])
+def test_under_a_limit_an_answer_shows_that_calls_come_back_whatever_it_says(
+    breaker: Breaker, clock: ManualClock, end: Callable[[Permit], None]
+) -> None:
+    limit(breaker, clock)
+    hung = [breaker.acquire() for _ in range(2)]
+    answered = [breaker.acquire(), breaker.acquire()]
+    the_limit = limit_of(breaker)
+    the_limit.succeeded = False
+    clock.advance(0.1)
+
+    end(answered[1])
+    end(answered[0])
+
+    assert the_limit.succeeded
+    assert the_limit.latest == hung[-1].token + 2
+    # So none of the calls that hang is a newer one, and the silence begins now.
+    assert not the_limit.is_silent(clock.now + 1.0, 0.3)
+    assert the_limit.is_silent(clock.now + 3.0, 0.3)

@@ -292,6 +292,19 @@ def test_several_stall_after_half_the_limit_if_others_got_pieces_meanwhile() -> 
     assert still(*STILL, 1.2) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(("since", "late"), [(0.5, True), (0.51, False)])
+def test_each_of_several_must_stand_still_for_half_the_limit(since: float, late: bool) -> None:
+    assert still(*STILL[:4], since) == ([0, 1, 2, 3, 4] if late else [])
+
+
+def test_streams_that_have_stalled_before_are_none_of_several() -> None:
+    streams = streams_of(*[0.01] * 100)
+    for token, since in enumerate(STILL):
+        flowing(streams, token, -9.0, since=since).stalled = token < 4
+
+    assert streams.take_decided(1.6, no_stall) == []
+
+
 def test_a_callee_that_pauses_as_a_whole_for_a_moment_has_not_stalled() -> None:
     assert still(0.0, 0.0, 0.01, 0.01, 0.02, 0.02) == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import ceil, inf
 
 import pytest
 
@@ -69,13 +69,30 @@ def test_so_many_slow_calls_in_doubt_are_not_enough(tested: Suspicion) -> None:
     assert False in found
 
 
+@pytest.mark.parametrize("enough", [True, False])
+def test_no_more_calls_must_be_good_than_usual(policy: Policy, enough: bool) -> None:
+    evidence, suspicion = Evidence(policy), Suspicion(10)
+    for _ in range(300):
+        evidence.vote_failed(NOW)
+    evidence.learn_run(NOW)
+    share = 1.0 - evidence.normal_bad_rate
+    assert 0.1 < share < 0.2
+
+    suspicion.begin_test(evidence, policy, None, NOW)
+    assert suspicion.test is not None
+    suspicion.test.good = ceil(share * 200) - (not enough)
+    suspicion.test.failed = 200 - suspicion.test.good
+
+    assert suspicion.test.is_enough is enough
+
+
 def test_most_failed_calls_must_have_asked_for_a_pause() -> None:
     suspicion = Suspicion(1)
     suspicion.note_asked(ending(1))
     assert suspicion.asked_until(1) == 0.0
 
     suspicion.note_asked(ending(2, wait=30.0))
-    suspicion.note_asked(ending(3, wait=5.0))
+    suspicion.note_asked(ending(3, wait=0.5))
 
     assert suspicion.asked_until(4) == NOW + 31.0
     assert suspicion.asked_until(5) == 0.0

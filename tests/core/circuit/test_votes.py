@@ -283,6 +283,19 @@ def test_a_stall_excuses_no_more_than_it_took(
     assert is_excused(latency, STARTED, STARTED + latency, THRESHOLD, stalls) is excused
 
 
+@pytest.mark.parametrize(
+    ("answered", "vote"), [(inf, Vote.EXCUSED), (WAITING, Vote.EXCUSED), (STARTED + 0.4, Vote.SLOW)]
+)
+def test_a_stall_excuses_what_had_no_answer_yet(answered: float, vote: Vote) -> None:
+    """Neither had a call that waits for its own caller."""
+    calls = InFlight()
+    calls.voting[TOKEN] = timing(answered)
+
+    told = end(calls, Counts(), SUCCESS, SLOW, stall(ended=STARTED + 1.2, seconds=0.6))
+
+    assert told is vote
+
+
 def test_a_stall_before_the_call_excuses_nothing() -> None:
     stalls = stall(ended=STARTED - 0.1, seconds=5.0)
 
