@@ -35,7 +35,7 @@ _COUNTS = (
 )
 _FIGURES = ("p50", "p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit")
 # They change as time goes by, and say nothing that the others do not say.
-_MOVING = ("since", "retry_after", "explain", "overrides", "latency")
+_MOVING = ("since", "outage", "retry_after", "explain", "overrides", "latency")
 
 
 def group(row: Row) -> str:
@@ -135,6 +135,7 @@ class Figures:
             "since": number(max(0.0, now - row.changed_at)),
             "explain": breaker.explain(),
             "reason": reason_json(breaker.refusal().reason) if shut else None,
+            "outage": self._record.outage(breaker.key) if shut else None,
             "retry_after": number(breaker.retry_after),
             **{name: getattr(metrics, name) for name in _COUNTS},
             **figures,

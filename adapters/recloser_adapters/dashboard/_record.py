@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from recloser import Reason, Transition, Vote
+from recloser import Reason, State, Transition, Vote
 
 _KEPT = 20  # for each key
+_PROBED = ("half_open", "open")
 _log = logging.getLogger("recloser.dashboard")
 
 
@@ -31,26 +32,42 @@ class Record:
         self._clock = clock
         self._transitions: dict[str, deque[dict[str, Any]]] = {}
         self._actions: dict[str, deque[dict[str, Any]]] = {}
+        self._outages: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self.changed: set[str] = set()
 
     def on_transition(self, transition: Transition) -> None:
         """Keep a change of state."""
-        now, clock = time.time(), self._clock()
-        _keep(
-            self._transitions,
-            transition.key,
-            {
-                "at": moment(now - (clock - transition.at)),
-                "before": transition.before.value,
-                "after": transition.after.value,
-                "mode": transition.mode.value,
-                "reason": reason_json(transition.reason),
-                "generation": transition.generation,
-                "by": transition.by,
-                "votes": [_vote(vote, now - (clock - vote.at)) for vote in transition.votes],
-            },
-        )
-        self.changed.add(transition.key)
+        now, clock, key = time.time(), self._clock(), transition.key
+        entry: dict[str, Any] = {
+            "at": moment(now - (clock - transition.at)),
+            "before": transition.before.value,
+            "after": transition.after.value,
+            "mode": transition.mode.value,
+            "reason": reason_json(transition.reason),
+            "generation": transition.generation,
+            "by": transition.by,
+            "votes": [_vote(vote, now - (clock - vote.at)) for vote in transition.votes],
+            "repeats": 0,
+        }
+        if transition.after in (State.CLOSED, State.LIMITED):
+            self._outages.pop(key, None)
+        elif key not in self._outages or transition.by:
+            self._outages[key] = (transition.at, entry["reason"])
+        kept = self._transitions.setdefault(key, deque(maxlen=_KEPT))
+        # Probes fail again and again: the last time is kept, else the opening would be pushed out.
+        if (entry["before"], entry["after"]) == _PROBED and len(kept) > 1:
+            earlier = kept[-2]
+            if (earlier["before"], earlier["after"]) == _PROBED:
+                kept.pop()
+                kept.pop()
+                entry["repeats"] = earlier["repeats"] + 1
+        kept.append(entry)
+        self.changed.add(key)
+
+    def outage(self, key: str) -> dict[str, Any] | None:
+        """Since when a key is open or half-open, in seconds, and why; None if it is not."""
+        began, reason = self._outages.get(key, (0.0, None))
+        return None if reason is None else {"since": number(self._clock() - began), "reason": reason}
 
     def on_override(self, key: str, override: object, ended: bool) -> None:
         """Have a key measured again whose mode was changed by hand."""
@@ -59,7 +76,7 @@ class Record:
     def act(self, key: str, action: str, by: str, asked: dict[str, Any]) -> None:
         """Keep, and log, what somebody did by hand."""
         entry = {"at": moment(time.time()), "action": action, "by": by, **asked}
-        _keep(self._actions, key, entry)
+        self._actions.setdefault(key, deque(maxlen=_KEPT)).append(entry)
         self.changed.add(key)
         _log.info(
             "%r: %s by %r: %r",
@@ -80,14 +97,11 @@ class Record:
 
     def forget_others(self, keys: Collection[str]) -> None:
         """Keep what is known of some keys, and forget all others."""
-        for kept in (self._transitions, self._actions):
+        known: tuple[dict[str, Any], ...] = (self._transitions, self._actions, self._outages)
+        for kept in known:
             for key in list(kept):
                 if key not in keys:
                     kept.pop(key, None)
-
-
-def _keep(kept: dict[str, deque[dict[str, Any]]], key: str, entry: dict[str, Any]) -> None:
-    kept.setdefault(key, deque(maxlen=_KEPT)).append(entry)
 
 
 def _vote(vote: Vote, at: float) -> dict[str, Any]:

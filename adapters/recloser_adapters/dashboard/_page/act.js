@@ -1,0 +1,129 @@
+// The dialog in which an action says its effect, its end and its reach before it is done.
+
+import { h, say } from "./draw.js";
+import { short, since, span, why, word } from "./words.js";
+
+// Name: what it is called, its path, and what is sent beside the reason.
+const ACTIONS = {
+  "end-override": ["Let it decide again", "end-override"],
+  open: ["Open: refuse every call", "open"],
+  close: ["Close: let calls pass", "close"],
+  "half-open": ["Half-open: probe now", "half-open"],
+  observe: ["Observe: refuse nothing", "mode", () => ({ mode: "observe" })],
+  enforce: ["Enforce for all callers", "mode", () => ({ mode: "enforce", enforce_share: 1 })],
+  share: [
+    "Enforce for a share of callers",
+    "mode",
+    (form) => ({ mode: "enforce", enforce_share: form.share.value / 100 }),
+  ],
+  reset: ["Reset: close and forget", "reset"],
+  policy: [
+    "Change a setting",
+    "policy",
+    (form) => ({ policy: { [form.field.value]: Number(form.value.value) } }),
+  ],
+};
+const EFFECTS = {
+  "end-override": () => "What was set by hand ends now.",
+  open: (until) => `Every call is refused ${until}`,
+  close: () => "Calls pass at once. What was learned is kept, and it opens again at new evidence.",
+  "half-open": () => "A few probes pass now. If they are good, it closes.",
+  observe: (until) => `Nothing is refused, and what would have been is counted, ${until}`,
+  enforce: (until) => `All callers are refused when it is open, ${until}`,
+  share: (until, form) =>
+    `${form.share.value} % of callers, always the same, are refused when it is open, ${until}`,
+  reset: () =>
+    "It closes, and forgets what is normal for this key: until that is learned again, it notices less.",
+  policy: () => "It holds until the process ends. What was learned is kept.",
+};
+
+const $ = (id) => document.getElementById(id);
+const form = $("dialog").querySelector("form");
+let target = null;
+let asker = null;
+let policy = {};
+
+/** Show the dialog for a key; `now` is the server's time in seconds. */
+export async function ask(key, now, view) {
+  [target, asker, policy] = [key, document.activeElement, key.policy ?? {}];
+  form.reset();
+  say($("dialog-title").querySelector("bdi"), short(key.key));
+  say($("dialog-state"), `${word(key)} for ${span(now - since(key))}. ${why(key)}`);
+  const possible = Object.keys(ACTIONS).filter(
+    (name) => name !== "end-override" || key.overrides.length,
+  );
+  form.action.replaceChildren(
+    ...possible.map((value) => h("option", { value, textContent: ACTIONS[value][0] })),
+  );
+  form.action.value = possible.includes("end-override")
+    ? "end-override"
+    : key.state === "closed"
+      ? "open"
+      : "half-open";
+  say($("refusal"), "");
+  $("refusal").hidden = true;
+  form.dataset.now = now;
+  form.dataset.where = `${view.host}, process ${view.pid}`;
+  foresee();
+  $("dialog").showModal();
+  if (!key.policy) {
+    // Rows have no settings: those come with the page of the key.
+    const reply = await fetch(`keys/${encodeURIComponent(key.id)}`).catch(() => null);
+    if (target === key && reply?.ok) policy = (await reply.json()).policy;
+  }
+  form.field.replaceChildren(
+    ...Object.keys(policy).map((name) => h("option", { textContent: name })),
+  );
+  form.value.value = policy[form.field.value] ?? "";
+}
+
+function foresee(event) {
+  const action = form.action.value;
+  if (event?.target === form.field) form.value.value = policy[form.field.value];
+  for (const label of form.querySelectorAll("[data-of]")) {
+    label.hidden = !label.dataset.of.split(" ").includes(action);
+    label.querySelector("input, select").disabled = label.hidden; // else the browser checks it
+  }
+  const length = Number(form.for.value);
+  const at = new Date((Number(form.dataset.now) + length) * 1000);
+  const until = length
+    ? `until ${at.toLocaleTimeString("en-GB", { timeStyle: "short" })}, then it decides for itself again.`
+    : "until somebody ends it. It does not end by itself.";
+  say($("effect"), `${EFFECTS[action](until, form)} Only in ${form.dataset.where}.`);
+  say($("do"), ACTIONS[action][0].split(":")[0]);
+}
+
+/** Send what was asked for; return in words why it failed, "" if it did not. */
+async function send() {
+  const [, path, more = () => ({})] = ACTIONS[form.action.value];
+  const body = { reason: form.reason.value, ...more(form) };
+  if (!form.for.disabled) body.for = Number(form.for.value) || null;
+  try {
+    const reply = await fetch(`keys/${encodeURIComponent(target.id)}/${path}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers: { "Content-Type": "application/json" },
+    });
+    if (reply.ok) return "";
+    const { title, detail } = await reply.json();
+    return `${title}. ${detail}`;
+  } catch {
+    return "There was no answer. It may or may not have happened: look at the key.";
+  }
+}
+
+export function init(afterwards) {
+  form.oninput = foresee;
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    $("do").disabled = true;
+    const problem = await send();
+    $("do").disabled = false;
+    $("refusal").hidden = !problem;
+    say($("refusal"), problem);
+    if (!problem) $("dialog").close();
+    afterwards();
+  };
+  $("cancel").onclick = () => $("dialog").close();
+  $("dialog").onclose = () => asker?.focus();
+}
