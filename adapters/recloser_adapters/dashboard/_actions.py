@@ -58,6 +58,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+NUMBERS = {
+    field.name: "a whole number" if isinstance(field.default, int) else "a number"
+    for field in fields(Policy)
+    if _is_number(field.default)
+}
+"""The settings of a policy that can be changed: those that are numbers."""
+
+
 def _seconds(seconds: Any) -> float | None:
     if seconds is None:
         return None
@@ -89,6 +97,9 @@ def _reset(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
 
 
 def _end_override(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
+    # It decides again whether it is open, by its own probes.
+    if any(override.state is not None for override in breaker.overrides):
+        breaker.half_open(asked["reason"], by=by)
     breaker.end_override(asked["reason"], by=by)
 
 
@@ -115,19 +126,14 @@ def _policy(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
     settings = asked["policy"]
     if not isinstance(settings, dict) or not settings:
         raise Problem(400, "Bad request", 'policy must be an object, such as {"min_failures": 3}')
-    numbers = {
-        field.name: "a whole number" if isinstance(field.default, int) else "a number"
-        for field in fields(Policy)
-        if _is_number(field.default)
-    }
     for name, value in settings.items():
-        if name not in numbers:
+        if name not in NUMBERS:
             raise Problem(422, "No such setting", f"{name!r} is no number of a policy")
         if not _is_number(value) or (
-            numbers[name] != "a number" and isinstance(value, float) and not value.is_integer()
+            NUMBERS[name] != "a number" and isinstance(value, float) and not value.is_integer()
         ):
-            raise Problem(400, "Bad request", f"{name} must be {numbers[name]}")
-        if numbers[name] != "a number":
+            raise Problem(400, "Bad request", f"{name} must be {NUMBERS[name]}")
+        if NUMBERS[name] != "a number":
             settings[name] = int(value)
     breaker.policy = replace(breaker.policy, **settings)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any
 
 from recloser import Mode, Override, Registry, State
 from recloser_adapters.dashboard._access import Viewer
+from recloser_adapters.dashboard._actions import NUMBERS
 from recloser_adapters.dashboard._exchange import Problem, dumps
 from recloser_adapters.dashboard._history import STEP
 from recloser_adapters.dashboard._record import Record, moment, number, reason_json
@@ -153,11 +153,7 @@ class Figures:
             "transitions": self._record.transitions(breaker.key),
             "actions": self._record.actions(breaker.key),
             "history": row.history.steps(),
-            "policy": {
-                name: value
-                for name, value in asdict(breaker.policy).items()
-                if isinstance(value, (int, float))
-            },
+            "policy": {name: getattr(breaker.policy, name) for name in NUMBERS},
         }
         whose = {**more["view"], "now": None, "uptime": None}
         return {**key, **more}, _tag([_steady(key), {**more, "view": whose}])
@@ -174,7 +170,7 @@ def _steady(key: dict[str, Any]) -> dict[str, Any]:
 
 def _override(override: Override, now: float) -> dict[str, Any]:
     return {
-        "what": override.what,
+        "what": "mode" if override.state is None else "open",
         "state": override.state.value if override.state is not None else None,
         "mode": override.mode.value if override.mode is not None else None,
         "enforce_share": override.enforce_share,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from recloser import Reason, State, Transition, Vote
+from recloser import BadCall, Override, Reason, State, Transition
 
 _KEPT = 20  # for each key
 _PROBED = ("half_open", "open")
@@ -46,7 +46,9 @@ class Record:
             "reason": reason_json(transition.reason),
             "generation": transition.generation,
             "by": transition.by,
-            "votes": [_vote(vote, now - (clock - vote.at)) for vote in transition.votes],
+            "bad_calls": [
+                _bad_call(each, now - (clock - each.at)) for each in transition.bad_calls
+            ],
             "repeats": 0,
         }
         if transition.after in (State.CLOSED, State.LIMITED):
@@ -67,9 +69,11 @@ class Record:
     def outage(self, key: str) -> dict[str, Any] | None:
         """Since when a key is open or half-open, in seconds, and why; None if it is not."""
         began, reason = self._outages.get(key, (0.0, None))
-        return None if reason is None else {"since": number(self._clock() - began), "reason": reason}
+        return (
+            None if reason is None else {"since": number(self._clock() - began), "reason": reason}
+        )
 
-    def on_override(self, key: str, override: object, ended: bool) -> None:
+    def on_override(self, key: str, override: Override, ended: bool) -> None:
         """Have a key measured again whose mode was changed by hand."""
         self.changed.add(key)
 
@@ -104,13 +108,13 @@ class Record:
                     kept.pop(key, None)
 
 
-def _vote(vote: Vote, at: float) -> dict[str, Any]:
+def _bad_call(call: BadCall, at: float) -> dict[str, Any]:
     return {
         "at": moment(at),
-        "outcome": vote.outcome,
-        "latency": number(vote.latency),
-        "error": vote.error,
-        "trace": vote.trace,
+        "outcome": call.outcome,
+        "latency": number(call.latency),
+        "error": call.error,
+        "trace": call.trace,
     }
 
 

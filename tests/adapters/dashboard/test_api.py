@@ -172,8 +172,8 @@ def test_a_page_has_the_changes_of_state_the_latest_first(
     assert closed["by"] == "ben"
     assert "HTTP 502" in opened["reason"]["sentence"]
     assert opened["reason"]["rule"]
-    assert opened["votes"][-1]["outcome"] == "failure"
-    assert "HTTP 502" in opened["votes"][-1]["error"]
+    assert opened["bad_calls"][-1]["outcome"] == "failure"
+    assert "HTTP 502" in opened["bad_calls"][-1]["error"]
     assert len(page["history"]) == 60
     assert page["policy"]["min_failures"] == 5
 

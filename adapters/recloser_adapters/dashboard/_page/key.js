@@ -188,15 +188,15 @@ const entry = (at, ...children) =>
 const by = (name) => name && h("span", { className: "badge", textContent: `by ${visible(name)}` });
 const state = (name) => h("span", { className: "change" }, sign(name), STATES[name]);
 
-function drawTransition({ at, before, after, reason, mode, votes, repeats, by: name }) {
+function drawTransition({ at, before, after, reason, mode, bad_calls: badCalls, repeats, by: name }) {
   const numbers = Object.entries(reason.numbers).filter(([, value]) => value != null);
-  const votesSaid = votes.map(
+  const said = badCalls.map(
     (vote) =>
       `${vote.outcome} after ${seconds(vote.latency ?? 0)}${vote.error ? ` (${vote.error})` : ""}`,
   );
-  const traces = votes.map((vote) => vote.trace).filter(Boolean);
+  const traces = badCalls.map((vote) => vote.trace).filter(Boolean);
   const details = [
-    votesSaid.length && `Last bad calls: ${votesSaid.join(", ")}.`,
+    said.length && `Last bad calls: ${said.join(", ")}.`,
     numbers.length &&
       `Rule ${reason.rule}: ${numbers.map(([key, value]) => `${key} ${digits(value)}`).join(", ")}.`,
     traces.length && `Traces: ${traces.join(" ")}`,
