@@ -4,6 +4,7 @@ import * as dialog from "./act.js";
 import { h, say } from "./draw.js";
 import { drawKey, leave } from "./key.js";
 import { PAGE, age, ageAll, drawList, keyOf, linkTo } from "./list.js";
+import { visible } from "./words.js";
 
 const POLL = 700; // ms between two polls: an opening is seen within a second
 const HIDDEN = 5000; // the same while nobody looks; the title still tells
@@ -25,6 +26,9 @@ const place = () => new URLSearchParams(location.hash.slice(1));
 const isStale = () => heard > 0 && Date.now() - heard > STALE;
 /** The server's time in seconds; null while nothing is heard, so that no countdown goes on. */
 const now = () => (isStale() ? null : Date.now() / 1000 + clock);
+
+/** Of all text of the server, characters that hide or turn the text around them are shown. */
+const seenAsText = (_, value) => (typeof value === "string" ? visible(value) : value);
 
 /** Make times of what the answer says in seconds from its own time. */
 function date(key, at) {
@@ -110,7 +114,7 @@ async function poll() {
         ? ""
         : `Only errors (${reply.status})`;
     if (trouble) throw new Error(trouble);
-    const body = reply.ok ? await reply.json() : null;
+    const body = reply.ok ? JSON.parse(await reply.text(), seenAsText) : null;
     heard = Date.now();
     failures = 0;
     if (reply.status === 404) gone();

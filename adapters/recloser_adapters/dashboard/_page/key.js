@@ -2,7 +2,7 @@
 
 import { boxes, calls, clamp, flight, h, round, s, say, sign } from "./draw.js";
 import { age, fill } from "./list.js";
-import { STATES, digits, group, number, seconds, short, span, visible, word } from "./words.js";
+import { STATES, digits, group, number, seconds, short, span, word } from "./words.js";
 
 const LABELS = 120; // px on the right of the panels
 const THICK = { closed: 2, limited: 6, half_open: 10, open: 14 };
@@ -185,10 +185,19 @@ const entry = (at, ...children) =>
     ),
     h("div", {}, ...children),
   );
-const by = (name) => name && h("span", { className: "badge", textContent: `by ${visible(name)}` });
+const by = (name) => name && h("span", { className: "badge", textContent: `by ${name}` });
 const state = (name) => h("span", { className: "change" }, sign(name), STATES[name]);
 
-function drawTransition({ at, before, after, reason, mode, bad_calls: badCalls, repeats, by: name }) {
+function drawTransition({
+  at,
+  before,
+  after,
+  reason,
+  mode,
+  bad_calls: badCalls,
+  repeats,
+  by: name,
+}) {
   const numbers = Object.entries(reason.numbers).filter(([, value]) => value != null);
   const said = badCalls.map(
     (vote) =>
@@ -249,7 +258,7 @@ function drawAction({ at, action, reason, by: name, ...asked }) {
 
 function figures(key) {
   const pairs = {
-    ...(key.key === short(key.key) ? {} : { Key: visible(key.key) }),
+    ...(key.key === short(key.key) ? {} : { Key: key.key }),
     Mode:
       key.enforce_share < 1
         ? `${key.mode}, for ${Math.round(key.enforce_share * 100)} % of callers`

@@ -29,11 +29,11 @@ export function span(value) {
   return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
 }
 
-/** A key may have 10 kB, and characters that hide, or turn the text around them. */
+/** A key may have 10 kB. */
 export const short = (key, most = 240) =>
-  visible(key.length > most ? `${key.slice(0, most - 40)}…${key.slice(-30)}` : key) ||
-  "(empty key)";
+  (key.length > most ? `${key.slice(0, most - 40)}…${key.slice(-30)}` : key) || "(empty key)";
 
+/** Characters that hide, or turn the text around them, are shown by their number. */
 export const visible = (text) =>
   text.replace(
     /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
@@ -90,7 +90,7 @@ export function note(key, now) {
   if (held && now != null) {
     const age = now - held.began;
     const forgotten = held.ends == null && age > DAY ? " Forgotten?" : "";
-    return `${held.by ? `By ${visible(held.by)}, ` : ""}${span(age)} ago.${forgotten}`;
+    return `${held.by ? `By ${held.by}, ` : ""}${span(age)} ago.${forgotten}`;
   }
   if (!key.spared) return "";
   return `Would have refused ${plural(key.spared, "call")}, ${number(key.spared_good)} of them good.`;
