@@ -27,7 +27,8 @@ def perform(breaker: Breaker, action: str, asked: dict[str, Any], by: str) -> di
         What was asked for, checked, for the record.
 
     Raises:
-        Problem: 400, the object is not what the action takes; 422, a value is out of range.
+        Problem: 400, the object is not what the action takes; 422, a value is out of range; 409, a
+            setting contradicts another one.
     """
     takes, do = ACTIONS[action]
     for name in asked:
@@ -135,7 +136,13 @@ def _policy(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
             raise Problem(400, "Bad request", f"{name} must be {NUMBERS[name]}")
         if NUMBERS[name] != "a number":
             settings[name] = int(value)
-    breaker.policy = replace(breaker.policy, **settings)
+    try:
+        breaker.policy = replace(breaker.policy, **settings)
+    except ValueError as error:
+        # The range of one setting is fixed; that it contradicts another one may change.
+        if " must be at most " in str(error):
+            raise Problem(409, "A contradiction", str(error)) from None
+        raise
 
 
 Do = Callable[[Breaker, dict[str, Any], str], None]

@@ -20,27 +20,31 @@ class History:
     """What happened to one key, by step.
 
     It is told the totals of the key now and then; what has been added to them since is what happened.
+
+    Args:
+        step: The number of the present step.
+        is_new: Whether the key is new in this step.
     """
 
     __slots__ = ("_columns", "_seen", "_step")
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, is_new: bool = False) -> None:
         self._columns = {name: array("f", [0.0]) * STEPS for name in _COUNTS}
         self._columns |= {name: array("f", [nan]) * STEPS for name in _LEVELS}
         self._step = step
-        self._seen: dict[str, float] | None = None
+        # Of a new key all totals are of this moment. Of others nobody knows when it happened.
+        self._seen = dict.fromkeys(_COUNTS, 0.0) if is_new else None
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Take over the figures of a key, which were measured in a step."""
         self.move_to(step)
-        totals = {
+        totals: dict[str, float] = {
             "good": metrics.successes - metrics.slow,
             "bad": metrics.failures + metrics.slow + metrics.throttled,
             "refused": metrics.refused,
             "answered": metrics.count,
             "seconds": metrics.mean * metrics.count,
         }
-        # The first time, nobody knows when it happened.
         seen, self._seen = self._seen or totals, totals
         for name, total in totals.items():
             # A breaker that was evicted and made anew begins at 0 again.

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 from hashlib import blake2b
+from math import inf
 
 from recloser import Breaker, Metrics, Registry, State
 from recloser_adapters.dashboard._history import STEP, History
@@ -42,10 +43,10 @@ class Row:
 
     __slots__ = ("breaker", "changed_at", "history", "id", "metrics")
 
-    def __init__(self, breaker: Breaker, step: int) -> None:
+    def __init__(self, breaker: Breaker, step: int, is_new: bool) -> None:
         self.breaker = breaker
         self.id = digest(breaker.key)
-        self.history = History(step)
+        self.history = History(step, is_new)
         self.measure(step)
 
     def measure(self, step: int) -> None:
@@ -84,7 +85,7 @@ class Sampler:
         self._clock = clock
         self._rows: dict[str, Row] = {}
         self._ids: dict[str, Row] = {}
-        self._measured_at = -_OLD
+        self._measured_at = -inf
         self._full_step = -1
         self._looked_at = -_LOOKS_FOR
         self._took = 0.0
@@ -175,7 +176,7 @@ class Sampler:
     def _row_of(self, breaker: Breaker) -> Row:
         row = self._rows.get(breaker.key)
         if row is None:
-            row = Row(breaker, self.step())
+            row = Row(breaker, self.step(), is_new=self._measured_at >= 0.0)
             self._rows[breaker.key] = self._ids[row.id] = row
         row.breaker = breaker
         return row

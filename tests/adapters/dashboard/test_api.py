@@ -12,6 +12,7 @@ from tests.support.dashboard_client import Ask
 from recloser import Breaker, Registry, State
 from recloser.testing import ManualClock
 from recloser_adapters.dashboard import Dashboard
+from recloser_adapters.dashboard._actions import ACTIONS
 
 ODD_KEYS = [
     "GET /orders/{order}",
@@ -288,8 +289,21 @@ def test_it_is_mounted_anywhere(ask: Ask, opened: str, prefix: str) -> None:
     assert ask("GET", "/keys/POST /payments", prefix=prefix).json()["key"] == opened
 
 
-def test_the_file_of_the_api_is_valid_json(ask: Ask) -> None:
-    assert json.loads(ask("GET", "/openapi.json").body)["openapi"].startswith("3.1")
+def test_the_document_of_the_api_knows_all_actions_and_settings(
+    ask: Ask, registry: Registry, opened: str
+) -> None:
+    document = ask("GET", "/openapi.json").json()
+    settings = document["components"]["schemas"]["Policy"]["properties"]
+
+    assert {path for path in document["paths"] if path.count("/") == 3} == {
+        f"/keys/{{key}}/{action}" for action in ACTIONS
+    }
+    assert settings.keys() == ask("GET", f"/keys/{opened}").json()["policy"].keys()
+    for name, setting in settings.items():
+        for value in (setting["minimum"] - 1, setting["maximum"] + 1):
+            reply = ask("POST", f"/keys/{opened}/policy", {"policy": {name: value}})
+            assert reply.status == 422
+            assert f"{setting['minimum']:g} to {setting['maximum']:g}" in reply.json()["detail"]
 
 
 # Actions
@@ -386,7 +400,7 @@ WRONG = [
     ("policy", b'{"policy": {"min_failures": 0}}', 422),
     ("policy", b'{"policy": {"min_failure": 7}}', 422),
     ("policy", b'{"policy": {"classify_error": 1}}', 422),
-    ("policy", b'{"policy": {"open_for": 50, "max_open_for": 10}}', 422),
+    ("policy", b'{"policy": {"open_for": 50, "max_open_for": 10}}', 409),
 ]
 
 

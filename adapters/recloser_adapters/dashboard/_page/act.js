@@ -48,7 +48,8 @@ export async function ask(key, now, view) {
   [target, asker, policy] = [key, document.activeElement, key.policy ?? {}];
   form.reset();
   say($("dialog-title").querySelector("bdi"), short(key.key));
-  say($("dialog-state"), `${word(key)} for ${span(now - since(key))}. ${why(key)}`);
+  const at = since(key);
+  say($("dialog-state"), `${word(key)}${at == null ? "" : ` for ${span(now - at)}`}. ${why(key)}`);
   const possible = Object.keys(ACTIONS).filter(
     (name) => name !== "end-override" || key.overrides.length,
   );

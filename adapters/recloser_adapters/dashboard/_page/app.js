@@ -32,7 +32,7 @@ const seenAsText = (_, value) => (typeof value === "string" ? visible(value) : v
 
 /** Make times of what the answer says in seconds from its own time. */
 function date(key, at) {
-  key.at = at - key.since;
+  key.at = key.since == null ? null : at - key.since;
   key.probe = at + key.retry_after;
   if (key.outage) {
     key.opened = at - key.outage.since;

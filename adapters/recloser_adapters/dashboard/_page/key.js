@@ -59,7 +59,7 @@ function drawLatencies(chart, key) {
   ];
   let free = 0;
   chart.panel(
-    "Latency: mean of each step, usual range (log scale)",
+    "Latency: mean, usual range (log scale)",
     110,
     chart.area(
       "zone",

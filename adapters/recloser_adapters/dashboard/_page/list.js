@@ -49,7 +49,8 @@ export function fill(element, key) {
 
 /** What changes as time goes by; `now` is null while nothing is heard. */
 export function age(element, key, now) {
-  if (now != null) say(element.querySelector(".age"), `for ${span(now - since(key))}`);
+  const at = since(key);
+  if (now != null) say(element.querySelector(".age"), at == null ? "" : `for ${span(now - at)}`);
   say(element.querySelector(".next"), next(key, now));
   say(element.querySelector(".note"), note(key, now));
 }

@@ -62,6 +62,8 @@ export function why(key) {
   const by = opened(key);
   if (by) return by.reason ? `By hand: “${by.reason}”` : "Opened by hand, without a reason.";
   const reason = key.outage?.reason ?? key.reason;
+  const held = key.overrides[0];
+  if (!reason && held?.reason) return `Changed by hand: “${held.reason}”`;
   if (reason) return begun(reason.sentence);
   return begun(key.explain.replace(/^(observe, nothing is refused; )?closed(: |, but )/, ""));
 }
