@@ -222,6 +222,23 @@ def _check_configuration(names: dict[str, Any]) -> None:
     assert _call_asgi(names["app"], "/health") == 404
 
 
+def _check_dashboard(names: dict[str, Any]) -> None:
+    from starlette.testclient import TestClient
+
+    with names["registry"]["POST /payments"]:
+        pass
+    client = TestClient(names["app"], base_url="https://shop.example")
+    client.auth = ("anna", "secret")
+    actions = "/breakers/keys/POST%20%2Fpayments/"
+    opened = client.post(actions + "open", json={"for": 600, "reason": "migration"})
+
+    assert client.get("/breakers/keys", auth=("anna", "wrong")).status_code == 401
+    assert opened.json()["state"] == "open"
+    assert client.get("/breakers").text.startswith("<!doctype html>")
+    # The dashboard itself has no breaker.
+    assert [breaker.key for breaker in names["registry"]] == ["POST /payments"]
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Starlette and FastAPI": _check_starlette,
     "Flask": _check_flask,
@@ -236,6 +253,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "OpenTelemetry": _check_opentelemetry,
     "Sentry": _check_sentry,
     "Configure": _check_configuration,
+    "Dashboard": _check_dashboard,
 }
 
 
@@ -244,7 +262,10 @@ def test_every_python_block_of_the_readme_is_checked() -> None:
 
 
 @pytest.mark.parametrize(("heading", "code"), _blocks("python"))
-def test_the_code_under_this_heading_runs(heading: str, code: str) -> None:
+def test_the_code_under_this_heading_runs(
+    heading: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BREAKERS_PASSWORD", "secret")
     names: dict[str, Any] = {"__name__": "readme"}
 
     exec(compile(code, f"README.md, {heading}", "exec"), names)

@@ -179,9 +179,9 @@ def test_actions_work(visit: Visit, site: Site) -> None:
     expect(page.locator(".row")).to_contain_text("Ends in 6")
 
     _act(page, "GET /search", "half-open")
-    assert breaker.state is State.HALF_OPEN
+    expect(page.locator(".row .word")).to_have_text("Half-open")
     _act(page, "GET /search", "close")
-    assert breaker.state is State.CLOSED
+    expect(page.locator(".row .word")).to_have_text("Closed")
     _act(page, "GET /search", "observe", for_="")
     assert breaker.mode is Mode.OBSERVE
     expect(page.locator(".row")).to_contain_text("observed only")

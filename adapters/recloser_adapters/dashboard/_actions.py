@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 from recloser import Breaker, Mode, Policy
 from recloser_adapters.dashboard._exchange import Problem
@@ -124,9 +124,9 @@ def _mode(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
 
 
 def _policy(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
-    settings = asked["policy"]
-    if not isinstance(settings, dict) or not settings:
+    if not isinstance(asked["policy"], dict) or not asked["policy"]:
         raise Problem(400, "Bad request", 'policy must be an object, such as {"min_failures": 3}')
+    settings = cast("dict[str, Any]", asked["policy"])
     for name, value in settings.items():
         if name not in NUMBERS:
             raise Problem(422, "No such setting", f"{name!r} is no number of a policy")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 from recloser import Registry
+from recloser_adapters._routes.marks import exempt
 from recloser_adapters.dashboard import _asgi, _wsgi
 from recloser_adapters.dashboard._access import Access, Auth, Viewer, check_may_act
 from recloser_adapters.dashboard._actions import ACTIONS, perform
@@ -31,6 +32,8 @@ _READ: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
 _ACT: tuple[str, ...] = ("POST", "OPTIONS")
 
 
+# A breaker around the dashboard could refuse it when it is needed.
+@exempt
 class Dashboard:
     """A page and a JSON API for the breakers of a registry, to be mounted at any prefix.
 
@@ -71,6 +74,8 @@ class Dashboard:
         self._files = files()
         self._end = weakref.finalize(self, _end, self._sampler, registry.subscribe(self._record))
         self._end.atexit = False
+        # What comes later is new, and all of its calls are of the moment when it is found.
+        self._sampler.measure()
         self._sampler.start()
 
     async def __call__(self, scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:

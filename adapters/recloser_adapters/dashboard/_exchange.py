@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from recloser import problem_document
 
@@ -133,7 +133,7 @@ def loads(body: bytes) -> dict[str, Any]:
         raise Problem(400, "No JSON", f"The body is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise Problem(400, "No JSON object", "The body must be a JSON object, such as {}")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _no_constant(name: str) -> float:

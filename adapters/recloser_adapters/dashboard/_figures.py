@@ -16,9 +16,9 @@ from recloser_adapters.dashboard._history import STEP
 from recloser_adapters.dashboard._record import Record, moment, number, reason_json
 from recloser_adapters.dashboard._sampler import Row, Sampler
 
-GROUPS = ("open", "half_open", "limited", "would", "closed")
+GROUPS: tuple[str, ...] = ("open", "half_open", "limited", "would", "closed")
 """Which keys belong together, the worst first. `would`: it refuses nobody, and otherwise would."""
-_SHOWN = (*GROUPS, "by_hand", "all")
+_SHOWN: tuple[str, ...] = (*GROUPS, "by_hand", "all")
 _LONGEST_QUERY = 1000
 _COUNTS = (
     "calls",

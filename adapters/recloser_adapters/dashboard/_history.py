@@ -12,8 +12,8 @@ STEP = 5.0
 STEPS = 60
 _STATES = list(State)
 # Counts begin anew in each step; levels go on until they are measured again.
-_COUNTS = ("good", "bad", "refused", "answered", "seconds")
-_LEVELS = ("slow_threshold", "evidence", "in_flight", "limit", "state")
+_COUNTS: tuple[str, ...] = ("good", "bad", "refused", "answered", "seconds")
+_LEVELS: tuple[str, ...] = ("slow_threshold", "evidence", "in_flight", "limit", "state")
 
 
 class History:
