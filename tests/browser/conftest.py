@@ -9,9 +9,11 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,8 +24,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
 from tests.support.waiting import until
 
-from recloser import Breaker, Registry
-from recloser.testing import ManualClock
+from recloser import Breaker, Permit, Registry
 from recloser_adapters.dashboard import Dashboard, basic
 
 USERS = {"anna": "secret", "guest": "look"}
@@ -64,10 +65,29 @@ def call(breaker: Breaker, times: int = 1, *, bad: bool = False) -> None:
             permit.failure("HTTP 502") if bad else permit.success()
 
 
+class Past:
+    """A clock that is behind the real one by some time, and catches up."""
+
+    def __init__(self) -> None:
+        self.behind = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() - self.behind
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time() - self.behind
+
+
 @pytest.fixture
-def registry() -> Registry:
+def past() -> Past:
+    return Past()
+
+
+@pytest.fixture
+def registry(past: Past) -> Registry:
     """On the real clock: it is seen in a browser, which has no other."""
-    return Registry(max_keys=2000)
+    return Registry(clock=past, random=random.Random(1).random, max_keys=2000)
 
 
 @dataclass
@@ -102,21 +122,81 @@ def evil() -> Iterator[Served]:
     served.stop()
 
 
+# Key: usual latency in seconds, and calls in a step.
+CALM = {
+    "GET /": (0.006, 30),
+    "GET /orders/{order}": (0.041, 12),
+    "api.stripe.com": (0.31, 8),
+    "llm:groq": (0.62, 3),
+    "llm:openai": (2.4, 5),
+    "PATCH /api/v2/tenants/{tenant}/workspaces/{workspace}/documents/{document}": (0.15, 3),
+}
+TROUBLED = {
+    "POST /payments": (0.19, 12),
+    "GET /search": (0.085, 14),
+    "GET /recommendations": (0.09, 9),
+    "webhook:crm": (0.34, 2),
+    "llm:anthropic": (1.9, 4),
+}
+
+
+def _step(
+    registry: Registry,
+    past: Past,
+    chance: random.Random,
+    load: dict[str, tuple[float, int, float]],
+) -> None:
+    """Five seconds: calls of all keys that begin at once, and end when their time has come.
+
+    Args:
+        registry: Has the breakers.
+        past: Its clock.
+        chance: The dice.
+        load: Latency in seconds, number of calls and share of failures by key.
+    """
+    began = past()
+    ends: list[tuple[float, int, Permit, bool]] = []
+    for key, (seconds, calls, bad) in load.items():
+        for _ in range(chance.randint(calls // 2, calls)):
+            permit = registry[key].try_acquire()
+            latency = min(chance.lognormvariate(0, 0.25) * seconds, 4.9)
+            if permit is not None:
+                ends.append((latency, len(ends), permit, chance.random() < bad))
+    for latency, _, permit, is_bad in sorted(ends):
+        past.behind -= max(0.0, began + latency - past())
+        permit.failure("HTTP 502") if is_bad else permit.success()
+    past.behind -= max(0.0, began + 5.0 - past())
+
+
 @pytest.fixture
-def varied(registry: Registry) -> Registry:
-    """Keys in every state, with a history that is made up."""
-    clock = ManualClock(1000.0)
-    past = Registry(clock=clock)
-    calm = ["GET /", "GET /orders/{order}", "api.stripe.com", "llm:groq", *ODD_KEYS]
-    for key in [*calm, "POST /payments", "GET /recommendations", "webhook:crm", "llm:anthropic"]:
-        call(past[key], 50)
-        call(registry[key], 50)
+def varied(site: Site, past: Past, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Five minutes in which some keys get into trouble; at the end they are in all states."""
+    registry, sampler = site.registry, site.dashboard._sampler
+    monkeypatch.setattr(sampler, "_clock", past)
+    monkeypatch.setattr("recloser_adapters.dashboard._record.time", SimpleNamespace(time=past.wall))
+    past.behind, chance = 420.0, random.Random(1)
+    usual = {**CALM, **TROUBLED}
+    for _ in range(24):
+        calm = {key: (seconds, 5, 0.0) for key, (seconds, _) in usual.items()}
+        _step(registry, past, chance, calm)
+    past.behind = 300.0
     registry["webhook:crm"].open("CRM migration, back on Thursday", by="m.ortiz")
     registry["GET /recommendations"].override("observe", for_=3600, reason="first week", by="anna")
     registry["api.stripe.com"].override(enforce_share=0.25, reason="roll-out", by="anna")
-    for key in ("POST /payments", "GET /recommendations"):
-        call(registry[key], 30, bad=True)
-    registry["llm:anthropic"].half_open("look", by="anna")
+    for at in range(60):
+        load = {key: (seconds, calls, 0.01) for key, (seconds, calls) in usual.items()}
+        if at >= 30:
+            load["llm:anthropic"] = (1.9, 4, 1.0)
+        if at >= 44:
+            load["GET /search"] = (0.5, 14, 0.0)
+        if at >= 50:
+            load |= dict.fromkeys(("POST /payments", "GET /recommendations"), (0.19, 12, 1.0))
+        _step(registry, past, chance, load)
+        sampler.measure()
+    past.behind = 0.0
+    registry["llm:anthropic"].half_open("the provider says that it works again", by="anna")
+    for key in ODD_KEYS:
+        call(registry[key], 50)
     return registry
 
 

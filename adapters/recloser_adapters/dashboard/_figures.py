@@ -11,7 +11,7 @@ from typing import Any
 from recloser import Mode, Override, Registry, State
 from recloser_adapters.dashboard._access import Viewer
 from recloser_adapters.dashboard._actions import NUMBERS
-from recloser_adapters.dashboard._exchange import Problem, dumps
+from recloser_adapters.dashboard._exchange import Problem
 from recloser_adapters.dashboard._history import STEP
 from recloser_adapters.dashboard._record import Record, moment, number, reason_json
 from recloser_adapters.dashboard._sampler import Row, Sampler
@@ -34,8 +34,6 @@ _COUNTS = (
     "in_flight",
 )
 _FIGURES = ("p50", "p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit")
-# They change as time goes by, and say nothing that the others do not say.
-_MOVING = ("since", "outage", "retry_after", "explain", "overrides", "latency")
 
 
 def group(row: Row) -> str:
@@ -87,7 +85,7 @@ class Figures:
         offset = _whole(query, "offset", 0, 0, 1_000_000_000)
         limit = _whole(query, "limit", 1_000_000, 1, 1_000_000)
         totals, found = self._find(text, show)
-        shown = [self.key(row) for *_, row in found[offset : offset + limit]]
+        shown = [row for *_, row in found[offset : offset + limit]]
         view = self.view(viewer)
         answer = {
             "view": view,
@@ -95,11 +93,10 @@ class Figures:
             "matched": len(found),
             "offset": offset,
             "step": STEP,
-            "keys": shown,
+            "keys": [self.key(row) for row in shown],
         }
-        whose = {**view, "now": None, "uptime": None}
-        steady = [_steady(key) for key in shown]
-        return answer, _tag([whose, totals, len(found), offset, steady])
+        steady = [(row.id, row.signature()) for row in shown]
+        return answer, _tag(_whose(view), totals, len(found), offset, steady)
 
     def _find(self, text: str, show: str) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
         totals = dict.fromkeys(_SHOWN, 0)
@@ -155,17 +152,8 @@ class Figures:
             "history": row.history.steps(),
             "policy": {name: getattr(breaker.policy, name) for name in NUMBERS},
         }
-        whose = {**more["view"], "now": None, "uptime": None}
-        return {**key, **more}, _tag([_steady(key), {**more, "view": whose}])
-
-
-def _steady(key: dict[str, Any]) -> dict[str, Any]:
-    steady = {name: value for name, value in key.items() if name not in _MOVING}
-    whose = [
-        (each["what"], each["by"], each["reason"], each["left"] is None)
-        for each in key["overrides"]
-    ]
-    return {**steady, "overrides": whose, "held": key["retry_after"] == 0.0}
+        steady = {**more, "view": _whose(more["view"])}
+        return {**key, **more}, _tag(row.signature(), steady)
 
 
 def _override(override: Override, now: float) -> dict[str, Any]:
@@ -181,8 +169,13 @@ def _override(override: Override, now: float) -> dict[str, Any]:
     }
 
 
-def _tag(value: object) -> str:
-    return blake2b(dumps(value), digest_size=12).hexdigest()
+def _whose(view: dict[str, Any]) -> dict[str, Any]:
+    """A view without what changes as time goes by."""
+    return {**view, "now": None, "uptime": None}
+
+
+def _tag(*values: object) -> str:
+    return blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 def _whole(query: dict[str, str], name: str, default: int, low: int, high: int) -> int:

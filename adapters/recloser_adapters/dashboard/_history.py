@@ -70,6 +70,10 @@ class History:
             del column[:new]
             column.extend([last] * new)
 
+    def signature(self) -> tuple[bytes, ...]:
+        """What changes if `strip` or `latency` does."""
+        return tuple(self._columns[name].tobytes() for name in _COUNTS)
+
     def strip(self) -> dict[str, list[int]]:
         """Good, bad and refused calls of each step, the oldest first."""
         return {

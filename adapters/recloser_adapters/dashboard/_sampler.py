@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from hashlib import blake2b
 from math import inf
+from operator import attrgetter
 
 from recloser import Breaker, Metrics, Registry, State
 from recloser_adapters.dashboard._history import STEP, History
@@ -21,8 +22,14 @@ _LOOKS_FOR = 6.0
 _SHARE = 0.05
 # If measuring takes no longer than this, each request does it: nobody else waits for long.
 _SHORT = 0.005
-# Seconds after which figures are too old to show, so that the request measures.
-_OLD = 2.0
+# Seconds after which the thread seems to be gone, so that the request measures.
+_OLD = 2 * STEP
+# What is shown of the figures, except for what changes as time goes by.
+_STEADY = attrgetter(
+    *("state", "mode", "enforce_share", "generation", "calls", "successes", "failures", "slow"),
+    *("throttled", "ignored", "cancelled", "refused", "spared", "spared_good", "in_flight", "p50"),
+    *("p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit"),
+)
 
 
 def digest(key: str) -> str:
@@ -54,6 +61,12 @@ class Row:
         self.metrics: Metrics = self.breaker.metrics()
         self.changed_at: float = self.breaker.clock() - self.metrics.since
         self.history.add(step, self.metrics)
+
+    def signature(self) -> int:
+        """A number that changes if anything does that is shown of the key in a list."""
+        breaker = self.breaker
+        held = not breaker.retry_after
+        return hash((_STEADY(self.metrics), self.history.signature(), breaker.overrides, held))
 
     def has_rested(self) -> bool:
         """Whether the figures cannot have changed since they were measured."""
