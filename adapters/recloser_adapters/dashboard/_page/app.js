@@ -31,7 +31,8 @@ const now = () => (isStale() ? null : Date.now() / 1000 + clock);
 const seenAsText = (_, value) => (typeof value === "string" ? visible(value) : value);
 
 /** Make times of what the answer says in seconds from its own time. */
-function date(key, at) {
+function date(key, at, step) {
+  key.step = step;
   key.at = key.since == null ? null : at - key.since;
   key.probe = at + key.retry_after;
   if (key.outage) {
@@ -52,7 +53,7 @@ function receive(body) {
   answer = body;
   const at = Date.parse(body.view.now) / 1000;
   clock = at - Date.now() / 1000;
-  for (const key of body.keys ?? [body]) date(key, at);
+  for (const key of body.keys ?? [body]) date(key, at, body.step);
   const { host, pid, read_only: readOnly, user } = body.view;
   seen.set(pid, Date.now());
   for (const [each, when] of seen) if (Date.now() - when > 30_000) seen.delete(each);

@@ -1,6 +1,6 @@
 // Small graphics. A path of boxes draws a whole series at once.
 
-import { digits, number, seconds, sum } from "./words.js";
+import { digits, number, peak, seconds, sum } from "./words.js";
 
 /** Make an element; children that are null or false are left out. */
 export function h(name, props = {}, ...children) {
@@ -52,19 +52,14 @@ export function calls({ good, bad, refused }, width, height) {
   ];
 }
 
-export function drawStrip(box, { strip }, step) {
+export function drawStrip(box, key) {
   const [svg, under] = box.children;
-  const [good, bad, refused] = [strip.good, strip.bad, strip.refused].map(sum);
-  const busiest = Math.max(
-    ...strip.good.map((count, i) => count + strip.bad[i] + strip.refused[i]),
-  );
-  svg.replaceChildren(...calls(strip, 180, 36));
-  const label = `Last 5 minutes: ${number(good)} good, ${number(bad)} bad, ${number(refused)} refused`;
-  svg.setAttribute("aria-label", label);
-  const parts = [`peak ${Number((busiest / step).toPrecision(2))}/s`];
-  if (bad) parts.push(`${number(bad)} bad`);
-  if (refused) parts.push(`${number(refused)} refused`);
-  say(under, busiest ? parts.slice(-2).join(", ") : "no calls");
+  const [good, bad, refused] = ["good", "bad", "refused"].map((name) => sum(key.strip[name]));
+  svg.replaceChildren(...calls(key.strip, 180, 36));
+  const label = `${number(good)} good, ${number(bad)} bad, ${number(refused)} refused`;
+  svg.setAttribute("aria-label", `Last 5 minutes: ${label}`);
+  const parts = [peak(key), bad && `${number(bad)} bad`, refused && `${number(refused)} refused`];
+  say(under, good + bad + refused ? parts.filter(Boolean).slice(-2).join(", ") : "no calls");
 }
 
 /** On a log scale on which slow is at the same place for all keys: what reaches it stands out. */

@@ -1,281 +1,195 @@
-// The page of one key: five panels on one time axis, what happened, and the figures.
+// The page of one key: what happened to it, on one time axis and in words, and its figures.
 
 import { boxes, calls, clamp, flight, h, round, s, say, sign } from "./draw.js";
 import { age, fill } from "./list.js";
-import { STATES, digits, group, number, seconds, short, span, word } from "./words.js";
+import { STATES, digits, group, number, peak, seconds, short, span, word } from "./words.js";
 
 const LABELS = 120; // px on the right of the panels
 const THICK = { closed: 2, limited: 6, half_open: 10, open: 14 };
-const time = (at, options) => new Date(at).toLocaleString("en-GB", options);
+const $ = (id) => document.getElementById(id);
+const clockTime = (at, options) => new Date(at).toLocaleString("en-GB", options);
 
-/** A panel is a title and what is drawn below it; all have one time axis. */
-class Chart {
-  constructor(history, width) {
-    this.history = history;
-    this.count = history.length;
-    this.inner = Math.max(100, width - LABELS);
-    this.parts = [];
-    this.y = 0;
-  }
-  column(name) {
-    return this.history.map((step) => step[name]);
-  }
-  area(name, low, high) {
-    return s("path", { class: name, d: boxes(this.count, this.inner / this.count, low, high) });
-  }
-  /** A line with steps; `at` is the y of a value. */
-  line(name, values, at) {
-    const y = (i, by) => (values[i] == null ? null : at(values[i]) + by);
-    return this.area(
+/** Five panels on one time axis, so that cause and effect stand above each other. */
+function drawChart(svg, key) {
+  const width = Math.max(240, svg.clientWidth);
+  const inner = width - LABELS;
+  const count = key.history.length;
+  const parts = [];
+  let top = 0;
+  const column = (name) => key.history.map((step) => step[name]);
+  const text = (x, y, textContent, more = {}) =>
+    Object.assign(s("text", { x: round(x), y: round(y), ...more }), { textContent });
+  const label = (y, words, name = "") => text(inner + 8, y, words, { class: name });
+  const base = (y, name = "line") => s("path", { class: name, d: `M0 ${y}H${inner}` });
+  /** What is between two heights in each step, which are functions of its number. */
+  const area = (name, low, high) =>
+    s("path", { class: name, d: boxes(count, inner / count, low, high) });
+  const line = (name, values, at, half = 0.75) =>
+    area(
       name,
-      (i) => y(i, -0.75),
-      (i) => y(i, 0.75),
+      (i) => (values[i] == null ? null : at(values[i]) - half),
+      (i) => (values[i] == null ? null : at(values[i]) + half),
     );
-  }
-  label(y, text, strong) {
-    const props = { x: this.inner + 8, y: round(y), class: strong ? "strong" : "" };
-    return Object.assign(s("text", props), { textContent: text });
-  }
-  panel(title, height, ...children) {
-    const name = Object.assign(s("text", { x: 0, y: this.y + 12, class: "strong" }), {
-      textContent: title,
-    });
-    this.parts.push(name, s("g", { transform: `translate(0 ${this.y + 20})` }, ...children));
-    this.y += height + 38;
-  }
-}
+  const panel = (title, height, ...children) => {
+    const place = s("g", { transform: `translate(0 ${top + 20})` }, ...children);
+    parts.push(text(0, top + 12, title, { class: "strong" }), place);
+    top += height + 38;
+  };
 
-function drawLatencies(chart, key) {
-  const [means, slow] = [chart.column("latency"), chart.column("slow_threshold")];
-  const known = [...means, ...slow, key.p50 || null, key.p99 || null].filter(
-    (value) => value != null,
-  );
-  const [low, high] = [Math.log(Math.min(...known) * 0.8), Math.log(Math.max(...known) * 1.25)];
-  const at = (value) => clamp(110 * (1 - (Math.log(value) - low) / (high - low)), 0, 110);
-  const labels = [
-    ["slow from", key.slow_threshold],
-    ["p99", key.p99],
-    ["median", key.p50],
-  ];
-  let free = 0;
-  chart.panel(
-    "Latency: mean, usual range (log scale)",
-    110,
-    chart.area(
-      "zone",
-      () => 0,
-      (i) => (slow[i] == null ? null : at(slow[i])),
-    ),
-    ...(key.p50
-      ? [
-          chart.area(
-            "usual",
-            (i) => slow[i] && at(key.p99),
-            (i) => slow[i] && at(key.p50),
-          ),
-        ]
-      : []),
-    chart.line("limit", slow, at),
-    chart.area(
-      "mean",
-      (i) => means[i] && at(means[i]) - 2,
-      (i) => means[i] && at(means[i]) + 2,
-    ),
-    ...labels
-      .filter(([, value]) => value)
-      .map(([name, value], i) => {
-        free = Math.max(at(value) + 4, free + 15); // labels must not lie on each other
-        return chart.label(free, `${name} ${seconds(value)}`, i === 0);
-      }),
-  );
-}
-
-function draw(key, width) {
-  const chart = new Chart(key.history, width);
-  const states = chart.column("state");
-  const lanes = Object.entries(THICK).map(([state, thick]) =>
-    chart.area(
+  const states = column("state");
+  const lane = (state) =>
+    line(
       `lane ${state}`,
-      (i) => (states[i] === state ? 7 - thick / 2 : null),
-      () => 7 + thick / 2,
-    ),
-  );
-  chart.panel("State", 14, ...lanes, chart.label(12, STATES[key.state]));
+      states.map((each) => (each === state ? 7 : null)),
+      Number,
+      THICK[state] / 2,
+    );
+  panel("State", 14, ...Object.keys(THICK).map(lane), label(12, STATES[key.state]));
 
-  const busiest = Math.max(...key.history.map((step) => step.good + step.bad + step.refused));
-  chart.panel(
+  const busiest = label(12, peak(key));
+  panel(
     "Calls: good, bad, and refused below the line",
     72,
-    ...calls(key.strip, chart.inner, 72),
-    chart.label(12, `peak ${Number((busiest / key.step).toPrecision(2))}/s`),
+    ...calls(key.strip, inner, 72),
+    busiest,
   );
-  drawLatencies(chart, key);
 
-  const enough = key.evidence_threshold;
-  const evidence = chart.column("evidence");
-  const up = (value) => 48 - 44 * clamp(value / enough, 0, 1);
-  chart.panel(
+  const [means, slow] = [column("latency"), column("slow_threshold")];
+  const known = [...means, ...slow, key.p50, key.p99, key.slow_threshold].filter(Boolean);
+  const [low, high] = [Math.log(Math.min(...known) * 0.8), Math.log(Math.max(...known) * 1.25)];
+  const log = (value) => 110 * (1 - (Math.log(value) - low) / (high - low));
+  const names = { "slow from": key.slow_threshold, p99: key.p99, median: key.p50 };
+  let free = 0; // labels must not lie on each other
+  const labels = Object.entries(names).flatMap(([name, value], i) => {
+    if (!value) return [];
+    free = Math.max(log(value) + 4, free + 15);
+    return [label(free, `${name} ${seconds(value)}`, i ? "" : "strong")];
+  });
+  const usual = (name) => (i) => slow[i] && key[name] && log(key[name]);
+  panel(
+    "Latency: mean, usual range (log scale)",
+    110,
+    area(
+      "zone",
+      () => 0,
+      (i) => slow[i] && log(slow[i]),
+    ),
+    area("usual", usual("p99"), usual("p50")),
+    line("limit", slow, log),
+    line("mean", means, log, 2),
+    ...labels,
+  );
+
+  const [evidence, enough] = [column("evidence"), key.evidence_threshold];
+  panel(
     "Evidence of trouble",
     48,
-    chart.area(
+    area(
       "fill",
       () => 48,
-      (i) => up(evidence[i] ?? 0),
+      (i) => 48 - 44 * clamp((evidence[i] ?? 0) / enough, 0, 1),
     ),
-    s("path", { class: "mark", d: `M0 4H${chart.inner}` }),
-    s("path", { class: "line", d: `M0 48H${chart.inner}` }),
-    chart.label(8, `acts at ${digits(enough)}`, true),
-    chart.label(46, `now ${digits(key.evidence)}`),
+    base(4, "mark"),
+    base(48),
+    label(8, `acts at ${digits(enough)}`, "strong"),
+    label(46, `now ${digits(key.evidence)}`),
   );
 
-  const [inFlight, limits] = [chart.column("in_flight"), chart.column("limit")];
-  const most = Math.max(1, ...inFlight, ...limits);
-  const fly = (value) => 40 - (36 * value) / most;
-  chart.panel(
+  const [inFlight, limits] = [column("in_flight"), column("limit")];
+  const fly = (value) => 40 - (36 * value) / Math.max(1, ...inFlight, ...limits);
+  panel(
     "In flight, against the limit",
     40,
-    chart.area(
+    area(
       "good",
       () => 40,
       (i) => fly(inFlight[i] ?? 0),
     ),
-    chart.line("limit", limits, fly),
-    s("path", { class: "line", d: `M0 40H${chart.inner}` }),
-    chart.label(38, key.limit == null ? `${flight(key)}, no limit` : flight(key)),
+    line("limit", limits, fly),
+    base(40),
+    label(38, key.limit == null ? `${flight(key)}, no limit` : flight(key)),
   );
-  drawAxis(chart, key);
-  const words =
-    "The last five minutes of state, calls, latency, evidence and calls in flight. The list below says in words what happened.";
-  return s(
-    "svg",
-    { class: "chart", width, height: chart.y + 4, role: "img", "aria-label": words },
-    ...chart.parts,
-  );
-}
 
-function drawAxis(chart, key) {
-  const length = chart.count * key.step * 1000;
+  const length = count * key.step * 1000;
   const end = Math.ceil(Date.parse(key.view.now) / 1000 / key.step) * key.step * 1000;
-  const x = (at) => round(((at - end + length) / length) * chart.inner);
+  const x = (at) => round(((at - end + length) / length) * inner);
+  const rule = (name, at) => s("path", { class: name, d: `M${x(at)} 16V${top - 14}` });
   for (let at = Math.ceil((end - length) / 60_000) * 60_000; at < end; at += 60_000) {
-    chart.parts.unshift(s("path", { class: "grid", d: `M${x(at)} 16V${chart.y - 14}` }));
-    if (x(at) < 18 || x(at) > chart.inner - 18) continue;
-    const label = s("text", { x: x(at), y: chart.y, "text-anchor": "middle" });
-    chart.parts.push(Object.assign(label, { textContent: time(at, { timeStyle: "short" }) }));
-  }
-  for (const { at } of key.transitions) {
-    if (Date.parse(at) > end - length)
-      chart.parts.unshift(
-        s("path", { class: "change", d: `M${x(Date.parse(at))} 16V${chart.y - 14}` }),
+    parts.unshift(rule("grid", at));
+    if (x(at) > 18 && x(at) < inner - 18)
+      parts.push(
+        text(x(at), top, clockTime(at, { timeStyle: "short" }), { "text-anchor": "middle" }),
       );
   }
+  const moments = key.transitions.map(({ at }) => Date.parse(at)).filter((at) => at > end - length);
+  parts.unshift(...moments.map((at) => rule("change", at)));
+  svg.setAttribute("height", top + 4);
+  svg.replaceChildren(...parts);
 }
 
-const entry = (at, ...children) =>
-  h(
-    "li",
-    {},
-    h(
-      "p",
-      { className: "when" },
-      h("time", {
-        dateTime: at,
-        textContent: time(at, { dateStyle: "medium", timeStyle: "medium" }),
-      }),
-    ),
-    h("div", {}, ...children),
-  );
-const by = (name) => name && h("span", { className: "badge", textContent: `by ${name}` });
+const badge = (textContent) => h("span", { className: "badge", textContent });
 const state = (name) => h("span", { className: "change" }, sign(name), STATES[name]);
 
-function drawTransition({
-  at,
-  before,
-  after,
-  reason,
-  mode,
-  bad_calls: badCalls,
-  repeats,
-  by: name,
-}) {
-  const numbers = Object.entries(reason.numbers).filter(([, value]) => value != null);
-  const said = badCalls.map(
-    (vote) =>
-      `${vote.outcome} after ${seconds(vote.latency ?? 0)}${vote.error ? ` (${vote.error})` : ""}`,
-  );
-  const traces = badCalls.map((vote) => vote.trace).filter(Boolean);
-  const details = [
-    said.length && `Last bad calls: ${said.join(", ")}.`,
-    numbers.length &&
-      `Rule ${reason.rule}: ${numbers.map(([key, value]) => `${key} ${digits(value)}`).join(", ")}.`,
-    traces.length && `Traces: ${traces.join(" ")}`,
-  ].filter(Boolean);
-  const only =
-    mode !== "enforce" && h("span", { className: "badge", textContent: "observed only" });
-  return entry(
-    at,
-    h(
-      "p",
-      {},
-      state(before),
-      " → ",
-      state(after),
-      only,
-      repeats > 0 && h("span", { className: "badge", textContent: `${repeats + 1} times` }),
-      by(name),
-    ),
-    h("p", { className: "why", textContent: reason.sentence }),
-    details.length > 0 &&
-      h(
-        "details",
-        {},
-        h("summary", { textContent: "What decided" }),
-        ...details.map((textContent) => h("p", { textContent })),
-      ),
+function entry({ at, by }, what, why, ...more) {
+  const textContent = clockTime(at, { dateStyle: "medium", timeStyle: "medium" });
+  const when = h("p", { className: "when" }, h("time", { dateTime: at, textContent }));
+  const head = h("p", {}, ...what, by && badge(`by ${by}`));
+  return h(
+    "li",
+    {},
+    when,
+    h("div", {}, head, h("p", { className: "why", textContent: why }), ...more),
   );
 }
 
-function drawAction({ at, action, reason, by: name, ...asked }) {
-  const told = Object.entries(asked)
-    .filter(([, value]) => value != null)
-    .map(([key, value]) =>
-      key === "for"
-        ? `for ${span(value)}`
-        : `${key} ${typeof value === "object" ? JSON.stringify(value) : value}`,
-    );
+function drawTransition(change) {
+  const { before, after, reason, mode, bad_calls: bad, repeats } = change;
+  const numbers = Object.entries(reason.numbers).filter(([, value]) => value != null);
+  const traces = bad.map((call) => call.trace).filter(Boolean);
+  const error = (call) => (call.error ? ` (${call.error})` : "");
+  const votes = bad.map((call) => `${call.outcome} after ${seconds(call.latency)}${error(call)}`);
+  const told = [
+    votes.length && `Last bad calls: ${votes.join(", ")}.`,
+    numbers.length && `Rule ${reason.rule}: ${numbers.map((each) => each.join(" ")).join(", ")}.`,
+    traces.length && `Traces: ${traces.join(" ")}`,
+  ].filter(Boolean);
+  const more = told.map((textContent) => h("p", { textContent }));
   return entry(
-    at,
-    h(
-      "p",
-      {},
-      h("b", { textContent: `Asked: ${action}` }),
-      told.length ? ` (${told.join(", ")})` : "",
-      by(name),
-    ),
-    h("p", { className: "why", textContent: reason }),
+    change,
+    [
+      ...[state(before), " → ", state(after)],
+      mode !== "enforce" && badge("observed only"),
+      repeats > 0 && badge(`${repeats + 1} times`),
+    ],
+    reason.sentence,
+    told.length > 0 && h("details", {}, h("summary", { textContent: "What decided" }), ...more),
   );
+}
+
+function drawAction(done) {
+  const { at, action, by, reason, for: length, ...asked } = done;
+  const told = Object.entries(asked).filter(([, value]) => value != null);
+  const values = told.map(([name, value]) => `${name} ${JSON.stringify(value)}`);
+  if (length) values.unshift(`for ${span(length)}`);
+  const details = values.length ? ` (${values.join(", ")})` : "";
+  return entry(done, [h("b", { textContent: `Asked: ${action}` }), details], reason);
 }
 
 function figures(key) {
   const pairs = {
     ...(key.key === short(key.key) ? {} : { Key: key.key }),
-    Mode:
-      key.enforce_share < 1
-        ? `${key.mode}, for ${Math.round(key.enforce_share * 100)} % of callers`
-        : key.mode,
+    Mode: `${key.mode}, for ${Math.round(key.enforce_share * 100)} % of callers`,
     Calls: number(key.calls),
     Failed: number(key.failures),
     Slow: number(key.slow),
     "Asked to wait": number(key.throttled),
     Refused: number(key.refused),
-    "Would have refused": `${number(key.spared)}, of which ${number(key.spared_good)} good`,
-    "Usual p50, p95, p99": key.p50
-      ? [key.p50, key.p95, key.p99].map(seconds).join(", ")
-      : "unknown",
+    "Would have refused": `${number(key.spared)}, ${number(key.spared_good)} of them good`,
     ...key.policy,
   };
+  const term = (textContent) => h("dt", { textContent });
   return Object.entries(pairs).map(([name, value]) =>
-    h("div", {}, h("dt", { textContent: name }), h("dd", { textContent: String(value) })),
+    h("div", {}, term(name), h("dd", { textContent: String(value) })),
   );
 }
 
@@ -288,47 +202,13 @@ export function leave() {
   return id;
 }
 
-function build(page) {
-  page.replaceChildren(
-    h("p", {}, h("a", { href: "#", textContent: "← All keys" })),
-    h("h1", {}, h("bdi")),
-    h(
-      "div",
-      { className: "state" },
-      sign("closed"),
-      h(
-        "div",
-        {},
-        h("b", { className: "word" }),
-        " ",
-        h("span", { className: "age" }),
-        h("span", { className: "badges" }),
-      ),
-    ),
-    h("p", { className: "why" }),
-    h(
-      "p",
-      { className: "then" },
-      h("b", { className: "next" }),
-      " ",
-      h("span", { className: "note" }),
-    ),
-    h("button", { className: "act", type: "button", textContent: "Act on this key" }),
-    h("div", { className: "plot" }),
-    h("h2", { textContent: "What happened" }),
-    h("ol", { className: "history" }),
-    h("h2", { textContent: "Figures and settings" }),
-    h("dl", {}),
-  );
-}
-
 export function drawKey(page, key, now, act) {
   const part = (name) => page.querySelector(name);
   if (shown.id !== key.id) {
     shown = { id: key.id, text: "" };
-    build(page);
+    page.replaceChildren($("key").content.cloneNode(true));
     say(part("bdi"), short(key.key));
-    document.getElementById("main").focus();
+    $("main").focus();
     scrollTo(0, 0);
   }
   page.className = group(key);
@@ -336,22 +216,17 @@ export function drawKey(page, key, now, act) {
   age(page, key, now);
   part(".act").hidden = key.view.read_only;
   part(".act").onclick = () => act(key);
-  part(".plot").replaceChildren(draw(key, part(".plot").clientWidth));
+  drawChart(part(".chart"), key);
   const text = JSON.stringify([key.transitions, key.actions]);
   if (text !== shown.text) {
     // Else an opened "What decided" would shut at each poll.
     shown.text = text;
-    const events = [
-      ...key.transitions.map((each) => [each.at, drawTransition(each)]),
-      ...key.actions.map((each) => [each.at, drawAction(each)]),
-    ];
+    const events = [...key.transitions.map((each) => [each.at, drawTransition(each)])];
+    events.push(...key.actions.map((each) => [each.at, drawAction(each)]));
     events.sort(([one], [other]) => (one < other ? 1 : -1));
-    const none = h("li", {
-      className: "quiet",
-      textContent: "Nothing yet that this page has seen.",
-    });
-    part(".history").replaceChildren(...(events.length ? events.map(([, item]) => item) : [none]));
+    const none = h("li", { className: "quiet", textContent: "Nothing yet that was seen here." });
+    part(".history").replaceChildren(...(events.length ? events.map(([, each]) => each) : [none]));
   }
   part("dl").replaceChildren(...figures(key));
-  document.title = `${word(key)}: ${short(key.key).slice(0, 60)} · recloser`;
+  document.title = `${word(key)}: ${short(key.key, 60)} · recloser`;
 }

@@ -59,13 +59,13 @@ export function ageAll(now) {
   for (const { element, key } of rows.values()) age(element, key, now);
 }
 
-function drawRow(element, key, { step, view }) {
+function drawRow(element, key, view) {
   const part = (name) => element.querySelector(name);
   element.className = `row ${group(key)} ${isLoud(key) ? "loud" : "calm"}`;
   fill(element, key);
   part("a").href = `#key=${encodeURIComponent(key.id)}`;
   say(part("bdi"), short(key.key, 120));
-  drawStrip(part(".strip"), key, step);
+  drawStrip(part(".strip"), key);
   drawLatency(part(".latency"), key);
   drawEvidence(part(".evidence"), key);
   drawFlight(part(".flight"), key);
@@ -93,7 +93,7 @@ function drawRows(answer, now) {
     const { at, opened, probe, ...rest } = key;
     const text = JSON.stringify([rest, answer.view.read_only]);
     if (row.text !== text) {
-      drawRow(row.element, key, answer);
+      drawRow(row.element, key, answer.view);
       if (row.text && group(row.key) !== group(key)) announce(row.element, key);
     }
     Object.assign(row, { key, text });

@@ -29,6 +29,12 @@ export function span(value) {
   return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
 }
 
+/** The most calls of a step, as a rate to two digits. */
+export function peak({ strip: { good, bad, refused }, step }) {
+  const most = Math.max(...good.map((calls, i) => calls + bad[i] + refused[i]));
+  return `peak ${Number((most / step).toPrecision(2))}/s`;
+}
+
 /** A key may have 10 kB. */
 export const short = (key, most = 240) =>
   (key.length > most ? `${key.slice(0, most - 40)}…${key.slice(-30)}` : key) || "(empty key)";
