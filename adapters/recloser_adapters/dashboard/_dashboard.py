@@ -48,8 +48,9 @@ class Dashboard:
     Args:
         registry: The registry.
         auth: Returns the name of the user who sent a request, from its headers; None for an unknown
-            one. `basic({"anna": password})` makes one. Without it the dashboard is read-only, and
-            answers clients on the same machine only.
+            one. `basic({"anna": password})` makes one. Under ASGI it is called in the event loop,
+            so it must not block. Without it the dashboard is read-only, and answers clients on the
+            same machine only.
         operators: The users who may act; None for all users. The others may look.
 
     Raises:

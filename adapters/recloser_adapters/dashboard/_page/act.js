@@ -3,39 +3,39 @@
 import { h, say } from "./draw.js";
 import { short, since, span, why, word } from "./words.js";
 
-// Name: what it is called, its path, and what is sent beside the reason.
+// Name: what it is called, its effect, and what is sent beside the reason. `until` is when it ends.
 const ACTIONS = {
-  "end-override": ["Let it decide again", "end-override"],
-  open: ["Open: refuse every call", "open"],
-  close: ["Close: let calls pass", "close"],
-  "half-open": ["Half-open: probe now", "half-open"],
-  observe: ["Observe: refuse nothing", "mode", () => ({ mode: "observe" })],
-  enforce: ["Enforce for all callers", "mode", () => ({ mode: "enforce", enforce_share: 1 })],
+  "end-override": ["Let it decide again", () => "What was set by hand ends now."],
+  open: ["Open: refuse every call", (until) => `Every call is refused ${until}`],
+  close: ["Close: let calls pass", () => "Calls pass at once. New evidence opens it again."],
+  "half-open": ["Half-open: probe now", () => "A few probes pass. If they are good, it closes."],
+  observe: [
+    "Observe: refuse nothing",
+    (until) => `Nothing is refused, and what would have been is counted, ${until}`,
+    () => ({ mode: "observe" }),
+  ],
+  enforce: [
+    "Enforce for all callers",
+    (until) => `All callers are refused when it is open, ${until}`,
+    () => ({ mode: "enforce", enforce_share: 1 }),
+  ],
   share: [
     "Enforce for a share of callers",
-    "mode",
-    (form) => ({ mode: "enforce", enforce_share: form.share.value / 100 }),
+    (until) => `${form.share.value} % of callers, always the same, are refused when open, ${until}`,
+    () => ({ mode: "enforce", enforce_share: form.share.value / 100 }),
   ],
-  reset: ["Reset: close and forget", "reset"],
+  reset: [
+    "Reset: close and forget",
+    () =>
+      "It forgets what is normal for this key, and notices less until it has learned that again.",
+  ],
   policy: [
     "Change a setting",
-    "policy",
-    (form) => ({ policy: { [form.field.value]: Number(form.value.value) } }),
+    () => "It holds until the process ends. What was learned is kept.",
+    () => ({ policy: { [form.field.value]: Number(form.value.value) } }),
   ],
 };
-const EFFECTS = {
-  "end-override": () => "What was set by hand ends now.",
-  open: (until) => `Every call is refused ${until}`,
-  close: () => "Calls pass at once. What was learned is kept, and it opens again at new evidence.",
-  "half-open": () => "A few probes pass now. If they are good, it closes.",
-  observe: (until) => `Nothing is refused, and what would have been is counted, ${until}`,
-  enforce: (until) => `All callers are refused when it is open, ${until}`,
-  share: (until, form) =>
-    `${form.share.value} % of callers, always the same, are refused when it is open, ${until}`,
-  reset: () =>
-    "It closes, and forgets what is normal for this key: until that is learned again, it notices less.",
-  policy: () => "It holds until the process ends. What was learned is kept.",
-};
+const PATHS = { observe: "mode", enforce: "mode", share: "mode" }; // the others have their own name
 
 const $ = (id) => document.getElementById(id);
 const form = $("dialog").querySelector("form");
@@ -56,11 +56,7 @@ export async function ask(key, now, view) {
   form.action.replaceChildren(
     ...possible.map((value) => h("option", { value, textContent: ACTIONS[value][0] })),
   );
-  form.action.value = possible.includes("end-override")
-    ? "end-override"
-    : key.state === "closed"
-      ? "open"
-      : "half-open";
+  if (!key.overrides.length) form.action.value = key.state === "closed" ? "open" : "half-open";
   say($("refusal"), "");
   $("refusal").hidden = true;
   form.dataset.now = now;
@@ -90,17 +86,17 @@ function foresee(event) {
   const until = length
     ? `until ${at.toLocaleTimeString("en-GB", { timeStyle: "short" })}, then it decides for itself again.`
     : "until somebody ends it. It does not end by itself.";
-  say($("effect"), `${EFFECTS[action](until, form)} Only in ${form.dataset.where}.`);
+  say($("effect"), `${ACTIONS[action][1](until)} Only in ${form.dataset.where}.`);
   say($("do"), ACTIONS[action][0].split(":")[0]);
 }
 
 /** Send what was asked for; return in words why it failed, "" if it did not. */
 async function send() {
-  const [, path, more = () => ({})] = ACTIONS[form.action.value];
-  const body = { reason: form.reason.value, ...more(form) };
+  const action = form.action.value;
+  const body = { reason: form.reason.value, ...ACTIONS[action][2]?.() };
   if (!form.for.disabled) body.for = Number(form.for.value) || null;
   try {
-    const reply = await fetch(`keys/${encodeURIComponent(target.id)}/${path}`, {
+    const reply = await fetch(`keys/${encodeURIComponent(target.id)}/${PATHS[action] ?? action}`, {
       method: "POST",
       body: JSON.stringify(body),
       headers: { "Content-Type": "application/json" },

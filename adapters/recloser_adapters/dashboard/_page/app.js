@@ -110,11 +110,8 @@ async function poll() {
       signal,
       headers: etag ? { "If-None-Match": etag } : {},
     });
-    trouble =
-      reply.ok || reply.status === 304 || reply.status === 404
-        ? ""
-        : `Only errors (${reply.status})`;
-    if (trouble) throw new Error(trouble);
+    trouble = reply.ok || [304, 404].includes(reply.status) ? "" : `Only errors (${reply.status})`;
+    if (trouble) throw new TypeError(trouble);
     const body = reply.ok ? JSON.parse(await reply.text(), seenAsText) : null;
     heard = Date.now();
     failures = 0;
@@ -125,8 +122,8 @@ async function poll() {
       draw();
     }
   } catch (error) {
-    if (!(error instanceof TypeError || error.name === "AbortError" || error === "late" || trouble))
-      throw error;
+    // What is no matter of the network is a fault of this page, and is to be seen in its console.
+    if (!(error instanceof TypeError || signal.aborted)) throw error;
     if (!signal.aborted || signal.reason === "late") failures++;
   } finally {
     clearTimeout(late);

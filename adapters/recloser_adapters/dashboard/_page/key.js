@@ -58,7 +58,7 @@ function drawChart(svg, key) {
   const known = [...means, ...slow, key.p50, key.p99, key.slow_threshold].filter(Boolean);
   const [low, high] = [Math.log(Math.min(...known) * 0.8), Math.log(Math.max(...known) * 1.25)];
   const log = (value) => 110 * (1 - (Math.log(value) - low) / (high - low));
-  const names = { "slow from": key.slow_threshold, p99: key.p99, median: key.p50 };
+  const names = { slow: key.slow_threshold, p99: key.p99, median: key.p50 };
   let free = 0; // labels must not lie on each other
   const labels = Object.entries(names).flatMap(([name, value], i) => {
     if (!value) return [];
