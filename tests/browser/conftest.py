@@ -179,6 +179,7 @@ def varied(site: Site, past: Past, monkeypatch: pytest.MonkeyPatch) -> Registry:
     for _ in range(24):
         calm = {key: (seconds, 5, 0.0) for key, (seconds, _) in usual.items()}
         _step(registry, past, chance, calm)
+        sampler.measure()
     past.behind = 300.0
     registry["webhook:crm"].open("CRM migration, back on Thursday", by="m.ortiz")
     registry["GET /recommendations"].override("observe", for_=3600, reason="first week", by="anna")

@@ -91,6 +91,7 @@ def test_the_worst_is_first_with_its_reason(visit: Visit, varied: Registry) -> N
     expect(page.locator(".row").nth(3)).to_contain_text("Limited")
     expect(page.locator(".row").nth(4)).to_contain_text("Would be")
     expect(page.locator(".row").nth(4)).to_contain_text("observed only")
+    expect(page.locator(".row").nth(4)).to_contain_text("Would have refused")
     expect(page.locator("#chip-open")).to_have_text("2 open")
     expect(page).to_have_title("2 open, 1 half-open, 1 limited · recloser")
     expect(page.locator("#view")).to_contain_text("process")

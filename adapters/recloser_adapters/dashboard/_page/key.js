@@ -178,13 +178,15 @@ function drawAction(done) {
 function figures(key) {
   const pairs = {
     ...(key.key === short(key.key) ? {} : { Key: key.key }),
-    Mode: `${key.mode}, for ${Math.round(key.enforce_share * 100)} % of callers`,
+    Mode: key.mode,
+    "Share of callers": `${Math.round(key.enforce_share * 100)} %`,
     Calls: number(key.calls),
     Failed: number(key.failures),
     Slow: number(key.slow),
     "Asked to wait": number(key.throttled),
     Refused: number(key.refused),
-    "Would have refused": `${number(key.spared)}, ${number(key.spared_good)} of them good`,
+    "Would have refused": number(key.spared),
+    "of which good": number(key.spared_good),
     ...key.policy,
   };
   const term = (textContent) => h("dt", { textContent });

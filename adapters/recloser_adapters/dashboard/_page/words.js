@@ -95,13 +95,17 @@ export const since = (key) => key.opened ?? key.at;
 
 export function note(key, now) {
   const held = key.overrides[0];
+  const words = [];
   if (held && now != null) {
     const age = now - held.began;
-    const forgotten = held.ends == null && age > DAY ? " Forgotten?" : "";
-    return `${held.by ? `By ${held.by}, ` : ""}${span(age)} ago.${forgotten}`;
+    words.push(`${held.by ? `By ${held.by}, ` : ""}${span(age)} ago.`);
+    if (held.ends == null && age > DAY) words.push("Forgotten?");
   }
-  if (!key.spared) return "";
-  return `Would have refused ${plural(key.spared, "call")}, ${number(key.spared_good)} of them good.`;
+  if (key.spared) {
+    const good = number(key.spared_good);
+    words.push(`Would have refused ${plural(key.spared, "call")}, ${good} of them good.`);
+  }
+  return words.join(" ");
 }
 
 export function badges(key) {
