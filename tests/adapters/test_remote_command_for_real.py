@@ -13,8 +13,8 @@ import pytest
 
 from recloser import Mode, Registry, State
 from recloser_adapters._command.cli import main
+from recloser_adapters.dashboard import Dashboard, basic
 
-dashboards = pytest.importorskip("recloser_adapters.dashboard")
 KEY = "GET /orders/{order}"
 
 
@@ -37,7 +37,7 @@ def registry() -> Registry:
 
 @pytest.fixture(params=["/ops/breakers", ""], ids=["mounted", "root"])
 def url(request: pytest.FixtureRequest, registry: Registry) -> Iterator[str]:
-    dashboard = dashboards.Dashboard(registry, auth=dashboards.basic({"ann": "pass:word"}))
+    dashboard = Dashboard(registry, auth=basic({"ann": "pass:word"}))
     prefix: str = request.param
 
     def app(environ: Any, start_response: Any) -> Any:

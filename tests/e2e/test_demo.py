@@ -102,7 +102,6 @@ def test_nothing_is_left_running_however_the_demo_ends(how: signal.Signals) -> N
 
 @pytest.mark.usefixtures("interruptible")
 def test_the_dashboard_shows_the_breakers_while_the_demo_runs() -> None:
-    pytest.importorskip("recloser_adapters.dashboard")
     command = [*DEMO, "--dashboard"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

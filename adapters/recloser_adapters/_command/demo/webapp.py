@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from typing import Any
 
 import httpx
@@ -21,6 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from recloser import Breaker, Registry, Transition
 from recloser_adapters._command.demo.children import serve
 from recloser_adapters._command.demo.plan import DASHBOARD_PATH, STATUS_PATH
+from recloser_adapters.dashboard import Dashboard
 from recloser_adapters.starlette import BreakerMiddleware
 
 # A careful developer sets these limits, but they do not help when the upstream hangs: forty callers
@@ -126,9 +126,9 @@ def make_app(
     return Starlette(routes=routes, lifespan=lifespan, middleware=[breakers])
 
 
-def _dashboard(registry: Registry) -> Any:
+def _dashboard(registry: Registry) -> Dashboard:
     # Without auth: it shows, on this machine only, and nobody can act.
-    return import_module("recloser_adapters.dashboard").Dashboard(registry)
+    return Dashboard(registry)
 
 
 if __name__ == "__main__":
