@@ -10,8 +10,9 @@ from typing import Self
 
 from benchmarks.soak.servers import Running
 
-# Seconds: how long an outage lasts, and all is well between two of them.
-LASTS, PAUSES = (2.0, 5.0), (4.0, 20.0)
+# Seconds: how long an outage lasts, and all is well between two of them. A sync worker serves one
+# request a second to the route of an outage, and it takes five failures to notice one.
+LASTS, PAUSES = (4.0, 9.0), (4.0, 20.0)
 # Seconds after an outage in which it may still be refused: two of the longest pauses between probes,
 # the probes themselves, and a loaded machine.
 RECOVERY = 10.0
