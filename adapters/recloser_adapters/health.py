@@ -1,6 +1,6 @@
 """Readiness: whether calls of the keys that you name would be refused now, for a readiness probe.
 
-    app.mount("/ready", StatusEndpoint(registry, keys=["api.payments.example"]))
+    app.routes.append(Route("/ready", StatusEndpoint(registry, keys=["api.payments.example"])))
 
 It is off until you name keys, and that is on purpose. A readiness check takes the process out of
 the load balancer. If the callee of a key is shared, the breakers of all processes open at about the

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from random import Random
 from typing import Any
@@ -24,6 +24,10 @@ def calling_for(caller: str) -> Generator[None, None, None]:
     request is the address of its client. The caller of any other call is the process, so then it is a
     share of the processes.
 
+    It must be around what asks the breaker: for the breaker of a web request, a middleware outside.
+    It holds in its own context only. A plain generator as a dependency of FastAPI runs in another
+    one, so it must be an async one.
+
     Raises:
         TypeError: `caller` is not a str.
     """
@@ -33,7 +37,9 @@ def calling_for(caller: str) -> Generator[None, None, None]:
     try:
         yield
     finally:
-        _caller.reset(token)
+        # A generator that a thread pool runs step by step ends in another context than it began in.
+        with suppress(ValueError):
+            _caller.reset(token)
 
 
 def is_enforced(share: float, request: Mapping[str, Any] | None) -> bool:

@@ -9,6 +9,7 @@ from recloser._circuit.bad_calls import told
 from recloser._circuit.by_hand import SteeredCircuit
 from recloser._listeners import Listeners
 from recloser._locks import Lock, give_back, owns
+from recloser._overrides import Override
 from recloser._state import Mode
 
 
@@ -21,7 +22,15 @@ class _Delivery:
 class Delivering:
     """Delivers the events of a circuit. The base of `LockedCircuit`."""
 
-    __slots__ = ("_circuit", "_delivering", "_listeners", "_lock", "_mode")
+    __slots__ = (
+        "_circuit",
+        "_delivering",
+        "_listeners",
+        "_lock",
+        "_mode",
+        "_override",
+        "_usual",
+    )
 
     _circuit: SteeredCircuit
     # Who delivers events now, as long as that object lives.
@@ -29,6 +38,9 @@ class Delivering:
     _listeners: Listeners
     _lock: Lock
     _mode: Mode
+    _override: Override | None
+    # The mode and the share that hold when the override is over; None without one.
+    _usual: tuple[Mode, float] | None
 
     def _deliver(self) -> None:
         """Deliver events in order, one at a time, without the lock.
@@ -56,8 +68,11 @@ class Delivering:
                     # an event.
                     transition = circuit.events[0]
                     circuit.events = circuit.events[1:]
+                mode, override, usual = self._mode, self._override, self._usual
+                if override is not None and usual is not None and transition.at >= override.until:
+                    mode = usual[0]  # no call has noticed yet that the override is over
                 bad_calls = told(circuit.bad_calls)
-                transition = replace(transition, mode=self._mode, bad_calls=bad_calls)
+                transition = replace(transition, mode=mode, bad_calls=bad_calls)
                 self._listeners.deliver(transition)
         except BaseException:
             if self._delivering is mine:

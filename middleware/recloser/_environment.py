@@ -41,13 +41,13 @@ def strictest() -> Mode:
         raise ValueError(f"RECLOSER_MODE must be one of {known}, not {said!r}") from None
 
 
-def allowed(mode: Mode | str) -> Mode:
-    """A mode, or the strictest that the environment allows if that is more lenient.
+def allowed(mode: Mode | str, at_most: Mode = Mode.ENFORCE) -> Mode:
+    """A mode, or the strictest that the environment and `at_most` allow if that is more lenient.
 
     Raises:
         ValueError: The mode is unknown, or a variable has a value that it cannot have.
     """
-    return max(Mode(mode), strictest(), key=_BY_LENIENCY.index)
+    return max(Mode(mode), strictest(), at_most, key=_BY_LENIENCY.index)
 
 
 def enabled() -> bool:

@@ -81,6 +81,8 @@ class RefusalListener(Protocol):
 class CallListener(Protocol):
     """An object that is told of the ends of calls; see `Listener`.
 
+    It is not told of what `Breaker.record` counts, nor of a permit that was lost.
+
     While there is one, each call ends by a decision, which takes some 2 µs more. What only needs
     figures reads `Breaker.metrics()` now and then, which costs calls nothing.
     """
@@ -90,7 +92,10 @@ class CallListener(Protocol):
 
 
 class OverrideListener(Protocol):
-    """An object that is told of what is changed by hand; see `Listener`."""
+    """An object that is told of overrides of a mode or share; see `Listener`.
+
+    What opens or closes by hand is a transition, and has `by`.
+    """
 
     def on_override(self, key: str, override: Override, ended: bool) -> None:
         """Handle an override of the mode of a breaker, which has begun or ended."""

@@ -111,14 +111,23 @@ class Listeners:
             )
         within(_changing, self._change, listener, True)
 
+        subscribed = [True]
+
         def unsubscribe() -> None:
-            within(_changing, self._change, listener, False)
+            if subscribed and subscribed.pop():
+                within(_changing, self._change, listener, False)
 
         return unsubscribe
 
     def _change(self, listener: AnyListener, added: bool) -> None:
-        kept = tuple(each for each in self._listeners if each is not listener)
-        self._listeners = (*self._listeners, listener) if added else kept
+        listeners = [*self._listeners]
+        if added:
+            listeners.append(listener)
+        else:
+            # By identity, and one of them: who subscribed twice may unsubscribe once.
+            places = [place for place, each in enumerate(listeners) if each is listener]
+            del listeners[places[0]]
+        self._listeners = tuple(listeners)
         self.on_refuse = self._methods("on_refuse")
         self.on_call_end = self._methods("on_call_end")
 

@@ -72,18 +72,13 @@ class LockedCircuit(Delivering):
         "_calls",
         "_deciding",
         "_opened",
-        "_override",
         "_refuses_all",
         "_share",
-        "_usual",
         "clock",
     )
 
-    # The mode and the share that hold when the override is over; None without one.
-    _usual: tuple[Mode, float] | None
     # Who opened it by hand last, and the generation that this began.
     _opened: tuple[int, Override] | None
-    _override: Override | None
 
     def __init__(
         self,

@@ -230,7 +230,7 @@ class OperableCircuit(StreamingCircuit):
 
     def timeout_of(self, token: int) -> float:
         """Seconds that the call with a token may take; see `Permit.timeout`."""
-        if token <= 0 or self._mode is not _ENFORCE:
+        if token <= 0 or not self.may_cut_off:
             return inf
         circuit, outage = self._circuit, 0.0
         if circuit.explained is not None and circuit.explained.is_long_poll(token):
@@ -307,6 +307,7 @@ class OperableCircuit(StreamingCircuit):
         No call is in flight, its mode is the usual one, and it is closed, or was left alone for `Policy.max_open_for`.
         """
         circuit = self._circuit
+        self.end_if_over(now)
         if self._override is not None:
             return False
         if len(self._calls):

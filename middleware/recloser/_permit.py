@@ -258,7 +258,7 @@ class Permit(CountedCall):
 
     @property
     def ended(self) -> bool:
-        """Whether the call has ended, or is not counted (mode observe or disabled)."""
+        """Whether the call has ended, or is not counted (mode disabled)."""
         return self.token == NO_TOKEN
 
     @property
@@ -274,7 +274,7 @@ class Permit(CountedCall):
         call in eight may take twice as long, one in 64 four times as long, and so on, so that calls
         that have become slower are noticed. A probe may take as long as the outage has lasted. It
         is never above `Policy.slow_ceiling`. It is infinite where nothing may be cut off: in the
-        modes observe and disabled, and after the end of the call.
+        modes observe and disabled, with an `enforce_share`, and after the end of the call.
         """
         return self.breaker.timeout_of(self.token)
 

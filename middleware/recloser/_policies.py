@@ -43,11 +43,13 @@ class Policies:
         ]
 
     def set(self, key: str, policy: Policy) -> None:
-        """Set the policy of a key or pattern, `*` alone for the default."""
+        """Set the policy of a key or pattern, which then is the first one; `*` for the default."""
+        others = {each: its for each, its in self.exact.items() if each != key}
         if key == "*":
             self.default = policy
+            self._replace(others)
         else:
-            self._replace({**self.exact, key: policy})
+            self._replace({key: policy, **others})
 
     def of(self, key: str) -> Policy:
         """The policy of a key: its own, or that of a pattern or beginning, or the default."""

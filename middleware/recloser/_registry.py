@@ -20,16 +20,9 @@ from recloser._places import Places
 from recloser._policies import Policies, check_policy
 from recloser._policy import Policy
 from recloser._reporting import Reporting
+from recloser._special_keys import OVERFLOW_KEY, mode_of
 from recloser._state import Mode, State
 
-OVERFLOW_KEY = "<overflow>"
-"""The key of the breaker that new keys share if `max_keys` breakers exist and none may be evicted.
-It refuses nothing: what one key does is no verdict on another.
-"""
-UNMATCHED = "<unmatched>"
-"""The key of requests that match no route. Clients can invent such requests, so they are never
-guarded: a breaker of this name is disabled.
-"""
 # What cannot be changed later.
 _FIXED = frozenset({"policies", "clock", "random", "max_keys"})
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
@@ -243,11 +236,7 @@ class Registry(Reporting):
         return self[OVERFLOW_KEY]
 
     def _mode_for(self, key: str, policy: Policy) -> Mode:
-        if key == UNMATCHED:
-            return Mode.DISABLED
-        mode = self._mode if policy.mode is None else allowed(policy.mode)
-        # Shared by keys that have nothing in common: it must not refuse one because of another.
-        return Mode.OBSERVE if key == OVERFLOW_KEY and mode is Mode.ENFORCE else mode
+        return mode_of(key, self._mode if policy.mode is None else policy.mode)
 
     def _share_for(self, policy: Policy) -> float:
         return self._share if policy.enforce_share is None else policy.enforce_share
@@ -294,26 +283,35 @@ class Registry(Reporting):
     def set_policy(self, key: str, policy: Policy) -> None:
         """Replace the policy of a key, or of a pattern of keys, from now on.
 
-        Breakers keep what they have learned. Those whose policy was made for them alone, such as the
-        one of a wait, keep it.
+        Breakers keep what they have learned. A breaker that was given a policy of its own, by
+        `Breaker.policy` or because it stands for a wait, keeps that unless it is named by its key.
+        A mode or share that was set by hand stays, unless the old policy and the new one differ in it.
 
         Args:
-            key: A key, or a pattern with `*`, `?` and `[...]`; `*` alone for `policy`.
+            key: A key, or a pattern with `*`, `?` and `[...]`, which comes before all other patterns
+                from now on; `*` alone for `policy`.
             policy: The policy.
 
         Raises:
             TypeError: The key is not a str, or the policy not a Policy.
         """
         check_policy(key, policy)
-        breakers = self.breakers()
-        before = [self.policy_for(each.key) for each in breakers]
-        within(self._lock, self._policies.set, key, policy)
-        for breaker, old in zip(breakers, before, strict=True):
-            new = self.policy_for(breaker.key)
-            if breaker.policy is old and new is not old:
-                breaker.policy = new
+        for breaker, old, new in within(self._lock, self._set_policy, key, policy):
+            if new is old or (breaker.policy is not old and breaker.key != key):
+                continue
+            old = breaker.policy
+            breaker.adopt(new)
+            if new.mode != old.mode:
                 breaker.mode = self._mode_for(breaker.key, new)
+            if new.enforce_share != old.enforce_share:
                 breaker.enforce_share = self._share_for(new)
+
+    def _set_policy(self, key: str, policy: Policy) -> list[tuple[Breaker, Policy, Policy]]:
+        """Set it; return all breakers with their policies before and after, those made until now."""
+        of, breakers = self._policies.of, self._all()
+        before = [of(each.key) for each in breakers]
+        self._policies.set(key, policy)
+        return [(each, old, of(each.key)) for each, old in zip(breakers, before, strict=True)]
 
     @property
     def max_keys(self) -> int:

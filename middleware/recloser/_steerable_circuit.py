@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import getitem
 from random import random as default_random
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
-from recloser._environment import allowed
 from recloser._identity import reduced
 from recloser._locked_circuit import LockedCircuit, WithinDecisionError
 from recloser._locks import within
 from recloser._overrides import Override, check_texts, checked_share, end_of
 from recloser._policy import Policy
+from recloser._special_keys import mode_of
 from recloser._state import Mode, State
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class SteerableCircuit(LockedCircuit):
     def policy(self) -> Policy:
         """When it opens. It can be replaced at any time; what was learned is kept.
 
-        The new one holds for what is decided from then on. If it has a mode or a share, they hold
-        too.
+        The new one holds for what is decided from then on. If it has a mode or a share, and another
+        one than the old policy, they hold too.
         """
         return self._circuit.policy
 
@@ -59,12 +60,18 @@ class SteerableCircuit(LockedCircuit):
     def policy(self, policy: Policy) -> None:
         if not isinstance(policy, Policy):
             raise TypeError(f"policy must be a Policy, not {policy!r}")
+        old = self.policy
+        self.adopt(policy)
+        # What was set by hand stays, unless the policies differ in it.
+        if policy.mode not in (None, old.mode):
+            self.mode = policy.mode
+        if policy.enforce_share not in (None, old.enforce_share):
+            self.enforce_share = policy.enforce_share
+
+    def adopt(self, policy: Policy) -> None:
+        """Replace the policy, but neither mode nor share."""
         now = self.clock()
         self._decide_anyway(now, self._circuit.adopt, policy, now)
-        if policy.mode is not None:
-            self.mode = policy.mode
-        if policy.enforce_share is not None:
-            self.enforce_share = policy.enforce_share
 
     @property
     def mode(self) -> Mode:
@@ -79,7 +86,7 @@ class SteerableCircuit(LockedCircuit):
 
     @mode.setter
     def mode(self, mode: Mode | str) -> None:
-        self._change_usual(allowed(mode), None)
+        within(self._lock, self._set_usual, mode_of(self.key, mode), None)
 
     @property
     def enforce_share(self) -> float:
@@ -93,19 +100,23 @@ class SteerableCircuit(LockedCircuit):
 
     @enforce_share.setter
     def enforce_share(self, share: float) -> None:
-        self._change_usual(None, checked_share(share))
+        within(self._lock, self._set_usual, None, checked_share(share))
 
-    def _change_usual(self, mode: Mode | None, share: float | None) -> None:
-        # Otherwise a decision on another thread could end in the old mode.
-        within(self._lock, self._set, mode, share, self._override)
+    @property
+    def may_cut_off(self) -> bool:
+        """Whether a call may be cut off by what was learned: only where all callers are refused.
 
-    def _set(self, mode: Mode | None, share: float | None, override: Override | None) -> None:
-        """Set the usual mode and share, None for the present ones, and what overrides them."""
+        Whose call it is, is not known any more while it is made.
+        """
+        return self._mode is _ENFORCE and self._share == 1.0
+
+    # Under the lock: otherwise a decision on another thread could end in the old mode.
+
+    def _set_usual(self, mode: Mode | None, share: float | None) -> None:
         usual_mode, usual_share = self._usual or (self._mode, self._share)
         mode = usual_mode if mode is None else mode
         share = usual_share if share is None else share
-        self._override, self._usual = override, None
-        if override is not None:
+        if (override := self._override) is not None:
             self._usual = mode, share
             mode = mode if override.mode is None else override.mode
             share = share if override.enforce_share is None else override.enforce_share
@@ -113,6 +124,13 @@ class SteerableCircuit(LockedCircuit):
         # While it is overridden, each admission asks whether that is over.
         self._refuses_all = mode is _ENFORCE and share == 1.0 and override is None
         self._calls.stop_quick()
+
+    def _set_override(self, override: Override | None) -> Override | None:
+        """Replace the override; return the one before."""
+        before, usual = self._override, self._usual or (self._mode, self._share)
+        self._override, self._usual = override, None
+        self._set_usual(*usual)
+        return before
 
     def stop_quick(self) -> None:
         """Let the next call begin, and all calls end, by a decision."""
@@ -149,12 +167,14 @@ class SteerableCircuit(LockedCircuit):
         override = Override(
             since=now,
             until=end_of(now, for_),
-            mode=None if mode is None else allowed(mode),
+            mode=None if mode is None else mode_of(self.key, mode),
             enforce_share=None if enforce_share is None else checked_share(enforce_share),
             reason=reason,
             by=by,
         )
-        within(self._lock, self._set, None, None, override)
+        before = within(self._lock, self._set_override, override)
+        if before is not None:
+            self._tell_end(before, "replaced by another one", by)
         self._listeners.deliver_override(self.key, override, ended=False)
 
     def end_override(self, reason: str = "", by: str = "") -> None:
@@ -178,21 +198,17 @@ class SteerableCircuit(LockedCircuit):
 
     def _lift(self, override: Override | None, reason: str, by: str) -> None:
         if override is not None and within(self._lock, self._take, override):
-            ended = Override(
-                since=override.since,
-                until=override.until,
-                mode=override.mode,
-                enforce_share=override.enforce_share,
-                reason=reason,
-                by=by,
-            )
-            self._listeners.deliver_override(self.key, ended, ended=True)
+            self._tell_end(override, reason, by)
 
     def _take(self, override: Override) -> bool:
         if self._override is not override:
             return False  # another thread has ended it
-        self._set(None, None, None)
+        self._set_override(None)
         return True
+
+    def _tell_end(self, override: Override, reason: str, by: str) -> None:
+        ended = replace(override, reason=reason, by=by)
+        self._listeners.deliver_override(self.key, ended, ended=True)
 
     @property
     def overrides(self) -> tuple[Override, ...]:
@@ -203,7 +219,7 @@ class SteerableCircuit(LockedCircuit):
         opened = self._opened
         if opened is not None and self.state is _OPEN:
             generation, override = opened
-            if self._circuit.generation == generation:
+            if self._circuit.generation == generation and self.clock() < override.until:
                 found.insert(0, override)
         return tuple(found)
 

@@ -28,9 +28,9 @@ class StreamingCircuit(SteerableCircuit):
         It is learned from streams: two limits of a stall, or 1.5 times what one stream in a thousand
         has as its longest gap if that is longer. It is never above `Policy.slow_ceiling`, and equal
         to it until enough is known. It is infinite where nothing may be cut off: in the modes observe
-        and disabled.
+        and disabled, and while only a share of the callers is refused.
         """
-        if self._mode is not _ENFORCE:
+        if not self.may_cut_off:
             return inf
         streams = self._calls.streams
         return self.policy.slow_ceiling if streams is None else streams.hopeless

@@ -49,7 +49,8 @@ from recloser._http.gate import Classify, Exempt, KeyFunction
 from recloser._http.middleware import Middleware
 from recloser._http.refusal import Refusal
 from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal, permit_of
-from recloser._registry import UNMATCHED, Registry
+from recloser._registry import Registry
+from recloser._special_keys import UNMATCHED
 from recloser._state import Mode
 
 __all__ = [

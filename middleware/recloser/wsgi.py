@@ -55,7 +55,7 @@ from recloser._http.wsgi_watch import (
     note_early_failure,
     response_class,
 )
-from recloser._registry import UNMATCHED
+from recloser._special_keys import UNMATCHED
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

@@ -289,3 +289,18 @@ def test_a_real_server_serves_it(registry: Registry, served: int) -> None:
     with connection.getresponse() as refused:
         assert refused.status == 503
     connection.close()
+
+
+def test_it_may_be_a_route_of_starlette_and_answers_without_a_slash(registry: Registry) -> None:
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    app = Starlette()
+    app.routes.append(Route("/ready", StatusEndpoint(registry, keys=["pay"])))
+    client = TestClient(app)
+
+    assert client.get("/ready", follow_redirects=False).status_code == 200
+    registry["pay"].open()
+    assert client.get("/ready", follow_redirects=False).status_code == 503

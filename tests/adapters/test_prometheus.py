@@ -509,3 +509,19 @@ def test_files_of_other_versions_and_nonsense_are_passed_over(
     (folder / "recloser_ended.json").write_text("nonsense")
 
     assert success(collector.text()) == 1
+
+
+def test_it_may_be_a_route_of_starlette_and_answers_without_a_slash(registry: Registry) -> None:
+    pytest.importorskip("starlette")
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    registry["shop"].acquire().success()
+    app = Starlette()
+    app.routes.append(Route("/metrics", make_asgi_app(registry)))
+
+    answer = TestClient(app).get("/metrics", follow_redirects=False)
+
+    assert answer.status_code == 200
+    assert 'key="shop"' in answer.text

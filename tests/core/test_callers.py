@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any, cast
 
 import pytest
@@ -58,6 +60,20 @@ def test_a_block_ends_what_it_says() -> None:
         assert is_enforced(0.5, None) == is_enforced(0.5, {"REMOTE_ADDR": "a"})
 
     assert is_enforced(0.5, None) == before
+
+
+def test_a_block_that_ends_in_another_context_raises_nothing() -> None:
+    """As in a generator that a thread pool runs step by step."""
+
+    def pieces() -> Iterator[str]:
+        with calling_for("a"):
+            yield "1"
+            yield "2"
+
+    made = pieces()
+
+    assert [copy_context().run(next, made) for _ in range(2)] == ["1", "2"]
+    assert copy_context().run(lambda: list(made)) == []
 
 
 def test_a_caller_that_is_no_name_is_an_error() -> None:

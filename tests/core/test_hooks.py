@@ -148,3 +148,21 @@ def test_a_listener_may_use_the_breaker(registry: Registry) -> None:
 def test_a_listener_without_a_method_is_an_error(registry: Registry) -> None:
     with pytest.raises(TypeError, match=r"on_transition\(\), on_refuse\(\), on_call_end\(\)"):
         registry.subscribe(cast("Any", print))
+
+
+def test_who_subscribed_twice_is_told_twice_and_unsubscribes_once_each(registry: Registry) -> None:
+    listener = Everything()
+    first, second = registry.subscribe(listener), registry.subscribe(listener)
+    open_breaker(registry["k"])
+
+    def told() -> int:
+        listener.refusals.clear()
+        assert registry["k"].try_acquire() is None
+        return len(listener.refusals)
+
+    assert told() == 2
+    first()
+    first()
+    assert told() == 1
+    second()
+    assert told() == 0

@@ -35,6 +35,18 @@ def test_a_policy_is_replaced_by_key_pattern_or_for_all() -> None:
     assert set(policies.exact) == {"GET /a", "GET /*"}
 
 
+def test_what_is_set_last_comes_first() -> None:
+    policies = Policies(DEFAULT, {"*": PATTERN, "GET /*": HOST})
+    some, rest = Policy(min_failures=21), Policy(min_failures=22)
+
+    policies.set("GET /a*", some)
+    assert policies.of("GET /ab") is some
+
+    policies.set("*", rest)
+    assert policies.of("POST /b") is rest
+    assert policies.of("GET /b") is HOST
+
+
 def test_what_is_no_policy_is_an_error() -> None:
     with pytest.raises(TypeError, match="policies must be a mapping"):
         Policies(None, cast("Any", [DEFAULT]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -111,6 +112,51 @@ def test_policies_are_replaced_at_run_time(registry: Registry, clock: ManualCloc
     assert registry["GET /bb"].policy is b.policy
     assert a.metrics().p50 > 0.0
     assert registry.named == ("GET /b*",)
+
+
+def test_a_new_policy_keeps_what_was_set_by_hand(registry: Registry) -> None:
+    breaker = registry["pay"]
+    breaker.mode, breaker.enforce_share = "observe", 0.1
+
+    registry.set_policy("pay", Policy(min_failures=7))
+
+    assert (breaker.policy.min_failures, breaker.mode, breaker.enforce_share) == (
+        7,
+        Mode.OBSERVE,
+        0.1,
+    )
+
+
+def test_a_policy_of_its_own_stays_unless_the_key_is_named(registry: Registry) -> None:
+    breaker = registry["pay"]
+    breaker.policy = Policy(min_failures=6)
+
+    registry.set_policy("p*", Policy(min_failures=7))
+    assert breaker.policy.min_failures == 6
+    registry.set_policy("pay", Policy(min_failures=8))
+    assert breaker.policy.min_failures == 8
+
+
+def test_a_key_that_is_made_while_a_policy_is_set_has_one_of_both_and_the_new_one_in_the_end(
+    registry: Registry,
+) -> None:
+    over = threading.Event()
+    made: list[str] = []
+
+    def make() -> None:
+        while not over.is_set() and len(made) < 900:
+            made.append(registry[f"key {len(made)}"].key)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    try:
+        for number in range(1, 60):
+            registry.policy = Policy(min_failures=number)
+    finally:
+        over.set()
+        thread.join()
+
+    assert {registry[key].policy.min_failures for key in made} <= {59}
 
 
 def test_a_mode_of_a_policy_counts_more_than_that_of_the_registry(clock: ManualClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from math import inf
 from typing import Any, cast
@@ -10,7 +11,7 @@ import pytest
 from tests.support.training import learned
 
 from recloser import Breaker, Mode, Override, Policy, Registry, State
-from recloser.testing import ManualClock, open_breaker
+from recloser.testing import ManualClock, RecordingListener, open_breaker
 
 OBSERVE, ENFORCE, DISABLED = Mode.OBSERVE, Mode.ENFORCE, Mode.DISABLED
 
@@ -162,6 +163,108 @@ def test_a_breaker_that_was_opened_by_hand_says_who_did_and_until_when(
     assert [each.state for each in open_again] == [None]
 
 
+def test_an_override_that_is_replaced_is_told_as_ended(registry: Registry) -> None:
+    breaker, listener = registry["k"], Overrides(registry)
+
+    breaker.override("observe", by="ann")
+    breaker.override("disabled", by="bob")
+
+    assert [(told.mode, ended, told.by) for _, told, ended in listener.told] == [
+        (OBSERVE, False, "ann"),
+        (OBSERVE, True, "bob"),
+        (DISABLED, False, "bob"),
+    ]
+
+
+def test_a_mode_that_another_thread_sets_meanwhile_brings_no_override_back(
+    breaker: Breaker,
+) -> None:
+    over = threading.Event()
+
+    def set_modes() -> None:
+        while not over.is_set():
+            breaker.mode = "enforce"
+            breaker.enforce_share = 1.0
+
+    thread = threading.Thread(target=set_modes)
+    thread.start()
+    try:
+        for _ in range(2000):
+            breaker.override("observe")
+            assert breaker.overrides
+            breaker.end_override()
+            assert not breaker.overrides
+    finally:
+        over.set()
+        thread.join()
+    assert breaker.mode is ENFORCE
+
+
+def test_an_opening_by_hand_holds_no_longer_than_it_says(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=5.0)
+    assert breaker.overrides
+
+    clock.advance(5.0)
+
+    assert breaker.overrides == ()
+
+
+def test_a_transition_after_the_end_of_an_override_has_the_usual_mode(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker, listener = registry["k"], RecordingListener()
+    registry.subscribe(listener)
+    running = [breaker.acquire() for _ in range(20)]
+    breaker.override("observe", for_=10.0)
+    clock.advance(11.0)
+
+    for permit in running:
+        permit.failure("HTTP 500")
+
+    assert [each.mode for each in listener.transitions] == [ENFORCE]
+
+
+def test_an_override_that_is_over_takes_no_place(clock: ManualClock) -> None:
+    registry = Registry(clock=clock, max_keys=2)
+    for key in "ab":
+        registry[key].override("observe", for_=1.0)
+    clock.advance(10.0)
+
+    assert registry["c"].key == "c"
+
+
+@pytest.mark.parametrize(
+    ("key", "mode"), [("<overflow>", Mode.OBSERVE), ("<unmatched>", Mode.DISABLED)]
+)
+def test_a_key_that_stands_for_many_refuses_nothing_whatever_is_said(
+    clock: ManualClock, key: str, mode: Mode
+) -> None:
+    registry = Registry(Policy(mode="enforce"), clock=clock)
+    breaker = registry[key]
+    assert breaker.mode is mode
+
+    breaker.mode = "enforce"
+    breaker.policy = Policy(mode="enforce", min_failures=7)
+    registry.policy = Policy(mode="enforce", min_failures=8)
+    assert breaker.mode is mode
+    breaker.override("enforce")
+    assert breaker.mode is mode
+
+
+def test_nothing_is_cut_off_while_only_a_share_is_refused(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    permit = breaker.acquire()
+    assert permit.timeout < 60.0
+
+    breaker.enforce_share = 0.99
+
+    assert permit.timeout == breaker.piece_timeout == inf
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
@@ -289,3 +392,34 @@ def test_the_mode_and_the_share_of_a_policy_hold_with_it(breaker: Breaker) -> No
 
     breaker.policy = Policy()
     assert breaker.mode is OBSERVE
+
+
+def test_what_was_set_by_hand_stays_unless_the_policies_differ_in_it(breaker: Breaker) -> None:
+    breaker.policy = Policy(mode="observe")
+    breaker.mode = "enforce"
+
+    breaker.policy = Policy(mode="observe", min_failures=7)
+    assert breaker.mode is ENFORCE
+    breaker.policy = Policy(mode="disabled")
+    assert breaker.mode is DISABLED
+
+
+def test_a_suspicion_by_the_policy_before_does_not_count(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    for _ in range(4):
+        breaker.acquire().failure("HTTP 500")
+
+    breaker.policy = Policy(false_trip_interval=1e3, min_failures=2)
+
+    figures = breaker.metrics()
+    assert figures.evidence <= figures.evidence_threshold
+    permit = breaker.acquire()
+    clock.advance(0.1)
+    permit.success()
+    failures = 0
+    while breaker.state is State.CLOSED:
+        breaker.acquire().failure("HTTP 500")
+        failures += 1
+    assert failures <= 3

@@ -66,6 +66,7 @@ def _unknown(key: str, known: set[str]) -> str:
     there = ", ".join(map(repr, named)) if named else "none"
     return (
         f"{message}\nThere are: {there}{more}\n"
+        "Apps and clients that fixtures have made are looked at; for another one write within=app. "
         "A key that is made by its first call, such as the host of an outbound one, needs "
         "must_exist=False."
     )

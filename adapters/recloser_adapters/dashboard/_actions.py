@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any, cast
@@ -98,6 +99,13 @@ def _reset(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
 
 
 def _end_override(breaker: Breaker, asked: dict[str, Any], by: str) -> None:
+    if not breaker.overrides:
+        # Where several workers answer in turn, it may be another one that was changed.
+        raise Problem(
+            409,
+            "Nothing to end",
+            f"Nothing that was changed by hand holds for this key in process {os.getpid()}.",
+        )
     # It decides again whether it is open, by its own probes.
     if any(override.state is not None for override in breaker.overrides):
         breaker.half_open(asked["reason"], by=by)

@@ -112,6 +112,8 @@ class Dashboard:
             raise Problem(404, "Not found", "There is no such page.")
         allow = ("Allow", ", ".join(allowed))
         if request.method not in allowed:
+            if rest:
+                self._row(rest)  # 404 rather than 405
             raise Problem(405, "Not allowed", f"Only {allow[1]} is possible here.", allow)
         if request.method == "OPTIONS":
             return Answer(204, headers=(allow,))

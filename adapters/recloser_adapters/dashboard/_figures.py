@@ -87,6 +87,8 @@ class Figures:
         totals, found = self._find(text, show)
         shown = [row for *_, row in found[offset : offset + limit]]
         view = self.view(viewer)
+        # Before the figures are read: what changes in between changes the next tag.
+        steady = [(row.id, row.signature()) for row in shown]
         answer = {
             "view": view,
             "totals": totals,
@@ -95,7 +97,6 @@ class Figures:
             "step": STEP,
             "keys": [self.key(row) for row in shown],
         }
-        steady = [(row.id, row.signature()) for row in shown]
         return answer, _tag(_whose(view), totals, len(found), offset, steady)
 
     def _find(self, text: str, show: str) -> tuple[dict[str, int], list[tuple[Any, ...]]]:
@@ -143,6 +144,7 @@ class Figures:
 
     def page(self, row: Row, viewer: Viewer) -> tuple[dict[str, Any], str]:
         """One key with all that is known of it, and what the ETag is made of."""
+        signature = row.signature()  # before the figures are read, as above
         key, breaker = self.key(row), row.breaker
         more: dict[str, Any] = {
             "view": self.view(viewer),
@@ -153,7 +155,7 @@ class Figures:
             "policy": {name: getattr(breaker.policy, name) for name in NUMBERS},
         }
         steady = {**more, "view": _whose(more["view"])}
-        return {**key, **more}, _tag(row.signature(), steady)
+        return {**key, **more}, _tag(signature, steady)
 
 
 def _override(override: Override, now: float) -> dict[str, Any]:

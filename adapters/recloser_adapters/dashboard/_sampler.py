@@ -78,6 +78,7 @@ class Row:
             and breaker.asked == known.calls
             and breaker.state is State.CLOSED
             and breaker.mode is known.mode
+            and breaker.enforce_share == known.enforce_share
         )
 
 
@@ -171,7 +172,8 @@ class Sampler:
             if full or not row.has_rested():
                 with self._lock:
                     row.measure(step)
-        if len(self._rows) > len(breakers):
+        # Also for keys that came and went in between: the record has been told of them.
+        if full or len(self._rows) > len(breakers):
             self._forget_others({breaker.key for breaker in breakers})
         self._measure_changed()
         self._measured_at = self._clock()

@@ -2,7 +2,7 @@
 
     from recloser_adapters.prometheus import make_asgi_app
 
-    app.mount("/metrics", make_asgi_app(registry))
+    app.routes.append(Route("/metrics", make_asgi_app(registry)))
 
 `make_wsgi_app` is the same for WSGI, and `export(registry)` adds the figures to a `/metrics` that the
 app has already. Several workers (gunicorn, uvicorn) need `PROMETHEUS_MULTIPROC_DIR` in the environment,

@@ -72,12 +72,33 @@ class _Page:
         return rest + self._breakers.text().encode()
 
 
+class MetricsApp:
+    """An ASGI app that tells Prometheus the figures of breakers.
+
+    It is an object, not a function: routes of Starlette take a function for a request handler.
+    """
+
+    def __init__(self, page: _Page) -> None:
+        self._page = page
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"metrics are served by HTTP only, not {scope['type']}")
+        status, headers, body = self._page.answer(scope["method"])
+        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
+
+
 def make_asgi_app(
     *registries: Registry, others: CollectorRegistry | None = None, compat: Compat | None = None
-) -> Callable[
-    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
-    Awaitable[None],
-]:
+) -> MetricsApp:
     """An ASGI app that tells Prometheus the figures of breakers, and what prometheus-client has.
 
     Args:
@@ -86,25 +107,14 @@ def make_asgi_app(
             `PROMETHEUS_MULTIPROC_DIR` that is what all processes wrote there.
         compat: As for `BreakerCollector`.
 
+    Returns:
+        The app, to be mounted or to be a route: `app.routes.append(Route("/metrics", make_asgi_app(registry)))`.
+
     Raises:
         TypeError: An argument is no registry, or there is none.
         ValueError: `compat` is unknown.
     """
-    page = _Page(registries, others, compat)
-
-    async def app(
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"metrics are served by HTTP only, not {scope['type']}")
-        status, headers, body = page.answer(scope["method"])
-        fields = [(name.lower().encode(), value.encode()) for name, value in headers]
-        await send({"type": "http.response.start", "status": status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
-
-    return app
+    return MetricsApp(_Page(registries, others, compat))
 
 
 def make_wsgi_app(

@@ -74,9 +74,11 @@ class SteeredCircuit(Circuit):
         """Go on by another policy, and keep what was learned.
 
         It holds for all that is decided from now on. The wait for the next probe, and a limit, stay
-        as they are.
+        as they are. A suspicion is dropped: it was judged by the policy before.
         """
         self.policy = policy
+        if self.recovery is None:
+            self.detector.clear()
         self.detector.adopt(policy)
         if self.explained is not None:
             self.explained.policy = policy

@@ -20,7 +20,8 @@ from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, i
 from recloser._outcome import Outcome, stands_for_refusal
 from recloser._permit import AnyPermit, Permit
 from recloser._policy import Policy
-from recloser._registry import UNMATCHED, Registry
+from recloser._registry import Registry
+from recloser._special_keys import UNMATCHED
 from recloser._state import Mode
 
 APP = "app"

@@ -242,7 +242,6 @@ def test_head_has_the_headers_and_no_body(ask: Ask, opened: str) -> None:
         ("/keys", "GET, HEAD, OPTIONS"),
         ("/keys/POST /payments", "GET, HEAD, OPTIONS"),
         ("/keys/POST /payments/open", "POST, OPTIONS"),
-        ("/keys/nobody/open", "POST, OPTIONS"),
     ],
 )
 def test_each_path_knows_its_methods(ask: Ask, opened: str, path: str, allowed: str) -> None:
@@ -350,6 +349,22 @@ def test_mode_and_share_until_that_is_ended(ask: Ask, registry: Registry, opened
 
     key = ask("POST", f"/keys/{opened}/end-override", {"reason": "done"}).json()
     assert (key["mode"], key["enforce_share"], key["overrides"]) == ("enforce", 1.0, [])
+
+
+def test_where_nothing_was_changed_by_hand_there_is_nothing_to_end(ask: Ask, opened: str) -> None:
+    ask("POST", f"/keys/{opened}/reset", {"reason": ""})
+
+    reply = ask("POST", f"/keys/{opened}/end-override", {"reason": "done"})
+
+    assert reply.status == 409
+    assert str(os.getpid()) in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "none/bogus"), ("GET", "none/open")])
+def test_a_key_that_there_is_not_is_not_found_by_any_method(
+    ask: Ask, method: str, path: str
+) -> None:
+    assert ask(method, f"/keys/{path}", {} if method == "POST" else None).status == 404
 
 
 def test_policy_keeps_what_is_not_named(ask: Ask, registry: Registry, opened: str) -> None:
