@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 from typing import Any
+from unittest.mock import NonCallableMock
 
 import pytest
 from accounts import LEFT, REGISTRY
@@ -103,9 +104,16 @@ def _guard_aiohttp() -> None:
         construct(self, *args, **options)
         wrap_session(self, REGISTRY, key=key, label_by=None)
 
+    async def real(self: Any, request: Any, handler: Any) -> Any:
+        # Some tests put a mock in place of the request. Nothing can be read of it, which would be
+        # counted as a fault.
+        if isinstance(request, NonCallableMock):
+            return await handler(request)
+        return await call(self, request, handler)
+
     async def mistaken(self: Any, request: Any, handler: Any) -> Any:
         try:
-            response: Any = await call(self, request, handler)
+            response: Any = await real(self, request, handler)
         except aiohttp.ClientError as error:
             if CONTROL == "silent":
                 raise aiohttp.ClientError("something") from error
@@ -118,8 +126,7 @@ def _guard_aiohttp() -> None:
         return response
 
     aiohttp.ClientSession.__init__ = guarded  # type: ignore[method-assign]
-    if CONTROL:
-        BreakerMiddleware.__call__ = mistaken  # type: ignore[method-assign]
+    BreakerMiddleware.__call__ = mistaken if CONTROL else real  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:
