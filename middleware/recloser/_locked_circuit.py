@@ -107,8 +107,11 @@ class LockedCircuit(Delivering):
         # Whether a decision is being made under the lock.
         self._deciding = False
         self._delivering = None
-        # The mode of a registry is an allowed one already.
-        self._mode = allowed(mode) if _listeners is None else Mode(mode)
+        if _listeners is None:  # a registry has asked the policy, and the environment, already
+            mode = allowed(mode if policy.mode is None else policy.mode)
+            share = policy.enforce_share
+            enforce_share = enforce_share if share is None else share
+        self._mode = Mode(mode)
         self._share = checked_share(enforce_share)
         self._refuses_all = self._mode is _ENFORCE and self._share == 1.0
         self._usual = self._override = self._opened = None

@@ -394,6 +394,13 @@ def test_the_mode_and_the_share_of_a_policy_hold_with_it(breaker: Breaker) -> No
     assert breaker.mode is OBSERVE
 
 
+def test_a_breaker_of_no_registry_has_the_mode_and_share_of_its_policy() -> None:
+    breaker = Breaker("k", Policy(mode="observe", enforce_share=0.25))
+    assert (breaker.mode, breaker.enforce_share) == (OBSERVE, 0.25)
+    other = Breaker("k", Policy(), mode="observe", enforce_share=0.5)
+    assert (other.mode, other.enforce_share) == (OBSERVE, 0.5)
+
+
 def test_what_was_set_by_hand_stays_unless_the_policies_differ_in_it(breaker: Breaker) -> None:
     breaker.policy = Policy(mode="observe")
     breaker.mode = "enforce"
