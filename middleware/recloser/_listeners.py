@@ -110,6 +110,9 @@ class Listeners:
                 f"on_override(), not {listener!r}"
             )
         within(_changing, self._change, listener, True)
+        registry = self.registry()
+        for breaker in () if registry is None else registry:
+            breaker.stop_quick()  # from now on, each end may have to be told
 
         subscribed = [True]
 

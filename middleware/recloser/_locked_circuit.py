@@ -21,6 +21,7 @@ from recloser._listeners import Listeners
 from recloser._locks import give_back, new_lock, owns, within
 from recloser._outcome import Outcome
 from recloser._overrides import Override, checked_share
+from recloser._policies import check_policy
 from recloser._policy import Policy
 from recloser._race import how_it_left, note_end
 from recloser._redaction import Raised, seen
@@ -92,10 +93,7 @@ class LockedCircuit(Delivering):
         _listeners: Listeners | None = None,
     ) -> None:
         policy = policy if policy is not None else Policy()
-        if not isinstance(key, str):
-            raise TypeError(f"key must be a str, not {key!r}")
-        if not isinstance(policy, Policy):
-            raise TypeError(f"policy must be a Policy, not {policy!r}")
+        check_policy(key, policy)
         for name, function in (("clock", clock), ("random", random)):
             if not callable(function):
                 raise TypeError(f"{name} must be a function, not {function!r}")

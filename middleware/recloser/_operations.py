@@ -18,6 +18,8 @@ from recloser._state import Mode, State
 from recloser._streaming_circuit import StreamingCircuit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from recloser._events import Reason
     from recloser._metrics import Metrics
 
@@ -71,10 +73,7 @@ class OperableCircuit(StreamingCircuit):
         Raises:
             TypeError: An argument is not a str.
         """
-        check_texts(reason, by)
-        now = self.clock()
-        why = sentences.by_hand("manual", reason, by)
-        self._decide_anyway(now, self._circuit.half_open_by_hand, now, why)
+        self._do_by_hand(self._circuit.half_open_by_hand, "manual", reason, by)
 
     def close(self, reason: str = "", by: str = "") -> None:
         """Let all calls through again. What was learned is kept, so it opens again if they fail.
@@ -88,10 +87,7 @@ class OperableCircuit(StreamingCircuit):
         Raises:
             TypeError: An argument is not a str.
         """
-        check_texts(reason, by)
-        now = self.clock()
-        why = sentences.by_hand("manual", reason, by)
-        self._decide_anyway(now, self._circuit.close_by_hand, now, why)
+        self._do_by_hand(self._circuit.close_by_hand, "manual", reason, by)
 
     def reset(self, reason: str = "", by: str = "") -> None:
         """Close, and forget everything that was learned.
@@ -103,10 +99,14 @@ class OperableCircuit(StreamingCircuit):
         Raises:
             TypeError: An argument is not a str.
         """
+        self._do_by_hand(self._circuit.reset, "reset", reason, by)
+
+    def _do_by_hand(
+        self, do: Callable[[float, Reason], None], rule: str, reason: str, by: str
+    ) -> None:
         check_texts(reason, by)
         now = self.clock()
-        why = sentences.by_hand("reset", reason, by)
-        self._decide_anyway(now, self._circuit.reset, now, why)
+        self._decide_anyway(now, do, now, sentences.by_hand(rule, reason, by))
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from recloser._hooks import AnyListener
 from recloser._listeners import Listeners
 from recloser._stall import StallWatch
-
-if TYPE_CHECKING:
-    from recloser._breaker import Breaker
 
 
 class Reporting:
@@ -19,9 +15,6 @@ class Reporting:
     __slots__ = ("_listeners",)
 
     _listeners: Listeners
-
-    def __iter__(self) -> Iterator[Breaker]:
-        raise NotImplementedError
 
     def subscribe(self, listener: AnyListener) -> Callable[[], None]:
         """Tell a listener what happens to all breakers; call the result to unsubscribe.
@@ -33,14 +26,11 @@ class Reporting:
         Raises:
             TypeError: The listener has none of these methods.
         """
-        unsubscribe = self._listeners.subscribe(listener)
-        for breaker in self:
-            breaker.stop_quick()  # from now on, each end may have to be told
-        return unsubscribe
+        return self._listeners.subscribe(listener)
 
     @property
     def trace(self) -> Callable[[], str] | None:
-        """Returns the id of the trace of the call that runs now, "" if it has none; None: nobody knows.
+        """A function that returns the id of the present trace, "" for none; None if nobody knows it.
 
         It is called at the end of bad calls, in their thread. `Transition.bad_calls` names the traces.
         """

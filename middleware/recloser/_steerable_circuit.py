@@ -11,6 +11,7 @@ from recloser._identity import reduced
 from recloser._locked_circuit import LockedCircuit, WithinDecisionError
 from recloser._locks import within
 from recloser._overrides import Override, check_texts, checked_share, end_of
+from recloser._policies import check_policy
 from recloser._policy import Policy
 from recloser._special_keys import mode_of
 from recloser._state import Mode, State
@@ -58,8 +59,7 @@ class SteerableCircuit(LockedCircuit):
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        if not isinstance(policy, Policy):
-            raise TypeError(f"policy must be a Policy, not {policy!r}")
+        check_policy(self.key, policy)
         old = self.policy
         self.adopt(policy)
         # What was set by hand stays, unless the policies differ in it.

@@ -298,7 +298,7 @@ class Watching:
             stdout=theirs,
             stderr=subprocess.PIPE,
             env=environment,
-            # Heed Ctrl-C, even where a shell started this in the background.
+            # Ctrl-C must end it, even where a shell started this in the background.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         os.close(theirs)

@@ -14,26 +14,12 @@ from recloser_adapters.dashboard._actions import NUMBERS
 from recloser_adapters.dashboard._exchange import Problem
 from recloser_adapters.dashboard._history import STEP
 from recloser_adapters.dashboard._record import Record, moment, number, reason_json
-from recloser_adapters.dashboard._sampler import Row, Sampler
+from recloser_adapters.dashboard._sampler import COUNTS, FIGURES, Row, Sampler
 
 GROUPS: tuple[str, ...] = ("open", "half_open", "limited", "would", "closed")
 """Which keys belong together, the worst first. `would`: it refuses nobody, and otherwise would."""
 _SHOWN: tuple[str, ...] = (*GROUPS, "by_hand", "all")
 _LONGEST_QUERY = 1000
-_COUNTS = (
-    "calls",
-    "successes",
-    "failures",
-    "slow",
-    "throttled",
-    "ignored",
-    "cancelled",
-    "refused",
-    "spared",
-    "spared_good",
-    "in_flight",
-)
-_FIGURES = ("p50", "p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit")
 
 
 def group(row: Row) -> str:
@@ -122,7 +108,7 @@ class Figures:
         row.history.move_to(self._sampler.step())
         shut = metrics.state is not State.CLOSED
         now = breaker.clock()
-        figures = {name: number(getattr(metrics, name)) for name in _FIGURES}
+        figures = {name: number(getattr(metrics, name)) for name in FIGURES}
         return {
             "id": row.id,
             "key": breaker.key,
@@ -135,7 +121,7 @@ class Figures:
             "reason": reason_json(breaker.refusal().reason) if shut else None,
             "outage": self._record.outage(breaker.key) if shut else None,
             "retry_after": number(breaker.retry_after),
-            **{name: getattr(metrics, name) for name in _COUNTS},
+            **{name: getattr(metrics, name) for name in COUNTS},
             **figures,
             "latency": row.history.latency(),
             "overrides": [_override(each, now) for each in breaker.overrides],

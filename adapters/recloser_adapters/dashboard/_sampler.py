@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -12,6 +11,7 @@ from math import inf
 from operator import attrgetter
 
 from recloser import Breaker, Metrics, Registry, State
+from recloser_adapters._forks import in_forked_process
 from recloser_adapters.dashboard._history import STEP, History
 from recloser_adapters.dashboard._record import Record
 
@@ -24,12 +24,24 @@ _SHARE = 0.05
 _SHORT = 0.005
 # Seconds after which the thread seems to be gone, so that the request measures.
 _OLD = 2 * STEP
-# What is shown of the figures, except for what changes as time goes by.
-_STEADY = attrgetter(
-    *("state", "mode", "enforce_share", "generation", "calls", "successes", "failures", "slow"),
-    *("throttled", "ignored", "cancelled", "refused", "spared", "spared_good", "in_flight", "p50"),
-    *("p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit"),
+COUNTS = (
+    "calls",
+    "successes",
+    "failures",
+    "slow",
+    "throttled",
+    "ignored",
+    "cancelled",
+    "refused",
+    "spared",
+    "spared_good",
+    "in_flight",
 )
+"""The counts of `Metrics` that are shown of a key."""
+FIGURES = ("p50", "p95", "p99", "slow_threshold", "evidence", "evidence_threshold", "limit")
+"""The other figures of `Metrics` that are shown, where an infinite one is null."""
+# What is shown of the figures, except for what changes as time goes by.
+_STEADY = attrgetter("state", "mode", "enforce_share", "generation", *COUNTS, *FIGURES)
 
 
 def digest(key: str) -> str:
@@ -105,7 +117,7 @@ class Sampler:
         self._took = 0.0
         self._stopped = False
         self._make_locks()
-        _samplers.add(self)
+        in_forked_process(self, Sampler.begin_anew)
 
     def _make_locks(self) -> None:
         self._lock = threading.Lock()
@@ -217,9 +229,6 @@ class Sampler:
         return left if left > 0.0 else left + STEP
 
 
-_samplers: weakref.WeakSet[Sampler] = weakref.WeakSet()
-
-
 def _run(sampler: weakref.ref[Sampler], wake: threading.Event) -> None:
     # Only a weak reference: a dashboard that nobody has any more ends its thread.
     while (each := sampler()) is not None:
@@ -229,12 +238,3 @@ def _run(sampler: weakref.ref[Sampler], wake: threading.Event) -> None:
             return
         wake.wait(pause)
         wake.clear()
-
-
-def _after_fork() -> None:
-    for sampler in list(_samplers):
-        sampler.begin_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -49,7 +49,7 @@ class Snapshot:
             self.totals[name] = self.totals.get(name, 0) + total
 
     def add_ended(self, ended: Snapshot) -> None:
-        """Add what processes and breakers counted that are gone, to the keys that are left."""
+        """Add the counts of processes and breakers that are gone, for the keys that are left."""
         for label, row in ended.rows.items():
             known = self.rows.get(label)
             if known is not None:
