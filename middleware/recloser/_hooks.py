@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from recloser._events import Reason, Transition
 from recloser._outcome import Outcome
@@ -89,6 +89,29 @@ class CallListener(Protocol):
 
     def on_call_end(self, end: CallEnd) -> None:
         """Handle the end of a call, in its thread."""
+
+
+class FleetHook(Protocol):
+    """What a breaker tells the fleet that its registry is in, and gets from it.
+
+    Its methods are called under locks and in hot paths: they leave what they are told for a thread.
+    """
+
+    @property
+    def circuit_class(self) -> Any:
+        """The class of the circuits: one that may follow a fleet."""
+
+    def suspects(self, key: str) -> None:
+        """Note that a key is suspicious; called again and again while it is."""
+
+    def changed(self, transition: Transition) -> None:
+        """Note a change of state."""
+
+    def overridden(self, key: str, override: Override, ended: bool) -> None:
+        """Note an override by hand that has begun or ended."""
+
+    def made(self, key: str) -> None:
+        """Note a new breaker."""
 
 
 class OverrideListener(Protocol):

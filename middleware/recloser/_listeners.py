@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from recloser._events import Transition
-from recloser._hooks import AnyListener, CallEnd, Refusal
+from recloser._hooks import AnyListener, CallEnd, FleetHook, Refusal
 from recloser._locks import new_lock, within
 from recloser._outcome import Outcome
 from recloser._overrides import Override
@@ -66,6 +66,7 @@ class Listeners:
         on_refuse: What is called with each refusal.
         on_call_end: What is called with the end of each call.
         trace: Returns the id of the trace of the call that runs now; None if nobody knows.
+        fleet: The fleet that the registry is in; None for none.
         faults: Number of faults in key functions, classifiers, listeners, handlers and our code.
         stalls: Reports when this process stood still.
         strange_latencies: Number of latencies ignored because they were negative, infinite or NaN.
@@ -76,6 +77,7 @@ class Listeners:
         "_logged_at",
         "_warned_at",
         "faults",
+        "fleet",
         "on_call_end",
         "on_refuse",
         "registry",
@@ -94,6 +96,7 @@ class Listeners:
         # By key and state: when it was warned last that a breaker limits or opens.
         self._warned_at: dict[tuple[str, State], float] = {}
         self.faults: int = 0
+        self.fleet: FleetHook | None = None
         self.registry: Callable[[], Any] = _no_registry if registry is None else ref(registry)
         self.stalls: StallWatch = watch_of(clock)
         self.strange_latencies: int = 0
@@ -145,6 +148,8 @@ class Listeners:
             log("%s", transition, extra=_extra(transition))
         except Exception as error:  # raised by a logging handler of the user
             self.fault("logging", error)
+        if self.fleet is not None:
+            self.fleet.changed(transition)
         self.tell(self._methods("on_transition"), transition)
 
     def _is_news(self, transition: Transition) -> bool:
@@ -176,6 +181,8 @@ class Listeners:
             )
         except Exception as error:  # raised by a logging handler of the user
             self.fault("logging", error)
+        if self.fleet is not None:
+            self.fleet.overridden(key, override, ended)
         self.tell(self._methods("on_override"), key, override, ended)
 
     def tell(self, methods: tuple[Callable[..., None], ...], *what: object) -> None:

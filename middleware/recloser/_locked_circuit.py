@@ -99,7 +99,9 @@ class LockedCircuit(Delivering):
                 raise TypeError(f"{name} must be a function, not {function!r}")
         self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
-        self._circuit = SteeredCircuit(key, policy, random, self._listeners.stalls)
+        fleet = self._listeners.fleet
+        kind = SteeredCircuit if fleet is None else fleet.circuit_class
+        self._circuit = kind(key, policy, random, self._listeners.stalls)
         self._calls = self._circuit.calls
         self._lock = new_lock()
         # Whether a decision is being made under the lock.
@@ -160,6 +162,9 @@ class LockedCircuit(Delivering):
                     circuit.settle(now)
                     if self._listeners.on_call_end:
                         self._calls.quick_latency = -inf  # so that each end is told
+                    fleet = self._listeners.fleet
+                    if fleet is not None and circuit.is_suspicious:
+                        fleet.suspects(circuit._key)
         except BaseException:
             if not held:
                 give_back(lock)

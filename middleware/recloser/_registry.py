@@ -209,7 +209,10 @@ class Registry(Reporting):
                 _listeners=self._listeners,
             )
         # A finalizer that ran meanwhile may have made it.
-        return self._breakers.setdefault(key, breaker)
+        breaker = self._breakers.setdefault(key, breaker)
+        if self._listeners.fleet is not None:
+            self._listeners.fleet.made(key)
+        return breaker
 
     def _has_place(self) -> bool:
         if len(self._breakers) - (OVERFLOW_KEY in self._breakers) < self._max_keys:

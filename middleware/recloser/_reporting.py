@@ -51,6 +51,10 @@ class Reporting:
         """
         self._listeners.fault(where, error)
 
+    def warn(self, about: str, sentence: str) -> None:
+        """Log a warning, at most once a minute for each thing that it is about."""
+        self._listeners.warn(about, "%s", sentence)
+
     @property
     def faults(self) -> int:
         """Number of faults in key functions, classifiers, listeners, handlers and our own code."""

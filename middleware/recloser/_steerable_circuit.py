@@ -223,6 +223,17 @@ class SteerableCircuit(LockedCircuit):
                 found.insert(0, override)
         return tuple(found)
 
+    # What a fleet does
+
+    @property
+    def following(self) -> Any:
+        """Its circuit, if it can follow a fleet; None for one that cannot."""
+        return None if self._listeners.fleet is None else self._circuit
+
+    def in_turn(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Let the fleet do something with the circuit at `now` seconds, as a decision of its own."""
+        return self._decide_anyway(now, action, *arguments)
+
     def _decide_anyway(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Decide, even within a decision: an operator's call from a signal handler must work."""
         try:

@@ -51,6 +51,7 @@ class Baseline:
         "_high",
         "_high_before",
         "_high_since",
+        "_known_before",
         "_known_since",
         "_previous",
         "_since",
@@ -76,6 +77,7 @@ class Baseline:
         self.sigma = 0.0
         self.threshold = self.hopeless = self.policy.slow_ceiling
         self._known_since = inf
+        self._known_before = 0.0  # for how many seconds others have known it
         # A latency that was high at `_high_since`, and the one before that. Infinite: they stay.
         self._high = self._high_before = inf
         self._high_since = NEVER
@@ -152,6 +154,19 @@ class Baseline:
         self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
         self.refresh(now)
 
+    def take_over(
+        self, latencies: ExponentialHistogram, weight: float, known_for: float
+    ) -> None:
+        """Add latencies that others have seen, each with a weight.
+
+        Args:
+            latencies: In seconds.
+            weight: As how many calls each of them counts, > 0.
+            known_for: For how many seconds they have judged latency.
+        """
+        self._current.merge(latencies, weight)
+        self._known_before = known_for
+
     def learn(self, latencies: Iterable[float], weight: float = 1) -> None:
         """Add the latencies of good calls, in seconds, >= 0; each stands for `weight` calls."""
         self._current.add(latencies, weight)
@@ -169,7 +184,7 @@ class Baseline:
         if not self.known:
             if total < policy.min_history:
                 return False
-            self._known_since = now
+            self._known_since = now - self._known_before
         self.median, one_sigma, high, tail = history.quantiles(
             _MEDIAN, _ONE_SIGMA, _HIGH, tail_share(total)
         )

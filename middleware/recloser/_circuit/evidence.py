@@ -19,7 +19,7 @@ from math import log
 
 from recloser._circuit.correction import corrected, spread
 from recloser._circuit.runs import deeper, depth_of, row_after_good, row_before
-from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, one_more, sum_of
+from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, Ends, Tally, one_more, sum_of
 from recloser._policy import Policy
 
 GOOD, SLOW, FAILED = range(3)
@@ -204,6 +204,19 @@ class Evidence:
 
     def _learned(self) -> float:
         return self.quiet + sum(self._counts.values())
+
+    @property
+    def learned(self) -> tuple[float, Tally, Ends]:
+        """What was learned: good calls outside of runs, calls by row and kind, ends of slow calls."""
+        return self.quiet, sum_of(self._counts, NO_COUNTS), self._ends
+
+    def take_over(self, quiet: float, counts: Tally, ends: Ends, now: float) -> None:
+        """Add what others have learned; the arguments are as in `learned`."""
+        self.quiet += quiet
+        self._doubtful_since += quiet
+        self._counts = sum_of(self._counts, counts)
+        self._ends = self._ends[0] + ends[0], self._ends[1] + ends[1]
+        self.refresh(now)
 
     def refresh(self, now: float) -> None:
         """Judge the next calls by what was learned so far; halve the counts if they are large."""

@@ -18,7 +18,8 @@ BUCKETS_PER_OCTAVE = 8
 _OCTAVES_BELOW_ONE = 20
 _SHORTEST = 2.0**-_OCTAVES_BELOW_ONE
 _SHIFT = _OCTAVES_BELOW_ONE * BUCKETS_PER_OCTAVE
-_LAST = 36 * BUCKETS_PER_OCTAVE - 1
+BUCKETS = 36 * BUCKETS_PER_OCTAVE
+_LAST = BUCKETS - 1
 
 
 def _index(latency: float) -> int:
@@ -54,6 +55,18 @@ class ExponentialHistogram:
                 counts[offset] += weight
             else:
                 self._add_outside(min(index, _LAST), weight)
+
+    @classmethod
+    def of(cls, first: int, counts: Iterable[float]) -> ExponentialHistogram:
+        """One with these counts, from the bucket `first` on; at most up to the bucket `BUCKETS` - 1."""
+        histogram = cls()
+        histogram._first, histogram._counts = first, [*counts]
+        return histogram
+
+    @property
+    def buckets(self) -> tuple[int, tuple[float, ...]]:
+        """The number of the first bucket in use, and the counts from there on."""
+        return self._first, tuple(self._counts)
 
     @property
     def total(self) -> float:

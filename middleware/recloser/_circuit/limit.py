@@ -115,18 +115,27 @@ class Limit(Search):
             running: Calls in flight.
             now: Seconds.
         """
-        self._round.peak = max(self._round.peak, running + 1)
         if running < self.size and not self._ended_at <= now < self._pacing.next_at(self._ended_at):
-            if not self._in_flight:
-                self._mute_since = now
-            self._in_flight[token] = running + 1
-            self.peak = max(self.peak, running + 1)
-            self._refusals.count_admitted()
+            self.begin(token, running, now)
             return True
+        self.refuse(running, now)
+        return False
+
+    def begin(self, token: int, running: int, now: float) -> None:
+        """Count a call that begins; the arguments are those of `admits`."""
+        self._round.peak = max(self._round.peak, running + 1)
+        if not self._in_flight:
+            self._mute_since = now
+        self._in_flight[token] = running + 1
+        self.peak = max(self.peak, running + 1)
+        self._refusals.count_admitted()
+
+    def refuse(self, running: int, now: float) -> None:
+        """Count a call that is refused; the arguments are those of `admits`."""
+        self._round.peak = max(self._round.peak, running + 1)
         self._refusals.count(now)
         if self._refusals.are_some:
             self._ends_at_once = False
-        return False
 
     def wait(self, running: int, now: float) -> float:
         """Seconds until a call may be admitted, about; >= 0."""
@@ -278,6 +287,11 @@ class Limit(Search):
         """Forget all calls in flight; `token` is that of the next call."""
         self._in_flight.clear()
         self._round = Round(token)
+
+    def count_from(self, token: int) -> None:
+        """Count only calls from a token on: those before began when the limit was not yet in force."""
+        if token > self._round.first:
+            self._round = Round(token)
 
     def rename(self, before: int, token: int) -> None:
         """Note that a call has another token from now on."""

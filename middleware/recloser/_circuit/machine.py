@@ -21,7 +21,8 @@ from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import NEVER, WAITING, CountedCall, Timing
 from recloser._circuit.kinds import Kind
 from recloser._circuit.late_calls import LATE, find_late
-from recloser._circuit.recovery import Step
+from recloser._circuit.limit import Limit
+from recloser._circuit.recovery import Recovery, Step
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote, vote_of, vote_of_overdue
 from recloser._outcome import Outcome
@@ -174,10 +175,16 @@ class Circuit(HardlyKnown):
                 running -= waiting
         if limit.admits(token, max(running, 0), now):
             return True
+        known = self.detector.baseline.known
+        if not known and self._looks_again(limit, token, max(running, 0), now):
+            return True
+        self._open_if_mute(limit, recovery, now)
+        return False
+
+    def _open_if_mute(self, limit: Limit, recovery: Recovery, now: float) -> None:
+        """Open if a call was refused, and nothing comes back of those that are in flight."""
         calls, latest, threshold = self.calls, limit.latest, self.detector.baseline.threshold
         if not self.detector.baseline.known:
-            if self._looks_again(limit, token, max(running, 0), now):
-                return True
             threshold = self.hopeless
         else:
             # By how long answers take now: that may be much longer than before.
@@ -191,7 +198,6 @@ class Circuit(HardlyKnown):
             )
             if limit.is_mute(newer, now, threshold):
                 self._open(now, recovery, sentences.mute(self.running, recovery, now))
-        return False
 
     def notice(self, now: float) -> None:
         """Count the calls in flight that are overdue at `now` seconds."""
@@ -293,8 +299,8 @@ class Circuit(HardlyKnown):
 
     # The end of a call
 
-    def end(self, ending: Ending) -> None:
-        """End a call."""
+    def end(self, ending: Ending) -> Vote:
+        """End a call; return what its end says."""
         explained, outcome = self.explained, ending.outcome
         if ending.rule == votes.TIMED_OUT:
             self._judge_time_out(ending, explained)
@@ -313,7 +319,7 @@ class Circuit(HardlyKnown):
         if vote in votes.SILENT:
             vote = self._judge_silent(vote, ending)
         if vote is votes.NONE:
-            return
+            return vote
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
             self.detector.good(ending.token, ending.latency, ending.now, ending.took)
         elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
@@ -330,6 +336,7 @@ class Circuit(HardlyKnown):
                 pauses.end(ending.token, ending.now - ending.took)
             if self.counts.successes >= self._refresh_at:
                 self._refresh(ending.now)
+        return vote
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         recovery, limit = self.recovery, self.limit

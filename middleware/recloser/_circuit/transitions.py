@@ -42,6 +42,14 @@ class Cause(enum.Enum):
     """Rule: `manual`."""
     RESET = "reset() by hand"
     """Rule: `reset`."""
+    FLEET_OPENS = "the fleet opens"
+    """All workers do. Rule: `fleet_open`."""
+    FLEET_LIMITS = "the fleet limits"
+    """Rule: `fleet_limited`."""
+    FLEET_PROBES = "the fleet sends probes"
+    """Rule: `fleet_half_open`."""
+    FLEET_CLOSES = "the fleet closes"
+    """Rule: `fleet_closed`."""
 
 
 RULES: Mapping[Cause, frozenset[str]] = {
@@ -60,6 +68,10 @@ RULES: Mapping[Cause, frozenset[str]] = {
     Cause.HALF_OPENED: frozenset({"manual"}),
     Cause.CLOSED_BY_HAND: frozenset({"manual"}),
     Cause.RESET: frozenset({"reset"}),
+    Cause.FLEET_OPENS: frozenset({"fleet_open"}),
+    Cause.FLEET_LIMITS: frozenset({"fleet_limited"}),
+    Cause.FLEET_PROBES: frozenset({"fleet_half_open"}),
+    Cause.FLEET_CLOSES: frozenset({"fleet_closed"}),
 }
 """The values of `Reason.rule` by cause. A rule says in more detail what the cause was."""
 
@@ -85,6 +97,10 @@ TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (
     *((state, Cause.HALF_OPENED, State.HALF_OPEN) for state in State),
     *((state, Cause.CLOSED_BY_HAND, State.CLOSED) for state in State),
     *((state, Cause.RESET, State.CLOSED) for state in State),
+    *((state, Cause.FLEET_OPENS, State.OPEN) for state in State),
+    *((state, Cause.FLEET_LIMITS, State.LIMITED) for state in State),
+    *((state, Cause.FLEET_PROBES, State.HALF_OPEN) for state in State),
+    *((state, Cause.FLEET_CLOSES, State.CLOSED) for state in State if state is not State.CLOSED),
 )
 """Every transition: the state before, the cause, the state after. The circuit reads its changes
 from this table, so no other change can happen. If both states are the same, only a new generation

@@ -1,0 +1,386 @@
+"""An incident: one key that a fleet watches, by the worker that leads it.
+
+It begins when a worker suspects something. All workers then report what their calls do, and the leader
+puts that into the circuit of the fleet, in the order of time. What that circuit is in, the fleet is in.
+It ends when the circuit has been closed and calm for a while.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from math import ceil, exp
+
+from recloser._circuit.journal import Begun, Ended
+from recloser._circuit.pooled import PooledCall, PooledCircuit
+from recloser._circuit.votes import Ending
+from recloser._events import Reason
+from recloser._fleet.facts import KeyFact
+from recloser._fleet.reports import Report
+from recloser._state import State
+
+# As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
+
+LEASE = 2.0
+"""Seconds for which a leader leads if it says no more."""
+# It says something at least so often.
+_RENEWED = 0.6
+# An incident ends after so many seconds without a suspicion.
+_CALM = 3.0
+TICKET = 1.0
+"""Seconds for which a worker may begin the probe that it has a ticket for."""
+_MARGIN = 0.1  # until the next tickets are given out
+# Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
+# wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
+_SINGLE, _PROBES = 8, 0.3
+# Rates are averaged over so many seconds.
+_AVERAGED = 0.5
+# By how much a share must change before it is worth telling.
+_TELLING = 0.05
+# A worker is waited for during so many paces, and so many seconds at least.
+_LATEST, _LATEST_AT_LEAST = 3.0, 0.25
+# A limit that has changed is in force in all workers after so many paces.
+_SETTLES = 2.5
+# It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
+_NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
+# The share of the permits that are in use follows what is seen by this part from one report to the
+# next. It is never taken for less than that.
+_USE_PART, _LEAST_USE = 0.15, 0.05
+# What is seen now comes from the permits of so many reports ago.
+_SEEN_AFTER = 4
+# No more calls than this are looked at, per second; one in so many is, if there are more.
+_LOOKED_AT = 1_000.0
+# The rules of a closing that has taught something.
+_TEACHES = frozenset({"new_normal", "mixed"})
+
+
+class Seen:
+    """What a leader knows of one worker.
+
+    Attributes:
+        written: When its last report was written, in seconds.
+        calls: The calls of it that have begun, by its tokens: the token and the call here.
+        alone: The state that it has decided alone; "" for none.
+        why: Why it has.
+        asked: How many calls came to it of late, per second.
+    """
+
+    __slots__ = ("alone", "asked", "calls", "why", "written")
+
+    def __init__(self) -> None:
+        self.written = 0.0
+        self.calls: dict[int, tuple[int, PooledCall]] = {}
+        self.alone = self.why = ""
+        self.asked = 0.0
+
+
+class Incident:
+    """The circuit of a fleet for one key, and what is told of it.
+
+    Args:
+        me: The worker that leads.
+        circuit: The circuit.
+        workers: How many workers there are.
+        random: Returns uniform numbers in 0.0-1.0.
+        now: Seconds.
+
+    Attributes:
+        circuit: As given.
+        workers: How many workers there are.
+        pace: Seconds between two reports of a worker.
+        seen: What is known of each worker that has reported.
+        one_in: One call in so many is written down.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        circuit: PooledCircuit,
+        workers: int,
+        random: Callable[[], float],
+        now: float,
+    ) -> None:
+        self.circuit = circuit
+        self.workers = workers
+        self.pace = 0.05
+        self.seen: dict[str, Seen] = {}
+        self.one_in = 1
+        self.by_hand = ""
+        self._me = me
+        self._random = random
+        self._time = self._decided_at = self._state_since = self._suspected_at = now
+        self._demand = 0.0
+        self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
+        self._reason: Reason | None = None
+        self._taught = False
+        self._permits = self._size = 0.0
+        self._use = 1.0
+        self._granted: deque[float] = deque(maxlen=_SEEN_AFTER)
+        self._settles_at = now
+        self._settled = True
+        self._tickets: tuple[str, ...] | None = ()
+        self._tickets_until = 0.0
+        self._told: KeyFact | None = None
+        self._told_at = 0.0
+
+    # What workers report
+
+    def decide(self, reports: Iterable[Report], now: float) -> None:
+        """Take reports into account, and let time go on to `now` seconds."""
+        entries = self._held
+        asked: dict[str, int] = {}
+        begun = refused = 0
+        for report in reports:
+            seen = self.seen.setdefault(report.worker, Seen())
+            seen.written, seen.alone, seen.why = report.written, report.alone, report.why
+            refused += report.refused
+            asked[report.worker] = asked.get(report.worker, 0) + report.refused
+            for entry in report.entries:
+                entries.append((entry.at, report.worker, entry))
+                if isinstance(entry, Begun):
+                    begun += 1
+                    asked[report.worker] += self.one_in
+        self._measure(begun, refused, asked, now)
+        entries.sort(key=_when)
+        until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
+        for each in entries:
+            at, worker, entry = each
+            if at > until:
+                held.append(each)
+                continue
+            self._time = max(at, self._time)
+            self._feed(worker, entry)
+        self._held = held
+        circuit = self.circuit
+        self._time = max(until, self._time)
+        if refused:
+            circuit.count_refused(ceil(refused / self.one_in), self._time)
+        circuit.tick(self._time)
+        if circuit.state is _CLOSED and circuit.detector.evidence.idle:
+            self._judge_lonely(now)
+        else:
+            self._suspected_at = now
+        self._note_changes(now)
+        self._grant(now)
+
+    def _known_until(self, now: float) -> float:
+        """Until when it is known what all workers did: the end of a call may not be told yet."""
+        open_calls = [seen.written for seen in self.seen.values() if seen.calls]
+        return max(min(open_calls, default=now), now - max(_LATEST * self.pace, _LATEST_AT_LEAST))
+
+    def _measure(
+        self, begun: int, refused: int, asked: dict[str, int], now: float
+    ) -> None:
+        passed = max(now - self._decided_at, 1e-3)
+        self._decided_at = now
+        kept = exp(-passed / _AVERAGED)
+        demand = (begun * self.one_in + refused) / passed
+        self._demand = kept * self._demand + (1.0 - kept) * demand
+        for worker, seen in self.seen.items():
+            seen.asked = kept * seen.asked + (1.0 - kept) * asked.get(worker, 0) / passed
+
+    def _feed(self, worker: str, entry: Begun | Ended) -> None:
+        circuit, seen, now = self.circuit, self.seen[worker], self._time
+        if isinstance(entry, Begun):
+            token, call = next(circuit.calls.tokens), PooledCall(worker, now)
+            seen.calls[entry.token] = token, call
+            circuit.begin(token, call, now)
+            return
+        known = seen.calls.pop(entry.token, None)
+        if known is None:
+            # It has begun before anybody watched.
+            if circuit.state is _OPEN or circuit.state is _HALF_OPEN:
+                return
+            known = next(circuit.calls.tokens), PooledCall(worker, now - entry.latency)
+            circuit.begin(*known, now)
+        token, call = known
+        circuit.note_end(call, entry.outcome, entry.latency)
+        ending = Ending(
+            token, entry.outcome, entry.latency, now, entry.what, entry.wait, entry.rule
+        )
+        circuit.end(ending)
+
+    def _judge_lonely(self, now: float) -> None:
+        """Open for all if most workers that have calls have opened alone."""
+        active = [seen for seen in self.seen.values() if seen.alone or seen.asked > 0.0]
+        alone = [seen for seen in active if seen.alone == _OPEN.value]
+        if len(alone) < 2 or 2 * len(alone) <= len(active):
+            return
+        sentence = f"{len(alone)} of {len(active)} workers have opened alone; one: {alone[0].why}"
+        numbers = {"workers": float(len(active)), "alone": float(len(alone))}
+        self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
+
+    def _note_changes(self, now: float) -> None:
+        circuit = self.circuit
+        events, circuit.events = circuit.events, ()
+        for event in events:
+            self._state_since = now
+            self._reason = event.reason
+            self._taught = self._taught or event.reason.rule in _TEACHES
+            self._tickets, self._tickets_until = (), 0.0
+            if event.reason.rule not in ("manual", "reset"):
+                self.by_hand = ""
+
+    # What is told
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether its circuit has changed its state."""
+        return self._reason is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been closed and calm for long enough."""
+        return self.circuit.state is _CLOSED and self._decided_at - self._suspected_at > _CALM
+
+    def news(self, now: float) -> KeyFact | None:
+        """What to tell the fleet at `now` seconds; None if there is nothing new."""
+        fact, told = self._fact(now), self._told
+        if told is not None and not self._is_news(told, fact) and now - self._told_at < _RENEWED:
+            return None
+        return fact
+
+    def tell(self, fact: KeyFact, now: float) -> None:
+        """Note that the fleet was told."""
+        self._told, self._told_at = fact, now
+
+    def _is_news(self, told: KeyFact, fact: KeyFact) -> bool:
+        if (told.state, told.tickets, told.places, told.one_in, told.by_hand) != (
+            fact.state,
+            fact.tickets,
+            fact.places,
+            fact.one_in,
+            fact.by_hand,
+        ):
+            return True
+        if fact.state is _OPEN:
+            passed = self._decided_at - self._told_at
+            return abs(told.wait - passed - fact.wait) > _MARGIN and fact.wait > 0.0
+        return abs(told.permits - fact.permits) > _TELLING * told.permits
+
+    def _fact(self, now: float) -> KeyFact:
+        circuit = self.circuit
+        state, recovery, limit = circuit.state, circuit.recovery, circuit.limit
+        reason = circuit.reason or Reason("", "watching the calls of all workers")
+        wait, size, tickets, places = 0.0, 0.0, self._tickets, 1
+        self._choose_sample()
+        if limit is not None and recovery is not None:
+            size = limit.size * self.one_in
+            tickets = None
+        elif recovery is not None:
+            wait = max(circuit.probe_at - now, 0.0)
+            tickets, places = self._tickets_for(now)
+        return KeyFact(
+            state=state,
+            leader=self._me,
+            lease=LEASE + self.pace,
+            reason=reason,
+            by_hand=self.by_hand,
+            since=now - self._state_since,
+            wait=wait,
+            size=size,
+            permits=self._permits,
+            demand=self._demand,
+            workers=self.workers,
+            tickets=tickets,
+            places=places,
+            one_in=self.one_in,
+        )
+
+    def closing(self, now: float) -> KeyFact:
+        """What to tell the fleet when it is over."""
+        learned = None
+        if self._taught:
+            from recloser._circuit.learned import Learned
+
+            rate = self.circuit.counts.rate / max(self.workers, 1)
+            learned = Learned.of(self.circuit.detector, rate, now)
+        reason = self._reason or Reason("", "calls are as usual")
+        return KeyFact(
+            state=_CLOSED,
+            leader="",
+            lease=0.0,
+            reason=reason,
+            since=now - self._state_since,
+            workers=self.workers,
+            learned=learned,
+        )
+
+    def _choose_sample(self) -> None:
+        enough = self._demand / _LOOKED_AT
+        if enough > self.one_in or enough < 0.25 * self.one_in:
+            one_in = 1
+            while one_in < enough:
+                one_in *= 2
+            self.one_in = one_in
+
+    def _grant(self, now: float) -> None:
+        """Choose how many permits there are, so that as many calls are in flight as the limit allows.
+
+        A permit is not in use all the time: its worker waits for a call. So there are more of them
+        than places, and their number follows what was seen.
+        """
+        circuit, limit = self.circuit, self.circuit.limit
+        if limit is None:
+            self._permits, self._use, self._size = 0.0, 1.0, 0.0
+            self._granted.clear()
+            return
+        size = limit.size * self.one_in
+        if limit.is_pausing:
+            level = max(limit.level, circuit.detector.baseline.median, 1e-3)
+            size *= level / (level + limit.pauses)
+        running = circuit.running * self.one_in
+        if size != self._size:
+            self._size, self._settles_at = size, now + _SETTLES * self.pace
+            self._settled = False
+        granted = self._granted
+        if now >= self._settles_at and len(granted) == granted.maxlen:
+            used = min(max(running / granted[0], _LEAST_USE), 1.0)
+            self._use += (used - self._use) * _USE_PART
+        if not self._settled:
+            near = _NEAR[0] * size - 1.0 <= running <= _NEAR[1] * size + 1.0
+            late = now - self._settles_at > _SETTLES_AT_LATEST
+            self._settled = now >= self._settles_at and (near or late)
+            circuit.await_limit()
+        self._permits = size / self._use
+        granted.append(self._permits)
+
+    def _tickets_for(self, now: float) -> tuple[tuple[str, ...] | None, int]:
+        """Which workers may send probes (None: all), and how many at a time each."""
+        circuit, recovery = self.circuit, self.circuit.recovery
+        if recovery is None:
+            return (), 1
+        if circuit.state is _HALF_OPEN:
+            if not recovery.good:
+                return (), 1
+            window = float(recovery.places)
+            number = max(self._number(window), min(window, self.workers))
+        else:
+            window = 1.0
+            number = 1.0 if self.workers <= _SINGLE else max(self._number(_PROBES), 1.0)
+            if now < self._tickets_until:
+                return self._tickets, 1
+            if circuit.probe_at > now + TICKET:
+                return (), 1
+            self._tickets_until = max(circuit.probe_at, now) + TICKET + _MARGIN + self.pace
+        if number >= self.workers:
+            self._tickets = None
+            return None, max(int(window // self.workers), 1)
+        ranked = sorted(
+            self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random())
+        )
+        chosen = [worker for worker, seen in ranked if not seen.alone] or [self._me]
+        self._tickets = tuple(chosen[: ceil(number)])
+        return self._tickets, max(int(window // len(self._tickets)), 1)
+
+    def _number(self, probes: float) -> float:
+        """How many workers may send probes so that about so many are in flight at a time."""
+        rate = max(self._demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
+        takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
+        return probes / max(rate * takes, 1e-9)
+
+
+def _when(entry: tuple[float, str, Begun | Ended]) -> float:
+    return entry[0]
