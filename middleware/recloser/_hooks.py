@@ -101,8 +101,8 @@ class FleetHook(Protocol):
     def circuit_class(self) -> Any:
         """The class of the circuits: one that may follow a fleet."""
 
-    def suspects(self, key: str) -> None:
-        """Note that a key is suspicious; called again and again while it is."""
+    def decided(self, circuit: Any) -> None:
+        """Note that a circuit has made a decision; it may have a suspicion now."""
 
     def changed(self, transition: Transition) -> None:
         """Note a change of state."""

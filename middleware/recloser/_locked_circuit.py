@@ -163,8 +163,8 @@ class LockedCircuit(Delivering):
                     if self._listeners.on_call_end:
                         self._calls.quick_latency = -inf  # so that each end is told
                     fleet = self._listeners.fleet
-                    if fleet is not None and circuit.is_suspicious:
-                        fleet.suspects(circuit._key)
+                    if fleet is not None:
+                        fleet.decided(circuit)
         except BaseException:
             if not held:
                 give_back(lock)

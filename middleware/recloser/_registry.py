@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from random import random as default_random
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from recloser._breaker import Breaker
 from recloser._environment import allowed
@@ -22,6 +22,10 @@ from recloser._policy import Policy
 from recloser._reporting import Reporting
 from recloser._special_keys import OVERFLOW_KEY, mode_of
 from recloser._state import Mode, State
+
+if TYPE_CHECKING:
+    from recloser._fleet.fleet import Fleet
+    from recloser._fleet.store import Store
 
 # What cannot be changed later.
 _FIXED = frozenset({"policies", "clock", "random", "max_keys"})
@@ -56,6 +60,9 @@ class Registry(Reporting):
             strictest that it can be.
         enforce_share: The share of callers that breakers refuse whose policy names none, 0.0-1.0; see
             `Breaker.enforce_share`.
+        store: What its worker shares with others, so that they have one opinion of each key: the path
+            of a file for SQLite, for the workers of one host; a URL such as `redis://cache:6379/0`
+            for Redis or Valkey; or a `recloser.fleet.Store`. None: it decides alone.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -96,6 +103,7 @@ class Registry(Reporting):
         max_keys: int = 1000,
         mode: Mode | str = Mode.ENFORCE,
         enforce_share: float = 1.0,
+        store: Store | str | os.PathLike[str] | None = None,
     ) -> None:
         if isinstance(max_keys, bool) or not isinstance(max_keys, int):
             raise TypeError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
@@ -119,7 +127,21 @@ class Registry(Reporting):
         self._lock = new_lock()
         self.evicted: int = 0
         self.overflowed: int = 0
+        if store is not None:
+            self._join(store)
         _registries.add(self)
+
+    def _join(self, store: Store | str | os.PathLike[str]) -> None:
+        # Imported here: who is alone needs none of it.
+        from recloser._fleet.fleet import Fleet
+        from recloser._fleet.places import store_at
+
+        self._listeners.fleet = Fleet(self, store_at(store), self._random)
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """The fleet that it is in; None without a store."""
+        return cast("Fleet | None", self._listeners.fleet)
 
     def __copy__(self) -> Self:
         """A copy is the same registry: there is one state per key."""

@@ -21,11 +21,6 @@ class SteeredCircuit(Circuit):
 
     __slots__ = ()
 
-    @property
-    def is_suspicious(self) -> bool:
-        """Whether its own calls make it worth to look at those of other workers: there are none."""
-        return False
-
     def open_by_hand(self, now: float, until: float, reason: Reason) -> None:
         """Open until `until` seconds."""
         # This is a new outage: what is known about a present one does not apply to it.

@@ -63,6 +63,11 @@ class FollowingCircuit(SteeredCircuit):
     # What the fleet asks
 
     @property
+    def key(self) -> str:
+        """The key."""
+        return self._key
+
+    @property
     def is_suspicious(self) -> bool:
         """Whether its own calls make it worth to look at those of the other workers, too."""
         evidence = self.detector.evidence
@@ -71,7 +76,7 @@ class FollowingCircuit(SteeredCircuit):
     def watch(self, one_in: int) -> None:
         """Write down what calls do, one in so many."""
         if self.journal is None:
-            self.journal = Journal(one_in)
+            self.journal = Journal(one_in, self.counts.refused)
             self.calls.stop_quick()
         self.journal.one_in = one_in
 
@@ -84,7 +89,9 @@ class FollowingCircuit(SteeredCircuit):
         journal = self.journal
         if journal is None:
             return [], 0, False
-        refused, journal.refused = journal.refused, 0
+        # Most refusals are no decision of the circuit, so it only knows how many there were.
+        refused = self.counts.refused - journal.refused
+        journal.refused = self.counts.refused
         had_open = journal.has_open
         return journal.take(self.calls, now), refused, had_open or journal.has_open
 
@@ -101,6 +108,8 @@ class FollowingCircuit(SteeredCircuit):
             now: Seconds.
         """
         state = orders.state
+        if state is _OPEN and self.state is _HALF_OPEN and self.calls.probes:
+            return  # the fleet has not heard yet of the probe that is in flight here
         changes = self.state is not state or self.orders is None
         self.orders = orders
         if state is _OPEN:
@@ -146,11 +155,9 @@ class FollowingCircuit(SteeredCircuit):
     def admit(self, token: int, call: Timing, now: float) -> bool:
         admitted = super().admit(token, call, now)
         journal = self.journal
-        if journal is not None:
-            if not admitted:
-                journal.refused += 1
-            elif self.explained is None:  # otherwise it is not known yet how long it may take
-                journal.begin(token, now)
+        # Where more is known of calls, it is not known yet how long this one may take.
+        if journal is not None and admitted and self.explained is None:
+            journal.begin(token, now)
         return admitted
 
     def _is_below_limit(self, token: int, now: float) -> bool:

@@ -226,6 +226,10 @@ class InFlight:
                 return call
         return None
 
+    def outdated_call(self, token: int) -> Timing | None:
+        """The times of a call of an older generation that is in flight; None if there is none."""
+        return next((calls[token] for calls in self.outdated if token in calls), None)
+
     # Streams
 
     def excuse(self, call: Timing, token: int, threshold: float) -> None:

@@ -61,17 +61,18 @@ class Journal:
 
     Args:
         one_in: One call in so many is written down, >= 1.
+        refused: Number of calls that were refused until now.
 
     Attributes:
         one_in: As given; it may be changed.
-        refused: Number of calls that were refused since it was taken last.
+        refused: Number of calls that had been refused when it was taken last; see `Counts`.
     """
 
     __slots__ = ("_begun", "_entries", "_new", "one_in", "refused")
 
-    def __init__(self, one_in: int = 1) -> None:
+    def __init__(self, one_in: int, refused: int) -> None:
         self.one_in = one_in
-        self.refused = 0
+        self.refused = refused
         self._entries: list[Begun | Ended] = []
         # Calls that have begun: of which the fleet knows, and of which it does not know yet.
         self._begun: set[int] = set()
@@ -124,11 +125,12 @@ class Journal:
         for token in [*self._begun]:
             if token in calls.voting or token in calls.overdue:
                 continue
-            self._begun.discard(token)
-            call = calls.answering.get(token)
-            if call is None or not WAITING < call.answered < inf:
+            call = calls.answering.get(token) or calls.outdated_call(token)
+            if call is None:
+                self._begun.discard(token)
                 entries.append(Ended(token, now, _IGNORED, 0.0))
-            else:
+            elif WAITING < call.answered < inf:
+                self._begun.discard(token)
                 latency = max(call.answered - call.started, 0.0)
                 entries.append(Ended(token, call.answered, _SUCCESS, latency))
         entries.sort(key=_when)

@@ -46,6 +46,10 @@ class Breakers(Protocol):
     def get(self) -> Callable[[str], AnyBreaker | None]:
         """The breaker of a key, None for none."""
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns monotonic seconds."""
+
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault."""
 

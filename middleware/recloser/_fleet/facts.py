@@ -51,6 +51,7 @@ class KeyFact:
         demand: Calls per second of the whole fleet, refused ones included; 0.0 if unknown.
         workers: How many workers share the limit.
         tickets: Which workers may send a probe; None for all.
+        ticket: Seconds for which a ticket is valid after the wait is over.
         places: How many probes each of them may have in flight.
         one_in: One call in so many is written down by the workers.
         learned: What was learned, if the workers are to know it.
@@ -68,6 +69,7 @@ class KeyFact:
     demand: float = 0.0
     workers: int = 1
     tickets: tuple[str, ...] | None = ()
+    ticket: float = 0.0
     places: int = 1
     one_in: int = 1
     learned: Learned | None = None
@@ -97,6 +99,7 @@ class KeyFact:
             "demand": round(self.demand, 3),
             "workers": self.workers,
             "tickets": self.tickets,
+            "ticket": round(self.ticket, 3),
             "places": self.places,
             "one_in": self.one_in,
             "learned": None if self.learned is None else self.learned.as_plain(),
@@ -132,6 +135,7 @@ class KeyFact:
                 demand=number_of(given, "demand"),
                 workers=max(int(number_of(given, "workers")), 1),
                 tickets=None if tickets is None else tuple([str(each) for each in tickets]),
+                ticket=number_of(given, "ticket"),
                 places=int(number_of(given, "places")),
                 one_in=max(int(number_of(given, "one_in")), 1),
                 learned=None if learned is None else Learned.from_plain(learned),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import random as default_random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._fleet.member import Member
+from recloser._fleet.runner import Runner
+from recloser._fleet.status import FleetStatus, read_status
 from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
@@ -19,22 +21,24 @@ if TYPE_CHECKING:
 
 
 def new_name() -> str:
-    """A name for this worker that no other one has."""
+    """A name for this worker that no other one has: host, process id, and a random part."""
     return f"{socket.gethostname()[:40]}/{os.getpid()}/{os.urandom(4).hex()}"
 
 
 class Fleet:
-    """This worker's part in a fleet; a `FleetHook`.
+    """The fleet that a registry is in: `Registry.fleet`.
+
+    Decisions stay local: a call asks nobody. A thread reads what other workers have seen, and tells
+    them what this one has.
 
     Args:
         registry: Its breakers.
         store: What it shares with the other workers.
         random: Returns uniform numbers in 0.0-1.0.
-        wake: Called when the next turn should be soon.
 
     Attributes:
         circuit_class: The class of the circuits.
-        member: The part, in turns.
+        member: This worker's part, in turns.
     """
 
     circuit_class = FollowingCircuit
@@ -43,29 +47,89 @@ class Fleet:
         self,
         registry: Breakers,
         store: Store,
-        wake: Callable[[], None],
         random: Callable[[], float] = default_random,
-        about: Mapping[str, Any] | None = None,
     ) -> None:
-        self._wake = wake
-        self.member = Member(registry, store, new_name(), random, dict(about or {}))
+        self.member = Member(registry, store, new_name, random)
+        self._runner = Runner(self.member, registry.clock, registry.fault)
 
-    def suspects(self, key: str) -> None:
-        """See `FleetHook`."""
-        if self.member.suspect(key):
-            self._wake()
+    # What breakers tell, see `FleetHook`
+
+    def decided(self, circuit: FollowingCircuit) -> None:
+        """Note that there was a decision."""
+        if not self._runner.is_running:
+            self._runner.start()
+        if circuit.is_suspicious and self.member.suspect(circuit.key):
+            self._runner.wake()
 
     def changed(self, transition: Transition) -> None:
-        """See `FleetHook`."""
+        """Note a change of state."""
         if self.member.note_change(transition):
-            self._wake()
+            self._runner.start()
+            self._runner.wake()
 
     def overridden(self, key: str, override: Override, ended: bool) -> None:
-        """See `FleetHook`."""
+        """Note an override by hand that has begun or ended."""
         self.member.note_override(key, override, ended)
-        self._wake()
+        self._runner.start()
+        self._runner.wake()
 
     def made(self, key: str) -> None:
-        """See `FleetHook`."""
+        """Note a new breaker."""
         self.member.note_made(key)
-        self._wake()
+        self._runner.wake()
+
+    # What users ask
+
+    @property
+    def name(self) -> str:
+        """The name of this worker."""
+        return self.member.name
+
+    @property
+    def store(self) -> Store:
+        """What it shares with the other workers. Only its own thread uses it."""
+        return self.member.store
+
+    @property
+    def workers(self) -> int:
+        """How many workers are alive, as far as this one knows."""
+        return self.member.workers
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the store works. If not, this worker decides alone."""
+        return self.member.is_connected
+
+    @property
+    def failures(self) -> int:
+        """How often the store has failed."""
+        return self.member.failures
+
+    @property
+    def last_failure(self) -> str:
+        """What the store said when it failed last; "" for nothing."""
+        return self.member.last_failure
+
+    @property
+    def garbage(self) -> int:
+        """How many texts in the store were none of ours, and were ignored."""
+        return self.member.garbage
+
+    def status(self) -> FleetStatus:
+        """What this worker knows of the fleet. It asks nobody, so it is up to some seconds old."""
+        return self.member.status()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Leave the fleet: keep what was learned, and decide alone from now on.
+
+        Args:
+            timeout: Seconds to wait for that, >= 0.
+        """
+        self._runner.stop(timeout)
+
+    def __repr__(self) -> str:
+        how = f"{self.workers} workers" if self.is_connected else "not connected"
+        return f"<Fleet at {self.store.place}, {how}>"
+
+
+__all__ = ["Fleet", "FleetStatus", "new_name", "read_status"]

@@ -29,9 +29,12 @@ LEASE = 2.0
 _RENEWED = 0.6
 # An incident ends after so many seconds without a suspicion.
 _CALM = 3.0
-TICKET = 1.0
-"""Seconds for which a worker may begin the probe that it has a ticket for."""
-_MARGIN = 0.1  # until the next tickets are given out
+# A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
+# these bounds in seconds. If its worker dies, the probe is late by so much.
+_TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
+# They are given out so many seconds before it is time to probe, and after so many more seconds than they
+# are valid the next ones.
+_SOON, _MARGIN = 1.0, 0.1
 # Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
 # wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
 _SINGLE, _PROBES = 8, 0.3
@@ -121,7 +124,7 @@ class Incident:
         self._settles_at = now
         self._settled = True
         self._tickets: tuple[str, ...] | None = ()
-        self._tickets_until = 0.0
+        self._tickets_until = self._ticket = 0.0
         self._told: KeyFact | None = None
         self._told_at = 0.0
 
@@ -285,6 +288,7 @@ class Incident:
             demand=self._demand,
             workers=self.workers,
             tickets=tickets,
+            ticket=self._ticket,
             places=places,
             one_in=self.one_in,
         )
@@ -352,9 +356,9 @@ class Incident:
         circuit, recovery = self.circuit, self.circuit.recovery
         if recovery is None:
             return (), 1
-        if circuit.state is _HALF_OPEN:
-            if not recovery.good:
-                return (), 1
+        if circuit.state is _HALF_OPEN and not recovery.good and circuit.calls.probes:
+            return (), 1
+        if circuit.state is _HALF_OPEN and recovery.good:
             window = float(recovery.places)
             number = max(self._number(window), min(window, self.workers))
         else:
@@ -362,9 +366,11 @@ class Incident:
             number = 1.0 if self.workers <= _SINGLE else max(self._number(_PROBES), 1.0)
             if now < self._tickets_until:
                 return self._tickets, 1
-            if circuit.probe_at > now + TICKET:
+            if circuit.state is _OPEN and circuit.probe_at > now + _SOON:
                 return (), 1
-            self._tickets_until = max(circuit.probe_at, now) + TICKET + _MARGIN + self.pace
+            gaps = _TICKET_GAPS * self.workers / (number * max(self._demand, 1e-3))
+            self._ticket = min(max(gaps, _TICKET), _TICKET_LONGEST)
+            self._tickets_until = max(circuit.probe_at, now) + self._ticket + _MARGIN
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)

@@ -42,6 +42,11 @@ class Keeping:
         self._new: dict[str, None] = {}
         self.kept = self.taken_over = 0
 
+    @property
+    def names(self) -> list[str]:
+        """The keys that it knows of."""
+        return [*self._due, *self._new]
+
     def note_made(self, name: str) -> None:
         """Note that a key is new in this worker."""
         self._new[name] = None

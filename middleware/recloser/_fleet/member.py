@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import exp, inf
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -30,9 +31,10 @@ from recloser._fleet.facts import (
     key_of_mode,
     mode_name,
 )
-from recloser._fleet.incident import TICKET, Incident
+from recloser._fleet.incident import Incident
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.reports import Report
+from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
 from recloser._stall import StallWatch
 from recloser._state import Mode, State
@@ -63,6 +65,8 @@ _KNOWN_FOR = 1.0
 # After a watch that has shown nothing, the same worker asks for no other one for so long; doubling.
 _COOL, _COOL_LONGEST = 3.0, 60.0
 _BY_HAND = {"manual", "reset"}
+# A beat names at most so many keys. Of a larger fleet, a worker does not know who the others are.
+_TOLD, _SHOWN = 20, 100
 # The calls of a worker are counted over some seconds, and so many are assumed before.
 _ASKED_OVER, _ASSUMED = 5.0, 2.0
 
@@ -114,12 +118,11 @@ class Member:
     Args:
         registry: Its breakers.
         store: What it shares with the other workers.
-        name: The name of this worker, unlike any other's.
+        new_name: Makes a name for this worker that no other one has.
         random: Returns uniform numbers in 0.0-1.0.
-        about: What is told about this worker, such as its process id; what JSON can hold.
 
     Attributes:
-        name: As given.
+        name: The name of this worker; another one after a fork.
         store: As given.
         workers: How many workers are alive, as far as is known.
         failures: How often the store has failed.
@@ -132,16 +135,20 @@ class Member:
         self,
         registry: Breakers,
         store: Store,
-        name: str,
+        new_name: Callable[[], str],
         random: Callable[[], float],
-        about: dict[str, Any] | None = None,
     ) -> None:
         self._registry = registry
         self.store = store
-        self.name = name
+        self._new_name = new_name
         self._random = random
-        self._about = about or {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin as a new worker, of which the fleet knows nothing yet."""
+        self.name = self._new_name()
         self.workers = 1
+        self._others: dict[str, str] = {}
         self.failures = 0
         self.failing_since = inf
         self.last_failure = ""
@@ -154,7 +161,7 @@ class Member:
         self._keys: dict[str, Key] = {}
         self._modes: dict[str, ModeFact | None] = {}
         self._stalls = StallWatch(lambda: 0.0)
-        self._keeping = Keeping(random)
+        self._keeping = Keeping(self._random)
         # What calls leave here, in their threads: one operation on a deque is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
@@ -185,6 +192,45 @@ class Member:
     def note_made(self, key: str) -> None:
         """Note that there is a breaker for a key."""
         self._made.append(key)
+
+    def after_fork(self) -> None:
+        """Begin as another worker in a forked process. Its breakers have forgotten their orders."""
+        made = [*self._keeping.names, *self._made]
+        self._begin()
+        self._made.extend(made)
+
+    def leave(self, now: float) -> None:
+        """Keep what was learned, and leave the fleet; it does not raise."""
+        with suppress(StoreError):
+            self._keeping.keep_all(self._registry, self.store, now)
+            for key in self._keys.values():
+                key.incident = None
+            self.store.leave(self.name)
+        self._heard_at = -inf
+        self._give_up_news(now)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the store works."""
+        return self.failing_since == inf and self._heard_at > -inf
+
+    def status(self) -> FleetStatus:
+        """What this worker knows of its fleet."""
+        now = self._registry.clock()
+        return FleetStatus(
+            self.store.place,
+            self.name,
+            self.is_connected,
+            {name: worker_status(name, text) for name, text in [*self._others.items()]},
+            {
+                name: key_status(name, key.fact, max(now - key.heard_at, 0.0))
+                for name, key in [*self._keys.items()]
+                if key.fact is not None and not key.fact.is_over
+            },
+            self.failures,
+            self.last_failure,
+            self.garbage,
+        )
 
     # A turn
 
@@ -242,6 +288,8 @@ class Member:
             self._beat(now)
         busy = any(key.fact is not None and not key.fact.is_over for key in self._keys.values())
         if self.rung or now - self._polled_at >= (_POLL_SOON if busy else _POLL) - 1e-6:
+            if self.rung:
+                self._hurry()
             self.rung = False
             self._read_news(now)
         self._work_off(now)
@@ -251,20 +299,42 @@ class Member:
         self._keeping.turn(self._registry, self.store, now)
         return min(wait, self._polled_at + _POLL - now, self._beat_at + _BEAT_EVERY - now)
 
+    def _hurry(self) -> None:
+        """Look at once at what others have sent about probes."""
+        for key in self._keys.values():
+            if key.incident is not None and key.incident.circuit.state in (_OPEN, _HALF_OPEN):
+                key.report_at = -inf
+
     @property
     def pace(self) -> float:
         """Seconds between two reports of a key that is watched."""
         return _PACE * max(self.workers / _PACED, 1.0)
 
     def _beat(self, now: float) -> None:
-        alone = [name for name in self._keys if self._is_alone(name)]
         leads = [name for name, key in self._keys.items() if key.incident is not None]
-        about = {**self._about, "alone": alone[:20], "leads": leads[:20]}
+        host, pid, _ = (*self.name.split("/"), "", "")[:3]
+        about = {
+            "host": host,
+            "pid": int(pid) if pid.isdigit() else 0,
+            "leads": leads[:_TOLD],
+            "alone": self._alone(),
+        }
         self.workers = max(self.store.beat(self.name, json.dumps(about), _BEAT_LIVES), 1)
+        if self.workers <= _SHOWN:
+            self._others = self.store.workers()
         self._beat_at = now
         for key in self._keys.values():
             if key.incident is not None:
                 key.incident.workers, key.incident.pace = self.workers, self.pace
+
+    def _alone(self) -> dict[str, str]:
+        """The keys about which this worker has decided alone, with their states."""
+        states = [(name, self._circuit_of(name)[1]) for name in self._keys]
+        return {
+            name: circuit.state.value
+            for name, circuit in states[:_TOLD]
+            if circuit is not None and circuit.state is not _CLOSED and circuit.orders is None
+        }
 
     # News
 
@@ -339,7 +409,7 @@ class Member:
         wait = max(fact.wait - age, 0.0)
         if fact.state is _OPEN:
             has_ticket = fact.tickets is None or self.name in fact.tickets
-            left = fact.wait + TICKET - age
+            left = fact.wait + fact.ticket - age
             orders.ticket_until = now + left if has_ticket and left > 0.0 else -inf
         elif fact.state is _HALF_OPEN:
             may = fact.tickets is None or self.name in fact.tickets
@@ -460,7 +530,8 @@ class Member:
         if incident is None and self._leads_nobody(key, fact, now):
             self._take_over(name, key, fact, now)
             return self.pace
-        pace = self.pace if fact.state is not _OPEN else max(self.pace, _POLL_SOON)
+        probes = circuit is not None and circuit.state is _HALF_OPEN
+        pace = self.pace if fact.state is not _OPEN or probes else max(self.pace, _POLL_SOON)
         if now >= key.report_at - 1e-6:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)
@@ -468,6 +539,8 @@ class Member:
                 self._decide(name, key, incident, report, now)
             elif report is not None:
                 self.store.send(name, report.as_text())
+                if report.entries and fact.state in (_OPEN, _HALF_OPEN):
+                    self.store.ring()  # a probe has begun or ended
         wait = key.report_at - now
         if incident is not None and incident.circuit.state is _OPEN:
             wait = min(wait, max(incident.circuit.probe_at - now, self.pace))

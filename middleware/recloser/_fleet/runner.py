@@ -1,0 +1,190 @@
+"""The thread of a fleet: it runs the turns of a member, and sleeps in between.
+
+There is one for each registry with a store. It begins with the first call that needs a decision, not
+when the registry is made: a thread that a server starts before it forks its workers would be missing in
+all of them. In a forked process it begins again. It is a thread of the operating system under gevent
+too, so that a store that hangs stops no greenlet.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from recloser._fleet.member import Member
+from recloser._fleet.store import Store
+
+# Not longer than so many seconds between two turns.
+_LONGEST_WAIT = 1.0
+# After a fault of our own: seconds until the next turn.
+_AFTER_FAULT = 1.0
+# The end of the process waits for so many seconds at most until what was learned is kept.
+_LAST_WORDS = 0.25
+
+
+def _native(module: str, name: str) -> Any:
+    """A function of the standard library as it was before gevent replaced it."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        with suppress(Exception):
+            return monkey.get_original(module, name)
+    return getattr(importlib.import_module(module), name)
+
+
+class Runner:
+    """Runs the turns of a member in a thread.
+
+    Args:
+        member: The member.
+        clock: Returns monotonic seconds: the clock of its registry.
+        fault: Called with a place and an exception: a fault of our own.
+
+    Attributes:
+        is_running: Whether the thread has begun in this process.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        clock: Callable[[], float],
+        fault: Callable[[str, BaseException], None],
+    ) -> None:
+        self._member = member
+        self._clock = clock
+        self._fault = fault
+        self._stopped = False
+        self._begin()
+        _runners.add(self)
+
+    def _begin(self) -> None:
+        self.is_running = False
+        self._signalled = False
+        self._pipe: tuple[int, int] | None = None
+        self._ended: Any = None
+
+    def start(self) -> None:
+        """Begin the thread, unless it has begun or was stopped. It does not raise."""
+        if self.is_running or self._stopped:
+            return
+        self.is_running = True
+        try:
+            read, write = os.pipe()
+            os.set_blocking(read, False)
+            os.set_blocking(write, False)
+            self._pipe = read, write
+            self._ended = _native("_thread", "allocate_lock")()
+            self._ended.acquire()
+            arguments = (weakref.ref(self), self._member.store, self._pipe, self._ended)
+            _native("_thread", "start_new_thread")(_run, arguments)
+        except Exception as error:  # the interpreter ends, or there are no more threads
+            self._fault("fleet", error)
+
+    def wake(self) -> None:
+        """Let the next turn be now. It takes a microsecond, and does not raise."""
+        pipe = self._pipe
+        if pipe is None or self._signalled:
+            return
+        self._signalled = True
+        with suppress(OSError):
+            os.write(pipe[1], b"\0")
+
+    def turn(self) -> float:
+        """One turn; return for how many seconds there is nothing to do."""
+        self._signalled = False
+        try:
+            return min(self._member.turn(self._clock()), _LONGEST_WAIT)
+        except Exception as error:
+            self._fault("fleet", error)
+            return _AFTER_FAULT
+
+    def ring(self) -> None:
+        """Note that the bell has rung."""
+        self._member.rung = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was stopped."""
+        return self._stopped
+
+    def stop(self, timeout: float = _LAST_WORDS) -> None:
+        """Keep what was learned, leave the fleet, and end the thread.
+
+        Args:
+            timeout: Seconds to wait for that, >= 0.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        if self.is_running and self._ended is not None:
+            self._signalled = False
+            self.wake()
+            self._ended.acquire(True, timeout)
+
+    def last_words(self) -> None:
+        """Keep what was learned, and leave the fleet."""
+        self._member.leave(self._clock())
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked process."""
+        pipe, running = self._pipe, self.is_running
+        self._begin()
+        if pipe is not None:
+            for end in pipe:
+                with suppress(OSError):
+                    os.close(end)
+        if running:
+            self._member.store.after_fork()
+        self._member.after_fork()
+
+
+def _run(
+    this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: Any
+) -> None:
+    """What the thread does. It keeps no registry alive."""
+    try:
+        while True:
+            runner = this()
+            if runner is None:
+                break
+            if runner.is_stopped:
+                runner.last_words()
+                break
+            pause = runner.turn()
+            del runner
+            rung = store.wait(pause, pipe[0])
+            with suppress(OSError):
+                os.read(pipe[0], 4096)
+            if rung and (runner := this()) is not None:
+                runner.ring()
+                del runner
+    finally:
+        store.close()
+        for end in pipe:
+            with suppress(OSError):
+                os.close(end)
+        ended.release()
+
+
+_runners: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_runners):
+        runner.after_fork()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for runner in list(_runners):
+        with suppress(Exception):
+            runner.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
