@@ -173,9 +173,7 @@ class Incident:
         open_calls = [seen.written for seen in self.seen.values() if seen.calls]
         return max(min(open_calls, default=now), now - max(_LATEST * self.pace, _LATEST_AT_LEAST))
 
-    def _measure(
-        self, begun: int, refused: int, asked: dict[str, int], now: float
-    ) -> None:
+    def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
         passed = max(now - self._decided_at, 1e-3)
         self._decided_at = now
         kept = exp(-passed / _AVERAGED)
@@ -374,9 +372,7 @@ class Incident:
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)
-        ranked = sorted(
-            self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random())
-        )
+        ranked = sorted(self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random()))
         chosen = [worker for worker, seen in ranked if not seen.alone] or [self._me]
         self._tickets = tuple(chosen[: ceil(number)])
         return self._tickets, max(int(window // len(self._tickets)), 1)
