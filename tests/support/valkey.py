@@ -33,8 +33,8 @@ def binaries() -> dict[str, Path]:
             for path in sorted(folder.rglob("*-server")):
                 found[library] = path
     for name in ("redis-server", "valkey-server"):
-        if path := shutil.which(name):
-            found[name] = Path(path)
+        if on_path := shutil.which(name):
+            found[name] = Path(on_path)
     return found
 
 

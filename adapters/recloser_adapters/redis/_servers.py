@@ -214,7 +214,7 @@ def servers_of(client_or_url: Any, key: str) -> Servers:
         )
     if hasattr(client_or_url, "get_node_from_key"):
         return _ClusterNodes(client_or_url, key)
-    pool = getattr(client_or_url, "connection_pool", None)
+    pool: Any = getattr(client_or_url, "connection_pool", None)
     if not hasattr(client_or_url, "execute_command") or not hasattr(pool, "connection_kwargs"):
         raise TypeError(
             "client_or_url must be a URL or a client of redis-py or valkey-py, such as "
