@@ -69,13 +69,13 @@ class Server:
             time.sleep(0.01)
 
     def _answers(self) -> bool:
-        # What it answers is no matter: it may ask for a password.
+        # What it answers is no matter: it may ask for a password, or be loading its data.
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
             try:
                 client.connect(str(self.socket))
                 client.sendall(b"PING\r\n")
-                return client.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+                return client.recv(100).startswith((b"+PONG", b"-NOAUTH", b"-LOADING"))
             except OSError:
                 return False
 
