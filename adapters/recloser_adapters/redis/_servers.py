@@ -169,7 +169,10 @@ class _ClusterNodes(Servers):
         nodes = self._nodes()
         if not nodes:
             raise ValueError("client is of a cluster without nodes: give one that is connected")
-        pool = client.get_redis_connection(nodes[0]).connection_pool
+        # The method is named after the library.
+        names = ("get_redis_connection", "get_valkey_connection")
+        connection_of = next(getattr(client, name) for name in names if hasattr(client, name))
+        pool = connection_of(nodes[0]).connection_pool
         super().__init__(pool.connection_class, pool.connection_kwargs)
 
     def moved(self, host: str, port: int) -> None:

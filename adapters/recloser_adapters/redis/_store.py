@@ -120,8 +120,9 @@ class RedisStore:
         keys = self._places(name)
         lives = _milliseconds(ttl)
         fact = [_bytes(name), before, epoch, lives, _bytes(text), int(loud)]
-        args = [*fact, secrets.token_hex(8), _milliseconds(_HOLD), self._channel, self._own]
         with self._operation(keys) as until:
+            # Here, because a child that was forked has another sign.
+            args = [*fact, secrets.token_hex(8), _milliseconds(_HOLD), self._channel, self._own]
             return bool(self._link.run(SWAP, keys, args, until))
 
     def send(self, box: str, text: str) -> None:
