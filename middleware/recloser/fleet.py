@@ -1,4 +1,4 @@
-"""Fleet: what the workers of a fleet share, for those who write a store of their own."""
+"""The store of a fleet, for who writes an engine: what its workers share, as a protocol."""
 
 from __future__ import annotations
 

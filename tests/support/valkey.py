@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -10,8 +11,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 _START = 10.0  # seconds
@@ -117,6 +119,31 @@ class Server:
             while not answer.endswith(b"\r\n"):
                 answer += client.recv(1 << 20)
             return answer
+
+
+def servers() -> dict[str, Callable[[], AbstractContextManager[str]]]:
+    """What starts each installed server, and gives its URL; or the one that runs already.
+
+    Of that one, what stores have left is deleted first.
+    """
+    if given := os.environ.get(URL):
+        return {"given": lambda: _emptied(given)}
+    return {name: partial(_started, binary) for name, binary in binaries().items()}
+
+
+@contextmanager
+def _emptied(url: str) -> Iterator[str]:
+    library = importlib.import_module("redis" if importlib.util.find_spec("redis") else "valkey")
+    with closing(library.from_url(url)) as client:
+        for key in client.scan_iter("recloser:{*"):
+            client.delete(key)
+    yield url
+
+
+@contextmanager
+def _started(binary: Path) -> Iterator[str]:
+    with running(binary) as server:
+        yield server.url
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from recloser_adapters.redis._servers import servers_of
 _HOLD = 24 * 3600.0
 _MAIL_LIVES = 10.0  # seconds
 _MAX_MAIL = 1000  # texts in one box
+_MAX_BYTES = 1_000_000  # of one text
 _LONGEST_TTL = 10 * 365 * 24 * 3600.0
 
 _IN_WORDS = {
@@ -108,7 +109,7 @@ class RedisStore:
         """One fact, loud or not; None if there is none, or its time is over."""
         keys = self._places(name)
         with self._operation(keys) as until:
-            found = self._link.run(GET, keys, [_bytes(name)], until)
+            found = self._link.run(GET, keys, [_name(name)], until)
             if not found:
                 return None
             return Fact(name, int(found[0]), _text(found[1]), found[2] / 1000)
@@ -119,7 +120,9 @@ class RedisStore:
         """Set a fact if nobody has changed it meanwhile; return whether it was set."""
         keys = self._places(name)
         lives = _milliseconds(ttl)
-        fact = [_bytes(name), before, epoch, lives, _bytes(text), int(loud)]
+        if epoch <= before:
+            raise StoreError(f"the epoch after {before} must be greater, not {epoch}")
+        fact = [_name(name), before, epoch, lives, _kept(text), int(loud)]
         with self._operation(keys) as until:
             # Here, because a child that was forked has another sign.
             args = [*fact, secrets.token_hex(8), _milliseconds(_HOLD), self._channel, self._own]
@@ -127,7 +130,7 @@ class RedisStore:
 
     def send(self, box: str, text: str) -> None:
         """Put a text into a box, for 10 seconds. A box has room for 1000 texts: the oldest go first."""
-        self._run(SEND, [self._box(box)], [_bytes(text), _MAX_MAIL, _milliseconds(_MAIL_LIVES)])
+        self._run(SEND, [self._box(box)], [_kept(text), _MAX_MAIL, _milliseconds(_MAIL_LIVES)])
 
     def receive(self, box: str) -> list[tuple[str, float]]:
         """Take all texts out of a box, the oldest first, each with its age in seconds."""
@@ -139,12 +142,12 @@ class RedisStore:
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
         """Say that a worker is alive for so many seconds; return how many are, itself included."""
-        args = [_bytes(worker), _bytes(text), _milliseconds(ttl)]
+        args = [_name(worker), _kept(text), _milliseconds(ttl)]
         return int(self._run(BEAT, self._beats, args))
 
     def leave(self, worker: str) -> None:
         """Say that a worker is gone."""
-        self._run(LEAVE, self._beats, [_bytes(worker)])
+        self._run(LEAVE, self._beats, [_name(worker)])
 
     def workers(self) -> dict[str, str]:
         """The workers that are alive, each with the text of its last beat."""
@@ -248,11 +251,25 @@ class RedisStore:
 
 
 def _milliseconds(seconds: float) -> int:
+    if not 0 < seconds < math.inf:
+        raise StoreError(f"a time to live must be > 0 and finite, not {seconds!r}")
     return max(1, math.ceil(min(seconds, _LONGEST_TTL) * 1000))
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _name(name: str) -> bytes:
+    # A key may have been made of the path of a strange request.
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _kept(text: str) -> bytes:
+    """A text as it is kept, or `StoreError` if it cannot be: JSON can."""
+    try:
+        kept = text.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a text must be encodable as UTF-8: {error.reason}") from None
+    if len(kept) > _MAX_BYTES:
+        raise StoreError(f"a text must have at most {_MAX_BYTES} bytes, not {len(kept)}")
+    return kept
 
 
 def _text(raw: Any) -> str:

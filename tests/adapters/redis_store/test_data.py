@@ -239,12 +239,12 @@ def test_namespaces_share_nothing(server: Server, store_of: Callable[..., RedisS
     assert two.workers() == {}
 
 
-TEXTS = ["", "a b\nc\r\n", "\x00", "ä€😀", "\ud800", "x" * 1_000_000, "1 2 3 4 5"]
+TEXTS = ["", "a b\nc\r\n", "\x00", "ä€😀", "x" * 1_000_000, "1 2 3 4 5"]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
 def test_any_text_comes_back_as_it_was(store: RedisStore, text: str) -> None:
-    name = f"key {text[:100]}"
+    name = f"key {text[:100]}\ud800"
 
     assert store.swap(name, 0, 1, text, 60)
     store.send(name, text)
