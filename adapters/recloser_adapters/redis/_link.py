@@ -13,8 +13,31 @@ from recloser_adapters.redis._servers import Servers
 
 # After these answers the server is no longer the right one, or not yet: the next call connects anew,
 # and asks sentinels or other nodes where to.
-_ELSEWHERE = {"ReadOnlyError", "MasterDownError", "ClusterDownError"}
+_ELSEWHERE = {"READONLY", "MASTERDOWN", "CLUSTERDOWN"}
+# The libraries have classes for some codes, and remove the code from the text.
+_OF_CLASSES = {
+    "AuthenticationError": "WRONGPASS",
+    "BusyLoadingError": "LOADING",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+}
+# Redis 6.2 says of an error in a script: `Error running script (...): ...: -READONLY You`.
+_CODE = re.compile(r"^([A-Z]{3,}) |: -?([A-Z]{3,}) ")
 _MOVED = re.compile(r"(?:MOVED )?\d+ (\S*):(\d+)$")
+
+
+def code_of(error: BaseException) -> str:
+    """The code of an error that the server has answered, such as READONLY; empty if it has none."""
+    name = type(error).__name__
+    if name in _OF_CLASSES:
+        return _OF_CLASSES[name]
+    code = _CODE.search(str(error))
+    return code[1] or code[2] if code is not None else ""
 
 
 class Link:
@@ -36,10 +59,10 @@ class Link:
         try:
             return self._ask(until, "EVALSHA", script.sha, *rest)
         except Exception as error:
-            name, text = type(error).__name__, str(error)
-            if name == "NoScriptError" or text.startswith("NOSCRIPT"):
+            code = code_of(error)
+            if code == "NOSCRIPT":
                 return self._ask(until, "EVAL", script.text, *rest)
-            moved = _MOVED.match(text) if name == "MovedError" or "MOVED " in text else None
+            moved = _MOVED.match(str(error)) if code == "MOVED" else None
             if moved is None:
                 raise
             self.close()
@@ -60,7 +83,7 @@ class Link:
         try:
             return ask(connection, *command)
         except Exception as error:
-            if connection._sock is None or type(error).__name__ in _ELSEWHERE:
+            if connection._sock is None or code_of(error) in _ELSEWHERE:
                 self.close()
             raise
         except BaseException:

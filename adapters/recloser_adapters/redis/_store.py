@@ -14,7 +14,7 @@ from typing import Any
 from recloser.fleet import Fact, News, StoreError
 from recloser_adapters.redis._bell import Bell
 from recloser_adapters.redis._bounded import LIMIT, forget_threads, is_answer
-from recloser_adapters.redis._link import Link
+from recloser_adapters.redis._link import Link, code_of
 from recloser_adapters.redis._scripts import (
     BEAT,
     GET,
@@ -36,11 +36,12 @@ _MAX_BYTES = 1_000_000  # of one text
 _LONGEST_TTL = 10 * 365 * 24 * 3600.0
 
 _IN_WORDS = {
-    "AuthenticationError": "it refuses the user or the password",
-    "ReadOnlyError": "it is a replica, which cannot be written",
-    "OutOfMemoryError": "its memory is full",
-    "BusyLoadingError": "it is still loading its data",
-    "NoPermissionError": "the user lacks a permission",
+    "NOAUTH": "it wants a password",
+    "WRONGPASS": "it refuses the user or the password",
+    "READONLY": "it is a replica, which cannot be written",
+    "OOM": "its memory is full",
+    "LOADING": "it is still loading its data",
+    "NOPERM": "the user lacks a permission",
 }
 
 
@@ -223,12 +224,13 @@ class RedisStore:
 
     def _in_words(self, error: Exception, keys: Sequence[str], until: float) -> str:
         text = str(error) or type(error).__name__
-        if "WRONGTYPE" in text:
+        code = code_of(error)
+        if code == "WRONGTYPE":
             text = f"{self._of_another_type(keys, until)}: delete it, or give another namespace"
         elif isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
             text = f"no answer within {LIMIT} s ({text})"
-        elif type(error).__name__ in _IN_WORDS:
-            text = f"{_IN_WORDS[type(error).__name__]} ({text})"
+        elif code in _IN_WORDS:
+            text = f"{_IN_WORDS[code]} ({text})"
         for secret in self._servers.secrets:
             text = text.replace(secret, "***")
         return f"{self.place}: {text}"

@@ -216,7 +216,7 @@ def test_a_user_with_the_rights_that_are_documented_has_all(
         "+time",
         "+type",
     ]
-    server.command("ACL", "SETUSER", "me", "on", ">secret", "~recloser:*", "&recloser:*", *rights)
+    server.command("ACL", "SETUSER", "me", "on", ">secret", "~recloser:*", *rights)
     store, other = (store_of(server.url.replace("//", "//me:secret@")) for _ in range(2))
     other.news(0)
 

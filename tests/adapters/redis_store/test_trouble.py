@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ PATIENCE = 1.0
 USES: dict[str, Callable[[RedisStore], object]] = {
     "news": lambda store: store.news(0),
     "get": lambda store: store.get("a"),
-    "swap": lambda store: store.swap("a", 1, 1, "a", 60),
+    "swap": lambda store: store.swap("a", 0, 1, "a", 60),
     "send": lambda store: store.send("box", "a"),
     "receive": lambda store: store.receive("box"),
     "beat": lambda store: store.beat("me", "a", 60),
@@ -185,7 +185,13 @@ def test_a_server_that_is_loading_its_data_is_told(
 ) -> None:
     # Debugging options of the server: half a second for a hundred keys.
     slowly = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
-    with running(binary, *slowly) as server:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running(binary, *slowly))
+        except RuntimeError as error:
+            if "Bad directive" not in str(error):
+                raise
+            pytest.skip("this server has no such option")
         store = store_of(server.url)
         store.news(0)
         for number in range(100):
