@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -203,7 +203,7 @@ class RedisStore:
             return self._link.run(script, keys, args, until)
 
     @contextmanager
-    def _operation(self, keys: Sequence[str]) -> Iterator[float]:
+    def _operation(self, keys: Sequence[str]) -> Generator[float, None, None]:
         """One operation, with its deadline. Whatever goes wrong in it is a `StoreError`."""
         self._check_process()
         until = time.monotonic() + LIMIT
@@ -243,7 +243,7 @@ class RedisStore:
 
     def _of_another_type(self, keys: Sequence[str], until: float) -> str:
         """Name the keys that hold what others have written."""
-        wrong = []
+        wrong: list[str] = []
         for key in keys:
             with suppress(Exception):
                 found = as_text(self._link.command(until, "TYPE", key))
