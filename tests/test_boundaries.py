@@ -22,7 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "middleware" / "recloser").rglob("*.py"))
 ADAPTERS = sorted((ROOT / "adapters" / "recloser_adapters").rglob("*.py"))
 
-PUBLIC_CORE = ["recloser", "recloser.asgi", "recloser.testing", "recloser.wsgi"]
+PUBLIC_CORE = [
+    "recloser",
+    "recloser.asgi",
+    "recloser.fleet",
+    "recloser.testing",
+    "recloser.wsgi",
+]
 
 # Adapter -> libraries that it may import beside the one it is named after.
 BESIDE = {
