@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -54,7 +54,7 @@ class Connection:
         self._forking: int | None = None
 
     @contextmanager
-    def use(self) -> Iterator[Connection]:
+    def use(self) -> Generator[Connection, None, None]:
         """Hold the open connection for one method; any exception becomes a `StoreError`."""
         lock = self._lock
         if not lock.acquire(timeout=_LONGEST):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from recloser.fleet import StoreError
@@ -146,7 +146,7 @@ def _is_stale(path: str, before: Identity | None) -> bool:
 
 
 @contextmanager
-def _locked(folder: str, deadline: float) -> Iterator[None]:
+def _locked(folder: str, deadline: float) -> Generator[None, None, None]:
     """A lock between processes that ends with its process, on the folder: it needs no file."""
     try:
         from fcntl import LOCK_EX, LOCK_NB, flock

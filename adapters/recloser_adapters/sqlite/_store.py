@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -89,7 +89,7 @@ class SqliteStore:
         return f"sqlite:{self._path}"
 
     @contextmanager
-    def _use(self) -> Iterator[Connection]:
+    def _use(self) -> Generator[Connection, None, None]:
         if self._pid != os.getpid():
             self.after_fork()
         with self._connection.use() as connection:
