@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from tests.support.waiting import PATIENCE
 
-from recloser.fleet import Store
+from recloser.fleet import Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -189,3 +190,106 @@ def fork_while_open(store: Store) -> tuple[int, bool, bool]:
     _, status = os.waitpid(child, 0)
     rang = wait_for_ring(store, PATIENCE)
     return os.waitstatus_to_exitcode(status), rang, store.get("child") is not None
+
+
+def make_anew(store: Store, name: str, others: int) -> str:
+    """Say that one is there whenever the store has lost all; return the life in which all are."""
+    known = store.news(0).life
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < deadline, "the workers do not meet"
+        try:
+            store.swap(name, 0, 1, "", 60.0)
+            news = store.news(0)
+        except StoreError:
+            continue
+        if news.life != known and len(news.facts) == others:
+            return news.life
+
+
+def fill_the_disk(store: Store) -> tuple[int, str, bool]:
+    """Let files grow no more; return how much was written, what was said, and whether it mended."""
+    import resource
+
+    assert store.swap("before", 0, 1, "text", 60.0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    written, said = 0, ""
+    try:
+        while written < 1000 and not said:
+            try:
+                store.send("box", "x" * 10_000)
+                written += 1
+            except StoreError as error:
+                said = str(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    store.send("box", "at last")
+    received = [text for text, _ in store.receive("box")]
+    return written, said, len(received) == written + 1 and store.get("before") is not None
+
+
+def fork_in_mid_operation(store: Store, forks: int) -> list[int]:
+    """Fork while another thread uses the store all the time; return the children's exit codes."""
+    ended, faults = threading.Event(), list[BaseException]()
+
+    def work() -> None:
+        epoch = 0
+        try:
+            while not ended.is_set():
+                assert store.swap("of the thread", epoch, epoch + 1, "text", 60.0)
+                epoch += 1
+        except BaseException as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    codes: list[int] = []
+    for number in range(forks):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for epoch in range(5):
+                    assert store.swap(f"child {number}", epoch, epoch + 1, "text", 60.0)
+                assert store.get("of the thread") is not None
+                store.close()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        codes.append(os.waitstatus_to_exitcode(status))
+    ended.set()
+    thread.join()
+    assert not faults, faults
+    return codes
+
+
+def fork_without_hooks(store: Store, is_in_use: bool) -> int:
+    """Fork as C code does, of which Python is not told; return the child's exit code.
+
+    It is 0 if the child could use the store, and 3 if it got a `StoreError`.
+    """
+    import ctypes
+
+    assert store.swap("parent", 0, 1, "text", 60.0)
+    fork = ctypes.PyDLL(None).fork
+    with ExitStack() as stack:
+        if is_in_use:
+            stack.enter_context(store._connection.use())  # type: ignore[attr-defined]
+        child = fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if store.swap("child", 0, 1, "text", 60.0) else 2
+            except StoreError:
+                code = 3
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+    assert store.swap("parent", 1, 2, "text", 60.0)
+    return os.waitstatus_to_exitcode(status)

@@ -16,8 +16,8 @@ from typing import Any
 from recloser_adapters.sqlite._native import native
 
 # Bytes of the address of a UNIX socket: 108 on Linux, 104 elsewhere, with a zero at the end.
-_LONGEST = 100
-_NAME = 8 + 1 + 10 + 1 + 8  # of a socket: namespace, process, random
+_LONGEST = 103
+_NAME = 8 + 1 + 8  # of a socket: namespace, random
 
 
 def _hash(text: str) -> str:
@@ -72,7 +72,7 @@ class Bell:
         # The constants are there on all systems that have the sockets.
         family, kind = native("socket", "AF_UNIX"), native("socket", "SOCK_DGRAM")
         made = native("socket", "socket")(family, kind)
-        own = os.path.join(folder, f"{self._prefix}-{os.getpid()}-{os.urandom(4).hex()}")
+        own = os.path.join(folder, f"{self._prefix}-{os.urandom(4).hex()}")
         try:
             made.setblocking(False)
             made.bind(own)

@@ -12,7 +12,7 @@ from typing import Any
 from recloser.fleet import StoreError
 from recloser_adapters.sqlite import _sql
 from recloser_adapters.sqlite._connect import code_of, connect
-from recloser_adapters.sqlite._file import Identity, identity, provide
+from recloser_adapters.sqlite._file import Identity, identity, mend_modes, provide
 from recloser_adapters.sqlite._moment import moment
 from recloser_adapters.sqlite._native import native
 
@@ -87,6 +87,7 @@ class Connection:
         # First: it would otherwise take the locks of a new file for its own.
         self._drop()
         provide(self._path, before, self._deadline)
+        mend_modes(self._path)
         self._db, self.life = connect(self._path, self._deadline - (_LONGEST - _PATIENCE))
         self._identity = identity(self._path)
         self.opened += 1

@@ -29,6 +29,8 @@ NETWORK = frozenset(
 )
 MOUNTS = "/proc/self/mountinfo"
 
+_EFFECTIVE = os.access in os.supports_effective_ids  # a process may have changed its user
+
 Identity = tuple[tuple[int, int] | None, tuple[int, int] | None]
 
 
@@ -66,12 +68,16 @@ def checked(path: str | os.PathLike[str]) -> str:
             " data: name a file on a disk of this host, or use Redis"
         )
     for needed in (folder, full):
-        if os.path.exists(needed) and not os.access(needed, os.W_OK):
+        if os.path.exists(needed) and not _is_writable(needed):
             raise ValueError(
                 f"path {full!r}: this user may not write to {needed!r};"
                 " all workers must run as the user that owns it"
             )
     return full
+
+
+def _is_writable(path: str) -> bool:
+    return os.access(path, os.W_OK, effective_ids=_EFFECTIVE)
 
 
 def filesystem(folder: str, mounts: str) -> str:
@@ -136,6 +142,17 @@ def provide(path: str, before: Identity | None, deadline: float) -> None:
                 os.unlink(path + suffix)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def mend_modes(path: str) -> None:
+    """Make the files beside one that can be written writable, too.
+
+    SQLite gives them the mode of the file. If that was read-only for a while, they still are.
+    """
+    for beside in (f"{path}-wal", f"{path}-shm"):
+        if os.path.exists(beside) and not _is_writable(beside) and _is_writable(path):
+            with suppress(OSError):
+                os.chmod(beside, 0o600)
 
 
 def _is_stale(path: str, before: Identity | None) -> bool:

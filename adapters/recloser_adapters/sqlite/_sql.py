@@ -64,8 +64,9 @@ OBJECTS = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE
 DATA_VERSION = "PRAGMA data_version"
 
 _AGE = "CASE boot WHEN :boot THEN :now - written ELSE :wall - wall END"
-# The clocks of two processes agree to less than a minute, so what is further ahead is garbage.
-_LIVE = f"({_AGE} < ttl AND {_AGE} > -60.0)"
+# The clocks of two processes agree to less than a minute, so what is further ahead is garbage. The
+# sum makes a number of a `ttl` that is none.
+_LIVE = f"({_AGE} < ttl + 0.0 AND {_AGE} > -60.0)"
 _FACT = f"facts.name, epoch, text, max(0.0, {_AGE})"
 
 NEWS = f"""

@@ -108,7 +108,7 @@ class SqliteStore:
         """
         with self._use() as connection:
             # Before the rows are read: what is written in between is seen the next time.
-            data_version = connection.read(_sql.DATA_VERSION)[0][0]
+            data_version = self._polled = connection.read(_sql.DATA_VERSION)[0][0]
             if data_version == self._data_version and since == self._news.version:
                 return self._news
             rows = connection.read(_sql.NEWS, self._values(since=since))
