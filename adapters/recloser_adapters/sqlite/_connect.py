@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from recloser.fleet import StoreError
 from recloser_adapters.sqlite import _sql
 from recloser_adapters.sqlite._file import UnusableError
 from recloser_adapters.sqlite._moment import moment
-from recloser_adapters.sqlite._native import native
+from recloser_adapters.sqlite._patience import code_of, execute, patiently
 
 # SQLite's codes for a file that is none of its own, and for one that is damaged.
 _BROKEN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+NOTHING: dict[str, Any] = {}
 _LOG_KEPT = 4 * 2**20  # bytes of the log that stay on the disk after a checkpoint
-
-
-def code_of(error: BaseException) -> int:
-    """The primary result code of an error of SQLite; 0 if it has none."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF if isinstance(code, int) else 0
 
 
 def connect(path: str, deadline: float) -> tuple[sqlite3.Connection, str]:
@@ -34,8 +30,7 @@ def connect(path: str, deadline: float) -> tuple[sqlite3.Connection, str]:
         UnusableError: It is no store of ours that this version understands.
         sqlite3.Error: It cannot be opened now.
     """
-    patience = max(0.0, deadline - time.monotonic())
-    db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     try:
         life = _prepared(db, path, deadline)
     except BaseException as error:
@@ -51,9 +46,12 @@ def connect(path: str, deadline: float) -> tuple[sqlite3.Connection, str]:
 
 
 def _prepared(db: sqlite3.Connection, path: str, deadline: float) -> str:
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    schema = db.execute("PRAGMA user_version").fetchone()[0]
-    tables = {row[0] for row in db.execute(_sql.OBJECTS)}
+    def rows(sql: str, values: Mapping[str, Any] = NOTHING) -> list[Any]:
+        return execute(db, sql, values, deadline).fetchall()
+
+    application = rows("PRAGMA application_id")[0][0]
+    schema = rows("PRAGMA user_version")[0][0]
+    tables = {row[0] for row in rows(_sql.OBJECTS)}
     if application != _sql.APPLICATION and (application or schema or tables):
         raise UnusableError(
             f"{path} is the SQLite file of another program: name another path for the store"
@@ -63,40 +61,25 @@ def _prepared(db: sqlite3.Connection, path: str, deadline: float) -> str:
             f"{path} has version {schema} of the tables of a store, and this version of recloser"
             f" knows {_sql.SCHEMA}: run one version of recloser in all workers, or delete the file"
         )
-    _set_wal(db, path, deadline)
-    # NORMAL: after a power cut the last commits may be missing, and the file is whole.
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
-    db.execute("PRAGMA mmap_size = 0")  # who shortened a file that is mapped would kill us
-    db.execute("PRAGMA trusted_schema = OFF")
-    if not tables.issuperset(_sql.TABLES) or db.execute(_sql.LIFE).fetchone() is None:
-        db.executescript(_sql.CREATE)
-    now = moment()
-    if db.execute(_sql.STRANGE, now).fetchone() is not None:
-        for statement in _sql.ADOPT:
-            db.execute(statement, now)
-    life = db.execute(_sql.LIFE).fetchone()[0]
-    if not isinstance(life, str):
-        raise StoreError(f"{path} has garbage in its table `meta`: delete the file")
-    return life
-
-
-def _set_wal(db: sqlite3.Connection, path: str, deadline: float) -> None:
-    """Write-ahead log: who reads and who writes do not wait for each other.
-
-    SQLite does not wait here for others that do the same, whatever its time-out says: 9 of 240
-    starts were told that the file is locked.
-    """
-    while True:
-        try:
-            mode = db.execute("PRAGMA journal_mode = wal").fetchone()[0]
-            break
-        except sqlite3.OperationalError as error:
-            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            native("time", "sleep")(0.002)
-    if mode != "wal":
+    # Write-ahead log: who reads and who writes do not wait for each other. SQLite itself does not
+    # wait here for others that do the same: 9 of 240 starts were told that the file is locked.
+    if rows("PRAGMA journal_mode = wal")[0][0] != "wal":
         raise UnusableError(
             f"{path}: the file system cannot share memory between processes, so SQLite has no"
             " write-ahead log there: name a path on a local disk"
         )
+    # NORMAL: after a power cut the last commits may be missing, and the file is whole.
+    rows("PRAGMA synchronous = NORMAL")
+    rows(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
+    rows("PRAGMA mmap_size = 0")  # who shortened a file that is mapped would kill us
+    rows("PRAGMA trusted_schema = OFF")
+    if not tables.issuperset(_sql.TABLES) or not rows(_sql.LIFE):
+        patiently(lambda: db.executescript(_sql.CREATE), deadline)
+    now = moment()
+    if rows(_sql.STRANGE, now):
+        for statement in _sql.ADOPT:
+            rows(statement, now)
+    [(life,)] = rows(_sql.LIFE)
+    if not isinstance(life, str):
+        raise StoreError(f"{path} has garbage in its table `meta`: delete the file")
+    return life

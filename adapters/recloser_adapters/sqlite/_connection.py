@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from recloser.fleet import StoreError
 from recloser_adapters.sqlite import _sql
-from recloser_adapters.sqlite._connect import code_of, connect
+from recloser_adapters.sqlite._connect import NOTHING, connect
 from recloser_adapters.sqlite._file import Identity, identity, mend_modes, provide
 from recloser_adapters.sqlite._moment import moment
 from recloser_adapters.sqlite._native import native
+from recloser_adapters.sqlite._patience import code_of, execute
 
-# Seconds that one method may take, and that its first statement may wait for a lock.
-_LONGEST = 0.25
-_PATIENCE = 0.2
+# Seconds that one method may wait for the locks of other processes, and of other threads. What it
+# does beside that takes some milliseconds.
+_LONGEST = 0.2
 
 # Bytes of the log above which nothing more is written: it can grow while a process that was stopped
 # holds an old state of the file, and only then.
@@ -46,7 +47,6 @@ class Connection:
         self._db: sqlite3.Connection | None = None
         self._identity: Identity | None = None
         self._deadline = 0.0
-        self._is_hurried = False
         self._is_swollen = False
         self._lost: sqlite3.Connection | None = None
         # Not a lock that gevent has replaced: a thread of the operating system waits for it.
@@ -79,23 +79,15 @@ class Connection:
             )
         found = identity(self._path)
         if self._db is not None and found == self._identity:
-            if self._is_hurried:
-                self._wait_for_locks(_PATIENCE)
-                self._is_hurried = False
             return
         before, self._identity = self._identity, None
         # First: it would otherwise take the locks of a new file for its own.
         self._drop()
         provide(self._path, before, self._deadline)
         mend_modes(self._path)
-        self._db, self.life = connect(self._path, self._deadline - (_LONGEST - _PATIENCE))
+        self._db, self.life = connect(self._path, self._deadline)
         self._identity = identity(self._path)
         self.opened += 1
-        self._wait_for_locks(_PATIENCE)
-
-    def _wait_for_locks(self, seconds: float) -> None:
-        assert self._db is not None
-        self._db.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def _drop(self) -> None:
         db, self._db = self._db, None
@@ -103,12 +95,12 @@ class Connection:
             with suppress(sqlite3.Error):
                 db.close()
 
-    def read(self, sql: str, values: dict[str, Any] | None = None) -> list[Any]:
+    def read(self, sql: str, values: Mapping[str, Any] = NOTHING) -> list[Any]:
         """All rows of a statement that only reads."""
         assert self._db is not None
-        return self._db.execute(sql, {} if values is None else values).fetchall()
+        return execute(self._db, sql, values, self._deadline).fetchall()
 
-    def write(self, sql: str, values: dict[str, Any]) -> int:
+    def write(self, sql: str, values: Mapping[str, Any]) -> int:
         """Execute a statement that writes; return how many rows it has changed.
 
         Raises:
@@ -120,12 +112,7 @@ class Connection:
                 f"the log {self._path}-wal has more than {MAX_LOG >> 20} MB and cannot be shortened:"
                 " a process that uses the store hangs or was stopped"
             )
-        return self._db.execute(sql, values).rowcount
-
-    def hurry(self) -> None:
-        """Let the further statements of this method wait only for what is left of its time."""
-        self._is_hurried = True
-        self._wait_for_locks(max(0.001, self._deadline - time.monotonic()))
+        return execute(self._db, sql, values, self._deadline).rowcount
 
     def tidy(self) -> None:
         """Delete what nobody wants any more, and shorten the log; where that fails, do it later."""
@@ -133,15 +120,13 @@ class Connection:
         now = moment()
         with suppress(sqlite3.OperationalError):
             for statement in _sql.CLEAN:
-                self.hurry()
-                self._db.execute(statement, now)
+                execute(self._db, statement, now, self._deadline)
             self._is_swollen = self._swollen(self._db)
 
     def _swollen(self, db: sqlite3.Connection) -> bool:
         log = f"{self._path}-wal"
         if os.stat(log).st_size <= MAX_LOG:
             return False
-        self.hurry()
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return os.stat(log).st_size > MAX_LOG
 
@@ -156,7 +141,7 @@ class Connection:
         try:
             if self._db is None:
                 return False, version
-            now: int = self.read(_sql.DATA_VERSION)[0][0]
+            now: int = self._db.execute(_sql.DATA_VERSION).fetchone()[0]
             return version is not None and now != version, now
         except sqlite3.Error:
             return False, version

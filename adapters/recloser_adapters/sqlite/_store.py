@@ -157,7 +157,6 @@ class SqliteStore:
             connection.write(_sql.SEND, self._values(box=box, text=text, ttl=_MAIL_TTL))
             self._sent += 1
             if self._sent % _BOUND_EVERY == 0:
-                connection.hurry()
                 connection.write(_sql.BOUND, self._values(box=box, most=_MAX_MAIL))
 
     def receive(self, box: str) -> list[tuple[str, float]]:
@@ -168,7 +167,6 @@ class SqliteStore:
                 return []
             connection.write(_sql.MARK, values)
             rows = connection.read(_sql.READ, values)
-            connection.hurry()
             connection.write(_sql.TAKE, values)
         return [(text, age) for text, age in rows[-_MAX_MAIL:] if isinstance(text, str)]
 
