@@ -49,9 +49,11 @@ def _prepared(db: sqlite3.Connection, path: str, deadline: float) -> str:
     def rows(sql: str, values: Mapping[str, Any] = NOTHING) -> list[Any]:
         return execute(db, sql, values, deadline).fetchall()
 
-    application = rows("PRAGMA application_id")[0][0]
-    schema = rows("PRAGMA user_version")[0][0]
+    # In this order, because another worker may make them meanwhile: who has seen any of it sees
+    # that it is ours.
     tables = {row[0] for row in rows(_sql.OBJECTS)}
+    schema = rows("PRAGMA user_version")[0][0]
+    application = rows("PRAGMA application_id")[0][0]
     if application != _sql.APPLICATION and (application or schema or tables):
         raise UnusableError(
             f"{path} is the SQLite file of another program: name another path for the store"

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support import stores
 from tests.support.stores import ENGINES, Place, Worker
 from tests.support.waiting import PATIENCE
 
-from recloser_adapters.sqlite import SqliteStore
+from recloser_adapters.sqlite import SqliteStore, _connect
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 [ENGINE] = [engine for engine in ENGINES if engine.name == "sqlite"]
@@ -22,6 +23,51 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 def place(path: Path) -> Place:
     [place] = ENGINE.start(path.parent)
     return place
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_two_workers_may_make_the_file_at_the_same_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """The second one does all of it between two statements of the first."""
+    execute, done, lives = _connect.execute, list[str](), list[str]()
+
+    def interrupted(db: Any, sql: str, *arguments: Any) -> Any:
+        if len(done) == moment and not lives:
+            lives.append("")  # not while the second one is at it
+            second = SqliteStore(path)
+            lives[:] = [second.news(0).life]
+            second.swap("name", 0, 1, "text", 60.0)
+            second.close()
+        done.append(sql)
+        return execute(db, sql, *arguments)
+
+    monkeypatch.setattr(_connect, "execute", interrupted)
+    first = SqliteStore(path)
+
+    fact = first.get("name")
+    assert [first.news(0).life] == lives
+    assert fact is not None
+    first.close()
+
+
+def test_eight_processes_start_in_an_empty_folder(tmp_path: Path) -> None:
+    workers = [Worker() for _ in range(8)]
+    try:
+        for number in range(5):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            [place] = ENGINE.start(folder)
+            for each, worker in enumerate(workers):
+                worker.start(place, stores.send_all, "box", each, 1)
+            for worker in workers:
+                worker.result()
+            store = place.open()
+            assert len(store.receive("box")) == 8
+            store.close()
+    finally:
+        for worker in workers:
+            worker.end()
 
 
 @needs_fork
@@ -48,7 +94,7 @@ def test_a_fork_that_python_was_not_told_of_is_noticed(
 
 GEVENT = """
 import sys
-from recloser_adapters.sqlite import SqliteStore
+from recloser_adapters.sqlite import SqliteStore, _connect
 if sys.argv[2] == "made before":
     store = SqliteStore(sys.argv[1])
 from gevent import monkey
