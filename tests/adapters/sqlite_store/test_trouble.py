@@ -16,7 +16,7 @@ from tests.support.stores import ENGINES, Worker
 from tests.support.waiting import until
 
 from recloser.fleet import Store, StoreError
-from recloser_adapters.sqlite import SqliteStore, _connect, _connection, _store
+from recloser_adapters.sqlite import SqliteStore, _connect, _connection, _file, _patience, _store
 
 [ENGINE] = [engine for engine in ENGINES if engine.name == "sqlite"]
 
@@ -99,7 +99,7 @@ def test_a_file_that_is_made_anew_while_it_is_opened_is_opened_again(
     store.swap("old", 0, 1, "text", 60.0)
     other.swap("old", 1, 2, "text", 60.0)
     store.close()
-    execute, calls = _connect.execute, list[str]()
+    execute, calls = _patience.execute, list[str]()
 
     def interrupted(db: Any, sql: str, *arguments: Any) -> Any:
         calls.append(sql)
@@ -120,7 +120,7 @@ def test_the_old_log_is_removed_before_its_number_is_free(
 ) -> None:
     """A new log can get the number of one that is closed, and would be removed in its place."""
     store.swap("old", 0, 1, "text", 60.0)
-    provide, held = _connection.provide, list[bool]()
+    provide, held = _file.provide, list[bool]()
 
     def noted(*arguments: Any) -> None:
         held.append(store._connection._db is not None)
