@@ -40,7 +40,7 @@ BESIDE = {
 }
 
 # Adapters that need no library, and so no extra.
-OF_THE_STANDARD_LIBRARY = {"dashboard", "health"}
+OF_THE_STANDARD_LIBRARY = {"dashboard", "health", "sqlite"}
 
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.
