@@ -465,11 +465,7 @@ class Member:
             del self._suspicious[name]
             key = self._keys.setdefault(name, Key())
             is_watched = key.fact is not None and not key.fact.is_over
-            if (
-                not is_watched
-                and self.workers > 1
-                and (now >= key.cool_until or self._is_alone(name))
-            ):
+            if not is_watched and self.workers > 1 and now >= key.cool_until:
                 self._begin_watch(name, key, now)
 
     def _begin_watch(self, name: str, key: Key, now: float) -> None:
