@@ -136,7 +136,9 @@ class Registry(Reporting):
         from recloser._fleet.fleet import Fleet
         from recloser._fleet.places import store_at
 
-        self._listeners.fleet = Fleet(self, store_at(store), self._random)
+        # Type checkers take `get`, which is an attribute with a function in it, for a method.
+        breakers: Any = self
+        self._listeners.fleet = Fleet(breakers, store_at(store), self._random)
 
     @property
     def fleet(self) -> Fleet | None:

@@ -42,8 +42,7 @@ class AnyBreaker(Protocol):
 class Breakers(Protocol):
     """A registry."""
 
-    @property
-    def get(self) -> Callable[[str], AnyBreaker | None]:
+    def get(self, key: str, /) -> AnyBreaker | None:
         """The breaker of a key, None for none."""
 
     @property
