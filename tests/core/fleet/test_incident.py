@@ -1,0 +1,241 @@
+"""An incident: what the leader makes of reports, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.support.fleets import World
+
+from recloser import Outcome, State
+from recloser._circuit.journal import Begun, Ended
+from recloser._circuit.pooled import PooledCircuit
+from recloser._fleet.facts import KeyFact
+from recloser._fleet.incident import LEASE, Incident
+from recloser._fleet.reports import Report
+from recloser._stall import StallWatch
+
+PACE = 0.05
+
+
+class Watch:
+    """An incident of some workers, of whose calls a test reports."""
+
+    def __init__(self, workers: int = 3) -> None:
+        worker = World(1).workers[0]
+        self.now = worker.clock.now
+        stalls = StallWatch(lambda: 0.0)
+        circuit = PooledCircuit("payments", worker.breaker.following, workers, stalls, self.now)
+        self.incident = Incident("a", circuit, workers, lambda: 0.5, self.now)
+        self.token = 0
+
+    @property
+    def state(self) -> State:
+        return self.incident.circuit.state
+
+    def call(self, outcome: Outcome, latency: float = 0.01) -> tuple[Begun, Ended]:
+        self.token += 1
+        began = self.now - latency
+        return Begun(self.token, began), Ended(self.token, self.now, outcome, latency)
+
+    def report(
+        self, worker: str, outcome: Outcome, calls: int = 1, *, alone: str = ""
+    ) -> Report:
+        entries = [entry for _ in range(calls) for entry in self.call(outcome)]
+        entries.sort(key=lambda entry: entry.at)
+        return Report(worker=worker, written=self.now, entries=tuple(entries), alone=alone)
+
+    def turn(self, *reports: Report) -> KeyFact | None:
+        self.incident.decide(reports, self.now)
+        news = self.incident.news(self.now)
+        if news is not None:
+            self.incident.tell(news, self.now)
+        self.now += PACE
+        return news
+
+    def play(
+        self, seconds: float, reports: Callable[[], list[Report]] = lambda: []
+    ) -> list[KeyFact]:
+        news = [self.turn(*reports()) for _ in range(round(seconds / PACE))]
+        return [each for each in news if each is not None]
+
+    def open(self) -> KeyFact:
+        return self.play(
+            0.5, lambda: [self.report(worker, Outcome.FAILURE, 2) for worker in "abc"]
+        )[-1]
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def test_at_first_it_tells_that_it_watches(watch: Watch) -> None:
+    news = watch.turn()
+
+    assert news is not None
+    assert (news.state, news.leader, news.is_over) == (State.CLOSED, "a", False)
+    assert news.lease >= LEASE
+
+
+def test_it_says_something_before_its_lease_is_over(watch: Watch) -> None:
+    told = watch.play(6.0, lambda: [watch.report("b", Outcome.SUCCESS)])
+
+    assert len(told) >= 6.0 / LEASE * 2
+
+
+def test_while_nothing_changes_it_does_not_write_at_every_turn(watch: Watch) -> None:
+    watch.open()
+
+    told = watch.play(1.0, lambda: [Report(worker="b", written=watch.now, refused=3)])
+
+    assert len(told) <= 4
+
+
+def test_failures_of_two_workers_open_and_those_of_one_do_not(watch: Watch) -> None:
+    watch.play(1.0, lambda: [watch.report("a", Outcome.FAILURE, 3)])
+    assert watch.state is State.CLOSED
+
+    watch.play(0.5, lambda: [watch.report("b", Outcome.FAILURE, 3)])
+
+    assert watch.state is State.OPEN
+
+
+def test_entries_of_workers_are_taken_in_the_order_of_time(watch: Watch) -> None:
+    """A worker that reports late must not make others look as if they had failed first."""
+    late = watch.report("b", Outcome.FAILURE, 3)
+    watch.now += 0.04
+
+    watch.incident.decide([watch.report("a", Outcome.SUCCESS, 3), late], watch.now)
+
+    assert watch.incident.circuit.witnesses == {"b"}
+    assert watch.incident.circuit.detector.evidence.bad <= 3
+
+
+def test_who_has_opened_alone_opens_all_if_most_have(watch: Watch) -> None:
+    watch.turn(
+        watch.report("a", Outcome.SUCCESS, alone="open"),
+        watch.report("b", Outcome.SUCCESS, alone="open"),
+        watch.report("c", Outcome.SUCCESS),
+    )
+
+    assert watch.state is State.OPEN
+    reason = watch.incident.circuit.reason
+    assert reason is not None
+    assert reason.sentence.startswith("2 of 3 workers have opened alone")
+
+
+@pytest.mark.parametrize("alone", [("open", "", ""), ("limited", "limited", "limited")])
+def test_one_that_has_opened_alone_or_all_that_have_limited_open_nobody(
+    watch: Watch, alone: tuple[str, str, str]
+) -> None:
+    watch.turn(
+        *[
+            watch.report(name, Outcome.SUCCESS, alone=each)
+            for name, each in zip("abc", alone, strict=True)
+        ]
+    )
+
+    assert watch.state is State.CLOSED
+
+
+def test_a_ticket_is_given_before_it_is_time_and_to_one_of_few_workers(watch: Watch) -> None:
+    told = [watch.open()]
+    circuit = watch.incident.circuit
+    told += watch.play(
+        circuit.probe_at - watch.now - PACE,
+        lambda: [Report(worker=worker, written=watch.now, refused=1) for worker in "abc"],
+    )
+
+    tickets = told[-1].tickets
+    assert tickets is not None
+    assert len(tickets) == 1
+    assert set(tickets) <= set("abc")
+
+
+def test_a_ticket_is_not_given_to_who_has_decided_alone(watch: Watch) -> None:
+    def reports() -> list[Report]:
+        return [
+            Report(worker="b", written=watch.now, refused=9, alone="open"),
+            Report(worker="c", written=watch.now, refused=1),
+            Report(worker="a", written=watch.now, refused=9, alone="open"),
+        ]
+
+    watch.open()
+    watch.play(10.0, reports)  # the tickets of before are over now
+
+    told = watch.play(10.0, reports)
+
+    assert {each for fact in told for each in fact.tickets or ()} == {"c"}
+
+
+def test_a_ticket_that_nobody_used_is_given_again(watch: Watch) -> None:
+    watch.open()
+    circuit = watch.incident.circuit
+
+    told = watch.play(
+        circuit.probe_at - watch.now + 30.0,
+        lambda: [Report(worker=worker, written=watch.now, refused=1) for worker in "abc"],
+    )
+
+    assert len([fact for fact in told if fact.tickets]) > 3
+
+
+def test_a_fleet_that_is_calm_again_ends_its_watch(watch: Watch) -> None:
+    watch.play(0.2, lambda: [watch.report(worker, Outcome.FAILURE) for worker in "ab"])
+    assert not watch.incident.is_over
+
+    watch.play(8.0, lambda: [watch.report(worker, Outcome.SUCCESS, 3) for worker in "abc"])
+
+    assert watch.incident.is_over
+    closing = watch.incident.closing(watch.now)
+    assert closing.is_over
+    assert closing.learned is None
+
+
+def test_a_watch_ends_although_one_worker_goes_on_to_fail(watch: Watch) -> None:
+    watch.play(
+        35.0,
+        lambda: [watch.report("a", Outcome.FAILURE), watch.report("b", Outcome.SUCCESS)],
+    )
+
+    assert watch.state is State.CLOSED
+    assert watch.incident.is_over
+
+
+def test_while_it_is_not_closed_it_is_not_over(watch: Watch) -> None:
+    watch.open()
+
+    watch.play(100.0)
+
+    assert not watch.incident.is_over
+
+
+def test_of_many_calls_only_a_part_is_written_down_and_of_few_all_again(watch: Watch) -> None:
+    def calls(a_second: int) -> list[Report]:
+        part = round(a_second * PACE / 2 / watch.incident.one_in)
+        return [watch.report(worker, Outcome.SUCCESS, part) for worker in "ab"]
+
+    busy = watch.play(3.0, lambda: calls(4_000))
+    assert busy[-1].one_in == 4
+
+    calm = watch.play(6.0, lambda: calls(200))
+
+    assert calm[-1].one_in == 1
+
+
+def test_an_end_of_a_call_that_began_before_the_watch_counts(watch: Watch) -> None:
+    ends = [Ended(number, watch.now, Outcome.FAILURE, 0.1) for number in range(1000, 1003)]
+
+    watch.incident.decide([Report(worker="b", written=watch.now, entries=tuple(ends))], watch.now)
+
+    assert watch.incident.circuit.witnesses == {"b"}
+
+
+def test_a_worker_of_which_nothing_is_heard_holds_nobody_up_for_long(watch: Watch) -> None:
+    begun = Begun(1, watch.now)
+    watch.turn(Report(worker="dead", written=watch.now, entries=(begun,)))
+
+    watch.play(1.0, lambda: [watch.report(worker, Outcome.FAILURE, 2) for worker in "ab"])
+
+    assert watch.state is State.OPEN

@@ -1,0 +1,157 @@
+"""Keeping: what was learned outlives its workers, and a new worker starts warm."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.support.fleets import KEY, Worker, World, good
+
+from recloser import Policy, State
+from recloser._circuit.learned import Learned
+from recloser._fleet.facts import learned_name
+
+
+def kept(world: World) -> Learned | None:
+    there = world.data.facts.get(learned_name(KEY))
+    return None if there is None else Learned.from_plain(json.loads(there[1])["learned"])
+
+
+def restart(world: World) -> Worker:
+    """All workers leave, and a new one comes."""
+    for worker in world.workers:
+        worker.leave()
+    new = world.add()
+    new.breaker.metrics()
+    world.run(0.1)
+    return new
+
+
+def test_a_new_worker_starts_warm() -> None:
+    world = World(2)
+    known = world.workers[0].breaker.slow_threshold
+
+    new = restart(world)
+
+    assert new.sent == 0
+    assert new.breaker.slow_threshold == pytest.approx(known, rel=0.1)
+
+
+def test_a_worker_that_dies_has_kept_what_it_learned_before_long() -> None:
+    world = World(1)
+    world.run(15.0, good)
+    world.workers[0].die()
+    new = world.add()
+    new.breaker.metrics()
+
+    world.run(0.1)
+
+    assert new.breaker.slow_threshold < 1.0
+
+
+def test_a_worker_that_has_learned_too_little_keeps_nothing() -> None:
+    world = World(1, is_trained=False)
+    world.run(1.0, good)
+
+    world.workers[0].leave()
+
+    assert kept(world) is None
+
+
+def test_it_is_kept_about_once_a_minute_and_quietly() -> None:
+    world = World(2)
+    world.run(20.0, good)
+    version, swaps = world.data.version, world.data.operations["swap"]
+
+    world.run(300.0, good, gap=1.0)
+
+    assert world.data.version == version
+    assert 6 <= world.data.operations["swap"] - swaps <= 16
+
+
+def test_what_two_workers_have_learned_adds_up() -> None:
+    world = World(1)
+    world.workers[0].leave()
+    one = kept(world)
+    world.add().learn()
+    world.run(0.1)
+    world.workers[1].leave()
+    both = kept(world)
+
+    assert one is not None
+    assert both is not None
+    assert both.calls > 1.5 * one.calls
+
+
+def test_what_was_kept_weighs_half_after_five_minutes() -> None:
+    world = World(1)
+    world.workers[0].leave()
+    before = kept(world)
+    assert before is not None
+    world.run(300.0)
+    new = world.add()
+    new.learn()
+    alone = new.breaker.in_turn(
+        world.clock.now, new.breaker.following.learned, world.clock.now
+    ).calls
+
+    new.member._keeping._due[KEY] = 0.0
+    new.leave()
+
+    after = kept(world)
+    assert after is not None
+    assert after.calls == pytest.approx(0.5 * before.calls + alone, rel=0.05)
+
+
+def test_garbage_in_the_store_is_replaced_and_nothing_is_learned_from_it() -> None:
+    world = World(1, is_trained=False)
+    name = learned_name(KEY)
+    world.workers[0].store.swap(
+        name, 0, 3, '{"format": 1, "learned": {"first": 7}}', 600.0, loud=False
+    )
+    new = world.add()
+    new.breaker.metrics()
+    world.run(0.1)
+    assert new.breaker.slow_threshold == Policy().slow_ceiling
+    assert new.registry.faults == 1
+
+    new.learn()
+    new.leave()
+
+    assert kept(world) is not None
+
+
+def test_a_worker_that_knows_a_key_already_takes_nothing_over() -> None:
+    """A breaker that was evicted and is used again has what it learned itself."""
+    world = World(1)
+    worker = world.workers[0]
+    lesson = worker.breaker.following.learned(world.clock.now)
+    world.run(15.0, good)
+    calls = worker.breaker.following.learned(world.clock.now).calls
+    assert lesson.calls > 0
+
+    worker.fleet.made(KEY)
+    world.run(0.5)
+
+    assert worker.breaker.following.learned(world.clock.now).calls == pytest.approx(calls)
+
+
+def test_keys_of_which_there_is_no_breaker_any_more_are_left_out() -> None:
+    world = World(1)
+    worker = world.workers[0]
+    worker.registry.discard(worker.breaker)
+
+    world.run(120.0)
+
+    assert worker.member._keeping.names == []
+    assert worker.registry.faults == 0
+
+
+def test_a_store_that_fails_at_the_end_holds_nobody() -> None:
+    world = World(1)
+    world.workers[0].store.fault = "gone"
+
+    world.workers[0].fleet.close()
+
+    assert kept(world) is None
+    assert world.states == [State.CLOSED]

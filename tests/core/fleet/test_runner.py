@@ -1,0 +1,252 @@
+"""The thread of a fleet: when it begins, what wakes it, and how it ends."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.waiting import until
+
+from recloser._fleet.member import Member
+from recloser._fleet.runner import Runner
+from recloser.fleet import MemoryData, MemoryStore
+
+
+class WaitingStore(MemoryStore):
+    """A store in memory that does wait.
+
+    Attributes:
+        least: It waits for so many seconds at least, unless it is woken.
+        closed: How often it was closed.
+    """
+
+    least = 0.0
+    closed = 0
+
+    def wait(self, seconds: float, wake: int) -> bool:
+        select.select([wake], [], [], max(seconds, self.least))
+        return False
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+
+class Breakers:
+    """A registry without breakers."""
+
+    def __init__(self) -> None:
+        self.faults: list[BaseException] = []
+        self.clock = time.monotonic
+
+    def get(self, key: str) -> None:
+        return None
+
+    def fault(self, where: str, error: BaseException) -> None:
+        self.faults.append(error)
+
+    def warn(self, about: str, sentence: str) -> None:
+        raise AssertionError(sentence)
+
+
+@pytest.fixture
+def breakers() -> Breakers:
+    return Breakers()
+
+
+@pytest.fixture
+def store() -> WaitingStore:
+    return WaitingStore(MemoryData(time.monotonic))
+
+
+@pytest.fixture
+def runner(breakers: Breakers, store: WaitingStore) -> Iterator[Runner]:
+    numbers = iter(range(1000))
+    member = Member(breakers, store, lambda: f"host/{next(numbers)}/x", lambda: 0.5)
+    runner = Runner(member, breakers.clock, breakers.fault)
+    yield runner
+    runner.stop()
+
+
+def test_it_begins_once_when_it_is_told_to(runner: Runner, store: WaitingStore) -> None:
+    assert not runner.is_running
+
+    runner.start()
+    runner.start()
+
+    until(lambda: len(store.workers()) == 1, "the first turn")
+    assert runner.is_running
+
+
+def test_it_keeps_no_process_from_ending(runner: Runner) -> None:
+    """It is no thread that Python knows of: the end of the program does not wait for it."""
+    before = threading.active_count()
+
+    runner.start()
+
+    assert threading.active_count() == before
+
+
+def test_to_wake_it_takes_no_thread_and_raises_nothing(runner: Runner) -> None:
+    runner.wake()
+
+    assert not runner.is_running
+
+
+def test_who_wakes_it_gets_a_turn_at_once(runner: Runner, store: WaitingStore) -> None:
+    store.least = 3600.0
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+    turn, turns = runner._member.turn, list[float]()
+
+    def counted(now: float) -> float:
+        turns.append(now)
+        return turn(now)
+
+    runner._member.turn = counted  # type: ignore[method-assign]
+    runner.wake()
+
+    until(lambda: bool(turns), "a turn")
+
+
+def test_a_fault_of_our_own_is_counted_and_the_thread_goes_on(
+    runner: Runner, breakers: Breakers
+) -> None:
+    def broken(now: float) -> float:
+        raise RuntimeError("a fault of our own")
+
+    runner._member.turn = broken  # type: ignore[method-assign]
+
+    assert runner.turn() == 1.0
+    assert [str(each) for each in breakers.faults] == ["a fault of our own"]
+
+
+def test_between_two_turns_is_no_more_than_a_second(runner: Runner) -> None:
+    runner._member.turn = lambda now: 1e9  # type: ignore[method-assign]
+
+    assert runner.turn() == 1.0
+
+
+def test_to_stop_it_leaves_the_fleet_and_closes_the_store(
+    runner: Runner, store: WaitingStore
+) -> None:
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+
+    runner.stop(timeout=5.0)
+
+    assert store.workers() == {}
+    assert store.closed == 1
+    runner.start()  # once stopped, it does not begin again
+    assert store.workers() == {}
+
+
+def test_it_keeps_no_registry_alive_and_ends_with_it(store: WaitingStore) -> None:
+    breakers = Breakers()
+    runner = Runner(
+        Member(breakers, store, lambda: "host/1/x", lambda: 0.5), breakers.clock, breakers.fault
+    )
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+    gone = weakref.ref(runner)
+
+    del runner
+    gc.collect()
+
+    until(lambda: gone() is None, "nobody needs it")
+    until(lambda: store.closed == 1, "the thread ends")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_is_another_worker_and_begins_its_own_thread(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+from recloser import Registry, State
+
+def until(done):
+    deadline = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+registry = Registry(store=sys.argv[1])
+fleet = registry.fleet
+with registry["k"]:
+    pass
+until(lambda: fleet.is_connected)
+name = fleet.name
+child = os.fork()
+if child == 0:
+    code = 1
+    try:
+        assert fleet.name != name
+        assert not fleet.is_connected
+        registry["k"].metrics()
+        until(lambda: fleet.is_connected and fleet.workers == 2)
+        registry["k"].open(by="the child")
+        until(lambda: "k" in fleet.status().keys)
+        code = 0
+    finally:
+        os._exit(code)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+until(lambda: registry["k"].state is State.OPEN)
+assert fleet.name == name
+print("done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "recloser.db")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def test_what_was_learned_is_kept_at_the_end_of_the_process(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from recloser import Registry
+registry = Registry(store=sys.argv[1])
+for _ in range(100):
+    registry["k"].record(0.1, success=True)
+deadline = time.monotonic() + 30
+while not registry.fleet.is_connected and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(registry["k"].slow_threshold)
+"""
+    read = """
+import sys, time
+from recloser import Registry
+registry = Registry(store=sys.argv[1])
+breaker = registry["k"]
+deadline = time.monotonic() + 30
+while breaker.slow_threshold > 1.0 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(breaker.slow_threshold)
+"""
+    thresholds = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", each, str(tmp_path / "recloser.db")],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=100,
+            ).stdout
+        )
+        for each in (script, read)
+    ]
+
+    assert thresholds[1] == pytest.approx(thresholds[0], rel=0.1)
