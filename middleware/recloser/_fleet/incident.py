@@ -29,7 +29,9 @@ LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
 # It says something at least so often.
 _RENEWED = 0.6
-# An incident ends after so many seconds, or calls, without a suspicion of more than one worker.
+# An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
+# than one worker.
+_MUCH = 0.4
 _CALM, _CALM_CALLS, _CALM_LONGEST = 3.0, 10.0, 30.0
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
@@ -147,7 +149,9 @@ class Incident:
         if circuit.state is _CLOSED:
             self._judge_lonely(now)
         # What only one worker sees is no reason to watch all of them for ever.
-        is_shared = len(circuit.witnesses) > 1 and not circuit.detector.evidence.idle
+        evidence = circuit.detector.evidence
+        is_much = evidence.level >= _MUCH * evidence.threshold
+        is_shared = is_much and len(circuit.witnesses) > 1
         if circuit.state is not _CLOSED or is_shared:
             self._suspected_at = now
         self._note_changes(now)
@@ -203,13 +207,12 @@ class Incident:
         circuit.end(ending)
 
     def _judge_lonely(self, now: float) -> None:
-        """Open for all if most workers that have calls have opened alone."""
-        active = [seen for seen in self.seen.values() if seen.alone or seen.asked > 0.0]
-        alone = [seen for seen in active if seen.alone == _OPEN.value]
-        if len(alone) < 2 or 2 * len(alone) <= len(active):
+        """Open for all if most workers have opened alone."""
+        alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
+        if len(alone) < 2 or 2 * len(alone) <= self.workers:
             return
-        sentence = f"{len(alone)} of {len(active)} workers have opened alone; one: {alone[0].why}"
-        numbers = {"workers": float(len(active)), "alone": float(len(alone))}
+        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
+        numbers = {"workers": float(self.workers), "alone": float(len(alone))}
         self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
 
     def _note_changes(self, now: float) -> None:
