@@ -3,9 +3,8 @@
 It has no thread and no clock: the thread that runs it passes the time in (`runner.py`), and so does a
 simulation. All that it does with the store, it does within a turn. A call never waits for it.
 
-What calls tell it, they leave in a few lists: keys with a suspicion, changes of state, new breakers. A
-turn works them off, reads what the others have decided, reports what the calls did, and decides what
-this worker leads.
+What calls tell it, they leave in a few lists. A turn works them off, reads what the others have
+decided, reports what the calls did, and decides what this worker leads.
 """
 
 from __future__ import annotations
@@ -40,15 +39,14 @@ _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 # Seconds between two beats, and after which a worker without one is gone.
 _BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
+_BEAT_AGAIN = 1.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.0, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
-_RETRY, _RETRY_LATEST = 0.1, 1.0
-_KNOWN_FOR = 1.0
+_RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten so many seconds after the last word about it.
 _FORGOTTEN = 120.0
-# Of a larger fleet than this, a worker does not know who the others are.
-_SHOWN = 100
+_SHOWN = 100  # of a larger fleet than this, a worker does not know who the others are
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -234,8 +232,11 @@ class Member:
                 breaker.in_turn(now, circuit.decide_alone)
 
     def _turn(self, now: float) -> float:
-        if now - self._beat_at >= _BEAT_EVERY:
+        since_beat = now - self._beat_at
+        if since_beat >= (_BEAT_AGAIN if self.rung else _BEAT_EVERY):
             self._beat(now)
+            if since_beat == inf:
+                self.store.ring()  # so that the others know at once that there is one more
         busy = any(key.is_watched for key in self._place.keys.values())
         poll = _POLL_SOON if busy else _POLL
         if self.rung or now - self._polled_at >= poll - _ROUNDING:
