@@ -154,6 +154,13 @@ class FollowingCircuit(SteeredCircuit):
         """Do not follow any more, and write down nothing."""
         self.orders = self.journal = None
 
+    @property
+    def has_followed(self) -> bool:
+        """Whether it is in a state that the fleet has decided, even if nothing is heard any more."""
+        if self.state is _CLOSED or self.reason is None:
+            return self.orders is not None
+        return self.orders is not None or self.reason.rule.startswith("fleet_")
+
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders
         return orders if orders is not None and orders.hold(now) else None

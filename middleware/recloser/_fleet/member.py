@@ -223,8 +223,9 @@ class Member:
         """Decide alone, since nothing is heard from the fleet any more."""
         if now - self._heard_at < _KNOWN_FOR:
             return
+        self._version = 0  # all is read again when the store is back
         for name, key in self._place.keys.items():
-            if key.incident is None and key.fact is None:
+            if key.incident is None and not key.is_watched:
                 continue
             key.incident = key.fact = None
             breaker, circuit = self._place.circuit_of(name)
@@ -289,7 +290,7 @@ class Member:
 
     def _hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
         key = self._place.key(name)
-        if epoch == key.epoch or (epoch < key.epoch and key.is_watched):
+        if (epoch == key.epoch and key.fact) or (epoch < key.epoch and key.is_watched):
             return  # it is known, or from a store that has lost what is known here
         key.epoch = epoch
         if fact.leader == self.name:
