@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.journal import Begun
 from recloser._events import Transition
-from recloser._fleet.facts import KeyFact, ModeFact, key_of, key_of_mode
+from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.key import Key
 from recloser._fleet.leading import Leading
@@ -83,8 +83,9 @@ class Member:
     def _begin(self) -> None:
         """Begin as a new worker, of which the fleet knows nothing yet."""
         self._place = Workplace(self._registry, self.store, self._new_name(), self._random)
-        self._leading = Leading(self._place, self._hear)
         self._modes = Modes(self._place)
+        self._hearing = Hearing(self._place, self._modes)
+        self._leading = Leading(self._place, self._hearing.hear)
         self._keeping = Keeping(self._random)
         self._others: dict[str, str] = {}
         self.failures = 0
@@ -94,8 +95,7 @@ class Member:
         self._retry_at = -inf
         self._retry = _RETRY
         self._heard_at = -inf  # when the store last did what it was asked to
-        self._version, self._life = 0, ""
-        self._polled_at = self._beat_at = -inf
+        self._beat_at = -inf
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
@@ -223,7 +223,7 @@ class Member:
         """Decide alone, since nothing is heard from the fleet any more."""
         if now - self._heard_at < _KNOWN_FOR:
             return
-        self._version = 0  # all is read again when the store is back
+        self._hearing.forget()
         for name, key in self._place.keys.items():
             if key.incident is None and not key.is_watched:
                 continue
@@ -240,17 +240,17 @@ class Member:
                 self.store.ring()  # so that the others know at once that there is one more
         busy = any(key.is_watched for key in self._place.keys.values())
         poll = _POLL_SOON if busy else _POLL
-        if self.rung or now - self._polled_at >= poll - _ROUNDING:
+        if self.rung or now - self._hearing.at >= poll - _ROUNDING:
             if self.rung:
                 self._hurry()
             self.rung = False
-            self._read_news(now)
+            self._hearing.read(now)
         self._work_off(now)
         wait = poll
         for name, key in [*self._place.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(self._registry, self.store, now)
-        return min(wait, self._polled_at + poll - now, self._beat_at + _BEAT_EVERY - now)
+        return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
     def _hurry(self) -> None:
         """Look at once at what others have sent about probes."""
@@ -267,42 +267,6 @@ class Member:
         for key in place.keys.values():
             if key.incident is not None:
                 key.incident.workers, key.incident.pace = place.workers, place.pace
-
-    # News
-
-    def _read_news(self, now: float) -> None:
-        news = self.store.news(self._version)
-        if news.life != self._life and self._life:
-            # The store has lost what it had: who leads writes it anew.
-            news = self.store.news(0)
-        self._version, self._life = news.version, news.life
-        self._polled_at = now
-        for fact in news.facts:
-            name, mode = key_of(fact.name), key_of_mode(fact.name)
-            try:
-                if name is not None:
-                    known = KeyFact.from_text(fact.text)
-                    self._hear(name, fact.epoch, known, now - fact.age, now)
-                elif mode is not None:
-                    self._modes.hear(mode, ModeFact.from_text(fact.text), fact.age)
-            except ValueError as error:
-                self._place.note_garbage(error)
-
-    def _hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
-        key = self._place.key(name)
-        if (epoch == key.epoch and key.fact) or (epoch < key.epoch and key.is_watched):
-            return  # it is known, or from a store that has lost what is known here
-        key.epoch = epoch
-        if fact.leader == self.name:
-            if key.incident is not None:
-                return
-            # This worker led it, and has given up meanwhile: somebody must take the lead.
-            key.take_over_at = now
-        else:
-            key.incident = None  # another worker leads
-            key.take_over_at = inf
-        key.fact, key.heard_at = fact, written
-        obey(self._place, name, now)
 
     # Work
 
