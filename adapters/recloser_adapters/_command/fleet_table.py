@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ def lines_of_fleet(view: Mapping[str, Any], width: int | None = None) -> list[Li
     """
     keys = sorted(_facts(view.get("keys")), key=lambda key: (_place(key), str(key.get("key"))))
     workers = _facts(view.get("workers"))
-    lines: list[Line] = [[(clipped(_head(view, keys, workers), width), "bold")]]
+    lines: list[Line] = [[(each, "bold")] for each in _under(_head(view, keys, workers), 4, width)]
     if view.get("connected") is False:
         lines += [[(each, "bold red")] for each in wrapped(_trouble(view), width)]
     if keys:
@@ -43,7 +44,9 @@ def lines_of_fleet(view: Mapping[str, Any], width: int | None = None) -> list[Li
 
 
 def _facts(value: object) -> list[Mapping[str, Any]]:
-    return [facts_in(each) for each in cast("list[object]", value)] if isinstance(value, list) else []
+    return (
+        [facts_in(each) for each in cast("list[object]", value)] if isinstance(value, list) else []
+    )
 
 
 def _state(key: Mapping[str, Any]) -> str:
@@ -83,7 +86,9 @@ def _trouble(view: Mapping[str, Any]) -> str:
     if not why:
         return "not connected yet: it joins its fleet with its first call"
     since = f" for {age(for_)}" if for_ is not None else ""
-    return printable(f"the store fails{since}: {why}; this worker decides alone, and all of this is old")
+    return printable(
+        f"the store fails{since}: {why}; this worker decides alone, and all of this is old"
+    )
 
 
 def _key_lines(keys: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[Line]:
@@ -171,9 +176,10 @@ def _under(text: str, indent: int, width: int | None) -> Iterable[str]:
     """Wrap a row, with what follows its first column below each other."""
     if width is None or len(text) <= width:
         return [text]
-    room = max(width - indent, 10)
-    pieces = wrapped(text[indent:], room + 4)  # it takes an indent of four for a sentence
-    return [text[:indent] + pieces[0][4:], *(" " * indent + each[4:] for each in pieces[1:])]
+    room = max(width, indent + 10)
+    return textwrap.wrap(
+        text, room, subsequent_indent=" " * indent, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 def _host_and_pid(worker: Mapping[str, Any]) -> tuple[str, int]:

@@ -22,9 +22,7 @@ def summary(registry: Registry) -> dict[str, Any] | None:
         "me": fleet.name,
         "alive": fleet.workers,
         "connected": fleet.is_connected,
-        "failing_for": (
-            round(max(0.0, registry.clock() - since), 3) if isfinite(since) else None
-        ),
+        "failing_for": (round(max(0.0, registry.clock() - since), 3) if isfinite(since) else None),
         "failures": fleet.failures,
         "last_failure": fleet.last_failure,
         "garbage": fleet.garbage,
@@ -65,7 +63,13 @@ class Keys:
         if known is None:
             if not alone:
                 return None
-            return {"state": "closed", "watched": False, "leader": "", "probers": [], "alone": alone}
+            return {
+                "state": "closed",
+                "watched": False,
+                "leader": "",
+                "probers": [],
+                "alone": alone,
+            }
         return {
             "state": known.state.value,
             "watched": True,

@@ -125,7 +125,9 @@ export function next(key, now) {
     return `At most ${plural(Math.ceil(key.limit), "call")} at a time.`;
   if (key.state !== "open" || now == null || group(key) === "would") return "";
   const left = key.probe - now;
-  return left > 0.5 ? `Next probe in ${span(left)}.` : "The next call is a probe.";
+  if (left > 0.5) return `Next probe in ${span(left)}.`;
+  const here = key.fleet?.probers?.includes(key.me) ?? true;
+  return here ? "The next call is a probe." : "Another worker sends the next probe.";
 }
 
 /** When it came into its state, in seconds of the server; failed probes do not count. */
