@@ -53,8 +53,11 @@ class Workers:
         self.turn()
 
     def _worker(self) -> Registry:
-        registry = Registry(Policy(), clock=self.clock, random=no_jitter, store=_Store(self.shared))
-        self.fleet(registry).close()  # its thread never begins: here the test runs the turns
+        store = _Store(self.shared)
+        registry = Registry(Policy(), clock=self.clock, random=no_jitter, store=store)
+        fleet = self.fleet(registry)
+        fleet.close()  # its thread never begins: here the test runs the turns
+        self.shared.bells[id(store)] = lambda: setattr(fleet.member, "rung", True)
         return registry
 
     @staticmethod
