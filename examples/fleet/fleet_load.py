@@ -94,9 +94,7 @@ async def _call(url: str, calls: list[Call]) -> None:
             reader, writer = await asyncio.open_connection(host, int(port))
             try:
                 # A new connection each time, so that the system chooses the worker.
-                writer.write(
-                    b"GET /price HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n"
-                )
+                writer.write(b"GET /price HTTP/1.1\r\nHost: fleet\r\nConnection: close\r\n\r\n")
                 status = int((await reader.readline()).split()[1])
                 await reader.read()
             finally:
@@ -133,6 +131,4 @@ def _lines(path: Path) -> list[list[str]]:
 
 
 def _most_at_once(calls: list[tuple[float, float]]) -> int:
-    return max(
-        (sum(began <= at < ended for began, ended in calls) for at, _ in calls), default=0
-    )
+    return max((sum(began <= at < ended for began, ended in calls) for at, _ in calls), default=0)

@@ -31,13 +31,14 @@ from fleet_processes import (
 )
 
 ALL = 2 * WORKERS
+# Ctrl-C, a `kill` and the end of the terminal: after each of them it cleans up.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     """Run it without and with a store, and print both."""
     options = _options()
-    # The end of a terminal or a `kill` must clean up, too.
-    for sign in (signal.SIGTERM, signal.SIGHUP):
+    for sign in _ENDS:
         signal.signal(sign, _interrupt)
     results: dict[str, Result] = {}
     try:
@@ -86,6 +87,8 @@ def _rate(text: str) -> float:
 
 
 def _interrupt(number: int, frame: object) -> None:
+    for sign in _ENDS:
+        signal.signal(sign, signal.SIG_IGN)  # once is enough: the next would disturb the cleaning
     raise KeyboardInterrupt
 
 
@@ -135,7 +138,9 @@ def table(results: Mapping[str, Result]) -> str:
     row(f"served in the {AFTER:g} s after the recovery", *(f"{one.served:.1%}" for one in each))
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(
-        "  ".join([what.ljust(first), *(value.rjust(w) for value, w in zip(values, others, strict=True))])
+        "  ".join(
+            [what.ljust(first), *(value.rjust(w) for value, w in zip(values, others, strict=True))]
+        )
         for what, *values in rows
     )
 

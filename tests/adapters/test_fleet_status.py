@@ -104,7 +104,10 @@ def test_what_does_not_end_by_itself_has_no_end(workers: Workers) -> None:
     [key] = [key for key in _status(workers)["keys"] if key["key"] == "crm"]
 
     assert key["retry_after"] is None
-    assert any(line.split()[:6] == ["■", "open", "0", "s", "never", "-"] for line in _shown(_status(workers)))
+    assert any(
+        line.split()[:6] == ["■", "open", "0", "s", "never", "-"]
+        for line in _shown(_status(workers))
+    )
 
 
 # The table
@@ -197,12 +200,16 @@ def test_a_key_and_a_reason_forge_no_lines() -> None:
     assert "a\\nb\\x1b[2J" in "".join(said)
 
 
-@pytest.mark.parametrize("broken", [{}, {"keys": 3, "workers": None}, {"keys": [1], "workers": [None]}])
+@pytest.mark.parametrize(
+    "broken", [{}, {"keys": 3, "workers": None}, {"keys": [1], "workers": [None]}]
+)
 def test_an_answer_that_lacks_something_is_shown_as_far_as_it_goes(broken: dict[str, Any]) -> None:
     assert _shown(broken)
 
 
-@pytest.mark.parametrize(("name", "short"), [("a/1/b", "a/1"), ("a", "a"), ("", ""), (None, "None")])
+@pytest.mark.parametrize(
+    ("name", "short"), [("a/1/b", "a/1"), ("a", "a"), ("", ""), (None, "None")]
+)
 def test_a_name_is_shown_without_its_random_part(name: object, short: str) -> None:
     assert short_name(name) == short
 

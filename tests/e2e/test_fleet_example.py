@@ -20,7 +20,10 @@ LONGEST = 180.0  # seconds on a loaded machine; 45 on an idle one
 WORKERS = 8
 pytestmark = [
     pytest.mark.skipif(
-        any(find_spec(name) is None for name in ("starlette", "flask", "httpx", "uvicorn", "gunicorn")),
+        any(
+            find_spec(name) is None
+            for name in ("starlette", "flask", "httpx", "uvicorn", "gunicorn")
+        ),
         reason="needs starlette, flask, httpx, uvicorn, gunicorn",
     ),
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
