@@ -142,7 +142,7 @@ def connect(connection: Any, until: float) -> None:
 
 def _has_bounded_steps(connection: Any) -> bool:
     """Whether the deadline of the socket bounds all: no name to look up, no TLS to greet with."""
-    if not hasattr(connection, "host"):
+    if hasattr(connection, "path"):
         return True
     if any(each.__name__ == "SSLConnection" for each in type(connection).__mro__):
         return False

@@ -60,18 +60,18 @@ class Link:
             return self._ask(until, "EVALSHA", script.sha, *rest)
         except Exception as error:
             code = code_of(error)
-            if code == "NOSCRIPT":
-                return self._ask(until, "EVAL", script.text, *rest)
             moved = _MOVED.match(str(error)) if code == "MOVED" else None
-            if moved is None:
+            if code != "NOSCRIPT" and moved is None:
                 raise
+        if moved is not None:
             self.close()
             self._servers.moved(moved[1], int(moved[2]))
         try:
             return self._ask(until, "EVAL", script.text, *rest)
-        except Exception:
+        except Exception as error:
             # Two nodes that each say it is the other: the next call begins with another one.
-            self.close()
+            if code_of(error) == "MOVED":
+                self.close()
             raise
 
     def command(self, until: float, *command: Any) -> Any:

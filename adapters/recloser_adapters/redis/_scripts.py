@@ -86,7 +86,9 @@ end
 )
 
 # KEYS: loud facts. ARGV: since, a name for a new life, how long the hash is held at least (ms).
-# Gives the version, the life, and name, epoch, text and age (ms) of each fact.
+# Gives the version, the life, the time, and name and data of each fact that was changed. Where it does
+# not know what was changed, it gives nothing after the time but a 0: then all facts are asked for with
+# HGETALL, because the server does nothing else while Lua handles some thousand texts: 5 to 30 us each.
 NEWS = Script(
     _FACTS
     + f"local CHANGES = {_CHANGES}\n"
@@ -94,37 +96,33 @@ NEWS = Script(
 local since = tonumber(ARGV[1])
 local version, life = begin(ARGV[2], ARGV[3])
 if redis.call('PTTL', KEYS[1]) < ARGV[3] / 2 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-local found = {}
+local answer = {whole(version), life, whole(now)}
+local unknown = {whole(version), life, whole(now), 0}
+if since >= version then return answer end
+if since == 0 or version - since > CHANGES then return unknown end
 local seen = {}
-local function add(name)
-  if seen[name] then return end
+for number = since + 1, version do
+  local name = redis.call('HGET', KEYS[1], '#' .. whole(number))
+  if not name then return unknown end
+  local data = not seen[name] and redis.call('HGET', KEYS[1], 'f:' .. name)
+  if data then
+    answer[#answer + 1] = name
+    answer[#answer + 1] = data
+  end
   seen[name] = true
-  local fact = loud(name)
-  if not fact then
-    redis.call('HDEL', KEYS[1], 'f:' .. name)
-  elseif fact.version > since then
-    found[#found + 1] = {fact.version, name, fact.epoch, fact.text, fact.age}
-  end
-end
-local known = since > 0 and version - since <= CHANGES
-if known then
-  for number = since + 1, version do
-    local name = redis.call('HGET', KEYS[1], '#' .. whole(number))
-    if not name then known = false break end
-    add(name)
-  end
-end
-if since < version and not known then
-  for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if string.sub(field, 1, 2) == 'f:' then add(string.sub(field, 3)) end
-  end
-end
-table.sort(found, function(one, other) return one[1] < other[1] end)
-local answer = {whole(version), life}
-for _, each in ipairs(found) do
-  for place = 2, 5 do answer[#answer + 1] = each[place] end
 end
 return answer
+"""
+)
+
+# KEYS: loud facts. ARGV: names whose facts are none any more, or of the future: the ones are deleted,
+# the others dated anew.
+MEND = Script(
+    _FACTS
+    + """
+for _, name in ipairs(ARGV) do
+  if not loud(name) then redis.call('HDEL', KEYS[1], 'f:' .. name) end
+end
 """
 )
 

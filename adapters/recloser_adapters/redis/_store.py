@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from recloser_adapters.redis._scripts import (
     BEAT,
     GET,
     LEAVE,
+    MEND,
     NEWS,
     RECEIVE,
     SEND,
@@ -27,6 +28,7 @@ from recloser_adapters.redis._scripts import (
     Script,
 )
 from recloser_adapters.redis._servers import servers_of
+from recloser_adapters.redis._unpack import as_text, of_hash, unpacked
 
 # The hash of the loud facts outlives them, for its version: with it a quiet night is no loss.
 _HOLD = 24 * 3600.0
@@ -99,12 +101,16 @@ class RedisStore:
         """The facts that were changed loudly after a version; 0 for all."""
         args = [max(0, since), secrets.token_hex(8), _milliseconds(_HOLD)]
         with self._operation([self._facts]) as until:
-            version, life, *rest = self._link.run(NEWS, [self._facts], args, until)
-            facts = tuple(
-                Fact(_text(rest[at]), int(rest[at + 1]), _text(rest[at + 2]), rest[at + 3] / 1000)
-                for at in range(0, len(rest), 4)
-            )
-            return News(int(version), facts, _text(life))
+            version, life, now, *data = self._link.run(NEWS, [self._facts], args, until)
+            if data == [0]:
+                all_fields = self._link.command(until, "HGETALL", self._facts)
+                version, life, data = of_hash(all_fields)
+            facts, bad = unpacked(data, int(now), since)
+            if bad:
+                # If it cannot be done now, it is done by who reads them next.
+                with suppress(Exception):
+                    self._link.run(MEND, [self._facts], bad, until)
+            return News(int(version), facts, as_text(life))
 
     def get(self, name: str) -> Fact | None:
         """One fact, loud or not; None if there is none, or its time is over."""
@@ -113,7 +119,7 @@ class RedisStore:
             found = self._link.run(GET, keys, [_name(name)], until)
             if not found:
                 return None
-            return Fact(name, int(found[0]), _text(found[1]), found[2] / 1000)
+            return Fact(name, int(found[0]), as_text(found[1]), found[2] / 1000)
 
     def swap(
         self, name: str, before: int, epoch: int, text: str, ttl: float, *, loud: bool = True
@@ -139,7 +145,7 @@ class RedisStore:
         with self._operation([key]) as until:
             found = self._link.run(RECEIVE, [key], [_milliseconds(_MAIL_LIVES)], until)
             pairs = zip(found[::2], found[1::2], strict=True)
-            return [(_text(text), age / 1000) for text, age in pairs]
+            return [(as_text(text), age / 1000) for text, age in pairs]
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
         """Say that a worker is alive for so many seconds; return how many are, itself included."""
@@ -153,7 +159,7 @@ class RedisStore:
     def workers(self) -> dict[str, str]:
         """The workers that are alive, each with the text of its last beat."""
         found = self._run(WORKERS, self._beats, [])
-        return dict(zip(map(_text, found[::2]), map(_text, found[1::2]), strict=True))
+        return dict(zip(map(as_text, found[::2]), map(as_text, found[1::2]), strict=True))
 
     def ring(self) -> None:
         """Ring the bell of all other workers."""
@@ -197,7 +203,7 @@ class RedisStore:
             return self._link.run(script, keys, args, until)
 
     @contextmanager
-    def _operation(self, keys: Sequence[str]) -> Iterator[float]:
+    def _operation(self, keys: Sequence[str]) -> Generator[float, None, None]:
         """One operation, with its deadline. Whatever goes wrong in it is a `StoreError`."""
         self._check_process()
         until = time.monotonic() + LIMIT
@@ -237,10 +243,10 @@ class RedisStore:
 
     def _of_another_type(self, keys: Sequence[str], until: float) -> str:
         """Name the keys that hold what others have written."""
-        wrong = []
+        wrong: list[str] = []
         for key in keys:
             with suppress(Exception):
-                found = _text(self._link.command(until, "TYPE", key))
+                found = as_text(self._link.command(until, "TYPE", key))
                 if found not in ("none", self._type_of(key)):
                     wrong.append(f"{key} ({found})")
         return f"a key of ours holds what others have written, {' and '.join(wrong or keys)}"
@@ -272,11 +278,3 @@ def _kept(text: str) -> bytes:
     if len(kept) > _MAX_BYTES:
         raise StoreError(f"a text must have at most {_MAX_BYTES} bytes, not {len(kept)}")
     return kept
-
-
-def _text(raw: Any) -> str:
-    try:
-        return str(raw, "utf-8", "surrogatepass")
-    # It is not ours. Its reader will say so.
-    except UnicodeDecodeError:
-        return str(raw, "utf-8", "replace")

@@ -80,14 +80,31 @@ class Connection:
         found = identity(self._path)
         if self._db is not None and found == self._identity:
             return
-        before, self._identity = self._identity, None
-        # First: it would otherwise take the locks of a new file for its own.
+        # Before the old one is closed: a new log might get its number, and would be removed for it.
+        provide(self._path, self._identity if self._db is not None else None, self._deadline)
         self._drop()
-        provide(self._path, before, self._deadline)
+        self._identity = None
+        while not self._open():
+            if time.monotonic() >= self._deadline:
+                raise StoreError(f"{self._path} is deleted or replaced all the time")
+
+    def _open(self) -> bool:
+        """Open the file; return False if it became another one meanwhile.
+
+        SQLite opens first the file and then its log. Who writes to the log of another file destroys
+        that file.
+        """
+        provide(self._path, None, self._deadline)
         mend_modes(self._path)
-        self._db, self.life = connect(self._path, self._deadline)
-        self._identity = identity(self._path)
+        file, log = identity(self._path)
+        db, life = connect(self._path, self._deadline)
+        now = identity(self._path)
+        if now[0] != file or now[1] is None or (log is not None and now[1] != log):
+            db.close()
+            return False
+        self._db, self.life, self._identity = db, life, now
         self.opened += 1
+        return True
 
     def _drop(self) -> None:
         db, self._db = self._db, None

@@ -125,7 +125,7 @@ def provide(path: str, before: Identity | None, deadline: float) -> None:
 
     Args:
         path: Of the file.
-        before: The identity of the file that this worker had open; None if it had none.
+        before: The identity of the file that this worker has still open; None if it has none.
         deadline: When to give up, by the monotonic clock.
 
     Raises:

@@ -17,7 +17,7 @@ from recloser_adapters.sqlite._native import native
 
 T = TypeVar("T")
 
-_SHORTEST, _LONGEST = 0.0005, 0.005  # seconds, of a pause
+_SHORTEST, _LONGEST = 0.0005, 0.002  # seconds, of a pause
 
 
 def code_of(error: BaseException) -> int:

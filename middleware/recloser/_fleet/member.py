@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import exp, inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from recloser._circuit.following import FollowingCircuit
@@ -388,9 +388,7 @@ class Member:
             return
         breaker.in_turn(now, self._obey_decided, circuit, key, fact, now)
 
-    def _obey_decided(
-        self, circuit: FollowingCircuit, key: Key, fact: KeyFact, now: float
-    ) -> None:
+    def _obey_decided(self, circuit: FollowingCircuit, key: Key, fact: KeyFact, now: float) -> None:
         age = max(now - key.heard_at, 0.0)
         if fact.is_over:
             if circuit.orders is not None or fact.by_hand:
@@ -467,18 +465,14 @@ class Member:
             del self._suspicious[name]
             key = self._keys.setdefault(name, Key())
             is_watched = key.fact is not None and not key.fact.is_over
-            if not is_watched and self.workers > 1 and (
-                now >= key.cool_until or self._is_alone(name)
-            ):
+            if not is_watched and self.workers > 1 and now >= key.cool_until:
                 self._begin_watch(name, key, now)
 
     def _begin_watch(self, name: str, key: Key, now: float) -> None:
         breaker, circuit = self._circuit_of(name)
         if breaker is None or circuit is None:
             return
-        pooled = breaker.in_turn(
-            now, PooledCircuit, name, circuit, self.workers, self._stalls, now
-        )
+        pooled = breaker.in_turn(now, PooledCircuit, name, circuit, self.workers, self._stalls, now)
         self._lead(name, key, pooled, now)
 
     def _lead(
@@ -563,9 +557,7 @@ class Member:
         if breaker is None or circuit is None:
             key.heard_at = now  # this worker has no call of that key: another one will
             return
-        pooled = breaker.in_turn(
-            now, PooledCircuit, name, circuit, self.workers, self._stalls, now
-        )
+        pooled = breaker.in_turn(now, PooledCircuit, name, circuit, self.workers, self._stalls, now)
         wait = max(fact.wait - (now - key.heard_at), 0.0)
         pooled.go_on(fact.state, wait, fact.size, fact.reason, now)
         self._lead(name, key, pooled, now, "" if fact.by_hand != "open" else "open")
@@ -630,9 +622,7 @@ class Member:
         if breaker is None or circuit is None:
             return
         key = self._keys.setdefault(name, Key())
-        pooled = breaker.in_turn(
-            now, PooledCircuit, name, circuit, self.workers, self._stalls, now
-        )
+        pooled = breaker.in_turn(now, PooledCircuit, name, circuit, self.workers, self._stalls, now)
         reason = change.reason
         if reason.rule == "reset":
             self._close_by_hand(name, key, "reset", reason, now)

@@ -202,6 +202,8 @@ def test_a_user_with_the_rights_that_are_documented_has_all(
     server: Server, store_of: Callable[..., RedisStore], never: int
 ) -> None:
     rights = [
+        "resetchannels",
+        "&recloser:*",
         "+evalsha",
         "+eval",
         "+publish",

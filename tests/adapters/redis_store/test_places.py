@@ -96,7 +96,7 @@ def certificate(tmp_path: Path) -> Path:
         [
             *["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"],
             *["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            *["-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+            *["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")],
         ],
         check=True,
         capture_output=True,

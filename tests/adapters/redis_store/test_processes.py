@@ -66,7 +66,11 @@ def test_a_child_that_only_closes_does_not_end_the_connections_of_the_parent(
     store.news(0)
     before = clients(server)
 
-    in_child(lambda: store.close() is None)
+    def child() -> bool:
+        store.close()
+        return True
+
+    in_child(child)
     in_child(lambda: True)
 
     store.news(0)
@@ -98,7 +102,8 @@ from recloser_adapters.redis import RedisStore
 url, pid = sys.argv[1], int(sys.argv[2])
 store, other = RedisStore(url), RedisStore(url)
 reading, writing = os.pipe()
-seen = {"done": []}
+seen = {"took": [], "turns": []}
+turns = 0
 
 def work():
     # A native thread, as the background thread of a registry is one.
@@ -107,11 +112,12 @@ def work():
     seen["heard"] = store.wait(5, reading)
     os.kill(pid, 19)
     for _ in range(4):
-        began = time.monotonic()
+        began, before = time.monotonic(), turns
         try:
             store.news(0)
         except StoreError as error:
-            seen["done"].append(time.monotonic() - began)
+            seen["took"].append(time.monotonic() - began)
+            seen["turns"].append(turns - before)
     os.kill(pid, 18)
     seen["mended"] = store.news(0).version
     seen["rang"] = store.wait(5, reading)
@@ -120,12 +126,11 @@ def work():
     seen["end"] = True
 
 gevent.monkey.get_original("_thread", "start_new_thread")(work, ())
-longest, last, until = 0.0, time.monotonic(), time.monotonic() + 20
+until = time.monotonic() + 30
 while "end" not in seen and time.monotonic() < until:
     gevent.sleep(0.005)
-    now = time.monotonic()
-    longest, last = max(longest, now - last), now
-print(json.dumps(seen | {"longest": longest}))
+    turns += 1
+print(json.dumps(seen))
 """
 
 
@@ -147,7 +152,7 @@ def test_under_gevent_the_loop_never_stands_still_for_a_server_that_hangs(
     assert seen["heard"] is True
     assert seen["mended"] == 1
     assert seen["rang"] is True
-    assert len(seen["done"]) == 4
-    assert max(seen["done"]) < 1
-    # Of the quarters of a second that the store waited for, the loop stood still for none.
-    assert seen["longest"] < 0.2
+    assert len(seen["took"]) == 4
+    assert max(seen["took"]) < 1
+    # The loop has turned all the time that the store waited. It would be 50 times on an idle machine.
+    assert min(seen["turns"]) >= 3

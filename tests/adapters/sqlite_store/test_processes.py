@@ -13,7 +13,7 @@ from tests.support import stores
 from tests.support.stores import ENGINES, Place, Worker
 from tests.support.waiting import PATIENCE
 
-from recloser_adapters.sqlite import SqliteStore, _connect
+from recloser_adapters.sqlite import SqliteStore, _connect, _patience
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 [ENGINE] = [engine for engine in ENGINES if engine.name == "sqlite"]
@@ -30,7 +30,7 @@ def test_two_workers_may_make_the_file_at_the_same_time(
     path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     """The second one does all of it between two statements of the first."""
-    execute, done, lives = _connect.execute, list[str](), list[str]()
+    execute, done, lives = _patience.execute, list[str](), list[str]()
 
     def interrupted(db: Any, sql: str, *arguments: Any) -> Any:
         if len(done) == moment and not lives:
@@ -94,7 +94,7 @@ def test_a_fork_that_python_was_not_told_of_is_noticed(
 
 GEVENT = """
 import sys
-from recloser_adapters.sqlite import SqliteStore, _connect
+from recloser_adapters.sqlite import SqliteStore, _connect, _patience
 if sys.argv[2] == "made before":
     store = SqliteStore(sys.argv[1])
 from gevent import monkey

@@ -16,7 +16,7 @@ from tests.support.stores import ENGINES, Worker
 from tests.support.waiting import until
 
 from recloser.fleet import Store, StoreError
-from recloser_adapters.sqlite import SqliteStore, _connection, _store
+from recloser_adapters.sqlite import SqliteStore, _connect, _connection, _file, _patience, _store
 
 [ENGINE] = [engine for engine in ENGINES if engine.name == "sqlite"]
 
@@ -85,6 +85,52 @@ def test_a_deleted_file_is_made_anew_and_all_meet_in_it(
     assert store.news(0).life == after.life
     assert store.get("old") is None
     assert meet(store, other)
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_file_that_is_made_anew_while_it_is_opened_is_opened_again(
+    path: Path,
+    store: SqliteStore,
+    other: SqliteStore,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: int,
+) -> None:
+    """SQLite would take the log of the new file for that of the old one."""
+    store.swap("old", 0, 1, "text", 60.0)
+    other.swap("old", 1, 2, "text", 60.0)
+    store.close()
+    execute, calls = _patience.execute, list[str]()
+
+    def interrupted(db: Any, sql: str, *arguments: Any) -> Any:
+        calls.append(sql)
+        if len(calls) == moment + 1:
+            remove(path, "", "-wal", "-shm")
+            other.swap("new", 0, 1, "text", 60.0)
+        return execute(db, sql, *arguments)
+
+    monkeypatch.setattr(_connect, "execute", interrupted)
+    until(lambda: all(outcomes(store)), "it works again")
+
+    assert store.get("new") is not None
+    assert meet(store, other)
+
+
+def test_the_old_log_is_removed_before_its_number_is_free(
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new log can get the number of one that is closed, and would be removed in its place."""
+    store.swap("old", 0, 1, "text", 60.0)
+    provide, held = _file.provide, list[bool]()
+
+    def noted(*arguments: Any) -> None:
+        held.append(store._connection._db is not None)
+        provide(*arguments)
+
+    monkeypatch.setattr(_connection, "provide", noted)
+    remove(path, "")
+    store.news(0)
+
+    assert held[0]
 
 
 def test_eight_workers_make_a_deleted_file_anew_and_meet(path: Path, store: SqliteStore) -> None:
