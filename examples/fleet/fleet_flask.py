@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import httpx
-from fleet_guard import TIMEOUT, UPSTREAM, make_registry, worker
 from flask import Flask
 from flask.typing import ResponseReturnValue
+from fleet_guard import TIMEOUT, UPSTREAM, make_registry, worker
 
 from recloser import BreakerOpenError
 from recloser_adapters.httpx import wrap_client

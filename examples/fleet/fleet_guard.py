@@ -17,10 +17,10 @@ class Notes:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def on_transition(self, change: Transition) -> None:
+    def on_transition(self, transition: Transition) -> None:
         """Write a line: when, which worker, and the states before and after."""
-        line = f"{time.time():.6f} {os.getpid()} {change.before.value} {change.after.value}\n"
-        os.write(self._file, line.encode())
+        states = f"{transition.before.value} {transition.after.value}"
+        os.write(self._file, f"{time.time():.6f} {os.getpid()} {states}\n".encode())
 
 
 def worker() -> dict[str, str]:

@@ -114,7 +114,7 @@ def _result(calls: list[Call], folder: Path, down_at: float, up_at: float) -> Re
     reached = [(float(began), float(ended)) for began, ended in _lines(folder / "calls")]
     dead = [each for each in reached if down_at <= each[0] < up_at]
     probes = [each for each in dead if each[0] > last + _SETTLED]
-    after = [call.status == 200 for call in calls if up_at <= call.sent]
+    answers = [call.status == 200 for call in calls if up_at <= call.sent]
     return Result(
         wasted=len(dead),
         opened=len(openings),
@@ -122,7 +122,7 @@ def _result(calls: list[Call], folder: Path, down_at: float, up_at: float) -> Re
         spread=last - min(openings.values(), default=last),
         probes=len(probes),
         in_flight=_most_at_once(probes),
-        served=sum(after) / len(after) if after else 0.0,
+        served=sum(answers) / len(answers) if answers else 0.0,
     )
 
 

@@ -6,6 +6,7 @@ Usage: python fleet_upstream.py FOLDER    # prints its port; the calls of each s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -49,7 +50,5 @@ class Upstream:
 
 
 if __name__ == "__main__":
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Upstream(Path(sys.argv[1])).serve())
-    except KeyboardInterrupt:
-        pass

@@ -136,7 +136,7 @@ def _view(*keys: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def _key(key: str, state: str = "open", **more: Any) -> dict[str, Any]:
     usual = {"since": 200.0, "reason": "bad", "leader": "web-1/7/x", "retry_after": 3.0}
-    also = {"limit": None, "probers": None, "alone": {}, "by": "", "watched": True}
+    also: dict[str, Any] = {"limit": None, "probers": None, "alone": {}, "by": "", "watched": True}
     return {"key": key, "state": state, **usual, **also, **more}
 
 

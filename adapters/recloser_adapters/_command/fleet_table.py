@@ -167,8 +167,8 @@ def _worker_lines(workers: Sequence[Mapping[str, Any]], width: int | None) -> It
     hosts = max(4, *(len(host) for host, *_ in told)) if told else 4
     first = max([7, *(len(pid) for _, pid, does in told if does)])
     yield [(clipped(f"{'host'.ljust(hosts)}  process", width), "dim")]
-    for host, pids, does in told:
-        text = f"{host.ljust(hosts)}  {pids.ljust(first) if does else pids}  {does}"
+    for host, listed, said in told:
+        text = f"{host.ljust(hosts)}  {listed.ljust(first) if said else listed}  {said}"
         yield from ([(each, "")] for each in _under(printable(text.rstrip()), hosts + 2, width))
 
 

@@ -65,7 +65,7 @@ class Figures:
         Raises:
             Problem: 404, there is none.
         """
-        answer = {"view": self.view(viewer), **whole(self._registry)}
+        answer: dict[str, Any] = {"view": self.view(viewer), **whole(self._registry)}
         steady = [{**key, "since": None, "retry_after": None} for key in answer["keys"]]
         return answer, _tag(_whose(answer["view"]), answer["workers"], steady)
 
