@@ -52,6 +52,11 @@ def alone_of(status: FleetStatus) -> Mapping[str, Mapping[str, str]]:
     return found
 
 
+def short_name(name: object) -> str:
+    """A worker's name without its random part, such as `web-1/4242`."""
+    return "/".join(str(name).split("/")[:2])
+
+
 def _leads(status: FleetStatus) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, known in sorted(status.keys.items()):

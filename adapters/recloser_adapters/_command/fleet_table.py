@@ -18,6 +18,7 @@ from recloser_adapters._command.table import (
     word,
     wrapped,
 )
+from recloser_adapters._fleet_json import short_name
 
 _HEADS = ("state", "for", "next probe", "limit", "key")
 _WATCHED = ("◌", "green")
@@ -184,11 +185,6 @@ def _under(text: str, indent: int, width: int | None) -> Iterable[str]:
 
 def _host_and_pid(worker: Mapping[str, Any]) -> tuple[str, int]:
     return str(worker.get("host") or worker.get("name")), int(number(worker, "pid") or 0)
-
-
-def short_name(name: object) -> str:
-    """Return a worker's name without its random part, such as `web-1/4242`."""
-    return "/".join(str(name).split("/")[:2])
 
 
 def _named(names: Iterable[object]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from math import isfinite
 from typing import Any
 
-from recloser import Registry
-from recloser.fleet import FleetStatus
-from recloser_adapters._fleet_json import NO_FLEET, alone_of, fleet_json
+from recloser import Registry, State
+from recloser.fleet import FleetStatus, KeyStatus
+from recloser_adapters._fleet_json import NO_FLEET, alone_of, fleet_json, short_name
 from recloser_adapters.dashboard._exchange import Problem
+
+_NAMED = 3  # workers in a sentence; there may be hundreds
 
 
 def summary(registry: Registry) -> dict[str, Any] | None:
@@ -60,20 +63,36 @@ class Keys:
         if status is None:
             return None
         known, alone = status.keys.get(key), dict(self._alone.get(key, {}))
-        if known is None:
-            if not alone:
-                return None
-            return {
-                "state": "closed",
-                "watched": False,
-                "leader": "",
-                "probers": [],
-                "alone": alone,
-            }
+        if known is None and not alone:
+            return None
+        probers = () if known is None else known.probers
         return {
-            "state": known.state.value,
-            "watched": True,
-            "leader": known.leader,
-            "probers": None if known.probers is None else list(known.probers),
+            "state": "closed" if known is None else known.state.value,
+            "watched": known is not None,
+            "leader": "" if known is None else known.leader,
+            "probers": None if probers is None else list(probers),
             "alone": alone,
+            "explain": _explain(known, alone, status.me),
         }
+
+
+def _explain(known: KeyStatus | None, alone: Mapping[str, str], me: str) -> str:
+    """Who leads a key, who may probe, and who disagrees, in some sentences."""
+    said: list[str] = []
+    if known is not None and known.leader:
+        said.append(f"Led by {_named([known.leader], me)}.")
+    if known is not None and known.state in (State.OPEN, State.HALF_OPEN):
+        if known.probers is None:
+            said.append("Each worker may probe.")
+        elif known.probers:
+            said.append(f"A probe may come from {_named(known.probers, me)}.")
+    if alone:
+        states = ", ".join(sorted({state.replace("_", "-") for state in alone.values()}))
+        said.append(f"Decided alone: {_named(alone, me)} ({states}).")
+    return " ".join(said)
+
+
+def _named(names: Collection[str], me: str) -> str:
+    shown = ["this worker" if name == me else short_name(name) for name in sorted(names)[:_NAMED]]
+    more = len(names) - _NAMED
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -110,6 +110,7 @@ def test_a_key_has_what_the_fleet_decided(look: AskFleet, workers: Workers) -> N
     assert (fleet["state"], fleet["watched"], fleet["alone"]) == ("open", True, {})
     assert fleet["leader"] in workers.names
     assert len(fleet["probers"]) <= 1
+    assert fleet["explain"].startswith("Led by ")
     assert look("GET", "/keys/pay").json()["fleet"] == fleet
 
 
@@ -125,6 +126,7 @@ def test_who_disagrees_is_told_of_a_key(look: AskFleet, workers: Workers) -> Non
         "leader": "",
         "probers": [],
         "alone": {"web-9/77/ab": "limited"},
+        "explain": "Decided alone: web-9/77 (limited).",
     }
     told = look("GET", "/fleet").json()
     assert told["alive"] == 4
@@ -132,6 +134,25 @@ def test_who_disagrees_is_told_of_a_key(look: AskFleet, workers: Workers) -> Non
     assert {"name": "web-9/77/ab", "host": "web-9", "pid": 77, "leads": []}.items() <= (
         told["workers"][-1] if told["workers"][-1]["host"] == "web-9" else told["workers"][0]
     ).items()
+
+
+def test_many_workers_are_counted_in_a_sentence_and_this_one_is_told_apart(
+    look: AskFleet, workers: Workers
+) -> None:
+    workers.call("search")
+    for name in (workers.names[0], "a/1/x", "b/2/x", "c/3/x", "d/4/x"):
+        about = {"host": "", "pid": 1, "leads": [], "alone": {"search": "half_open"}}
+        workers.fleet(workers.registries[1]).store.beat(name, json.dumps(about), 600.0)
+    member = workers.fleet(workers.registries[0]).member
+    member._others = workers.fleet(workers.registries[1]).store.workers()
+
+    assert _key(look, "search")["fleet"]["explain"] == (
+        "Decided alone: a/1, b/2, c/3 and 2 more (half-open)."
+    )
+    for name in ("a/1/x", "b/2/x"):
+        member._others.pop(name)
+    said = _key(look, "search")["fleet"]["explain"]
+    assert said == "Decided alone: c/3, d/4, this worker (half-open)."
 
 
 @pytest.mark.parametrize("path", ["/keys", "/keys/pay", "/fleet"])

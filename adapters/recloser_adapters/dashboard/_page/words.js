@@ -46,34 +46,6 @@ export const visible = (text) =>
     (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, "0")}`,
   );
 
-/** A worker's name without its random part, and whether it is the one that tells. */
-const worker = (name, me) => (name === me ? "this worker" : name.replace(/\/[^/]*$/, ""));
-
-function workers(names, me) {
-  const shown = names.slice(0, 3).map((name) => worker(name, me));
-  return shown.join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
-}
-
-/** What the fleet says of a key: who leads, who may probe, who disagrees. */
-function ofFleet({ fleet, me }) {
-  const { leader, probers, state, alone } = fleet ?? { alone: {} };
-  const words = leader ? [`Led by ${worker(leader, me)}.`] : [];
-  if (/open/.test(state))
-    words.push(
-      probers?.length
-        ? `A probe may come from ${workers(probers, me)}.`
-        : probers
-          ? ""
-          : "Each worker may probe.",
-    );
-  const others = Object.keys(alone);
-  if (others.length) {
-    const states = [...new Set(Object.values(alone))].map((each) => STATES[each].toLowerCase());
-    words.push(`Decided alone: ${workers(others, me)} (${states.join(", ")}).`);
-  }
-  return words.filter(Boolean).join(" ");
-}
-
 /** Whose breakers these are, where a store joins workers. */
 export function joined({ alive, connected, failing_for: failing, place, last_failure: why }) {
   if (connected) return `1 of ${plural(alive, "worker")} that share ${place}.`;
@@ -145,8 +117,8 @@ export function note(key, now) {
     const good = number(key.spared_good);
     words.push(`Would have refused ${plural(key.spared, "call")}, ${good} of them good.`);
   }
-  words.push(ofFleet(key));
-  return words.join(" ").trim();
+  words.push(key.fleet?.explain);
+  return words.filter(Boolean).join(" ");
 }
 
 export function badges(key) {
