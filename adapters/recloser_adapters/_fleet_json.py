@@ -30,7 +30,7 @@ def fleet_json(status: FleetStatus) -> dict[str, Any]:
             {
                 "name": worker.name,
                 "host": worker.host,
-                "pid": worker.pid,
+                "pid": max(0, worker.pid),  # whoever writes to the store says what it is
                 # What it said of itself may be some seconds old; who leads is known from the keys.
                 "leads": leads.get(name, []),
                 "alone": dict(worker.alone or {}),

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-WARM, OUTAGE, AFTER = 4.0, 6.0, 4.0  # seconds
+WARM, OUTAGE, AFTER = 4.0, 6.0, 6.0  # seconds
 MOST = 300  # calls in flight; further ones are not sent, and count as not served
 _SETTLED = 0.5  # seconds after the last opening, when its last admitted calls have ended
 
@@ -31,8 +31,8 @@ class Result:
 
     Attributes:
         wasted: Calls that reached the upstream while it was down.
-        opened: How many workers refused in the end.
-        until_all: Seconds from the failure until the last of them refused.
+        opened: How many workers refused before it worked again. One that got few calls may not.
+        until_all: Seconds from the failure until the last of these refused.
         spread: Seconds from the first worker's opening to the last one's.
         probes: Calls at the upstream from then on, until it worked again.
         in_flight: The most of them at the same time.

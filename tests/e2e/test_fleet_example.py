@@ -16,7 +16,7 @@ import pytest
 from tests.support.waiting import until
 
 RUN = Path(__file__).resolve().parents[2] / "examples" / "fleet" / "run.py"
-LONGEST = 180.0  # seconds on a loaded machine; 45 on an idle one
+LONGEST = 180.0  # seconds on a loaded machine
 WORKERS = 8
 pytestmark = [
     pytest.mark.skipif(
@@ -80,10 +80,9 @@ def test_a_fleet_wastes_fewer_calls_than_the_same_workers_alone(short: Path, sto
     told = json.loads(output)
     print(told)
 
-    assert {name: each["opened"] for name, each in told.items()} == {
-        "alone": WORKERS,
-        "fleet": WORKERS,
-    }
+    # Alone, a worker that gets few calls may not have seen enough bad ones.
+    assert told["fleet"]["opened"] == WORKERS
+    assert 1 < told["alone"]["opened"] <= WORKERS
     assert told["fleet"]["wasted"] < told["alone"]["wasted"]
     assert told["fleet"]["spread"] < told["alone"]["spread"]
     assert told["fleet"]["in_flight"] <= 1
