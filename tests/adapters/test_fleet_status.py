@@ -20,8 +20,8 @@ from recloser import Registry, State
 from recloser.fleet import read_status, store_at
 from recloser.testing import ManualClock
 from recloser_adapters._command.cli import main
-from recloser_adapters._command.fleet_table import lines_of_fleet, short_name
-from recloser_adapters._fleet_json import NO_FLEET, fleet_json
+from recloser_adapters._command.fleet_table import lines_of_fleet
+from recloser_adapters._fleet_json import NO_FLEET, fleet_json, short_name
 
 
 @pytest.fixture(autouse=True)
