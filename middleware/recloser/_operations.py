@@ -58,7 +58,9 @@ class OperableCircuit(StreamingCircuit):
         until = end_of(now, for_)
         override = Override(since=now, until=until, state=_OPEN, reason=reason, by=by)
         why = sentences.by_hand("manual", reason, by)
+        before = self._circuit.state
         self._decide_anyway(now, self._open_by_hand, now, why, override)
+        self._tell_fleet(before, why, now)
 
     def _open_by_hand(self, now: float, why: Reason, override: Override) -> None:
         self._circuit.open_by_hand(now, override.until, why)
@@ -111,8 +113,16 @@ class OperableCircuit(StreamingCircuit):
         self, do: Callable[[float, Reason], None], rule: str, reason: str, by: str
     ) -> None:
         check_texts(reason, by)
-        now = self.clock()
-        self._decide_anyway(now, do, now, sentences.by_hand(rule, reason, by))
+        now, before = self.clock(), self._circuit.state
+        why = sentences.by_hand(rule, reason, by)
+        self._decide_anyway(now, do, now, why)
+        self._tell_fleet(before, why, now)
+
+    def _tell_fleet(self, before: State, why: Reason, now: float) -> None:
+        """Tell the fleet of what listeners are not told: a reset while closed, a longer time open."""
+        fleet, circuit = self._listeners.fleet, self._circuit
+        if fleet is not None and circuit.state is before:
+            fleet.changed(Transition(self.key, before, before, why, circuit.generation, now))
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.
