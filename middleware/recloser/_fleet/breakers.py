@@ -48,6 +48,7 @@ class Breakers(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """Returns monotonic seconds."""
+        ...
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault."""
