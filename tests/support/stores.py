@@ -8,15 +8,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from tests.support.valkey import servers
 from tests.support.waiting import PATIENCE
 
-from recloser.fleet import Store, StoreError
+from recloser.fleet import MemoryData, MemoryStore, Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,44 @@ def _sqlite(folder: Path) -> Iterator[Place]:
     yield Place(_open_sqlite, str(folder / "recloser.db"))
 
 
-ENGINES = [Engine("sqlite", _sqlite)]
+def _open_memory(address: str, namespace: str) -> Store:
+    return MemoryStore(_MEMORIES.setdefault((address, namespace), MemoryData(time.monotonic)))
+
+
+# By folder and namespace: a place is a text, so that it can be sent to another process.
+_MEMORIES: dict[tuple[str, str], MemoryData] = {}
+
+
+def _memory(folder: Path) -> Iterator[Place]:
+    yield Place(_open_memory, str(folder))
+    _MEMORIES.clear()
+
+
+def _open_redis(address: str, namespace: str) -> Store:
+    from recloser_adapters.redis import RedisStore
+
+    return RedisStore(address, namespace=namespace)
+
+
+def _redis(server: Callable[[], AbstractContextManager[str]], _: Path) -> Iterator[Place]:
+    with server() as url:
+        yield Place(_open_redis, url)
+
+
+ENGINES = [
+    Engine("sqlite", _sqlite),
+    Engine("memory", _memory, between_processes=False),
+    *(
+        Engine(name, partial(_redis, server))
+        for name, server in servers().items()
+        if find_spec("redis") or find_spec("valkey")
+    ),
+]
+
+CREW = 8
+"""Other processes that use a store at the same time."""
+SHORT = 0.05
+"""Seconds that a text lives, where its end is waited for."""
 
 
 # Other processes

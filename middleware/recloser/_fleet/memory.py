@@ -11,9 +11,11 @@ import select
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from math import inf
 
-from recloser._fleet.store import Fact, News
+from recloser._fleet.store import Fact, News, StoreError
 
+_LONGEST = 1_000_000  # bytes of a text
 _MOST_MAIL, _MAIL_LIVES = 2_000, 10.0
 
 
@@ -25,7 +27,7 @@ class MemoryData:
 
     Attributes:
         facts: By name: epoch, text, when it was written, when its time is over, and its version,
-            0 if it is quiet. Times are seconds.
+            0 if it was never loud. Times are seconds.
         mail: By box: texts, each with when it was written.
         beats: By worker: its text, and when its time is over.
         bells: Called where the bell is rung, by worker.
@@ -102,11 +104,19 @@ class MemoryStore:
         """See `Store`."""
         data = self._count("swap")
         now = data.clock()
-        there, _, _, until, _ = data.facts.get(name, (0, "", 0.0, 0.0, 0))
-        if there and now < until and there != before:
+        if epoch <= before:
+            raise StoreError(f"the epoch after {before} must be greater, not {epoch}")
+        if not 0.0 < ttl < inf:
+            raise StoreError(f"ttl must be > 0 and finite, in seconds, not {ttl!r}")
+        _check(text)
+        there, _, _, until, version = data.facts.get(name, (0, "", 0.0, 0.0, 0))
+        if now >= until:
+            version = 0
+        elif there != before:
             return False
-        data.version += loud
-        data.facts[name] = epoch, text, now, now + ttl, data.version if loud else 0
+        if loud:
+            data.version = version = data.version + 1
+        data.facts[name] = epoch, text, now, now + ttl, version
         if loud:
             self.ring()
         return True
@@ -153,8 +163,12 @@ class MemoryStore:
         if self._pipe is None:
             self._pipe = os.pipe()
             self._data.bells[id(self)] = partial(os.write, self._pipe[1], b"\0")
-        ready, _, _ = select.select([self._pipe[0], wake], [], [], seconds)
-        if self._pipe[0] not in ready:
+        rung, seconds = self._pipe[0], max(seconds, 0.0)
+        try:
+            ready, _, _ = select.select([rung, wake], [], [], seconds)
+        except (OSError, ValueError):  # `wake` is closed, or none
+            ready, _, _ = select.select([rung], [], [], seconds)
+        if rung not in ready:
             return False
         os.read(self._pipe[0], 4096)
         return True
@@ -170,3 +184,13 @@ class MemoryStore:
         """See `Store`. The child has a copy of the data, and shares it with nobody."""
         self._pipe = None
         self._data.bells = {}
+
+
+def _check(text: str) -> None:
+    """Refuse what other stores cannot keep."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise StoreError(f"a text must be encodable as UTF-8: {error.reason}") from None
+    if length > _LONGEST:
+        raise StoreError(f"a text must have at most {_LONGEST} bytes, not {length}")
