@@ -347,3 +347,28 @@ def test_a_generation_ends_when_it_is_full_and_is_remembered_until_the_next_one_
         counts.append(baseline.count)
 
     assert counts == [50, 100, 150, 100]
+
+
+def test_what_others_have_seen_counts_by_its_weight_and_makes_it_known() -> None:
+    others = baseline_of([0.4] * 1_000)
+    baseline = Baseline(Policy(min_history=20))
+    assert not baseline.known
+
+    baseline.take_over(others.history(), 0.1, known_for=60.0)
+    baseline.refresh(1000.0)
+
+    assert baseline.count == pytest.approx(100)
+    assert baseline.known
+    assert baseline.median == pytest.approx(0.4, rel=0.1)
+    assert baseline.usual(1000.0).known_for == pytest.approx(60.0)
+    assert baseline.usual(1005.0).known_for == pytest.approx(65.0)
+
+
+def test_what_others_have_seen_adds_to_what_is_known_here() -> None:
+    baseline = baseline_of([0.1] * 100)
+
+    baseline.take_over(baseline_of([0.1] * 300).history(), 1.0, known_for=60.0)
+    baseline.refresh(1001.0)
+
+    assert baseline.count == pytest.approx(400)
+    assert baseline.median == pytest.approx(0.1, rel=0.1)

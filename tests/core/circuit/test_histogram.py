@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recloser._circuit.histogram import BUCKETS_PER_OCTAVE, ExponentialHistogram
+from recloser._circuit.histogram import BUCKETS, BUCKETS_PER_OCTAVE, ExponentialHistogram
 
 BUCKET = exp2(1 / BUCKETS_PER_OCTAVE)
 LATENCIES = st.floats(min_value=2e-6, max_value=60_000.0)
@@ -105,3 +105,29 @@ def test_however_far_it_is_shifted_it_stays_within_what_it_can_count() -> None:
 
     assert latencies.quantiles(0.01)[0] <= shortest
     assert latencies.quantiles(1.0)[0] / latencies.quantiles(0.33)[0] == pytest.approx(4.0, rel=0.1)
+
+
+def test_its_buckets_make_the_same_one_again() -> None:
+    histogram = histogram_of([0.1, 0.2, 0.2, 7.0])
+    first, counts = histogram.buckets
+
+    again = ExponentialHistogram.of(first, counts)
+
+    assert again.buckets == histogram.buckets
+    assert sum(counts) == again.total == 4
+    assert again.quantiles(0.5, 1.0) == histogram.quantiles(0.5, 1.0)
+
+
+def test_one_that_was_made_from_buckets_shares_nothing_with_them() -> None:
+    first, counts = histogram_of([0.1]).buckets
+    one, other = ExponentialHistogram.of(first, counts), ExponentialHistogram.of(first, counts)
+
+    one.add([0.1, 90.0])
+
+    assert other.total == 1
+
+
+def test_the_last_bucket_is_the_last_that_may_be_given() -> None:
+    first, counts = histogram_of([1e12]).buckets
+
+    assert first + len(counts) == BUCKETS

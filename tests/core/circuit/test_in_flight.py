@@ -286,3 +286,15 @@ def test_headers_are_the_answer_unless_streams_of_the_kind_are_answers(
     calls.excuse(call, 7, 2.0)
 
     assert call.answered == (101.0 if is_answered else inf)
+
+
+def test_the_times_of_a_call_of_an_older_generation_are_found_in_whichever_table_it_is() -> None:
+    calls, times = InFlight(), [timing(1.0), timing(2.0), timing(3.0)]
+    calls.voting = {1: times[0]}
+    calls.outdated = [{2: times[1]}, {3: times[2]}]
+
+    assert calls.outdated_call(2) is times[1]
+    assert calls.outdated_call(3) is times[2]
+    # One with a vote is none of them.
+    assert calls.outdated_call(1) is None
+    assert InFlight().outdated_call(1) is None

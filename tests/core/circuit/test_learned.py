@@ -13,7 +13,7 @@ from tests.support.training import teach
 
 from recloser import Breaker, Policy
 from recloser._circuit.detector import Detector
-from recloser._circuit.evidence import FAILED
+from recloser._circuit.evidence import FAILED, Evidence
 from recloser._circuit.learned import Learned
 from recloser.testing import ManualClock, no_jitter
 
@@ -196,3 +196,24 @@ JSON = st.recursive(
 def test_whatever_json_holds_nothing_but_a_value_error_is_raised(plain: object) -> None:
     with pytest.raises(ValueError, match="this is not what was learned"):
         Learned.from_plain(plain)
+
+
+def test_evidence_takes_over_good_calls_runs_and_ends_and_gives_them_again() -> None:
+    mine, theirs = Evidence(Policy()), ((40.0, {(0, 1): 2.0, (1, 2): 3.0}, (1.0, 4.0)))
+
+    mine.take_over(*theirs, 1000.0)
+    mine.take_over(*theirs, 1000.0)
+
+    quiet, tally, ends = mine.learned
+    assert quiet == 80.0
+    assert tally == {(0, 1): 4.0, (1, 2): 6.0}
+    assert ends == (2.0, 8.0)
+
+
+def test_what_evidence_gives_is_a_copy() -> None:
+    evidence = Evidence(Policy())
+    evidence.take_over(1.0, {(0, 1): 2.0}, (0.0, 0.0), 1000.0)
+
+    evidence.learned[1].clear()
+
+    assert evidence.learned[1] == {(0, 1): 2.0}

@@ -338,3 +338,39 @@ def test_while_one_call_is_sent_at_a_time_one_that_is_late_ends_no_round() -> No
 
     assert play.limit.is_pausing
     assert play.limit.level == level
+
+
+# Calls that somebody else has admitted
+
+
+def test_calls_that_were_admitted_elsewhere_count_however_many_there_are() -> None:
+    limit = new_limit(2.0, mute=True)
+
+    for token in range(1, 6):
+        limit.begin(token, token - 1, 0.0)
+
+    assert limit.peak == 5
+    assert not limit.admits(6, 5, 0.0)
+
+
+def test_a_call_that_was_refused_elsewhere_counts_as_one_that_was_refused_here() -> None:
+    here, elsewhere = new_limit(2.0), new_limit(2.0)
+    for number in range(50):
+        assert not here.admits(number, 4, 1.0)
+        elsewhere.refuse(4, 1.0)
+
+    assert elsewhere._refusals.are_some
+    assert elsewhere._refusals.are_some == here._refusals.are_some
+    assert elsewhere._ends_at_once == here._ends_at_once
+
+
+def test_calls_before_a_limit_is_in_force_are_of_no_round_and_later_ones_are() -> None:
+    limit = new_limit(4.0)
+    first = limit._round.first
+
+    limit.count_from(first + 10)
+    assert limit._round.first == first + 10
+
+    # It never goes back.
+    limit.count_from(first + 5)
+    assert limit._round.first == first + 10

@@ -110,9 +110,7 @@ GARBAGE = [
 
 @pytest.mark.parametrize("text", GARBAGE, ids=lambda text: text[:20])
 @pytest.mark.parametrize("kind", [KeyFact, ModeFact])
-def test_what_is_no_fact_raises_a_value_error(
-    kind: type[KeyFact] | type[ModeFact], text: str
-) -> None:
+def test_what_is_no_fact_raises_a_value_error(kind: type[KeyFact | ModeFact], text: str) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         kind.from_text(text)
 

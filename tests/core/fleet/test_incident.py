@@ -38,9 +38,7 @@ class Watch:
         began = self.now - latency
         return Begun(self.token, began), Ended(self.token, self.now, outcome, latency)
 
-    def report(
-        self, worker: str, outcome: Outcome, calls: int = 1, *, alone: str = ""
-    ) -> Report:
+    def report(self, worker: str, outcome: Outcome, calls: int = 1, *, alone: str = "") -> Report:
         entries = [entry for _ in range(calls) for entry in self.call(outcome)]
         entries.sort(key=lambda entry: entry.at)
         return Report(worker=worker, written=self.now, entries=tuple(entries), alone=alone)
@@ -53,9 +51,7 @@ class Watch:
         self.now += PACE
         return news
 
-    def play(
-        self, seconds: float, reports: Callable[[], list[Report]] = lambda: []
-    ) -> list[KeyFact]:
+    def play(self, seconds: float, reports: Callable[[], list[Report]] = list) -> list[KeyFact]:
         news = [self.turn(*reports()) for _ in range(round(seconds / PACE))]
         return [each for each in news if each is not None]
 

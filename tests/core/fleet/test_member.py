@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 
 import pytest
 from tests.support.fleets import KEY, World, bad, good
@@ -157,7 +158,7 @@ def test_the_first_pauses_are_short_and_double(world: World) -> None:
         now += pauses[-1] + 1e-9
 
     assert 0.05 < pauses[0] < 0.15
-    assert all(later < 3.5 * before for before, later in zip(pauses, pauses[1:], strict=False))
+    assert all(later < 3.5 * before for before, later in pairwise(pauses))
     assert pauses[2] > 2.0 * pauses[0]
     assert 0.75 <= pauses[-1] <= 1.25
 

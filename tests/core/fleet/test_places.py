@@ -53,7 +53,7 @@ def test_what_is_no_place_says_what_to_write_instead(place: object) -> None:
 
 
 def test_a_registry_names_its_argument_in_the_error() -> None:
-    with pytest.raises(TypeError, match="^store must be"):
+    with pytest.raises(TypeError, match=r"^store must be"):
         Registry(store=7)  # type: ignore[arg-type]
 
 
