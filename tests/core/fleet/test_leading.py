@@ -201,9 +201,7 @@ def test_a_leader_that_dies_is_followed_by_another_within_three_seconds(world: W
     assert second is not first
     assert fact(world).leader == second.name
     assert fact(world).wait == pytest.approx(57.0, abs=1.0)
-    assert {worker.breaker.state for worker in world.workers if worker is not first} == {
-        State.OPEN
-    }
+    assert {worker.breaker.state for worker in world.workers if worker is not first} == {State.OPEN}
 
 
 def test_a_leader_that_is_overtaken_gives_up(world: World) -> None:
