@@ -6,6 +6,7 @@ import pytest
 
 from recloser import Policy
 from recloser._circuit.in_flight import InFlight, Timing
+from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
@@ -89,3 +90,12 @@ def test_only_a_run_of_bad_calls_may_have_been_chance(run: int, expected: bool) 
     recovery = Recovery(Policy(), 100.0, 1, run)
 
     assert recovery.was_momentary(100.1) == expected
+
+
+def test_a_latency_in_place_of_one_that_was_not_known_for_any_time_is_accepted_at_once() -> None:
+    recovery = Recovery(Policy(open_for=0.1), 100.0, 1, 0)
+    for _ in range(20):
+        recovery.answers.add(1.0, 100.0)
+    usual = Usual(median=0.1, high=0.2, known_for=0.0)
+
+    assert recovery.new_normal(100.0, usual, missing=0, rate=1e6, patience=None) == 1.0
