@@ -44,3 +44,14 @@ def test_only_where_the_floor_is_the_threshold_calls_are_hardly_slow() -> None:
 
         assert (detector.baseline.threshold <= floor) == expected
         assert detector.is_hardly_slow == expected
+
+
+def test_late_calls_that_were_not_enough_are_forgotten_after_good_ones(policy: Policy) -> None:
+    detector = known_detector(policy)
+    assert not detector.evidence.take_for_slow([3], NOW)
+
+    for token in range(4, 300):
+        vote(detector, Vote.GOOD, token)
+
+    assert detector.evidence.idle
+    assert detector.held == ()
