@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.limit_play import SEVERE, SLOW, limited, paused
+from tests.support.limit_play import FAST, SEVERE, SLOW, limited, paused
 from tests.support.limited_callee import THRESHOLD, USUAL
 
 from recloser._circuit.round import Finding
+from recloser._circuit.search import WIDEST
 
 # Calls
 
@@ -137,3 +138,11 @@ def test_while_the_load_returns_answers_of_before_say_nothing_of_it() -> None:
     limit.accept(USUAL, 20, 100.0)
 
     assert limit.load.compare(8.0, 0.1) is None
+
+
+def test_however_wide_a_limit_becomes_it_has_a_bound() -> None:
+    play = limited(1.5e6)
+
+    play.round(FAST)
+
+    assert play.limit.size == WIDEST
