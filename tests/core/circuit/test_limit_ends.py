@@ -6,7 +6,7 @@ import pytest
 from tests.support.limit_play import FAST, SEVERE, SLOW, limited, paused
 from tests.support.limited_callee import THRESHOLD, USUAL
 
-from recloser._circuit.round import Finding
+from recloser._circuit.round import Finding, Round
 from recloser._circuit.search import WIDEST
 
 # Calls
@@ -146,3 +146,53 @@ def test_however_wide_a_limit_becomes_it_has_a_bound() -> None:
     play.round(FAST)
 
     assert play.limit.size == WIDEST
+
+
+def test_only_the_first_slow_round_after_mild_single_calls_shows_that_it_is_the_load() -> None:
+    play = limited(8.0)
+    play.limit.accept(USUAL, play.token, play.now)
+    play.round(SEVERE)
+    assert play.limit.load.is_likely
+    assert play.limit.load.is_sure
+
+    play.limit.load.is_likely = play.limit.load.is_sure = False
+    play.round(SEVERE)
+
+    assert not play.limit.load.is_sure
+
+
+# Load
+
+
+def test_where_others_wait_a_slow_single_call_does_not_show_that_fewer_are_no_help() -> None:
+    play = limited(2.0)
+    limit = play.limit
+    play.refuse(200)
+    limit._round = Round(play.token + 1)
+    limit.load.is_likely, limit.load.useless = True, 3
+
+    play.round(SLOW)
+
+    assert limit.load.useless == 0
+
+
+def test_where_nobody_else_waits_one_slow_call_at_a_time_is_no_sickness() -> None:
+    play = limited(1.0)
+    play.limit.load.is_likely = True
+
+    assert play.round(SLOW) is Finding.NOTHING
+
+
+def test_a_limit_that_was_lowered_for_good_is_not_lowered_again_at_once() -> None:
+    play = limited(16.0)
+    limit = play.limit
+    limit.load.is_likely = limit.load.is_sure = True
+    limit._severe_since = -10.0
+    play.round(SEVERE, running=10)
+    assert limit.size < 16.0
+    play.round(SEVERE)
+    size = limit.size
+
+    play.round(SEVERE)
+
+    assert limit.size == size

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.support.limits import fill, limit, limit_of
 
-from recloser import Breaker, Permit, State
+from recloser import Breaker, Outcome, Permit, State
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.round import Finding
+from recloser._circuit.votes import Ending
 from recloser.testing import ManualClock
 
 
@@ -60,16 +61,44 @@ def test_few_slow_answers_are_enough_to_send_one_call_at_a_time_where_it_is_the_
     assert running
 
 
-@pytest.mark.parametrize(("late", "state"), [(0.01, State.CLOSED), (-0.01, State.LIMITED)])
+def test_where_nothing_was_ever_answered_a_caller_that_leaves_may_say_something(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    left = Ending(1, Outcome.CANCELLED, 1.0, clock.now)
+    circuit, recovery = breaker._circuit, Recovery(breaker.policy, clock.now, 1, 0)
+    assert not circuit._is_in_use(recovery, left)
+
+    circuit._note_came_back(clock.now)
+
+    assert circuit._is_in_use(recovery, left)
+
+
+def test_a_limit_of_calls_whose_usual_latency_is_unknown_ends_without_a_new_normal(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    circuit = breaker._circuit
+    circuit._begin_limit(8.0, clock.now, circuit._new_recovery(clock.now))
+    limit_of(breaker).level = 0.5
+
+    conclude(breaker, Finding.EASED, clock.now)
+
+    assert breaker.state is State.CLOSED
+    assert circuit.reason is not None
+    assert circuit.reason.rule == "eased"
+
+
+@pytest.mark.parametrize(("late", "accepted"), [(0.01, True), (-0.01, False)])
 def test_where_the_patience_ends_before_the_next_answer_a_mild_latency_is_accepted_now(
-    breaker: Breaker, clock: ManualClock, late: float, state: State
+    breaker: Breaker, clock: ManualClock, late: float, accepted: bool
 ) -> None:
     """Otherwise some would be refused for longer than the patience."""
     running = refusing(breaker, clock)
     clock.advance(200.0)
     recovery, limited = recovery_of(breaker), limit_of(breaker)
     limited.load.is_likely = False
+    limited.level = 0.5
     limited.pause(4.0)
+    assert limited.pauses == 0.5
     recovery.answers.forget()
     for _ in range(40):
         recovery.answers.add(0.35, clock.now)
@@ -78,5 +107,5 @@ def test_where_the_patience_ends_before_the_next_answer_a_mild_latency_is_accept
 
     conclude(breaker, Finding.SICK, clock.now)
 
-    assert breaker.state is state
+    assert limited.is_accepted is accepted
     assert running
