@@ -190,9 +190,11 @@ def test_a_limit_that_was_lowered_for_good_is_not_lowered_again_at_once() -> Non
     limit._severe_since = -10.0
     play.round(SEVERE, running=10)
     assert limit.size < 16.0
+    limit.load.forget()
     play.round(SEVERE)
     size = limit.size
 
+    limit.load.forget()
     play.round(SEVERE)
 
     assert limit.size == size

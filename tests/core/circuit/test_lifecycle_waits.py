@@ -1,0 +1,74 @@
+"""The lifecycle: what late calls, pauses and hardly slow answers lead to."""
+
+from __future__ import annotations
+
+from tests.support.limits import limit_of, slow_down
+from tests.support.training import learned, teach
+
+from recloser import Breaker, Permit, Policy, Registry, State
+from recloser.testing import ManualClock, RecordingListener, no_jitter
+
+OPEN, CLOSED = State.OPEN, State.CLOSED
+
+
+def trip(breaker: Breaker) -> None:
+    for _ in range(30):
+        if breaker.state is CLOSED:
+            breaker.acquire().failure("HTTP 500")
+    assert breaker.state is OPEN
+
+
+def strict(breaker: Breaker) -> Permit:
+    permit = breaker.admit_strict(Permit)
+    assert isinstance(permit, Permit)
+    return permit
+
+
+def test_answers_just_above_the_floor_limit_nobody(clock: ManualClock) -> None:
+    breaker = Breaker("k", Policy(slow_floor=0.22), clock=clock, random=no_jitter)
+    teach(breaker, clock, [0.1] * 100)
+
+    slow_down(breaker, clock, latency=0.25)
+
+    assert limit_of(breaker).size >= 10_000.0
+
+
+def test_a_pause_names_the_calls_that_were_asked_to_wait(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker, listener = registry["k"], RecordingListener()
+    learned(breaker, clock)
+    registry.subscribe(listener)
+
+    while breaker.state is CLOSED:
+        breaker.acquire().throttled(300.0)
+
+    outcomes = [each.outcome for each in listener.transitions[-1].bad_calls]
+    assert outcomes
+    assert set(outcomes) == {"throttled"}
+
+
+def test_a_late_call_that_is_asked_to_wait_makes_an_open_breaker_wait(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    late = strict(breaker)
+    trip(breaker)
+
+    late.throttled(200.0)
+
+    assert breaker.retry_after == 200.0
+
+
+def test_a_late_call_that_is_asked_to_wait_says_nothing_once_it_is_closed(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    late = strict(breaker)
+    trip(breaker)
+    breaker.close()
+
+    late.throttled(200.0)
+    trip(breaker)
+
+    assert breaker.retry_after < 100.0
