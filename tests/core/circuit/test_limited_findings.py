@@ -108,4 +108,5 @@ def test_where_the_patience_ends_before_the_next_answer_a_mild_latency_is_accept
     conclude(breaker, Finding.SICK, clock.now)
 
     assert limited.is_accepted is accepted
+    assert (recovery.slow_since == clock.now) is accepted
     assert running
