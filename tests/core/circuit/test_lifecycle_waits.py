@@ -72,3 +72,39 @@ def test_a_late_call_that_is_asked_to_wait_says_nothing_once_it_is_closed(
     trip(breaker)
 
     assert breaker.retry_after < 100.0
+
+
+def test_each_change_of_state_has_the_next_number(registry: Registry) -> None:
+    breaker, listener = registry["k"], RecordingListener()
+    registry.subscribe(listener)
+
+    breaker.open()
+    breaker.half_open()
+    breaker.close()
+
+    assert [each.generation for each in listener.transitions] == [1, 2, 3]
+
+
+def test_an_outage_that_is_opened_by_hand_meanwhile_has_lasted_since_it_began(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    trip(breaker)
+    began = clock.now
+    clock.advance(20.0)
+
+    breaker.open()
+
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    assert (recovery.slow_since, recovery.began) == (began, clock.now)
+
+
+def test_after_a_closing_no_earlier_wait_counts() -> None:
+    clock = ManualClock()
+    breaker = Breaker("k", Policy(open_for=0.1), clock=clock, random=no_jitter)
+    breaker.open()
+    breaker.close()
+
+    trip(breaker)
+
+    assert breaker.retry_after < 0.5
