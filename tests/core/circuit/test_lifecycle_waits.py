@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.limits import limit_of, slow_down
+from tests.support.limits import hang, limit_of, slow_down
 from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, Policy, Registry, State
@@ -108,3 +108,20 @@ def test_after_a_closing_no_earlier_wait_counts() -> None:
     trip(breaker)
 
     assert breaker.retry_after < 0.5
+
+
+def test_each_change_names_the_bad_calls_of_its_own_suspicion(
+    registry: Registry, clock: ManualClock
+) -> None:
+    breaker, listener = registry["k"], RecordingListener()
+    registry.subscribe(listener)
+    learned(breaker, clock)
+    breaker.acquire().failure("HTTP 500")
+    teach(breaker, clock, [0.1] * 50)
+
+    hang(breaker, clock, until=OPEN)
+
+    limited, opened = listener.transitions
+    assert {each.outcome for each in limited.bad_calls} == {"overdue"}
+    assert 2 <= len(limited.bad_calls) < 8
+    assert len(opened.bad_calls) == 8
