@@ -125,3 +125,20 @@ def test_each_change_names_the_bad_calls_of_its_own_suspicion(
     assert {each.outcome for each in limited.bad_calls} == {"overdue"}
     assert 2 <= len(limited.bad_calls) < 8
     assert len(opened.bad_calls) == 8
+
+
+def test_calls_that_ended_without_a_decision_were_asked_for_too(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    asked = breaker._circuit.asked
+
+    for _ in range(5):
+        permit = strict(breaker)
+        clock.advance(0.001)
+        permit.success()
+    running = strict(breaker)
+
+    assert breaker._circuit.calls.recent
+    assert breaker._circuit.asked == asked + 6
+    running.success()
