@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from tests.support.limits import hang, limit_of, slow_down
 from tests.support.training import learned, teach
 
-from recloser import Breaker, Permit, Policy, Registry, State
+from recloser import Breaker, Permit, Policy, Registry, State, Transition
 from recloser.testing import ManualClock, RecordingListener, no_jitter
 
 OPEN, CLOSED = State.OPEN, State.CLOSED
@@ -142,3 +145,63 @@ def test_calls_that_ended_without_a_decision_were_asked_for_too(
     assert breaker._circuit.calls.recent
     assert breaker._circuit.asked == asked + 6
     running.success()
+
+
+# A signal handler that raises within a change
+
+
+def test_a_change_that_is_interrupted_is_made_whole(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Transition] = []
+
+    def interrupted(*arguments: Any) -> Transition:
+        made.append(Transition(*arguments))
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        return made[-1]
+
+    monkeypatch.setattr("recloser._circuit.lifecycle.Transition", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        breaker.open()
+
+    circuit = breaker._circuit
+    assert (circuit.state, circuit.generation) == (OPEN, 1)
+    assert circuit.recovery is not None
+    (told,) = circuit.events
+    assert (told.key, told.before, told.after) == ("k", CLOSED, OPEN)
+
+
+def test_a_change_that_is_interrupted_by_another_one_leaves_that_as_it_is(
+    breaker: Breaker, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circuit = breaker._circuit
+    breaker.open()
+    reason = circuit.reason
+    assert reason is not None
+    breaker.close()
+    is_nested: list[bool] = []
+
+    def interrupted(*arguments: Any) -> Transition:
+        if not is_nested:
+            is_nested.append(True)
+            circuit.close_by_hand(clock.now, reason)
+            raise KeyboardInterrupt
+        return Transition(*arguments)
+
+    monkeypatch.setattr("recloser._circuit.lifecycle.Transition", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        breaker.open()
+
+    assert circuit.state is CLOSED
+    assert circuit.recovery is None
+
+
+def test_it_is_known_when_the_state_changed_last(breaker: Breaker, clock: ManualClock) -> None:
+    breaker.open()
+    clock.advance(5.0)
+    breaker.half_open()
+
+    assert breaker._circuit.changed_at == clock.now
