@@ -29,8 +29,7 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
-# It says something at least so often.
-_RENEWED = 0.6
+_RENEWED = 0.6  # it says something at least so often
 # An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
 # than one worker.
 _MUCH = 0.4
