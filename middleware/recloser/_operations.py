@@ -102,12 +102,7 @@ class OperableCircuit(StreamingCircuit):
         Raises:
             TypeError: An argument is not a str.
         """
-        was_closed, fleet = self.state is _CLOSED, self._listeners.fleet
         self._do_by_hand(self._circuit.reset, "reset", reason, by)
-        if was_closed and fleet is not None:
-            # That is no change of state, but the other workers must know.
-            why, generation = sentences.by_hand("reset", reason, by), self._circuit.generation
-            fleet.changed(Transition(self.key, _CLOSED, _CLOSED, why, generation, self.clock()))
 
     def _do_by_hand(
         self, do: Callable[[float, Reason], None], rule: str, reason: str, by: str

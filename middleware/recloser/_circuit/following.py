@@ -91,16 +91,15 @@ class FollowingCircuit(SteeredCircuit):
         """Write down nothing any more."""
         self.journal = None
 
-    def take_journal(self, now: float) -> tuple[list[Begun | Ended], int, bool]:
-        """What calls did since this was asked last, how many were refused, and if any is not over."""
+    def take_journal(self, now: float) -> tuple[list[Begun | Ended], int, tuple[int, ...]]:
+        """What calls did since this was asked last, how many were refused, and which are not over."""
         journal = self.journal
         if journal is None:
-            return [], 0, False
+            return [], 0, ()
         # Most refusals are no decision of the circuit, so it only knows how many there were.
         refused = self.counts.refused - journal.refused
         journal.refused = self.counts.refused
-        had_open = journal.has_open
-        return journal.take(self.calls, now), refused, had_open or journal.has_open
+        return journal.take(self.calls, now), refused, journal.open
 
     def give_back(self, entries: list[Begun | Ended], refused: int) -> None:
         """Take back what could not be told; it is told the next time."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import ceil, exp
+from operator import itemgetter
 
 from recloser._circuit.journal import Begun, Ended
+from recloser._circuit.learned import Learned
 from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
@@ -27,8 +29,7 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
-# It says something at least so often.
-_RENEWED = 0.6
+_RENEWED = 0.6  # it says something at least so often
 # An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
 # than one worker.
 _MUCH = 0.4
@@ -120,6 +121,7 @@ class Incident:
         entries = self._held
         asked: dict[str, int] = {}
         begun = refused = 0
+        reports = [*reports]
         for report in reports:
             seen = self.seen.setdefault(report.worker, Seen())
             seen.written, seen.alone, seen.why = report.written, report.alone, report.why
@@ -131,7 +133,7 @@ class Incident:
                     begun += 1
                     asked[report.worker] += self.one_in
         self._measure(begun, refused, asked, now)
-        entries.sort(key=_when)
+        entries.sort(key=itemgetter(0))
         until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
         for each in entries:
             at, worker, entry = each
@@ -141,6 +143,7 @@ class Incident:
             self._time = max(at, self._time)
             self._feed(worker, entry)
         self._held = held
+        self._forget_lost(reports)
         circuit = self.circuit
         self._time = max(until, self._time)
         if refused:
@@ -170,7 +173,7 @@ class Incident:
                 continue
             if now - seen.written > max(_LATEST, 4.0 * self.pace):
                 for token, _ in seen.calls.values():
-                    self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
+                    self._forget(token)
                 seen.calls.clear()
             else:
                 until = min(until, seen.written)
@@ -205,6 +208,18 @@ class Incident:
             token, entry.outcome, entry.latency, now, entry.what, entry.wait, entry.rule
         )
         circuit.end(ending)
+
+    def _forget_lost(self, reports: Iterable[Report]) -> None:
+        """Forget calls whose end was told in a report that was lost, with its store for example."""
+        waiting = {worker for _, worker, _ in self._held}
+        still_open = {report.worker: set(report.open) for report in reports}
+        for worker in still_open.keys() - waiting:
+            calls = self.seen[worker].calls
+            for theirs in calls.keys() - still_open[worker]:
+                self._forget(calls.pop(theirs)[0])
+
+    def _forget(self, token: int) -> None:
+        self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
 
     def _judge_lonely(self, now: float) -> None:
         """Open for all if most workers have opened alone."""
@@ -298,8 +313,6 @@ class Incident:
         """What to tell the fleet when it is over."""
         learned = None
         if self._taught:
-            from recloser._circuit.learned import Learned
-
             rate = self.circuit.counts.rate / max(self.workers, 1)
             learned = Learned.of(self.circuit.detector, rate, now)
         reason = self._reason or Reason("", "calls are as usual")
@@ -385,7 +398,3 @@ class Incident:
         rate = max(self._demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)
-
-
-def _when(entry: tuple[float, str, Begun | Ended]) -> float:
-    return entry[0]

@@ -344,7 +344,7 @@ class Member:
     ) -> Report | None:
         if breaker is None or circuit is None:
             return None
-        entries, refused, has_open = breaker.in_turn(now, circuit.take_journal, now)
+        entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
         passed, key.reported_at = max(now - key.reported_at, 1e-3), now
         kept = exp(-passed / ASKED_OVER)
         begun = sum(isinstance(entry, Begun) for entry in entries)
@@ -352,12 +352,13 @@ class Member:
         alone, reason = "", circuit.reason
         if circuit.state is not _CLOSED and circuit.orders is None:
             alone = circuit.state.value
-        if not (entries or refused or has_open or alone):
+        if not (entries or refused or still_open or alone):
             return None
         return Report(
             worker=self.name,
             written=now,
             entries=tuple(entries),
+            open=still_open,
             refused=refused,
             rate=circuit.counts.rate,
             alone=alone,
