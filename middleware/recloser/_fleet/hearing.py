@@ -87,4 +87,7 @@ class Hearing:
             key.incident = None  # another worker leads
             key.take_over_at = inf
         key.fact, key.heard_at = fact, written
+        if fact.is_over and fact.by_hand:
+            # A suspicion from before would write over it, and others would never hear of it.
+            key.cool_down(now, founded=True)
         obey(self._place, name, now)

@@ -204,4 +204,6 @@ class Leading:
         for _ in range(_TRIES):
             key.incident = None
             if self._tell(name, key, fact, now):
+                # A suspicion from before would write over it, and others would never hear of it.
+                key.cool_down(now, founded=True)
                 return

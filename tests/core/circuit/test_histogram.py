@@ -111,7 +111,7 @@ def test_its_buckets_make_the_same_one_again() -> None:
     histogram = histogram_of([0.1, 0.2, 0.2, 7.0])
     first, counts = histogram.buckets
 
-    again = ExponentialHistogram.of(first, counts)
+    again = ExponentialHistogram(first, counts)
 
     assert again.buckets == histogram.buckets
     assert sum(counts) == again.total == 4
@@ -120,7 +120,7 @@ def test_its_buckets_make_the_same_one_again() -> None:
 
 def test_one_that_was_made_from_buckets_shares_nothing_with_them() -> None:
     first, counts = histogram_of([0.1]).buckets
-    one, other = ExponentialHistogram.of(first, counts), ExponentialHistogram.of(first, counts)
+    one, other = ExponentialHistogram(first, counts), ExponentialHistogram(first, counts)
 
     one.add([0.1, 90.0])
 

@@ -71,7 +71,8 @@ def test_a_key_that_nobody_has_heard_of_for_long_is_forgotten(world: World) -> N
 
 
 def test_what_the_fleet_has_decided_is_no_news_of_this_worker(world: World) -> None:
-    open_all(world)
+    world.workers[1].breaker.open()
+    world.settle()
     member = world.workers[0].member
     (opening,) = world.workers[0].listener.transitions
 
@@ -111,6 +112,7 @@ def test_a_fleet_opens_over_garbage(world: World) -> None:
     world.run(1.0)
 
     open_all(world)
+    world.settle()
 
     assert world.data.facts[key_name(KEY)][0] > 17
     assert KeyFact.from_text(world.data.facts[key_name(KEY)][1]).state is State.OPEN

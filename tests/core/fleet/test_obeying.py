@@ -140,7 +140,7 @@ def test_news_with_the_same_or_a_smaller_epoch_are_none(told: Told) -> None:
     member, now = told.worker.member, told.world.clock.now
 
     for epoch in (0, 1):
-        member._hear(KEY, epoch, fact(State.CLOSED, leader=""), now, now)
+        member._hearing.hear(KEY, epoch, fact(State.CLOSED, leader=""), now, now)
 
     assert told.state is State.OPEN
 
