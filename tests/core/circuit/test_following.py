@@ -288,6 +288,19 @@ def test_an_operator_has_the_last_word(worker: Worker, do: str, after: State) ->
     assert circuit_of(worker).orders is None
 
 
+def test_whose_fleet_falls_silent_still_knows_that_it_had_followed(worker: Worker) -> None:
+    """So it closes with the fleet when it hears of it again."""
+    circuit = circuit_of(worker)
+    assert not circuit.has_followed
+    follow(worker, State.OPEN)
+    worker.breaker.in_turn(worker.clock.now, circuit.decide_alone)
+
+    assert circuit.orders is None
+    assert circuit.has_followed
+    worker.breaker.reset()
+    assert not circuit.has_followed
+
+
 # The journal
 
 
@@ -327,6 +340,21 @@ def test_refusals_are_told_as_a_number_once(worker: Worker) -> None:
     now = worker.clock.now
     assert worker.breaker.in_turn(now, circuit.take_journal, now)[1] == 7
     assert worker.breaker.in_turn(now, circuit.take_journal, now)[1] == 0
+
+
+def test_what_could_not_be_told_is_told_the_next_time(worker: Worker) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    worker.breaker.in_turn(now, circuit.watch, 1)
+    (permit,) = admitted(worker, 1)
+    permit.success()
+    follow(worker, State.OPEN)
+    assert admitted(worker, 3) == []
+    entries, refused, _ = worker.breaker.in_turn(now, circuit.take_journal, now)
+
+    worker.breaker.in_turn(now, circuit.give_back, entries, refused)
+
+    assert refused == 3
+    assert worker.breaker.in_turn(now, circuit.take_journal, now)[:2] == (entries, refused)
 
 
 def test_who_is_not_watched_tells_nothing_and_decides_most_calls_without_a_lock(

@@ -179,3 +179,16 @@ def test_a_call_that_is_still_in_flight_in_another_table_has_not_ended(
 
     assert journal.take(calls, NOW + 5.0) == []
     assert journal.has_open
+
+
+def test_what_could_not_be_told_is_told_the_next_time_and_first(
+    journal: Journal, calls: InFlight
+) -> None:
+    begin(journal, calls, 1)
+    taken = journal.take(calls, NOW)
+    del calls.voting[1]
+    journal.end(good(1, NOW + 0.5))
+
+    journal.give_back(taken)
+
+    assert journal.take(calls, NOW + 1.0) == [Begun(1, NOW), good(1, NOW + 0.5)]
