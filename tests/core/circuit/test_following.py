@@ -313,7 +313,7 @@ def test_while_it_is_watched_every_call_is_told_with_its_end(worker: Worker) -> 
     failed.failure("HTTP 502")
     left.cancel()
 
-    entries, refused, is_any_open = worker.breaker.in_turn(
+    entries, refused, still_open = worker.breaker.in_turn(
         worker.clock.now, circuit.take_journal, worker.clock.now
     )
 
@@ -327,7 +327,8 @@ def test_while_it_is_watched_every_call_is_told_with_its_end(worker: Worker) -> 
     ]
     assert [entry.latency for entry in ended] == [pytest.approx(0.125)] * 3
     assert ended[1].what == "HTTP 502"
-    assert (refused, is_any_open) == (0, True)
+    assert refused == 0
+    assert still_open == (running.token,)
     running.success()
 
 
@@ -373,7 +374,7 @@ def test_who_is_not_watched_tells_nothing_and_decides_most_calls_without_a_lock(
     worker.breaker.in_turn(now, circuit.stop_watching)
 
     assert decisions_of_calls() < 20
-    assert circuit.take_journal(now) == ([], 0, False)
+    assert circuit.take_journal(now) == ([], 0, ())
 
 
 def test_a_call_of_a_known_label_is_told_by_what_is_left_after_that(worker: Worker) -> None:
