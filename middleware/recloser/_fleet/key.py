@@ -19,6 +19,7 @@ class Key:
         epoch: The epoch of that.
         heard_at: When it was written, in seconds of this worker's clock.
         incident: The incident, if this worker leads it.
+        watched_since: Since when it is watched, in seconds.
         report_at: When the next report is due, in seconds.
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
@@ -37,12 +38,13 @@ class Key:
         "report_at",
         "reported_at",
         "take_over_at",
+        "watched_since",
     )
 
     def __init__(self) -> None:
         self.fact: KeyFact | None = None
         self.epoch = 0
-        self.heard_at = -inf
+        self.heard_at = self.watched_since = -inf
         self.incident: Incident | None = None
         self.report_at = self.reported_at = -inf
         self.asked = 0.0

@@ -311,7 +311,9 @@ class Member:
             self._leading.take_over(name, key, fact, now)
             return place.pace
         probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = place.pace if fact.state is not _OPEN or probes else max(place.pace, _POLL_SOON)
+        pace = place.pace_of(key, now)
+        if fact.state is _OPEN and not probes:
+            pace = max(place.pace, _POLL_SOON)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)
