@@ -24,7 +24,8 @@ class Data(MemoryData):
         told: Of each fact about a key: when it was written, its state, and how many probes at a time
             it allows; infinite for any number.
         epochs: The highest epoch of each fact, over all lives of the data.
-        shrunk: How often a fact was written with an epoch that was not higher than all before.
+        shrunk: How often a fact was written with an epoch that was not higher than all before; of
+            facts that are news, since nobody remembers the epochs of the others.
         swept_at: When workers that are gone were forgotten last, in seconds.
     """
 
@@ -40,9 +41,9 @@ class Data(MemoryData):
         """How many operations there were."""
         return sum(self.operations.values())
 
-    def note(self, name: str, epoch: int, text: str) -> None:
+    def note(self, name: str, epoch: int, text: str, *, loud: bool) -> None:
         """Note that a fact was written."""
-        if epoch <= self.epochs.get(name, 0):
+        if loud and epoch <= self.epochs.get(name, 0):
             self.shrunk += 1
         self.epochs[name] = max(epoch, self.epochs.get(name, 0))
         if name.startswith("key "):
@@ -127,7 +128,7 @@ class Link(MemoryStore):
         finally:
             self._swaps = False
         if done:
-            self._network.data.note(name, epoch, text)
+            self._network.data.note(name, epoch, text, loud=loud)
         return done
 
     def ring(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.fleet import outage
+from benchmarks.fleet import growth, idle, loops, outage, restart, sick, trouble
 from benchmarks.fleet.cases import Part
 
-PARTS: dict[str, Part] = {part.name: part for part in (outage.PART,)}
+_MODULES = (outage, loops, growth, restart, idle, trouble, sick)
+PARTS: dict[str, Part] = {module.PART.name: module.PART for module in _MODULES}
