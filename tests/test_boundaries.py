@@ -22,7 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = sorted((ROOT / "middleware" / "recloser").rglob("*.py"))
 ADAPTERS = sorted((ROOT / "adapters" / "recloser_adapters").rglob("*.py"))
 
-PUBLIC_CORE = ["recloser", "recloser.asgi", "recloser.testing", "recloser.wsgi"]
+PUBLIC_CORE = [
+    "recloser",
+    "recloser.asgi",
+    "recloser.fleet",
+    "recloser.testing",
+    "recloser.wsgi",
+]
 
 # Adapter -> libraries that it may import beside the one it is named after.
 BESIDE = {
@@ -34,7 +40,7 @@ BESIDE = {
 }
 
 # Adapters that need no library, and so no extra.
-OF_THE_STANDARD_LIBRARY = {"dashboard", "health"}
+OF_THE_STANDARD_LIBRARY = {"dashboard", "health", "sqlite"}
 
 # The command and its demo are applications rather than adapters: they put a server, a framework, a
 # client and a terminal together, and that is their point. The extra `demo` installs them all.

@@ -12,7 +12,7 @@ from random import random as default_random
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 from recloser._circuit.by_hand import SteeredCircuit
-from recloser._circuit.in_flight import WAITING, CountedCall
+from recloser._circuit.in_flight import WAITING, CountedCall, InFlight
 from recloser._circuit.kinds import NOTHING, Kind, kind_of
 from recloser._circuit.votes import Ending
 from recloser._delivery import Delivering
@@ -78,6 +78,7 @@ class LockedCircuit(Delivering):
         "clock",
     )
 
+    _calls: InFlight
     # Who opened it by hand last, and the generation that this began.
     _opened: tuple[int, Override] | None
 

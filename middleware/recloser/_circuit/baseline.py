@@ -154,9 +154,7 @@ class Baseline:
         self._current.merge(shifted, min(_ASSUMED / shifted.total, 1.0))
         self.refresh(now)
 
-    def take_over(
-        self, latencies: ExponentialHistogram, weight: float, known_for: float
-    ) -> None:
+    def take_over(self, latencies: ExponentialHistogram, weight: float, known_for: float) -> None:
         """Add latencies that others have seen, each with a weight.
 
         Args:

@@ -138,8 +138,8 @@ class FollowingCircuit(SteeredCircuit):
             self.detector.clear()
 
     def decide_alone(self) -> None:
-        """Do not follow any more."""
-        self.orders = None
+        """Do not follow any more, and write down nothing."""
+        self.orders = self.journal = None
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders

@@ -51,9 +51,7 @@ class Learned:
         baseline, evidence = detector.baseline, detector.evidence
         first, latencies = baseline.history().buckets
         quiet, tally, ends = evidence.learned
-        return cls(
-            first, latencies, quiet, tally, ends, rate, baseline.usual(now).known_for
-        )
+        return cls(first, latencies, quiet, tally, ends, rate, baseline.usual(now).known_for)
 
     def teach(self, detector: Detector, now: float, *, anew: bool) -> None:
         """Let a detector know it, too.
@@ -127,7 +125,7 @@ class Learned:
             given = cast("Mapping[str, Any]", plain)
             latencies = tuple([_count(each) for each in given["latencies"]])
             first = int(given["first"])
-            if not (0 <= first and first + len(latencies) <= BUCKETS):
+            if not (first >= 0 and first + len(latencies) <= BUCKETS):
                 raise ValueError("buckets")
             tally = {(int(row), int(kind)): _count(n) for row, kind, n in given["tally"]}
             if any(not (0 <= row < _ROWS and 0 <= kind < _KINDS) for row, kind in tally):

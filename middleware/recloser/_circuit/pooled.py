@@ -148,7 +148,9 @@ class PooledCircuit(SteeredCircuit):
     def open_for_all(self, now: float, reason: Reason) -> None:
         """Open: most workers have opened alone."""
         if self.state is _CLOSED or self.state is _LIMITED:
-            self._open(now, self.recovery or self._new_recovery(now, run=self.policy.min_failures), reason)
+            self._open(
+                now, self.recovery or self._new_recovery(now, run=self.policy.min_failures), reason
+            )
 
     def go_on(self, state: State, wait: float, size: float, reason: Reason, now: float) -> None:
         """Go on where another leader has left off.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, cast
 
@@ -89,7 +89,9 @@ class KeyFact:
             "lease": self.lease,
             "rule": reason.rule,
             "sentence": reason.sentence[:_LONGEST],
-            "numbers": {name: number for name, number in reason.numbers.items() if isfinite(number)},
+            "numbers": {
+                name: number for name, number in reason.numbers.items() if isfinite(number)
+            },
             "by": reason.by[:_LONGEST],
             "by_hand": self.by_hand,
             "since": round(self.since, 3),

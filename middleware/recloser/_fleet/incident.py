@@ -27,8 +27,8 @@ LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
 # It says something at least so often.
 _RENEWED = 0.6
-# An incident ends after so many seconds without a suspicion.
-_CALM = 3.0
+# An incident ends after so many seconds, or calls, without a suspicion of more than one worker.
+_CALM, _CALM_CALLS, _CALM_LONGEST = 3.0, 10.0, 30.0
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
 _TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
@@ -161,9 +161,11 @@ class Incident:
         if refused:
             circuit.count_refused(ceil(refused / self.one_in), self._time)
         circuit.tick(self._time)
-        if circuit.state is _CLOSED and circuit.detector.evidence.idle:
+        if circuit.state is _CLOSED:
             self._judge_lonely(now)
-        else:
+        # What only one worker sees is no reason to watch all of them for ever.
+        is_shared = len(circuit.witnesses) > 1 and not circuit.detector.evidence.idle
+        if circuit.state is not _CLOSED or is_shared:
             self._suspected_at = now
         self._note_changes(now)
         self._grant(now)
@@ -173,9 +175,7 @@ class Incident:
         open_calls = [seen.written for seen in self.seen.values() if seen.calls]
         return max(min(open_calls, default=now), now - max(_LATEST * self.pace, _LATEST_AT_LEAST))
 
-    def _measure(
-        self, begun: int, refused: int, asked: dict[str, int], now: float
-    ) -> None:
+    def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
         passed = max(now - self._decided_at, 1e-3)
         self._decided_at = now
         kept = exp(-passed / _AVERAGED)
@@ -236,7 +236,8 @@ class Incident:
     @property
     def is_over(self) -> bool:
         """Whether it has been closed and calm for long enough."""
-        return self.circuit.state is _CLOSED and self._decided_at - self._suspected_at > _CALM
+        calm = min(max(_CALM, _CALM_CALLS / max(self._demand, 1e-3)), _CALM_LONGEST)
+        return self.circuit.state is _CLOSED and self._decided_at - self._suspected_at > calm
 
     def news(self, now: float) -> KeyFact | None:
         """What to tell the fleet at `now` seconds; None if there is nothing new."""
@@ -374,9 +375,7 @@ class Incident:
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)
-        ranked = sorted(
-            self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random())
-        )
+        ranked = sorted(self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random()))
         chosen = [worker for worker, seen in ranked if not seen.alone] or [self._me]
         self._tickets = tuple(chosen[: ceil(number)])
         return self._tickets, max(int(window // len(self._tickets)), 1)

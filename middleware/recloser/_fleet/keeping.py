@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recloser._circuit.learned import Learned
 from recloser._fleet.facts import FORMAT, learned_name, plain_of
-from recloser._fleet.store import Store, StoreError
+from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
     from recloser._fleet.breakers import Breakers

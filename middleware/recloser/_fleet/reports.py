@@ -97,7 +97,9 @@ class Report:
 
 def _entry(plain: object, written: float) -> Begun | Ended:
     fields = cast("list[Any]", plain)
-    numbers: Mapping[str, Any] = dict(zip(("token", "age", "", "latency", "wait"), fields, strict=False))
+    numbers: Mapping[str, Any] = dict(
+        zip(("token", "age", "", "latency", "wait"), fields, strict=False)
+    )
     token, at = int(number_of(numbers, "token")), written - number_of(numbers, "age")
     if len(fields) == 2:
         return Begun(token, at)

@@ -143,9 +143,7 @@ class Runner:
         self._member.after_fork()
 
 
-def _run(
-    this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: Any
-) -> None:
+def _run(this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: Any) -> None:
     """What the thread does. It keeps no registry alive."""
     try:
         while True:

@@ -97,7 +97,9 @@ def worker_status(name: str, text: str) -> WorkerStatus:
         name,
         str(about.get("host", "")),
         pid if isinstance(pid, int) else 0,
-        tuple([str(each) for each in cast("list[object]", leads)]) if isinstance(leads, list) else (),
+        tuple([str(each) for each in cast("list[object]", leads)])
+        if isinstance(leads, list)
+        else (),
         {str(key): str(each) for key, each in cast("dict[object, object]", alone).items()}
         if isinstance(alone, dict)
         else {},
