@@ -10,6 +10,7 @@ from benchmarks.detection.simulator import Clock
 from benchmarks.fleet.network import Link, Network
 from recloser import Policy, Registry, Transition
 from recloser._fleet.fleet import Fleet
+from recloser._fleet.member import Member
 
 ONE, ALONE, FLEET = "one", "alone", "fleet"
 ENTRANTS = (ONE, ALONE, FLEET)
@@ -51,7 +52,8 @@ class Worker(Recloser):
         self.fleet = fleet
         # What a thread would do is an event, and names are the same in each run.
         fleet._runner = self  # type: ignore[assignment]
-        fleet.member.name = f"host{number // 8}/{number}/{seed}"
+        name = f"host{number // 8}/{number}/{seed}"
+        fleet.member = Member(self.registry, self.store, lambda: name, self._rng.random)
         self.registry.subscribe(self)
         self.breaker = self.registry[key]
         self.acquire = self.breaker.try_acquire
