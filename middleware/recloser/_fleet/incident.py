@@ -118,7 +118,8 @@ class Incident:
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
-        self._permits = self._size = 0.0
+        self._permits: float = 0.0
+        self._size: float = 0.0
         self._use = 1.0
         self._granted: deque[float] = deque(maxlen=_SEEN_AFTER)
         self._settles_at = now

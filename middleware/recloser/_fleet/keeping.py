@@ -24,8 +24,8 @@ _KEPT_EVERY, _ONE_EVERY = 60.0, 3.0
 _FIRST_AFTER = 5.0
 # What is kept lives for so many seconds after it was kept last: a week.
 _LIVES = 7 * 86_400.0
-# What was kept weighs less than what is new: after some times it is forgotten.
-_KEPT_SHARE = 0.5
+# What was kept weighs half as much after so many seconds, so that it is forgotten some day.
+_HALVED_AFTER = 300.0
 
 
 class Keeping:
@@ -110,7 +110,7 @@ class Keeping:
         if fact is not None:
             try:
                 kept = Learned.from_plain(plain_of(fact.text).get("learned"))
-                learned = kept.times(_KEPT_SHARE).plus(learned)
+                learned = kept.times(0.5 ** (fact.age / _HALVED_AFTER)).plus(learned)
             except ValueError:
                 pass  # it is replaced
         plain: dict[str, Any] = {"format": FORMAT, "learned": learned.as_plain()}

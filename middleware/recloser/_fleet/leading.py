@@ -126,13 +126,9 @@ class Leading:
         lives = _LIVES + (fact.wait if fact.wait < inf else _LIVES_BY_HAND)
         epoch = key.epoch + 1
         if place.store.swap(key_name(name), key.epoch, epoch, fact.as_text(), lives):
-            key.epoch, key.fact, key.heard_at = epoch, fact, now
-            if key.incident is not None:
-                key.incident.tell(fact, now)
-            obey(place, name, now)
+            key.epoch = epoch
+            self._told(name, key, fact, now)
             return True
-        # Another worker leads, or has acted by hand meanwhile.
-        key.incident, key.fact = None, None
         there = place.store.get(key_name(name))
         if there is None:
             return False
@@ -140,10 +136,25 @@ class Leading:
             theirs = KeyFact.from_text(there.text)
         except ValueError as error:
             place.note_garbage(error)
-            key.epoch = max(key.epoch, there.epoch)  # the next word goes over it
+            theirs = None
+        if theirs is None or there.epoch < key.epoch:
+            # Garbage, or a store that has lost what is known here: this worker's word goes over it.
+            key.epoch = epoch = max(epoch, there.epoch + 1)
+            text = fact.as_text()
+            if place.store.swap(key_name(name), there.epoch, epoch, text, lives):
+                self._told(name, key, fact, now)
+                return True
             return False
+        # Another worker leads, or has acted by hand meanwhile.
+        key.incident, key.fact = None, None
         self._hear(name, there.epoch, theirs, now - there.age, now)
         return False
+
+    def _told(self, name: str, key: Key, fact: KeyFact, now: float) -> None:
+        key.fact, key.heard_at = fact, now
+        if key.incident is not None:
+            key.incident.tell(fact, now)
+        obey(self._place, name, now)
 
     # By hand
 

@@ -261,12 +261,8 @@ class Member:
         place = self._place
         leads = [name for name, key in place.keys.items() if key.incident is not None]
         host, pid, _ = (*self.name.split("/"), "", "")[:3]
-        about = {
-            "host": host,
-            "pid": int(pid) if pid.isdigit() else 0,
-            "leads": leads[:_TOLD],
-            "alone": self._alone(),
-        }
+        process = {"host": host, "pid": int(pid) if pid.isdigit() else 0}
+        about = {**process, "leads": leads[:_TOLD], "alone": self._alone()}
         place.workers = max(self.store.beat(self.name, json.dumps(about), _BEAT_LIVES), 1)
         if place.workers <= _SHOWN:
             self._others = self.store.workers()
@@ -286,7 +282,7 @@ class Member:
     def _read_news(self, now: float) -> None:
         news = self.store.news(self._version)
         if news.life != self._life and self._life:
-            # The store has lost what it had. Epochs only grow, so what is known here is written anew.
+            # The store has lost what it had: who leads writes it anew.
             news = self.store.news(0)
         self._version, self._life = news.version, news.life
         self._polled_at = now
@@ -303,9 +299,9 @@ class Member:
 
     def _hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
         key = self._place.key(name)
-        if epoch <= key.epoch and key.fact is not None:
-            return
-        key.epoch = max(epoch, key.epoch)
+        if epoch == key.epoch or (epoch < key.epoch and key.is_watched):
+            return  # it is known, or from a store that has lost what is known here
+        key.epoch = epoch
         if fact.leader == self.name:
             if key.incident is not None:
                 return
