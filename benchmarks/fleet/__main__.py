@@ -10,7 +10,7 @@ from benchmarks.detection import output
 from benchmarks.fleet import runner
 from benchmarks.fleet.cases import Options
 from benchmarks.fleet.parts import PARTS
-from benchmarks.fleet.report import Played, as_json, markdown
+from benchmarks.fleet.report import Played, as_json, from_json, markdown
 
 _SEEDS = 5
 _WORKERS = (8, 64)
@@ -45,6 +45,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="leave out what takes minutes")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument(
+        "--read",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="add what another run wrote with --json, instead of playing these parts",
+    )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw an SVG of some parts")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="default: 2")
     arguments = parser.parse_args(argv)
@@ -72,8 +80,15 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _arguments(argv)
     options = Options(arguments.workers, arguments.seeds, arguments.quick)
     every: list[Played] = []
+    try:
+        for file in arguments.read:
+            every += from_json(file.read_text(encoding="utf-8"), PARTS)
+    except (OSError, ValueError) as error:
+        print(f"--read: {error}", file=sys.stderr)
+        return 2
+    known = {played.part.name for played in every}
     for part in PARTS.values():
-        if arguments.parts and part.name not in arguments.parts:
+        if part.name in known or ((arguments.parts or known) and part.name not in arguments.parts):
             continue
         cases = [case for case in part.cases(options) if arguments.only in case.name]
         if not cases:
@@ -83,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     if not every:
         print(f"no case has {arguments.only!r} in its name", file=sys.stderr)
         return 2
+    every.sort(key=lambda played: [*PARTS].index(played.part.name))
     output.write(
         markdown(every), lambda: as_json(every), markdown=arguments.markdown, json=arguments.json
     )

@@ -7,7 +7,17 @@ from random import Random
 from typing import Any
 
 from benchmarks.detection.simulator import Clock, Ending
-from benchmarks.fleet.cases import Case, Figures, Options, Part, Results, Section, mean, most, spread
+from benchmarks.fleet.cases import (
+    Case,
+    Figures,
+    Options,
+    Part,
+    Results,
+    Section,
+    mean,
+    most,
+    spread,
+)
 from benchmarks.fleet.network import Network
 from benchmarks.fleet.traffic import Fate, Traffic, healthy
 from benchmarks.fleet.workers import Worker, faults
@@ -44,6 +54,8 @@ class KeyedWorker(Worker):
         self._draws, self._keys = Random(seed + 1), [f"service {each}" for each in range(keys)]
         if keys > 1:
             self.acquire = self._acquire
+            for key in self._keys:  # each is asked for once when it is new
+                self.registry[key]
 
     def _acquire(self) -> Permit | None:
         key = self._keys[int(self._draws.random() * len(self._keys))]

@@ -11,6 +11,7 @@ from random import Random
 
 from benchmarks.detection.entrants import Recloser
 from benchmarks.detection.simulator import Clock, Ending
+from recloser import Permit
 
 LATENCY, SIGMA = 0.05, 0.5
 """Median seconds of a healthy answer, and the deviation of their logarithm."""
@@ -60,7 +61,9 @@ class Record:
     def wasted(self, start: float = 0.0, end: float = inf) -> int:
         """How many calls were admitted that a fault made bad."""
         return sum(
-            self.admitted[i] and self.bad[i] for i, at in enumerate(self.starts) if start <= at < end
+            self.admitted[i] and self.bad[i]
+            for i, at in enumerate(self.starts)
+            if start <= at < end
         )
 
     def answered(
@@ -134,18 +137,11 @@ class Traffic:
 
     def at(self, time: float, action: Callable[[], object]) -> None:
         """Do something at a time in seconds."""
-        self.schedule(time, lambda _: action(), None)
 
-    def every(self, seconds: float, start: float, end: float, look: Callable[[float], None]) -> None:
-        """Look at the world now and then."""
+        def do(_: object) -> None:
+            action()
 
-        def again(_: object) -> None:
-            now = self._clock.now
-            look(now)
-            if now + seconds < end:
-                self.schedule(now + seconds, again, None)
-
-        self.schedule(start, again, None)
+        self.schedule(time, do, None)
 
     def run(self) -> Record:
         """Play it to the end."""
@@ -179,5 +175,6 @@ class Traffic:
             self.schedule(now + took, self._finish, (worker, permit, ending, took))
 
     def _finish(self, argument: object) -> None:
-        worker, permit, ending, took = argument  # type: ignore[misc]  # what `_arrive` scheduled
+        call: tuple[Recloser, Permit, Ending, float] = argument  # type: ignore[assignment]
+        worker, permit, ending, took = call
         worker.end(permit, ending, took, 0.0)

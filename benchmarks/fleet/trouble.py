@@ -11,7 +11,17 @@ from typing import Protocol
 from benchmarks.closed_loop.simulator import World
 from benchmarks.detection.entrants import Recloser
 from benchmarks.detection.simulator import Clock, Contender
-from benchmarks.fleet.cases import Case, Figures, Options, Part, Results, Section, mean, most, spread
+from benchmarks.fleet.cases import (
+    Case,
+    Figures,
+    Options,
+    Part,
+    Results,
+    Section,
+    mean,
+    most,
+    spread,
+)
 from benchmarks.fleet.loops import scenario
 from benchmarks.fleet.network import Network
 from benchmarks.fleet.traffic import Fate, Traffic, dying, healthy
@@ -34,9 +44,7 @@ _AGREE, _LOST = 2.0, 2.0
 
 
 class _World(Protocol):
-    def schedule(
-        self, at: float, handler: Callable[[object], None], argument: object
-    ) -> None: ...
+    def schedule(self, at: float, handler: Callable[[object], None], argument: object) -> None: ...
 
 
 def cases(options: Options) -> list[Case]:
@@ -144,7 +152,10 @@ def _plan(
     network.schedule = world.schedule
 
     def at(time: float, action: Callable[[], object]) -> None:
-        world.schedule(time, lambda _: action(), None)
+        def do(_: object) -> None:
+            action()
+
+        world.schedule(time, do, None)
 
     def look(_: object) -> None:
         watch.look(clock.now)

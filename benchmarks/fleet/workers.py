@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from random import Random
+from typing import Any, cast
 
 from benchmarks.detection.entrants import Recloser
 from benchmarks.detection.simulator import Clock
@@ -53,7 +54,9 @@ class Worker(Recloser):
         # What a thread would do is an event, and names are the same in each run.
         fleet._runner = self  # type: ignore[assignment]
         name = f"host{number // 8}/{number}/{seed}"
-        fleet.member = Member(self.registry, self.store, lambda: name, self._rng.random)
+        fleet.member = Member(
+            cast("Any", self.registry), self.store, lambda: name, self._rng.random
+        )
         self.registry.subscribe(self)
         self.breaker = self.registry[key]
         self.acquire = self.breaker.try_acquire
