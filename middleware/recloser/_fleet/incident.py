@@ -17,6 +17,8 @@ from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.reports import Report
+from recloser._fleet.seen import Seen
+from recloser._outcome import Outcome
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -42,8 +44,8 @@ _SINGLE, _PROBES = 8, 0.3
 _AVERAGED = 0.5
 # By how much a share must change before it is worth telling.
 _TELLING = 0.05
-# A worker is waited for during so many paces, and so many seconds at least.
-_LATEST, _LATEST_AT_LEAST = 3.0, 0.25
+# A worker is waited for during so many seconds.
+_LATEST = 1.0
 # A limit that has changed is in force in all workers after so many paces.
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
@@ -57,26 +59,6 @@ _SEEN_AFTER = 4
 _LOOKED_AT = 1_000.0
 # The rules of a closing that has taught something.
 _TEACHES = frozenset({"new_normal", "mixed"})
-
-
-class Seen:
-    """What a leader knows of one worker.
-
-    Attributes:
-        written: When its last report was written, in seconds.
-        calls: The calls of it that have begun, by its tokens: the token and the call here.
-        alone: The state that it has decided alone; "" for none.
-        why: Why it has.
-        asked: How many calls came to it of late, per second.
-    """
-
-    __slots__ = ("alone", "asked", "calls", "why", "written")
-
-    def __init__(self) -> None:
-        self.written = 0.0
-        self.calls: dict[int, tuple[int, PooledCall]] = {}
-        self.alone = self.why = ""
-        self.asked = 0.0
 
 
 class Incident:
@@ -172,9 +154,23 @@ class Incident:
         self._grant(now)
 
     def _known_until(self, now: float) -> float:
-        """Until when it is known what all workers did: the end of a call may not be told yet."""
-        open_calls = [seen.written for seen in self.seen.values() if seen.calls]
-        return max(min(open_calls, default=now), now - max(_LATEST * self.pace, _LATEST_AT_LEAST))
+        """Until when it is known what all workers did: the end of a call may not be told yet.
+
+        If time ran on without them, calls that have ended long ago would seem to hang. A worker that
+        is silent for too long is not waited for: its calls say nothing any more.
+        """
+        begins = {worker for _, worker, entry in self._held if isinstance(entry, Begun)}
+        until = now
+        for worker, seen in self.seen.items():
+            if not seen.calls and worker not in begins:
+                continue
+            if now - seen.written > max(_LATEST, 4.0 * self.pace):
+                for token, _ in seen.calls.values():
+                    self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
+                seen.calls.clear()
+            else:
+                until = min(until, seen.written)
+        return until
 
     def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
         passed = max(now - self._decided_at, 1e-3)

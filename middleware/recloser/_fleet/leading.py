@@ -91,21 +91,29 @@ class Leading:
 
     # What it decides
 
-    def decide(self, name: str, key: Key, mine: Report | None, now: float) -> None:
-        """Decide by what all workers have reported, and tell what is new.
+    def receive(self, name: str, now: float) -> list[Report]:
+        """What other workers have reported of a key.
 
         Raises:
             StoreError: The store does not work.
         """
-        place, incident = self._place, key.incident
-        if incident is None:
-            return
-        reports = [] if mine is None else [mine]
+        place, reports = self._place, list[Report]()
         for text, age in place.store.receive(name):
             try:
                 reports.append(Report.from_text(text, now - age))
             except ValueError as error:
                 place.note_garbage(error)
+        return reports
+
+    def decide(self, name: str, key: Key, reports: list[Report], now: float) -> None:
+        """If this worker leads a key, decide by all reports, and tell what is new.
+
+        Raises:
+            StoreError: The store does not work. It is told the next time.
+        """
+        place, incident = self._place, key.incident
+        if incident is None:
+            return
         state = incident.circuit.state
         incident.decide(reports, now)
         if incident.is_over:

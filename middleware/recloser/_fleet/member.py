@@ -10,7 +10,6 @@ this worker leads.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,8 +47,8 @@ _RETRY, _RETRY_LATEST = 0.1, 1.0
 _KNOWN_FOR = 1.0
 # What is known of a key is forgotten so many seconds after the last word about it.
 _FORGOTTEN = 120.0
-# A beat names at most so many keys. Of a larger fleet, a worker does not know who the others are.
-_TOLD, _SHOWN = 20, 100
+# Of a larger fleet than this, a worker does not know who the others are.
+_SHOWN = 100
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -259,23 +258,13 @@ class Member:
 
     def _beat(self, now: float) -> None:
         place = self._place
-        leads = [name for name, key in place.keys.items() if key.incident is not None]
-        host, pid, _ = (*self.name.split("/"), "", "")[:3]
-        process = {"host": host, "pid": int(pid) if pid.isdigit() else 0}
-        about = {**process, "leads": leads[:_TOLD], "alone": self._alone()}
-        place.workers = max(self.store.beat(self.name, json.dumps(about), _BEAT_LIVES), 1)
+        place.workers = max(self.store.beat(self.name, place.about(), _BEAT_LIVES), 1)
         if place.workers <= _SHOWN:
             self._others = self.store.workers()
         self._beat_at = now
         for key in place.keys.values():
             if key.incident is not None:
                 key.incident.workers, key.incident.pace = place.workers, place.pace
-
-    def _alone(self) -> dict[str, str]:
-        """The keys about which this worker has decided alone, with their states."""
-        alone = [name for name in self._place.keys if self._place.is_alone(name)]
-        circuits = [(name, self._place.circuit_of(name)[1]) for name in alone[:_TOLD]]
-        return {name: circuit.state.value for name, circuit in circuits if circuit is not None}
 
     # News
 
@@ -360,16 +349,29 @@ class Member:
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)
-            if key.incident is not None:
-                self._leading.decide(name, key, report, now)
-            elif report is not None:
-                self.store.send(name, report.as_text())
-                if report.entries and fact.state in (_OPEN, _HALF_OPEN):
-                    self.store.ring()  # a probe has begun or ended
+            try:
+                reports = self._exchange(name, key, report, now)
+            except StoreError:
+                if report is not None and breaker is not None and circuit is not None:
+                    entries = [*report.entries]
+                    breaker.in_turn(now, circuit.give_back, entries, report.refused)
+                raise
+            self._leading.decide(name, key, reports, now)
         wait = key.report_at - now
         if key.incident is not None and key.incident.circuit.state is _OPEN:
             wait = min(wait, max(key.incident.circuit.probe_at - now, place.pace))
         return max(wait, 0.0)
+
+    def _exchange(self, name: str, key: Key, report: Report | None, now: float) -> list[Report]:
+        """Tell who leads what calls did; if it is this worker, return what all workers tell."""
+        mine = [] if report is None else [report]
+        if key.incident is not None:
+            return [*mine, *self._leading.receive(name, now)]
+        if report is not None:
+            self.store.send(name, report.as_text())
+            if report.entries and key.fact is not None and key.fact.state in (_OPEN, _HALF_OPEN):
+                self.store.ring()  # a probe has begun or ended
+        return mine
 
     def _report(
         self, key: Key, breaker: AnyBreaker | None, circuit: FollowingCircuit | None, now: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _CLOSED = State.CLOSED
 # Seconds between two reports, of up to so many workers; of more, it is longer in proportion.
 _PACE, _PACED = 0.05, 64
+# A worker tells the names of at most so many keys.
+_TOLD = 20
 
 
 class Workplace:
@@ -66,6 +69,18 @@ class Workplace:
         """Whether this worker has decided alone that a key is not closed."""
         circuit = self.circuit_of(name)[1]
         return circuit is not None and circuit.state is not _CLOSED and circuit.orders is None
+
+    def about(self) -> str:
+        """What others are told about this worker, as JSON; `status.py` reads it."""
+        leads = [name for name, key in self.keys.items() if key.incident is not None]
+        alone: dict[str, str] = {}
+        for name in [name for name in self.keys if self.is_alone(name)][:_TOLD]:
+            circuit = self.circuit_of(name)[1]
+            if circuit is not None:
+                alone[name] = circuit.state.value
+        host, pid, _ = (*self.name.split("/"), "", "")[:3]
+        process = {"host": host, "pid": int(pid) if pid.isdigit() else 0}
+        return json.dumps({**process, "leads": leads[:_TOLD], "alone": alone})
 
     def note_garbage(self, error: ValueError) -> None:
         """Count a text in the store that is none of ours; it is logged once a minute."""
