@@ -81,6 +81,25 @@ def test_a_callee_that_hangs_is_probed_by_one_worker_at_a_time() -> None:
     assert fleet["wasted"] <= 1.5 * one["wasted"]
 
 
+# What is lost on the way to the store
+
+
+@pytest.mark.parametrize(
+    ("delay", "lost", "failing"), [(0.2, 0.0, 0.0), (0.02, 0.5, 0.0), (0.02, 0.0, 0.05)]
+)
+def test_a_slow_store_opens_nothing_by_itself(delay: float, lost: float, failing: float) -> None:
+    case = Case(
+        part="growth", what="", workers=16, rate=300.0, delay=delay, lost=lost, failing=failing
+    )
+
+    figures = growth.play(case, 1)
+
+    assert figures["early"] == figures["faults"] == 0
+    # 300 calls/s for the second in which a fleet of this size and delay must know, and 30 probes.
+    assert figures["wasted"] <= 330
+    assert figures["all"] <= 1.0
+
+
 # New workers
 
 
