@@ -318,12 +318,13 @@ def test_few_parts_of_the_core_use_what_is_private_to_another() -> None:
 
 
 def _private_uses(path: Path) -> Iterator[ast.Attribute]:
-    """Yield each attribute with one leading underscore that is not of `self` or `cls`."""
+    """Yield each attribute with one leading underscore that is not of `self`, `cls` or `super()`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if (
             isinstance(node, ast.Attribute)
             and node.attr.startswith("_")
             and not node.attr.startswith("__")
             and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+            and not (isinstance(node.value, ast.Call) and ast.unparse(node.value) == "super()")
         ):
             yield node

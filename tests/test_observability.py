@@ -212,6 +212,8 @@ def test_every_alert_rule_is_loaded_and_can_be_evaluated(prometheus: Prometheus)
             "ObservedRefusalsWouldHarm",
             "BreakerFaults",
             "BreakerKeysOverflow",
+            "FleetStoreDown",
+            "FleetDisagrees",
         )
     ]
     assert all(rule["annotations"]["summary"] for rule in rules())

@@ -15,9 +15,10 @@ class Reason:
     Attributes:
         rule: The rule that decided: `failures`, `bad_calls` (failed and slow ones), `limited`,
             `eased`, `mixed`, `mute`, `failing`, `probe_failed`, `crowded`, `recovered`,
-            `new_normal`, `comes_back`, `retry_after`, `quota`, `look_again`, `manual` or `reset`.
-            While limited, also `sick`, which changes no state. Empty where only the sentence is
-            known.
+            `new_normal`, `comes_back`, `retry_after`, `quota`, `look_again`, `manual` or `reset`;
+            where a fleet decided, `fleet_open`, `fleet_limited`, `fleet_half_open` or
+            `fleet_closed`. While limited, also `sick`, which changes no state. Empty where only the
+            sentence is known.
         sentence: The same in plain words, with the numbers.
         numbers: The numbers that the rule compared, by name. Times are seconds, ratios lie in
             0.0-1.0.

@@ -67,7 +67,7 @@ class Listener(Protocol):
 
         Transitions come in order and one at a time per breaker. The thread is usually that of the
         call that caused the change. If another thread is delivering events of the breaker at that
-        moment, that thread delivers this one, too.
+        moment, that thread delivers this one, too. What a fleet decides is delivered by its thread.
         """
 
 

@@ -11,6 +11,7 @@ from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
 from recloser._circuit.kinds import kind_of
 from recloser._circuit.lost_calls import lost_calls
 from recloser._errors import BreakerOpenError
+from recloser._events import Transition
 from recloser._locked_circuit import LONGEST, WithinDecisionError, loose_circuits
 from recloser._locks import within
 from recloser._overrides import Override, check_texts, end_of
@@ -57,7 +58,9 @@ class OperableCircuit(StreamingCircuit):
         until = end_of(now, for_)
         override = Override(since=now, until=until, state=_OPEN, reason=reason, by=by)
         why = sentences.by_hand("manual", reason, by)
+        before = self._circuit.state
         self._decide_anyway(now, self._open_by_hand, now, why, override)
+        self._tell_fleet(before, why, now)
 
     def _open_by_hand(self, now: float, why: Reason, override: Override) -> None:
         self._circuit.open_by_hand(now, override.until, why)
@@ -105,8 +108,16 @@ class OperableCircuit(StreamingCircuit):
         self, do: Callable[[float, Reason], None], rule: str, reason: str, by: str
     ) -> None:
         check_texts(reason, by)
-        now = self.clock()
-        self._decide_anyway(now, do, now, sentences.by_hand(rule, reason, by))
+        now, before = self.clock(), self._circuit.state
+        why = sentences.by_hand(rule, reason, by)
+        self._decide_anyway(now, do, now, why)
+        self._tell_fleet(before, why, now)
+
+    def _tell_fleet(self, before: State, why: Reason, now: float) -> None:
+        """Tell the fleet of what listeners are not told: a reset while closed, a longer time open."""
+        fleet, circuit = self._listeners.fleet, self._circuit
+        if fleet is not None and circuit.state is before:
+            fleet.changed(Transition(self.key, before, before, why, circuit.generation, now))
 
     def record(self, latency: float, success: bool) -> None:
         """Count a call that was timed elsewhere.

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.support.fleet_workers import Workers
 from tests.support.waiting import until
 
 from recloser import Attempt, BreakerOpenError, Failover, LoosePermit, Provider, Registry
@@ -95,6 +96,41 @@ def test_the_instruments_have_the_figures(registry: Registry, sdk: Sdk) -> None:
     assert not sdk.points("recloser.breaker.limit")
     transitions = sdk.points("recloser.breaker.transitions")
     assert list(transitions.values()) == [1]
+
+
+def test_the_instruments_have_the_fleet(clock: ManualClock, sdk: Sdk) -> None:
+    workers = Workers(clock)
+    workers.turn(5.5)
+    first = workers.registries[0]
+    instrumentation = sdk.instrument(first)
+    first["pay"].open("migration")
+    workers.turn(0.2)
+    store = ("recloser.fleet.store", "memory:7/0")
+
+    def told(name: str) -> Any:
+        return sdk.points(f"recloser.fleet.{name}")[store,]
+
+    assert [told(name) for name in ("workers", "store.up", "keys_led", "keys_alone")] == [
+        3,
+        1,
+        1,
+        0,
+    ]
+    workers.shared.trouble = "no route"
+    workers.turn(3.0)
+    assert told("store.up") == 0
+    assert told("store.failures") >= 3
+    assert told("garbage") == 0
+    instrumentation.end()
+    assert not sdk.points("recloser.fleet.workers")
+
+
+def test_without_a_store_no_fleet_is_told(registry: Registry, sdk: Sdk) -> None:
+    sdk.instrument(registry)
+    registry["shop"].record(0.1, True)
+
+    assert sdk.points("recloser.breaker.in_flight")
+    assert not sdk.points("recloser.fleet.workers")
 
 
 def test_each_collection_reads_each_key_once(registry: Registry, sdk: Sdk) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.client
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.example_server import needs
+from tests.support.fleet_workers import Workers as FleetWorkers
 from tests.support.waiting import until
 
 from recloser import LoosePermit, Outcome, Registry
@@ -218,6 +220,83 @@ def test_names_of_resilience4j(registry: Registry, clock: ManualClock) -> None:
     assert value("failure_rate") == 20
     idle = get(samples, "resilience4j_circuitbreaker_failure_rate", name="idle")
     assert idle == -1
+
+
+STORE = {"store": "memory:7/0"}
+
+
+def _of_fleet(samples: Samples) -> dict[str, float]:
+    """What is told of the fleet, by the rest of the name."""
+    return {
+        name.removeprefix("recloser_fleet_"): value
+        for (name, labels), value in samples.items()
+        if labels == frozenset(STORE.items())
+    }
+
+
+def test_a_registry_without_a_store_tells_of_no_fleet(registry: Registry) -> None:
+    assert "recloser_fleet" not in BreakerCollector(registry).text()
+
+
+def test_the_fleet_of_a_registry_is_told(clock: ManualClock) -> None:
+    workers = FleetWorkers(clock)
+    workers.turn(5.5)
+    first = workers.registries[0]
+    quiet = {"store_failures_total": 0, "garbage_total": 0, "keys_led": 0, "keys_alone": 0}
+    assert _of_fleet(told(first)) == {"workers": 3, "store_up": 1, **quiet}
+
+    first["pay"].open("migration")
+    workers.turn(0.2)
+    assert [_of_fleet(told(each))["keys_led"] for each in workers.registries] == [1, 0, 0]
+
+    store = workers.fleet(first).store
+    assert store.swap("key other", 0, 1, "garbage", 60.0)
+    workers.turn(1.2)
+    assert _of_fleet(told(first))["garbage_total"] == 1
+
+    workers.shared.trouble = "no route"
+    workers.turn(3.0)
+    trouble = _of_fleet(told(first))
+    assert (trouble["store_up"], trouble["workers"]) == (0, 3)
+    assert trouble["store_failures_total"] >= 3
+    workers.shared.trouble = ""
+    workers.turn(2.0)
+    assert _of_fleet(told(first))["store_up"] == 1
+
+
+def test_the_keys_about_which_a_worker_decided_alone_are_told(clock: ManualClock) -> None:
+    workers = FleetWorkers(clock)
+    first = workers.registries[0]
+    about = {"host": "here", "pid": 1, "leads": [], "alone": {"a": "open", "b": "limited"}}
+    workers.turn(5.5)
+    # As this worker's beat says it to the others.
+    workers.fleet(first).store.beat(workers.names[0], json.dumps(about), 600.0)
+    workers.fleet(first).member._others = workers.fleet(first).store.workers()
+
+    assert _of_fleet(told(first))["keys_alone"] == 2
+    assert _of_fleet(told(workers.registries[1]))["keys_alone"] == 0
+
+
+def test_other_exporters_get_the_same_of_a_fleet(clock: ManualClock) -> None:
+    workers = FleetWorkers(clock)
+    workers.call("shop")
+    target = CollectorRegistry()
+    collector = export(workers.registries[0], to=target)
+
+    found = parsed(generate_latest(target).decode())
+    assert found == parsed(collector.text())
+    assert _of_fleet(found)["store_up"] == 1
+
+
+def test_registries_of_one_fleet_are_told_together(clock: ManualClock) -> None:
+    workers = FleetWorkers(clock)
+    workers.turn(5.5)
+    for number, registry in enumerate(workers.registries):
+        registry[f"key {number}"].open()
+    workers.turn(0.5)
+
+    together = _of_fleet(parsed(BreakerCollector(*workers.registries).text()))
+    assert (together["workers"], together["store_up"], together["keys_led"]) == (3, 1, 3)
 
 
 def test_wrong_arguments_are_told(registry: Registry) -> None:
@@ -525,3 +604,22 @@ def test_it_may_be_a_route_of_starlette_and_answers_without_a_slash(registry: Re
 
     assert answer.status_code == 200
     assert 'key="shop"' in answer.text
+
+
+def test_a_fleet_is_told_for_all_processes_and_failures_of_ended_ones_stay(
+    clock: ManualClock, folder: Path
+) -> None:
+    """The other process is one whose file it left, without the lock of one that lives."""
+    workers = FleetWorkers(clock)
+    workers.call("shop")
+    collector = BreakerCollector(workers.registries[0])
+    collector.text()
+    [own] = folder.glob("recloser_*_*.json")
+    left = json.loads(own.read_text())
+    left["fleets"] = {STORE["store"]: [9, 0, 5, 2, 4, 3]}
+    (folder / "recloser_1_ended.json").write_text(json.dumps(left))
+
+    for _ in range(2):
+        found = _of_fleet(parsed(collector.text()))
+        assert (found["store_failures_total"], found["garbage_total"]) == (5, 2)
+        assert (found["workers"], found["store_up"], found["keys_led"]) == (1, 1, 0)

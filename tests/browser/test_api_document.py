@@ -16,9 +16,11 @@ from recloser_adapters.dashboard import Dashboard, basic
 EXAMPLES = 40
 
 
-@pytest.mark.parametrize("key", ["any", "POST%20%2Fpayments"])
+@pytest.mark.parametrize("key", ["any", "POST%20%2Fpayments", "of a fleet"])
 def test_schemathesis_finds_nothing(registry: Registry, tmp_path: Path, key: str) -> None:
-    """With made-up keys, and with one that is there."""
+    """With made-up keys, with one that is there, and with keys that workers share."""
+    if key == "of a fleet":
+        registry = Registry(store=tmp_path / "fleet.db", max_keys=2000)
     for each in ["POST /payments", "a/b/open", *ODD_KEYS]:
         call(registry[each], 40)
         call(registry[each], 5, bad=True)
@@ -40,3 +42,5 @@ def test_schemathesis_finds_nothing(registry: Registry, tmp_path: Path, key: str
 
     assert found.returncode == 0, found.stdout[-8000:] + found.stderr[-2000:]
     assert registry.faults == 0
+    if registry.fleet is not None:
+        registry.fleet.close()

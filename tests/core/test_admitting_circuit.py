@@ -18,12 +18,14 @@ from recloser import (
     Breaker,
     Mode,
     Permit,
+    Refusal,
     Refused,
     Registry,
     State,
     calling_for,
 )
 from recloser._http.gate import Gate
+from recloser._permit import LoosePermit
 from recloser.testing import ManualClock, open_breaker
 
 Ask = Callable[[Breaker, type[Permit]], Any]
@@ -161,6 +163,54 @@ def test_a_share_of_the_callers_is_refused_always_the_same_ones(ask: Ask, breake
     assert all(map(is_refused, names))
     breaker.enforce_share = 0.0
     assert not any(map(is_refused, names))
+
+
+@pytest.mark.parametrize("state", ["open", "half-open", "a share"])
+def test_a_caller_that_only_observes_is_not_refused_where_others_are(
+    breaker: Breaker, state: str
+) -> None:
+    open_breaker(breaker)
+    if state == "half-open":
+        breaker.half_open()
+        for _ in range(breaker.policy.half_open_requests):
+            assert isinstance(breaker.admit_strict(Permit), Permit)
+    elif state == "a share":
+        breaker.enforce_share = 1.0 - 1e-9
+    assert isinstance(breaker.admit_strict(Permit), Refused)
+
+    strict = breaker.admit_strict(Permit, enforces=False)
+    loose = breaker.admit(LoosePermit, enforces=False)
+
+    for permit in (strict, loose):
+        assert isinstance(permit, Permit)
+        permit.success()
+    assert (breaker.metrics().spared, breaker.metrics().spared_good) == (2, 2)
+
+
+@pytest.mark.parametrize("mode", [Mode.ENFORCE, Mode.OBSERVE])
+def test_a_refusal_that_cannot_be_told_is_a_fault_and_no_more(
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    mode: Mode,
+) -> None:
+    class Listener:
+        def on_refuse(self, refusal: Refusal) -> None:
+            raise AssertionError
+
+    def bug(*_: object) -> float:
+        raise ZeroDivisionError
+
+    registry = Registry(clock=clock)
+    registry.subscribe(Listener())
+    breaker = registry["k"]
+    open_breaker(breaker)
+    breaker.mode = mode
+    monkeypatch.setattr(type(breaker), "_wait", bug)
+
+    assert (type(breaker.admit_strict(Permit)) is Refused) == (mode is Mode.ENFORCE)
+    assert registry.faults == 1
+    assert "fault in refusal" in caplog.text
 
 
 def test_what_only_observes_guards_a_call_that_it_admits(ask: Ask, breaker: Breaker) -> None:

@@ -51,6 +51,17 @@ def test_the_client_of_a_request_is_the_same_by_both_protocols() -> None:
         assert is_enforced(0.5, unknown) == is_enforced(0.5, None)
 
 
+def test_a_call_of_nobody_belongs_to_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody: list[dict[str, Any]] = [{}, {"client": None}, {"client": []}, {"REMOTE_ADDR": ""}]
+    of_processes = set[bool]()
+    for process in range(50):
+        monkeypatch.setattr("os.getpid", lambda process=process: process)
+        of_processes.add(is_enforced(0.5, None))
+        assert {is_enforced(0.5, each) for each in nobody} == {is_enforced(0.5, None)}
+
+    assert of_processes == {False, True}
+
+
 def test_a_block_ends_what_it_says() -> None:
     before = is_enforced(0.5, None)
 

@@ -91,6 +91,8 @@ def test_each_end_is_told_also_of_calls_that_would_end_without_a_decision(
     outcomes = [each.outcome for each in listener.ends]
     assert outcomes == [Outcome.SUCCESS] * 50 + [Outcome.IGNORED, Outcome.CANCELLED]
     assert listener.ends[0].latency == pytest.approx(0.05)
+    assert not any(each.is_spared for each in listener.ends)
+    assert not CallEnd("k", Outcome.SUCCESS, 0.05, clock()).is_spared
     unsubscribe()
     clock.advance(1.0)
     for _ in range(5):

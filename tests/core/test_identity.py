@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recloser import Breaker, BreakerOpenError, Mode, Policy, Registry, State, _identity
-from recloser.testing import open_breaker
+from recloser.testing import no_jitter, open_breaker
 
 POLICY = Policy(min_failures=3)
 shared = Registry(policies={"charge*": POLICY}, max_keys=50, mode="observe")
@@ -74,6 +74,18 @@ def test_elsewhere_all_that_was_sent_of_a_registry_is_of_one(
     assert id(pickle.loads(sent[0])) == address
     assert pickle.loads(sent[3]) is pickle.loads(sent[4])
     assert pickle.loads(sent[3]).policy == POLICY
+
+
+def test_elsewhere_a_breaker_has_its_usual_mode_and_its_own_source_of_chance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = Breaker("alone", random=no_jitter, mode="disabled", enforce_share=0.5)
+    alone.override("observe", enforce_share=0.25)
+
+    other: Breaker = elsewhere(pickle.dumps(alone), monkeypatch)
+
+    assert (other.mode, other.enforce_share, other.overrides) == (Mode.DISABLED, 0.5, ())
+    assert other._circuit.random is no_jitter
 
 
 def test_a_breaker_whose_registry_is_gone_stands_for_itself() -> None:

@@ -7,7 +7,15 @@ from typing import Any, cast
 
 import pytest
 
+from recloser import Override
 from recloser._overrides import check_texts, checked_share, end_of
+
+
+def test_what_an_override_does_not_say_it_does_not_change() -> None:
+    override = Override(since=5.0)
+
+    assert (override.state, override.mode, override.enforce_share) == (None, None, None)
+    assert (override.until, override.reason, override.by) == (inf, "", "")
 
 
 def test_a_time_lasts_from_now_on_and_none_for_ever() -> None:

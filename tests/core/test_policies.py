@@ -21,6 +21,13 @@ def test_the_exact_key_comes_before_patterns_and_these_before_the_beginning_of_a
     assert policies.of("api.example.organisation") is DEFAULT
 
 
+def test_a_pattern_may_have_all_wildcards_at_once() -> None:
+    policies = Policies(DEFAULT, {"GET /[ab]?*": PATTERN})
+
+    assert policies.of("GET /ax") is PATTERN
+    assert policies.of("GET /a") is policies.of("GET /cx") is DEFAULT
+
+
 def test_a_policy_is_replaced_by_key_pattern_or_for_all() -> None:
     policies = Policies(DEFAULT, {"GET /*": PATTERN})
     one, some, rest = Policy(min_failures=20), Policy(min_failures=21), Policy(min_failures=22)

@@ -94,6 +94,17 @@ def test_a_trace_that_cannot_be_asked_is_a_fault_and_no_more(registry: Registry)
         registry.trace = cast("Any", "an id")
 
 
+def test_who_asks_for_the_trace_is_kept_until_it_is_taken_away(registry: Registry) -> None:
+    def trace() -> str:
+        return "trace 1"
+
+    assert registry.trace is None
+    registry.trace = trace
+    assert registry.trace is trace
+    registry.trace = None
+    assert registry.trace is None
+
+
 # Policies, modes and shares of all
 
 

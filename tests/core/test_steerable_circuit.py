@@ -53,20 +53,59 @@ def test_an_override_of_the_mode_ends_by_itself(registry: Registry, clock: Manua
     assert (is_over, is_ended, key) == (False, True, "k")
     assert (began.mode, began.reason, began.by) == (OBSERVE, "a test of the provider", "ann")
     assert began.until - began.since == 600.0
-    assert (ended.since, ended.reason) == (began.since, "its time is over")
+    assert (ended.since, ended.reason, ended.by) == (began.since, "its time is over", "")
 
 
 @pytest.mark.parametrize(
-    "ask", [lambda it: it.mode, lambda it: it.metrics().mode], ids=["mode", "metrics"]
+    ("ask", "expected"),
+    [
+        (lambda it: it.mode, ENFORCE),
+        (lambda it: it.metrics().mode, ENFORCE),
+        (lambda it: it.overrides, ()),
+    ],
+    ids=["mode", "metrics", "overrides"],
 )
 def test_an_override_that_is_over_is_not_shown(
-    breaker: Breaker, clock: ManualClock, ask: Any
+    breaker: Breaker, clock: ManualClock, ask: Any, expected: object
 ) -> None:
     breaker.override("disabled", for_=1.0)
     clock.advance(2.0)
 
-    assert ask(breaker) is ENFORCE
+    assert ask(breaker) == expected
     assert breaker.overrides == ()
+
+
+def test_an_override_that_another_thread_has_ended_is_told_as_ended_once(
+    registry: Registry,
+) -> None:
+    breaker, listener = registry["k"], Overrides(registry)
+    breaker.override("observe")
+    (override,) = breaker.overrides
+    breaker.end_override()
+    breaker.override("disabled")
+
+    breaker._lift(override, "its time is over", "")
+
+    assert [ended for _, _, ended in listener.told] == [False, True, False]
+    assert breaker.mode is DISABLED
+
+
+def test_what_opened_by_itself_was_not_changed_by_hand(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    breaker.open(for_=600.0)
+    breaker.close()
+    for _ in range(20):
+        breaker.acquire().failure("HTTP 500")
+        if breaker.state is State.OPEN:
+            break
+
+    assert breaker.state is State.OPEN
+    assert breaker.overrides == ()
+    other = Breaker("other", clock=clock)
+    for _ in range(20):
+        other.record(0.1, success=False)
+    assert (other.state, other.overrides) == (State.OPEN, ())
 
 
 def test_an_override_of_a_disabled_breaker_ends_as_well(
@@ -174,6 +213,7 @@ def test_an_override_that_is_replaced_is_told_as_ended(registry: Registry) -> No
         (OBSERVE, True, "bob"),
         (DISABLED, False, "bob"),
     ]
+    assert listener.told[1][1].reason == "replaced by another one"
 
 
 def test_a_mode_that_another_thread_sets_meanwhile_brings_no_override_back(
@@ -280,6 +320,17 @@ def test_an_override_of_wrong_types_is_an_error(
     with pytest.raises(TypeError, match=message):
         breaker.override(*arguments, **settings)
     assert breaker.overrides == ()
+
+
+def test_who_ends_an_override_and_why_are_texts(breaker: Breaker) -> None:
+    breaker.override("observe")
+
+    with pytest.raises(TypeError, match="reason must be a str"):
+        breaker.end_override(cast("Any", 5))
+    with pytest.raises(TypeError, match="by must be a str"):
+        breaker.end_override(by=cast("Any", 5))
+
+    assert breaker.mode is OBSERVE
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The `recloser` command, made with argparse: it needs the standard library only, except for the demo.
 
 Exit status: 0 success, 1 the server refused, or the demo did not go as expected, 2 wrong use or
-something is not installed, 3 no answer from a dashboard, 130 interrupted.
+something is not installed, 3 no answer from a dashboard or a store, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import NoReturn
@@ -18,8 +19,12 @@ from typing import NoReturn
 from recloser import parse_duration
 from recloser_adapters._command.credentials import VARIABLE, password_of
 from recloser_adapters._command.dashboard_api import WRONG_USE, CommandError, DashboardApi
+from recloser_adapters._command.fleet_source import VARIABLE as STORE
+from recloser_adapters._command.fleet_source import StoreSource
+from recloser_adapters._command.fleet_table import lines_of_fleet
 from recloser_adapters._command.status import EVERY, show_status
 from recloser_adapters._command.steer import ACTIONS, TIMED, steer
+from recloser_adapters._command.table import lines_of
 
 INTERRUPTED = 130
 # The demo's child processes import these. Without this check only those processes would fail.
@@ -27,7 +32,7 @@ DEMO_LIBRARIES = ("httpx", "rich", "starlette", "uvicorn")
 
 _EPILOG = (
     "exit status: 0 success, 1 the server refused or the demo did not go as expected, 2 wrong use, "
-    "3 no answer from a dashboard, 130 interrupted"
+    "3 no answer from a dashboard or a store, 130 interrupted"
 )
 
 
@@ -88,22 +93,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(command("demo", "watch breakers at work on real servers and real requests", _DEMO))
     status = command("status", "show all keys of a dashboard, worst first", _OF_ONE_PROCESS)
     _add_dashboard(status)
-    status.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
-    status.add_argument(
-        "--every",
-        type=_seconds,
-        default=EVERY,
-        metavar="TIME",
-        help=f"with --watch, the time between two looks (default: {EVERY:g}s)",
-    )
+    _add_watch(status)
     status.set_defaults(run=_status)
+    _add_fleet(command("fleet", "show the workers that share a store, and what they decided"))
     for action, does in ACTIONS.items():
         _add_action(command(action, does, _OF_ONE_PROCESS), action)
     return parser
 
 
 _OF_ONE_PROCESS = (
-    "Each process has its own breakers; it is the process that answers whose breakers are meant."
+    "Each process has its own breakers; it is the process that answers whose breakers are meant. "
+    "Where workers share a store, what is done in one of them reaches all."
 )
 _DEMO = (
     "Two web apps run side by side under the same load, one with breakers and one without. Their "
@@ -121,10 +121,47 @@ def _version() -> str:
 
 def _add_dashboard(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("url", metavar="URL", help="where the Dashboard is mounted")
+    _add_output(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user", metavar="NAME", help=f"the password is read from {VARIABLE}, or asked for"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument(
+        "--every",
+        type=_seconds,
+        default=EVERY,
+        metavar="TIME",
+        help=f"with --watch, the time between two looks (default: {EVERY:g}s)",
+    )
+
+
+def _add_fleet(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    does = "show the workers, and the keys that are watched or not closed"
+    status = commands.add_parser(
+        "status",
+        help=does,
+        description=f"{does[0].upper()}{does[1:]}. A store is read, and not written.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
+    )
+    source = status.add_mutually_exclusive_group()
+    source.add_argument(
+        "--store",
+        metavar="PLACE",
+        help=f"the path of a file, or a URL such as redis://cache:6379/0 (default: ${STORE})",
+    )
+    source.add_argument("--url", metavar="URL", help="ask the Dashboard of a worker instead")
+    _add_output(status)
+    _add_watch(status)
+    status.set_defaults(run=_fleet_status)
 
 
 def _add_action(parser: argparse.ArgumentParser, action: str) -> None:
@@ -204,7 +241,20 @@ def _demo_seconds(text: str) -> int:
 
 def _status(options: argparse.Namespace) -> None:
     api = DashboardApi(options.url, options.user, password_of(options.user))
-    show_status(api, as_json=options.json, every=options.every if options.watch else None)
+    every = options.every if options.watch else None
+    show_status(api.keys, lines_of, as_json=options.json, every=every)
+
+
+def _fleet_status(options: argparse.Namespace) -> None:
+    every = options.every if options.watch else None
+    if options.url is not None:
+        api = DashboardApi(options.url, options.user, password_of(options.user))
+        show_status(api.fleet, lines_of_fleet, as_json=options.json, every=every)
+        return
+    if options.user is not None:
+        raise CommandError("--user is for a dashboard: give --url URL as well", WRONG_USE)
+    with closing(StoreSource(options.store)) as source:
+        show_status(source.fleet, lines_of_fleet, as_json=options.json, every=every)
 
 
 def _steer(options: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from recloser_adapters._close_keys import did_you_mean
+from recloser_adapters._fleet_json import NO_FLEET
 
 TIMEOUT = 10.0  # seconds for one request
 REFUSED = 1
@@ -83,14 +84,25 @@ class DashboardApi:
         Raises:
             CommandError: There is no answer, or not the one of a dashboard.
         """
+        return self._read("/keys", news_only)
+
+    def fleet(self, *, news_only: bool = False) -> dict[str, Any] | None:
+        """Return what the process that answers knows of its fleet, and whose view it is.
+
+        Args:
+            news_only: Return None if nothing has changed since the last call.
+
+        Raises:
+            CommandError: There is no answer, not the one of a dashboard, or there is no fleet.
+        """
+        return self._read("/fleet", news_only)
+
+    def _read(self, path: str, news_only: bool) -> dict[str, Any] | None:
         headers = {"If-None-Match": self._etag} if news_only and self._etag else {}
-        answer, etag = self._ask("GET", "/keys", headers=headers)
+        answer, etag = self._ask("GET", path, headers=headers)
         if answer is None:
             return None
         self._etag = etag
-        return self._checked_view(answer)
-
-    def _checked_view(self, answer: object) -> dict[str, Any]:
         view: Any = answer
         try:
             if all(isinstance(key["key"], str) for key in view["keys"]):
@@ -176,6 +188,8 @@ class DashboardApi:
         if error.code == 401:
             hint = "give --user NAME" if self._user is None else "wrong user or password"
             raise CommandError(f"{self.url} asks who you are: {hint}", REFUSED)
+        if error.code == 404 and problem == NO_FLEET:
+            raise CommandError(f"{self.url} is in no fleet: {problem}", REFUSED)
         if error.code == 404 and key is not None and problem:
             raise CommandError(f"no breaker has the key {key!r}{self._near(key)}", REFUSED)
         if 300 <= error.code < 400:

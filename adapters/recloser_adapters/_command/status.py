@@ -1,4 +1,4 @@
-"""`recloser status`: shows the keys of a dashboard, once or again and again."""
+"""`recloser status` and `recloser fleet status`: show what is asked for, once or again and again."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from recloser_adapters._command.dashboard_api import NO_ANSWER, CommandError, DashboardApi
-from recloser_adapters._command.table import Line, cropped, lines_of
+from recloser_adapters._command.dashboard_api import NO_ANSWER, CommandError
+from recloser_adapters._command.table import Line, cropped
 
 EVERY = 2.0
 """Seconds between two looks, if nothing else is said."""
@@ -25,37 +25,51 @@ class Screen(Protocol):
         """Show lines."""
 
 
-def show_status(api: DashboardApi, *, as_json: bool = False, every: float | None = None) -> None:
-    """Print what a dashboard shows.
+class Ask(Protocol):
+    """Asks for what is shown."""
+
+    def __call__(self, *, news_only: bool = False) -> dict[str, Any] | None:
+        """Return the answer; with `news_only`, None if nothing has changed."""
+
+
+LinesOf = Callable[[Mapping[str, Any], int | None], list[Line]]
+"""Makes lines of an answer for a terminal of so many columns, None for any length."""
+
+
+def show_status(
+    ask: Ask, lines_of: LinesOf, *, as_json: bool = False, every: float | None = None
+) -> None:
+    """Print what a dashboard or a store tells.
 
     Args:
-        api: The dashboard.
+        ask: Asks for it.
+        lines_of: Makes the lines of it.
         as_json: Print the answer as JSON, on one line each time if it is printed again.
         every: Seconds between two looks, > 0; None to look once. It goes on until Ctrl-C.
 
     Raises:
         CommandError: The first look failed, or a later one was refused.
     """
-    view = api.keys()
+    view = ask()
     if view is None:
         raise AssertionError("the first answer is never one of no change")
     if as_json:
         print(json.dumps(view, indent=2 if every is None else None), flush=True)
         if every is not None:
-            _follow_as_json(api, every)
+            _follow_as_json(ask, every)
     elif every is None:
         with _screen(whole=False) as screen:
             screen.show(lines_of(view, _width()))
     else:
         with _screen(whole=True) as screen:
-            _follow(api, view, every, screen)
+            _follow(ask, lines_of, view, every, screen)
 
 
-def _follow_as_json(api: DashboardApi, every: float) -> None:
+def _follow_as_json(ask: Ask, every: float) -> None:
     while True:
         time.sleep(every)
         try:
-            view = api.keys(news_only=True)
+            view = ask(news_only=True)
         except CommandError as error:
             if error.status != NO_ANSWER:
                 raise
@@ -65,7 +79,9 @@ def _follow_as_json(api: DashboardApi, every: float) -> None:
             print(json.dumps(view), flush=True)
 
 
-def _follow(api: DashboardApi, view: dict[str, Any], every: float, screen: Screen) -> None:
+def _follow(
+    ask: Ask, lines_of: LinesOf, view: dict[str, Any], every: float, screen: Screen
+) -> None:
     note = ""
     while True:
         lines = lines_of(view, _width())
@@ -75,7 +91,7 @@ def _follow(api: DashboardApi, view: dict[str, Any], every: float, screen: Scree
         screen.show(lines)
         time.sleep(every)
         try:
-            view, note = api.keys(news_only=True) or view, ""
+            view, note = ask(news_only=True) or view, ""
         except CommandError as error:
             # A server that is deployed anew is away for a moment; one that refuses will go on so.
             if error.status != NO_ANSWER:

@@ -39,19 +39,19 @@ def lines_of(view: Mapping[str, Any], width: int | None = None) -> list[Line]:
         width: Columns of the terminal; None if lines may be as long as they are.
     """
     keys = worst_first(view["keys"])
-    lines: list[Line] = [[(_clipped(_whose(view, keys), width), "bold")]]
+    lines: list[Line] = [[(clipped(_whose(view, keys), width), "bold")]]
     if not keys:
         return [*lines, [("no calls yet", "dim")]]
     rows = _with_room_for_keys([_HEADS, *map(_cells, keys)], width)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines.append([(_clipped(_row(rows[0], widths), width), "dim")])
+    lines.append([(clipped(aligned(rows[0], widths), width), "dim")])
     for key, cells in zip(keys, rows[1:], strict=True):
-        rest = _row(cells, widths)[widths[0] :]
-        state = _clipped(cells[0].ljust(widths[0]), width)
+        rest = aligned(cells, widths)[widths[0] :]
+        state = clipped(cells[0].ljust(widths[0]), width)
         room = None if width is None else width - len(state)
-        lines.append([(state, _style(key)), (_clipped(rest, room), "")])
+        lines.append([(state, _style(key)), (clipped(rest, room), "")])
         for sentence, style in _sentences(key):
-            lines += [[(each, style)] for each in _wrapped(sentence, width)]
+            lines += [[(each, style)] for each in wrapped(sentence, width)]
     return lines
 
 
@@ -99,10 +99,10 @@ def _style(key: Key) -> str:
 
 
 def _whose(view: Mapping[str, Any], keys: Sequence[Key]) -> str:
-    facts = _facts(view.get("view"))
+    facts = facts_in(view.get("view"))
     shut = [key for key in keys if key.get("state") != "closed"]
     refusing = [str(key.get("state")) for key in shut if not _only_observes(key)]
-    counts = [f"{refusing.count(state)} {_word(state)}" for state in STATES if state in refusing]
+    counts = [f"{refusing.count(state)} {word(state)}" for state in STATES if state in refusing]
     if len(shut) > len(refusing):
         counts.append(f"{len(shut) - len(refusing)} would refuse")
     plural = "" if len(keys) == 1 else "s"
@@ -118,7 +118,8 @@ def _whose(view: Mapping[str, Any], keys: Sequence[Key]) -> str:
     return printable(f"{', '.join(filter(None, whose))}: {', '.join(parts)}".removeprefix(": "))
 
 
-def _word(state: str) -> str:
+def word(state: str) -> str:
+    """Return the name of a state as people read it."""
     return state.replace("_", "-")
 
 
@@ -129,7 +130,7 @@ def _cells(key: Key) -> tuple[str, ...]:
     limit, p95 = number(key, "limit"), number(key, "p95")
     in_flight = _count(number(key, "in_flight"))
     cells = (
-        f"{sign} {_word(state)}",
+        f"{sign} {word(state)}",
         age(number(key, "since")),
         _count(number(key, "calls")),
         _count(bad),
@@ -141,7 +142,8 @@ def _cells(key: Key) -> tuple[str, ...]:
     return tuple(map(printable, cells))
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Return a row: the first cell on the left, figures on the right of theirs, then the name."""
     first, *figures, name = cells
     aligned = (cell.rjust(width) for cell, width in zip(figures, widths[1:-1], strict=True))
     return "  ".join([first.ljust(widths[0]), *aligned, name])
@@ -169,7 +171,7 @@ def _sentences(key: Key) -> Iterator[tuple[str, str]]:
 
 def held(key: Key) -> Iterator[str]:
     """Yield a sentence for each thing that was changed by hand and holds: until when, who and why."""
-    for each in map(_facts, key.get("overrides") or ()):
+    for each in map(facts_in, key.get("overrides") or ()):
         state, mode = each.get("state"), each.get("mode")
         share, left = number(each, "enforce_share"), number(each, "left")
         what = [str(what).replace("_", "-") for what in (state, mode) if what]
@@ -183,7 +185,8 @@ def held(key: Key) -> Iterator[str]:
         )
 
 
-def _wrapped(sentence: str, width: int | None) -> list[str]:
+def wrapped(sentence: str, width: int | None) -> list[str]:
+    """Return the lines of a sentence below a row."""
     if width is None:
         return [_INDENT + sentence]
     return textwrap.wrap(
@@ -195,13 +198,15 @@ def _wrapped(sentence: str, width: int | None) -> list[str]:
     )
 
 
-def _clipped(text: str, width: int | None) -> str:
+def clipped(text: str, width: int | None) -> str:
+    """Return as much of a text as there is room for."""
     if width is None or len(text) <= width:
         return text
     return f"{text[: width - 1]}…" if width > 0 else ""
 
 
-def _facts(value: object) -> Mapping[str, Any]:
+def facts_in(value: object) -> Mapping[str, Any]:
+    """Return an object of an answer; an empty one for anything else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 

@@ -104,7 +104,7 @@ class Dashboard:
     def _route(self, request: Request) -> Answer:
         viewer = self._access.viewer(request)
         path = request.path
-        if path in self._files or path in ("", "/keys"):
+        if path in self._files or path in ("", "/keys", "/fleet"):
             rest, action, allowed = "", "", _READ
         elif path.startswith("/keys/"):
             rest, action, allowed = self._key_path(request.method, path.removeprefix("/keys/"))
@@ -123,6 +123,8 @@ class Dashboard:
             return json_answer(*self._figures.page(self._row(rest), viewer))
         if path == "/keys":
             return json_answer(*self._figures.keys(dict(parse_qsl(request.query)), viewer))
+        if path == "/fleet":
+            return json_answer(*self._figures.fleet(viewer))
         if not path:
             # Addresses in the page are relative to its folder.
             here = quote(request.prefix.rpartition("/")[2])

@@ -12,6 +12,7 @@ from recloser import Mode, Override, Registry, State
 from recloser_adapters.dashboard._access import Viewer
 from recloser_adapters.dashboard._actions import NUMBERS
 from recloser_adapters.dashboard._exchange import Problem
+from recloser_adapters.dashboard._fleet import Keys, summary, whole
 from recloser_adapters.dashboard._history import STEP
 from recloser_adapters.dashboard._record import Record, moment, number, reason_json
 from recloser_adapters.dashboard._sampler import COUNTS, FIGURES, Row, Sampler
@@ -55,7 +56,18 @@ class Figures:
             "mode": self._registry.mode.value,
             "read_only": not viewer.may_act,
             "user": viewer.name or None,
+            "fleet": summary(self._registry),
         }
+
+    def fleet(self, viewer: Viewer) -> tuple[dict[str, Any], str]:
+        """The fleet that the registry is in, and what the ETag is made of.
+
+        Raises:
+            Problem: 404, there is none.
+        """
+        answer: dict[str, Any] = {"view": self.view(viewer), **whole(self._registry)}
+        steady = [{**key, "since": None, "retry_after": None} for key in answer["keys"]]
+        return answer, _tag(_whose(answer["view"]), answer["workers"], steady)
 
     def keys(self, query: dict[str, str], viewer: Viewer) -> tuple[dict[str, Any], str]:
         """The keys that a query asks for, the worst first, and what the ETag is made of.
@@ -73,15 +85,16 @@ class Figures:
         totals, found = self._find(text, show)
         shown = [row for *_, row in found[offset : offset + limit]]
         view = self.view(viewer)
+        fleet = Keys(self._registry)
         # Before the figures are read: what changes in between changes the next tag.
-        steady = [(row.id, row.signature()) for row in shown]
+        steady = [(row.id, row.signature(), fleet.of(row.breaker.key)) for row in shown]
         answer = {
             "view": view,
             "totals": totals,
             "matched": len(found),
             "offset": offset,
             "step": STEP,
-            "keys": [self.key(row) for row in shown],
+            "keys": [self.key(row, fleet) for row in shown],
         }
         return answer, _tag(_whose(view), totals, len(found), offset, steady)
 
@@ -102,8 +115,14 @@ class Figures:
         found.sort(key=lambda each: each[:-1])
         return totals, found
 
-    def key(self, row: Row) -> dict[str, Any]:
-        """One key, as in the list."""
+    def key(self, row: Row, fleet: Keys | None = None) -> dict[str, Any]:
+        """One key, as in the list.
+
+        Args:
+            row: Its row.
+            fleet: What the fleet knows; None to ask it.
+        """
+        fleet = fleet or Keys(self._registry)
         breaker, metrics = row.breaker, row.metrics
         row.history.move_to(self._sampler.step())
         shut = metrics.state is not State.CLOSED
@@ -126,6 +145,7 @@ class Figures:
             "latency": row.history.latency(),
             "overrides": [_override(each, now) for each in breaker.overrides],
             "strip": row.history.strip(),
+            "fleet": fleet.of(breaker.key),
         }
 
     def page(self, row: Row, viewer: Viewer) -> tuple[dict[str, Any], str]:
@@ -140,7 +160,7 @@ class Figures:
             "history": row.history.steps(),
             "policy": {name: getattr(breaker.policy, name) for name in NUMBERS},
         }
-        steady = {**more, "view": _whose(more["view"])}
+        steady = {**more, "view": _whose(more["view"]), "fleet": key["fleet"]}
         return {**key, **more}, _tag(signature, steady)
 
 
@@ -159,7 +179,8 @@ def _override(override: Override, now: float) -> dict[str, Any]:
 
 def _whose(view: dict[str, Any]) -> dict[str, Any]:
     """A view without what changes as time goes by."""
-    return {**view, "now": None, "uptime": None}
+    fleet = view["fleet"] and {**view["fleet"], "failing_for": None}
+    return {**view, "now": None, "uptime": None, "fleet": fleet}
 
 
 def _tag(*values: object) -> str:

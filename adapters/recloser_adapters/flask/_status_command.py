@@ -14,6 +14,7 @@ from recloser import Mode
 from recloser_adapters._command.credentials import password_of
 from recloser_adapters._command.dashboard_api import CommandError, DashboardApi
 from recloser_adapters._command.status import show_status
+from recloser_adapters._command.table import lines_of
 from recloser_adapters.flask._config import EXTENSION, RecloserState
 from recloser_adapters.flask._rows import Row, rows_of
 from recloser_adapters.werkzeug import RuleKeys
@@ -75,7 +76,8 @@ def _lines(state: RecloserState, rows: list[Row]) -> Iterator[str]:
 
 def _show_served(url: str, user: str | None, as_json: bool) -> None:
     try:
-        show_status(DashboardApi(url, user, password_of(user)), as_json=as_json)
+        api = DashboardApi(url, user, password_of(user))
+        show_status(api.keys, lines_of, as_json=as_json)
     except CommandError as error:
         click.echo(f"recloser: {error}", err=True)
         raise SystemExit(error.status) from None

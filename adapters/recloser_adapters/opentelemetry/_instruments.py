@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from recloser import Metrics, Registry, State
+from recloser.fleet import Fleet
 
 KEY = "recloser.breaker.key"
+STORE = "recloser.fleet.store"
 STATE = "recloser.breaker.state"
 OUTCOME = "recloser.call.outcome"
 ENFORCED = "recloser.refusal.enforced"
@@ -92,6 +94,56 @@ INSTRUMENTS: tuple[tuple[str, str, str, str, Callable[[Metrics], Points]], ...] 
     ("evidence", "gauge", "1", "Evidence of trouble; at 1 the breaker acts.", _evidence),
 )
 
+# The same of the fleet that a registry is in.
+FLEET: tuple[tuple[str, str, str, str, Callable[[Fleet], float]], ...] = (
+    (
+        "workers",
+        "gauge",
+        "{worker}",
+        "Workers that share the store and are alive, as far as this process knows.",
+        lambda fleet: fleet.workers,
+    ),
+    (
+        "store.up",
+        "gauge",
+        "1",
+        "1 if the store works, 0 while it fails.",
+        lambda fleet: int(fleet.failing_since == inf),
+    ),
+    (
+        "store.failures",
+        "counter",
+        "{failure}",
+        "Operations that the store failed to do.",
+        lambda fleet: fleet.failures,
+    ),
+    (
+        "garbage",
+        "counter",
+        "{text}",
+        "Texts in the store that were none of ours, and were ignored.",
+        lambda fleet: fleet.garbage,
+    ),
+    (
+        "keys_led",
+        "up_down_counter",
+        "{key}",
+        "Keys that are watched or not closed, and led by this process.",
+        lambda fleet: sum(key.leader == fleet.name for key in fleet.status().keys.values()),
+    ),
+    (
+        "keys_alone",
+        "up_down_counter",
+        "{key}",
+        "Keys about which this process has decided alone: it disagrees with the fleet.",
+        lambda fleet: sum(
+            len(worker.alone or ())
+            for name, worker in fleet.status().workers.items()
+            if name == fleet.name
+        ),
+    ),
+)
+
 
 class Figures:
     """Reads the figures of a registry once for each collection, for all instruments.
@@ -115,6 +167,14 @@ class Figures:
                 unit=unit,
                 description=description,
             )
+        for name, kind, unit, description, value in FLEET:
+            create = getattr(meter, f"create_observable_{kind}")
+            create(
+                f"recloser.fleet.{name}",
+                callbacks=[self._fleet_callback(value)],
+                unit=unit,
+                description=description,
+            )
 
     def end(self) -> None:
         """Tell nothing any more: the API cannot take an instrument back."""
@@ -129,6 +189,17 @@ class Figures:
                 for metrics in self._reading(name)
                 for value, attributes in points(metrics)
             ]
+
+        return observe
+
+    def _fleet_callback(
+        self, value: Callable[[Fleet], float]
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(options: CallbackOptions) -> Iterable[Observation]:
+            fleet = None if self._registry is None else self._registry.fleet
+            if fleet is None:
+                return []
+            return [Observation(value(fleet), {STORE: fleet.store.place})]
 
         return observe
 

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from recloser import Registry
+from recloser_adapters.prometheus import _fleets
 from recloser_adapters.prometheus._families import families_of, metrics_of, text_of
 from recloser_adapters.prometheus._snapshot import Snapshot
 from recloser_adapters.prometheus._source import Source
@@ -60,7 +61,7 @@ class BreakerCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         """The names, for prometheus-client to find two collectors with the same ones."""
-        return metrics_of({}, {}, {}, self._families)
+        return (*metrics_of({}, {}, {}, self._families), *_fleets.metrics_of({}))
 
     def collect(self) -> Iterable[Metric]:
         """The figures now, for exporters of prometheus-client."""
@@ -68,12 +69,14 @@ class BreakerCollector(Collector):
         if written and (self._processes is not None or written.issuperset(self.registries)):
             return ()
         found = self._read()
-        return metrics_of(found.rows, found.changes, found.totals, self._families)
+        ours = metrics_of(found.rows, found.changes, found.totals, self._families)
+        return (*ours, *_fleets.metrics_of(found.fleets)) if found.fleets else ours
 
     def text(self) -> str:
         """The figures now, in the text format of Prometheus: twenty times as fast as `collect()`."""
         found = self._read()
-        return text_of(found.rows, found.changes, found.totals, self._families)
+        ours = text_of(found.rows, found.changes, found.totals, self._families)
+        return ours + _fleets.text_of(found.fleets)
 
     def _read(self) -> Snapshot:
         if self._source is not None:

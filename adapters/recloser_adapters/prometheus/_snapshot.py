@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from recloser_adapters.prometheus import _fleets
 from recloser_adapters.prometheus._families import Changes
 from recloser_adapters.prometheus._figures import COLUMNS, COUNTED, Rows, merged
+from recloser_adapters.prometheus._fleets import Fleets
 
 
 @dataclass(slots=True)
@@ -19,11 +21,13 @@ class Snapshot:
         rows: One for each key.
         changes: How often each key changed its state.
         totals: Numbers of the process as a whole, which never fall.
+        fleets: One row for each store that is shared with other workers.
     """
 
     rows: Rows = field(default_factory=dict[str, list[float]])
     changes: Changes = field(default_factory=dict[tuple[str, str, str], int])
     totals: dict[str, float] = field(default_factory=dict[str, float])
+    fleets: Fleets = field(default_factory=dict[str, list[float]])
 
     @property
     def is_idle(self) -> bool:
@@ -39,6 +43,7 @@ class Snapshot:
         whole = cls(merged(one.rows for one in each))
         for one in each:
             whole.add_counts(one)
+            _fleets.merge(whole.fleets, one.fleets)
         return whole
 
     def add_counts(self, other: Snapshot) -> None:
@@ -61,6 +66,7 @@ class Snapshot:
                 totals=ended.totals,
             )
         )
+        _fleets.add_ended(self.fleets, ended.fleets)
 
     def end(self, other: Snapshot) -> None:
         """Keep the counts of a process or breaker that is gone."""
@@ -71,6 +77,7 @@ class Snapshot:
             for place in COUNTED:
                 known[place] += row[place]
         self.add_counts(other)
+        _fleets.end(self.fleets, other.fleets)
 
     def keep(self, labels: Iterable[str]) -> bool:
         """Forget the keys that are not among these; whether there was one."""
@@ -85,7 +92,13 @@ class Snapshot:
         changes = [[*change, count] for change, count in self.changes.items()]
         columns = list(COLUMNS)
         return json.dumps(
-            {"columns": columns, "rows": self.rows, "changes": changes, "totals": self.totals}
+            {
+                "columns": columns,
+                "rows": self.rows,
+                "changes": changes,
+                "totals": self.totals,
+                "fleets": self.fleets,
+            }
         )
 
     @classmethod
@@ -100,6 +113,6 @@ class Snapshot:
             if found["columns"] != list(COLUMNS):
                 raise ValueError("a snapshot of another version")
             changes = {(key, before, after): n for key, before, after, n in found["changes"]}
-            return cls(found["rows"], changes, found["totals"])
+            return cls(found["rows"], changes, found["totals"], found["fleets"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"no snapshot: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from recloser import Breaker, Registry, Transition
 from recloser_adapters._forks import in_forked_process
+from recloser_adapters.prometheus import _fleets
 from recloser_adapters.prometheus._families import Changes
 from recloser_adapters.prometheus._figures import COUNTED, Row, label_of, merge, row_of
 from recloser_adapters.prometheus._snapshot import Snapshot
@@ -85,6 +86,7 @@ class Source:
             self._changes = {key: n for key, n in self._changes.items() if key[0] in snapshot.rows}
             snapshot.changes = dict(self._changes)
         snapshot.totals = self._totals()
+        snapshot.fleets = _fleets.read(self._registries)
         return snapshot
 
     def fault(self, error: Exception) -> None:

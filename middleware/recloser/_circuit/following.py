@@ -91,16 +91,15 @@ class FollowingCircuit(SteeredCircuit):
         """Write down nothing any more."""
         self.journal = None
 
-    def take_journal(self, now: float) -> tuple[list[Begun | Ended], int, bool]:
-        """What calls did since this was asked last, how many were refused, and if any is not over."""
+    def take_journal(self, now: float) -> tuple[list[Begun | Ended], int, tuple[int, ...]]:
+        """What calls did since this was asked last, how many were refused, and which are not over."""
         journal = self.journal
         if journal is None:
-            return [], 0, False
+            return [], 0, ()
         # Most refusals are no decision of the circuit, so it only knows how many there were.
         refused = self.counts.refused - journal.refused
         journal.refused = self.counts.refused
-        had_open = journal.has_open
-        return journal.take(self.calls, now), refused, had_open or journal.has_open
+        return journal.take(self.calls, now), refused, journal.open
 
     def give_back(self, entries: list[Begun | Ended], refused: int) -> None:
         """Take back what could not be told; it is told the next time."""
@@ -153,6 +152,13 @@ class FollowingCircuit(SteeredCircuit):
     def decide_alone(self) -> None:
         """Do not follow any more, and write down nothing."""
         self.orders = self.journal = None
+
+    @property
+    def has_followed(self) -> bool:
+        """Whether it is in a state that the fleet has decided, even if nothing is heard any more."""
+        if self.state is _CLOSED or self.reason is None:
+            return self.orders is not None
+        return self.orders is not None or self.reason.rule.startswith("fleet_")
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders

@@ -32,14 +32,18 @@ class ExponentialHistogram:
     """Counts by logarithmic bucket, at most 288 of them; adding is O(1).
 
     It forgets nothing by itself. `Baseline` keeps two of them and replaces the older one.
+
+    Args:
+        first: The number of the bucket of the first count; at most `BUCKETS` with all counts.
+        counts: Counts that it has already, by bucket.
     """
 
     __slots__ = ("_counts", "_first")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0, counts: Iterable[float] = ()) -> None:
         # A dense list of only the buckets in use: the latencies of one key span few octaves.
-        self._counts: list[float] = []
-        self._first = 0
+        self._counts: list[float] = [*counts]
+        self._first = first
 
     def add(self, latencies: Iterable[float], weight: float = 1) -> None:
         """Count latencies, in seconds, >= 0, each `weight` times.
@@ -55,13 +59,6 @@ class ExponentialHistogram:
                 counts[offset] += weight
             else:
                 self._add_outside(min(index, _LAST), weight)
-
-    @classmethod
-    def of(cls, first: int, counts: Iterable[float]) -> ExponentialHistogram:
-        """One with these counts, from the bucket `first` on; at most up to the bucket `BUCKETS` - 1."""
-        histogram = cls()
-        histogram._first, histogram._counts = first, [*counts]
-        return histogram
 
     @property
     def buckets(self) -> tuple[int, tuple[float, ...]]:

@@ -79,9 +79,9 @@ class Journal:
         self._new: dict[int, float] = {}
 
     @property
-    def has_open(self) -> bool:
-        """Whether the fleet waits for the end of a call."""
-        return bool(self._begun)
+    def open(self) -> tuple[int, ...]:
+        """The tokens of the calls for whose end the fleet waits."""
+        return tuple(self._begun)
 
     def begin(self, token: int, at: float) -> None:
         """Note that a call has begun at `at` seconds."""

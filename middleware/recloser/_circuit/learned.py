@@ -65,14 +65,14 @@ class Learned:
             detector.reset()
         baseline, evidence = detector.baseline, detector.evidence
         most = baseline.policy.history_size
-        histogram = ExponentialHistogram.of(self.first, self.latencies)
+        histogram = ExponentialHistogram(self.first, self.latencies)
         baseline.take_over(histogram, min(most / max(histogram.total, 1.0), 1.0), self.known_for)
         evidence.take_over(self.quiet, self.tally, self.ends, now)
 
     def plus(self, other: Learned) -> Learned:
         """Both together, at the rate of the other."""
-        histogram = ExponentialHistogram.of(self.first, self.latencies)
-        histogram.merge(ExponentialHistogram.of(other.first, other.latencies))
+        histogram = ExponentialHistogram(self.first, self.latencies)
+        histogram.merge(ExponentialHistogram(other.first, other.latencies))
         first, latencies = histogram.buckets
         both = Learned(
             first,

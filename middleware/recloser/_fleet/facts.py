@@ -126,7 +126,7 @@ class KeyFact:
                 reason=Reason(
                     str(given["rule"]),
                     str(given["sentence"])[:_LONGEST],
-                    {str(name): float(each) for name, each in dict(given["numbers"]).items()},
+                    _numbers_of(given["numbers"]),
                     str(given["by"])[:_LONGEST],
                 ),
                 by_hand=str(given["by_hand"]),
@@ -142,7 +142,7 @@ class KeyFact:
                 one_in=max(int(number_of(given, "one_in")), 1),
                 learned=None if learned is None else Learned.from_plain(learned),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"this is not a fact about a key: {error!r}") from error
 
 
@@ -201,7 +201,7 @@ class ModeFact:
                 by=str(given["by"])[:_LONGEST],
                 ended=bool(given["ended"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"this is not a fact about a mode: {error!r}") from error
 
 
@@ -236,6 +236,13 @@ def plain_of(text: str) -> Mapping[str, Any]:
     if mapping.get("format") != FORMAT:
         raise ValueError(f"format {mapping.get('format')!r} is not {FORMAT}")
     return mapping
+
+
+def _numbers_of(plain: object) -> dict[str, float]:
+    numbers = {
+        str(name): float(each) for name, each in dict(cast("dict[object, Any]", plain)).items()
+    }
+    return {name: number for name, number in numbers.items() if isfinite(number)}
 
 
 def number_of(given: Mapping[str, Any], name: str) -> float:

@@ -102,6 +102,11 @@ class Fleet:
         return self.member.is_connected
 
     @property
+    def failing_since(self) -> float:
+        """Since when the store fails, in seconds of the registry's clock; infinite while it works."""
+        return self.member.failing_since
+
+    @property
     def failures(self) -> int:
         """How often the store has failed."""
         return self.member.failures

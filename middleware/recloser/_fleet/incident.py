@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import ceil, exp
+from operator import itemgetter
 
 from recloser._circuit.journal import Begun, Ended
+from recloser._circuit.learned import Learned
 from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
@@ -27,9 +29,10 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
-# It says something at least so often.
-_RENEWED = 0.6
-# An incident ends after so many seconds, or calls, without a suspicion of more than one worker.
+_RENEWED = 0.6  # it says something at least so often
+# An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
+# than one worker.
+_MUCH = 0.4
 _CALM, _CALM_CALLS, _CALM_LONGEST = 3.0, 10.0, 30.0
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
@@ -118,6 +121,7 @@ class Incident:
         entries = self._held
         asked: dict[str, int] = {}
         begun = refused = 0
+        reports = [*reports]
         for report in reports:
             seen = self.seen.setdefault(report.worker, Seen())
             seen.written, seen.alone, seen.why = report.written, report.alone, report.why
@@ -129,7 +133,7 @@ class Incident:
                     begun += 1
                     asked[report.worker] += self.one_in
         self._measure(begun, refused, asked, now)
-        entries.sort(key=_when)
+        entries.sort(key=itemgetter(0))
         until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
         for each in entries:
             at, worker, entry = each
@@ -139,6 +143,7 @@ class Incident:
             self._time = max(at, self._time)
             self._feed(worker, entry)
         self._held = held
+        self._forget_lost(reports)
         circuit = self.circuit
         self._time = max(until, self._time)
         if refused:
@@ -147,7 +152,9 @@ class Incident:
         if circuit.state is _CLOSED:
             self._judge_lonely(now)
         # What only one worker sees is no reason to watch all of them for ever.
-        is_shared = len(circuit.witnesses) > 1 and not circuit.detector.evidence.idle
+        evidence = circuit.detector.evidence
+        is_much = evidence.level >= _MUCH * evidence.threshold
+        is_shared = is_much and len(circuit.witnesses) > 1
         if circuit.state is not _CLOSED or is_shared:
             self._suspected_at = now
         self._note_changes(now)
@@ -166,7 +173,7 @@ class Incident:
                 continue
             if now - seen.written > max(_LATEST, 4.0 * self.pace):
                 for token, _ in seen.calls.values():
-                    self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
+                    self._forget(token)
                 seen.calls.clear()
             else:
                 until = min(until, seen.written)
@@ -202,14 +209,25 @@ class Incident:
         )
         circuit.end(ending)
 
+    def _forget_lost(self, reports: Iterable[Report]) -> None:
+        """Forget calls whose end was told in a report that was lost, with its store for example."""
+        waiting = {worker for _, worker, _ in self._held}
+        still_open = {report.worker: set(report.open) for report in reports}
+        for worker in still_open.keys() - waiting:
+            calls = self.seen[worker].calls
+            for theirs in calls.keys() - still_open[worker]:
+                self._forget(calls.pop(theirs)[0])
+
+    def _forget(self, token: int) -> None:
+        self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
+
     def _judge_lonely(self, now: float) -> None:
-        """Open for all if most workers that have calls have opened alone."""
-        active = [seen for seen in self.seen.values() if seen.alone or seen.asked > 0.0]
-        alone = [seen for seen in active if seen.alone == _OPEN.value]
-        if len(alone) < 2 or 2 * len(alone) <= len(active):
+        """Open for all if most workers have opened alone."""
+        alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
+        if len(alone) < 2 or 2 * len(alone) <= self.workers:
             return
-        sentence = f"{len(alone)} of {len(active)} workers have opened alone; one: {alone[0].why}"
-        numbers = {"workers": float(len(active)), "alone": float(len(alone))}
+        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
+        numbers = {"workers": float(self.workers), "alone": float(len(alone))}
         self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
 
     def _note_changes(self, now: float) -> None:
@@ -295,8 +313,6 @@ class Incident:
         """What to tell the fleet when it is over."""
         learned = None
         if self._taught:
-            from recloser._circuit.learned import Learned
-
             rate = self.circuit.counts.rate / max(self.workers, 1)
             learned = Learned.of(self.circuit.detector, rate, now)
         reason = self._reason or Reason("", "calls are as usual")
@@ -382,7 +398,3 @@ class Incident:
         rate = max(self._demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)
-
-
-def _when(entry: tuple[float, str, Begun | Ended]) -> float:
-    return entry[0]

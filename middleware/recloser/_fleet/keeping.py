@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 3.0
+# So many new keys are asked for in one turn.
+_AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
 _FIRST_AFTER = 5.0
 # What is kept lives for so many seconds after it was kept last: a week.
@@ -57,7 +59,7 @@ class Keeping:
         Raises:
             StoreError: The store does not work.
         """
-        for name in [*self._new]:
+        for name in [*self._new][:_AT_ONCE]:
             self._take_over(registry, store, name, now)
             del self._new[name]
             self._due[name] = now + _FIRST_AFTER * (1.0 + self._random())

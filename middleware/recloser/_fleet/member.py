@@ -3,9 +3,8 @@
 It has no thread and no clock: the thread that runs it passes the time in (`runner.py`), and so does a
 simulation. All that it does with the store, it does within a turn. A call never waits for it.
 
-What calls tell it, they leave in a few lists: keys with a suspicion, changes of state, new breakers. A
-turn works them off, reads what the others have decided, reports what the calls did, and decides what
-this worker leads.
+What calls tell it, they leave in a few lists. A turn works them off, reads what the others have
+decided, reports what the calls did, and decides what this worker leads.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.journal import Begun
 from recloser._events import Transition
-from recloser._fleet.facts import KeyFact, ModeFact, key_of, key_of_mode
+from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.key import Key
 from recloser._fleet.leading import Leading
@@ -40,15 +39,14 @@ _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 # Seconds between two beats, and after which a worker without one is gone.
 _BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
+_BEAT_AGAIN = 1.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.0, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
-_RETRY, _RETRY_LATEST = 0.1, 1.0
-_KNOWN_FOR = 1.0
+_RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten so many seconds after the last word about it.
 _FORGOTTEN = 120.0
-# Of a larger fleet than this, a worker does not know who the others are.
-_SHOWN = 100
+_SHOWN = 100  # of a larger fleet than this, a worker does not know who the others are
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -85,8 +83,9 @@ class Member:
     def _begin(self) -> None:
         """Begin as a new worker, of which the fleet knows nothing yet."""
         self._place = Workplace(self._registry, self.store, self._new_name(), self._random)
-        self._leading = Leading(self._place, self._hear)
         self._modes = Modes(self._place)
+        self._hearing = Hearing(self._place, self._modes)
+        self._leading = Leading(self._place, self._hearing.hear)
         self._keeping = Keeping(self._random)
         self._others: dict[str, str] = {}
         self.failures = 0
@@ -96,8 +95,7 @@ class Member:
         self._retry_at = -inf
         self._retry = _RETRY
         self._heard_at = -inf  # when the store last did what it was asked to
-        self._version, self._life = 0, ""
-        self._polled_at = self._beat_at = -inf
+        self._beat_at = -inf
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
@@ -225,8 +223,9 @@ class Member:
         """Decide alone, since nothing is heard from the fleet any more."""
         if now - self._heard_at < _KNOWN_FOR:
             return
+        self._hearing.forget()
         for name, key in self._place.keys.items():
-            if key.incident is None and key.fact is None:
+            if key.incident is None and not key.is_watched:
                 continue
             key.incident = key.fact = None
             breaker, circuit = self._place.circuit_of(name)
@@ -234,21 +233,24 @@ class Member:
                 breaker.in_turn(now, circuit.decide_alone)
 
     def _turn(self, now: float) -> float:
-        if now - self._beat_at >= _BEAT_EVERY:
+        since_beat = now - self._beat_at
+        if since_beat >= (_BEAT_AGAIN if self.rung else _BEAT_EVERY):
             self._beat(now)
+            if since_beat == inf:
+                self.store.ring()  # so that the others know at once that there is one more
         busy = any(key.is_watched for key in self._place.keys.values())
         poll = _POLL_SOON if busy else _POLL
-        if self.rung or now - self._polled_at >= poll - _ROUNDING:
+        if self.rung or now - self._hearing.at >= poll - _ROUNDING:
             if self.rung:
                 self._hurry()
             self.rung = False
-            self._read_news(now)
+            self._hearing.read(now)
         self._work_off(now)
         wait = poll
         for name, key in [*self._place.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(self._registry, self.store, now)
-        return min(wait, self._polled_at + poll - now, self._beat_at + _BEAT_EVERY - now)
+        return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
     def _hurry(self) -> None:
         """Look at once at what others have sent about probes."""
@@ -265,42 +267,6 @@ class Member:
         for key in place.keys.values():
             if key.incident is not None:
                 key.incident.workers, key.incident.pace = place.workers, place.pace
-
-    # News
-
-    def _read_news(self, now: float) -> None:
-        news = self.store.news(self._version)
-        if news.life != self._life and self._life:
-            # The store has lost what it had: who leads writes it anew.
-            news = self.store.news(0)
-        self._version, self._life = news.version, news.life
-        self._polled_at = now
-        for fact in news.facts:
-            name, mode = key_of(fact.name), key_of_mode(fact.name)
-            try:
-                if name is not None:
-                    known = KeyFact.from_text(fact.text)
-                    self._hear(name, fact.epoch, known, now - fact.age, now)
-                elif mode is not None:
-                    self._modes.hear(mode, ModeFact.from_text(fact.text), fact.age)
-            except ValueError as error:
-                self._place.note_garbage(error)
-
-    def _hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
-        key = self._place.key(name)
-        if epoch == key.epoch or (epoch < key.epoch and key.is_watched):
-            return  # it is known, or from a store that has lost what is known here
-        key.epoch = epoch
-        if fact.leader == self.name:
-            if key.incident is not None:
-                return
-            # This worker led it, and has given up meanwhile: somebody must take the lead.
-            key.take_over_at = now
-        else:
-            key.incident = None  # another worker leads
-            key.take_over_at = inf
-        key.fact, key.heard_at = fact, written
-        obey(self._place, name, now)
 
     # Work
 
@@ -378,7 +344,7 @@ class Member:
     ) -> Report | None:
         if breaker is None or circuit is None:
             return None
-        entries, refused, has_open = breaker.in_turn(now, circuit.take_journal, now)
+        entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
         passed, key.reported_at = max(now - key.reported_at, 1e-3), now
         kept = exp(-passed / ASKED_OVER)
         begun = sum(isinstance(entry, Begun) for entry in entries)
@@ -386,12 +352,13 @@ class Member:
         alone, reason = "", circuit.reason
         if circuit.state is not _CLOSED and circuit.orders is None:
             alone = circuit.state.value
-        if not (entries or refused or has_open or alone):
+        if not (entries or refused or still_open or alone):
             return None
         return Report(
             worker=self.name,
             written=now,
             entries=tuple(entries),
+            open=still_open,
             refused=refused,
             rate=circuit.counts.rate,
             alone=alone,

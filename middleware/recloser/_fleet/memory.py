@@ -1,9 +1,16 @@
-"""A store in the memory of one process, for tests and simulations. It has bells, but no threads."""
+"""A store in the memory of one process, for tests and simulations.
+
+It is for one thread at a time, or for several that each have a `MemoryStore` of their own on the same
+data: each operation is short, and changes a dict or two.
+"""
 
 from __future__ import annotations
 
+import os
+import select
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from recloser._fleet.store import Fact, News
 
@@ -29,7 +36,7 @@ class MemoryData:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.bells: dict[int, Callable[[], None]] = {}
+        self.bells: dict[int, Callable[[], object]] = {}
         self.operations: dict[str, int] = {}
         self.life = 0
         self.flush()
@@ -48,11 +55,12 @@ class MemoryStore:
 
     Args:
         data: What it shares with the others.
-        bell: Called when another one rings.
+        bell: Called when another one rings; None if a thread waits for that.
     """
 
     def __init__(self, data: MemoryData, bell: Callable[[], None] | None = None) -> None:
         self._data = data
+        self._pipe: tuple[int, int] | None = None
         if bell is not None:
             data.bells[id(self)] = bell
 
@@ -141,12 +149,24 @@ class MemoryStore:
                 bell()
 
     def wait(self, seconds: float, wake: int) -> bool:
-        """See `Store`; it does not wait."""
-        return False
+        """See `Store`."""
+        if self._pipe is None:
+            self._pipe = os.pipe()
+            self._data.bells[id(self)] = partial(os.write, self._pipe[1], b"\0")
+        ready, _, _ = select.select([self._pipe[0], wake], [], [], seconds)
+        if self._pipe[0] not in ready:
+            return False
+        os.read(self._pipe[0], 4096)
+        return True
 
     def close(self) -> None:
         """See `Store`."""
         self._data.bells.pop(id(self), None)
+        pipe, self._pipe = self._pipe, None
+        for end in pipe or ():
+            os.close(end)
 
     def after_fork(self) -> None:
-        """See `Store`."""
+        """See `Store`. The child has a copy of the data, and shares it with nobody."""
+        self._pipe = None
+        self._data.bells = {}

@@ -35,13 +35,13 @@ def obey(place: Workplace, name: str, now: float) -> None:
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
     if fact.is_over:
-        if circuit.orders is not None or fact.by_hand:
+        if circuit.has_followed or fact.by_hand:
             _close(circuit, fact, now)
         circuit.stop_watching()
         return
     circuit.watch(fact.one_in)
     if fact.state is _CLOSED:
-        if circuit.orders is not None:
+        if circuit.has_followed:
             _close(circuit, fact, now)
         return
     age = max(now - key.heard_at, 0.0)

@@ -24,6 +24,7 @@ class Report:
         worker: The worker.
         written: When it was written, in seconds of the reader's clock.
         entries: Begins and ends of calls in the order of time; seconds of the reader's clock.
+        open: The tokens of calls that have begun, as was told, and have not ended.
         refused: How many calls were refused.
         rate: Calls per second of that worker; 0.0 if unknown.
         alone: The state that it has decided alone; "" if it has decided nothing alone.
@@ -33,6 +34,7 @@ class Report:
     worker: str
     written: float
     entries: tuple[Begun | Ended, ...] = ()
+    open: tuple[int, ...] = ()
     refused: int = 0
     rate: float = 0.0
     alone: str = ""
@@ -61,6 +63,7 @@ class Report:
             "format": FORMAT,
             "worker": self.worker,
             "entries": entries,
+            "open": self.open,
             "refused": self.refused,
             "rate": self.rate,
             "alone": self.alone,
@@ -86,6 +89,7 @@ class Report:
                 worker=str(given["worker"]),
                 written=written,
                 entries=entries,
+                open=tuple([int(each) for each in given["open"]]),
                 refused=int(number_of(given, "refused")),
                 rate=number_of(given, "rate"),
                 alone=str(given["alone"]),

@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 from tests.support.breaker_state import is_closed
+from tests.support.fleets import World
 from tests.support.training import learned
 
 from recloser import Breaker, Permit, Reason, Registry, State
+from recloser._circuit.orders import Orders
 from recloser._circuit.transitions import AFTER, RULES, TRANSITIONS, Cause
 from recloser.testing import ManualClock, RecordingListener
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
 OPEN, HALF_OPEN = State.OPEN, State.HALF_OPEN
 BY_HAND = {Cause.OPENED, Cause.HALF_OPENED, Cause.CLOSED_BY_HAND, Cause.RESET}
+BY_FLEET = {Cause.FLEET_OPENS, Cause.FLEET_LIMITS, Cause.FLEET_PROBES, Cause.FLEET_CLOSES}
+# What a breaker does by what its own calls show.
+ALONE = {*Cause} - BY_HAND - BY_FLEET
 
 # The table
 
@@ -36,12 +41,12 @@ def reachable(start: State, causes: set[Cause]) -> set[State]:
 
 
 @pytest.mark.parametrize("state", State)
-def test_every_state_leads_to_closed_without_a_hand(state: State) -> None:
-    assert CLOSED in reachable(state, {*Cause} - BY_HAND)
+def test_every_state_leads_to_closed_without_a_hand_or_a_fleet(state: State) -> None:
+    assert CLOSED in reachable(state, ALONE)
 
 
-def test_without_a_hand_no_state_is_left_out() -> None:
-    assert reachable(CLOSED, {*Cause} - BY_HAND) == {*State}
+def test_without_a_hand_or_a_fleet_no_state_is_left_out() -> None:
+    assert reachable(CLOSED, ALONE) == {*State}
 
 
 def test_a_state_and_a_cause_lead_to_one_state() -> None:
@@ -85,17 +90,25 @@ def test_what_is_done_by_hand_is_done_in_every_state(cause: Cause) -> None:
     assert {before for before, each, _ in TRANSITIONS if each is cause} == {*State}
 
 
+@pytest.mark.parametrize("cause", BY_FLEET)
+def test_a_worker_follows_its_fleet_from_every_state(cause: Cause) -> None:
+    before = {before for before, each, _ in TRANSITIONS if each is cause}
+
+    # A worker that is closed needs no news that its fleet is.
+    assert before == {*State} - ({CLOSED} if cause is Cause.FLEET_CLOSES else set())
+
+
 @pytest.mark.parametrize(
     ("before", "causes"),
     [
         (CLOSED, {Cause.CLOSED_BY_HAND, Cause.RESET}),
         # No order limits: how many calls a callee can take is learned.
-        (LIMITED, set[Cause]()),
-        (OPEN, {Cause.OPENED}),
-        (HALF_OPEN, {Cause.HALF_OPENED}),
+        (LIMITED, {Cause.FLEET_LIMITS}),
+        (OPEN, {Cause.OPENED, Cause.FLEET_OPENS}),
+        (HALF_OPEN, {Cause.HALF_OPENED, Cause.FLEET_PROBES}),
     ],
 )
-def test_only_a_hand_leaves_a_state_as_it_is(before: State, causes: set[Cause]) -> None:
+def test_only_a_hand_or_a_fleet_leaves_a_state_as_it_is(before: State, causes: set[Cause]) -> None:
     """Else a generation would begin without an event that tells why."""
     assert {cause for cause in Cause if AFTER.get((before, cause)) is before} == causes
 
@@ -286,6 +299,7 @@ NUMBERS: dict[str, set[str]] = {
         (before, cause, after, rule)
         for before, cause, after in TRANSITIONS
         for rule in sorted(RULES[cause])
+        if cause not in BY_FLEET
         if ONLY_FROM.get(rule, before) is before
     ],
 )
@@ -316,6 +330,34 @@ def test_a_breaker_goes_through_every_row(
     # What takes some rounds of probes; all else is one step.
     many = before is HALF_OPEN and cause in (Cause.NEW_NORMAL, Cause.CROWDED)
     assert told == [(before, after)] or many
+
+
+@pytest.mark.parametrize(
+    ("before", "cause", "after"), [row for row in TRANSITIONS if row[1] in BY_FLEET]
+)
+def test_a_breaker_of_a_fleet_goes_through_the_rows_of_fleets(
+    before: State, cause: Cause, after: State
+) -> None:
+    worker = World(1, is_trained=False).workers[0]
+    breaker, circuit, now = worker.breaker, worker.breaker.following, worker.clock.now
+    (rule,) = RULES[cause]
+    put_into(before, breaker, worker.clock, cause, rule)
+    generation, told = breaker.metrics().generation, len(worker.listener.transitions)
+    reason = Reason(rule, "the others say so", {"workers": 2.0})
+
+    if after is CLOSED:
+        breaker.in_turn(now, circuit.follow_closing, reason, now)
+    else:
+        breaker.in_turn(now, circuit.follow, Orders(after), reason, 1.0, 4.0, now)
+
+    assert breaker.state is after
+    assert breaker.refusal().reason == reason
+    assert breaker.metrics().generation == generation + 1
+    # If it was in that state already, nothing is told.
+    new = worker.listener.transitions[told:]
+    assert [(each.before, each.after) for each in new] == (
+        [] if before is after else [(before, after)]
+    )
 
 
 @pytest.mark.parametrize("rule", ONLY_FROM)

@@ -1,7 +1,7 @@
 // The dialog in which an action says its effect, its end and its reach before it is done.
 
 import { h, say } from "./draw.js";
-import { short, since, span, why, word } from "./words.js";
+import { plural, short, since, span, why, word } from "./words.js";
 
 // Name: what it is called, its effect, and what is sent beside the reason. `until` is when it ends.
 const ACTIONS = {
@@ -42,6 +42,8 @@ const form = $("dialog").querySelector("form");
 let target = null;
 let asker = null;
 let policy = {};
+let place = "";
+let fleet = null;
 
 /** Show the dialog for a key; `now` is the server's time in seconds. */
 export async function ask(key, now, view) {
@@ -60,7 +62,8 @@ export async function ask(key, now, view) {
   say($("refusal"), "");
   $("refusal").hidden = true;
   form.dataset.now = now;
-  form.dataset.where = `${view.host}, process ${view.pid}`;
+  place = `Only in ${view.host}, process ${view.pid}.`;
+  fleet = view.fleet;
   foresee();
   $("dialog").showModal();
   if (!key.policy) {
@@ -74,6 +77,11 @@ export async function ask(key, now, view) {
   form.value.value = policy[form.field.value] ?? "";
 }
 
+const reachOf = ({ alive, connected }) =>
+  connected
+    ? `It reaches all ${plural(alive, "worker")} of the fleet.`
+    : `${place} The others hear of it when the store works again.`;
+
 function foresee(event) {
   const action = form.action.value;
   if (event?.target === form.field) form.value.value = policy[form.field.value];
@@ -86,7 +94,9 @@ function foresee(event) {
   const until = length
     ? `until ${at.toLocaleTimeString("en-GB", { timeStyle: "short" })}, then it decides for itself again.`
     : "until somebody ends it. It does not end by itself.";
-  say($("effect"), `${ACTIONS[action][1](until)} Only in ${form.dataset.where}.`);
+  // A setting is the process's own; all else is told to the fleet.
+  const reach = fleet && action !== "policy" ? reachOf(fleet) : place;
+  say($("effect"), `${ACTIONS[action][1](until)} ${reach}`);
   say($("do"), ACTIONS[action][0].split(":")[0]);
 }
 

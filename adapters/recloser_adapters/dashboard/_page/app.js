@@ -4,7 +4,7 @@ import * as dialog from "./act.js";
 import { h, say } from "./draw.js";
 import { drawKey, leave } from "./key.js";
 import { PAGE, age, ageAll, drawList, keyOf, linkTo } from "./list.js";
-import { visible } from "./words.js";
+import { joined, visible } from "./words.js";
 
 const POLL = 700; // ms between two polls: an opening is seen within a second
 const HIDDEN = 5000; // the same while nobody looks; the title still tells
@@ -31,8 +31,9 @@ const now = () => (isStale() ? null : Date.now() / 1000 + clock);
 const seenAsText = (_, value) => (typeof value === "string" ? visible(value) : value);
 
 /** Make times of what the answer says in seconds from its own time. */
-function date(key, at, step) {
+function date(key, at, step, me) {
   key.step = step;
+  key.me = me;
   key.at = key.since == null ? null : at - key.since;
   key.probe = at + key.retry_after;
   if (key.outage) {
@@ -53,15 +54,17 @@ function receive(body) {
   answer = body;
   const at = Date.parse(body.view.now) / 1000;
   clock = at - Date.now() / 1000;
-  for (const key of body.keys ?? [body]) date(key, at, body.step);
-  const { host, pid, read_only: readOnly, user } = body.view;
+  for (const key of body.keys ?? [body]) date(key, at, body.step, body.view.fleet?.me);
+  const { fleet, host, pid, read_only: readOnly, user } = body.view;
   seen.set(pid, Date.now());
   for (const [each, when] of seen) if (Date.now() - when > 30_000) seen.delete(each);
   say($("view"), `${host}, process ${pid}`);
-  const others =
-    seen.size > 1
+  const others = fleet
+    ? joined(fleet)
+    : seen.size > 1
       ? `${seen.size} processes answer in turn, and each has breakers of its own.`
       : "This process only.";
+  $("scope").classList.toggle("bad", Boolean(fleet?.last_failure && !fleet.connected));
   const rights = readOnly ? " You may look, but not act." : "";
   say($("scope"), `${others}${user ? ` You are ${user}.` : ""}${rights}`);
 }

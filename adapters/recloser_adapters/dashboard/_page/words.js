@@ -46,6 +46,13 @@ export const visible = (text) =>
     (sign) => `\\u${sign.codePointAt(0).toString(16).padStart(4, "0")}`,
   );
 
+/** Whose breakers these are, where a store joins workers. */
+export function joined({ alive, connected, failing_for: failing, place, last_failure: why }) {
+  if (connected) return `1 of ${plural(alive, "worker")} that share ${place}.`;
+  if (!why) return `Not connected yet to ${place}: that begins with the first call.`;
+  return `No fleet for ${span(failing ?? 0)}, this worker decides alone: ${place} fails (${why}).`;
+}
+
 const begun = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** As the server counts it in `totals`: a key that refuses nobody is not open. */
@@ -59,7 +66,10 @@ export function word(key) {
 }
 
 export const isLoud = (key) =>
-  key.state !== "closed" || key.overrides.length > 0 || key.evidence > key.evidence_threshold / 4;
+  key.state !== "closed" ||
+  key.overrides.length > 0 ||
+  key.evidence > key.evidence_threshold / 4 ||
+  Object.keys(key.fleet?.alone ?? {}).length > 0;
 
 const opened = (key) => key.overrides.find(({ what }) => what === "open");
 
@@ -87,7 +97,9 @@ export function next(key, now) {
     return `At most ${plural(Math.ceil(key.limit), "call")} at a time.`;
   if (key.state !== "open" || now == null || group(key) === "would") return "";
   const left = key.probe - now;
-  return left > 0.5 ? `Next probe in ${span(left)}.` : "The next call is a probe.";
+  if (left > 0.5) return `Next probe in ${span(left)}.`;
+  const here = key.fleet?.probers?.includes(key.me) ?? true;
+  return here ? "The next call is a probe." : "Another worker sends the next probe.";
 }
 
 /** When it came into its state, in seconds of the server; failed probes do not count. */
@@ -105,7 +117,8 @@ export function note(key, now) {
     const good = number(key.spared_good);
     words.push(`Would have refused ${plural(key.spared, "call")}, ${good} of them good.`);
   }
-  return words.join(" ");
+  words.push(key.fleet?.explain);
+  return words.filter(Boolean).join(" ");
 }
 
 export function badges(key) {

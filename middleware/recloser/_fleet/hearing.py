@@ -1,0 +1,90 @@
+"""Hearing: what a member reads in the store, and what it believes of that."""
+
+from __future__ import annotations
+
+from math import inf
+
+from recloser._fleet.facts import KeyFact, ModeFact, key_of, key_of_mode
+from recloser._fleet.modes import Modes
+from recloser._fleet.obeying import obey
+from recloser._fleet.workplace import Workplace
+
+# If a store has lost what it had, who leads a key writes it anew within so many seconds. What others
+# have written meanwhile, who know nothing, is believed only after that.
+_DOUBTED = 1.0
+
+
+class Hearing:
+    """What a member has read.
+
+    Args:
+        place: What it works with.
+        modes: What is known of modes.
+
+    Attributes:
+        at: When it has read last, in seconds.
+    """
+
+    def __init__(self, place: Workplace, modes: Modes) -> None:
+        self._place = place
+        self._modes = modes
+        self._version, self._life = 0, ""
+        self._believes_at = inf  # when what was doubted is read again, in seconds
+        self._believes = False
+        self.at = -inf
+
+    def forget(self) -> None:
+        """Read all again the next time."""
+        self._version = 0
+
+    def read(self, now: float) -> None:
+        """Read the news at `now` seconds, and do what they say.
+
+        Raises:
+            StoreError: The store does not work.
+        """
+        store = self._place.store
+        news = store.news(self._version)
+        lost = bool(self._life) and (news.life != self._life or news.version < self._version)
+        self._believes = now >= self._believes_at
+        if lost or self._believes:
+            news = store.news(0)
+            self._believes_at = now + _DOUBTED if lost else inf
+        self._version, self._life, self.at = news.version, news.life, now
+        for fact in news.facts:
+            name, mode = key_of(fact.name), key_of_mode(fact.name)
+            try:
+                if name is not None:
+                    self.hear(name, fact.epoch, KeyFact.from_text(fact.text), now - fact.age, now)
+                elif mode is not None:
+                    self._modes.hear(mode, ModeFact.from_text(fact.text), fact.age)
+            except ValueError as error:
+                self._place.note_garbage(error)
+
+    def hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
+        """Believe a fact about a key, unless it is known, or what is known here is newer.
+
+        Args:
+            name: The key.
+            epoch: The epoch of the fact.
+            fact: The fact.
+            written: When it was written, in seconds of this worker's clock.
+            now: Seconds.
+        """
+        key = self._place.key(name)
+        if epoch == key.epoch and key.fact is not None:
+            return
+        leads = key.incident is not None
+        if epoch < key.epoch and key.is_watched and (leads or not self._believes):
+            return  # the store has lost what is known here
+        key.epoch = epoch
+        if fact.leader == self._place.name:
+            if leads:
+                return
+            # This worker led it, and has given up meanwhile: somebody must take the lead.
+            key.take_over_at = now
+        else:
+            key.incident = None  # another worker leads
+            key.take_over_at = inf
+        key.fact, key.heard_at = fact, written
+        obey(self._place, name, now)

@@ -1,0 +1,26 @@
+"""When evidence is enough to open."""
+
+from __future__ import annotations
+
+import pytest
+
+from recloser import Policy
+from recloser._circuit.enough import suffices
+
+
+@pytest.mark.parametrize(
+    ("excess", "bad", "calls", "enough"),
+    [
+        (0.0, 5, 5, True),
+        (-0.1, 5, 5, False),  # the evidence is too weak
+        (9.0, 4, 4, False),  # fewer bad calls than `min_failures`
+        (9.0, 5, 10, True),
+        (9.0, 5, 11, False),  # a smaller share than `failure_rate_threshold`
+    ],
+)
+def test_evidence_a_number_and_a_share_are_all_needed(
+    excess: float, bad: int, calls: int, enough: bool
+) -> None:
+    policy = Policy(min_failures=5, failure_rate_threshold=0.5)
+
+    assert suffices(policy, excess, bad, calls) is enough

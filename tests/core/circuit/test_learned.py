@@ -1,0 +1,198 @@
+"""What was learned: it adds up, it survives being kept, and garbage is told from it."""
+
+from __future__ import annotations
+
+import json
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.training import teach
+
+from recloser import Breaker, Policy
+from recloser._circuit.detector import Detector
+from recloser._circuit.evidence import FAILED
+from recloser._circuit.learned import Learned
+from recloser.testing import ManualClock, no_jitter
+
+
+def learned_from(latency: float, calls: int = 100, failures: int = 0) -> Learned:
+    """What a breaker has learned from so many good calls and single failures among them."""
+    clock = ManualClock(1000.0)
+    breaker = Breaker("k", Policy(), clock=clock, random=no_jitter)
+    for number in range(calls):
+        teach(breaker, clock, [latency], pause=0.1)
+        if number * failures // calls != (number + 1) * failures // calls:
+            breaker.acquire().failure()
+    circuit = breaker._circuit
+    breaker.metrics()  # what ended without a decision is learned now
+    return Learned.of(circuit.detector, circuit.counts.rate, clock.now)
+
+
+def detector_taught(*lessons: Learned) -> Detector:
+    detector = Detector(Policy())
+    for each in lessons:
+        each.teach(detector, 2000.0, anew=False)
+    detector.baseline.refresh(2000.0)
+    return detector
+
+
+def test_a_new_worker_knows_at_once_what_is_slow() -> None:
+    lesson = learned_from(0.1)
+
+    detector = detector_taught(lesson)
+
+    assert lesson.calls == pytest.approx(100)
+    assert detector.baseline.known
+    assert detector.baseline.median == pytest.approx(0.1, rel=0.1)
+    assert 0.2 <= detector.baseline.threshold < 0.4
+
+
+def test_what_is_known_for_long_is_known_for_long_where_it_is_taken_over() -> None:
+    lesson = learned_from(0.1, calls=400)
+    assert lesson.known_for > 30.0
+
+    usual = detector_taught(lesson).baseline.usual(2000.0)
+
+    assert usual.known_for == pytest.approx(lesson.known_for)
+
+
+def test_a_new_worker_knows_how_many_calls_fail_on_a_usual_day() -> None:
+    calm = detector_taught(learned_from(0.1, calls=400))
+    shaky = detector_taught(learned_from(0.1, calls=400, failures=60))
+
+    def share(detector: Detector) -> float:
+        _, tally, _ = detector.evidence.learned
+        failed = sum(count for (_, kind), count in tally.items() if kind == FAILED)
+        return failed / (detector.evidence.quiet + sum(tally.values()))
+
+    assert share(calm) < 0.01
+    assert share(shaky) > 0.05
+
+
+def test_two_workers_add_up_bucket_by_bucket_and_place_by_place() -> None:
+    one, other = learned_from(0.1, failures=5), learned_from(0.8, calls=300, failures=7)
+
+    both = one.plus(other)
+
+    assert both.calls == pytest.approx(one.calls + other.calls)
+    assert both.quiet == pytest.approx(one.quiet + other.quiet)
+    assert both.ends == (one.ends[0] + other.ends[0], one.ends[1] + other.ends[1])
+    assert sum(both.tally.values()) == pytest.approx(
+        sum(one.tally.values()) + sum(other.tally.values())
+    )
+    assert {*both.tally} == {*one.tally} | {*other.tally}
+    assert both.rate == other.rate
+    assert detector_taught(both).baseline.median == pytest.approx(0.8, rel=0.2)
+
+
+def test_what_is_added_up_for_ever_weighs_no_more_than_a_bound_in_proportion() -> None:
+    lesson = learned_from(0.1, calls=400, failures=20)
+    sum_ = lesson
+    for _ in range(200):
+        sum_ = sum_.plus(lesson)
+
+    assert sum_.calls == pytest.approx(20_000.0)
+    assert sum_.quiet / sum_.calls == pytest.approx(lesson.quiet / lesson.calls)
+
+
+def test_a_weight_makes_all_counts_smaller_and_leaves_times_as_they_are() -> None:
+    lesson = learned_from(0.1, failures=5)
+
+    half = lesson.times(0.5)
+
+    assert half.calls == pytest.approx(lesson.calls / 2)
+    assert half.quiet == pytest.approx(lesson.quiet / 2)
+    assert sum(half.tally.values()) == pytest.approx(sum(lesson.tally.values()) / 2)
+    assert (half.rate, half.known_for, half.first) == (
+        lesson.rate,
+        lesson.known_for,
+        lesson.first,
+    )
+
+
+def test_what_is_taught_weighs_no_more_than_the_history_of_the_detector() -> None:
+    """Else a fleet of many workers could never learn a new latency."""
+    heavy = learned_from(0.1)
+    for _ in range(100):
+        heavy = heavy.plus(heavy)
+
+    detector = detector_taught(heavy)
+
+    assert detector.baseline.history().total <= Policy().history_size * 1.01
+
+
+def test_anew_forgets_what_was_known() -> None:
+    detector = detector_taught(learned_from(0.1))
+
+    learned_from(3.0).teach(detector, 2000.0, anew=True)
+    detector.baseline.refresh(2000.0)
+
+    assert detector.baseline.median == pytest.approx(3.0, rel=0.1)
+
+
+def test_it_survives_being_a_text() -> None:
+    lesson = learned_from(0.1, failures=5)
+
+    again = Learned.from_plain(json.loads(json.dumps(lesson.as_plain())))
+
+    assert again.calls == pytest.approx(lesson.calls, rel=0.01)
+    assert again.as_plain() == lesson.as_plain()
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"first": -1},
+    {"first": 10_000},
+    {"first": "many"},
+    {"latencies": [1.0] * 5_000},
+    {"latencies": [-1.0]},
+    {"latencies": [nan]},
+    {"latencies": [inf]},
+    {"latencies": [1e300]},
+    {"latencies": ["1"]},
+    {"latencies": [True]},
+    {"latencies": None},
+    {"quiet": -0.5},
+    {"quiet": "1"},
+    {"tally": [[9, 0, 1.0]]},
+    {"tally": [[0, 3, 1.0]]},
+    {"tally": [[0, 0]]},
+    {"tally": 7},
+    {"ends": [1.0]},
+    {"ends": [1.0, -1.0]},
+    {"rate": None},
+    {"known_for": []},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=repr)
+def test_garbage_is_told_from_what_was_learned(change: dict[str, Any]) -> None:
+    plain = learned_from(0.1).as_plain()
+    Learned.from_plain(plain)
+
+    with pytest.raises(ValueError, match="this is not what was learned"):
+        Learned.from_plain({**plain, **change})
+
+
+@pytest.mark.parametrize("name", learned_from(0.1, calls=30).as_plain())
+def test_each_part_is_needed(name: str) -> None:
+    plain = learned_from(0.1, calls=30).as_plain()
+    del plain[name]
+
+    with pytest.raises(ValueError, match="this is not what was learned"):
+        Learned.from_plain(plain)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_whatever_json_holds_nothing_but_a_value_error_is_raised(plain: object) -> None:
+    with pytest.raises(ValueError, match="this is not what was learned"):
+        Learned.from_plain(plain)

@@ -1,0 +1,45 @@
+"""What a member knows of one key."""
+
+from __future__ import annotations
+
+import pytest
+
+from recloser import Reason, State
+from recloser._fleet.facts import KeyFact
+from recloser._fleet.key import Key
+
+
+def test_a_key_of_which_nothing_is_known_is_not_watched() -> None:
+    assert not Key().is_watched
+
+
+@pytest.mark.parametrize(
+    ("state", "leader", "watched"),
+    [(State.CLOSED, "a", True), (State.OPEN, "", True), (State.CLOSED, "", False)],
+)
+def test_it_is_watched_until_it_is_closed_and_nobody_leads(
+    state: State, leader: str, watched: bool
+) -> None:
+    key = Key()
+    key.fact = KeyFact(state=state, leader=leader, lease=2.0, reason=Reason("", ""))
+
+    assert key.is_watched is watched
+
+
+def test_watches_that_show_nothing_are_asked_for_ever_more_rarely_up_to_a_minute() -> None:
+    key, pauses = Key(), list[float]()
+    for _ in range(7):
+        key.cool_down(1000.0, founded=False)
+        pauses.append(key.cool_until - 1000.0)
+
+    assert pauses == [6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0]
+
+
+def test_one_that_showed_something_begins_the_pauses_anew() -> None:
+    key = Key()
+    for _ in range(5):
+        key.cool_down(1000.0, founded=False)
+
+    key.cool_down(1000.0, founded=True)
+
+    assert key.cool_until == 1003.0

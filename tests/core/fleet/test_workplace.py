@@ -1,0 +1,62 @@
+"""What the parts of a member share."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from recloser import Registry, State
+from recloser._fleet.workplace import Workplace
+from recloser.fleet import MemoryData, MemoryStore
+from recloser.testing import ManualClock, no_jitter, open_breaker
+
+
+@pytest.fixture
+def place(clock: ManualClock) -> Workplace:
+    store = MemoryStore(MemoryData(clock))
+    registry = Registry(clock=clock, random=no_jitter, store=store)
+    return Workplace(registry, store, "me", no_jitter)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("workers", "pace"), [(1, 0.05), (64, 0.05), (128, 0.1), (640, 0.5)])
+def test_the_more_workers_the_rarer_their_reports(
+    place: Workplace, workers: int, pace: float
+) -> None:
+    """So that a leader gets about as many of them."""
+    place.workers = workers
+
+    assert place.pace == pytest.approx(pace)
+
+
+def test_a_key_is_known_by_one_object(place: Workplace) -> None:
+    assert place.key("a") is place.key("a")
+    assert {*place.keys} == {"a"}
+
+
+def test_a_key_without_a_breaker_has_no_circuit(place: Workplace) -> None:
+    assert place.circuit_of("never called") == (None, None)
+    assert place.registry.get("never called") is None
+
+
+def test_garbage_is_counted_each_time_and_logged_once(
+    place: Workplace, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "recloser"):
+        for _ in range(10):
+            place.note_garbage(ValueError("this is not JSON"))
+
+    assert place.garbage == 10
+    assert len([each for each in caplog.records if "garbage" in each.getMessage()]) == 1
+
+
+def test_a_worker_is_alone_if_its_breaker_is_not_closed_and_has_no_orders(
+    clock: ManualClock,
+) -> None:
+    registry = Registry(clock=clock)
+    place = Workplace(registry, MemoryStore(MemoryData(clock)), "me", no_jitter)  # type: ignore[arg-type]
+    open_breaker(registry["k"])
+    assert registry["k"].state is State.OPEN
+
+    # A breaker of no fleet cannot follow one.
+    assert not place.is_alone("k")
