@@ -77,10 +77,10 @@ class Worker:
         random = Random(number).random
         self.registry = Registry(policy, clock=clock, random=random)
         self.store = FailingStore(data, self._ring)
-        self.fleet = Fleet(self.registry, self.store, random)  # type: ignore[arg-type]
+        self.fleet = Fleet(self.registry, self.store, random)
         names = iter(range(1000))
         self.fleet.member = Member(
-            self.registry,  # type: ignore[arg-type]
+            self.registry,
             self.store,
             lambda: f"host/{number}/{next(names)}",
             random,

@@ -288,6 +288,19 @@ def test_an_operator_has_the_last_word(worker: Worker, do: str, after: State) ->
     assert circuit_of(worker).orders is None
 
 
+def test_whose_fleet_falls_silent_still_knows_that_it_had_followed(worker: Worker) -> None:
+    """So it closes with the fleet when it hears of it again."""
+    circuit = circuit_of(worker)
+    assert not circuit.has_followed
+    follow(worker, State.OPEN)
+    worker.breaker.in_turn(worker.clock.now, circuit.decide_alone)
+
+    assert circuit.orders is None
+    assert circuit.has_followed
+    worker.breaker.reset()
+    assert not circuit.has_followed
+
+
 # The journal
 
 
@@ -300,7 +313,7 @@ def test_while_it_is_watched_every_call_is_told_with_its_end(worker: Worker) -> 
     failed.failure("HTTP 502")
     left.cancel()
 
-    entries, refused, is_any_open = worker.breaker.in_turn(
+    entries, refused, still_open = worker.breaker.in_turn(
         worker.clock.now, circuit.take_journal, worker.clock.now
     )
 
@@ -314,7 +327,8 @@ def test_while_it_is_watched_every_call_is_told_with_its_end(worker: Worker) -> 
     ]
     assert [entry.latency for entry in ended] == [pytest.approx(0.125)] * 3
     assert ended[1].what == "HTTP 502"
-    assert (refused, is_any_open) == (0, True)
+    assert refused == 0
+    assert still_open == (running.token,)
     running.success()
 
 
@@ -327,6 +341,21 @@ def test_refusals_are_told_as_a_number_once(worker: Worker) -> None:
     now = worker.clock.now
     assert worker.breaker.in_turn(now, circuit.take_journal, now)[1] == 7
     assert worker.breaker.in_turn(now, circuit.take_journal, now)[1] == 0
+
+
+def test_what_could_not_be_told_is_told_the_next_time(worker: Worker) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    worker.breaker.in_turn(now, circuit.watch, 1)
+    (permit,) = admitted(worker, 1)
+    permit.success()
+    follow(worker, State.OPEN)
+    assert admitted(worker, 3) == []
+    entries, refused, _ = worker.breaker.in_turn(now, circuit.take_journal, now)
+
+    worker.breaker.in_turn(now, circuit.give_back, entries, refused)
+
+    assert refused == 3
+    assert worker.breaker.in_turn(now, circuit.take_journal, now)[:2] == (entries, refused)
 
 
 def test_who_is_not_watched_tells_nothing_and_decides_most_calls_without_a_lock(
@@ -345,7 +374,7 @@ def test_who_is_not_watched_tells_nothing_and_decides_most_calls_without_a_lock(
     worker.breaker.in_turn(now, circuit.stop_watching)
 
     assert decisions_of_calls() < 20
-    assert circuit.take_journal(now) == ([], 0, False)
+    assert circuit.take_journal(now) == ([], 0, ())
 
 
 def test_a_call_of_a_known_label_is_told_by_what_is_left_after_that(worker: Worker) -> None:

@@ -51,9 +51,9 @@ def test_begins_and_ends_are_told_once_and_in_the_order_of_time(
 
     assert taken == [Begun(1, NOW), Begun(2, NOW + 1.0), good(1, NOW + 2.0)]
     assert journal.take(calls, NOW + 3.0) == []
-    assert journal.has_open
+    assert journal.open == (2,)
     journal.end(good(2, NOW + 3.0))
-    assert not journal.has_open
+    assert journal.open == ()
     assert journal.take(calls, NOW + 3.0) == [good(2, NOW + 3.0)]
 
 
@@ -152,7 +152,7 @@ def test_a_stream_that_begins_to_answer_has_ended_well_for_the_callee(
 
     assert journal.take(calls, NOW + 1.0) == [Ended(1, NOW + 0.25, Outcome.SUCCESS, 0.25)]
     # It goes on for an hour, and nobody waits for it.
-    assert not journal.has_open
+    assert journal.open == ()
     journal.end(good(1, NOW + 3600.0))
     assert journal.take(calls, NOW + 3600.0) == []
 
@@ -178,4 +178,17 @@ def test_a_call_that_is_still_in_flight_in_another_table_has_not_ended(
         calls.outdated = [{}, {1: late}]
 
     assert journal.take(calls, NOW + 5.0) == []
-    assert journal.has_open
+    assert journal.open == (1,)
+
+
+def test_what_could_not_be_told_is_told_the_next_time_and_first(
+    journal: Journal, calls: InFlight
+) -> None:
+    begin(journal, calls, 1)
+    taken = journal.take(calls, NOW)
+    del calls.voting[1]
+    journal.end(good(1, NOW + 0.5))
+
+    journal.give_back(taken)
+
+    assert journal.take(calls, NOW + 1.0) == [Begun(1, NOW), good(1, NOW + 0.5)]

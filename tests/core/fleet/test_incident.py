@@ -90,7 +90,8 @@ def test_while_nothing_changes_it_does_not_write_at_every_turn(watch: Watch) -> 
 
 def test_failures_of_two_workers_open_and_those_of_one_do_not(watch: Watch) -> None:
     watch.play(1.0, lambda: [watch.report("a", Outcome.FAILURE, 3)])
-    assert watch.state is State.CLOSED
+    before = watch.state
+    assert before is State.CLOSED
 
     watch.play(0.5, lambda: [watch.report("b", Outcome.FAILURE, 3)])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from recloser.fleet import MemoryData, MemoryStore
@@ -38,7 +40,7 @@ def test_old_mail_is_not_delivered(data: MemoryData, clock: ManualClock) -> None
 
 def test_a_bell_rings_for_all_others_and_for_nobody_who_has_left(data: MemoryData) -> None:
     heard: list[str] = []
-    stores = {name: MemoryStore(data, lambda name=name: heard.append(name)) for name in "abc"}
+    stores = {name: MemoryStore(data, partial(heard.append, name)) for name in "abc"}
 
     stores["a"].ring()
     assert sorted(heard) == ["b", "c"]

@@ -16,7 +16,7 @@ from recloser.testing import ManualClock, no_jitter, open_breaker
 def place(clock: ManualClock) -> Workplace:
     store = MemoryStore(MemoryData(clock))
     registry = Registry(clock=clock, random=no_jitter, store=store)
-    return Workplace(registry, store, "me", no_jitter)  # type: ignore[arg-type]
+    return Workplace(registry, store, "me", no_jitter)
 
 
 @pytest.mark.parametrize(("workers", "pace"), [(1, 0.05), (64, 0.05), (128, 0.1), (640, 0.5)])
@@ -54,7 +54,7 @@ def test_a_worker_is_alone_if_its_breaker_is_not_closed_and_has_no_orders(
     clock: ManualClock,
 ) -> None:
     registry = Registry(clock=clock)
-    place = Workplace(registry, MemoryStore(MemoryData(clock)), "me", no_jitter)  # type: ignore[arg-type]
+    place = Workplace(registry, MemoryStore(MemoryData(clock)), "me", no_jitter)
     open_breaker(registry["k"])
     assert registry["k"].state is State.OPEN
 
