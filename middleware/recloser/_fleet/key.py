@@ -23,6 +23,7 @@ class Key:
         report_at: When the next report is due, in seconds.
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
+        cries: Whether this worker has opened alone, and the others are to report at once.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """
@@ -31,6 +32,7 @@ class Key:
         "_cool",
         "asked",
         "cool_until",
+        "cries",
         "epoch",
         "fact",
         "heard_at",
@@ -50,6 +52,7 @@ class Key:
         self.asked = 0.0
         self._cool = _COOL
         self.cool_until = -inf
+        self.cries = False
         self.take_over_at = inf
 
     @property
