@@ -40,10 +40,10 @@ _CAUSES = {
 }
 # A suspicion is worth a question to the others when it has this share of the evidence that opens.
 # Two failures in a row have, on a key that hardly ever fails.
-_WORTH_ASKING = 0.4
+_WORTH_ASKING = 0.3
 # More is needed where there are many calls, so that chance asks once in so many seconds only. With so
 # much of the evidence that opens, it asks in any case.
-_BY_CHANCE, _SURE = 300.0, 0.9
+_BY_CHANCE, _SURE = 60.0, 0.9
 
 
 class FollowingCircuit(SteeredCircuit):
@@ -70,14 +70,17 @@ class FollowingCircuit(SteeredCircuit):
         """The key."""
         return self._key
 
-    @property
-    def is_suspicious(self) -> bool:
-        """Whether its own calls make it worth to look at those of the other workers, too."""
+    def is_suspicious(self, workers: int) -> bool:
+        """Whether its own calls make it worth to look at those of the other workers, too.
+
+        Args:
+            workers: How many workers there are: each of them may ask.
+        """
         evidence = self.detector.evidence
         if evidence.bad <= 1 or evidence.level < _WORTH_ASKING * evidence.threshold:
             return False
         # Evidence of ln(n) comes up by chance once in n calls.
-        chance = log(max(_BY_CHANCE * self.counts.rate, 1.0))
+        chance = log(max(_BY_CHANCE * self.counts.rate * workers, 1.0))
         return evidence.level >= min(chance, _SURE * evidence.threshold)
 
     def watch(self, one_in: int) -> None:
@@ -257,6 +260,12 @@ class FollowingCircuit(SteeredCircuit):
         super().forget_calls()
 
     # What was learned
+
+    def expect(self, slow: float, failed: float, now: float) -> None:
+        """Take shares of slow and of failed calls for normal, 0.0-1.0: the fleet has seen them."""
+        usual = self.detector.evidence.share(0)
+        if slow > usual[0] or failed > usual[1]:
+            self.detector.evidence.expect(slow, failed, None, now)
 
     def learned(self, now: float) -> Learned:
         """What it has learned, to be kept or handed on."""

@@ -54,6 +54,8 @@ class KeyFact:
         ticket: Seconds for which a ticket is valid after the wait is over.
         places: How many probes each of them may have in flight.
         one_in: One call in so many is written down by the workers.
+        expected: Shares of slow and of failed calls that are normal, 0.0-1.0, if the workers are to
+            know that.
         learned: What was learned, if the workers are to know it.
     """
 
@@ -72,6 +74,7 @@ class KeyFact:
     ticket: float = 0.0
     places: int = 1
     one_in: int = 1
+    expected: tuple[float, float] | None = None
     learned: Learned | None = None
 
     @property
@@ -104,6 +107,7 @@ class KeyFact:
             "ticket": round(self.ticket, 3),
             "places": self.places,
             "one_in": self.one_in,
+            "expected": self.expected,
             "learned": None if self.learned is None else self.learned.as_plain(),
         }
         return json.dumps(plain, separators=(",", ":"))
@@ -140,6 +144,7 @@ class KeyFact:
                 ticket=number_of(given, "ticket"),
                 places=int(number_of(given, "places")),
                 one_in=max(int(number_of(given, "one_in")), 1),
+                expected=_shares_of(given.get("expected")),
                 learned=None if learned is None else Learned.from_plain(learned),
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -236,6 +241,14 @@ def plain_of(text: str) -> Mapping[str, Any]:
     if mapping.get("format") != FORMAT:
         raise ValueError(f"format {mapping.get('format')!r} is not {FORMAT}")
     return mapping
+
+
+def _shares_of(plain: object) -> tuple[float, float] | None:
+    if plain is None:
+        return None
+    slow, failed = cast("list[Any]", plain)
+    shares = {"slow": slow, "failed": failed}
+    return min(number_of(shares, "slow"), 1.0), min(number_of(shares, "failed"), 1.0)
 
 
 def _numbers_of(plain: object) -> dict[str, float]:

@@ -59,7 +59,8 @@ class Fleet:
         """Note that there was a decision."""
         if not self._runner.is_running:
             self._runner.start()
-        if circuit.is_suspicious and self.member.suspect(circuit.key):
+        member = self.member
+        if circuit.is_suspicious(member.workers) and member.suspect(circuit.key):
             self._runner.wake()
 
     def changed(self, transition: Transition) -> None:

@@ -43,12 +43,9 @@ _SOON, _MARGIN = 1.0, 0.1
 # Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
 # wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
 _SINGLE, _PROBES = 8, 0.3
-# Rates are averaged over so many seconds.
-_AVERAGED = 0.5
-# By how much a share must change before it is worth telling.
-_TELLING = 0.05
-# A worker is waited for during so many seconds.
-_LATEST = 1.0
+_AVERAGED = 0.5  # rates are averaged over so many seconds
+_TELLING = 0.05  # by how much a number must change before it is worth telling
+_LATEST = 1.0  # a worker is waited for during so many seconds
 # A limit that has changed is in force in all workers after so many paces.
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
@@ -58,8 +55,9 @@ _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
 _USE_PART, _LEAST_USE = 0.15, 0.05
 # What is seen now comes from the permits of so many reports ago.
 _SEEN_AFTER = 4
-# No more calls than this are looked at, per second; one in so many is, if there are more.
-_LOOKED_AT = 1_000.0
+_LOOKED_AT = 1_000.0  # calls per second; of more, one in so many is looked at
+# Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
+_WORTH_TELLING = 0.05
 # The rules of a closing that has taught something.
 _TEACHES = frozenset({"new_normal", "mixed"})
 
@@ -226,8 +224,8 @@ class Incident:
         alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
         if len(alone) < 2 or 2 * len(alone) <= self.workers:
             return
-        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
         numbers = {"workers": float(self.workers), "alone": float(len(alone))}
+        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
         self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
 
     def _note_changes(self, now: float) -> None:
@@ -311,7 +309,8 @@ class Incident:
 
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
-        learned = None
+        learned, shares = None, self.circuit.detector.evidence.share(0)
+        expected = shares if sum(shares) >= _WORTH_TELLING else None
         if self._taught:
             rate = self.circuit.counts.rate / max(self.workers, 1)
             learned = Learned.of(self.circuit.detector, rate, now)
@@ -323,6 +322,7 @@ class Incident:
             reason=reason,
             since=now - self._state_since,
             workers=self.workers,
+            expected=expected,
             learned=learned,
         )
 

@@ -19,9 +19,11 @@ class Key:
         epoch: The epoch of that.
         heard_at: When it was written, in seconds of this worker's clock.
         incident: The incident, if this worker leads it.
+        watched_since: Since when it is watched, in seconds.
         report_at: When the next report is due, in seconds.
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
+        cries: Whether this worker has opened alone, and the others are to report at once.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """
@@ -30,6 +32,7 @@ class Key:
         "_cool",
         "asked",
         "cool_until",
+        "cries",
         "epoch",
         "fact",
         "heard_at",
@@ -37,17 +40,19 @@ class Key:
         "report_at",
         "reported_at",
         "take_over_at",
+        "watched_since",
     )
 
     def __init__(self) -> None:
         self.fact: KeyFact | None = None
         self.epoch = 0
-        self.heard_at = -inf
+        self.heard_at = self.watched_since = -inf
         self.incident: Incident | None = None
         self.report_at = self.reported_at = -inf
         self.asked = 0.0
         self._cool = _COOL
         self.cool_until = -inf
+        self.cries = False
         self.take_over_at = inf
 
     @property

@@ -159,6 +159,8 @@ class Leading:
         return False
 
     def _told(self, name: str, key: Key, fact: KeyFact, now: float) -> None:
+        if not key.is_watched:
+            key.watched_since = now
         key.fact, key.heard_at = fact, now
         if key.incident is not None:
             key.incident.tell(fact, now)

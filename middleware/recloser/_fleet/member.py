@@ -253,9 +253,11 @@ class Member:
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
     def _hurry(self) -> None:
-        """Look at once at what others have sent about probes."""
+        """Look at once at what others have sent about probes, and report what they wait for."""
         for key in self._place.keys.values():
-            if key.incident is not None and key.incident.circuit.state in (_OPEN, _HALF_OPEN):
+            fact = key.fact
+            probes = fact is not None and fact.state in (_OPEN, _HALF_OPEN)
+            if key.is_watched and (key.incident is not None or not probes):
                 key.report_at = -inf
 
     def _beat(self, now: float) -> None:
@@ -289,7 +291,8 @@ class Member:
                 self._leading.act_by_hand(change, now)
             elif change.after is not _CLOSED:
                 self._suspicious[change.key] = None
-                place.key(change.key).report_at = -inf
+                key = place.key(change.key)
+                key.report_at, key.cries = -inf, change.after is _OPEN
             self._changes.popleft()
         for name in [*self._suspicious]:
             del self._suspicious[name]
@@ -311,7 +314,9 @@ class Member:
             self._leading.take_over(name, key, fact, now)
             return place.pace
         probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = place.pace if fact.state is not _OPEN or probes else max(place.pace, _POLL_SOON)
+        pace = place.pace_of(key, now)
+        if fact.state is _OPEN and not probes:
+            pace = max(place.pace, _POLL_SOON)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)
@@ -330,14 +335,17 @@ class Member:
 
     def _exchange(self, name: str, key: Key, report: Report | None, now: float) -> list[Report]:
         """Tell who leads what calls did; if it is this worker, return what all workers tell."""
-        mine = [] if report is None else [report]
+        reports = [] if report is None else [report]
+        probes = key.fact is not None and key.fact.state in (_OPEN, _HALF_OPEN)
         if key.incident is not None:
-            return [*mine, *self._leading.receive(name, now)]
-        if report is not None:
+            reports += self._leading.receive(name, now)
+        elif report is not None:
             self.store.send(name, report.as_text())
-            if report.entries and key.fact is not None and key.fact.state in (_OPEN, _HALF_OPEN):
-                self.store.ring()  # a probe has begun or ended
-        return mine
+            key.cries = key.cries or (probes and bool(report.entries))  # a probe has begun or ended
+        if key.cries:
+            self.store.ring()
+            key.cries = False
+        return reports
 
     def _report(
         self, key: Key, breaker: AnyBreaker | None, circuit: FollowingCircuit | None, now: float

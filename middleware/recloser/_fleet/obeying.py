@@ -37,6 +37,8 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
     if fact.is_over:
         if circuit.has_followed or fact.by_hand:
             _close(circuit, fact, now)
+        if fact.expected is not None:
+            circuit.expect(*fact.expected, now)
         circuit.stop_watching()
         return
     circuit.watch(fact.one_in)

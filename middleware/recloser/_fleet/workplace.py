@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _CLOSED = State.CLOSED
 # Seconds between two reports, of up to so many workers; of more, it is longer in proportion.
 _PACE, _PACED = 0.05, 64
+# In the first second of a watch: then it matters most.
+_FIRST, _FIRST_PACE, _FIRST_PACED = 1.0, 0.02, 16
 # A worker tells the names of at most so many keys.
 _TOLD = 20
 
@@ -55,6 +57,12 @@ class Workplace:
     def pace(self) -> float:
         """Seconds between two reports of a key that is watched."""
         return _PACE * max(self.workers / _PACED, 1.0)
+
+    def pace_of(self, key: Key, now: float) -> float:
+        """Seconds until the next report of a key at `now` seconds: at first, they are more frequent."""
+        if now - key.watched_since > _FIRST:
+            return self.pace
+        return min(_FIRST_PACE * max(self.workers / _FIRST_PACED, 1.0), self.pace)
 
     def key(self, name: str) -> Key:
         """What is known of a key."""

@@ -63,11 +63,11 @@ def admitted(worker: Worker, calls: int) -> list[Permit]:
 
 def test_two_failures_in_a_row_are_worth_a_question_and_one_is_not(worker: Worker) -> None:
     fail(worker.breaker.acquire())
-    assert not circuit_of(worker).is_suspicious
+    assert not circuit_of(worker).is_suspicious(1)
 
     fail(worker.breaker.acquire())
 
-    assert circuit_of(worker).is_suspicious
+    assert circuit_of(worker).is_suspicious(1)
 
 
 def test_good_calls_end_the_suspicion(worker: Worker) -> None:
@@ -77,7 +77,7 @@ def test_good_calls_end_the_suspicion(worker: Worker) -> None:
     teach(worker.breaker, worker.clock, [0.1] * 50)
     worker.breaker.metrics()
 
-    assert not circuit_of(worker).is_suspicious
+    assert not circuit_of(worker).is_suspicious(1)
 
 
 # States
