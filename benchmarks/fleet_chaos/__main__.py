@@ -2,6 +2,7 @@
 
     python -m benchmarks.fleet_chaos --spread 200
     python -m benchmarks.fleet_chaos --chaos 600 --seed 1
+    python -m benchmarks.fleet_chaos --overhead --restart --servers --engines sqlite
 
 It exits with 1 if a goal is missed, or something breaks that must hold.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.fleet_chaos import chaos, spread
+from benchmarks.fleet_chaos import chaos, overhead, restart, servers, spread
 from benchmarks.fleet_chaos.stores import engines
 
 
@@ -25,6 +26,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default="", help="only faults whose name has this text")
     parser.add_argument("--verbose", action="store_true", help="print each fault")
+    parser.add_argument("--overhead", action="store_true", help="what a store costs")
+    parser.add_argument("--restart", action="store_true", help="all workers are replaced")
+    parser.add_argument("--servers", action="store_true", help="gunicorn and uvicorn, 4 workers")
     parser.add_argument("--engines", default=",".join(engines()))
     options = parser.parse_args(arguments)
     fine = True
@@ -37,6 +41,13 @@ def main(arguments: list[str]) -> int:
             fine &= chaos.report(
                 engine, options.chaos, options.seed, options.faults, options.verbose
             )
+        for part, report in (
+            (options.overhead, overhead.report),
+            (options.restart, restart.report),
+            (options.servers, servers.report),
+        ):
+            if part:
+                fine &= report(engine)
     return 0 if fine else 1
 
 

@@ -96,7 +96,9 @@ class _Play:
         self._active: list[Fault] = []
         self._begun = time.monotonic()
         self._watch = Invariants(pool, place, self._broke)
-        self._troubles = [each for each in [*place.troubles, *self._of_workers()] if only in each.name]
+        self._troubles = [
+            each for each in [*place.troubles, *self._of_workers()] if only in each.name
+        ]
         self._next = self._next_outage = self._next_look = 0.0
 
     def _broke(self, what: str) -> None:
@@ -132,7 +134,12 @@ class _Play:
             return _nothing
         self._watch.note_gone(which)
         self._pool.kill(which)
-        return lambda: self._pool.restart(which)
+
+        def end() -> None:
+            self._pool.restart(which)
+            self._watch.note_back(which)
+
+        return end
 
     def _stop(self, number: int | None = None) -> End:
         which = self._any() if number is None else number
@@ -246,7 +253,9 @@ class _Play:
         while not self._watch.is_settled() and time.monotonic() < end:
             self._look()
         if not self._watch.is_settled():
-            self._broke(f"not all are closed {_SETTLE:g} s after the last fault: {self._watch.states()}")
+            self._broke(
+                f"not all are closed {_SETTLE:g} s after the last fault: {self._watch.states()}"
+            )
         self._wait(1.0)
 
     def _finish(self) -> None:
@@ -283,5 +292,3 @@ def report(engine: str, seconds: float, seed: int, only: str, verbose: bool) -> 
         print(f"  broken, seed {seed}: {what}")
     print("  nothing broke" if not found.broken else f"  {len(found.broken)} broke", flush=True)
     return not found.broken
-
-

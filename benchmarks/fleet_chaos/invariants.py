@@ -10,7 +10,6 @@ from benchmarks.fleet_chaos.pool import Pool
 from benchmarks.fleet_chaos.stores import Place
 from benchmarks.fleet_chaos.upstream import Probe
 from benchmarks.fleet_chaos.worker import News
-
 from recloser.fleet import StoreError
 
 AGREE = 2.0  # seconds within which all must agree
@@ -177,5 +176,3 @@ def _most(probes: list[Probe]) -> int:
         running = [each for each in running if each.ended > probe.begun] + [probe]
         most = max(most, len(running))
     return most
-
-

@@ -12,10 +12,19 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from benchmarks.fleet_chaos.stores import Place
+from benchmarks.fleet_chaos.upstream import TAKES
 from benchmarks.fleet_chaos.worker import RUN, STOP, News, Setup, work
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["benchmarks.fleet_chaos.worker"])
+# So that a worker that is started again serves soon. What is not installed is left out.
+CONTEXT.set_forkserver_preload(
+    [
+        "benchmarks.fleet_chaos.worker",
+        "recloser_adapters.sqlite",
+        "recloser_adapters.redis",
+        "redis",
+    ]
+)
 PATIENCE = 20.0  # seconds
 
 
@@ -32,7 +41,6 @@ class Worker:
         news: What it told last; None for nothing yet.
         opened: When its breaker opened, monotonic seconds, with the rule.
         stopped: Whether it is stopped by a signal.
-        stops: When it was stopped, from and to, in monotonic seconds.
     """
 
     number: int
@@ -58,7 +66,7 @@ class Pool:
         workers: How many there are.
         rate: Calls per second of all in sum.
         upstream: The address of the callee; "" for a flag that all see.
-        open_for: Seconds of the first opening of a breaker; 0.0 for the usual ones.
+        takes: Seconds that a call takes with that flag, about.
 
     Attributes:
         workers: By number.
@@ -71,12 +79,14 @@ class Pool:
         workers: int = 8,
         rate: float = 120.0,
         upstream: str = "",
+        takes: float = TAKES,
     ) -> None:
-        self._place, self._rate, self._upstream = place, rate / workers, upstream
+        self._place, self._rate = place, rate / workers
+        self._upstream, self._takes = upstream, takes
         self.dead = CONTEXT.RawValue("i", 0)
         self.broken: list[str] = []
-        self.gone: dict[int, list[float]] = {}
         self.workers = [self._start(number) for number in range(workers)]
+        self.await_all()
 
     def _start(self, number: int) -> Worker:
         place = self._place
@@ -85,10 +95,8 @@ class Pool:
             address, namespace = place.far, place.namespace
         ours, theirs = CONTEXT.Pipe(duplex=False)
         order = CONTEXT.RawValue("i", RUN)
-        setup = Setup(number, address, namespace, self._rate, self._upstream)
-        process = CONTEXT.Process(
-            target=work, args=(setup, order, self.dead, theirs), daemon=True
-        )
+        setup = Setup(number, address, namespace, self._rate, self._upstream, self._takes)
+        process = CONTEXT.Process(target=work, args=(setup, order, self.dead, theirs), daemon=True)
         process.start()
         theirs.close()
         return Worker(number, process, order, ours, time.monotonic())
@@ -120,6 +128,15 @@ class Pool:
             self.broken.append(f"worker {worker.number}: {told}")
         else:
             worker.opened.append(told)
+
+    def await_all(self) -> None:
+        """Wait until all have told something."""
+        deadline = time.monotonic() + PATIENCE
+        while any(worker.news is None for worker in self.workers):
+            if time.monotonic() >= deadline:
+                self.broken.append(f"not all workers tell something within {PATIENCE:g} s")
+                return
+            self.read(0.02)
 
     def kill(self, number: int) -> None:
         """End a worker without notice."""

@@ -72,7 +72,9 @@ class Place:
         if self.server is None:
             return {}
         lines = self.server.command("INFO", "commandstats").decode().splitlines()
-        stats = [line.removeprefix("cmdstat_").split(":calls=") for line in lines if ":calls=" in line]
+        stats = [
+            line.removeprefix("cmdstat_").split(":calls=") for line in lines if ":calls=" in line
+        ]
         return {name: int(rest.split(",")[0]) for name, rest in stats}
 
 
@@ -92,7 +94,14 @@ def started(engine: str, *, partitions: bool = False) -> Generator[Place, None, 
         options: list[str] = []
         network = stack.enter_context(_network()) if partitions else None
         if network is not None:
-            options = ["--port", str(network.port), "--bind", network.near, "--protected-mode", "no"]
+            options = [
+                "--port",
+                str(network.port),
+                "--bind",
+                network.near,
+                "--protected-mode",
+                "no",
+            ]
         binary = valkey.binaries()[engine]
         server = stack.enter_context(valkey.running(binary, *options))
         place = Place(engine, server.url, _server_troubles(server), server)

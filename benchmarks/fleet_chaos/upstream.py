@@ -49,9 +49,7 @@ class Upstream:
         self.path = path
         self._mode = context.RawValue("i", WELL)
         self._pipe, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_serve, args=(path, self._mode, theirs), daemon=True
-        )
+        self._process = context.Process(target=_serve, args=(path, self._mode, theirs), daemon=True)
         self._process.start()
         theirs.close()
         self.probes: list[Probe] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import os
 import random
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmarks.fleet_chaos.upstream import TAKES, ask
+from benchmarks.fleet_chaos.upstream import ask
 from recloser import Registry, State, Transition
 
 RUN, STOP, FORK = 0, 1, 2
 KEY = "upstream"
 _EVERY = 0.05  # seconds between two reports
-_CHILD_LIVES = 0.7  # seconds
+_CHILD_LIVES, _CHILD_HANGS = 0.7, 10.0  # seconds
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
 
@@ -33,6 +34,7 @@ class Setup:
         namespace: Its network namespace; "" for ours.
         rate: Its calls per second.
         upstream: The address of the callee; "" for the flag that all see.
+        takes: Seconds that a call takes with that flag, about.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Setup:
     namespace: str
     rate: float
     upstream: str
+    takes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,8 @@ class Caller:
 
     def _ask(self, is_probe: bool) -> bool:
         if not self.setup.upstream:
-            # A little shorter for some: latencies that are all the same teach nothing.
-            time.sleep(TAKES * (0.8 + 0.4 * self.random.random()))
+            # Not the same each time: that would teach nothing.
+            time.sleep(self.setup.takes * self.random.lognormvariate(0.0, 0.2))
             return not self._dead.value
         at, kind, allowed = time.monotonic(), "c", 0
         if is_probe:
@@ -227,6 +230,8 @@ def _fork(caller: Caller) -> int:
     if child:
         return child
     code = 1
+    # One that hangs says where, and is an exception that has reached a call.
+    faulthandler.dump_traceback_later(_CHILD_HANGS, exit=True)
     try:
         end = time.monotonic() + _CHILD_LIVES
         while time.monotonic() < end:
