@@ -88,6 +88,7 @@ class Registry(Reporting):
         "_policies",
         "_random",
         "_share",
+        "_store",
         "evicted",
         "get",
         "overflowed",
@@ -127,16 +128,13 @@ class Registry(Reporting):
         self._lock = new_lock()
         self.evicted: int = 0
         self.overflowed: int = 0
+        self._store = store
         if store is not None:
-            self._join(store)
+            # Imported here: who is alone needs none of it.
+            from recloser._fleet.fleet import join
+
+            self._listeners.fleet = join(self, store, random)
         _registries.add(self)
-
-    def _join(self, store: Store | str | os.PathLike[str]) -> None:
-        # Imported here: who is alone needs none of it.
-        from recloser._fleet.fleet import Fleet
-        from recloser._fleet.places import store_at
-
-        self._listeners.fleet = Fleet(self, store_at(store), self._random)
 
     @property
     def fleet(self) -> Fleet | None:
@@ -160,6 +158,8 @@ class Registry(Reporting):
             "mode": self._mode,
             "enforce_share": self._share,
         }
+        if self.fleet is not None and isinstance(self._store, (str, os.PathLike)):
+            settings["store"] = self._store  # an open store cannot be sent
         if self._random is default_random:
             # With its generator, all processes would draw the same numbers.
             del settings["random"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from math import log
 
 from recloser._circuit.correction import corrected, spread
+from recloser._circuit.enough import suffices
 from recloser._circuit.runs import deeper, depth_of, row_after_good, row_before
 from recloser._circuit.tallies import NO_COUNTS, NO_ENDS, Ends, Tally, one_more, sum_of
 from recloser._policy import Policy
@@ -62,18 +63,6 @@ _DECIDED = 256
 
 # Shares of no row. All keys share it, so nothing is ever put in.
 _NO_SHARES: dict[int, tuple[float, float]] = {}
-
-
-def suffices(policy: Policy, excess: float, bad: int, calls: int) -> bool:
-    """Whether evidence is enough to open; late calls are judged by this, too.
-
-    Args:
-        policy: The limits.
-        excess: By how much the evidence is above its threshold, in nats.
-        bad: Bad calls that it rests on.
-        calls: All calls that it rests on.
-    """
-    return excess >= 0.0 and bad >= max(policy.min_failures, policy.failure_rate_threshold * calls)
 
 
 class Evidence:
@@ -212,8 +201,7 @@ class Evidence:
 
     def take_over(self, quiet: float, counts: Tally, ends: Ends, now: float) -> None:
         """Add what others have learned; the arguments are as in `learned`."""
-        self.quiet += quiet
-        self._doubtful_since += quiet
+        self.quiet, self._doubtful_since = self.quiet + quiet, self._doubtful_since + quiet
         self._counts = sum_of(self._counts, counts)
         self._ends = self._ends[0] + ends[0], self._ends[1] + ends[1]
         self.refresh(now)

@@ -8,7 +8,7 @@ circuit of the fleet, see `pooled.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, log
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.bad_calls import BAD
@@ -41,6 +41,9 @@ _CAUSES = {
 # A suspicion is worth a question to the others when it has this share of the evidence that opens.
 # Two failures in a row have, on a key that hardly ever fails.
 _WORTH_ASKING = 0.4
+# More is needed where there are many calls, so that chance asks once in so many seconds only. With so
+# much of the evidence that opens, it asks in any case.
+_BY_CHANCE, _SURE = 300.0, 0.9
 
 
 class FollowingCircuit(SteeredCircuit):
@@ -71,7 +74,11 @@ class FollowingCircuit(SteeredCircuit):
     def is_suspicious(self) -> bool:
         """Whether its own calls make it worth to look at those of the other workers, too."""
         evidence = self.detector.evidence
-        return evidence.bad > 1 and evidence.level >= _WORTH_ASKING * evidence.threshold
+        if evidence.bad <= 1 or evidence.level < _WORTH_ASKING * evidence.threshold:
+            return False
+        # Evidence of ln(n) comes up by chance once in n calls.
+        chance = log(max(_BY_CHANCE * self.counts.rate, 1.0))
+        return evidence.level >= min(chance, _SURE * evidence.threshold)
 
     def watch(self, one_in: int) -> None:
         """Write down what calls do, one in so many."""
@@ -94,6 +101,12 @@ class FollowingCircuit(SteeredCircuit):
         journal.refused = self.counts.refused
         had_open = journal.has_open
         return journal.take(self.calls, now), refused, had_open or journal.has_open
+
+    def give_back(self, entries: list[Begun | Ended], refused: int) -> None:
+        """Take back what could not be told; it is told the next time."""
+        if self.journal is not None:
+            self.journal.give_back(entries)
+            self.journal.refused -= refused
 
     # What the fleet decides
 
@@ -138,8 +151,8 @@ class FollowingCircuit(SteeredCircuit):
             self.detector.clear()
 
     def decide_alone(self) -> None:
-        """Do not follow any more."""
-        self.orders = None
+        """Do not follow any more, and write down nothing."""
+        self.orders = self.journal = None
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders

@@ -108,6 +108,10 @@ class Journal:
             self.end(Ended(before, at, _IGNORED, 0.0))
             self._new[token] = at
 
+    def give_back(self, entries: list[Begun | Ended]) -> None:
+        """Take back entries that could not be told."""
+        self._entries[:0] = entries
+
     def take(self, calls: InFlight, now: float) -> list[Begun | Ended]:
         """Take what is written down, in the order of time, at `now` seconds.
 

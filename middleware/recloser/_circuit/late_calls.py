@@ -10,7 +10,8 @@ from collections.abc import Callable
 from itertools import takewhile
 from math import inf, log
 
-from recloser._circuit.evidence import FLOOR, Evidence, suffices
+from recloser._circuit.enough import suffices
+from recloser._circuit.evidence import FLOOR, Evidence
 from recloser._circuit.histogram import ExponentialHistogram
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.runs import deeper

@@ -17,7 +17,6 @@ from math import inf
 from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.in_flight import Timing
-from recloser._circuit.suspicion import Suspicion
 from recloser._circuit.transitions import Cause
 from recloser._events import Reason
 from recloser._outcome import Outcome
@@ -71,12 +70,12 @@ class PooledCircuit(SteeredCircuit):
         kept = {id(twin.policy): twin.policy}
         detector, known = self.detector, twin.detector
         detector.baseline = deepcopy(known.baseline, kept)
+        # The worker that leads is the one with the worst luck of all. So what it suspects says nothing:
+        # only what it has learned is taken over, and all calls from now on count.
         detector.evidence = deepcopy(known.evidence, kept)
-        # The calls before are those of one worker. All calls from now on count.
+        detector.clear()
         detector.evidence.since = 0
         detector.last_failure = known.last_failure
-        if not detector.evidence.idle:
-            detector.suspicion = Suspicion(0)
         self._refresh_at, self._refresh_due = 1024, now + 10.0
         self.counts.watch_rate(now)
         self.counts.rate = rate = twin.counts.rate * workers

@@ -42,13 +42,13 @@ class AnyBreaker(Protocol):
 class Breakers(Protocol):
     """A registry."""
 
-    @property
-    def get(self) -> Callable[[str], AnyBreaker | None]:
+    def get(self, key: str, /) -> AnyBreaker | None:
         """The breaker of a key, None for none."""
 
     @property
     def clock(self) -> Callable[[], float]:
         """Returns monotonic seconds."""
+        ...
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault."""

@@ -6,12 +6,13 @@ import os
 import socket
 from collections.abc import Callable
 from random import random as default_random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._fleet.member import Member
+from recloser._fleet.places import store_at
 from recloser._fleet.runner import Runner
-from recloser._fleet.status import FleetStatus, read_status
+from recloser._fleet.status import FleetStatus
 from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
@@ -132,4 +133,6 @@ class Fleet:
         return f"<Fleet at {self.store.place}, {how}>"
 
 
-__all__ = ["Fleet", "FleetStatus", "new_name", "read_status"]
+def join(registry: Any, place: object, random: Callable[[], float]) -> Fleet:
+    """The fleet at a place, for a registry; the arguments are those of `store_at` and `Fleet`."""
+    return Fleet(registry, store_at(place), random)

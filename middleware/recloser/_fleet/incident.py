@@ -17,6 +17,8 @@ from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.reports import Report
+from recloser._fleet.seen import Seen
+from recloser._outcome import Outcome
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -27,7 +29,9 @@ LEASE = 2.0
 """Seconds for which a leader leads if it says no more."""
 # It says something at least so often.
 _RENEWED = 0.6
-# An incident ends after so many seconds, or calls, without a suspicion of more than one worker.
+# An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
+# than one worker.
+_MUCH = 0.4
 _CALM, _CALM_CALLS, _CALM_LONGEST = 3.0, 10.0, 30.0
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
@@ -42,8 +46,8 @@ _SINGLE, _PROBES = 8, 0.3
 _AVERAGED = 0.5
 # By how much a share must change before it is worth telling.
 _TELLING = 0.05
-# A worker is waited for during so many paces, and so many seconds at least.
-_LATEST, _LATEST_AT_LEAST = 3.0, 0.25
+# A worker is waited for during so many seconds.
+_LATEST = 1.0
 # A limit that has changed is in force in all workers after so many paces.
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
@@ -57,26 +61,6 @@ _SEEN_AFTER = 4
 _LOOKED_AT = 1_000.0
 # The rules of a closing that has taught something.
 _TEACHES = frozenset({"new_normal", "mixed"})
-
-
-class Seen:
-    """What a leader knows of one worker.
-
-    Attributes:
-        written: When its last report was written, in seconds.
-        calls: The calls of it that have begun, by its tokens: the token and the call here.
-        alone: The state that it has decided alone; "" for none.
-        why: Why it has.
-        asked: How many calls came to it of late, per second.
-    """
-
-    __slots__ = ("alone", "asked", "calls", "why", "written")
-
-    def __init__(self) -> None:
-        self.written = 0.0
-        self.calls: dict[int, tuple[int, PooledCall]] = {}
-        self.alone = self.why = ""
-        self.asked = 0.0
 
 
 class Incident:
@@ -118,7 +102,8 @@ class Incident:
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
-        self._permits = self._size = 0.0
+        self._permits: float = 0.0
+        self._size: float = 0.0
         self._use = 1.0
         self._granted: deque[float] = deque(maxlen=_SEEN_AFTER)
         self._settles_at = now
@@ -164,16 +149,32 @@ class Incident:
         if circuit.state is _CLOSED:
             self._judge_lonely(now)
         # What only one worker sees is no reason to watch all of them for ever.
-        is_shared = len(circuit.witnesses) > 1 and not circuit.detector.evidence.idle
+        evidence = circuit.detector.evidence
+        is_much = evidence.level >= _MUCH * evidence.threshold
+        is_shared = is_much and len(circuit.witnesses) > 1
         if circuit.state is not _CLOSED or is_shared:
             self._suspected_at = now
         self._note_changes(now)
         self._grant(now)
 
     def _known_until(self, now: float) -> float:
-        """Until when it is known what all workers did: the end of a call may not be told yet."""
-        open_calls = [seen.written for seen in self.seen.values() if seen.calls]
-        return max(min(open_calls, default=now), now - max(_LATEST * self.pace, _LATEST_AT_LEAST))
+        """Until when it is known what all workers did: the end of a call may not be told yet.
+
+        If time ran on without them, calls that have ended long ago would seem to hang. A worker that
+        is silent for too long is not waited for: its calls say nothing any more.
+        """
+        begins = {worker for _, worker, entry in self._held if isinstance(entry, Begun)}
+        until = now
+        for worker, seen in self.seen.items():
+            if not seen.calls and worker not in begins:
+                continue
+            if now - seen.written > max(_LATEST, 4.0 * self.pace):
+                for token, _ in seen.calls.values():
+                    self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
+                seen.calls.clear()
+            else:
+                until = min(until, seen.written)
+        return until
 
     def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
         passed = max(now - self._decided_at, 1e-3)
@@ -206,13 +207,12 @@ class Incident:
         circuit.end(ending)
 
     def _judge_lonely(self, now: float) -> None:
-        """Open for all if most workers that have calls have opened alone."""
-        active = [seen for seen in self.seen.values() if seen.alone or seen.asked > 0.0]
-        alone = [seen for seen in active if seen.alone == _OPEN.value]
-        if len(alone) < 2 or 2 * len(alone) <= len(active):
+        """Open for all if most workers have opened alone."""
+        alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
+        if len(alone) < 2 or 2 * len(alone) <= self.workers:
             return
-        sentence = f"{len(alone)} of {len(active)} workers have opened alone; one: {alone[0].why}"
-        numbers = {"workers": float(len(active)), "alone": float(len(alone))}
+        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
+        numbers = {"workers": float(self.workers), "alone": float(len(alone))}
         self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
 
     def _note_changes(self, now: float) -> None:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 # Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 3.0
+# So many new keys are asked for in one turn.
+_AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
 _FIRST_AFTER = 5.0
 # What is kept lives for so many seconds after it was kept last: a week.
 _LIVES = 7 * 86_400.0
-# What was kept weighs less than what is new: after some times it is forgotten.
-_KEPT_SHARE = 0.5
+# What was kept weighs half as much after so many seconds, so that it is forgotten some day.
+_HALVED_AFTER = 300.0
 
 
 class Keeping:
@@ -57,7 +59,7 @@ class Keeping:
         Raises:
             StoreError: The store does not work.
         """
-        for name in [*self._new]:
+        for name in [*self._new][:_AT_ONCE]:
             self._take_over(registry, store, name, now)
             del self._new[name]
             self._due[name] = now + _FIRST_AFTER * (1.0 + self._random())
@@ -110,7 +112,7 @@ class Keeping:
         if fact is not None:
             try:
                 kept = Learned.from_plain(plain_of(fact.text).get("learned"))
-                learned = kept.times(_KEPT_SHARE).plus(learned)
+                learned = kept.times(0.5 ** (fact.age / _HALVED_AFTER)).plus(learned)
             except ValueError:
                 pass  # it is replaced
         plain: dict[str, Any] = {"format": FORMAT, "learned": learned.as_plain()}

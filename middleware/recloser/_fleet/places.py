@@ -10,7 +10,13 @@ from recloser._fleet.store import Store
 
 # The adapter and its class, by the scheme of a URL. The core knows adapters by name alone.
 _REDIS = ("recloser_adapters.redis", "RedisStore")
-_BY_SCHEME = dict.fromkeys(("redis", "rediss", "unix", "valkey", "valkeys"), _REDIS)
+_BY_SCHEME: dict[str, tuple[str, str]] = {
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "unix": _REDIS,
+    "valkey": _REDIS,
+    "valkeys": _REDIS,
+}
 _SQLITE = ("recloser_adapters.sqlite", "SqliteStore")
 
 

@@ -1,0 +1,61 @@
+"""What a member of a fleet knows of one key."""
+
+from __future__ import annotations
+
+from math import inf
+
+from recloser._fleet.facts import KeyFact
+from recloser._fleet.incident import Incident
+
+# After a watch that has shown nothing, the same worker asks for no other one for so long; doubling.
+_COOL, _COOL_LONGEST = 3.0, 60.0
+
+
+class Key:
+    """What a member knows of one key.
+
+    Attributes:
+        fact: What the fleet has decided; None if nothing is known.
+        epoch: The epoch of that.
+        heard_at: When it was written, in seconds of this worker's clock.
+        incident: The incident, if this worker leads it.
+        report_at: When the next report is due, in seconds.
+        reported_at: When the last one was made, in seconds.
+        asked: How many calls came of late, per second.
+        cool_until: Before this time no watch is asked for; seconds.
+        take_over_at: When to take the lead, if the leader's lease is over; seconds.
+    """
+
+    __slots__ = (
+        "_cool",
+        "asked",
+        "cool_until",
+        "epoch",
+        "fact",
+        "heard_at",
+        "incident",
+        "report_at",
+        "reported_at",
+        "take_over_at",
+    )
+
+    def __init__(self) -> None:
+        self.fact: KeyFact | None = None
+        self.epoch = 0
+        self.heard_at = -inf
+        self.incident: Incident | None = None
+        self.report_at = self.reported_at = -inf
+        self.asked = 0.0
+        self._cool = _COOL
+        self.cool_until = -inf
+        self.take_over_at = inf
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the fleet watches it, or has decided something about it that holds."""
+        return self.fact is not None and not self.fact.is_over
+
+    def cool_down(self, now: float, *, founded: bool) -> None:
+        """Ask for no watch for a while; for longer each time, if the last ones showed nothing."""
+        self._cool = _COOL if founded else min(2.0 * self._cool, _COOL_LONGEST)
+        self.cool_until = now + self._cool

@@ -1,0 +1,25 @@
+"""What the leader of a key knows of one worker."""
+
+from __future__ import annotations
+
+from recloser._circuit.pooled import PooledCall
+
+
+class Seen:
+    """What a leader knows of one worker.
+
+    Attributes:
+        written: When its last report was written, in seconds.
+        calls: The calls of it that have begun, by its tokens: the token and the call here.
+        alone: The state that it has decided alone; "" for none.
+        why: Why it has.
+        asked: How many calls came to it of late, per second.
+    """
+
+    __slots__ = ("alone", "asked", "calls", "why", "written")
+
+    def __init__(self) -> None:
+        self.written = 0.0
+        self.calls: dict[int, tuple[int, PooledCall]] = {}
+        self.alone = self.why = ""
+        self.asked = 0.0
