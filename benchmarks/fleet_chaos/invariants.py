@@ -56,7 +56,8 @@ class Invariants:
         """What each worker knows, for reading."""
         return [
             f"{worker.number} {worker.news.state}{' alone' * worker.news.alone}"
-            f"{' cut off' * (not worker.news.connected)}{' leads' * worker.news.leads}"
+            f"{' cut off' * (not worker.news.connected)}"
+            f"{f' leads ({worker.news.why})' * worker.news.leads}"
             for worker in self._pool.workers
             if worker.news is not None
         ]

@@ -47,7 +47,7 @@ def measure_calls(engine: str, rounds: int) -> Mapping[str, tuple[float, float]]
     with ExitStack() as stack:
         up = stack.enter_context(started(engine))
         bad = stack.enter_context(started(engine))
-        gone = "/nowhere/at/all/recloser.db"
+        gone, lost = "", up
         if engine != "sqlite":
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rc"))
             gone = f"unix://{Path(folder) / 'none'}"
@@ -56,17 +56,17 @@ def measure_calls(engine: str, rounds: int) -> Mapping[str, tuple[float, float]]
             "up": Registry(store=up.address),
             "stopped": Registry(store=bad.address),
         }
-        if engine != "sqlite":
-            registries["gone"] = Registry(store=gone)
-        else:
-            registries["gone"] = Registry(store=stack.enter_context(started(engine)).address)
+        if engine == "sqlite":
+            lost = stack.enter_context(started(engine))
+            gone = lost.address
+        registries["gone"] = Registry(store=gone)
         breakers = {name: registry["key"] for name, registry in registries.items()}
         for breaker in breakers.values():
             _burst(breaker)
         time.sleep(1.0)
         stack.callback(_hang(bad))
         if engine == "sqlite":
-            _spoil(registries["gone"])
+            stack.callback(_begin(lost, "replaced by a folder"))
         time.sleep(1.0)
         gc.collect()
         gc.disable()
@@ -101,18 +101,12 @@ def _hang(place: Place) -> Callable[[], None]:
     if place.server is not None:
         place.server.pause()
         return place.server.resume
-    locks = [each for each in place.troubles if each.name == "locked by another process"]
-    return locks[0].begin()
+    return _begin(place, "locked by another process")
 
 
-def _spoil(registry: Registry) -> None:
-    """Let the path of a file be a folder, so that it cannot be made again."""
-    assert registry.fleet is not None
-    path = Path(registry.fleet.store.place)
-    for each in path.parent.glob(f"{path.name}*"):
-        if each.is_file():
-            each.unlink()
-    path.mkdir(exist_ok=True)
+def _begin(place: Place, name: str) -> Callable[[], None]:
+    """Let a trouble begin; return what ends it."""
+    return next(each for each in place.troubles if each.name == name).begin()
 
 
 def _report_calls(engine: str, rounds: int) -> bool:

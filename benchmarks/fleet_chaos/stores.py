@@ -125,7 +125,8 @@ def _file(folder: Path, stack: contextlib.ExitStack) -> Place:
         Trouble("locked by another process", (0.1, 4.0), lambda: _lock(path)),
         Trouble("all files deleted", AT_ONCE, lambda: _delete(path, ("", "-wal", "-shm"))),
         Trouble("file deleted, its log not", AT_ONCE, lambda: _delete(path, ("",))),
-        Trouble("log deleted", AT_ONCE, lambda: _delete(path, ("-wal",))),
+        # What is left is an older state of the same life.
+        Trouble("log deleted", AT_ONCE, lambda: _delete(path, ("-wal",)), loses=True),
         Trouble("bells deleted", AT_ONCE, lambda: _delete_bells(path)),
         Trouble("replaced by a folder", (0.3, 3.0), lambda: _replace(path)),
     ]

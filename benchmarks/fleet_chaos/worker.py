@@ -66,7 +66,7 @@ class News:
         in_flight: Calls that have not ended.
         slow_threshold: Of its breaker, in seconds.
         workers: How many it knows of.
-        cpu: Of the whole process, in seconds.
+        why: What the fleet has decided, for reading.
     """
 
     at: float
@@ -85,7 +85,7 @@ class News:
     in_flight: int
     slow_threshold: float
     workers: int
-    cpu: float
+    why: str
 
 
 class Caller:
@@ -156,10 +156,11 @@ class Caller:
         fleet, metrics = self.registry.fleet, self.breaker.metrics()
         following = self.breaker.following
         alone = metrics.state is not State.CLOSED and (following is None or not following.orders)
-        leads = False
-        if fleet is not None:
-            key = fleet.status().keys.get(KEY)
-            leads = key is not None and key.leader == fleet.name
+        leads, why = False, ""
+        key = None if fleet is None else fleet.status().keys.get(KEY)
+        if fleet is not None and key is not None:
+            leads = key.leader == fleet.name
+            why = f"{key.state.value} for {key.since:.1f} s, limit {key.limit:.1f}: {key.reason}"
         return News(
             time.monotonic(),
             "" if fleet is None else fleet.name,
@@ -177,7 +178,7 @@ class Caller:
             metrics.in_flight,
             metrics.slow_threshold,
             1 if fleet is None else fleet.workers,
-            time.process_time(),
+            why,
         )
 
 
