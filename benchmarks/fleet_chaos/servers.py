@@ -25,10 +25,10 @@ from recloser.fleet import StoreError, read_status
 WORKERS = 4
 MOST_STALL = 0.05  # seconds
 # Seconds: for anything to happen, of a stopped store, and more that an end may take with a store.
-_PATIENCE, _STOPPED, _MORE = 20.0, 2.0, 0.5
+_PATIENCE, _STOPPED, _MORE = 20.0, 1.5, 1.0
 _GUNICORN = [
     "gunicorn", "benchmarks.fleet_chaos.app:wsgi", "--preload", "--bind=127.0.0.1:{port}",
-    f"--workers={WORKERS}", "--graceful-timeout=5", "--worker-class",
+    f"--workers={WORKERS}", "--graceful-timeout=2", "--worker-class",
 ]  # fmt: skip
 KINDS: Mapping[str, list[str]] = {
     "gunicorn-sync": [*_GUNICORN, "sync"],
