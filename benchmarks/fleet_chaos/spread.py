@@ -124,6 +124,8 @@ def report(engine: str, runs: int, rate: float, calm: float) -> bool:
         f"{load()}",
         flush=True,
     )
+    worst = sorted(enumerate(found.spreads), key=lambda each: -each[1])[:5]
+    print("  the worst:", ", ".join(f"{1e3 * each:.1f} ms (outage {at})" for at, each in worst))
     for what in found.broken:
         print(f"  broken: {what}")
     return ok
