@@ -1,0 +1,165 @@
+"""Fleets of real processes on real stores, in short; `python -m benchmarks.fleet_chaos` has the long runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from benchmarks.fleet_chaos import chaos, overhead, restart, servers, spread, upstream
+from benchmarks.fleet_chaos.figures import percentile
+from benchmarks.fleet_chaos.invariants import Invariants
+from benchmarks.fleet_chaos.pool import Pool
+from benchmarks.fleet_chaos.stores import engines, started
+from benchmarks.fleet_chaos.upstream import Probe
+from tests.support.waiting import until
+
+# One server is enough here: the tests of the engine have all.
+ENGINES = engines()[:2]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="it needs forks and UNIX sockets")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_all_workers_open_when_the_callee_fails(engine: str) -> None:
+    found = spread.measure(engine, 2, calm=0.2)
+
+    assert found.broken == []
+    assert len(found.spreads) == 2
+    # The goal, 50 ms, is for a machine that is not busy: there, the benchmark judges it.
+    assert max(found.spreads) < 2.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nothing_breaks_under_faults(engine: str) -> None:
+    found = chaos.run(engine, 10.0, seed=1)
+
+    assert found.broken == []
+    assert found.faults.total() > 1
+    assert found.calls > 100
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_restart_forgets_nothing(engine: str) -> None:
+    found = restart.measure(engine, learns=6.0, workers=4)
+
+    assert found.broken == []
+    assert max(map(abs, found.changes())) <= restart.GOAL
+
+
+@pytest.mark.parametrize("kind", servers.KINDS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_servers_with_several_workers_are_one_fleet(engine: str, kind: str) -> None:
+    if servers.missing(kind):
+        pytest.skip(f"not installed: {servers.missing(kind)}")
+
+    found = servers.measure(engine, kind)
+
+    assert found.broken == []
+    assert (found.seen, found.opened) == (servers.WORKERS, servers.WORKERS)
+
+
+def test_healthy_calls_are_no_operations() -> None:
+    if len(ENGINES) < 2:
+        pytest.skip("no server is installed")
+
+    few, _ = overhead.measure_operations(ENGINES[1], 40.0, workers=2, seconds=4.0)
+    many, calls = overhead.measure_operations(ENGINES[1], 400.0, workers=2, seconds=4.0)
+
+    assert calls > 800
+    assert max(few, many) <= overhead.OPERATIONS + 0.5  # a beat more or less in so short a time
+
+
+# What judges
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    made = Pool(None, workers=2, rate=50.0)
+    yield made
+    made.close()
+
+
+def probe(begun: float, ended: float, allowed: int = 1, worker: int = 0, kind: str = "f") -> Probe:
+    return Probe(worker, kind, allowed, begun, begun, ended)
+
+
+def test_probes_above_the_tickets_are_seen(pool: Pool) -> None:
+    with started("sqlite") as place:
+        watch = Invariants(pool, place, pytest.fail)
+
+        assert watch.judge_probes([probe(1.0, 2.0), probe(2.0, 3.0)], 0.0) == []
+        assert len(watch.judge_probes([probe(1.0, 2.1), probe(2.0, 3.0)], 0.0)) == 1
+        assert watch.judge_probes([probe(1.0, 2.1, 2), probe(2.0, 3.0, 2)], 0.0) == []
+        assert watch.judge_probes([probe(1.0, 2.1, kind="a"), probe(2.0, 3.0)], 0.0) == []
+
+
+def test_a_probe_of_a_worker_that_was_stopped_is_not_judged(pool: Pool) -> None:
+    with started("sqlite") as place:
+        watch = Invariants(pool, place, pytest.fail)
+        now = time.monotonic()
+        watch.note_gone(1)
+
+        probes = [probe(now - 1.0, math.inf, worker=1), probe(now + 1.0, now + 2.0)]
+
+        assert watch.judge_probes(probes, 0.0) == []
+
+
+def test_an_epoch_that_falls_is_seen(pool: Pool) -> None:
+    broken: list[str] = []
+    with started("sqlite") as place:
+        watch, store = Invariants(pool, place, broken.append), place.open()
+        assert store.swap("key a", 0, 5, "text", 60.0)
+        watch.read_store()
+        assert store.swap("key a", 5, 6, "text", 60.0)
+        watch.read_store()
+        assert broken == []
+
+        assert store.swap("key a", 6, 7, "text", 0.001)
+        until(lambda: store.get("key a") is None, "the time of the fact is over")
+        assert store.swap("key a", 0, 1, "text", 60.0)
+        watch.read_store()
+
+        assert len(broken) == 1
+        store.close()
+
+
+def test_workers_that_do_not_agree_are_seen(pool: Pool) -> None:
+    broken: list[str] = []
+    with started("sqlite") as place:
+        watch = Invariants(pool, place, broken.append)
+        # Without a store they are not connected, and that is told once.
+        now, told = time.monotonic(), list[int]()
+        for seconds in (0.0, 1.9, 2.5, 3.0):
+            for worker in pool.workers:
+                assert worker.news is not None
+                worker.news = replace(worker.news, at=now + seconds)
+            watch.judge(False, now + seconds)
+            told.append(len(broken))
+
+    assert told == [0, 0, 1, 1]
+
+
+def test_a_callee_that_hangs_is_let_go() -> None:
+    with upstream.running() as callee:
+        callee.become(upstream.HANGS)
+        with pytest.raises(TimeoutError):
+            upstream.ask(callee.path, 1, "f", 1, time.monotonic())
+        callee.become(upstream.WELL)
+        assert upstream.ask(callee.path, 1, "f", 1, time.monotonic())
+
+        def has_told() -> bool:
+            callee.read()
+            return len(callee.probes) == 2
+
+        until(has_told, "it tells of both probes")
+
+    assert callee.probes[0].ended < callee.probes[1].begun
+
+
+def test_percentiles() -> None:
+    assert percentile(range(101), 0.5) == 50
+    assert percentile([1.0], 0.99) == 1.0
+    assert math.isnan(percentile([], 0.5))
