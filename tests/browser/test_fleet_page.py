@@ -52,7 +52,7 @@ def page(browser: Browser, workers: Workers) -> Iterator[Page]:
 def _effect(page: Page, action: str) -> str:
     page.get_by_role("button", name="Act on POST /payments", exact=True).click()
     page.get_by_label("What to do").select_option(action)
-    said = page.locator("#effect").inner_text()
+    said = str(page.locator("#effect").inner_text())
     page.locator("#cancel").click()
     return said
 

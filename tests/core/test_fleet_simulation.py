@@ -146,7 +146,9 @@ def test_states_agree_soon_after_the_store_is_back(phase: str, what: str) -> Non
     fleet = trouble.play(case, 1)
 
     assert fleet["agree"] <= 2.0
-    assert fleet["apart"] == fleet["shrunk"] == fleet["faults"] == 0
+    assert fleet["shrunk"] == fleet["faults"] == 0
+    # In %: a look may fall into the milliseconds that news of a change take.
+    assert fleet["apart"] <= 0.2
     assert fleet["answered"] >= trouble.play(alone, 1)["answered"] - 2.0
 
 

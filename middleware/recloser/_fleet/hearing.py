@@ -51,6 +51,7 @@ class Hearing:
             news = store.news(0)
             self._believes_at = now + _DOUBTED if lost else inf
         self._version, self._life, self.at = news.version, news.life, now
+        self._place.version = news.version
         for fact in news.facts:
             name, mode = key_of(fact.name), key_of_mode(fact.name)
             try:

@@ -132,7 +132,9 @@ class Leading:
         """Tell the fleet; return whether no other worker was faster."""
         place = self._place
         lives = _LIVES + (fact.wait if fact.wait < inf else _LIVES_BY_HAND)
-        epoch = key.epoch + 1
+        # By the version too: the time of the last fact about this key may be over, and nobody knows
+        # its epoch any more.
+        epoch = max(key.epoch, place.version) + 1
         if place.store.swap(key_name(name), key.epoch, epoch, fact.as_text(), lives):
             key.epoch = epoch
             self._told(name, key, fact, now)

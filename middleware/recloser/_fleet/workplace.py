@@ -36,6 +36,7 @@ class Workplace:
     Attributes:
         registry, store, name, random: As given.
         workers: How many workers are alive, as far as is known.
+        version: The version of the store's news that was read last.
         keys: What is known of each key.
         stalls: Reports that this process stood still: never. Each worker excuses its own calls.
         garbage: How many texts in the store were none of ours.
@@ -49,6 +50,7 @@ class Workplace:
         self.name = name
         self.random = random
         self.workers = 1
+        self.version = 0
         self.keys: dict[str, Key] = {}
         self.stalls = StallWatch(lambda: 0.0)
         self.garbage = 0
