@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
@@ -48,9 +49,17 @@ def dead(entrant: str, workers: int, what: str = "fails", rate: float = 120.0) -
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    log = logging.getLogger("recloser")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    yield
+    log.setLevel(level)
+
+
 @pytest.fixture(scope="module")
 def one() -> Figures:
-    logging.getLogger("recloser").setLevel(logging.CRITICAL)
     return dead(ONE, 1)
 
 
