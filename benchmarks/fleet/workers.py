@@ -54,7 +54,7 @@ class Worker(Recloser):
         # What a thread would do is an event, and names are the same in each run.
         fleet._runner = self  # type: ignore[assignment]
         name = f"host{number // 8}/{number}/{seed}"
-        fleet.member = Member(
+        fleet._member = Member(
             cast("Any", self.registry), self.store, lambda: name, self._rng.random
         )
         self.registry.subscribe(self)

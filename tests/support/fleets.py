@@ -79,7 +79,7 @@ class Worker:
         self.store = FailingStore(data, self._ring)
         self.fleet = Fleet(self.registry, self.store, random)
         names = iter(range(1000))
-        self.fleet.member = Member(
+        self.fleet._member = Member(
             self.registry,
             self.store,
             lambda: f"host/{number}/{next(names)}",
@@ -99,7 +99,8 @@ class Worker:
 
     @property
     def member(self) -> Member:
-        return self.fleet.member
+        member: Member = self.fleet.member
+        return member
 
     @property
     def name(self) -> str:

@@ -17,7 +17,6 @@ from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
     from recloser._events import Transition
-    from recloser._fleet.breakers import Breakers
     from recloser._overrides import Override
 
 
@@ -39,45 +38,50 @@ class Fleet:
 
     Attributes:
         circuit_class: The class of the circuits.
-        member: This worker's part, in turns.
     """
 
-    circuit_class = FollowingCircuit
+    # Without their types: they are private, and users' type checkers need not know all of the core.
+    circuit_class: Any = FollowingCircuit
 
     def __init__(
         self,
-        registry: Breakers,
+        registry: Any,
         store: Store,
         random: Callable[[], float] = default_random,
     ) -> None:
-        self.member = Member(registry, store, new_name, random)
-        self._runner = Runner(self.member, registry.clock, registry.fault)
+        self._member = Member(registry, store, new_name, random)
+        self._runner = Runner(self._member, registry.clock, registry.fault)
+
+    @property
+    def member(self) -> Any:
+        """This worker's part, in turns; see `recloser._fleet.member`."""
+        return self._member
 
     # What breakers tell, see `FleetHook`
 
-    def decided(self, circuit: FollowingCircuit) -> None:
+    def decided(self, circuit: Any) -> None:
         """Note that there was a decision."""
         if not self._runner.is_running:
             self._runner.start()
-        member = self.member
+        member = self._member
         if circuit.is_suspicious(member.workers) and member.suspect(circuit.key):
             self._runner.wake()
 
     def changed(self, transition: Transition) -> None:
         """Note a change of state."""
-        if self.member.note_change(transition):
+        if self._member.note_change(transition):
             self._runner.start()
             self._runner.wake()
 
     def overridden(self, key: str, override: Override, ended: bool) -> None:
         """Note an override by hand that has begun or ended."""
-        self.member.note_override(key, override, ended)
+        self._member.note_override(key, override, ended)
         self._runner.start()
         self._runner.wake()
 
     def made(self, key: str) -> None:
         """Note a new breaker."""
-        self.member.note_made(key)
+        self._member.note_made(key)
         self._runner.wake()
 
     # What users ask
@@ -85,46 +89,46 @@ class Fleet:
     @property
     def name(self) -> str:
         """The name of this worker."""
-        return self.member.name
+        return self._member.name
 
     @property
     def store(self) -> Store:
         """What it shares with the other workers. Only its own thread uses it."""
-        return self.member.store
+        return self._member.store
 
     @property
     def workers(self) -> int:
         """How many workers are alive, as far as this one knows."""
-        return self.member.workers
+        return self._member.workers
 
     @property
     def is_connected(self) -> bool:
         """Whether the store works. If not, this worker decides alone."""
-        return self.member.is_connected
+        return self._member.is_connected
 
     @property
     def failing_since(self) -> float:
         """Since when the store fails, in seconds of the registry's clock; infinite while it works."""
-        return self.member.failing_since
+        return self._member.failing_since
 
     @property
     def failures(self) -> int:
         """How often the store has failed."""
-        return self.member.failures
+        return self._member.failures
 
     @property
     def last_failure(self) -> str:
         """What the store said when it failed last; "" for nothing."""
-        return self.member.last_failure
+        return self._member.last_failure
 
     @property
     def garbage(self) -> int:
         """How many texts in the store were none of ours, and were ignored."""
-        return self.member.garbage
+        return self._member.garbage
 
     def status(self) -> FleetStatus:
         """What this worker knows of the fleet. It asks nobody, so it is up to some seconds old."""
-        return self.member.status()
+        return self._member.status()
 
     def close(self, timeout: float = 1.0) -> None:
         """Leave the fleet: keep what was learned, and decide alone from now on.

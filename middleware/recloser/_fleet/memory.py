@@ -37,10 +37,10 @@ class MemoryData:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+        self.clock: Callable[[], float] = clock
         self.bells: dict[int, Callable[[], object]] = {}
         self.operations: dict[str, int] = {}
-        self.life = 0
+        self.life: int = 0
         self.flush()
 
     def flush(self) -> None:
@@ -48,7 +48,7 @@ class MemoryData:
         self.facts: dict[str, tuple[int, str, float, float, int]] = {}
         self.mail: dict[str, deque[tuple[str, float]]] = {}
         self.beats: dict[str, tuple[str, float]] = {}
-        self.version = 0
+        self.version: int = 0
         self.life += 1
 
 
