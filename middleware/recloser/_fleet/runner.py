@@ -37,6 +37,18 @@ def _native(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+def _make_hub() -> None:
+    """Let gevent make the hub of this thread now, if it has replaced what threads use.
+
+    It imports modules meanwhile. If another thread imported some at that moment, both could wait for
+    the other one's import lock for ever.
+    """
+    gevent = sys.modules.get("gevent")
+    if gevent is not None and "gevent.monkey" in sys.modules:
+        with suppress(Exception):
+            gevent.get_hub()
+
+
 class Runner:
     """Runs the turns of a member in a thread.
 
@@ -80,6 +92,7 @@ class Runner:
             self._pipe = read, write
             self._ended = _native("_thread", "allocate_lock")()
             self._ended.acquire()
+            _make_hub()
             arguments = (weakref.ref(self), self._member.store, self._pipe, self._ended)
             _native("_thread", "start_new_thread")(_run, arguments)
         except Exception as error:  # the interpreter ends, or there are no more threads

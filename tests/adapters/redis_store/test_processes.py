@@ -125,6 +125,7 @@ def work():
     store.close(); other.close()
     seen["end"] = True
 
+gevent.get_hub()  # as the background thread of a registry does before it begins
 gevent.monkey.get_original("_thread", "start_new_thread")(work, ())
 until = time.monotonic() + 30
 while "end" not in seen and time.monotonic() < until:
