@@ -239,6 +239,13 @@ def _check_dashboard(names: dict[str, Any]) -> None:
     assert [breaker.key for breaker in names["registry"]] == ["POST /payments"]
 
 
+def _check_fleet(names: dict[str, Any]) -> None:
+    fleet = names["registry"].fleet
+    assert fleet is not None
+    assert fleet.store.place.endswith("recloser.db")
+    fleet.close()
+
+
 CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "Starlette and FastAPI": _check_starlette,
     "Flask": _check_flask,
@@ -253,6 +260,7 @@ CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "OpenTelemetry": _check_opentelemetry,
     "Sentry": _check_sentry,
     "Configure": _check_configuration,
+    "Several workers": _check_fleet,
     "Dashboard": _check_dashboard,
 }
 
@@ -263,9 +271,10 @@ def test_every_python_block_of_the_readme_is_checked() -> None:
 
 @pytest.mark.parametrize(("heading", "code"), _blocks("python"))
 def test_the_code_under_this_heading_runs(
-    heading: str, code: str, monkeypatch: pytest.MonkeyPatch
+    heading: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BREAKERS_PASSWORD", "secret")
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "readme"}
 
     exec(compile(code, f"README.md, {heading}", "exec"), names)
