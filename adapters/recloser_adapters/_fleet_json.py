@@ -33,7 +33,7 @@ def fleet_json(status: FleetStatus) -> dict[str, Any]:
                 "pid": max(0, worker.pid),  # whoever writes to the store says what it is
                 # What it said of itself may be some seconds old; who leads is known from the keys.
                 "leads": leads.get(name, []),
-                "alone": dict(worker.alone or {}),
+                "alone": dict(worker.alone),
             }
             for name, worker in sorted(status.workers.items())
         ],
@@ -47,7 +47,7 @@ def alone_of(status: FleetStatus) -> Mapping[str, Mapping[str, str]]:
     """By key, the workers that have decided alone, each with the state that it is in."""
     found: dict[str, dict[str, str]] = {}
     for name, worker in status.workers.items():
-        for key, state in (worker.alone or {}).items():
+        for key, state in worker.alone.items():
             found.setdefault(key, {})[name] = state
     return found
 

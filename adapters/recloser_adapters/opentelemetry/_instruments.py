@@ -137,7 +137,7 @@ FLEET: tuple[tuple[str, str, str, str, Callable[[Fleet], float]], ...] = (
         "{key}",
         "Keys about which this process has decided alone: it disagrees with the fleet.",
         lambda fleet: sum(
-            len(worker.alone or ())
+            len(worker.alone)
             for name, worker in fleet.status().workers.items()
             if name == fleet.name
         ),

@@ -73,7 +73,7 @@ def read(registries: Iterable[Registry]) -> Fleets:
             fleet.failures,
             fleet.garbage,
             sum(key.leader == fleet.name for key in status.keys.values()),
-            len(me.alone or ()) if me is not None else 0,
+            len(me.alone) if me is not None else 0,
         ]
         merge(found, {label_of(fleet.store.place): row})
     return found

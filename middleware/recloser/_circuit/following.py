@@ -33,7 +33,6 @@ _IGNORED = Outcome.IGNORED
 # Votes that say nothing about the callee.
 _SILENT = (votes.NONE, votes.EXCUSED, votes.UNKNOWN)
 _CAUSES = {
-    _CLOSED: Cause.FLEET_CLOSES,
     _LIMITED: Cause.FLEET_LIMITS,
     _OPEN: Cause.FLEET_OPENS,
     _HALF_OPEN: Cause.FLEET_PROBES,

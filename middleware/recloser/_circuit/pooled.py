@@ -70,8 +70,8 @@ class PooledCircuit(SteeredCircuit):
         kept = {id(twin.policy): twin.policy}
         detector, known = self.detector, twin.detector
         detector.baseline = deepcopy(known.baseline, kept)
-        # The worker that leads is the one with the worst luck of all. So what it suspects says nothing:
-        # only what it has learned is taken over, and all calls from now on count.
+        # Of all workers, the one that asks first has had the most bad calls, maybe by chance. So its
+        # suspicion is no evidence: only what it has learned is taken over, and calls count from now on.
         detector.evidence = deepcopy(known.evidence, kept)
         detector.clear()
         detector.evidence.since = 0

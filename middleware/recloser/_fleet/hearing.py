@@ -87,10 +87,5 @@ class Hearing:
         else:
             key.incident = None  # another worker leads
             key.take_over_at = inf
-        if not key.is_watched:
-            key.watched_since = now
-        key.fact, key.heard_at = fact, written
-        if fact.is_over and fact.by_hand:
-            # A suspicion from before would write over it, and others would never hear of it.
-            key.cool_down(now, founded=True)
+        key.take(fact, written, now)
         obey(self._place, name, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from math import ceil, exp
+from math import ceil
 from operator import itemgetter
 
 from recloser._circuit.journal import Begun, Ended
@@ -18,7 +18,7 @@ from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
-from recloser._fleet.reports import Report
+from recloser._fleet.reports import Report, of_late
 from recloser._fleet.seen import Seen
 from recloser._outcome import Outcome
 from recloser._state import State
@@ -148,7 +148,7 @@ class Incident:
             circuit.count_refused(ceil(refused / self.one_in), self._time)
         circuit.tick(self._time)
         if circuit.state is _CLOSED:
-            self._judge_lonely(now)
+            self._judge_alone(now)
         # What only one worker sees is no reason to watch all of them for ever.
         evidence = circuit.detector.evidence
         is_much = evidence.level >= _MUCH * evidence.threshold
@@ -180,11 +180,10 @@ class Incident:
     def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
         passed = max(now - self._decided_at, 1e-3)
         self._decided_at = now
-        kept = exp(-passed / _AVERAGED)
-        demand = (begun * self.one_in + refused) / passed
-        self._demand = kept * self._demand + (1.0 - kept) * demand
+        demand = begun * self.one_in + refused
+        self._demand = of_late(self._demand, demand, passed, _AVERAGED)
         for worker, seen in self.seen.items():
-            seen.asked = kept * seen.asked + (1.0 - kept) * asked.get(worker, 0) / passed
+            seen.asked = of_late(seen.asked, asked.get(worker, 0), passed, _AVERAGED)
 
     def _feed(self, worker: str, entry: Begun | Ended) -> None:
         circuit, seen, now = self.circuit, self.seen[worker], self._time
@@ -219,7 +218,7 @@ class Incident:
     def _forget(self, token: int) -> None:
         self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
 
-    def _judge_lonely(self, now: float) -> None:
+    def _judge_alone(self, now: float) -> None:
         """Open for all if most workers have opened alone."""
         alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
         if len(alone) < 2 or 2 * len(alone) <= self.workers:

@@ -42,7 +42,6 @@ class Keeping:
         self._next_at = -inf
         self._due: dict[str, float] = {}  # by key: when it is kept next, in seconds
         self._new: dict[str, None] = {}
-        self.kept = self.taken_over = 0
 
     @property
     def names(self) -> list[str]:
@@ -97,7 +96,6 @@ class Keeping:
         if circuit.detector.baseline.known:
             return  # it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
-        self.taken_over += 1
 
     def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> None:
         breaker = registry.get(name)
@@ -118,8 +116,7 @@ class Keeping:
         plain: dict[str, Any] = {"format": FORMAT, "learned": learned.as_plain()}
         text = json.dumps(plain, separators=(",", ":"))
         # If another worker was faster, this one is kept the next time.
-        if store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False):
-            self.kept += 1
+        store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False)
 
 
 def _teach(circuit: Any, learned: Learned, now: float) -> None:

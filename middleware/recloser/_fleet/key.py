@@ -23,7 +23,7 @@ class Key:
         report_at: When the next report is due, in seconds.
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
-        cries: Whether this worker has opened alone, and the others are to report at once.
+        rings: Whether the bell is to be rung after the next report, so that the others report at once.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """
@@ -32,13 +32,13 @@ class Key:
         "_cool",
         "asked",
         "cool_until",
-        "cries",
         "epoch",
         "fact",
         "heard_at",
         "incident",
         "report_at",
         "reported_at",
+        "rings",
         "take_over_at",
         "watched_since",
     )
@@ -52,13 +52,22 @@ class Key:
         self.asked = 0.0
         self._cool = _COOL
         self.cool_until = -inf
-        self.cries = False
+        self.rings = False
         self.take_over_at = inf
 
     @property
     def is_watched(self) -> bool:
         """Whether the fleet watches it, or has decided something about it that holds."""
         return self.fact is not None and not self.fact.is_over
+
+    def take(self, fact: KeyFact, written: float, now: float) -> None:
+        """Know from now on what the fleet has decided, written at `written` seconds."""
+        if not self.is_watched:
+            self.watched_since = now
+        self.fact, self.heard_at = fact, written
+        if fact.is_over and fact.by_hand:
+            # A suspicion from before would write over it, and others would never hear of it.
+            self.cool_down(now, founded=True)
 
     def cool_down(self, now: float, *, founded: bool) -> None:
         """Ask for no watch for a while; for longer each time, if the last ones showed nothing."""

@@ -130,12 +130,12 @@ class Leading:
 
     def _tell(self, name: str, key: Key, fact: KeyFact, now: float) -> bool:
         """Tell the fleet; return whether no other worker was faster."""
-        place = self._place
+        place, text = self._place, fact.as_text()
         lives = _LIVES + (fact.wait if fact.wait < inf else _LIVES_BY_HAND)
         # By the version too: the time of the last fact about this key may be over, and nobody knows
         # its epoch any more.
         epoch = max(key.epoch, place.version) + 1
-        if place.store.swap(key_name(name), key.epoch, epoch, fact.as_text(), lives):
+        if place.store.swap(key_name(name), key.epoch, epoch, text, lives):
             key.epoch = epoch
             self._told(name, key, fact, now)
             return True
@@ -150,7 +150,6 @@ class Leading:
         if theirs is None or there.epoch < key.epoch:
             # Garbage, or a store that has lost what is known here: this worker's word goes over it.
             key.epoch = epoch = max(epoch, there.epoch + 1)
-            text = fact.as_text()
             if place.store.swap(key_name(name), there.epoch, epoch, text, lives):
                 self._told(name, key, fact, now)
                 return True
@@ -161,9 +160,7 @@ class Leading:
         return False
 
     def _told(self, name: str, key: Key, fact: KeyFact, now: float) -> None:
-        if not key.is_watched:
-            key.watched_since = now
-        key.fact, key.heard_at = fact, now
+        key.take(fact, now, now)
         if key.incident is not None:
             key.incident.tell(fact, now)
         obey(self._place, name, now)
@@ -208,6 +205,4 @@ class Leading:
         for _ in range(_TRIES):
             key.incident = None
             if self._tell(name, key, fact, now):
-                # A suspicion from before would write over it, and others would never hear of it.
-                key.cool_down(now, founded=True)
                 return

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from math import exp, inf
+from math import inf
 from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
@@ -24,7 +24,7 @@ from recloser._fleet.key import Key
 from recloser._fleet.leading import Leading
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import ASKED_OVER, BY_HAND, HOLD, obey
-from recloser._fleet.reports import Report
+from recloser._fleet.reports import Report, of_late
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
 from recloser._fleet.workplace import Workplace
@@ -292,7 +292,7 @@ class Member:
             elif change.after is not _CLOSED:
                 self._suspicious[change.key] = None
                 key = place.key(change.key)
-                key.report_at, key.cries = -inf, change.after is _OPEN
+                key.report_at, key.rings = -inf, change.after is _OPEN
             self._changes.popleft()
         for name in [*self._suspicious]:
             del self._suspicious[name]
@@ -341,10 +341,10 @@ class Member:
             reports += self._leading.receive(name, now)
         elif report is not None:
             self.store.send(name, report.as_text())
-            key.cries = key.cries or (probes and bool(report.entries))  # a probe has begun or ended
-        if key.cries:
+            key.rings = key.rings or (probes and bool(report.entries))  # a probe has begun or ended
+        if key.rings:
             self.store.ring()
-            key.cries = False
+            key.rings = False
         return reports
 
     def _report(
@@ -354,9 +354,8 @@ class Member:
             return None
         entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
         passed, key.reported_at = max(now - key.reported_at, 1e-3), now
-        kept = exp(-passed / ASKED_OVER)
         begun = sum(isinstance(entry, Begun) for entry in entries)
-        key.asked = kept * key.asked + (1.0 - kept) * (begun + refused) / passed
+        key.asked = of_late(key.asked, begun + refused, passed, ASKED_OVER)
         alone, reason = "", circuit.reason
         if circuit.state is not _CLOSED and circuit.orders is None:
             alone = circuit.state.value

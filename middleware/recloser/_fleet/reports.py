@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp
 from typing import Any, cast
 
 from recloser._circuit.journal import Begun, Ended
@@ -97,6 +98,19 @@ class Report:
             )
         except (KeyError, TypeError, IndexError, OverflowError) as error:
             raise ValueError(f"this is not a report: {error!r}") from error
+
+
+def of_late(before: float, number: float, passed: float, over: float) -> float:
+    """How many of something there are per second, averaged over the last seconds.
+
+    Args:
+        before: The average until now, per second.
+        number: How many there were since then.
+        passed: For how many seconds, > 0.
+        over: The seconds over which it is averaged; what is older counts less and less.
+    """
+    kept = exp(-passed / over)
+    return kept * before + (1.0 - kept) * number / passed
 
 
 def _entry(plain: object, written: float) -> Begun | Ended:

@@ -25,7 +25,7 @@ _LONGEST_WAIT = 1.0
 # After a fault of our own: seconds until the next turn.
 _AFTER_FAULT = 1.0
 # The end of the process waits for so many seconds at most until what was learned is kept.
-_LAST_WORDS = 0.25
+_LEAVES_WITHIN = 0.25
 
 
 def _native(module: str, name: str) -> Any:
@@ -125,7 +125,7 @@ class Runner:
         """Whether it was stopped."""
         return self._stopped
 
-    def stop(self, timeout: float = _LAST_WORDS) -> None:
+    def stop(self, timeout: float = _LEAVES_WITHIN) -> None:
         """Keep what was learned, leave the fleet, and end the thread.
 
         Args:
@@ -139,7 +139,7 @@ class Runner:
             self.wake()
             self._ended.acquire(True, timeout)
 
-    def last_words(self) -> None:
+    def leave(self) -> None:
         """Keep what was learned, and leave the fleet."""
         self._member.leave(self._clock())
 
@@ -164,7 +164,7 @@ def _run(this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: 
             if runner is None:
                 break
             if runner.is_stopped:
-                runner.last_words()
+                runner.leave()
                 break
             pause = runner.turn()
             del runner

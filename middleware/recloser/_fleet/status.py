@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from recloser._fleet.facts import KeyFact, key_of
@@ -30,7 +30,7 @@ class WorkerStatus:
     host: str = ""
     pid: int = 0
     leads: tuple[str, ...] = ()
-    alone: Mapping[str, str] | None = None
+    alone: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
