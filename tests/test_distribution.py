@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import runpy
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hatchling.builders.sdist import SdistBuilder
@@ -77,3 +81,72 @@ def test_the_core_depends_on_nothing(wheel: zipfile.ZipFile) -> None:
 )
 def test_the_sdist_holds_what_a_test_run_needs(sdist: Path, name: str) -> None:
     assert (sdist / name).exists()
+
+
+def test_two_builds_are_the_same_to_the_byte(
+    sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever builds a release again can compare it, whatever the times of his files are."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    built: list[list[bytes]] = []
+    for name, changed in (("a", 1_600_000_000), ("b", 1_650_000_000)):
+        source = tmp_path / name
+        shutil.copytree(sdist, source)
+        for path in source.rglob("*"):
+            os.utime(path, (changed, changed))
+        folder = str(tmp_path / f"dist-{name}")
+        [archive] = SdistBuilder(str(source)).build(directory=folder, versions=["standard"])
+        [wheel] = WheelBuilder(str(source)).build(directory=folder, versions=["standard"])
+        built.append([Path(archive).read_bytes(), Path(wheel).read_bytes()])
+
+    assert built[0] == built[1]
+
+
+@pytest.fixture(scope="module")
+def release() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / ".ci" / "check_release.py"))
+
+
+PYPROJECT = '[project]\nversion = "1.2.3"\n[project.urls]\nSource = "somewhere"\n'
+CHANGELOG = "## [1.2.3] - 2027-01-01\n"
+
+
+def test_a_release_whose_tag_version_and_change_log_agree_may_go_on(
+    release: dict[str, Any],
+) -> None:
+    assert release["problems"]("v1.2.3", PYPROJECT, CHANGELOG) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "pyproject", "changelog", "says"),
+    [
+        ("1.2.3", PYPROJECT, CHANGELOG, "the tag '1.2.3' is not like v1.2.3"),
+        ("v1.2.4", PYPROJECT, "## 1.2.4", "the tag is v1.2.4, and version in pyproject.toml is 1.2.3"),
+        ("v1.2.3", PYPROJECT, "## [Unreleased]\n", "CHANGELOG.md has no section `## 1.2.3`"),
+        ("v1.2.3", PYPROJECT, "## 1.2.30\n", "CHANGELOG.md has no section `## 1.2.3`"),
+        (
+            "v1.2.3",
+            '[project]\nversion = "1.2.3"\n',
+            CHANGELOG,
+            "pyproject.toml has no [project.urls] with Source: write where the code is",
+        ),
+    ],
+)
+def test_a_release_that_is_not_ready_is_told_why(
+    release: dict[str, Any], tag: str, pyproject: str, changelog: str, says: str
+) -> None:
+    assert says in release["problems"](tag, pyproject, changelog)
+
+
+@pytest.mark.parametrize(
+    ("tag", "before", "kind"),
+    [
+        ("v2.0.0", "v1.9.9", "major"),
+        ("v1.3.0", "v1.2.9", "minor"),
+        ("v1.2.4", "v1.2.3", "patch"),
+    ],
+)
+def test_a_release_is_a_major_a_minor_or_a_patch(
+    release: dict[str, Any], tag: str, before: str, kind: str
+) -> None:
+    assert release["kind"](tag, before) == kind
