@@ -367,7 +367,6 @@ class Member:
             entries=tuple(entries),
             open=still_open,
             refused=refused,
-            rate=circuit.counts.rate,
             alone=alone,
             why=reason.sentence if alone and reason is not None else "",
         )

@@ -27,7 +27,6 @@ class Report:
         entries: Begins and ends of calls in the order of time; seconds of the reader's clock.
         open: The tokens of calls that have begun, as was told, and have not ended.
         refused: How many calls were refused.
-        rate: Calls per second of that worker; 0.0 if unknown.
         alone: The state that it has decided alone; "" if it has decided nothing alone.
         why: Why, in one sentence.
     """
@@ -37,7 +36,6 @@ class Report:
     entries: tuple[Begun | Ended, ...] = ()
     open: tuple[int, ...] = ()
     refused: int = 0
-    rate: float = 0.0
     alone: str = ""
     why: str = ""
 
@@ -66,7 +64,6 @@ class Report:
             "entries": entries,
             "open": self.open,
             "refused": self.refused,
-            "rate": self.rate,
             "alone": self.alone,
             "why": self.why[:_LONGEST],
         }
@@ -92,7 +89,6 @@ class Report:
                 entries=entries,
                 open=tuple([int(each) for each in given["open"]]),
                 refused=int(number_of(given, "refused")),
-                rate=number_of(given, "rate"),
                 alone=str(given["alone"]),
                 why=str(given["why"])[:_LONGEST],
             )
