@@ -121,7 +121,12 @@ def test_a_release_whose_tag_version_and_change_log_agree_may_go_on(
     ("tag", "pyproject", "changelog", "says"),
     [
         ("1.2.3", PYPROJECT, CHANGELOG, "the tag '1.2.3' is not like v1.2.3"),
-        ("v1.2.4", PYPROJECT, "## 1.2.4", "the tag is v1.2.4, and version in pyproject.toml is 1.2.3"),
+        (
+            "v1.2.4",
+            PYPROJECT,
+            "## 1.2.4",
+            "the tag is v1.2.4, and version in pyproject.toml is 1.2.3",
+        ),
         ("v1.2.3", PYPROJECT, "## [Unreleased]\n", "CHANGELOG.md has no section `## 1.2.3`"),
         ("v1.2.3", PYPROJECT, "## 1.2.30\n", "CHANGELOG.md has no section `## 1.2.3`"),
         (

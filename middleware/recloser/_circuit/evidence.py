@@ -45,7 +45,7 @@ _OUTAGE_CALLS = 2.6
 _ALIKE = 0.25
 # After this many generations of the latency history, half of what was learned here is forgotten.
 # Runs are rare: it takes many more calls to learn their length than to learn a median.
-_MEMORY = 10
+MEMORY = 10
 # Calls that were accepted as normal are learned only after so many good calls. Until then they may
 # be the start of an outage, and an opening drops them. When they were learned at once, outages in
 # a row became normal for some keys, and each one took longer to notice.
@@ -214,7 +214,7 @@ class Evidence:
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
-        if self._learned() > _MEMORY * policy.history_size:
+        if self._learned() > MEMORY * policy.history_size:
             self._faded_at = now
             self.quiet *= 0.5
             self._doubtful_since *= 0.5

@@ -13,6 +13,7 @@ from math import inf, log
 from recloser._circuit import sentences, votes
 from recloser._circuit.bad_calls import BAD
 from recloser._circuit.by_hand import SteeredCircuit
+from recloser._circuit.evidence import MEMORY
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.journal import Begun, Ended, Journal
 from recloser._circuit.learned import Learned
@@ -278,9 +279,13 @@ class FollowingCircuit(SteeredCircuit):
             now: Seconds.
             anew: Whether to forget what was learned here.
         """
-        learned.teach(self.detector, now, anew=anew)
+        detector = self.detector
+        if anew:
+            detector.reset()
+        learned.teach_latency(detector.baseline)
         if self.counts.rate == 0.0 and learned.rate > 0.0:
             self.counts.rate = learned.rate
-            self.detector.note_rate(learned.rate)
+            detector.note_rate(learned.rate)
         self._refresh_at = self.counts.successes + 1
         self._refresh(now)
+        learned.teach_evidence(detector.evidence, MEMORY * self.policy.history_size, now)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
 
+from recloser._circuit.baseline import Baseline
 from recloser._circuit.detector import Detector
+from recloser._circuit.evidence import Evidence
 from recloser._circuit.histogram import BUCKETS, ExponentialHistogram
 from recloser._circuit.tallies import Ends, Tally, sum_of
 
@@ -19,8 +21,6 @@ from recloser._circuit.tallies import Ends, Tally, sum_of
 _ROWS, _KINDS = 9, 3
 # No count is larger: a foreign or broken text must not outweigh what is measured.
 _MOST = 1e12
-# What is kept of two weighs no more than so many calls, with its parts in proportion.
-_HEAVIEST = 20_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +53,34 @@ class Learned:
         quiet, tally, ends = evidence.learned
         return cls(first, latencies, quiet, tally, ends, rate, baseline.usual(now).known_for)
 
-    def teach(self, detector: Detector, now: float, *, anew: bool) -> None:
-        """Let a detector know it, too.
+    # What many have learned weighs no more than what one can learn, else it could change no more.
+
+    def teach_latency(self, baseline: Baseline) -> None:
+        """Let a baseline know these latencies, too. It judges by them after its next `refresh`."""
+        histogram = ExponentialHistogram(self.first, self.latencies)
+        weight = min(baseline.policy.history_size / max(histogram.total, 1.0), 1.0)
+        baseline.take_over(histogram, weight, self.known_for)
+
+    def teach_evidence(self, evidence: Evidence, most: float, now: float) -> None:
+        """Let an evidence know these shares of bad calls, too.
+
+        It must know the latencies already: when latency is judged for the first time, it forgets which
+        calls were slow.
 
         Args:
-            detector: The detector.
+            evidence: The evidence.
+            most: As how many calls they count at most.
             now: Seconds.
-            anew: Whether it forgets what it has learned.
         """
-        if anew:
-            detector.reset()
-        baseline, evidence = detector.baseline, detector.evidence
-        most = baseline.policy.history_size
-        histogram = ExponentialHistogram(self.first, self.latencies)
-        baseline.take_over(histogram, min(most / max(histogram.total, 1.0), 1.0), self.known_for)
-        evidence.take_over(self.quiet, self.tally, self.ends, now)
+        part = self.times(min(most / max(self.quiet + sum(self.tally.values()), 1.0), 1.0))
+        evidence.take_over(part.quiet, part.tally, part.ends, now)
 
     def plus(self, other: Learned) -> Learned:
         """Both together, at the rate of the other."""
         histogram = ExponentialHistogram(self.first, self.latencies)
         histogram.merge(ExponentialHistogram(other.first, other.latencies))
         first, latencies = histogram.buckets
-        both = Learned(
+        return Learned(
             first,
             latencies,
             self.quiet + other.quiet,
@@ -83,7 +89,22 @@ class Learned:
             other.rate,
             max(self.known_for, other.known_for),
         )
-        return both.times(min(_HEAVIEST / max(histogram.total, 1.0), 1.0))
+
+    def minus(self, part: Learned) -> Learned:
+        """Without a part that was added before, at the same rate. No count is below 0."""
+        counts = list(self.latencies)
+        for place, count in enumerate(part.latencies, part.first - self.first):
+            if 0 <= place < len(counts):
+                counts[place] = max(counts[place] - count, 0.0)
+        return Learned(
+            self.first,
+            tuple(counts),
+            max(self.quiet - part.quiet, 0.0),
+            {at: max(count - part.tally.get(at, 0.0), 0.0) for at, count in self.tally.items()},
+            (max(self.ends[0] - part.ends[0], 0.0), max(self.ends[1] - part.ends[1], 0.0)),
+            self.rate,
+            self.known_for,
+        )
 
     def times(self, weight: float) -> Learned:
         """The same from fewer calls: each counts as `weight` calls, 0.0-1.0."""

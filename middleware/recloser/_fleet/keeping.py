@@ -1,18 +1,20 @@
 """Keeping: what was learned about each key outlives the workers that have learned it.
 
-Now and then each worker adds what it has learned to what is kept in the store. A worker that is new
-begins with that, so a deployment or a restart forgets nothing.
+Now and then each worker adds what it has learned to what is kept in the store. What it has added
+before is taken out, so each live worker counts once, with what it knows now. A worker that is new
+begins with the sum, so a deployment or a restart forgets nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from recloser._circuit.learned import Learned
-from recloser._fleet.facts import FORMAT, learned_name, plain_of
+from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of
 from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
@@ -28,6 +30,59 @@ _FIRST_AFTER = 5.0
 _LIVES = 7 * 86_400.0
 # What was kept weighs half as much after so many seconds, so that it is forgotten some day.
 _HALVED_AFTER = 300.0
+# Who ends tries so often. Where many end at once, each must wait for the others.
+_LAST_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of one key.
+
+    Attributes:
+        since: Which sum it is: one number for as long as it was only added to, 0-2**32.
+        halvings: How often all that it holds has been halved since then, >= 0.0.
+        learned: The sum itself; or, of what a worker remembers, its own part.
+    """
+
+    since: int
+    halvings: float
+    learned: Learned
+
+    @classmethod
+    def of(cls, text: str, age: float) -> _Kept:
+        """What a text says that was written `age` seconds ago.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        given = plain_of(text)
+        try:
+            since, halvings = number_of(given, "since"), number_of(given, "halvings")
+        except KeyError as error:
+            raise ValueError(f"{error} is missing") from error
+        kept = cls(int(since), halvings, Learned.from_plain(given.get("learned")))
+        return kept.halved(age / _HALVED_AFTER)
+
+    def halved(self, times: float) -> _Kept:
+        """The same, where each call counts for less."""
+        return _Kept(self.since, self.halvings + times, self.learned.times(0.5**times))
+
+    def without(self, part: _Kept | None) -> _Kept:
+        """Without what was added to it before, if it was."""
+        if part is None or part.since != self.since or part.halvings > self.halvings:
+            return self
+        part = part.halved(self.halvings - part.halvings)
+        return _Kept(self.since, self.halvings, self.learned.minus(part.learned))
+
+    def as_text(self) -> str:
+        """As JSON."""
+        plain: dict[str, Any] = {
+            "format": FORMAT,
+            "since": self.since,
+            "halvings": round(self.halvings, 6),
+            "learned": self.learned.as_plain(),
+        }
+        return json.dumps(plain, separators=(",", ":"))
 
 
 class Keeping:
@@ -42,6 +97,7 @@ class Keeping:
         self._next_at = -inf
         self._due: dict[str, float] = {}  # by key: when it is kept next, in seconds
         self._new: dict[str, None] = {}
+        self._parts: dict[str, _Kept] = {}  # by key: what it has added
 
     @property
     def names(self) -> list[str]:
@@ -71,6 +127,7 @@ class Keeping:
         self._next_at = now + _ONE_EVERY
         if registry.get(name) is None:
             del self._due[name]
+            self._parts.pop(name, None)
             return
         self._due[name] = now + _KEPT_EVERY * (0.75 + 0.5 * self._random())
         self._keep(registry, store, name, now)
@@ -78,7 +135,9 @@ class Keeping:
     def keep_all(self, registry: Breakers, store: Store, now: float) -> None:
         """Keep what was learned about all keys, since this worker ends."""
         for name in [*self._due]:
-            self._keep(registry, store, name, now)
+            for _ in range(_LAST_TRIES):
+                if self._keep(registry, store, name, now):
+                    break
 
     def _take_over(self, registry: Breakers, store: Store, name: str, now: float) -> None:
         breaker = registry.get(name)
@@ -89,7 +148,7 @@ class Keeping:
         if fact is None:
             return
         try:
-            learned = Learned.from_plain(plain_of(fact.text).get("learned"))
+            learned = _Kept.of(fact.text, 0.0).learned
         except ValueError as error:
             registry.fault("garbage in the store", error)
             return
@@ -97,26 +156,33 @@ class Keeping:
             return  # it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
 
-    def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> None:
+    def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
+        """Add what this worker knows; False if another one did at the same moment."""
         breaker = registry.get(name)
         circuit = None if breaker is None else breaker.following
         if breaker is None or circuit is None:
-            return
+            return True
         learned: Learned = breaker.in_turn(now, circuit.learned, now)
         if learned.calls < circuit.policy.min_history:
-            return
+            return True
         fact = store.get(learned_name(name))
         before = 0 if fact is None else fact.epoch
+        part = whole = _Kept(int(self._random() * 2**32), 0.0, learned)
         if fact is not None:
             try:
-                kept = Learned.from_plain(plain_of(fact.text).get("learned"))
-                learned = kept.times(0.5 ** (fact.age / _HALVED_AFTER)).plus(learned)
+                kept = _Kept.of(fact.text, fact.age)
             except ValueError:
                 pass  # it is replaced
-        plain: dict[str, Any] = {"format": FORMAT, "learned": learned.as_plain()}
-        text = json.dumps(plain, separators=(",", ":"))
+            else:
+                rest = kept.without(self._parts.get(name))
+                part = _Kept(rest.since, rest.halvings, learned)
+                whole = _Kept(rest.since, rest.halvings, rest.learned.plus(learned))
         # If another worker was faster, this one is kept the next time.
-        store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False)
+        text = whole.as_text()
+        if not store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False):
+            return False
+        self._parts[name] = part
+        return True
 
 
 def _teach(circuit: Any, learned: Learned, now: float) -> None:

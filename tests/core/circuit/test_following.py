@@ -412,6 +412,34 @@ def test_what_a_worker_has_learned_is_taught_to_another_with_its_rate(worker: Wo
     assert circuit_of(new).counts.rate == lesson.rate
 
 
+def test_a_worker_that_is_taught_knows_what_share_of_bad_calls_is_normal(worker: Worker) -> None:
+    """Latency is judged for the first time then, which makes a breaker forget what was slow."""
+    for number in range(2000):
+        permit = worker.breaker.acquire()
+        worker.clock.advance(0.05)
+        permit.failure() if number % 25 == 0 else permit.success()
+    lesson: Learned = circuit_of(worker).learned(worker.clock.now)
+    usual = worker.breaker.metrics().normal_bad_rate
+    assert usual > 0.03
+    new = World(1, is_trained=False).workers[0]
+
+    now = new.clock.now
+    new.breaker.in_turn(now, lambda: circuit_of(new).learn_from(lesson, now, anew=False))
+
+    assert new.breaker.metrics().normal_bad_rate == pytest.approx(usual, rel=0.05)
+
+
+def test_what_a_fleet_has_learned_anew_replaces_what_was_known(worker: Worker) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    known = worker.breaker.slow_threshold
+    lesson = circuit.learned(now)
+    slower = Learned.from_plain({**lesson.as_plain(), "first": lesson.first + 40})
+
+    worker.breaker.in_turn(now, lambda: circuit.learn_from(slower, now, anew=True))
+
+    assert worker.breaker.slow_threshold > 3.0 * known
+
+
 def test_a_rate_that_was_measured_here_is_not_replaced(worker: Worker) -> None:
     learned(worker.breaker, worker.clock)
     circuit, now = circuit_of(worker), worker.clock.now

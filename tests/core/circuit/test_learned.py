@@ -13,7 +13,7 @@ from tests.support.training import teach
 
 from recloser import Breaker, Policy
 from recloser._circuit.detector import Detector
-from recloser._circuit.evidence import FAILED, Evidence
+from recloser._circuit.evidence import FAILED, MEMORY, Evidence
 from recloser._circuit.learned import Learned
 from recloser.testing import ManualClock, no_jitter
 
@@ -34,8 +34,9 @@ def learned_from(latency: float, calls: int = 100, failures: int = 0) -> Learned
 def detector_taught(*lessons: Learned) -> Detector:
     detector = Detector(Policy())
     for each in lessons:
-        each.teach(detector, 2000.0, anew=False)
-    detector.baseline.refresh(2000.0)
+        each.teach_latency(detector.baseline)
+        detector.refresh(2000.0)
+        each.teach_evidence(detector.evidence, MEMORY * Policy().history_size, 2000.0)
     return detector
 
 
@@ -88,14 +89,28 @@ def test_two_workers_add_up_bucket_by_bucket_and_place_by_place() -> None:
     assert detector_taught(both).baseline.median == pytest.approx(0.8, rel=0.2)
 
 
-def test_what_is_added_up_for_ever_weighs_no_more_than_a_bound_in_proportion() -> None:
-    lesson = learned_from(0.1, calls=400, failures=20)
-    sum_ = lesson
-    for _ in range(200):
-        sum_ = sum_.plus(lesson)
+def test_what_was_added_can_be_taken_out_again() -> None:
+    one, other = learned_from(0.1, failures=5), learned_from(0.8, calls=300, failures=7)
 
-    assert sum_.calls == pytest.approx(20_000.0)
-    assert sum_.quiet / sum_.calls == pytest.approx(lesson.quiet / lesson.calls)
+    rest = one.plus(other).minus(other)
+
+    assert rest.calls == pytest.approx(one.calls)
+    assert rest.quiet == pytest.approx(one.quiet)
+    assert rest.ends == pytest.approx(one.ends)
+    assert {at: rest.tally[at] for at in one.tally} == pytest.approx(one.tally)
+    assert sum(rest.tally.values()) == pytest.approx(sum(one.tally.values()))
+    assert detector_taught(rest).baseline.median == pytest.approx(0.1, rel=0.2)
+
+
+def test_what_was_never_added_leaves_nothing_below_zero() -> None:
+    small, large = learned_from(0.1), learned_from(0.8, calls=300, failures=7)
+
+    rest = small.minus(large.times(1.0)).minus(small).minus(small)
+
+    assert min(rest.latencies) == 0.0
+    assert (rest.quiet, rest.ends) == (0.0, (0.0, 0.0))
+    assert all(count == 0.0 for count in rest.tally.values())
+    Learned.from_plain(rest.as_plain())
 
 
 def test_a_weight_makes_all_counts_smaller_and_leaves_times_as_they_are() -> None:
@@ -122,15 +137,10 @@ def test_what_is_taught_weighs_no_more_than_the_history_of_the_detector() -> Non
     detector = detector_taught(heavy)
 
     assert detector.baseline.history().total <= Policy().history_size * 1.01
-
-
-def test_anew_forgets_what_was_known() -> None:
-    detector = detector_taught(learned_from(0.1))
-
-    learned_from(3.0).teach(detector, 2000.0, anew=True)
-    detector.baseline.refresh(2000.0)
-
-    assert detector.baseline.median == pytest.approx(3.0, rel=0.1)
+    quiet, tally, _ = detector.evidence.learned
+    judged = quiet + sum(tally.values())
+    assert judged <= MEMORY * Policy().history_size * 1.01
+    assert quiet / judged == pytest.approx(heavy.quiet / (heavy.quiet + sum(heavy.tally.values())))
 
 
 def test_it_survives_being_a_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tests.support.fleets import KEY, Worker, World, good
@@ -81,6 +82,79 @@ def test_what_two_workers_have_learned_adds_up() -> None:
     assert one is not None
     assert both is not None
     assert both.calls > 1.5 * one.calls
+
+
+def keep(world: World, worker: Worker) -> Learned:
+    """Let one worker keep what it knows, and return what is kept then."""
+    worker.member._keeping._keep(
+        worker.member._registry,
+        worker.store,
+        KEY,
+        world.clock.now,
+    )
+    there = kept(world)
+    assert there is not None
+    return there
+
+
+def test_a_worker_that_keeps_it_often_counts_once() -> None:
+    world = World(2)
+    one, other = world.workers
+    keep(world, one)
+    both = keep(world, other).calls
+
+    for _ in range(20):
+        world.run(30.0, good, gap=1.0)
+        now = keep(world, one).calls
+        now = keep(world, other).calls
+
+    alone = [
+        each.breaker.in_turn(0.0, each.breaker.following.learned, 0.0) for each in (one, other)
+    ]
+    assert now == pytest.approx(sum(each.calls for each in alone), rel=0.08)
+    assert now > both
+
+
+def test_what_a_store_has_lost_is_not_taken_out_of_what_is_new() -> None:
+    world = World(2)
+    one, other = world.workers
+    keep(world, one)
+    world.data.facts.clear()
+    calls = keep(world, other).calls
+
+    assert keep(world, one).calls == pytest.approx(2 * calls, rel=0.1)
+
+
+def test_who_ends_while_others_end_tries_again() -> None:
+    world = World(2)
+    one, other = world.workers
+    calls = keep(world, one).calls
+    swap, tries = other.store.swap, 0
+
+    def late(*arguments: Any, **options: Any) -> bool:
+        nonlocal tries
+        tries += 1
+        return tries > 3 and swap(*arguments, **options)
+
+    other.store.swap = late  # type: ignore[method-assign]
+    other.leave()
+
+    there = kept(world)
+    assert there is not None
+    assert there.calls == pytest.approx(2 * calls, rel=0.1)
+    assert tries == 4
+
+
+@pytest.mark.parametrize("name", ["since", "halvings", "learned"])
+def test_a_sum_without_one_of_its_parts_is_replaced(name: str) -> None:
+    world = World(1)
+    calls = keep(world, world.workers[0]).calls
+    epoch, text, *rest = world.data.facts[learned_name(KEY)]
+    plain = json.loads(text)
+    del plain[name]
+    world.data.facts[learned_name(KEY)] = (epoch, json.dumps(plain), *rest)
+
+    assert keep(world, world.workers[0]).calls == pytest.approx(calls)
 
 
 def test_what_was_kept_weighs_half_after_five_minutes() -> None:
