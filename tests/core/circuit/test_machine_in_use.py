@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support.limits import limit
 from tests.support.training import learned
 
@@ -10,21 +11,27 @@ from recloser._permit import LoosePermit
 from recloser.testing import ManualClock
 
 
-def test_however_busy_hardly_more_than_a_thousand_calls_wait_for_a_decision(
-    breaker: Breaker, clock: ManualClock
+@pytest.mark.parametrize(
+    ("calls", "seconds", "until"),
+    [(500, 0.01, 0.0205), (900, 0.01, 0.0114), (5, 0.02, 0.1)],
+    ids=["busy", "very busy", "quiet"],
+)
+def test_the_next_decision_is_after_a_thousand_calls_or_a_tenth_of_a_second(
+    breaker: Breaker, clock: ManualClock, calls: int, seconds: float, until: float
 ) -> None:
-    """Their latencies are kept in a list until then, and one decision processes them all."""
+    """Until then the latencies of good calls wait in a list, which must not grow without end."""
     learned(breaker, clock)
-    recent, most = breaker._circuit.calls.recent, 0
+    in_flight = breaker._circuit.calls
+    in_flight.recent += [0.1] * 4_000
+    breaker.metrics()  # computes the threshold anew, which is not due again soon
+    breaker.acquire().success()
 
-    for number in range(30_000):  # three tenths of a second
-        permit = breaker.acquire()
-        clock.advance(1e-5)
-        permit.success()
-        if number > 20_000:  # by then it knows how busy it is
-            most = max(most, len(recent))
+    clock.advance(seconds)
+    in_flight.recent += [0.1] * calls
+    breaker.metrics()
 
-    assert 500 < most < 2_000
+    assert in_flight.recent == []
+    assert in_flight.quick_until - clock.now == pytest.approx(until, rel=0.02)
 
 
 def test_calls_that_wait_for_their_own_callers_do_not_make_a_callee_mute(
