@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.limits import limit
-from tests.support.training import learned
+from tests.support.limits import limit, limit_of, rule
+from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, State
 from recloser._permit import LoosePermit
@@ -86,3 +86,39 @@ def test_a_slow_call_among_failures_does_not_hide_what_failed(
     reason = breaker.refusal().reason
     assert reason is not None
     assert "HTTP 502" in reason.sentence
+
+
+def test_a_pause_between_single_calls_is_not_silence_of_the_callee(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """However long it is: nothing is in flight that could come back."""
+    limit(breaker, clock)
+    limited = limit_of(breaker)
+    limited.level = 0.5
+    while limited.pauses < 8.0:
+        limited.pause(60.0)
+
+    for _ in range(15):
+        clock.advance(0.5)
+        assert breaker.try_acquire() is None
+        assert breaker.state is State.LIMITED
+
+    clock.advance(0.5)
+    assert breaker.try_acquire() is not None
+
+
+def test_a_callee_of_which_hardly_anything_is_known_is_mute_after_eight_hopeless_times(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """By the first few answers, not by the ceiling for slow calls, which is six times as long."""
+    teach(breaker, clock, [0.05] * 20)
+    hanging, began = [breaker.acquire() for _ in range(10)], clock.now
+    assert breaker._circuit.hopeless == 10.0
+
+    while breaker.state is not State.OPEN:
+        clock.advance(0.5)
+        if (permit := breaker.try_acquire()) is not None:
+            hanging.append(permit)
+
+    assert rule(breaker) == "mute"
+    assert 80.0 < clock.now - began < 100.0
