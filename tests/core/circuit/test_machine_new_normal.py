@@ -76,3 +76,26 @@ def test_a_late_answer_while_probes_are_sent_is_a_chance_to_accept_a_latency(
 
     assert breaker.state is State.CLOSED
     assert rule(breaker) == "new_normal"
+
+
+def test_a_late_answer_in_an_outage_of_failures_says_nothing_of_what_is_normal(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    threshold = breaker.slow_threshold
+    while breaker.state is State.CLOSED:
+        breaker.acquire().failure("HTTP 502")
+    clock.advance(breaker.retry_after)
+    late = breaker.acquire()
+    clock.advance(breaker.policy.slow_ceiling)
+    assert breaker.try_acquire() is None
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    for _ in range(100):
+        recovery.answers.add(1.0, clock.now)
+    recovery.slow_since -= 100.0
+
+    late.success()
+
+    assert breaker.state is State.OPEN
+    assert breaker.slow_threshold == threshold
