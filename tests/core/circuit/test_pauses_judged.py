@@ -54,3 +54,15 @@ def test_the_more_calls_are_refused_the_surer_it_must_be_that_the_next_pause_is_
     assert not pauses.are_for_all_still(60.0, 100.0)
     # One that names no time is short.
     assert pauses.are_for_all_still(0.0, 100.0)
+
+
+def test_a_call_that_is_served_counts_however_many_were_asked_before() -> None:
+    """Evidence beyond what is enough is not kept: it would outweigh calls that are served later."""
+    pauses, enough = Pauses(served_at=90.0), 6.0
+    for token in range(1, 31):
+        pauses.ask(token, token, 100.0, 60.0, POLICY)
+        assert not pauses.are_for_all(enough, rate=1_000.0)
+
+    pauses.served(1, 101.0)
+
+    assert not pauses.are_for_all(enough)
