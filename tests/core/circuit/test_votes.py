@@ -229,6 +229,7 @@ class Killed(BaseException):
         (asyncio.CancelledError(), INTERRUPTED),
         (BaseExceptionGroup("", [Cancelled(), BaseExceptionGroup("", [Cancelled()])]), INTERRUPTED),
         (BaseExceptionGroup("", [Cancelled(), Killed()]), LEFT),
+        (BaseExceptionGroup("", [Cancelled(), Timeout()]), LEFT),
         (Killed(), LEFT),
         (GeneratorExit(), LEFT),
         (KeyboardInterrupt(), LEFT),
