@@ -85,10 +85,16 @@ class Run:
         self._budget: float = arguments.budget
         self._trees: dict[str, ast.Module] = {}
         self._states: dict[str, str] = {}
+        self._heads: dict[str, set[int]] = {}
         self.mutants: list[Mutant] = []
         for name in group.files(arguments.only):
             tree = self._trees[name] = ast.parse((ROOT / name).read_text())
             self._states[name] = hash_of(name)
+            self._heads[name] = {
+                node.lineno
+                for node in ast.walk(tree)
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
             found = find_mutants(name, ROOT / name, tree)
             if arguments.line:
                 found = [each for each in found if each.line == arguments.line]
@@ -114,25 +120,28 @@ class Run:
         trace = self._trace()
         for name in trace.broken:
             print(f"fails without a mutant, so it kills none: {name}", flush=True)
-        # What an import runs is not run again: such a mutant must be there before the import.
-        late = [
-            each for each in self._open if each.function and not self._is_run_by_import(trace, each)
-        ]
+        late = [each for each in self._open if self._is_run_by_calls(each)]
         in_fork(lambda: self._try_together(late, trace))
         verdicts = load_verdicts()
-        in_time = {each.name for each in late if verdicts[each.name].killed_by != NEEDS_IMPORT}
+        # What an import runs is not run again: a mutant that survives there must be tried once more,
+        # and be there before the import.
+        in_time = {
+            each.name
+            for each in late
+            if verdicts[each.name].killed_by != NEEDS_IMPORT
+            and (verdicts[each.name].killed_by or not trace.is_imported(each.module, each.lines))
+        }
         early = [each for each in self._open if each.name not in in_time]
         selection = Selection(trace, [*trace.seconds], self._group.files([]), self._budget)
         for attempt in self._attempts(early, selection):
             killed_by, count = attempt.run(partial(self._try_one, attempt))
             self._report(attempt.mutant, killed_by, count)
 
-    @staticmethod
-    def _is_run_by_import(trace: Trace, mutant: Mutant) -> bool:
-        if mutant.function == "<lambda>":
-            return True
-        # The defaults of a function are computed when it is defined. So every test runs them.
-        return trace.is_imported(mutant.module, mutant.lines)
+    def _is_run_by_calls(self, mutant: Mutant) -> bool:
+        if not mutant.function or mutant.function == "<lambda>":
+            return False
+        # The defaults of a function are computed when it is defined.
+        return mutant.lines.start not in self._heads[mutant.module]
 
     def _trace(self) -> Trace:
         return load_trace(self._group.name, self._group.files([]))

@@ -67,6 +67,8 @@ GROUPS = (
             "middleware/recloser/_permit.py",
             "middleware/recloser/_breaker.py",
             "middleware/recloser/_admitting_circuit.py",
+            "middleware/recloser/_locked_circuit.py",
+            "middleware/recloser/_streaming_circuit.py",
             "middleware/recloser/_steerable_circuit.py",
             "middleware/recloser/_hooks.py",
             "middleware/recloser/_overrides.py",
@@ -77,6 +79,7 @@ GROUPS = (
         ),
         ("tests/core",),
     ),
+    Group("fleet", ("middleware/recloser/_fleet/*.py",), ("tests/core/fleet",)),
     Group(
         "web",
         (

@@ -318,3 +318,11 @@ def test_after_a_fork_calls_of_the_parent_are_cancelled_and_what_was_learned_sta
         permit.success()
     assert counts(breaker)["success"] == 100
     lock.release()
+
+
+@pytest.mark.parametrize("name", ["clock", "random"])
+def test_a_clock_that_is_no_function_is_named_where_the_breaker_is_made(name: str) -> None:
+    settings: Any = {name: 5.0}
+
+    with pytest.raises(TypeError, match=f"^{name} must be a function, not 5.0"):
+        Breaker("k", **settings)

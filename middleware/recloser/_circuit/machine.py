@@ -364,7 +364,8 @@ class Circuit(HardlyKnown):
             self._recover(recovery, ending.now)
             self.detector.expect_failed(recovery.share, ending.now)
         elif step is Step.CAME_BACK and recovery.was_slow and vote is not votes.HUNG:
-            if not self._accept_new_normal(recovery, ending.now):
+            # From open, the load returns by a limit in any case, and the limit accepts the latency.
+            if self.state is _OPEN or not self._accept_new_normal(recovery, ending.now):
                 reason = sentences.comes_back(ending.latency, recovery, ending.now)
                 self._limit_again(Cause.COMES_BACK, recovery, reason, ending.now)
         elif step is not Step.NOTHING and self.state is _HALF_OPEN:

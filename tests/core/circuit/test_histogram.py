@@ -131,3 +131,13 @@ def test_the_last_bucket_is_the_last_that_may_be_given() -> None:
     first, counts = histogram_of([1e12]).buckets
 
     assert first + len(counts) == BUCKETS
+
+
+def test_what_is_too_short_for_a_bucket_counts_in_the_first_one() -> None:
+    histogram = ExponentialHistogram()
+
+    histogram.add([0.0, 2.0**-20, 2.0 ** (-20 + 1.5 / BUCKETS_PER_OCTAVE)])
+
+    assert histogram.buckets == (0, (2, 1))
+    # The share above is that of the buckets above the one of the latency.
+    assert histogram.share_above(0.0) == pytest.approx(1.0 / 3.0)

@@ -10,6 +10,7 @@ from tests.support.training import learned, teach
 
 from recloser import Breaker, Permit, Policy, State
 from recloser._circuit.in_flight import CountedCall, InFlight, Timing
+from recloser._circuit.streams import Stream, Streams
 from recloser.testing import ManualClock
 
 
@@ -298,3 +299,45 @@ def test_the_times_of_a_call_of_an_older_generation_are_found_in_whichever_table
     # One with a vote is none of them.
     assert calls.outdated_call(1) is None
     assert InFlight().outdated_call(1) is None
+
+
+def test_calls_without_a_vote_that_have_not_ended_are_counted_by_when_they_began() -> None:
+    calls = InFlight()
+    calls.outdated = [{4: timing(1.0), 5: timing(2.0)}, {7: timing(3.0)}]
+    calls.overdue = {2: timing(1.0), 3: timing(5.0)}
+
+    assert [calls.missing(first) for first in (4, 5, 6, 8)] == [5, 4, 3, 2]
+    assert [calls.missing(8, before) for before in (1.0, 5.0, 5.1)] == [0, 1, 2]
+
+
+def test_the_latest_tokens_that_were_given_up_are_remembered_and_no_more() -> None:
+    calls = InFlight()
+
+    new = [calls.rename(token) for token in range(1_000)]
+
+    assert calls.renamed == (*range(1_000 - 256, 1_000),)
+    assert new == sorted(set(new))
+
+
+def test_when_a_generation_ends_no_stream_is_a_probe_any_more() -> None:
+    calls = InFlight()
+    calls.streams = Streams(Policy())
+    calls.streams.by_token[1] = stream = Stream(0.0, 0.1)
+    calls.voting[2] = timing()
+    stream.undecided = True
+    assert calls.probes == 2
+
+    calls.end_generation()
+
+    assert calls.probes == 0
+
+
+def test_after_a_fork_no_stream_of_the_parent_goes_on() -> None:
+    calls = InFlight()
+    calls.note_outdated(1, timing())
+    calls.note_stream(1, Stream(0.0, 0.1), Policy(), serving=True)
+    assert calls.streams is not None
+
+    calls.forget_all()
+
+    assert calls.streams.by_token == {}

@@ -11,6 +11,7 @@ from tests.support.breaker_state import counts, ended
 
 from recloser import Breaker, LoosePermit, Permit
 from recloser._circuit.lost_calls import lost_calls
+from recloser._circuit.streams import Stream, Streams
 
 
 def test_a_permit_that_only_the_table_has_is_lost(breaker: Breaker) -> None:
@@ -124,3 +125,26 @@ def test_what_is_noted_of_calls_that_are_not_in_flight_is_dropped(breaker: Break
     assert not calls.streams.by_token
     assert breaker._circuit.explained is not None
     assert not breaker._circuit.explained.kinds
+
+
+def test_what_is_noted_of_a_call_that_is_not_in_flight_is_lost_as_well(breaker: Breaker) -> None:
+    """If a signal handler struck between the note and the call, or the other way round."""
+    circuit = breaker._circuit
+    assert lost_calls(circuit) == []
+
+    circuit.explain_any().kinds[5] = ("export", None)
+    assert lost_calls(circuit) == [5]
+
+    circuit.explain_any().kinds.clear()
+    assert lost_calls(circuit) == []
+
+
+def test_a_stream_that_is_noted_of_a_call_that_is_not_in_flight_is_lost_as_well(
+    breaker: Breaker,
+) -> None:
+    circuit = breaker._circuit
+    circuit.calls.streams = Streams(breaker.policy)
+
+    circuit.calls.streams.by_token[7] = Stream(0.0, 0.1)
+
+    assert lost_calls(circuit) == [7]

@@ -170,8 +170,10 @@ def test_the_latency_of_other_calls_is_not_counted(outcome: Outcome) -> None:
     ("where", "outcome", "latency", "vote"),
     [
         ("voting", IGNORED, FAST, Vote.ALIVE),
+        ("voting", IGNORED, LIMIT, Vote.ALIVE),
         ("voting", IGNORED, SLOW, Vote.ALIVE_LATE),
         ("voting", CANCELLED, FAST, Vote.ALIVE),  # its client left during the answer
+        ("voting", CANCELLED, LIMIT, Vote.ALIVE),
         ("voting", CANCELLED, SLOW, Vote.HUNG),
         ("answering", CANCELLED, SLOW, Vote.ALIVE),  # the answer was in time, and is long
         ("overdue", IGNORED, SLOW, Vote.NONE),
@@ -229,6 +231,7 @@ class Killed(BaseException):
         (asyncio.CancelledError(), INTERRUPTED),
         (BaseExceptionGroup("", [Cancelled(), BaseExceptionGroup("", [Cancelled()])]), INTERRUPTED),
         (BaseExceptionGroup("", [Cancelled(), Killed()]), LEFT),
+        (BaseExceptionGroup("", [Cancelled(), Timeout()]), LEFT),
         (Killed(), LEFT),
         (GeneratorExit(), LEFT),
         (KeyboardInterrupt(), LEFT),
@@ -294,6 +297,25 @@ def test_a_stall_excuses_what_had_no_answer_yet(answered: float, vote: Vote) -> 
     told = end(calls, Counts(), SUCCESS, SLOW, stall(ended=STARTED + 1.2, seconds=0.6))
 
     assert told is vote
+
+
+class Asked(StallWatch):
+    """Notes whose calls it was asked about."""
+
+    who: int = 0
+
+    def lost(self, started: float, now: float, until: float = inf, who: int = 0) -> float:
+        self.who = who
+        return super().lost(started, now, until, who)
+
+
+@pytest.mark.parametrize("outcome", [SUCCESS, CANCELLED])
+def test_who_may_have_held_the_process_itself_is_told_by_its_key(outcome: Outcome) -> None:
+    calls, stalls = in_flight("voting"), Asked()
+
+    end(calls, Counts(), outcome, SLOW, stalls)
+
+    assert stalls.who == id(calls)
 
 
 def test_a_stall_before_the_call_excuses_nothing() -> None:

@@ -1,0 +1,124 @@
+"""How often the circuit decides, and what one decision does for the calls that needed none."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.limits import limit, limit_of, rule
+from tests.support.training import learned, teach
+
+from recloser import Breaker, Permit, State
+from recloser._permit import LoosePermit
+from recloser.testing import ManualClock
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds", "until"),
+    [(500, 0.01, 0.0205), (900, 0.01, 0.0114), (5, 0.02, 0.1)],
+    ids=["busy", "very busy", "quiet"],
+)
+def test_the_next_decision_is_after_a_thousand_calls_or_a_tenth_of_a_second(
+    breaker: Breaker, clock: ManualClock, calls: int, seconds: float, until: float
+) -> None:
+    """Until then the latencies of good calls wait in a list, which must not grow without end."""
+    learned(breaker, clock)
+    in_flight = breaker._circuit.calls
+    in_flight.recent += [0.1] * 4_000
+    breaker.metrics()  # computes the threshold anew, which is not due again soon
+    breaker.acquire().success()
+
+    clock.advance(seconds)
+    in_flight.recent += [0.1] * calls
+    breaker.metrics()
+
+    assert in_flight.recent == []
+    assert in_flight.quick_until - clock.now == pytest.approx(until, rel=0.02)
+
+
+def test_calls_that_wait_for_their_own_callers_do_not_make_a_callee_mute(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Such as uploads: nothing can come back yet, however many of them there are."""
+    limit(breaker, clock)
+    uploads = list[Permit]()
+
+    for _ in range(100):
+        clock.advance(0.1)
+        for _ in range(3):
+            if (permit := breaker.try_acquire()) is not None:
+                assert isinstance(permit, LoosePermit)
+                permit.wait()
+                uploads.append(permit)
+
+    assert breaker.state is State.LIMITED
+    assert len(uploads) > 50
+    assert breaker.metrics().refused > 50
+
+
+def test_a_probe_is_judged_when_it_ends_or_another_call_comes(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.half_open()
+    probe = breaker.acquire()
+    clock.advance(breaker.policy.slow_ceiling)
+
+    breaker.notice()
+    assert breaker.state is State.HALF_OPEN
+    assert probe.is_probe
+
+    breaker.try_acquire()
+    assert not probe.is_probe
+
+
+def test_a_slow_call_among_failures_does_not_hide_what_failed(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+
+    while breaker.state is State.CLOSED:
+        permit = breaker.acquire()
+        if breaker.metrics().failures == 4:
+            clock.advance(0.5)
+            permit.success()
+        else:
+            permit.failure("HTTP 502")
+
+    reason = breaker.refusal().reason
+    assert reason is not None
+    assert "HTTP 502" in reason.sentence
+
+
+def test_a_pause_between_single_calls_is_not_silence_of_the_callee(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """However long it is: nothing is in flight that could come back."""
+    limit(breaker, clock)
+    limited = limit_of(breaker)
+    limited.level = 0.5
+    while limited.pauses < 8.0:
+        limited.pause(60.0)
+
+    for _ in range(15):
+        clock.advance(0.5)
+        assert breaker.try_acquire() is None
+        assert breaker.state is State.LIMITED
+
+    clock.advance(0.5)
+    assert breaker.try_acquire() is not None
+
+
+def test_a_callee_of_which_hardly_anything_is_known_is_mute_after_eight_hopeless_times(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """By the first few answers, not by the ceiling for slow calls, which is six times as long."""
+    teach(breaker, clock, [0.05] * 20)
+    hanging, began = [breaker.acquire() for _ in range(10)], clock.now
+    assert breaker._circuit.hopeless == 10.0
+
+    while breaker.state is not State.OPEN:
+        clock.advance(0.5)
+        if (permit := breaker.try_acquire()) is not None:
+            hanging.append(permit)
+
+    assert rule(breaker) == "mute"
+    assert 80.0 < clock.now - began < 100.0
