@@ -160,8 +160,9 @@ def wrap_manager(
         hint = "; use wrap_pool" if isinstance(manager, urllib3.HTTPConnectionPool) else ""
         raise TypeError(f"manager must be a urllib3.PoolManager, not {manager!r}{hint}")
     outbound = _outbound(registry, settings)
+    # A new mapping, because that of the manager may be the one of all managers.
     manager.pool_classes_by_scheme = {
-        scheme: kind if issubclass(kind, GuardedPool) else guarded_kind(kind, outbound)
+        scheme: guarded_kind(kind, outbound)
         for scheme, kind in manager.pool_classes_by_scheme.items()
     }
     for key in manager.pools.keys():  # noqa: SIM118  # it cannot be iterated over

@@ -104,5 +104,8 @@ class GuardedPool(urllib3.HTTPConnectionPool):
 
 
 def guarded_kind(kind: type[Any], outbound: Calls) -> type[Any]:
-    """A class of pools like `kind` whose requests are guarded."""
-    return type(kind.__name__, (GuardedPool, kind), {"recloser_outbound": outbound})
+    """A class of pools like `kind` whose requests are guarded; `kind` itself if they are already."""
+    if issubclass(kind, GuardedPool):
+        return kind
+    named = {name: getattr(kind, name) for name in ("__doc__", "__module__", "__qualname__")}
+    return type(kind.__name__, (GuardedPool, kind), {**named, "recloser_outbound": outbound})

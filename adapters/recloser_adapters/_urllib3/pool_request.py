@@ -67,7 +67,9 @@ class PoolRequest:
         pool = self._pool
         name = f"[{pool.host}]" if ":" in pool.host else pool.host
         port = pool.port
-        return name if port is None or port == _USUAL_PORT.get(pool.scheme) else f"{name}:{port}"
+        return (
+            name if port is None or port == _USUAL_PORT.get(pool.scheme or "") else f"{name}:{port}"
+        )
 
     def __repr__(self) -> str:
         # Not the query: it may hold a secret.
