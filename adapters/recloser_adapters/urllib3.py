@@ -67,14 +67,14 @@ _UNSENT = (
 )
 
 
-class _GaveUp(urllib3.exceptions.MaxRetryError):
+class _GaveUpError(urllib3.exceptions.MaxRetryError):
     """A `MaxRetryError` that takes its message."""
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)
 
 
-class BreakerOpenRetryError(ClientBreakerOpenError, _GaveUp):  # type: ignore[misc]  # `reason` differs
+class BreakerOpenRetryError(ClientBreakerOpenError, _GaveUpError):  # type: ignore[misc]  # `reason` differs
     """The breaker refused the request; nothing was sent.
 
     It is a `urllib3.exceptions.MaxRetryError`, which urllib3 raises for a host that it cannot
