@@ -116,13 +116,14 @@ class AWSCalls(OutboundCalls[AWSCall, Mapping[str, Any]]):
         told: Mapping[str, Any] = parsed.get("ResponseMetadata", {})
         status = int(told.get("HTTPStatusCode", 200))
         headers: Mapping[str, str] = told.get("HTTPHeaders", {})
-        permit.mark()
         if status >= 400:
+            permit.mark()
             self._answered_by_error(permit, call, parsed, status, headers)
             return
         seen = parsed if status < 300 else ClientError(parsed, call.operation)  # type: ignore[arg-type]
         outcome = self._overruled(seen, Outcome.of_upstream_status(status))
         if outcome is not Outcome.SUCCESS:
+            permit.mark()
             permit.end(outcome, error=f"HTTP {status}")
             return
         body = streamed(parsed)
@@ -130,10 +131,13 @@ class AWSCalls(OutboundCalls[AWSCall, Mapping[str, Any]]):
             _note_tokens(permit, parsed)
             permit.success()
             return
-        watch: AnyBodyWatch | None = BodyWatch(permit)
-        content_type = headers.get("content-type", "")
+        watch: AnyBodyWatch | None
         if hasattr(body, "get_initial_response") or call.service.startswith(_MODELS):
+            content_type = headers.get("content-type", "")
             watch = self.good_answers.watch(permit, call, status, headers, content_type)
+        else:
+            permit.mark()
+            watch = BodyWatch(permit)
         if watch is not None and not watch_streamed(body, watch):
             permit.success()
 
