@@ -26,7 +26,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         with moto.mock_aws():
             yield None
         return
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     try:
         _, port = server.get_host_and_port()
