@@ -17,6 +17,7 @@ from recloser._error_presets import (
     JSON_RPC,
     MONGO,
     MYSQL,
+    OWN,
     REDIS,
     REJECTED,
     SLACK,
@@ -207,6 +208,11 @@ def _of_redis(error: Any) -> Verdict | None:
     return FAILED if said.partition(" ")[0] in REDIS else None
 
 
+def _of_redis_pool(error: BaseException) -> Verdict | None:
+    """Our own pool is full. Not all versions have a class for that."""
+    return OWN if str(error) == "Too many connections" else None
+
+
 def _of_sql(error: BaseException) -> Verdict | None:
     """By the SQLSTATE of an error, of any driver, or by its class of PEP 249."""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
@@ -241,5 +247,7 @@ _READERS: Mapping[str, Callable[[Any], Verdict | None]] = {
     "MySQLdb.MySQLError": _of_mysql,
     "redis.ResponseError": _of_redis,
     "valkey.ResponseError": _of_redis,
+    "redis.ConnectionError": _of_redis_pool,
+    "valkey.ConnectionError": _of_redis_pool,
     "github.RateLimitExceededException": _of_github_limit,
 }

@@ -268,6 +268,8 @@ def test_a_driver_has_the_classes_of_pep_249(name: str, verdict: Verdict | None)
             FAILED,
         ),
         (make("redis", "ResponseError")("WRONGTYPE Operation, so BUSY or not"), None),
+        (make("valkey.exceptions", "ConnectionError")("Too many connections"), OWN),
+        (make("redis.exceptions", "ConnectionError")("max number of clients reached"), None),
         (error("aiohttp.http_exceptions", "HttpProcessingError", code=400), FAILED),
         (error("aiohttp", "ClientResponseError", status=400), REJECTED),
         (
