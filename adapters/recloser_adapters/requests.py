@@ -39,9 +39,9 @@ from recloser_adapters._outbound.refusal import (
 )
 from recloser_adapters._outbound.request_reader import RequestReader
 from recloser_adapters._outbound.settings import CallSettings, RaiseOrResponse
-from recloser_adapters._requests.body import is_local, watch_body
-from recloser_adapters._requests.cut_off import lower_timeout, restore_timeout
 from recloser_adapters._requests.retries import sleeping_for, tells
+from recloser_adapters._urllib3.body import is_local, watch_body
+from recloser_adapters._urllib3.cut_off import lower_timeout, restore_timeout
 
 __all__ = [
     "BreakerAdapter",

@@ -63,17 +63,27 @@ KNOWN: Mapping[str, Verdict] = _table(
     (OWN, "httpx httpx2", "StreamError"),
     (OWN, "requests", "InvalidURL MissingSchema InvalidSchema InvalidHeader UnrewindableBodyError"),
     (OWN, "aiohttp", "InvalidURL NonHttpUrlClientError"),
-    (OWN, "urllib3", "LocationValueError"),
+    # They are raised from an error with the code 400, by which aiohttp means its own parser.
+    (FAILED, "aiohttp", "ClientPayloadError ClientConnectionError"),
+    (OWN, "urllib3", "LocationValueError HostChangedError UnrewindableBodyError"),
+    (OWN, "urllib3", "EmptyPoolError ClosedPoolError"),  # no free connection in our own pool
     # Databases; see also `DB_API` and `SQLSTATES`.
     (REJECTED, "*", "DoesNotExist ObjectDoesNotExist MultipleObjectsReturned"),
     (REJECTED, "*", "NoResultFound MultipleResultsFound StaleDataError"),
     (FAILED, "sqlalchemy", "DBAPIError DisconnectionError TimeoutError"),
     (OWN, "sqlalchemy", "ArgumentError InvalidRequestError CompileError StatementError"),
+    (OWN, "sqlalchemy", "DetachedInstanceError FlushError CircularDependencyError IdentifierError"),
+    # Who waited in vain for a connection waited for others that the database has not answered. Who was
+    # turned away at once says only that our own queue is full.
+    (FAILED, "psycopg_pool", "PoolTimeout"),
+    (OWN, "psycopg_pool", "PoolClosed TooManyRequests"),
+    (OWN, "psycopg", "PipelineAborted"),
     (FAILED, "redis valkey aioredis", "ConnectionError TimeoutError ReadOnlyError TryAgainError"),
     (FAILED, "redis valkey aioredis", "ClusterError ClusterDownError OutOfMemoryError"),
     (REJECTED, "redis valkey aioredis", "ResponseError WatchError AuthenticationError"),
     (REJECTED, "redis valkey aioredis", "AuthorizationError"),
-    (OWN, "redis valkey aioredis", "DataError PubSubError LockError"),
+    (OWN, "redis valkey aioredis", "DataError PubSubError LockError MaxConnectionsError"),
+    (OWN, "redis valkey", "CrossSlotTransactionError InvalidPipelineStack"),
     (FAILED, "pymongo", "ConnectionFailure ExecutionTimeout WTimeoutError"),
     (REJECTED, "pymongo", "OperationFailure CursorNotFound"),
     (
@@ -135,12 +145,24 @@ SQLSTATES = frozenset(
         "42",
         "44",
         "45",
+        "54",
+        "55",
         "P0",
     ]
 )
-"""Classes of SQLSTATE that are the caller's: its data, statement, rights, or a conflict."""
+"""Classes of SQLSTATE that are the caller's: its data, statement or rights, or a conflict with others."""
 SQLSTATE_READ_ONLY = "25006"
 """The exception: after a switch of servers, the one that is asked is not the primary."""
+
+MYSQL = frozenset({1044, 1045, 1049, 1142, 1143, 1205, 1213, 3572})
+"""Codes of MySQL that are the caller's, of those that its drivers call operational: rights, no such
+database, and conflicts (a lock that was awaited too long, a deadlock)."""
+
+SQLITE_ERROR = 1
+"""The code of SQLite for a statement that cannot be run: wrong SQL, no such table."""
+
+REDIS = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN"})
+"""Codes of Redis by which it does not serve. For some of them its clients have no class."""
 
 GRPC: Mapping[str, Verdict] = {
     **dict.fromkeys(
@@ -164,6 +186,9 @@ AWS_THROTTLES = frozenset(
         "BandwidthLimitExceeded",
         "LimitExceededException",
         "SlowDown",
+        "SlowDownRead",  # MinIO
+        "SlowDownWrite",
+        "KMSThrottlingException",
         "EC2ThrottledException",
         "TransactionInProgressException",
         "PriorRequestNotComplete",

@@ -16,8 +16,12 @@ from recloser._error_presets import (
     GRPC,
     JSON_RPC,
     MONGO,
+    MYSQL,
+    OWN,
+    REDIS,
     REJECTED,
     SLACK,
+    SQLITE_ERROR,
     SQLSTATE_READ_ONLY,
     SQLSTATES,
     THROTTLES,
@@ -95,8 +99,21 @@ def _of_aws(error: Any) -> Verdict | None:
     response = error.response
     if _item(_item(response, "Error"), "Code") in AWS_THROTTLES:
         return THROTTLES
-    status = _http_status(_item(_item(response, "ResponseMetadata"), "HTTPStatusCode"))
+    told = _item(_item(response, "ResponseMetadata"), "HTTPStatusCode")
+    if isinstance(told, int) and 300 <= told <= 399:
+        return REJECTED  # not modified, or a bucket in another region
+    status = _http_status(told)
     return None if status is None else of_http(status)
+
+
+def _of_aiohttp(error: BaseException) -> Verdict | None:
+    """An answer that cannot be parsed has a status in its error, which is none of the callee."""
+    causes = () if error.__cause__ is None else type(error.__cause__).__mro__
+    return FAILED if "HttpProcessingError" in [kind.__name__ for kind in causes] else None
+
+
+def _of_parser(error: BaseException) -> Verdict:
+    return FAILED  # its code is 400
 
 
 def _of_slack(error: Any) -> Verdict | None:
@@ -168,7 +185,32 @@ def _of_web_socket(error: Any) -> Verdict | None:
 
 
 def _of_sqlalchemy(error: Any) -> Verdict | None:
-    return FAILED if error.connection_invalidated else None
+    """By the error of the driver, which says more than the class that stands for it."""
+    if error.connection_invalidated:
+        return FAILED
+    driver = getattr(error, "orig", None)
+    return verdict_of_status(driver) if isinstance(driver, BaseException) else None
+
+
+def _of_sqlite(error: Any) -> Verdict | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    # The lowest byte is the kind of error.
+    return REJECTED if isinstance(code, int) and code & 0xFF == SQLITE_ERROR else None
+
+
+def _of_mysql(error: Any) -> Verdict | None:
+    return REJECTED if error.args and error.args[0] in MYSQL else None
+
+
+def _of_redis(error: Any) -> Verdict | None:
+    """By the first word of what the server said, also within a pipeline."""
+    said = str(error).rpartition("caused error: ")[2]
+    return FAILED if said.partition(" ")[0] in REDIS else None
+
+
+def _of_redis_pool(error: BaseException) -> Verdict | None:
+    """Our own pool is full. Not all versions have a class for that."""
+    return OWN if str(error) == "Too many connections" else None
 
 
 def _of_sql(error: BaseException) -> Verdict | None:
@@ -185,6 +227,8 @@ def _of_sql(error: BaseException) -> Verdict | None:
 
 _READERS: Mapping[str, Callable[[Any], Verdict | None]] = {
     "botocore.ClientError": _of_aws,
+    "aiohttp.ClientResponseError": _of_aiohttp,
+    "aiohttp.HttpProcessingError": _of_parser,
     "slack_sdk.SlackApiError": _of_slack,
     "grpc.RpcError": _of_grpc,
     "grpclib.GRPCError": _of_grpc,
@@ -198,5 +242,12 @@ _READERS: Mapping[str, Callable[[Any], Verdict | None]] = {
     "xmlrpc.ProtocolError": _of_xml_rpc,
     "websockets.ConnectionClosed": _of_web_socket,
     "sqlalchemy.DBAPIError": _of_sqlalchemy,
+    "sqlite3.Error": _of_sqlite,
+    "pymysql.MySQLError": _of_mysql,
+    "MySQLdb.MySQLError": _of_mysql,
+    "redis.ResponseError": _of_redis,
+    "valkey.ResponseError": _of_redis,
+    "redis.ConnectionError": _of_redis_pool,
+    "valkey.ConnectionError": _of_redis_pool,
     "github.RateLimitExceededException": _of_github_limit,
 }

@@ -54,11 +54,35 @@ def test_botocore() -> None:
     assert what_it_says(client_error("AccessDenied", 403)) == REJECTED
     assert what_it_says(client_error("SlowDown", 503)) == THROTTLED
     assert what_it_says(client_error("ThrottlingException", 400)) == THROTTLED
+    assert what_it_says(client_error("KMSThrottlingException", 400)) == THROTTLED
     assert what_it_says(client_error("InternalError", 500)) == FAILED
+    assert what_it_says(client_error("304", 304)) == REJECTED
+    assert what_it_says(client_error("PermanentRedirect", 301)) == REJECTED
     assert what_it_says(exceptions.NoCredentialsError()) == REJECTED
     assert what_it_says(exceptions.ParamValidationError(report="x")) == REJECTED
     assert what_it_says(exceptions.EndpointConnectionError(endpoint_url="", error="")) == FAILED
     assert what_it_says(exceptions.ReadTimeoutError(endpoint_url="", error="")) == FAILED
+
+
+def test_aiohttp() -> None:
+    """Its parser says 400 of an answer that it cannot read. That is no status of the callee."""
+    aiohttp: Any = pytest.importorskip("aiohttp")
+    parser: Any = pytest.importorskip("aiohttp.http_exceptions")
+
+    def answered(status: int, cause: BaseException | None) -> BaseException:
+        error: BaseException = aiohttp.ClientResponseError(None, (), status=status)
+        error.__cause__ = cause
+        return error
+
+    cut = aiohttp.ClientPayloadError("Response payload is not completed")
+    cut.__cause__ = parser.ContentLengthError("Not enough data to satisfy content length header.")
+    assert what_it_says(cut) == FAILED
+    assert what_it_says(aiohttp.ServerDisconnectedError()) == FAILED
+    assert what_it_says(parser.TransferEncodingError("m")) == FAILED
+    assert what_it_says(answered(400, parser.BadStatusLine("nonsense"))) == FAILED
+    assert what_it_says(answered(400, None)) == REJECTED
+    assert what_it_says(answered(429, None)) == THROTTLED
+    assert what_it_says(aiohttp.InvalidURL("x")) == REJECTED
 
 
 def test_slack() -> None:

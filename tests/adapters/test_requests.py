@@ -20,7 +20,7 @@ from tests.support.scripted_upstream import LAST, Gate, Upstream, answer, chunk,
 
 from recloser import Breaker, Outcome, Policy, Registry
 from recloser.testing import open_breaker
-from recloser_adapters._requests.cut_off import lower_timeout
+from recloser_adapters._urllib3.cut_off import lower_timeout
 from recloser_adapters.requests import BreakerAdapter, CallReport, by_host, wrap_session
 
 # As requests itself gets at it: urllib3 is its dependency, not ours.

@@ -25,6 +25,11 @@ def error(module: str = "app", name: str = "ApiError", /, **attributes: Any) -> 
     return made
 
 
+def wrapped(by_driver: BaseException) -> BaseException:
+    """An error of SQLAlchemy that stands for one of its driver."""
+    return error("sqlalchemy.exc", "DBAPIError", connection_invalidated=False, orig=by_driver)
+
+
 PLACES: dict[str, Callable[[int], BaseException]] = {
     "status_code": lambda status: error(status_code=status),
     "http_status": lambda status: error(http_status=status),
@@ -142,6 +147,15 @@ def test_aws_asks_for_a_pause_by_a_code(code: str, status: int) -> None:
     assert said == THROTTLES
 
 
+@pytest.mark.parametrize("status", [301, 304, 307])
+def test_an_answer_of_aws_that_sends_elsewhere_is_no_failure(status: int) -> None:
+    response = {"ResponseMetadata": {"HTTPStatusCode": status}}
+
+    said = verdict_of_status(error("botocore.exceptions", "ClientError", response=response))
+
+    assert said == REJECTED
+
+
 @pytest.mark.parametrize(
     ("code", "verdict"),
     [
@@ -238,6 +252,35 @@ def test_a_driver_has_the_classes_of_pep_249(name: str, verdict: Verdict | None)
         (error("pymongo.errors", "OperationFailure", code=2), None),
         (error("sqlalchemy.exc", "DBAPIError", connection_invalidated=True), FAILED),
         (error("sqlalchemy.exc", "DBAPIError", connection_invalidated=False), None),
+        (wrapped(error("psycopg.errors", "DeadlockDetected", sqlstate="40P01")), REJECTED),
+        (wrapped(error("psycopg.errors", "DiskFull", sqlstate="53100")), None),
+        (error("sqlite3", "Error", sqlite_errorcode=1), REJECTED),
+        (error("sqlite3", "Error", sqlite_errorcode=257), REJECTED),
+        (error("sqlite3", "Error", sqlite_errorcode=5), None),
+        (error("sqlite3", "Error"), None),
+        (make("pymysql.err", "MySQLError")(1213, "Deadlock found"), REJECTED),
+        (make("pymysql.err", "MySQLError")(1040, "Too many connections"), None),
+        (make("MySQLdb", "MySQLError")(), None),
+        (make("redis.exceptions", "ResponseError")("BUSY Redis is busy"), FAILED),
+        (make("valkey.exceptions", "ResponseError")("NOREPLICAS Not enough"), FAILED),
+        (
+            make("redis", "ResponseError")("Command # 1 (GET a) of pipeline caused error: BUSY x"),
+            FAILED,
+        ),
+        (make("redis", "ResponseError")("WRONGTYPE Operation, so BUSY or not"), None),
+        (make("valkey.exceptions", "ConnectionError")("Too many connections"), OWN),
+        (make("redis.exceptions", "ConnectionError")("max number of clients reached"), None),
+        (error("aiohttp.http_exceptions", "HttpProcessingError", code=400), FAILED),
+        (error("aiohttp", "ClientResponseError", status=400), REJECTED),
+        (
+            error(
+                "aiohttp",
+                "ClientResponseError",
+                status=400,
+                __cause__=error("aiohttp.http_exceptions", "HttpProcessingError", code=400),
+            ),
+            FAILED,
+        ),
         (error("github", "RateLimitExceededException", status=403), THROTTLES),
     ],
 )

@@ -45,12 +45,17 @@ async def test_a_proxy_is_still_used_and_the_key_is_the_host_behind_it(
     ]
 
 
+def guard_of(adapter: Any) -> Any:
+    """The function of an adapter that guards a client."""
+    names = ("wrap_client", "wrap_session", "wrap_manager")
+    return next(getattr(adapter, name) for name in names if hasattr(adapter, name))
+
+
 async def test_a_client_guarded_twice_counts_once(
     client: Client, upstream: Upstream, registry: Registry, adapter: Any
 ) -> None:
     upstream.answers("/", answer(200, b"ok"))
-    guard_again = getattr(adapter, "wrap_client", None) or adapter.wrap_session
-    guard_again(client.client, registry)
+    guard_of(adapter)(client.client, registry)
 
     assert await client.get(f"{upstream.url}/") == (200, b"ok")
 
@@ -58,10 +63,8 @@ async def test_a_client_guarded_twice_counts_once(
 
 
 async def test_something_else_than_a_client_is_no_client(client: Client, adapter: Any) -> None:
-    guard = getattr(adapter, "wrap_client", None) or adapter.wrap_session
-
-    with pytest.raises(TypeError, match=r"client|session"):
-        guard(object())
+    with pytest.raises(TypeError, match=r"client|session|manager"):
+        guard_of(adapter)(object())
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Requests that are cut off: their time-outs are lowered until the headers have arrived.
 
-urllib3 is a dependency of requests and not of this package, so its `Timeout` is known by its
-attributes.
+requests has forms of its own for a time-out beside those of urllib3.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 
 def lower_timeout(timeout: Any, limit: float) -> Any:
-    """Lower a time-out in one of the forms that requests accepts: nothing in it becomes longer.
+    """Lower a time-out, in any form that urllib3 or requests accepts: nothing becomes longer.
 
     Args:
         timeout: Seconds, a pair of seconds (to connect and to read), a `Timeout` of urllib3, or

@@ -1,6 +1,6 @@
-"""The body of a requests response, watched while it is read. It is a response of urllib3.
+"""The body of a response of urllib3, watched while it is read.
 
-urllib3 is a dependency of requests and not of this package, so its errors are compared by name.
+requests and botocore hand it on to their users, so their adapters use this, too.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
-from requests.models import ReadTimeoutError
+from urllib3.exceptions import ReadTimeoutError
 
 from recloser_adapters._outbound.body import AnyBodyWatch
 from recloser_adapters._outbound.cut_off import HOPELESS
@@ -26,7 +26,7 @@ def is_local(error: BaseException) -> bool:
 
 
 def watch_body(raw: object, watch: AnyBodyWatch) -> Any:
-    """Wrap a response of urllib3, so that a watch is told what happens to its body."""
+    """Wrap a response of urllib3, or any file, so that a watch is told what happens to its body."""
     # The slots are set directly, because the wrapper's `__setattr__` sets the attributes of the
     # wrapped response. An `__init__` would double the time.
     kind = type(raw)
@@ -152,6 +152,8 @@ class _WatchedResponse(_Watched):
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
         """Read the whole body or a part of it."""
+        if self._watch.cuts_off and not args and kwargs.get("amt") is None:
+            return _read_in_time(self, **kwargs)
         return self._read(self._raw.read, *args, **kwargs)
 
     def read1(self, *args: Any, **kwargs: Any) -> bytes:
@@ -178,6 +180,8 @@ class _WatchedResponse(_Watched):
     @property
     def data(self) -> bytes:
         """The whole body."""
+        if self._watch.cuts_off and not self._raw.closed:
+            return _read_in_time(self, cache_content=True)
         return self._read(lambda: self._raw.data)
 
     def json(self) -> Any:
@@ -212,6 +216,16 @@ class _WatchedResponse(_Watched):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _read_in_time(
+    body: Any, amt: None = None, decode_content: bool | None = None, cache_content: bool = False
+) -> bytes:
+    """Read a whole body in pieces, because between them it is seen that a stream has stalled."""
+    data = b"".join(body.stream(decode_content=decode_content))
+    if cache_content:
+        body._body = data
+    return data
 
 
 def _in_time(chunks: Iterable[bytes], watch: AnyBodyWatch) -> Iterator[bytes]:

@@ -1,0 +1,1 @@
+"""Parts of the adapter for urllib3, which those for requests and botocore use, too."""
