@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any, Protocol
 
 import grpc
 
-from recloser import Breaker, Registry
+from recloser import Registry
 from recloser.testing import ManualClock
 from recloser_adapters.grpc import BreakerInterceptor, aio_interceptors
 
@@ -20,7 +21,7 @@ LATE = 20.0
 
 
 class Shop:
-    """The server. Requests are words: `ok`, `take 2.5`, `fail UNAVAILABLE`, `hang`.
+    """The server. Requests are words: `ok`, `take 2.5`, `fail UNAVAILABLE`, `wait`, `hang`.
 
     Args:
         clock: What `take` advances.
@@ -29,11 +30,13 @@ class Shop:
         target: Its address.
         trailers: Metadata after each bad answer.
         seen: Methods that were called.
+        gate: What `wait` waits for.
     """
 
     def __init__(self, clock: ManualClock) -> None:
         self.trailers: tuple[tuple[str, str | bytes], ...] = ()
         self.seen: list[str] = []
+        self.gate = Event()
         self._clock = clock
         self._threads = ThreadPoolExecutor(8)
         self._server = grpc.server(self._threads)
@@ -58,6 +61,8 @@ class Shop:
         word, _, rest = request.decode().partition(" ")
         if word == "take":
             self._clock.advance(float(rest))
+        elif word == "wait":
+            assert self.gate.wait(LATE)
         elif word == "fail":
             if self.trailers:
                 context.set_trailing_metadata(self.trailers)
@@ -73,7 +78,7 @@ class Shop:
         return request
 
     def _list(self, request: bytes, context: Any) -> Iterator[bytes]:
-        """Each line of the request is done, and answered by a message: `no answer` by none."""
+        """Each line of the request is done, and answered by a message."""
         for line in request.split(b"\n"):
             self._do(line, context)
             yield line
@@ -96,11 +101,17 @@ class Client(Protocol):
     registry: Registry
 
     def get(self, request: bytes, timeout: float | None = LATE) -> bytes: ...
-    def watch(self, request: bytes, *, method: str = "List", messages: int = 99) -> list[bytes]: ...
+    def watch(
+        self,
+        request: bytes,
+        *,
+        method: str = "List",
+        messages: int = 99,
+        then: Callable[[], None] | None = None,
+    ) -> list[bytes]: ...
     def put(self, requests: Iterable[bytes]) -> bytes: ...
     def chat(self, requests: Iterable[bytes]) -> list[bytes]: ...
     def give_up(self, request: bytes) -> None: ...
-    def unserializable(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -109,7 +120,7 @@ def _path(method: str) -> str:
 
 
 class SyncClient:
-    """A synchronous channel. `watch` reads so many messages, and cancels the call then."""
+    """A synchronous channel. `watch` reads so many messages, calls `then` after each, and cancels then."""
 
     def __init__(self, target: str, registry: Registry, **settings: Any) -> None:
         self.registry = registry
@@ -122,11 +133,20 @@ class SyncClient:
         answer: bytes = self.channel.unary_unary(_path("Get"))(request, timeout=timeout)
         return answer
 
-    def watch(self, request: bytes, *, method: str = "List", messages: int = 99) -> list[bytes]:
+    def watch(
+        self,
+        request: bytes,
+        *,
+        method: str = "List",
+        messages: int = 99,
+        then: Callable[[], None] | None = None,
+    ) -> list[bytes]:
         call: Any = self.channel.unary_stream(_path(method))(request, timeout=LATE)
         found = []
         for message in call:
             found.append(message)
+            if then is not None:
+                then()
             if len(found) == messages:
                 call.cancel()
                 break
@@ -142,9 +162,6 @@ class SyncClient:
     def give_up(self, request: bytes) -> None:
         self.channel.unary_unary(_path("Get")).future(request).cancel()
 
-    def unserializable(self) -> None:
-        self.channel.unary_unary(_path("Get"), request_serializer=_fails)(b"")
-
     def close(self) -> None:
         self._bare.close()
 
@@ -154,6 +171,7 @@ class AioClient:
 
     def __init__(self, target: str, registry: Registry, **settings: Any) -> None:
         self.registry = registry
+        self._target = target
         self._runner = asyncio.Runner()
         self._runner.run(self._open(target, settings))
 
@@ -162,34 +180,47 @@ class AioClient:
         self.channel = grpc.aio.insecure_channel(target, interceptors=interceptors)
 
     def get(self, request: bytes, timeout: float | None = LATE) -> bytes:
-        return self.run(lambda: self._get(request, timeout))
+        answer: bytes = self.run(lambda: self._get(request, timeout))
+        return answer
 
     async def _get(self, request: bytes, timeout: float | None) -> bytes:
         answer: bytes = await self.channel.unary_unary(_path("Get"))(request, timeout=timeout)
         return answer
 
-    def watch(self, request: bytes, *, method: str = "List", messages: int = 99) -> list[bytes]:
-        return self.run(lambda: self._watch(request, method, messages))
+    def watch(
+        self,
+        request: bytes,
+        *,
+        method: str = "List",
+        messages: int = 99,
+        then: Callable[[], None] | None = None,
+    ) -> list[bytes]:
+        async def watch() -> list[bytes]:
+            call: Any = self.channel.unary_stream(_path(method))(request, timeout=LATE)
+            found = []
+            async for message in call:
+                found.append(message)
+                if then is not None:
+                    then()
+                if len(found) == messages:
+                    call.cancel()
+                    break
+            return found
 
-    async def _watch(self, request: bytes, method: str, messages: int) -> list[bytes]:
-        call: Any = self.channel.unary_stream(_path(method))(request, timeout=LATE)
-        found = []
-        async for message in call:
-            found.append(message)
-            if len(found) == messages:
-                call.cancel()
-                break
+        found: list[bytes] = self.run(watch)
         return found
 
     def put(self, requests: Iterable[bytes]) -> bytes:
-        return self.run(lambda: self._put(requests))
+        answer: bytes = self.run(lambda: self._put(requests))
+        return answer
 
     async def _put(self, requests: Iterable[bytes]) -> bytes:
         answer: bytes = await self.channel.stream_unary(_path("Put"))(requests, timeout=LATE)
         return answer
 
     def chat(self, requests: Iterable[bytes]) -> list[bytes]:
-        return self.run(lambda: self._chat(requests))
+        found: list[bytes] = self.run(lambda: self._chat(requests))
+        return found
 
     async def _chat(self, requests: Iterable[bytes]) -> list[bytes]:
         call: Any = self.channel.stream_stream(_path("Chat"))(requests, timeout=LATE)
@@ -200,15 +231,10 @@ class AioClient:
 
     async def _give_up(self, request: bytes) -> None:
         call: Any = self.channel.unary_unary(_path("Get"))(request)
-        await call.wait_for_connection()
+        while not self.registry[f"{self._target} {SERVICE}"].metrics().in_flight:
+            await asyncio.sleep(0.01)
         call.cancel()
         await call.code()
-
-    def unserializable(self) -> None:
-        self.run(self._unserializable)
-
-    async def _unserializable(self) -> None:
-        await self.channel.unary_unary(_path("Get"), request_serializer=_fails)(b"")
 
     def run(self, function: Callable[[], Any]) -> Any:
         async def main() -> Any:
@@ -225,12 +251,3 @@ class AioClient:
 
         self._runner.run(close())
         self._runner.close()
-
-
-def _fails(message: object) -> bytes:
-    raise ValueError(f"no bytes for {message!r}")
-
-
-def breaker_of(client: Client, target: str) -> Breaker:
-    """The breaker of the service, as it is keyed by default."""
-    return client.registry[f"{target} {SERVICE}"]

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("grpc")
 
-from tests.support.grpc_shop import AioClient, Client, Shop, SyncClient, breaker_of
+from tests.support.grpc_shop import SERVICE, AioClient, Client, Shop, SyncClient
 
 from recloser import Breaker, Registry
 from recloser.testing import ManualClock
@@ -38,5 +38,5 @@ def client(shop: Shop, registry: Registry, kind: Any) -> Iterator[Client]:
 
 
 @pytest.fixture
-def breaker(client: Client, shop: Shop) -> Breaker:
-    return breaker_of(client, shop.target)
+def breaker(registry: Registry, shop: Shop) -> Breaker:
+    return registry[f"{shop.target} {SERVICE}"]

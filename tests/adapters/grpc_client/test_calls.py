@@ -126,16 +126,6 @@ def test_a_deadline_in_which_usual_calls_are_not_answered_says_nothing(
     assert breaker.metrics().failures == before.failures
 
 
-def test_a_message_that_cannot_be_serialized_is_our_own_fault(
-    client: Client, breaker: Breaker
-) -> None:
-    with pytest.raises(Exception):  # noqa: B017  # grpc.aio raises another error than grpc
-        client.unserializable()
-
-    until(lambda: breaker.metrics().in_flight == 0, "the call has ended")
-    assert breaker.metrics().failures == 0
-
-
 def test_a_request_iterator_that_raises_is_our_own_fault(client: Client, breaker: Breaker) -> None:
     def requests() -> Iterator[bytes]:
         yield b"ok"
@@ -182,9 +172,9 @@ def test_a_server_that_asks_for_a_pause_gets_it(
 
 
 def test_the_latency_of_a_stream_is_that_of_its_first_message(
-    client: Client, breaker: Breaker
+    client: Client, breaker: Breaker, shop: Shop
 ) -> None:
-    assert len(client.watch(b"take 0.2\ntake 50\ntake 50")) == 3
+    assert len(client.watch(b"take 0.2\nwait\ntake 50", then=shop.gate.set)) == 3
 
     ends_with(breaker, successes=1)
     assert breaker.metrics().mean == pytest.approx(0.2)
