@@ -189,8 +189,14 @@ GRAPHQL: Mapping[str, Verdict] = {
 }
 """`extensions.code` of GraphQL errors. All others are the caller's."""
 
-JSON_RPC = frozenset({-32600, -32601, -32602})
-"""Codes of JSON-RPC that are the caller's: no request, no such method, no such arguments."""
+JSON_RPC = frozenset(
+    {
+        *(-32600, -32601, -32602),  # no request, no such method, no such arguments
+        *(-32002, -32020, -32021, -32022),  # MCP: no such resource, header, capability, version
+        -32042,  # MCP: the user must do something first
+    }
+)
+"""Codes of JSON-RPC, as MCP uses it, that are the caller's."""
 
 WEB_SOCKET = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010})
 """Codes with which a WebSocket is closed because it is done, or because of what the caller sent."""
