@@ -94,6 +94,14 @@ KNOWN: Mapping[str, Verdict] = _table(
     (OWN, "gql", "TransportAlreadyConnected TransportClosed"),
     (OWN, "graphql", "GraphQLError"),  # a query that does not fit the schema is not sent
     (OWN, "zeep", "ValidationError LookupError NamespaceError"),
+    # Frameworks of agents
+    (THROTTLES, "pydantic_ai", "ModelRateLimitError ModelQuotaExceededError"),
+    (REJECTED, "pydantic_ai", "ModelRequestRejectedError ContentFilterError"),
+    (OWN, "pydantic_ai", "UserError RunCancelled UsageLimitExceeded ConcurrencyLimitExceeded"),
+    (THROTTLES, "langchain_core", "ModelRateLimitError"),
+    (REJECTED, "langchain_core", "ModelAuthenticationError ModelPermissionDeniedError"),
+    (REJECTED, "langchain_core", "ModelInvalidRequestError ModelNotFoundError ModelRefusalError"),
+    (REJECTED, "langchain_core", "ContextOverflowError OutputParserException"),
     # Frameworks and validation
     (OWN, "django", "ValidationError PermissionDenied SuspiciousOperation FieldError Http404"),
     (OWN, "django", "ImproperlyConfigured"),
