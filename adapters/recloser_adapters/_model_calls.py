@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from recloser import Permit, Pieces, Policy, Registry
 
@@ -44,6 +45,18 @@ def check_model_guard(registry: object, settings: ModelGuardSettings) -> None:
     cut_off = settings.get("cut_off", False)
     if not isinstance(cut_off, bool):
         raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
+
+
+def characters(content: object) -> int:
+    """The characters of all texts in the content of a message: about how long a prompt is."""
+    is_many = isinstance(content, (list, tuple))
+    parts = cast("Sequence[object]", content) if is_many else (content,)
+    total = 0
+    for part in parts:
+        is_block = isinstance(part, Mapping)
+        text = cast("Mapping[str, object]", part).get("text") if is_block else part
+        total += len(text) if isinstance(text, str) else 0
+    return total
 
 
 class EventWatch:

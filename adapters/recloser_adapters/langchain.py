@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from math import inf
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.runnables import Runnable
@@ -33,6 +33,7 @@ from recloser import Breaker, Deadline, HopelessError, Permit, Registry
 from recloser_adapters._model_calls import (
     EventWatch,
     ModelGuardSettings,
+    characters,
     check_model_guard,
     leave,
 )
@@ -40,6 +41,12 @@ from recloser_adapters._outbound.usage import size_of
 
 __all__ = ["GuardedRunnable", "ModelGuardSettings", "guard"]
 
+if TYPE_CHECKING:
+    _Binding: TypeAlias = RunnableBindingBase[Any, Any]
+else:
+    _Binding = RunnableBindingBase  # pydantic would put a class of that name into this module
+
+_AnyRunnable: Any = Runnable
 RunnableT = TypeVar("RunnableT", bound=Runnable[Any, Any])
 
 # The guard whose call runs in this context: a model may make one of its methods from another one.
@@ -51,7 +58,7 @@ def guard(
     registry: Registry | None = None,
     **settings: Unpack[ModelGuardSettings],
 ) -> RunnableT:
-    """Guard a chat model, or another runnable, by a breaker.
+    """_Guard a chat model, or another runnable, by a breaker.
 
     Args:
         runnable: The model or runnable; it stays as it is.
@@ -74,12 +81,12 @@ def guard(
     cut_off = settings.get("cut_off", False)
     if isinstance(runnable, BaseChatModel):
         key = settings.get("key") or _key_of(runnable)
-        return _guarded_model(runnable, Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
+        return _guarded_model(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
     key = settings.get("key") or runnable.get_name()
-    return GuardedRunnable.around(runnable, Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
+    return GuardedRunnable.around(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
 
 
-class Guard:
+class _Guard:
     """Guards the calls of one model or runnable.
 
     Args:
@@ -217,7 +224,7 @@ _STREAMS = ("_stream", "_stream_chat_model_events")
 _ASTREAMS = ("_astream", "_astream_chat_model_events")
 
 
-def _guarded_model(model: BaseChatModel, its_guard: Guard) -> BaseChatModel:
+def _guarded_model(model: BaseChatModel, its_guard: _Guard) -> BaseChatModel:
     """A copy of a model whose class sends under guard.
 
     A subclass of its own class, because LangChain and its users ask for that class, and because a
@@ -237,7 +244,11 @@ def _guarded_model(model: BaseChatModel, its_guard: Guard) -> BaseChatModel:
             method = getattr(kind, name, None)
             if method is not None and method is not getattr(BaseChatModel, name, None):
                 methods[name] = _overriding(method, way)
-    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    named = {
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
     guarded = type(kind.__name__, (kind,), {**named, **methods})
     copy = model.model_copy()
     copy.__class__ = guarded
@@ -259,16 +270,8 @@ def _key_of(model: BaseChatModel) -> str:
     return f"{provider}:{name}" if name else provider
 
 
-def _bytes_of(messages: Any) -> int:
-    """About how long a prompt is: the characters of all texts in it."""
-    total = 0
-    for message in messages if isinstance(messages, (list, tuple)) else ():
-        content: object = getattr(message, "content", "")
-        parts = content if isinstance(content, list) else [content]
-        for part in parts:
-            text = part.get("text", "") if isinstance(part, dict) else part
-            total += len(text) if isinstance(text, str) else 0
-    return total
+def _bytes_of(messages: list[Any]) -> int:
+    return sum(characters(getattr(message, "content", "")) for message in messages)
 
 
 def _note_size(permit: Permit, request_bytes: int, answer: Any) -> None:
@@ -284,7 +287,7 @@ def _note_size(permit: Permit, request_bytes: int, answer: Any) -> None:
 # Other runnables
 
 
-class GuardedRunnable(RunnableBindingBase[Any, Any]):
+class GuardedRunnable(_Binding):
     """A runnable whose calls are guarded as a whole. `guard` makes it.
 
     Attributes:
@@ -295,7 +298,7 @@ class GuardedRunnable(RunnableBindingBase[Any, Any]):
     guard: Any = None
 
     @classmethod
-    def around(cls, runnable: Runnable[Any, Any], its_guard: Guard) -> GuardedRunnable:
+    def around(cls, runnable: Runnable[Any, Any], its_guard: _Guard) -> GuardedRunnable:
         """A guard around a runnable."""
         made = cls(bound=runnable)
         made.guard = its_guard
@@ -326,9 +329,9 @@ class GuardedRunnable(RunnableBindingBase[Any, Any]):
             yield chunk
 
     # Those of a binding would ask the runnable within, past the guard.
-    batch = Runnable.batch
-    abatch = Runnable.abatch
-    transform = Runnable.transform
-    atransform = Runnable.atransform
-    batch_as_completed = Runnable.batch_as_completed
-    abatch_as_completed = Runnable.abatch_as_completed
+    batch = _AnyRunnable.batch
+    abatch = _AnyRunnable.abatch
+    transform = _AnyRunnable.transform
+    atransform = _AnyRunnable.atransform
+    batch_as_completed = _AnyRunnable.batch_as_completed
+    abatch_as_completed = _AnyRunnable.abatch_as_completed

@@ -42,6 +42,7 @@ from recloser import (
 from recloser_adapters._model_calls import (
     EventWatch,
     ModelGuardSettings,
+    characters,
     check_model_guard,
     leave,
 )
@@ -94,7 +95,8 @@ class BreakerOpenModelError(BreakerOpenError, exceptions.ModelAPIError):
         self.reason: Reason | None = refusal.reason
         error = exceptions.ModelAPIError(model_name, str(refusal))
         self.__dict__.update({**vars(error), **vars(self)})
-        self.retry_after: float = refusal.retry_after
+        # Of the two bases, one says that it may be None.
+        self.retry_after: float = refusal.retry_after  # pyright: ignore[reportIncompatibleVariableOverride]
         self.args: tuple[object, ...] = refusal.args
 
     def __str__(self) -> str:
@@ -247,14 +249,8 @@ def _end_by_error(permit: Permit, error: BaseException) -> None:
 
 
 def _bytes_of(messages: Iterable[ModelMessage]) -> int:
-    """About how long a prompt is: the characters of all texts in it."""
-    total = 0
-    for message in messages:
-        for part in message.parts:
-            content: object = getattr(part, "content", "")
-            texts = content if isinstance(content, (list, tuple)) else (content,)
-            total += sum(len(text) for text in texts if isinstance(text, str))
-    return total
+    parts = (part for message in messages for part in message.parts)
+    return sum(characters(getattr(part, "content", "")) for part in parts)
 
 
 def _note_size(permit: Permit, request_bytes: int, usage: Any) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 pytest.importorskip("langchain_core")
 
-from langchain_core.exceptions import ContextOverflowError
+from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -36,7 +36,7 @@ class Scripted(BaseChatModel):
 
     clock: Any = None
     takes: float = 0.2
-    words: list[str] = ["pong"]
+    words: Sequence[str] = ("pong",)
     error: Any = None
     fails_after: int = 99
     streaming: bool = False
@@ -65,7 +65,7 @@ class Scripted(BaseChatModel):
             if number >= self.fails_after:
                 raise self.error
             self.clock.advance(self.takes)
-            yield ChatGenerationChunk(message=AIMessageChunk(word))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
 
     async def _astream(
         self, messages: Any, stop: Any = None, run_manager: Any = None, **_: Any
@@ -146,11 +146,11 @@ def test_errors_open_and_a_fallback_takes_over_at_once(
         sick.invoke("ping")
 
 
-def test_what_the_model_refuses_to_take_is_an_answer(registry: Registry, breaker: Breaker) -> None:
-    model = scripted(registry, error=ContextOverflowError("too long"))
+def test_what_a_parser_cannot_read_is_an_answer(registry: Registry, breaker: Breaker) -> None:
+    model = scripted(registry, error=OutputParserException("no JSON"))
 
     for _ in range(20):
-        with pytest.raises(ContextOverflowError):
+        with pytest.raises(OutputParserException):
             model.invoke("ping")
 
     assert votes(breaker.metrics()) == {"ignored": 20}
@@ -238,7 +238,8 @@ async def test_a_hopeless_call_is_cut_off_if_that_is_asked_for() -> None:
 
 
 async def test_a_runnable_is_guarded_in_each_of_its_forms(registry: Registry) -> None:
-    runnable = guard(RunnableLambda(lambda x: x + 1, name="add"), registry)
+    add: Any = RunnableLambda(lambda x: x + 1, name="add")
+    runnable = guard(add, registry)
 
     assert isinstance(runnable, GuardedRunnable)
     assert runnable.invoke(1) == 2
@@ -255,10 +256,12 @@ async def test_a_runnable_is_guarded_in_each_of_its_forms(registry: Registry) ->
 
 
 def test_a_refused_runnable_has_a_fallback(registry: Registry) -> None:
-    runnable = guard(RunnableLambda(lambda x: x + 1), registry, key="add")
+    add: Any = RunnableLambda(lambda x: x + 1)
+    backup: Any = RunnableLambda(lambda x: "backup")
+    runnable = guard(add, registry, key="add")
     registry["add"].open("by hand")
 
-    assert runnable.with_fallbacks([RunnableLambda(lambda x: "backup")]).invoke(1) == "backup"
+    assert runnable.with_fallbacks([backup]).invoke(1) == "backup"
 
 
 @pytest.mark.parametrize(

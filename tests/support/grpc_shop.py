@@ -125,7 +125,7 @@ class SyncClient:
     def __init__(self, target: str, registry: Registry, **settings: Any) -> None:
         self.registry = registry
         self._bare = grpc.insecure_channel(target)
-        self.channel = grpc.intercept_channel(
+        self.channel: Any = grpc.intercept_channel(
             self._bare, BreakerInterceptor(target, registry, **settings)
         )
 
@@ -177,14 +177,14 @@ class AioClient:
 
     async def _open(self, target: str, settings: dict[str, Any]) -> None:
         interceptors = aio_interceptors(target, self.registry, **settings)
-        self.channel = grpc.aio.insecure_channel(target, interceptors=interceptors)
+        self.channel: Any = grpc.aio.insecure_channel(target, interceptors=interceptors)
 
     def get(self, request: bytes, timeout: float | None = LATE) -> bytes:
-        answer: bytes = self.run(lambda: self._get(request, timeout))
-        return answer
+        async def get() -> bytes:
+            answer: bytes = await self.channel.unary_unary(_path("Get"))(request, timeout=timeout)
+            return answer
 
-    async def _get(self, request: bytes, timeout: float | None) -> bytes:
-        answer: bytes = await self.channel.unary_unary(_path("Get"))(request, timeout=timeout)
+        answer: bytes = self.run(get)
         return answer
 
     def watch(
@@ -231,7 +231,8 @@ class AioClient:
 
     async def _give_up(self, request: bytes) -> None:
         call: Any = self.channel.unary_unary(_path("Get"))(request)
-        while not self.registry[f"{self._target} {SERVICE}"].metrics().in_flight:
+        # Its interceptors run first, and it is in flight then.
+        while not self.registry[f"{self._target} {SERVICE}"].metrics().in_flight:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         call.cancel()
         await call.code()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
 import anyio
 import mcp
 
-if hasattr(mcp, "MCPError"):
-    from mcp.server import MCPServer
-else:  # before version 2
-    from mcp.server.fastmcp import FastMCP as MCPServer
+IS_NEW = hasattr(mcp, "MCPError")
+MCPServer: Any = (
+    import_module("mcp.server").MCPServer
+    if IS_NEW
+    else import_module("mcp.server.fastmcp").FastMCP  # before version 2
+)
 
 
 def add_tools(server: Any) -> None:
@@ -45,10 +48,10 @@ def add_tools(server: Any) -> None:
 
 def main(transport: str, port: str = "0") -> None:
     if transport == "stdio":
-        server: Any = MCPServer("shop")
+        server = MCPServer("shop")
         add_tools(server)
         server.run("stdio")
-    elif hasattr(mcp, "MCPError"):
+    elif IS_NEW:
         server = MCPServer("shop")
         add_tools(server)
         server.run("streamable-http", host="127.0.0.1", port=int(port))

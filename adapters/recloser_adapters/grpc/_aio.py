@@ -77,7 +77,11 @@ class _Interceptor:
 
     def _end_with(self, call: Any, watch: CallWatch) -> None:
         try:
-            call.add_done_callback(lambda ended: watch.end(_status_of(ended)))
+
+            def ended(call: Any) -> None:
+                watch.end(_status_of(call))
+
+            call.add_done_callback(ended)
         except NotImplementedError:
             watch.end_by_error(None)  # another interceptor has made the answer
         except Exception as fault:

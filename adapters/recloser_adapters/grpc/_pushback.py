@@ -21,7 +21,8 @@ def pause_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> float | None
     Args:
         metadata: The trailing metadata: pairs of a key in lower case and a value.
     """
-    pairs = dict(metadata or ())
+    # Not dict(metadata): that of the first versions has keys that are none.
+    pairs = dict(list(metadata or ()))
     try:
         found = _of_pushback(pairs.get(_PUSHBACK)) or _of_details(pairs.get(_DETAILS))
     except (ValueError, IndexError):

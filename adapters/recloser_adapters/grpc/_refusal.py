@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Never, TypeAlias
+from typing import TYPE_CHECKING, Any, Never, Self, TypeAlias
 
 import grpc
 
-from recloser import Reason, State
+from recloser import BreakerOpenError, Reason, State
 from recloser_adapters._outbound.refusal import ClientBreakerOpenError
-
 
 if TYPE_CHECKING:
     _Future: TypeAlias = grpc.Future[Never]
@@ -97,7 +96,7 @@ class BreakerOpenRpcError(ClientBreakerOpenError, grpc.RpcError, grpc.Call, _Fut
         raise self
 
 
-class BreakerOpenAioRpcError(ClientBreakerOpenError, grpc.aio.AioRpcError):
+class BreakerOpenAioRpcError(BreakerOpenError, grpc.aio.AioRpcError):
     """The breaker refused the call; nothing was sent.
 
     It is a `grpc.aio.AioRpcError` with the code UNAVAILABLE, so code that handles an unreachable
@@ -111,13 +110,25 @@ class BreakerOpenAioRpcError(ClientBreakerOpenError, grpc.aio.AioRpcError):
         reason: Reason | str | None = None,
         retry_after: float = 0.0,
     ) -> None:
-        super().__init__(key, state, reason, retry_after)
-        arguments: tuple[Any, ...] = self.args
+        refusal = BreakerOpenError(key, state, reason, retry_after)
+        self.key: str = refusal.key
+        self.state: State = refusal.state
+        self.reason: Reason | None = refusal.reason
+        self.retry_after: float = refusal.retry_after
         nothing = grpc.aio.Metadata
+        # Positional: the first versions have no defaults.
         grpc.aio.AioRpcError.__init__(
-            self, grpc.StatusCode.UNAVAILABLE, nothing(), nothing(), str(self)
+            self, grpc.StatusCode.UNAVAILABLE, nothing(), nothing(), str(refusal)
         )
-        self.args: tuple[Any, ...] = arguments
+        self.args: tuple[Any, ...] = refusal.args
+
+    @classmethod
+    def of(cls, refusal: BreakerOpenError) -> Self:
+        """The same refusal, as an error of gRPC."""
+        return cls(refusal.key, refusal.state, refusal.reason, refusal.retry_after)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.state, self.reason, self.retry_after)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"

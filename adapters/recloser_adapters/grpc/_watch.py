@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 
@@ -189,7 +189,12 @@ class CallWatch:
 
     def _judge(self, call: EndedCall, code: grpc.StatusCode, details: str) -> None:
         permit = self._permit
-        error = call if isinstance(call, grpc.RpcError) else grpc.aio.AioRpcError(code)
+        nothing = grpc.aio.Metadata()
+        error = (
+            call
+            if isinstance(call, grpc.RpcError)
+            else grpc.aio.AioRpcError(code, nothing, nothing, details)
+        )
         outcome, _ = permit.classify(error)
         if outcome is Outcome.THROTTLED and _TOO_LARGE in details:
             outcome = Outcome.IGNORED
@@ -200,7 +205,7 @@ class CallWatch:
             outcome = self._of_deadline()
         if code not in _SILENT and permit.answered == inf:
             permit.mark()
-        metadata = getattr(call, "trailing_metadata", tuple)()
+        metadata: Any = getattr(call, "trailing_metadata", tuple)()
         permit.end(outcome, error=f"gRPC {code.name}", retry_after=pause_of(metadata))
 
     def _of_deadline(self) -> Outcome:

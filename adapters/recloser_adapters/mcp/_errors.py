@@ -16,6 +16,8 @@ else:
     # It was renamed in version 2.
     MCPError = mcp.MCPError if hasattr(mcp, "MCPError") else mcp.McpError
 
+__all__ = ["BreakerOpenMCPError", "MCPError", "error_of", "result_of"]
+
 _REFUSED = -32098
 """The JSON-RPC code of a refusal: in the range for servers, and used by none that is known."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from mcp import ClientSession
 
@@ -149,7 +149,7 @@ class _Guard:
         """A client has ended with an error; `of_caller` is what its block raised."""
         left: BaseException | None = None if raised is of_caller else raised
         if isinstance(left, BaseExceptionGroup):
-            group: BaseExceptionGroup[BaseException] = left
+            group = cast("BaseExceptionGroup[BaseException]", left)
             left = group.split(lambda each: each is of_caller)[1]
         if not isinstance(left, Exception):
             return

@@ -166,7 +166,7 @@ def test_the_refusal_can_be_pickled() -> None:
 def test_an_interceptor_below_that_raises_is_our_own_trouble(
     shop: Shop, registry: Registry, breaker: Breaker
 ) -> None:
-    class Broken(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    class Broken(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]  # grpc is Any here
         def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
             raise LookupError("no token")
 
