@@ -306,6 +306,7 @@ def test_the_real_sdk_of_openai(upstream: Upstream, registry: Registry) -> None:
         with pytest.raises(Exception):  # noqa: B017, PT011  # of the SDK
             model.invoke("ping")
 
+    model.root_client.close()
     breaker = registry["openai:gpt-5"]
     assert votes(breaker.metrics()) == {
         "successes": 1,

@@ -328,6 +328,7 @@ async def test_the_real_sdk_of_openai(upstream: Upstream, registry: Registry) ->
         with pytest.raises(exceptions.ModelAPIError):
             await text_of(model)
 
+    await client.close()
     breaker = registry["openai:gpt-5"]
     assert votes(breaker.metrics()) == {
         "successes": 1,
