@@ -37,6 +37,9 @@ BESIDE = {
     # These libraries are imported by another name than users know them by.
     "prometheus": {"prometheus_client"},
     "sentry": {"sentry_sdk"},
+    "langchain": {"langchain_core"},
+    # The adapter of `pydantic_ai`.
+    "pydantic": {"pydantic_ai"},
 }
 
 # Adapters that need no library, and so no extra.

@@ -104,6 +104,14 @@ KNOWN: Mapping[str, Verdict] = _table(
     (OWN, "gql", "TransportAlreadyConnected TransportClosed"),
     (OWN, "graphql", "GraphQLError"),  # a query that does not fit the schema is not sent
     (OWN, "zeep", "ValidationError LookupError NamespaceError"),
+    # Frameworks of agents
+    (THROTTLES, "pydantic_ai", "ModelRateLimitError ModelQuotaExceededError"),
+    (REJECTED, "pydantic_ai", "ModelRequestRejectedError ContentFilterError"),
+    (OWN, "pydantic_ai", "UserError RunCancelled UsageLimitExceeded ConcurrencyLimitExceeded"),
+    (THROTTLES, "langchain_core", "ModelRateLimitError"),
+    (REJECTED, "langchain_core", "ModelAuthenticationError ModelPermissionDeniedError"),
+    (REJECTED, "langchain_core", "ModelInvalidRequestError ModelNotFoundError ModelRefusalError"),
+    (REJECTED, "langchain_core", "ContextOverflowError OutputParserException"),
     # Frameworks and validation
     (OWN, "django", "ValidationError PermissionDenied SuspiciousOperation FieldError Http404"),
     (OWN, "django", "ImproperlyConfigured"),
@@ -214,8 +222,14 @@ GRAPHQL: Mapping[str, Verdict] = {
 }
 """`extensions.code` of GraphQL errors. All others are the caller's."""
 
-JSON_RPC = frozenset({-32600, -32601, -32602})
-"""Codes of JSON-RPC that are the caller's: no request, no such method, no such arguments."""
+JSON_RPC = frozenset(
+    {
+        *(-32600, -32601, -32602),  # no request, no such method, no such arguments
+        *(-32002, -32020, -32021, -32022),  # MCP: no such resource, header, capability, version
+        -32042,  # MCP: the user must do something first
+    }
+)
+"""Codes of JSON-RPC, as MCP uses it, that are the caller's."""
 
 WEB_SOCKET = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010})
 """Codes with which a WebSocket is closed because it is done, or because of what the caller sent."""

@@ -235,6 +235,7 @@ _READERS: Mapping[str, Callable[[Any], Verdict | None]] = {
     "gql.TransportQueryError": _of_graphql,
     "zeep.Fault": _of_soap,
     "mcp.McpError": _of_json_rpc,
+    "mcp.MCPError": _of_json_rpc,  # since version 2
     "postgrest.APIError": _of_postgrest,
     "pymongo.OperationFailure": _of_mongo,
     "smtplib.SMTPConnectError": lambda error: FAILED,

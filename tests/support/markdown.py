@@ -1,26 +1,24 @@
-"""The code in a Markdown page."""
+"""The code blocks of a page in Markdown."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+# A block of any language, or of none, is one part: a comment in it is no heading.
 _PART = re.compile(
-    r"^#+ (?P<heading>[^\n]*)$|^```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S
+    r"^(#+ (?P<heading>[^\n]+)|```(?P<language>[^\n`]*)\n(?P<code>.*?)^```)$",
+    re.DOTALL | re.MULTILINE,
 )
 
 
 def code_blocks(path: Path, language: str = "python") -> list[tuple[str, str]]:
-    """The code blocks of a page in a language, each with the heading above it.
-
-    Args:
-        path: The page.
-        language: The word after the three backticks.
-    """
-    heading, blocks = "", []
+    """The page's code blocks in a language, each with the heading above it."""
+    found = []
+    heading = ""
     for part in _PART.finditer(path.read_text()):
-        if part["heading"] is not None:
+        if part["heading"]:
             heading = part["heading"]
         elif part["language"] == language:
-            blocks.append((heading, part["code"]))
-    return blocks
+            found.append((heading, part["code"]))
+    return found
