@@ -74,6 +74,10 @@ class RouteKeys(ScopeKeys):
                 return _key(mount.handler, method, pattern)
             scope["root_path"] = (scope.get("root_path") or "") + _mount_path(scope["path"], match)
             return self._resolve(inner, scope, pattern.removesuffix("/*"))
+        if not app._started_complete.is_set():
+            # The first request starts it, where no lifespan event has. The router would remember
+            # that it knew no route for this path before.
+            return UNMATCHED
         if method == "WS":
             path = path_within(scope) or "/"
             match = app.router.get_match_by_method_and_path(RouteMethod.GET_WS, path)

@@ -47,6 +47,7 @@ _OWN: Final = "falcon.responders"
 _WEBSOCKET: Final = "WEBSOCKET"
 _USUAL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _DEEPEST_WRAPPING: Final = 64
+_OF_REGEX: Final = re.compile(r"[\\^$*+?{}\[\]|()]")
 
 
 class RouteKeys(ScopeKeys):
@@ -242,9 +243,9 @@ def _key(resource: object, responders: Mapping[str, Any], method: str, template:
 
 
 def _name_of_sink(matcher: re.Pattern[str]) -> str:
+    # A plain text is a prefix of the paths; only a regular expression says how far it goes.
     pattern = matcher.pattern
-    plain = pattern.replace("\\", "")
-    return f"{plain}*" if re.escape(plain) in (pattern, re.escape(pattern)) else pattern
+    return pattern if _OF_REGEX.search(pattern) else f"{pattern}*"
 
 
 def _known_routes(nodes: Iterable[Any]) -> Iterator[KnownRoute]:

@@ -42,9 +42,9 @@ class ScopeKeys:
         if key is MISSING:
             key = self._cache.recall(request)
         if key is MISSING:
+            key = self.resolve(scope)
             if self.unused is not None:
                 self.unused.tell(self.known, scope.get("root_path") or "")
-            key = self.resolve(scope)
             # `<unmatched>` is not cached: scanners send new paths all the time, and routes may
             # still be added.
             if key != UNMATCHED and self.repeatable:
