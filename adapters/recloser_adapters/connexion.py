@@ -23,7 +23,7 @@ from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
 from recloser_adapters._routes.guarded import keys_of
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
-from recloser_adapters._routes.raised_status import ended_by_status
+from recloser_adapters._routes.raised_status import EndedByStatus
 from recloser_adapters._routes.routed_asgi import within
 from recloser_adapters._routes.scope_keys import ScopeKeys
 from recloser_adapters._routes.unused import KnownRoute, UnusedPatterns
@@ -47,9 +47,9 @@ ASGIApp: TypeAlias = Callable[..., Any]
 class RouteKeys(ScopeKeys):
     """Resolve ASGI scopes to breaker keys: method and path in the specification.
 
-    A route that was added by `app.add_url_rule` or `@app.route` has its own template. A request
-    that matches neither (404, 405, the Swagger UI) gets `<unmatched>`. One for a function that is
-    marked by `exempt` gets `None`.
+    A route beside the specification, which `app.add_url_rule`, `@app.route` or a wrapped Starlette
+    application has added, has its own template. A request that matches neither (404, 405, the
+    Swagger UI) gets `<unmatched>`. One for a function that is marked by `exempt` gets `None`.
 
     Args:
         app: The application. Without it, it is that of the first request: this is so for a
@@ -158,7 +158,7 @@ class BreakerMiddleware(StarletteMiddleware):
         whole = within(app, AbstractApp) or within(app, ConnexionMiddleware)
         key = RouteKeys(whole) if key is None else key
         if whole is None and callable(app):
-            app = ended_by_status(app, _status_of, classify)
+            app = EndedByStatus(app, _status_of, classify)
         super().__init__(
             app,
             registry,
@@ -239,20 +239,17 @@ def _key_of_operation(
 ) -> str | None:
     prefix, route = operation
     key = _mark_of_operation(inner, prefix, route.endpoint.operation_id)
-    if key is MISSING:
-        found = _flask_view(inner, scope)
-        key = MISSING if found is None else key_of_view(found[1], scope["method"])
     return route_key(scope["method"], prefix + route.path_format) if key is MISSING else key
 
 
 def _mark_of_operation(inner: Any, prefix: str, operation_id: str | None) -> Any:
-    """The mark of an operation of an `AsyncApp`, which keeps them by their identifier."""
+    """The mark on the function of an operation. What Connexion makes of it has the same marks."""
+    made: list[Any] = []
     for api in (getattr(inner, "apis", None) or {}).get(prefix, ()):
-        # A copy of what the function has, so that its mark is there.
-        key = marked_key(api.operations.get(operation_id))
-        if key is not MISSING:
-            return key
-    return MISSING
+        made.append(api.operations.get(operation_id))
+    views: Any = getattr(getattr(inner, "app", None), "view_functions", None) or {}
+    made += [each for each in views.values() if getattr(each, "operation_id", 0) == operation_id]
+    return next((key for each in made if (key := marked_key(each)) is not MISSING), MISSING)
 
 
 def _flask_view(inner: Any, scope: Mapping[str, Any]) -> tuple[Any, object] | None:

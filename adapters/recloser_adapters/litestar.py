@@ -21,7 +21,7 @@ from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
 from recloser_adapters._routes.guarded import keys_of
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
-from recloser_adapters._routes.raised_status import ended_by_status
+from recloser_adapters._routes.raised_status import EndedByStatus
 from recloser_adapters._routes.routed_asgi import RoutedMiddleware, within
 from recloser_adapters._routes.scope_keys import ScopeKeys, path_within
 from recloser_adapters._routes.unused import KnownRoute
@@ -124,7 +124,7 @@ class BreakerMiddleware(RoutedMiddleware):
         # Made of the app itself, not of what is around it.
         key = self.route_keys(app) if key is None else key
         if callable(app) and within(app, Litestar) is None:
-            app = ended_by_status(app, _status_of, classify)
+            app = EndedByStatus(app, _status_of, classify)
         super().__init__(app, registry, key=key, classify=classify, **options)
 
     @classmethod
