@@ -34,11 +34,17 @@ class Frontend:
         key: The key of the breaker around the handler.
         is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
         speaks_http: Whether there is a response with a status.
+        backends: The event loops of an async one.
+        needs: The library that it needs, unless `NEEDS` has it.
+        works_afterwards: Whether its handlers can do work after the response.
     """
 
     key: ClassVar[str] = "handler"
     is_async: ClassVar[bool]
     speaks_http: ClassVar[bool] = False
+    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
+    needs: ClassVar[str | None] = None
+    works_afterwards: ClassVar[bool] = True
 
     def __init__(self, script: Script, registry: Registry, clock: ManualClock) -> None:
         self.script = script

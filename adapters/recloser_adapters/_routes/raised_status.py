@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from recloser import Outcome
+from recloser import Outcome, Permit
 from recloser.asgi import permit_of
 
 ASGIApp: TypeAlias = Callable[..., Any]
@@ -43,12 +43,19 @@ class EndedByStatus:
         try:
             await self.app(scope, receive, send)
         except Exception as error:
-            status = self._status_of(error)
-            # An error that stands for a refusal is no failure, whatever its status is.
-            if status is not None and Outcome.of_error(error) is not Outcome.IGNORED:
-                permit = permit_of(scope)
-                outcome = self._judge(status)
-                if outcome is Outcome.IGNORED:
-                    permit.mark()  # an answer without a vote shows that the handler works
-                permit.end(outcome, error=f"HTTP {status}")
+            permit = permit_of(scope)
+            try:
+                self._end(permit, error)
+            except Exception as fault:  # in a function of the user
+                permit.breaker.fault("classify", fault)
             raise
+
+    def _end(self, permit: Permit, error: Exception) -> None:
+        status = self._status_of(error)
+        # An error that stands for a refusal is no failure, whatever its status is.
+        if status is None or Outcome.of_error(error) is Outcome.IGNORED:
+            return
+        outcome = self._judge(status)
+        if outcome is Outcome.IGNORED:
+            permit.mark()  # an answer without a vote shows that the handler works
+        permit.end(outcome, error=f"HTTP {status}")
