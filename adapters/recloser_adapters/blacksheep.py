@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from blacksheep import Application
+from blacksheep import Application, Content, Request, Response
 from blacksheep.server.routing import FilterRoute, Route, RouteMethod, Router
-from recloser import Registry
-from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser import BreakerOpenError, Registry
+from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
 from recloser_adapters._routes.routed_asgi import RoutedMiddleware, guarded_keys_of, within
@@ -30,6 +30,7 @@ __all__ = [
     "exempt",
     "guarded_keys",
     "keyed",
+    "refuse",
 ]
 
 _FILES: Final = "blacksheep.server.files"
@@ -117,7 +118,28 @@ class BreakerMiddleware(RoutedMiddleware):
         found = within(app, Application)
         if found is None:
             raise TypeError(f"app must be a blacksheep.Application, not {app!r}: else pass key=")
+        for each in _applications(found):
+            each.exceptions_handlers.setdefault(BreakerOpenError, refuse)
         return RouteKeys(found)
+
+
+async def refuse(app: Application, request: Request, error: Exception) -> Response:
+    """Answer a `BreakerOpenError` that a handler raised with the middleware's 503.
+
+    If the breaker of an outbound call refuses, the response tells the client when to try again, and
+    the request is not counted against its own route. A handler of the application for `Exception`
+    is asked for the answer first.
+    """
+    note_refusal(request.scope)
+    general = app.exceptions_handlers.get(Exception)
+    if general is not None:
+        response: Response = await general(app, request, error)
+        return response
+    answer = Refusal.after(getattr(error, "retry_after", 0.0))
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers]
+    kind = next(value for name, value in headers if name.lower() == b"content-type")
+    others = [header for header in headers if not header[0].lower().startswith(b"content-")]
+    return Response(503, others, Content(kind, answer.body))
 
 
 def guarded_keys(app: object) -> dict[Registry, set[str]]:
@@ -129,6 +151,14 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app: An application in this middleware. Its routes are known when it has started.
     """
     return guarded_keys_of(app)
+
+
+def _applications(app: Application) -> Iterator[Application]:
+    yield app
+    for mount in app.mount_registry.mounted_apps:
+        inner = within(mount.handler, Application)
+        if inner is not None:
+            yield from _applications(inner)
 
 
 def _mount_path(path: str, match: Any) -> str:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import falcon
 import falcon.asgi
-from recloser import Mode, Outcome, Registry
-from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser import BreakerOpenError, Mode, Outcome, Registry
+from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser.wsgi import BreakerMiddleware as AnyWsgiMiddleware
 from recloser_adapters._routes.guarded import keys_of
 from recloser_adapters._routes.keys import MISSING, route_key
@@ -47,6 +47,7 @@ _OWN: Final = "falcon.responders"
 _WEBSOCKET: Final = "WEBSOCKET"
 _USUAL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _DEEPEST_WRAPPING: Final = 64
+_REFUSED: Final = 3503  # the WebSocket close code that Falcon makes of a 503
 _OF_REGEX: Final = re.compile(r"[\\^$*+?{}\[\]|()]")
 
 
@@ -161,6 +162,8 @@ class BreakerMiddleware(AnyWsgiMiddleware):
             if found is None:
                 raise TypeError(f"app must be a falcon.App, not {app!r}: else pass key=")
             key = RouteKeys(found)
+        if found is not None and BreakerOpenError not in found._error_handlers:
+            found.add_error_handler(BreakerOpenError, _Refusals(found))
         # An iterator can be read only once.
         exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
         super().__init__(
@@ -209,7 +212,56 @@ class AsgiBreakerMiddleware(RoutedMiddleware):
                 else ": else pass key="
             )
             raise TypeError(f"app must be a falcon.asgi.App, not {app!r}{hint}")
+        if BreakerOpenError not in found._error_handlers:
+            found.add_error_handler(BreakerOpenError, _AsyncRefusals(found).answer)
         return RouteKeys(found)
+
+
+class _Refusals:
+    """Answers a refusal of an outbound call that a resource raised, without a vote on its route.
+
+    A handler of the application for all exceptions is asked for the answer first.
+    """
+
+    def __init__(self, app: _App) -> None:
+        self._app = app
+
+    def __call__(self, req: Any, resp: Any, error: Exception, params: Any) -> None:
+        note_refusal(req.env)
+        general = self.of_the_user()
+        if general is not None:
+            general(req, resp, error, params)
+        else:
+            self.refuse(resp, error)
+
+    def of_the_user(self) -> Any:
+        handler = self._app._error_handlers.get(Exception)
+        function = getattr(handler, "__func__", handler)
+        is_own = str(getattr(function, "__module__", "")).split(".")[0] == "falcon"
+        return None if is_own else handler
+
+    @staticmethod
+    def refuse(resp: Any, error: Exception) -> None:
+        answer = Refusal.after(getattr(error, "retry_after", 0.0))
+        resp.status = falcon.HTTP_503
+        for name, value in answer.headers:
+            resp.set_header(name, value)
+        resp.data = answer.body
+
+
+class _AsyncRefusals(_Refusals):
+    async def answer(
+        self, req: Any, resp: Any, error: Exception, params: Any, *, ws: Any = None
+    ) -> None:
+        note_refusal(req.scope)
+        general = self.of_the_user()
+        if general is not None:
+            more = {} if ws is None else {"ws": ws}
+            await general(req, resp, error, params, **more)
+        elif ws is not None:
+            await ws.close(_REFUSED)
+        else:
+            self.refuse(resp, error)
 
 
 def guarded_keys(app: object) -> dict[Registry, set[str]]:

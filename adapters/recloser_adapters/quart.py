@@ -10,23 +10,23 @@ share a key whose breaker never opens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
-from quart import Quart
+from quart import Quart, has_request_context, request, websocket
 from quart.wrappers import BaseRequestWebsocket
-from recloser import Registry
-from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser import BreakerOpenError, Outcome, Registry
+from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, note_refusal
 from recloser_adapters._routes.keys import MISSING
 from recloser_adapters._routes.marks import exempt, keyed
 from recloser_adapters._routes.routed_asgi import RoutedMiddleware, guarded_keys_of, within
 from recloser_adapters._routes.scope_keys import ScopeKeys
 from recloser_adapters._routes.unused import KnownRoute
 from recloser_adapters._routes.views import is_static, key_of_view
-from recloser_adapters.werkzeug import RuleKeys
+from recloser_adapters.werkzeug import RuleKeys, ViewRefusedError
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -37,6 +37,8 @@ __all__ = [
     "guarded_keys",
     "keyed",
 ]
+
+_NOTES: Final = "recloser"
 
 
 class RouteKeys(ScopeKeys):
@@ -67,7 +69,7 @@ class RouteKeys(ScopeKeys):
         if root:
             # As Quart does: what is not below the mount point is not found.
             path = path.removeprefix(root) if path.startswith(root) and path != root else " "
-        request = BaseRequestWebsocket(
+        wanted = BaseRequestWebsocket(
             scope["method"] if scope["type"] == "http" else "GET",
             scope.get("scheme", "http" if scope["type"] == "http" else "ws"),
             path,
@@ -77,13 +79,13 @@ class RouteKeys(ScopeKeys):
             scope.get("http_version", "1.1"),
             scope,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         )
-        adapter = self._app.create_url_adapter(request)
+        adapter = self._app.create_url_adapter(wanted)
         assert adapter is not None  # there is a request
         try:
             rule, _ = adapter.match(return_rule=True)
         except HTTPException:
             return UNMATCHED
-        return self._rules.of_rule(rule, request.method)
+        return self._rules.of_rule(rule, wanted.method)
 
     def known(self) -> Iterable[KnownRoute]:
         """What is known of each rule without a request."""
@@ -111,6 +113,10 @@ class BreakerMiddleware(RoutedMiddleware):
     `app = BreakerMiddleware(app)`. Its arguments, apart from `key`, are those of
     `recloser.asgi.BreakerMiddleware`.
 
+    If the breaker of an outbound call refuses, a `BreakerOpenError` may leave the view. It is not
+    counted against the rule. The error handlers of the application are tried first; without one,
+    the client gets a 503 with `Retry-After`.
+
     Args:
         app: The application, or its `asgi_app`.
         registry: Holds the breakers; by default a new one.
@@ -133,6 +139,7 @@ class BreakerMiddleware(RoutedMiddleware):
             raise TypeError(
                 f"app must be a Quart application or its asgi_app, not {app!r}: else pass key="
             )
+        _note_refusals(found)
         return RouteKeys(found)
 
 
@@ -145,3 +152,29 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app: An application in this middleware, or one with such a middleware as its `asgi_app`.
     """
     return guarded_keys_of(app)
+
+
+def _note_refusals(app: Quart) -> None:
+    """Note refusals that leave a view, and answer those that the application has no handler for."""
+    if _NOTES in app.extensions:
+        return
+    app.extensions[_NOTES] = True
+    handle = app.handle_user_exception
+
+    # This is not an error handler: for any class that it could be registered for, Quart would
+    # prefer it to some of the application's own handlers.
+    async def handle_refusal(error: Exception) -> Any:
+        if Outcome.of_error(error) is not Outcome.IGNORED:
+            return await handle(error)
+        # A refusal, or what the view raised instead: `abort(503)` where it handles one.
+        note_refusal((request if has_request_context() else websocket).scope)
+        try:
+            return await handle(error)
+        except BreakerOpenError as unhandled:
+            if unhandled is not error or isinstance(error, HTTPException):
+                raise
+            refused = ViewRefusedError(unhandled)
+            refused.__cause__ = error
+            return await handle(refused)
+
+    app.handle_user_exception = handle_refusal  # type: ignore[method-assign]  # as asgi_app

@@ -30,6 +30,8 @@ GROUPS: dict[str, tuple[type[Frontend], ...]] = {
     "works_afterwards": tuple(
         kind for kind in HTTP if kind is not frontends.WsgiLate and kind.works_afterwards
     ),
+    # In another task, an exit ends the event loop.
+    "in_its_own_task": tuple(kind for kind in ALL if not kind.makes_a_task),
     # The validator complains of a server that forgets to close a body.
     "forgetful": tuple(kind for kind in WSGI if kind is not frontends.WsgiValidated),
 }
@@ -45,7 +47,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                         kind,
                         backend,
                         id=f"{kind.__name__}-{backend}" if kind.is_async else kind.__name__,
-                        marks=_skip_without(frontends.NEEDS.get(kind) or kind.needs),
+                        marks=[
+                            *_skip_without(frontends.NEEDS.get(kind) or kind.needs),
+                            *map(pytest.mark.filterwarnings, kind.warns),
+                        ],
                     )
                     for kind in members
                     for backend in (kind.backends if kind.is_async else ("asyncio",))
@@ -79,4 +84,4 @@ def frontend(
 
 http = asgi = wsgi = cancellable = around_call = around_application = works_afterwards = (
     forgetful
-) = frontend
+) = in_its_own_task = frontend
