@@ -5,28 +5,36 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
-from tests.support import frontends
+from tests.support import framework_frontends, frontends
 from tests.support.frontends import Frontend
 from tests.support.scripted_handler import Script
 
 from recloser import Registry
 from recloser.testing import ManualClock
 
+ASGI = (*frontends.ASGI, *framework_frontends.ASGI)
+WSGI = (*frontends.WSGI, *framework_frontends.WSGI)
+HTTP = (*ASGI, *WSGI)
+ALL = (*HTTP, *frontends.CALLS)
+
 # What a test may ask for, by the name of its argument.
 GROUPS: dict[str, tuple[type[Frontend], ...]] = {
-    "frontend": frontends.ALL,
-    "http": frontends.HTTP,
-    "asgi": frontends.ASGI,
-    "wsgi": frontends.WSGI,
-    "cancellable": tuple(kind for kind in frontends.ALL if kind.is_async),
+    "frontend": ALL,
+    "http": HTTP,
+    "asgi": ASGI,
+    "wsgi": WSGI,
+    "cancellable": tuple(kind for kind in ALL if kind.is_async),
     "around_call": frontends.CALLS,
     "around_application": (frontends.StarletteOutside,),
     # A generator's work after its response is still in its body.
-    "works_afterwards": tuple(kind for kind in frontends.HTTP if kind is not frontends.WsgiLate),
+    "works_afterwards": tuple(
+        kind for kind in HTTP if kind is not frontends.WsgiLate and kind.works_afterwards
+    ),
+    # In another task, an exit ends the event loop.
+    "in_its_own_task": tuple(kind for kind in ALL if not kind.makes_a_task),
     # The validator complains of a server that forgets to close a body.
-    "forgetful": tuple(kind for kind in frontends.WSGI if kind is not frontends.WsgiValidated),
+    "forgetful": tuple(kind for kind in WSGI if kind is not frontends.WsgiValidated),
 }
-BACKENDS = ("asyncio", "trio")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,10 +47,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                         kind,
                         backend,
                         id=f"{kind.__name__}-{backend}" if kind.is_async else kind.__name__,
-                        marks=_skip_without(frontends.NEEDS.get(kind)),
+                        marks=[
+                            *_skip_without(frontends.NEEDS.get(kind) or kind.needs),
+                            *map(pytest.mark.filterwarnings, kind.warns),
+                        ],
                     )
                     for kind in members
-                    for backend in (BACKENDS if kind.is_async else BACKENDS[:1])
+                    for backend in (kind.backends if kind.is_async else ("asyncio",))
                 ],
             )
 
@@ -73,4 +84,4 @@ def frontend(
 
 http = asgi = wsgi = cancellable = around_call = around_application = works_afterwards = (
     forgetful
-) = frontend
+) = in_its_own_task = frontend

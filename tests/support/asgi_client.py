@@ -93,6 +93,9 @@ class Exchange:
         if self._gone:
             if self._leaving is Leaving.OSERROR:
                 raise ConnectionResetError("client has gone")
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                # After the response a server tells of the leaving at the latest.
+                self._over.set()
             await anyio.lowlevel.checkpoint()
             return
         self.messages.append(message)

@@ -34,11 +34,21 @@ class Frontend:
         key: The key of the breaker around the handler.
         is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
         speaks_http: Whether there is a response with a status.
+        backends: The event loops of an async one.
+        needs: The library that it needs, unless `NEEDS` has it.
+        works_afterwards: Whether its handlers can do work after the response.
+        makes_a_task: Whether its handlers run in a task of their own.
+        warns: Filters for warnings that are the library's own fault.
     """
 
     key: ClassVar[str] = "handler"
     is_async: ClassVar[bool]
     speaks_http: ClassVar[bool] = False
+    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
+    needs: ClassVar[str | None] = None
+    works_afterwards: ClassVar[bool] = True
+    makes_a_task: ClassVar[bool] = False
+    warns: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, script: Script, registry: Registry, clock: ManualClock) -> None:
         self.script = script
@@ -141,11 +151,13 @@ class Asgi(AsyncFrontend):
     Attributes:
         heeds_disconnect: Whether it checks for `http.disconnect` while it streams, as the
             streaming responses of frameworks do.
+        listens: Whether it can be told so at all.
     """
 
     speaks_http = True
     key = "app"
     heeds_disconnect = False
+    listens: ClassVar[bool] = True
 
     def configure(self, **options: Any) -> None:
         self.app: Any = recloser.asgi.BreakerMiddleware(self.handler, self.registry, **options)

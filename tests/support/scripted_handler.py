@@ -195,5 +195,15 @@ class Answer:
         )
 
     @property
+    def errors(self) -> list[BaseException]:
+        """The error, and those that it was raised from or while they were handled."""
+        found: list[BaseException] = []
+        error = self.error
+        while error is not None and error not in found:
+            found.append(error)
+            error = error.__cause__ or error.__context__
+        return found
+
+    @property
     def ok(self) -> bool:
         return self.error is None and self.status in (None, 200)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Flask
 from werkzeug.routing import MapAdapter, Rule
 
 from recloser import Registry
 from recloser_adapters._routes.keys import MISSING
-from recloser_adapters._routes.marks import marked_key, protection
+from recloser_adapters._routes.marks import protection
+from recloser_adapters._routes.views import answering, is_static, key_of_view
 from recloser_adapters.werkzeug import RuleKeys
 
 if TYPE_CHECKING:
@@ -33,39 +34,19 @@ class FlaskKeys(RuleKeys):
 
     def of_rule(self, rule: Rule, method: str) -> str | None:
         """The key of a rule for one of its methods, `None` if it is exempt."""
-        if is_static(rule):
+        if is_static(rule.endpoint, rule.rule):
             return None
-        for answering in _answering(self._app, rule, method):
-            key = marked_key(answering)
-            if key is not MISSING:
-                return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
-        return self.name_of(rule, method)
+        key = key_of_view(_view(self._app, rule), method)
+        return self.name_of(rule, method) if key is MISSING else key
 
 
 def protections(app: Flask, rule: Rule, method: str) -> Iterator[tuple[Registry | None, str]]:
     """The registry and key of each `protect` on a rule's view, for one of its methods."""
-    for answering in _answering(app, rule, method):
-        found = protection(answering)
+    for each in answering(_view(app, rule), method):
+        found = protection(each)
         if found is not None and found[1] is not None:
             yield found[0], found[1]
 
 
-def is_static(rule: Rule) -> bool:
-    """Whether a rule is for a static folder that Flask or a blueprint registered."""
-    return rule.endpoint.rpartition(".")[2] == "static" and "<path:filename>" in rule.rule
-
-
-def _answering(app: Flask, rule: Rule, method: str) -> Iterator[object]:
-    """The objects that may carry a mark: the view function, its class, that class's methods."""
-    function = app.view_functions.get(rule.endpoint)
-    yield function
-    view_class: Any = getattr(function, "view_class", None)
-    if view_class is None:
-        return
-    yield view_class
-    # A View has only this method; a MethodView has one per HTTP method. `get` also answers HEAD.
-    yield getattr(view_class, "dispatch_request", None)
-    name = method.lower()
-    if name == "head" and not hasattr(view_class, name):
-        name = "get"
-    yield getattr(view_class, name, None)
+def _view(app: Flask, rule: Rule) -> object:
+    return app.view_functions.get(rule.endpoint)
