@@ -340,6 +340,56 @@ class Werkzeug(_Responding):
         return body
 
 
+class Bottle(Wsgi):
+    key = "GET /items/<id:int>"
+
+    def configure(self, **options: Any) -> None:
+        from bottle import Bottle as App
+
+        from recloser_adapters.bottle import BreakerMiddleware
+
+        app = App()
+        app.route("/items/<id:int>", callback=self.callback)
+        self.app = BreakerMiddleware(app, self.registry, **options)
+
+    def callback(self, id: int) -> Any:  # noqa: A002 - the rule's own name
+        from bottle import response
+
+        script = self.script
+        script.begin()
+        response.status = script.status
+        if script.works_afterwards:
+            return _ClosedLate(script.body(), script.after)
+        return script.body() if script.streams else script.chunks[0]
+
+
+class Pyramid(Wsgi):
+    key = "GET /items/{id}"
+
+    def configure(self, **options: Any) -> None:
+        from pyramid.config import Configurator
+
+        config = Configurator()
+        config.include("recloser_adapters.pyramid")
+        config.set_breakers(self.registry, **options)
+        config.add_route("items", "/items/{id}")
+        config.add_view(self.view, route_name="items")
+        self.app = config.make_wsgi_app()
+
+    def view(self, context: Any, request: Any) -> Any:
+        from pyramid.response import Response
+
+        script = self.script
+        script.begin()
+        if script.works_afterwards:
+            return Response(
+                app_iter=_ClosedLate(script.body(), script.after), status=script.status
+            )
+        if script.streams:
+            return Response(app_iter=script.body(), status=script.status)
+        return Response(body=script.chunks[0], status=script.status)
+
+
 class _ClosedLate:
     """A body that does the work after the response in its `close()`."""
 
@@ -440,7 +490,7 @@ class AsyncGeneratorDecorator(AsyncCallFrontend):
 
 
 ASGI: tuple[type[Asgi], ...] = (Asgi, Starlette, StarletteOutside, FastAPI)
-WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug)
+WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug, Bottle, Pyramid)
 HTTP: tuple[type[Frontend], ...] = (*ASGI, *WSGI)
 CALLS: tuple[type[Frontend], ...] = (
     With,
@@ -460,4 +510,6 @@ NEEDS: dict[type[Frontend], str] = {
     FastAPI: "fastapi",
     Flask: "flask",
     Werkzeug: "werkzeug",
+    Bottle: "bottle",
+    Pyramid: "pyramid",
 }
