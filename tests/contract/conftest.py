@@ -1,4 +1,4 @@
-"""Runs each test on each front end that it is about; async ones on asyncio and on trio."""
+"""Runs each test on each front end that it is about; ASGI on asyncio and on trio."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ GROUPS: dict[str, tuple[type[Frontend], ...]] = {
     # The validator complains of a server that forgets to close a body.
     "forgetful": tuple(kind for kind in frontends.WSGI if kind is not frontends.WsgiValidated),
 }
-BACKENDS = ("asyncio", "trio")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                         marks=_skip_without(frontends.NEEDS.get(kind)),
                     )
                     for kind in members
-                    for backend in (BACKENDS if kind.is_async else BACKENDS[:1])
+                    for backend in kind.backends
                 ],
             )
 

@@ -32,12 +32,13 @@ class Frontend:
 
     Attributes:
         key: The key of the breaker around the handler.
-        is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
+        is_async: Whether handlers run in tasks. They are then tested on each of `backends`.
         speaks_http: Whether there is a response with a status.
     """
 
     key: ClassVar[str] = "handler"
     is_async: ClassVar[bool]
+    backends: ClassVar[tuple[str, ...]] = ("asyncio",)
     speaks_http: ClassVar[bool] = False
 
     def __init__(self, script: Script, registry: Registry, clock: ManualClock) -> None:
@@ -60,6 +61,10 @@ class Frontend:
 
         self.configure(key=remember)
         return requests
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        """Put one more middleware around the app, with one key; return it."""
+        raise NotImplementedError
 
     @property
     def breaker(self) -> Breaker:
@@ -84,6 +89,7 @@ class Frontend:
 
 class AsyncFrontend(Frontend):
     is_async = True
+    backends = ("asyncio", "trio")
 
     @asynccontextmanager
     async def in_flight(self) -> AsyncIterator[Flight]:
@@ -149,6 +155,10 @@ class Asgi(AsyncFrontend):
 
     def configure(self, **options: Any) -> None:
         self.app: Any = recloser.asgi.BreakerMiddleware(self.handler, self.registry, **options)
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        self.app = recloser.asgi.BreakerMiddleware(self.app, registry, key=lambda scope: key)
+        return self.app
 
     async def call(self, **how: Any) -> Answer:
         return await asgi_client.Exchange(**how).run(self.app)
@@ -246,12 +256,94 @@ class FastAPI(Starlette):
         self.app = app
 
 
+class AiohttpWeb(AsyncFrontend):
+    """The middleware of aiohttp.web, which speaks neither ASGI nor WSGI."""
+
+    speaks_http = True
+    backends = ("asyncio",)
+    key = "GET /items/{id}"
+
+    def configure(self, **options: Any) -> None:
+        from aiohttp import web
+
+        from recloser_adapters.aiohttp_web import BreakerMiddleware
+
+        if "on_refuse" in options:
+            options["on_refuse"] = _as_aiohttp_handler(options["on_refuse"])
+        self._guards: list[Any] = [BreakerMiddleware(self.registry, **options)]
+        self._make = web.Application
+        self._respond = web.Response, web.StreamResponse
+
+    def remember_requests(self) -> list[Any]:
+        from recloser_adapters.aiohttp_web._exchange import KEY
+
+        requests: list[Any] = []
+
+        def remember(request: Any) -> str:
+            requests.append(request[KEY].scope)
+            return self.key
+
+        self.configure(key=remember)
+        return requests
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        from recloser_adapters.aiohttp_web import BreakerMiddleware
+
+        self._guards.insert(0, BreakerMiddleware(registry, key=lambda request: key))
+        return self._guards[0]
+
+    async def call(self, **how: Any) -> Answer:
+        from tests.support.aiohttp_exchange import Exchange
+
+        app = self._make(middlewares=self._guards)
+        app.router.add_get("/items/{id}", self.endpoint)
+        return await Exchange(**how).run(app)
+
+    async def endpoint(self, request: Any) -> Any:
+        script = self.script
+        whole, stream = self._respond
+        await script.abegin()
+        if not script.streams:
+            response = whole(body=script.chunks[0], status=script.status)
+        else:
+            response = stream(status=script.status)
+            await response.prepare(request)
+            for chunk in script.body():
+                await response.write(chunk)
+        if script.works_afterwards:
+            await response.prepare(request)
+            await response.write_eof()
+            await script.aafter()
+        return response
+
+
+def _as_aiohttp_handler(app: Any) -> Any:
+    """Make of an ASGI app that answers refusals the function that aiohttp's middleware wants."""
+
+    async def answer(request: Any, error: Any) -> Any:
+        from aiohttp import web
+
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await app({"recloser.refusal": error}, None, send)
+        return web.Response(status=messages[0]["status"], body=messages[1].get("body", b""))
+
+    return answer if callable(app) else app
+
+
 class Wsgi(SyncFrontend):
     speaks_http = True
     key = "app"
 
     def configure(self, **options: Any) -> None:
         self.app: Any = recloser.wsgi.BreakerMiddleware(self.handler, self.registry, **options)
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        self.app = recloser.wsgi.BreakerMiddleware(self.app, registry, key=lambda environ: key)
+        return self.app
 
     def run(self, **how: Any) -> Answer:
         return wsgi_client.Exchange(**how).run(self.app)
@@ -491,7 +583,7 @@ class AsyncGeneratorDecorator(AsyncCallFrontend):
 
 ASGI: tuple[type[Asgi], ...] = (Asgi, Starlette, StarletteOutside, FastAPI)
 WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug, Bottle, Pyramid)
-HTTP: tuple[type[Frontend], ...] = (*ASGI, *WSGI)
+HTTP: tuple[type[Frontend], ...] = (*ASGI, AiohttpWeb, *WSGI)
 CALLS: tuple[type[Frontend], ...] = (
     With,
     Acquire,
@@ -510,6 +602,7 @@ NEEDS: dict[type[Frontend], str] = {
     FastAPI: "fastapi",
     Flask: "flask",
     Werkzeug: "werkzeug",
+    AiohttpWeb: "aiohttp",
     Bottle: "bottle",
     Pyramid: "pyramid",
 }
