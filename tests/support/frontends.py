@@ -317,6 +317,58 @@ class AiohttpWeb(AsyncFrontend):
         return response
 
 
+class Tornado(AsyncFrontend):
+    speaks_http = True
+    backends = ("asyncio",)
+    key = r"GET /items/(\d+)"
+
+    def configure(self, **options: Any) -> None:
+        from tests.support.tornado_exchange import application
+
+        from recloser_adapters.tornado import guard
+
+        if "on_refuse" in options:
+            options["on_refuse"] = _as_tornado_function(options["on_refuse"])
+        self.app = application(self.script)
+        guard(self.app, self.registry, **options)
+
+    def remember_requests(self) -> list[Any]:
+        from recloser_adapters.tornado._exchange import ATTRIBUTE
+
+        requests: list[Any] = []
+
+        def remember(request: Any) -> str:
+            requests.append(getattr(request, ATTRIBUTE).scope)
+            return self.key
+
+        self.configure(key=remember)
+        return requests
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        from recloser_adapters.tornado import guard
+
+        return guard(self.app, registry, key=lambda request: key)
+
+    async def call(self, **how: Any) -> Answer:
+        from tests.support.tornado_exchange import Exchange
+
+        return await Exchange(**how).run(self.app)
+
+
+def _as_tornado_function(app: Any) -> Any:
+    async def answer(handler: Any, error: Any) -> None:
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await app({"recloser.refusal": error}, None, send)
+        handler.set_status(messages[0]["status"])
+        handler.finish(messages[1].get("body", b""))
+
+    return answer if callable(app) else app
+
+
 def _as_aiohttp_handler(app: Any) -> Any:
     """Make of an ASGI app that answers refusals the function that aiohttp's middleware wants."""
 
@@ -583,7 +635,7 @@ class AsyncGeneratorDecorator(AsyncCallFrontend):
 
 ASGI: tuple[type[Asgi], ...] = (Asgi, Starlette, StarletteOutside, FastAPI)
 WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug, Bottle, Pyramid)
-HTTP: tuple[type[Frontend], ...] = (*ASGI, AiohttpWeb, *WSGI)
+HTTP: tuple[type[Frontend], ...] = (*ASGI, AiohttpWeb, Tornado, *WSGI)
 CALLS: tuple[type[Frontend], ...] = (
     With,
     Acquire,
@@ -603,6 +655,7 @@ NEEDS: dict[type[Frontend], str] = {
     Flask: "flask",
     Werkzeug: "werkzeug",
     AiohttpWeb: "aiohttp",
+    Tornado: "tornado",
     Bottle: "bottle",
     Pyramid: "pyramid",
 }

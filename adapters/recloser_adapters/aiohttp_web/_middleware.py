@@ -10,8 +10,9 @@ import aiohttp.web as web
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
 from recloser import asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
+from recloser_adapters._routes.conversation import EXCHANGE
 from recloser_adapters._routes.unused import UnusedPatterns
-from recloser_adapters.aiohttp_web._exchange import EXCHANGE, KEY, Exchange
+from recloser_adapters.aiohttp_web._exchange import KEY, Exchange
 from recloser_adapters.aiohttp_web._keys import key_of, known
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -156,7 +157,11 @@ class BreakerMiddleware:
             )
         if not isinstance(response, web.StreamResponse):
             raise TypeError(f"on_refuse must return a response, not {response!r}")
-        await exchange.give(response, send)
+        exchange.send, outer = send, exchange.send
+        try:
+            await exchange.give(response)
+        finally:
+            exchange.send = outer
 
 
 async def _answered(exchange: Exchange, handler: Handler) -> web.StreamResponse:
@@ -175,7 +180,7 @@ async def _answered(exchange: Exchange, handler: Handler) -> web.StreamResponse:
         response = refuse(exchange.request, error)
     except ConnectionError:
         if exchange.is_left:
-            exchange.cancel()
+            asgi.permit_of(exchange.scope).cancel()
         raise
     await exchange.answered(response)
     return response
