@@ -6,6 +6,10 @@ The key of a request is its method and rule, such as `GET /orders/<id:int>`. It 
 Bottle has routed the request. Requests that match no rule share a key whose breaker never opens.
 """
 
+# Bottle has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -129,15 +133,16 @@ class BreakerMiddleware(RoutedMiddleware):
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
-        found = bottle if bottle is not None else _find_bottle(app)
+        found: Any = bottle if bottle is not None else _find_bottle(app)
         if found is not None and not isinstance(found, Bottle):
             raise TypeError(f"bottle must be a bottle.Bottle, not {found!r}")
         if found is None and key is None:
             raise TypeError(f"app must be a bottle.Bottle, not {app!r}: pass bottle=, or key=")
+        rules: Any = found
         super().__init__(
             app,
             registry,
-            key=key if key is not None else RuleKeys(found),
+            key=RuleKeys(rules) if key is None else key,
             exempt=exempt,
             classify=classify,
             on_refuse=on_refuse,
@@ -155,7 +160,8 @@ def refuse(error: BreakerOpenError) -> HTTPResponse:
     """
     note_refusal(request.environ)
     answer = Refusal.after(error.retry_after)
-    return HTTPResponse(answer.body, 503, list(answer.headers))
+    body: Any = answer.body
+    return HTTPResponse(body, 503, list(answer.headers))
 
 
 class _RefusalPlugin:

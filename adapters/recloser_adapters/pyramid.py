@@ -10,6 +10,10 @@ Settings: `recloser.mode`, `recloser.exempt` and `recloser.expose_details`. For 
 `config.set_breakers(registry=registry, ...)` after the line above.
 """
 
+# Pyramid has no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -211,10 +215,10 @@ def set_breakers(
         TypeError: An argument has the wrong type.
         ValueError: A pattern can never match, the mode is unknown, or a setting is.
     """
-    application = config.registry
+    application: Any = config.registry
     options = {"exempt": exempt, "mode": mode, "expose_details": expose_details}
     given = {name: value for name, value in options.items() if value is not None}
-    make = partial(
+    make: Callable[[Any], BreakerPolicy] = partial(
         BreakerPolicy,
         # One for each application that is made, as is `application`.
         registry=registry if registry is not None else Registry(),
@@ -283,7 +287,8 @@ def _methods_of(route: Any) -> frozenset[str]:
     """The methods of a route; empty for any."""
     for predicate in route.predicates:
         if isinstance(predicate, RequestMethodPredicate):
-            return frozenset(predicate.val)
+            methods: Any = predicate.val
+            return frozenset(methods)
     return frozenset()
 
 

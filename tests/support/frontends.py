@@ -89,7 +89,7 @@ class Frontend:
 
 class AsyncFrontend(Frontend):
     is_async = True
-    backends = ("asyncio", "trio")
+    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
 
     @asynccontextmanager
     async def in_flight(self) -> AsyncIterator[Flight]:
@@ -303,6 +303,7 @@ class AiohttpWeb(AsyncFrontend):
         script = self.script
         whole, stream = self._respond
         await script.abegin()
+        response: Any
         if not script.streams:
             response = whole(body=script.chunks[0], status=script.status)
         else:
@@ -526,9 +527,7 @@ class Pyramid(Wsgi):
         script = self.script
         script.begin()
         if script.works_afterwards:
-            return Response(
-                app_iter=_ClosedLate(script.body(), script.after), status=script.status
-            )
+            return Response(app_iter=_ClosedLate(script.body(), script.after), status=script.status)
         if script.streams:
             return Response(app_iter=script.body(), status=script.status)
         return Response(body=script.chunks[0], status=script.status)

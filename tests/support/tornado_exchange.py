@@ -71,12 +71,13 @@ class Exchange:
         self, method: str = "GET", path: str = "/items/1", *, leaves_after: int | None = None
     ) -> None:
         self.wire = Wire(leaves_after)
-        self.request: Any = HTTPServerRequest(
+        request: Any = HTTPServerRequest(
             start_line=RequestStartLine(method, path, "HTTP/1.1"),
             headers=HTTPHeaders({"Host": "testserver"}),
             connection=self.wire,
         )
-        self.request.caught = None
+        request.caught = None
+        self.request = request
 
     async def run(self, app: Application) -> Answer:
         """Run the request; return what the client got and what the server caught."""
@@ -121,4 +122,5 @@ class Scripted(RequestHandler):
     head = get
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        self.request.caught = value  # type: ignore[attr-defined]  # that of an Exchange
+        request: Any = self.request
+        request.caught = value

@@ -55,7 +55,7 @@ class Conversation:
         self._is_websocket = is_websocket
         self._kind = "websocket.http.response" if is_websocket else "http.response"
         self._reading: Any = None
-        self._start: Any = None
+        self._start: tuple[int, list[tuple[str, str]]] = 500, []
 
     def close(self) -> None:
         """Forget both ends: they refer to this object, which should not wait for a collector."""
@@ -128,4 +128,5 @@ class Conversation:
                 [(str(name, "latin-1"), str(value, "latin-1")) for name, value in headers],
             )
         else:
-            self.answer(*self._start, message["body"])
+            status, headers = self._start
+            self.answer(status, headers, message["body"])

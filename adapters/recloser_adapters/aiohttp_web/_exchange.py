@@ -11,7 +11,7 @@ from recloser_adapters._routes.conversation import EXCHANGE, Conversation
 from recloser_adapters.aiohttp_web._reader import WatchedReader
 
 # Newer versions of aiohttp warn of a str as the key in a request.
-KEY: Final[Any] = getattr(web, "RequestKey", lambda name, kind: name)(EXCHANGE, object)
+KEY: Final[Any] = web.RequestKey(EXCHANGE, object) if hasattr(web, "RequestKey") else EXCHANGE
 """The key in a request for its exchange."""
 
 _SWITCHING: Final = 101

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from aiohttp import web
@@ -64,10 +65,10 @@ def guarded_keys(app: web.Application) -> dict[Registry, set[str]]:
         app: An application, with or without a `BreakerMiddleware`.
     """
     keys: dict[Registry, set[str]] = {}
-    for middleware in app.middlewares:
-        guard: Any = middleware
-        # Imported by the class of that name, which has these three attributes.
-        if getattr(type(guard), "guards_routes", False):
+    guards: list[Any] = list(app.middlewares)
+    for guard in guards:
+        # A `BreakerMiddleware`, whose module imports this one.
+        if getattr(guard, "guards_routes", False):
             found = keys.setdefault(guard.registry, set())
             if guard.key is key_of:
                 found.update(keys_of(known(app), guard.exempt))
@@ -82,7 +83,7 @@ def guarded_keys(app: web.Application) -> dict[Registry, set[str]]:
 def domain_of(apps: Sequence[web.Application]) -> str:
     """The domains by which a request came into sub-applications; "" if there are none."""
     domain = ""
-    for parent, child in zip(apps, apps[1:], strict=False):
+    for parent, child in pairwise(apps):
         for resource in parent.router.resources():
             info: Any = resource.get_info()
             if info.get("app") is child:

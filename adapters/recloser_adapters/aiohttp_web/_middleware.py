@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, cast
 
 import aiohttp.web as web
 
-from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry
-from recloser import asgi
+from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry, asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
 from recloser_adapters._routes.conversation import EXCHANGE
 from recloser_adapters._routes.unused import UnusedPatterns
@@ -73,9 +72,7 @@ class BreakerMiddleware:
         cut_off: bool = False,
     ) -> None:
         if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(
-                f"on_refuse must be a function of request and error, not {on_refuse!r}"
-            )
+            raise TypeError(f"on_refuse must be a function of request and error, not {on_refuse!r}")
         # An iterator can be read only once.
         exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
         # It checks these functions, which are wrapped below: they get the request, not its scope.
@@ -99,11 +96,11 @@ class BreakerMiddleware:
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve one request. What the handler raises passes through."""
-        exchange: Exchange | None = request.get(KEY)
-        is_first = exchange is None or exchange.send is None
-        if exchange is None or is_first:
-            exchange = Exchange(request)
-            request[KEY] = exchange
+        around: Exchange | None = request.get(KEY)
+        is_first = around is None or around.send is None
+        if around is None or is_first:
+            request[KEY] = around = Exchange(request)
+        exchange: Exchange = around
         if self._unused is not None:
             self._tell_unused(request)
         outer = exchange.handler
@@ -114,7 +111,8 @@ class BreakerMiddleware:
             exchange.handler = outer
             if is_first:
                 exchange.close()
-        return exchange.response  # type: ignore[no-any-return]
+        response: web.StreamResponse = exchange.response
+        return response
 
     def _tell_unused(self, request: web.Request) -> None:
         unused, self._unused = self._unused, None

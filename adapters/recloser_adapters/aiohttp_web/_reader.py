@@ -24,8 +24,9 @@ class WatchedReader:
         self._reader = reader
         self._exchange = exchange
 
-    @property
-    def __class__(self) -> Any:
+    # To `isinstance` it is what it stands for.
+    @property  # type: ignore[misc]  # that of its base class has a setter
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
         return type(self._reader)
 
     def __getattr__(self, name: str) -> Any:

@@ -38,7 +38,9 @@ class Exchange(Conversation):
         transforms: Change the response; Tornado makes them for each request.
     """
 
-    def __init__(self, handler: RequestHandler, fault: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, handler: RequestHandler, fault: Callable[[str, BaseException], None]
+    ) -> None:
         request = handler.request
         super().__init__(
             request.method or "GET",
@@ -69,9 +71,10 @@ class Exchange(Conversation):
         handler.log_exception = partial(self._log_exception, handler.log_exception)
         handler.on_connection_close = partial(self._closed, handler.on_connection_close)
         handler.request.connection.set_close_callback(handler.on_connection_close)
-        if type(handler).write_error is RequestHandler.write_error:
+        kind: type[Any] = type(self.handler)
+        if kind.write_error is RequestHandler.write_error:
             handler.write_error = partial(self._write_error, handler.write_error)
-        if getattr(type(handler), "_stream_request_body", False):
+        if getattr(kind, "_stream_request_body", False):
             self._arrived = asyncio.Event()
             handler.prepare = partial(self._prepare, handler.prepare)
             name = handler.request.method.lower()
@@ -195,9 +198,7 @@ class _Seen(OutputTransform):
         return chunk
 
 
-def give(
-    handler: RequestHandler, status: int, headers: list[tuple[str, str]], body: bytes
-) -> None:
+def give(handler: Any, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     """Answer a request with the handler, and finish it."""
     handler.set_status(status)
     for name, value in headers:

@@ -77,7 +77,7 @@ class BreakerGuard:
             delegate.handler_class = partial(self._make, delegate.handler_class, keys)
             return delegate
 
-        app.get_handler_delegate = get_guarded_delegate  # type: ignore[method-assign]
+        vars(app)["get_handler_delegate"] = get_guarded_delegate
 
     def _make(
         self, make: Any, keys: SpecKeys, app: Application, request: HTTPServerRequest, **kwargs: Any
@@ -122,8 +122,9 @@ class BreakerGuard:
 
     def _key(self, scope: Any) -> str | None:
         exchange: Exchange = scope[EXCHANGE]
-        key_of = exchange.keys if self._key_of_user is None else self._key_of_user
-        return key_of(exchange.handler.request)  # type: ignore[no-any-return]
+        key_of: Any = exchange.keys if self._key_of_user is None else self._key_of_user
+        key: str | None = key_of(exchange.handler.request)
+        return key
 
     def _is_exempt(self, scope: Any) -> bool:
         return bool(self.exempt(scope[EXCHANGE].handler.request))
@@ -147,7 +148,7 @@ class BreakerGuard:
         exchange: Exchange = scope[EXCHANGE]
         error: BreakerOpenError = scope[REFUSAL]
         on_refuse = cast("OnRefuse", self._on_refuse)
-        handler = exchange.handler
+        handler: Any = exchange.handler
 
         async def prepare() -> None:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import AnyMatches, HostMatches, PathMatches, Rule, RuleRouter
@@ -136,14 +136,18 @@ def _has(handler: Any, method: str) -> bool:
 def _template(rules: list[Rule]) -> str:
     host = ""
     for rule in rules:
-        matcher: Any = rule.matcher
+        matcher = rule.matcher
         if isinstance(matcher, HostMatches):
-            pattern = matcher.host_pattern.pattern.removesuffix("$")
+            pattern = _text(cast("Any", matcher).host_pattern)
             host = "" if pattern == ".*" else pattern
-    last: Any = rules[-1].matcher
+    last = rules[-1].matcher
     if not isinstance(last, PathMatches):
         return f"{host}<{type(last).__name__}>"
-    return host + last.regex.pattern.removeprefix("^").removesuffix("$")
+    return host + _text(cast("Any", last).regex)
+
+
+def _text(pattern: Any) -> str:
+    return str(pattern.pattern).removeprefix("^").removesuffix("$")
 
 
 def _is_handler(target: object) -> bool:
