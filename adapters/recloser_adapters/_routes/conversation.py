@@ -58,8 +58,9 @@ class Conversation:
         self._start: tuple[int, list[tuple[str, str]]] = 500, []
 
     def close(self) -> None:
-        """Forget both ends: they refer to this object, which should not wait for a collector."""
+        """Forget what refers to this object, which should not wait for the garbage collector."""
         self.receive = self.send = None
+        self.scope.pop(EXCHANGE, None)
 
     async def read(self, read: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         """Read from the body of the request; the time is the client's."""

@@ -97,8 +97,8 @@ class BreakerMiddleware:
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Serve one request. What the handler raises passes through."""
         around: Exchange | None = request.get(KEY)
-        is_first = around is None or around.send is None
-        if around is None or is_first:
+        is_first = around is None
+        if around is None:
             request[KEY] = around = Exchange(request)
         exchange: Exchange = around
         if self._unused is not None:
@@ -110,6 +110,7 @@ class BreakerMiddleware:
         finally:
             exchange.handler = outer
             if is_first:
+                del request[KEY]
                 exchange.close()
         response: web.StreamResponse = exchange.response
         return response

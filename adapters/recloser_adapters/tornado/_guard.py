@@ -118,6 +118,7 @@ class BreakerGuard:
         finally:
             exchange.execute, exchange.keys = outer
             if is_first:
+                delattr(handler.request, ATTRIBUTE)
                 exchange.close()
 
     def _key(self, scope: Any) -> str | None:
