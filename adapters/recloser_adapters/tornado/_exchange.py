@@ -20,7 +20,14 @@ ATTRIBUTE: Final = "_recloser_exchange"
 """The attribute of a request that has its exchange."""
 
 # Methods of the handler that are replaced on the object while it is watched.
-_REPLACED: Final = ("flush", "log_exception", "on_connection_close", "write_error", "prepare")
+_REPLACED: Final = (
+    "flush",
+    "log_exception",
+    "on_connection_close",
+    "prepare",
+    "send_error",
+    "write_error",
+)
 
 
 class Exchange(Conversation):
@@ -54,19 +61,20 @@ class Exchange(Conversation):
         self.transforms: list[OutputTransform] = []
         self.refusal: tuple[int, list[tuple[str, str]], bytes] | None = None
         self._fault = fault
-        self._attached = False
+        self._watch: _Seen | None = None
         self._seen: tuple[int | None, Any, bytes] | None = None
         self._arrived: asyncio.Event | None = None
         self._upload: asyncio.Future[Any] | None = None
 
     def attach(self) -> None:
         """Watch the handler, unless it is watched already."""
-        if self._attached:
+        if self._watch is not None:
             return
-        self._attached = True
         handler: Any = self.handler
         # The last one: it sees what the client gets.
-        self.transforms.append(_Seen(self))
+        self._watch = _Seen(self)
+        self.transforms.append(self._watch)
+        handler.send_error = partial(self._send_error, handler.send_error)
         handler.flush = partial(self._flush, handler.flush)
         handler.log_exception = partial(self._log_exception, handler.log_exception)
         handler.on_connection_close = partial(self._closed, handler.on_connection_close)
@@ -87,7 +95,9 @@ class Exchange(Conversation):
         """End the watch."""
         if self._upload is not None:
             self._upload.cancel()
-        if self._attached:
+        if self._watch is not None:
+            self.transforms.remove(self._watch)
+            self._watch = None
             own = vars(self.handler)
             for name in (*_REPLACED, (self.handler.request.method or "").lower()):
                 if isinstance(own.get(name), partial):
@@ -109,10 +119,6 @@ class Exchange(Conversation):
         self._seen = status, headers, chunk
 
     def _flush(self, flush: Any, include_footers: bool = False) -> Any:
-        task = asyncio.current_task()
-        if isinstance(sys.exception(), asyncio.CancelledError) and task and task.cancelling():
-            # Tornado answers 500, but the handler has not failed.
-            permit_of(self.scope).cancel()
         future = flush(include_footers)
         seen, self._seen = self._seen, None
         if seen is None or self.send is None:
@@ -147,6 +153,24 @@ class Exchange(Conversation):
             # Tornado ends the response as if all were well.
             permit_of(self.scope).end_by_error(error)
         log(kind, error, traceback)
+
+    def _send_error(self, send_error: Any, status_code: int = 500, **more: Any) -> None:
+        # Tornado answers a handler whose task is cancelled. It has not failed, and may have been
+        # cut off: then the middleware answers.
+        if not self.is_cancelled:
+            send_error(status_code, **more)
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether the handler is watched."""
+        return self._watch is not None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task of the handler is being cancelled."""
+        task = asyncio.current_task()
+        is_handled = isinstance(sys.exception(), asyncio.CancelledError)
+        return is_handled and task is not None and task.cancelling() > 0
 
     def _write_error(self, write_error: Any, status_code: int, **more: Any) -> None:
         error = more.get("exc_info", (None, None))[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from inspect import isawaitable
@@ -115,6 +116,11 @@ class BreakerGuard:
             refusal, exchange.refusal = exchange.refusal, None
             if refusal is not None:
                 await _answer(exchange, partial(give, handler, *refusal))
+        except asyncio.CancelledError:
+            if is_first and exchange.is_cancelled and not handler._finished:
+                exchange.close()
+                handler.send_error(500)
+            raise
         finally:
             exchange.execute, exchange.keys = outer
             if is_first:
@@ -177,7 +183,10 @@ class BreakerGuard:
 
 async def _answer(exchange: Exchange, prepare: Any) -> None:
     """Answer a request in place of its handler: the rest of the handler is not called."""
-    own = vars(exchange.handler)
+    handler = exchange.handler
+    if exchange.is_attached:  # it was cut off, and may have written something
+        handler.clear()
+    own = vars(handler)
     # Tornado calls no method of a handler that has finished in `prepare`.
     own.update(prepare=prepare, on_finish=lambda: None)
     try:

@@ -103,7 +103,8 @@ def _known(router: RuleRouter, above: list[Rule]) -> Iterator[KnownRoute]:
         methods = {"WS"} if is_websocket else {each for each in _METHODS if _has(handler, each)}
         keys = (_key_of(rules, "GET" if is_websocket else method) for method in methods)
         # Patterns of the user are compared with templates that have their variables in braces.
-        template = _GROUP.sub("{group}", _template(rules)).replace("\\", "")
+        path = _path(rules[-1]).strip("<>")
+        template = _GROUP.sub("{group}", path).replace("\\", "")
         yield KnownRoute(
             template,
             frozenset(methods),
@@ -140,10 +141,13 @@ def _template(rules: list[Rule]) -> str:
         if isinstance(matcher, HostMatches):
             pattern = _text(cast("Any", matcher).host_pattern)
             host = "" if pattern == ".*" else pattern
-    last = rules[-1].matcher
-    if not isinstance(last, PathMatches):
-        return f"{host}<{type(last).__name__}>"
-    return host + _text(cast("Any", last).regex)
+    return host + _path(rules[-1])
+
+
+def _path(rule: Rule) -> str:
+    if isinstance(rule.matcher, PathMatches):
+        return _text(cast("Any", rule.matcher).regex)
+    return f"<{type(rule.matcher).__name__}>"
 
 
 def _text(pattern: Any) -> str:

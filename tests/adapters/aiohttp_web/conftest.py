@@ -46,7 +46,10 @@ def serve() -> Callable[..., Any]:
             await web.TCPSite(runner, HOST, 0).start()
             port = runner.addresses[0][1]
             try:
-                async with asyncio.timeout(DEADLINE), ClientSession(f"http://{HOST}:{port}") as session:
+                async with (
+                    asyncio.timeout(DEADLINE),
+                    ClientSession(f"http://{HOST}:{port}") as session,
+                ):
                     return await play(Client(session, port))
             finally:
                 await runner.cleanup()

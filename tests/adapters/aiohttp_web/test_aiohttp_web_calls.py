@@ -358,9 +358,7 @@ async def by_lines(request: web.Request) -> bytes:
     return b"".join([line async for line in request.content])
 
 
-@pytest.mark.parametrize(
-    "read", [by_read, by_chunks, by_any, by_http_chunks, by_exact, by_lines]
-)
+@pytest.mark.parametrize("read", [by_read, by_chunks, by_any, by_http_chunks, by_exact, by_lines])
 def test_the_time_of_the_client_is_not_the_handlers(
     serve: Serve, registry: Registry, clock: ManualClock, read: Any
 ) -> None:
