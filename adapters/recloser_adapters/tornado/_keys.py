@@ -20,6 +20,7 @@ from recloser_adapters._routes.unused import KnownRoute
 # Each depends on path and host alone. A matcher of the user may depend on anything.
 _OF_PATH_AND_HOST: Final = (PathMatches, HostMatches, AnyMatches)
 _GROUP: Final = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
+_PLAIN: Final = re.compile(r"[\w.-]*")
 _METHODS: Final = ("GET", "HEAD", "POST", "DELETE", "PATCH", "PUT", "OPTIONS")
 
 
@@ -102,11 +103,8 @@ def _known(router: RuleRouter, above: list[Rule]) -> Iterator[KnownRoute]:
         is_websocket = issubclass(handler, WebSocketHandler)
         methods = {"WS"} if is_websocket else {each for each in _METHODS if _has(handler, each)}
         keys = (_key_of(rules, "GET" if is_websocket else method) for method in methods)
-        # Patterns of the user are compared with templates that have their variables in braces.
-        path = _path(rules[-1]).strip("<>")
-        template = _GROUP.sub("{group}", path).replace("\\", "")
         yield KnownRoute(
-            template,
+            _in_braces(_path(rules[-1])),
             frozenset(methods),
             frozenset(key for key in keys if key is not None),
         )
@@ -142,6 +140,16 @@ def _template(rules: list[Rule]) -> str:
             pattern = _text(cast("Any", matcher).host_pattern)
             host = "" if pattern == ".*" else pattern
     return host + _path(rules[-1])
+
+
+def _in_braces(path: str) -> str:
+    """A pattern as a template with its groups in braces: the user's patterns are compared with it."""
+
+    def plain(group: re.Match[str]) -> str:
+        text = group[0][1:-1].replace("\\.", ".")
+        return text if _PLAIN.fullmatch(text) else "{group}"
+
+    return _GROUP.sub(plain, path.strip("<>")).replace("\\", "")
 
 
 def _path(rule: Rule) -> str:
