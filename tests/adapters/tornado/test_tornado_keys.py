@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("tornado")
 
 from tornado.httputil import HTTPServerRequest
-from tornado.routing import Matcher, Rule
-from tornado.web import Application, RequestHandler, StaticFileHandler, URLSpec
+from tornado.routing import Matcher, Rule, URLSpec
+from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketHandler
 
 from recloser import Registry
