@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from recloser_adapters._routes.guarded import keys_of
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import marked_key
 from recloser_adapters._routes.unused import KnownRoute
+
+# Of each sub-application that was asked; it is in one other application only.
+_domains: WeakKeyDictionary[web.Application, str] = WeakKeyDictionary()
 
 
 def key_of(request: web.Request) -> str | None:
@@ -84,12 +88,18 @@ def domain_of(apps: Sequence[web.Application]) -> str:
     """The domains by which a request came into sub-applications; "" if there are none."""
     domain = ""
     for parent, child in pairwise(apps):
-        for resource in parent.router.resources():
-            info: Any = resource.get_info()
-            if info.get("app") is child:
-                domain += _domain(info)
-                break
+        if child not in _domains:
+            _domains[child] = _domain_within(parent, child)
+        domain += _domains[child]
     return domain
+
+
+def _domain_within(parent: web.Application, child: web.Application) -> str:
+    for resource in parent.router.resources():
+        info: Any = resource.get_info()
+        if info.get("app") is child:
+            return _domain(info)
+    return ""
 
 
 def _domain(info: Any) -> str:

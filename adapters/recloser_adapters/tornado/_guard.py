@@ -75,7 +75,9 @@ class BreakerGuard:
 
         def get_guarded_delegate(*args: Any, **kwargs: Any) -> Any:
             delegate = get_handler_delegate(*args, **kwargs)
-            delegate.handler_class = partial(self._make, delegate.handler_class, keys)
+            # What an application of the user has of its own is left alone.
+            if hasattr(delegate, "handler_class"):
+                delegate.handler_class = partial(self._make, delegate.handler_class, keys)
             return delegate
 
         vars(app)["get_handler_delegate"] = get_guarded_delegate
@@ -146,7 +148,10 @@ class BreakerGuard:
         outer = exchange.receive, exchange.send
         exchange.receive, exchange.send = receive, send
         try:
-            exchange.attach()
+            try:
+                exchange.attach()
+            except Exception as error:  # another version of Tornado
+                self.registry.fault("tornado", error)
             await execute()
         finally:
             exchange.receive, exchange.send = outer

@@ -13,6 +13,7 @@ pytest.importorskip("aiohttp")
 from aiohttp import web
 
 from recloser import Registry
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.aiohttp_web import (
     UNMATCHED,
     BreakerMiddleware,
@@ -258,3 +259,10 @@ def test_a_mistake_in_the_set_up_is_an_error_at_once(
 ) -> None:
     with pytest.raises(error, match=value if option == "mode" else option):
         BreakerMiddleware(**{option: value})
+
+
+def test_the_pytest_plugin_knows_the_keys(registry: Registry) -> None:
+    app = make_app(registry)
+
+    assert known_keys(app) == guarded_keys(app)
+    assert len(known_keys(app)[registry]) > 20

@@ -12,6 +12,7 @@ bottle: Any = pytest.importorskip("bottle")
 
 from recloser import Registry
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.bottle import UNMATCHED, BreakerMiddleware, exempt, guarded_keys, keyed
 
 
@@ -227,3 +228,11 @@ def test_no_number_of_scanned_paths_makes_a_key(registry: Registry) -> None:
 
     assert registry.breakers() == []
     assert registry[UNMATCHED].metrics().calls == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_pytest_plugin_knows_the_keys(registry: Registry) -> None:
+    app = BreakerMiddleware(make_app(), registry)
+
+    assert known_keys(app) == guarded_keys(app)
+    assert len(known_keys(app)[registry]) > 20

@@ -15,6 +15,7 @@ from pyramid.response import Response
 
 from recloser import Registry
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.pyramid import exempt, guarded_keys, keyed
 
 
@@ -250,3 +251,10 @@ def test_no_number_of_scanned_paths_makes_a_key(registry: Registry) -> None:
         ask(app, "GET", f"/wp-admin/{number}")
 
     assert registry.breakers() == []
+
+
+def test_the_pytest_plugin_knows_the_keys(registry: Registry) -> None:
+    app = make_app(registry)
+
+    assert known_keys(app) == guarded_keys(app)
+    assert len(known_keys(app)[registry]) > 20

@@ -17,6 +17,7 @@ from tornado.web import Application, RequestHandler, StaticFileHandler
 from tornado.websocket import WebSocketHandler
 
 from recloser import Registry
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.tornado import UNMATCHED, exempt, guard, guarded_keys, keyed
 
 Serve = Callable[..., Any]
@@ -278,3 +279,10 @@ def test_an_app_that_is_none_is_an_error_at_once() -> None:
     app: Any = None
     with pytest.raises(TypeError, match=r"app must be a tornado\.web\.Application, not None"):
         guard(app)
+
+
+def test_the_pytest_plugin_knows_the_keys(registry: Registry) -> None:
+    app = make_app(registry)
+
+    assert known_keys(app) == guarded_keys(app)
+    assert len(known_keys(app)[registry]) > 20
