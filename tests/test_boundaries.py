@@ -174,7 +174,8 @@ def test_an_adapter_has_an_extra_of_its_name(path: Path) -> None:
     requirements = project["optional-dependencies"][library]
 
     assert _module_name(path) == f"recloser_adapters.{library}"
-    assert any(requirement.startswith(library) for requirement in requirements)
+    # `aiohttp_web` is another part of aiohttp than the client, and has the same requirement.
+    assert any(requirement.startswith(library.split("_")[0]) for requirement in requirements)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Runs each test on each front end that it is about; async ones on asyncio and on trio."""
+"""Runs each test on each front end that it is about; ASGI on asyncio and on trio."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                         ],
                     )
                     for kind in members
-                    for backend in (kind.backends if kind.is_async else ("asyncio",))
+                    for backend in kind.backends
                 ],
             )
 

@@ -7,11 +7,10 @@ from typing import Any
 import anyio.lowlevel
 import pytest
 from tests.support.breaker_state import votes
-from tests.support.frontends import ASGI, Asgi, Frontend
+from tests.support.frontends import Asgi, AsyncFrontend, Frontend
 from tests.support.scripted_handler import OopsError, Script
 
 import recloser.asgi
-import recloser.wsgi
 from recloser import Registry
 from recloser.testing import ManualClock
 
@@ -20,10 +19,7 @@ pytestmark = pytest.mark.anyio
 
 def wrapped(http: Frontend, registry: Registry, key: str) -> Any:
     """Put one more middleware around a front end's app."""
-    module: Any = recloser.asgi if isinstance(http, ASGI) else recloser.wsgi
-    app = module.BreakerMiddleware(http.app, registry, key=lambda request: key)  # type: ignore[attr-defined]  # HTTP front ends have one
-    http.app = app  # type: ignore[attr-defined]  # as above
-    return app
+    return http.wrap(registry, key)
 
 
 def copying(inner: Any) -> Any:
@@ -140,7 +136,7 @@ async def test_a_refusal_by_on_refuse_is_no_failure_outside(
         start_response("500 Later", [("Content-Type", "text/plain")])
         return []
 
-    http.configure(on_refuse=asgi_answer if isinstance(http, ASGI) else wsgi_answer)
+    http.configure(on_refuse=asgi_answer if isinstance(http, AsyncFrontend) else wsgi_answer)
     other = Registry(clock=clock)
     wrapped(http, other, "outer")
     http.breaker.open()

@@ -32,7 +32,7 @@ class Frontend:
 
     Attributes:
         key: The key of the breaker around the handler.
-        is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
+        is_async: Whether handlers run in tasks. They are then tested on each of `backends`.
         speaks_http: Whether there is a response with a status.
         backends: The event loops of an async one.
         needs: The library that it needs, unless `NEEDS` has it.
@@ -43,8 +43,8 @@ class Frontend:
 
     key: ClassVar[str] = "handler"
     is_async: ClassVar[bool]
+    backends: ClassVar[tuple[str, ...]] = ("asyncio",)
     speaks_http: ClassVar[bool] = False
-    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
     needs: ClassVar[str | None] = None
     works_afterwards: ClassVar[bool] = True
     makes_a_task: ClassVar[bool] = False
@@ -71,6 +71,10 @@ class Frontend:
         self.configure(key=remember)
         return requests
 
+    def wrap(self, registry: Registry, key: str) -> Any:
+        """Put one more middleware around the app, with one key; return it."""
+        raise NotImplementedError
+
     @property
     def breaker(self) -> Breaker:
         return self.registry[self.key]
@@ -94,6 +98,7 @@ class Frontend:
 
 class AsyncFrontend(Frontend):
     is_async = True
+    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
 
     @asynccontextmanager
     async def in_flight(self) -> AsyncIterator[Flight]:
@@ -161,6 +166,10 @@ class Asgi(AsyncFrontend):
 
     def configure(self, **options: Any) -> None:
         self.app: Any = recloser.asgi.BreakerMiddleware(self.handler, self.registry, **options)
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        self.app = recloser.asgi.BreakerMiddleware(self.app, registry, key=lambda scope: key)
+        return self.app
 
     async def call(self, **how: Any) -> Answer:
         return await asgi_client.Exchange(**how).run(self.app)
@@ -258,12 +267,147 @@ class FastAPI(Starlette):
         self.app = app
 
 
+class AiohttpWeb(AsyncFrontend):
+    """The middleware of aiohttp.web, which speaks neither ASGI nor WSGI."""
+
+    speaks_http = True
+    backends = ("asyncio",)
+    key = "GET /items/{id}"
+
+    def configure(self, **options: Any) -> None:
+        from aiohttp import web
+
+        from recloser_adapters.aiohttp_web import BreakerMiddleware
+
+        if "on_refuse" in options:
+            options["on_refuse"] = _as_aiohttp_handler(options["on_refuse"])
+        self._guards: list[Any] = [BreakerMiddleware(self.registry, **options)]
+        self._make = web.Application
+        self._respond = web.Response, web.StreamResponse
+
+    def remember_requests(self) -> list[Any]:
+        from recloser_adapters.aiohttp_web._exchange import KEY
+
+        requests: list[Any] = []
+
+        def remember(request: Any) -> str:
+            requests.append(request[KEY].scope)
+            return self.key
+
+        self.configure(key=remember)
+        return requests
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        from recloser_adapters.aiohttp_web import BreakerMiddleware
+
+        self._guards.insert(0, BreakerMiddleware(registry, key=lambda request: key))
+        return self._guards[0]
+
+    async def call(self, **how: Any) -> Answer:
+        from tests.support.aiohttp_exchange import Exchange
+
+        app = self._make(middlewares=self._guards)
+        app.router.add_get("/items/{id}", self.endpoint)
+        return await Exchange(**how).run(app)
+
+    async def endpoint(self, request: Any) -> Any:
+        script = self.script
+        whole, stream = self._respond
+        await script.abegin()
+        response: Any
+        if not script.streams:
+            response = whole(body=script.chunks[0], status=script.status)
+        else:
+            response = stream(status=script.status)
+            await response.prepare(request)
+            for chunk in script.body():
+                await response.write(chunk)
+        if script.works_afterwards:
+            await response.prepare(request)
+            await response.write_eof()
+            await script.aafter()
+        return response
+
+
+class Tornado(AsyncFrontend):
+    speaks_http = True
+    backends = ("asyncio",)
+    key = r"GET /items/(\d+)"
+
+    def configure(self, **options: Any) -> None:
+        from tests.support.tornado_exchange import application
+
+        from recloser_adapters.tornado import guard
+
+        if "on_refuse" in options:
+            options["on_refuse"] = _as_tornado_function(options["on_refuse"])
+        self.app = application(self.script)
+        guard(self.app, self.registry, **options)
+
+    def remember_requests(self) -> list[Any]:
+        from recloser_adapters.tornado._exchange import ATTRIBUTE
+
+        requests: list[Any] = []
+
+        def remember(request: Any) -> str:
+            requests.append(getattr(request, ATTRIBUTE).scope)
+            return self.key
+
+        self.configure(key=remember)
+        return requests
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        from recloser_adapters.tornado import guard
+
+        return guard(self.app, registry, key=lambda request: key)
+
+    async def call(self, **how: Any) -> Answer:
+        from tests.support.tornado_exchange import Exchange
+
+        return await Exchange(**how).run(self.app)
+
+
+def _as_tornado_function(app: Any) -> Any:
+    async def answer(handler: Any, error: Any) -> None:
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await app({"recloser.refusal": error}, None, send)
+        handler.set_status(messages[0]["status"])
+        handler.finish(messages[1].get("body", b""))
+
+    return answer if callable(app) else app
+
+
+def _as_aiohttp_handler(app: Any) -> Any:
+    """Make of an ASGI app that answers refusals the function that aiohttp's middleware wants."""
+
+    async def answer(request: Any, error: Any) -> Any:
+        from aiohttp import web
+
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await app({"recloser.refusal": error}, None, send)
+        return web.Response(status=messages[0]["status"], body=messages[1].get("body", b""))
+
+    return answer if callable(app) else app
+
+
 class Wsgi(SyncFrontend):
     speaks_http = True
     key = "app"
 
     def configure(self, **options: Any) -> None:
         self.app: Any = recloser.wsgi.BreakerMiddleware(self.handler, self.registry, **options)
+
+    def wrap(self, registry: Registry, key: str) -> Any:
+        self.app = recloser.wsgi.BreakerMiddleware(self.app, registry, key=lambda environ: key)
+        return self.app
 
     def run(self, **how: Any) -> Answer:
         return wsgi_client.Exchange(**how).run(self.app)
@@ -350,6 +494,54 @@ class Werkzeug(_Responding):
             return error(environ, start_response)
         body: Iterable[bytes] = self.respond(Response)(environ, start_response)
         return body
+
+
+class Bottle(Wsgi):
+    key = "GET /items/<id:int>"
+
+    def configure(self, **options: Any) -> None:
+        from bottle import Bottle as App
+
+        from recloser_adapters.bottle import BreakerMiddleware
+
+        app = App()
+        app.route("/items/<id:int>", callback=self.callback)
+        self.app = BreakerMiddleware(app, self.registry, **options)
+
+    def callback(self, id: int) -> Any:  # noqa: A002 - the rule's own name
+        from bottle import response
+
+        script = self.script
+        script.begin()
+        response.status = script.status
+        if script.works_afterwards:
+            return _ClosedLate(script.body(), script.after)
+        return script.body() if script.streams else script.chunks[0]
+
+
+class Pyramid(Wsgi):
+    key = "GET /items/{id}"
+
+    def configure(self, **options: Any) -> None:
+        from pyramid.config import Configurator
+
+        config = Configurator()
+        config.include("recloser_adapters.pyramid")
+        config.set_breakers(self.registry, **options)
+        config.add_route("items", "/items/{id}")
+        config.add_view(self.view, route_name="items")
+        self.app = config.make_wsgi_app()
+
+    def view(self, context: Any, request: Any) -> Any:
+        from pyramid.response import Response
+
+        script = self.script
+        script.begin()
+        if script.works_afterwards:
+            return Response(app_iter=_ClosedLate(script.body(), script.after), status=script.status)
+        if script.streams:
+            return Response(app_iter=script.body(), status=script.status)
+        return Response(body=script.chunks[0], status=script.status)
 
 
 class _ClosedLate:
@@ -452,8 +644,8 @@ class AsyncGeneratorDecorator(AsyncCallFrontend):
 
 
 ASGI: tuple[type[Asgi], ...] = (Asgi, Starlette, StarletteOutside, FastAPI)
-WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug)
-HTTP: tuple[type[Frontend], ...] = (*ASGI, *WSGI)
+WSGI: tuple[type[Wsgi], ...] = (Wsgi, WsgiLate, WsgiValidated, Flask, Werkzeug, Bottle, Pyramid)
+HTTP: tuple[type[Frontend], ...] = (*ASGI, AiohttpWeb, Tornado, *WSGI)
 CALLS: tuple[type[Frontend], ...] = (
     With,
     Acquire,
@@ -472,4 +664,8 @@ NEEDS: dict[type[Frontend], str] = {
     FastAPI: "fastapi",
     Flask: "flask",
     Werkzeug: "werkzeug",
+    AiohttpWeb: "aiohttp",
+    Tornado: "tornado",
+    Bottle: "bottle",
+    Pyramid: "pyramid",
 }

@@ -60,6 +60,20 @@ def _of_framework(app: Any, build: bool) -> dict[Registry, set[str]]:
         from recloser_adapters import werkzeug
 
         return werkzeug.guarded_keys(app)
+    if _is_of("recloser_adapters._routes.wsgi", "RoutedMiddleware", app) or _is_of(
+        "pyramid", "Router", app
+    ):
+        from recloser_adapters._routes.wsgi import guarded_keys
+
+        return guarded_keys(app)
+    if _is_of("aiohttp", "Application", app):
+        from recloser_adapters import aiohttp_web
+
+        return aiohttp_web.guarded_keys(app)
+    if _is_of("tornado", "Application", app):
+        from recloser_adapters import tornado
+
+        return tornado.guarded_keys(app)
     if _is_of("starlette", "Starlette", app) or _is_of(
         "recloser_adapters.starlette", "BreakerMiddleware", app
     ):
