@@ -5,28 +5,38 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
-from tests.support import frontends
+from tests.support import django_fronts, frontends
 from tests.support.frontends import Frontend
 from tests.support.scripted_handler import Script
 
 from recloser import Registry
 from recloser.testing import ManualClock
 
+ASGI = (*frontends.ASGI, *django_fronts.ASGI)
+WSGI = (*frontends.WSGI, *django_fronts.WSGI)
+HTTP: tuple[type[Frontend], ...] = (*ASGI, *WSGI)
+ALL = (*HTTP, *frontends.CALLS)
+
 # What a test may ask for, by the name of its argument.
 GROUPS: dict[str, tuple[type[Frontend], ...]] = {
-    "frontend": frontends.ALL,
-    "http": frontends.HTTP,
-    "asgi": frontends.ASGI,
-    "wsgi": frontends.WSGI,
-    "cancellable": tuple(kind for kind in frontends.ALL if kind.is_async),
+    "frontend": ALL,
+    "http": HTTP,
+    "asgi": ASGI,
+    "wsgi": WSGI,
+    # Those whose server sends and receives through them.
+    "around_messages": tuple(kind for kind in ASGI if kind.sees_messages),
+    "cancellable": tuple(kind for kind in ALL if kind.is_async and kind.sees_messages),
+    # Under asyncio, an exit that is raised in a task ends the event loop. Django makes one.
+    "outlives_exits": tuple(kind for kind in ALL if kind is not django_fronts.DjangoAsgi),
     "around_call": frontends.CALLS,
     "around_application": (frontends.StarletteOutside,),
     # A generator's work after its response is still in its body.
-    "works_afterwards": tuple(kind for kind in frontends.HTTP if kind is not frontends.WsgiLate),
+    "works_afterwards": tuple(kind for kind in HTTP if kind is not frontends.WsgiLate),
     # The validator complains of a server that forgets to close a body.
-    "forgetful": tuple(kind for kind in frontends.WSGI if kind is not frontends.WsgiValidated),
+    "forgetful": tuple(kind for kind in WSGI if kind is not frontends.WsgiValidated),
 }
-BACKENDS = ("asyncio", "trio")
+# The library that a front end needs.
+NEEDS = {**frontends.NEEDS, **dict.fromkeys(django_fronts.ASGI + django_fronts.WSGI, "django")}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,10 +49,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                         kind,
                         backend,
                         id=f"{kind.__name__}-{backend}" if kind.is_async else kind.__name__,
-                        marks=_skip_without(frontends.NEEDS.get(kind)),
+                        marks=_skip_without(NEEDS.get(kind)),
                     )
                     for kind in members
-                    for backend in (BACKENDS if kind.is_async else BACKENDS[:1])
+                    for backend in (kind.backends if kind.is_async else kind.backends[:1])
                 ],
             )
 
@@ -71,6 +81,6 @@ def frontend(
     return kind(script, registry, clock)
 
 
-http = asgi = wsgi = cancellable = around_call = around_application = works_afterwards = (
-    forgetful
-) = frontend
+http = asgi = wsgi = around_messages = cancellable = around_call = around_application = (
+    works_afterwards
+) = outlives_exits = forgetful = frontend

@@ -34,11 +34,15 @@ class Frontend:
         key: The key of the breaker around the handler.
         is_async: Whether handlers run in tasks. They are then tested on asyncio and trio.
         speaks_http: Whether there is a response with a status.
+        backends: What its handlers run on, if they run in tasks.
+        sees_messages: Whether what the server is sent passes it, under ASGI.
     """
 
     key: ClassVar[str] = "handler"
     is_async: ClassVar[bool]
     speaks_http: ClassVar[bool] = False
+    backends: ClassVar[tuple[str, ...]] = ("asyncio", "trio")
+    sees_messages: ClassVar[bool] = True
 
     def __init__(self, script: Script, registry: Registry, clock: ManualClock) -> None:
         self.script = script

@@ -18,7 +18,7 @@ from recloser import BreakerOpenError, Outcome
 from recloser.wsgi import PERMIT, REFUSAL, note_refusal
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
 from recloser_adapters.django._cors import CorsBelow
-from recloser_adapters.django._refusals import answer_refused, checked
+from recloser_adapters.django._refusals import answer_refused, checked, quiet
 from recloser_adapters.django._response import Answer, Call
 from recloser_adapters.django._state import RecloserState, current_state
 
@@ -224,7 +224,8 @@ def _core(state: RecloserState) -> AnyAppMiddleware:
 def _refusal(started: list[Any], body: list[bytes]) -> HttpResponse:
     """The response to a refused request, as the core has made it."""
     status, headers = started
-    return HttpResponse(b"".join(body), status=int(status[:3]), headers=dict(headers))
+    response = HttpResponse(b"".join(body), status=int(status[:3]), headers=dict(headers))
+    return quiet(response)
 
 
 def _read_by_watch(request: Any, watched: Any) -> None:

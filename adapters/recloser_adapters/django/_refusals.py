@@ -30,7 +30,17 @@ def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
     """
     note_refusal(request.META)
     answer = Refusal.after(getattr(error, "retry_after", 0.0))
-    return HttpResponse(answer.body, status=503, headers=dict(answer.headers))
+    return quiet(HttpResponse(answer.body, status=503, headers=dict(answer.headers)))
+
+
+def quiet(response: HttpResponse) -> HttpResponse:
+    """Let Django write no log record for a refusal.
+
+    It would be one of level ERROR, and a mail to the administrators, for each request that is refused.
+    That a breaker has opened is in the log once.
+    """
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    return response
 
 
 def permit_of(request: HttpRequest) -> Permit:
