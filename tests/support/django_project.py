@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import django
 from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.test import AsyncClient, Client
 from django.test.utils import override_settings
+
+from recloser import Registry
 
 MIDDLEWARE = "recloser_adapters.django.BreakerMiddleware"
 
@@ -39,6 +45,42 @@ def set_up() -> None:
     )
     logging.getLogger("django").addHandler(logging.NullHandler())
     django.setup()
+
+
+Start = Callable[..., "Project"]
+
+
+class Project:
+    """A project that runs.
+
+    Attributes:
+        registry: Its breakers.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of all calls that a breaker has guarded."""
+        return {breaker.key for breaker in self.registry if breaker.metrics().calls}
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.client.get(path, headers=headers)
+
+    @property
+    def client(self) -> Client:
+        return Client(raise_request_exception=False)
+
+    @property
+    def async_client(self) -> AsyncClient:
+        return AsyncClient(raise_request_exception=False)
+
+    def wsgi(self) -> WSGIHandler:
+        return WSGIHandler()
+
+    def asgi(self) -> ASGIHandler:
+        return ASGIHandler()
 
 
 class Overridden:
