@@ -37,13 +37,7 @@ def check_project(app_configs: Any, **_: Any) -> list[CheckMessage]:
         state = current_state()
     except ImproperlyConfigured as error:
         return [Error(str(error), id="recloser.E001")]
-    messages = [*_about_middleware(state)]
-    try:
-        messages += _about_routes(state)
-    except Exception:
-        # The URLconf cannot be imported. Django has a check of its own that says so.
-        return messages
-    return messages
+    return [*_about_middleware(state), *_about_routes(state)]
 
 
 def _about_middleware(state: RecloserState) -> Iterator[CheckMessage]:
