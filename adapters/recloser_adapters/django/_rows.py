@@ -11,7 +11,7 @@ from recloser_adapters._routes.rows import Row
 from recloser_adapters.django._keys import UrlKeys
 from recloser_adapters.django._routes import Route
 from recloser_adapters.django._state import RecloserState, current_state
-from recloser_adapters.django._views import protections
+from recloser_adapters.django._views import protections, serves_files
 
 # Of a view whose methods are not known. What it really answers is known only when it is called.
 _LIKELY: Final = ("GET", "POST")
@@ -61,12 +61,17 @@ def rows_of(state: RecloserState) -> list[Row]:
             row = guarded(None, key, name)
             row.patterns += [pattern for pattern in somewhere if pattern not in row.patterns]
         elif not protected:
-            why = "not guarded" if key is not None else "not guarded: marked so, or static files"
-            patterns = everywhere if key is not None else []
-            rows.setdefault((None, name), Row(name, None, why, patterns=patterns))
+            rows.setdefault((None, name), _exempted(name, route, key, everywhere))
     for breaker in state.registry.breakers():
         guarded(None, breaker.key)
     return sorted(rows.values(), key=lambda row: row.key)
+
+
+def _exempted(name: str, route: Route, key: str | None, patterns: list[str]) -> Row:
+    if key is not None:
+        return Row(name, None, "not guarded", patterns=patterns)
+    why = "static files" if serves_files(route.view) else "marked so"
+    return Row(name, None, f"not guarded: {why}")
 
 
 def _requests() -> Iterator[tuple[Route, str]]:

@@ -19,7 +19,7 @@ _STATIC: Final = frozenset({"django.views.static", "django.contrib.staticfiles.v
 
 def key_by_mark(view: Any, method: str) -> Any:
     """The key that a mark on a view says for a method, `None` if it is exempt, or `MISSING`."""
-    if _serves_files(view):
+    if serves_files(view):
         return None
     for answering in _answering(view, method):
         key = marked_key(answering)
@@ -53,7 +53,8 @@ def methods_of(view: Any) -> frozenset[str]:
     return frozenset(names - {"HEAD", "OPTIONS"})
 
 
-def _serves_files(view: Any) -> bool:
+def serves_files(view: Any) -> bool:
+    """Whether a view is the one by which Django serves files."""
     for each in _wrapped(view):
         if getattr(each, "__module__", "") in _STATIC and each.__name__ == "serve":
             return True

@@ -17,6 +17,7 @@ from tests.support.breaker_state import votes
 
 pytest.importorskip("django")
 
+import django
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 from tests.support.django_project import MIDDLEWARE, Project, Start
@@ -26,6 +27,8 @@ from recloser.testing import ManualClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
+# Until then Django did not listen for that.
+listens = pytest.mark.skipif(django.VERSION < (5, 0), reason="needs Django 5.0")
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
 
@@ -84,6 +87,7 @@ def project(start: Start) -> Project:
 # Clients that leave
 
 
+@listens
 @pytest.mark.parametrize("query", ["", "?status=500"])
 async def test_a_client_that_leaves_an_async_stream_is_no_vote_unless_it_was_told_a_failure(
     project: Project, query: str
@@ -103,6 +107,7 @@ async def test_a_client_that_leaves_an_async_stream_is_no_vote_unless_it_was_tol
     assert set(votes(project.registry["GET /stream-async"].metrics())) <= {expected, "refused"}
 
 
+@listens
 async def test_a_client_that_leaves_while_the_view_works_is_no_vote(project: Project) -> None:
     handler = project.asgi()
     for _ in range(20):
