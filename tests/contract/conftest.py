@@ -36,7 +36,11 @@ GROUPS: dict[str, tuple[type[Frontend], ...]] = {
     "forgetful": tuple(kind for kind in WSGI if kind is not frontends.WsgiValidated),
 }
 # The library that a front end needs.
-NEEDS = {**frontends.NEEDS, **dict.fromkeys(django_fronts.ASGI + django_fronts.WSGI, "django")}
+NEEDS: dict[type[Frontend], str] = {
+    **frontends.NEEDS,
+    django_fronts.DjangoAsgi: "django",
+    django_fronts.DjangoWsgi: "django",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -134,7 +134,9 @@ async def test_an_on_refuse_that_sends_nothing_is_replaced_too(asgi: Frontend) -
     assert (await asgi.call()).headers["content-type"] == "application/problem+json"
 
 
-async def test_an_on_refuse_that_breaks_off_is_seen_by_the_server(around_messages: Frontend) -> None:
+async def test_an_on_refuse_that_breaks_off_is_seen_by_the_server(
+    around_messages: Frontend,
+) -> None:
     async def breaking(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 503, "headers": []})
         raise OopsError

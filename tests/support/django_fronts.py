@@ -14,7 +14,6 @@ class _Project:
 
     def __init__(self, view: Callable[..., Any], **options: Any) -> None:
         from django.urls import path
-
         from tests.support.django_project import Urlconf, overridden
 
         setting = {name.upper(): value for name, value in options.items()}

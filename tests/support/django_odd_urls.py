@@ -108,7 +108,7 @@ class Callable_:  # noqa: N801 - a view that is no function
 
 
 def file(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(__file__, "rb"))  # noqa: SIM115 - Django closes it
+    return FileResponse(open(__file__, "rb"))
 
 
 class Table(TemplateView):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
@@ -31,35 +31,35 @@ _MAY_BE_ABOVE: Final = (
 )
 
 
-def check_project(app_configs: Any, **_: Any) -> list[CheckMessage]:
+def check_project(app_configs: Any, **_: Any) -> list[checks.CheckMessage]:
     """Check the project, for `manage.py check`."""
     try:
         state = current_state()
     except ImproperlyConfigured as error:
-        return [Error(str(error), id="recloser.E001")]
+        return [checks.Error(str(error), id="recloser.E001")]
     return [*_about_middleware(state), *_about_routes(state)]
 
 
-def _about_middleware(state: RecloserState) -> Iterator[CheckMessage]:
+def _about_middleware(state: RecloserState) -> Iterator[checks.CheckMessage]:
     paths: list[str] = list(settings.MIDDLEWARE)
     places = [place for place, path in enumerate(paths) if _is_breaker(path)]
     if not places:
         if state.enabled:
-            yield Warning(
+            yield checks.Warning(
                 "Nothing is guarded: the breaker is not in MIDDLEWARE.",
                 hint=f"Add {_LINE!r} at the top of MIDDLEWARE.",
                 id="recloser.W001",
             )
         return
     if len(places) > 1:
-        yield Warning(
+        yield checks.Warning(
             "The breaker is in MIDDLEWARE more than once; the first one guards.",
             hint="Keep the first line.",
             id="recloser.W002",
         )
     above = [path for path in paths[: places[0]] if not path.startswith(_MAY_BE_ABOVE)]
     if above:
-        yield Warning(
+        yield checks.Warning(
             f"The breaker stands below {', '.join(above)} in MIDDLEWARE: what they do is not "
             "guarded, and it is done for refused requests, too.",
             hint=(
@@ -78,7 +78,7 @@ def _is_breaker(path: str) -> bool:
     return isinstance(kind, type) and issubclass(kind, BreakerMiddleware)
 
 
-def _about_routes(state: RecloserState) -> Iterator[CheckMessage]:
+def _about_routes(state: RecloserState) -> Iterator[checks.CheckMessage]:
     if not isinstance(state.key, UrlKeys):
         return  # the keys are not made from routes
     routes = [route.known() for route in state.key.routes()]
@@ -86,13 +86,13 @@ def _about_routes(state: RecloserState) -> Iterator[CheckMessage]:
     own = () if given is None or callable(given) else given
     unused = UnusedPatterns(own, state.registry)
     for pattern in unused.unused_exemptions(routes):
-        yield Warning(
+        yield checks.Warning(
             f"{SETTING}['EXEMPT']: {pattern!r} matches no URL pattern of this project.",
             hint=_hint(pattern, [route.template for route in routes]),
             id="recloser.W004",
         )
     for name, near in unused.unused_policies(routes):
-        yield Warning(
+        yield checks.Warning(
             f"{SETTING}['POLICIES']: {name!r} is the key of no URL pattern of this project.",
             hint=f"Did you mean {near!r}?" if near else _hint(name, _keys(routes)),
             id="recloser.W005",

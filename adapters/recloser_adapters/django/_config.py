@@ -52,7 +52,7 @@ class Settings:
             )
         known = {field.name.upper(): field.name for field in fields(cls)}
         values: dict[str, Any] = {}
-        for name, value in given.items():  # pyright: ignore[reportUnknownVariableType]
+        for name, value in dict[Any, Any](given).items():  # pyright: ignore[reportUnknownArgumentType]
             if name not in known:
                 raise ImproperlyConfigured(_unknown(name, known))
             try:
@@ -134,7 +134,7 @@ def _function(value: Any) -> Any:
 def _exempt(value: Any) -> Any:
     if isinstance(value, str) and not value.startswith(("/", "*")) and " " not in value:
         return _function(value)
-    patterns = value if callable(value) or not hasattr(value, "__iter__") else _kept(value)
+    patterns: Any = value if callable(value) or not hasattr(value, "__iter__") else _kept(value)
     # The middleware checks the value, and its error says what is wrong.
     BreakerMiddleware(lambda environ, start_response: [], exempt=patterns)
     return patterns

@@ -54,9 +54,9 @@ class CorsBelow:
             if kind is self._breaker:
                 is_below = True
                 break
-            for base in getattr(kind, "__mro__", ()):
-                if (base.__module__, base.__name__) == _CORS:
-                    found.append(kind)
+            names = {(base.__module__, base.__name__) for base in getattr(kind, "__mro__", ())}
+            if _CORS in names:
+                found.append(kind)
         return found if is_below else []
 
 

@@ -94,11 +94,11 @@ class UrlKeys:
         if self._has_locale is None:
             self._has_locale = any(map(_is_locale_middleware, settings.MIDDLEWARE))
         if not self._has_locale:
-            return settings.LANGUAGE_CODE
+            return str(settings.LANGUAGE_CODE)
         by_path = table.has_languages
-        if by_path and not translation.get_language_from_path(request.path_info):
-            if not table.prefixes_default or not table.is_translated:
-                return settings.LANGUAGE_CODE
+        is_default = not table.prefixes_default or not table.is_translated
+        if by_path and is_default and not translation.get_language_from_path(request.path_info):
+            return str(settings.LANGUAGE_CODE)
         return translation.get_language_from_request(request, check_path=by_path)
 
 

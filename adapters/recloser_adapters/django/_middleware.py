@@ -70,7 +70,8 @@ class BreakerMiddleware:
         self._state = state
         self._cors = CorsBelow(type(self))
         self._is_told = False
-        self._is_async = iscoroutinefunction(get_response)
+        # Not that of inspect, which on Python 3.11 does not know Django's marks.
+        self._is_async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated]
         if self._is_async:
             markcoroutinefunction(self)
         got_request_exception.connect(_note_error, dispatch_uid="recloser")
@@ -178,7 +179,11 @@ class BreakerMiddleware:
             note_refusal(request.META)
             if isinstance(error, BreakerOpenError) and response.status_code == 500:
                 return self._refuse(request, error)
-        elif call is not None and response.status_code == 500 and self._state.settings.classify is None:
+        elif (
+            call is not None
+            and response.status_code == 500
+            and self._state.settings.classify is None
+        ):
             # The status would not say what has failed.
             call.permit.end_by_error(error)
         return response  # type: ignore[no-any-return]  # what Django has made

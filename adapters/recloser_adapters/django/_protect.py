@@ -159,8 +159,8 @@ class ViewWatch(EndpointWatch):
         for module, name in _OF_LIBRARIES:
             library = getattr(sys.modules.get(module), name, None)
             if library is not None and isinstance(error, library):
-                status = getattr(error, "status_code", None)
-                return status if isinstance(status, int) else None
+                told: object = getattr(error, "status_code", None)
+                return told if isinstance(told, int) else None
         return None
 
     def outcome_of_status(self, status: int) -> Outcome:
@@ -181,8 +181,10 @@ class ViewWatch(EndpointWatch):
             response: Any = result
             if self.answered(response.status_code, streams=response.streaming):
                 self._watch(response)
-        elif isinstance(result, tuple) and _is_status(result):  # pyright: ignore[reportUnknownArgumentType]
-            self.answered(cast("tuple[int, object]", result)[0], streams=False)
+            return response
+        status = _status_in(result)
+        if status is not None:
+            self.answered(status, streams=False)
         return result
 
     # If it is never awaited, it is collected together with its permit, which is then cancelled.
@@ -227,6 +229,10 @@ class _AsyncBody:
         self._permit.cancel()
 
 
-def _is_status(result: Any) -> bool:
-    """Whether an operation of Django Ninja has returned a status and a body."""
-    return len(result) == 2 and type(result[0]) is int and 100 <= result[0] <= 599
+def _status_in(result: Any) -> int | None:
+    """The status, if an operation of Django Ninja has returned a status and a body."""
+    match result:
+        case (int(status), _) if not isinstance(status, bool) and 100 <= status <= 599:
+            return status
+        case _:
+            return None

@@ -12,7 +12,7 @@ from recloser.wsgi import Refusal, note_refusal
 from recloser.wsgi import permit_of as permit_of_environ
 
 
-def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
+def refuse(request: HttpRequest, error: object) -> HttpResponse:
     """Answer a `BreakerOpenError` with the middleware's 503, not counted against the view.
 
     In a view that catches the error:

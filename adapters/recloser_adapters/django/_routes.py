@@ -42,7 +42,7 @@ class Route:
     def key(self, method: str) -> str | None:
         """The key of a request for this route; `None` if no breaker guards it."""
         key = key_by_mark(self.view, method)
-        return self.name(method) if key is MISSING else key  # type: ignore[no-any-return]
+        return self.name(method) if key is MISSING else key
 
     def name(self, method: str) -> str:
         """Method and template. This is the key, unless the view has a mark."""
@@ -94,7 +94,7 @@ class RouteTable:
 
     def _find(self, patterns: Sequence[Any], path: str, around: Chain) -> Route | None:
         for each in patterns:
-            if type(each).resolve not in _LIBRARYS_OWN:
+            if getattr(type(each), "resolve", None) not in _LIBRARYS_OWN:  # pyright: ignore[reportUnknownArgumentType]
                 route = self._ask(each, path, around)
             else:
                 found = each.pattern.match(path)

@@ -91,14 +91,16 @@ def _operations(view: Any) -> list[Any]:
     """The operations of a path of Django Ninja, whose view is a function that knows them."""
     for cell in getattr(view, "__closure__", None) or ():
         try:
-            operations = getattr(cell.cell_contents, "operations", None)
+            found: Any = getattr(cell.cell_contents, "operations", None)
         except ValueError:
             continue  # an empty cell
-        if isinstance(operations, list) and all(
-            hasattr(each, "view_func") and hasattr(each, "methods")
-            for each in operations  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(found, list):
+            continue
+        operations = list[Any](found)  # pyright: ignore[reportUnknownArgumentType]
+        if operations and all(
+            hasattr(each, "view_func") and hasattr(each, "methods") for each in operations
         ):
-            return operations  # pyright: ignore[reportUnknownVariableType]
+            return operations
     return []
 
 

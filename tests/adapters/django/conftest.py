@@ -19,6 +19,7 @@ set_up()
 from django.conf import settings
 from django.test.utils import override_settings
 
+
 @pytest.fixture
 def start(registry: Registry) -> Iterator[Start]:
     """Starts a project with URL patterns; options in lower case are those of `RECLOSER`."""
@@ -31,7 +32,12 @@ def start(registry: Registry) -> Iterator[Start]:
             urlconf = Urlconf(urlpatterns) if isinstance(urlpatterns, list) else urlpatterns
             changed.enter_context(
                 override_settings(
-                    **{"ROOT_URLCONF": urlconf, "RECLOSER": names, "MIDDLEWARE": [MIDDLEWARE], **given}
+                    **{
+                        "ROOT_URLCONF": urlconf,
+                        "RECLOSER": names,
+                        "MIDDLEWARE": [MIDDLEWARE],
+                        **given,
+                    }
                 )
             )
             return Project(names.get("REGISTRY", registry))

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 
 # Until then Django did not listen for that.
 listens = pytest.mark.skipif(django.VERSION < (5, 0), reason="needs Django 5.0")
+CONTENT = Path(__file__).read_bytes()
 GZIP = "django.middleware.gzip.GZipMiddleware"
 CONDITIONAL = "django.middleware.http.ConditionalGetMiddleware"
 
@@ -58,7 +59,7 @@ async def waits(request: HttpRequest) -> HttpResponse:
 
 
 def file(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(__file__, "rb"))  # noqa: SIM115 - Django closes it
+    return FileResponse(open(__file__, "rb"))
 
 
 def upload(request: HttpRequest) -> HttpResponse:
@@ -140,7 +141,8 @@ async def test_a_file_is_left_to_the_server(project: Project) -> None:
     exchange = wsgi_client.Exchange(path="/file")
     exchange.environ["wsgi.file_wrapper"] = FileWrapper
 
-    body: Any = project.wsgi()(exchange.environ, lambda status, headers: None)
+    handler: Any = project.wsgi()
+    body: Any = handler(exchange.environ, lambda status, headers: None)
 
     assert type(body) is FileWrapper
     assert votes(project.registry["GET /file"].metrics()) == {"successes": 1}
@@ -150,7 +152,7 @@ async def test_a_file_is_left_to_the_server(project: Project) -> None:
 async def test_a_file_is_watched_where_django_sends_it(project: Project) -> None:
     answer = wsgi_client.Exchange(path="/file").run(project.wsgi())
 
-    assert answer.body == Path(__file__).read_bytes()
+    assert answer.body == CONTENT
     assert votes(project.registry["GET /file"].metrics()) == {"successes": 1}
 
 
@@ -158,7 +160,7 @@ async def test_a_file_is_watched_where_django_sends_it(project: Project) -> None
 async def test_a_file_under_asgi(project: Project) -> None:
     answer = await asgi_client.Exchange(path="/file").run(project.asgi())
 
-    assert answer.body == Path(__file__).read_bytes()
+    assert answer.body == CONTENT
     assert votes(project.registry["GET /file"].metrics()) == {"successes": 1}
 
 
@@ -170,7 +172,7 @@ async def test_middleware_that_changes_bodies_does_so_as_before(start: Start) ->
 
     answer = project.get("/file", accept_encoding="gzip")
 
-    assert gzip.decompress(b"".join(answer.streaming_content)) == Path(__file__).read_bytes()
+    assert gzip.decompress(b"".join(answer.streaming_content)) == CONTENT
     assert votes(project.registry["GET /file"].metrics()) == {"successes": 1}
     answer.close()
 
@@ -220,9 +222,7 @@ async def test_a_client_that_is_slow_to_send_makes_no_view_slow(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_client_that_breaks_off_is_no_failure(
-    project: Project, clock: ManualClock
-) -> None:
+async def test_a_client_that_breaks_off_is_no_failure(project: Project, clock: ManualClock) -> None:
     for _ in range(20):
         body = SlowClient(clock, b"x" * 10, breaks=True)
         status = send(project, "/upload", body, 10)
@@ -234,7 +234,7 @@ async def test_a_client_that_breaks_off_is_no_failure(
 
 async def test_an_upload_arrives_whole(project: Project) -> None:
     exchange = wsgi_client.Exchange("POST", "/upload")
-    exchange.environ["wsgi.input"] = io.BufferedReader(io.BytesIO(b"x" * 100_000))  # type: ignore[type-var]
+    exchange.environ["wsgi.input"] = io.BufferedReader(io.BytesIO(b"x" * 100_000))
     exchange.environ["CONTENT_LENGTH"] = "100000"
 
     assert exchange.run(project.wsgi()).body == b"100000"

@@ -154,8 +154,6 @@ def test_the_keys_are_known_before_the_first_request(rest: Project) -> None:
     assert "PUT /rest/orders/" not in keys
 
 
-
-
 def ninja_patterns() -> list[Any]:
     # An API may exist once for each name of its URLs.
     api = NinjaAPI(urls_namespace="ninja-test", openapi_url=None)

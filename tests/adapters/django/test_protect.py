@@ -108,7 +108,7 @@ async def stream_async(request: HttpRequest, breaks: int) -> StreamingHttpRespon
 
 @protect(None, "payments")
 def file(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(__file__, "rb"))  # noqa: SIM115 - Django closes it
+    return FileResponse(open(__file__, "rb"))
 
 
 PATTERNS = [
@@ -210,7 +210,7 @@ async def test_a_stream_is_watched_to_its_end(project: Project, breaks: int) -> 
 
 @pytest.mark.parametrize("breaks", [0, 1])
 async def test_an_async_stream_is_watched_to_its_end(project: Project, breaks: int) -> None:
-    answer = await project.async_client.get(f"/stream-async/{breaks}")
+    answer: Any = await project.async_client.get(f"/stream-async/{breaks}")
     assert project.registry["payments"].metrics().in_flight == 1
     if breaks:
         with pytest.raises(ZeroDivisionError):

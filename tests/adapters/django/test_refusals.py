@@ -253,7 +253,8 @@ async def test_a_breaker_around_the_asgi_handler_does_not_count_a_refusal(
     from tests.support.asgi_client import Exchange
 
     outer = Registry(clock=clock)
-    app = recloser.asgi.BreakerMiddleware(project.asgi(), outer)
+    handler: Any = project.asgi()
+    app = recloser.asgi.BreakerMiddleware(handler, outer)
     project.registry["GET /ok"].open()
 
     for name in ("ok", "ledger"):

@@ -133,9 +133,7 @@ def test_a_dotted_path_names_the_projects_own_registry(start: Start) -> None:
 
 
 @pytest.mark.parametrize("how", ["setting", "environment"])
-def test_it_can_be_turned_off(
-    start: Start, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+def test_it_can_be_turned_off(start: Start, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     if how == "environment":
         monkeypatch.setenv("RECLOSER_ENABLED", "0")
     project = start(PATTERNS, **({"enabled": False} if how == "setting" else {}))
