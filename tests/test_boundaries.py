@@ -34,6 +34,8 @@ PUBLIC_CORE = [
 BESIDE = {
     # Flask is made of Werkzeug and click: its routing, and the commands of `app.cli`.
     "flask": {"werkzeug", "click"},
+    # Django runs async code with it.
+    "django": {"asgiref"},
     # These libraries are imported by another name than users know them by.
     "prometheus": {"prometheus_client"},
     "sentry": {"sentry_sdk"},
@@ -41,6 +43,9 @@ BESIDE = {
     # The adapter of `pydantic_ai`.
     "pydantic": {"pydantic_ai"},
 }
+
+# Where Django looks for the app and for its command: nobody imports from there.
+FOUND_BY_DJANGO = ("recloser_adapters.django.apps", "recloser_adapters.django.management")
 
 # Adapters that need no library, and so no extra.
 OF_THE_STANDARD_LIBRARY = {"dashboard", "health", "sqlite"}
@@ -96,7 +101,9 @@ LIBRARY_ADAPTERS = [
 PUBLIC_ADAPTERS = [
     path
     for path in LIBRARY_ADAPTERS
-    if _first_part(_module_name(path)) and not _is_private(_module_name(path))
+    if _first_part(_module_name(path))
+    and not _is_private(_module_name(path))
+    and not _module_name(path).startswith(FOUND_BY_DJANGO)
 ]
 PUBLIC_PACKAGES = [path for path in PUBLIC_ADAPTERS if path.name == "__init__.py"]
 

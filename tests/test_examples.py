@@ -13,6 +13,7 @@ NEEDED = {
     "starlette_app": ["starlette", "uvicorn"],
     "fastapi_app": ["fastapi", "uvicorn"],
     "flask_app": ["flask"],
+    "django_app": ["django"],
     "plain_asgi": ["uvicorn"],
     "plain_wsgi": [],
 }
@@ -69,7 +70,14 @@ def test_example_refuses_while_its_ledger_is_down_and_recovers(example: str) -> 
 
 
 def test_every_inbound_example_is_tested() -> None:
-    inbound = {"starlette_app", "fastapi_app", "flask_app", "plain_asgi", "plain_wsgi"}
+    inbound = {
+        "starlette_app",
+        "fastapi_app",
+        "flask_app",
+        "django_app",
+        "plain_asgi",
+        "plain_wsgi",
+    }
 
     assert inbound == set(NEEDED)
     assert inbound <= {path.stem for path in EXAMPLES.glob("*.py")}

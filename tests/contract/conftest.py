@@ -5,16 +5,16 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import pytest
-from tests.support import framework_frontends, frontends
+from tests.support import django_fronts, framework_frontends, frontends
 from tests.support.frontends import Frontend
 from tests.support.scripted_handler import Script
 
 from recloser import Registry
 from recloser.testing import ManualClock
 
-ASGI = (*frontends.ASGI, *framework_frontends.ASGI)
-WSGI = (*frontends.WSGI, *framework_frontends.WSGI)
-HTTP = (*ASGI, *WSGI)
+ASGI = (*frontends.ASGI, *framework_frontends.ASGI, *django_fronts.ASGI)
+WSGI = (*frontends.WSGI, *framework_frontends.WSGI, *django_fronts.WSGI)
+HTTP: tuple[type[Frontend], ...] = (*ASGI, *WSGI)
 ALL = (*HTTP, *frontends.CALLS)
 
 # What a test may ask for, by the name of its argument.
@@ -23,15 +23,17 @@ GROUPS: dict[str, tuple[type[Frontend], ...]] = {
     "http": HTTP,
     "asgi": ASGI,
     "wsgi": WSGI,
-    "cancellable": tuple(kind for kind in ALL if kind.is_async),
+    # Those whose server sends and receives through them.
+    "around_messages": tuple(kind for kind in ASGI if kind.sees_messages),
+    "cancellable": tuple(kind for kind in ALL if kind.is_async and kind.sees_messages),
+    # Under asyncio, an exit that is raised in a task of its own ends the event loop.
+    "outlives_exits": tuple(kind for kind in ALL if not kind.makes_a_task),
     "around_call": frontends.CALLS,
     "around_application": (frontends.StarletteOutside,),
     # A generator's work after its response is still in its body.
     "works_afterwards": tuple(
         kind for kind in HTTP if kind is not frontends.WsgiLate and kind.works_afterwards
     ),
-    # In another task, an exit ends the event loop.
-    "in_its_own_task": tuple(kind for kind in ALL if not kind.makes_a_task),
     # The validator complains of a server that forgets to close a body.
     "forgetful": tuple(kind for kind in WSGI if kind is not frontends.WsgiValidated),
 }
@@ -82,6 +84,6 @@ def frontend(
     return kind(script, registry, clock)
 
 
-http = asgi = wsgi = cancellable = around_call = around_application = works_afterwards = (
-    forgetful
-) = in_its_own_task = frontend
+http = asgi = wsgi = around_messages = cancellable = around_call = around_application = (
+    works_afterwards
+) = outlives_exits = forgetful = frontend

@@ -33,14 +33,14 @@ async def leave(asgi: Asgi, spec: str, leaving: Leaving, after: int) -> Answer:
 
 @pytest.mark.parametrize(("spec", "leaving"), FORMS)
 async def test_leaving_a_stream_is_no_vote(
-    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+    around_messages: Asgi, script: Script, spec: str, leaving: Leaving
 ) -> None:
     script.chunks = ENDLESS
-    asgi.heeds_disconnect = True
+    around_messages.heeds_disconnect = True
 
-    await leave(asgi, spec, leaving, after=3)
+    await leave(around_messages, spec, leaving, after=3)
 
-    assert votes(asgi.breaker.metrics()) == {end_of(asgi, leaving): 1}
+    assert votes(around_messages.breaker.metrics()) == {end_of(around_messages, leaving): 1}
 
 
 def end_of(asgi: Asgi, leaving: Leaving) -> str:
@@ -53,27 +53,27 @@ def end_of(asgi: Asgi, leaving: Leaving) -> str:
 )
 @pytest.mark.parametrize("after", [0, 1])
 async def test_leaving_before_the_body_is_no_vote(
-    asgi: Asgi, spec: str, leaving: Leaving, after: int
+    around_messages: Asgi, spec: str, leaving: Leaving, after: int
 ) -> None:
-    await leave(asgi, spec, leaving, after)
+    await leave(around_messages, spec, leaving, after)
 
     # After the start, the last message may already have been handed on.
     expected = ["cancelled", "successes"] if after else ["cancelled"]
-    assert votes(asgi.breaker.metrics()) in [{name: 1} for name in expected]
+    assert votes(around_messages.breaker.metrics()) in [{name: 1} for name in expected]
 
 
 @pytest.mark.parametrize(("spec", "leaving"), FORMS)
 async def test_any_number_of_clients_that_leave_open_nothing(
-    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+    around_messages: Asgi, script: Script, spec: str, leaving: Leaving
 ) -> None:
     script.chunks = ENDLESS
-    asgi.heeds_disconnect = True
+    around_messages.heeds_disconnect = True
 
     for _ in range(50):
-        await leave(asgi, spec, leaving, after=2)
+        await leave(around_messages, spec, leaving, after=2)
 
-    assert asgi.breaker.state is State.CLOSED
-    assert votes(asgi.breaker.metrics()) == {end_of(asgi, leaving): 50}
+    assert around_messages.breaker.state is State.CLOSED
+    assert votes(around_messages.breaker.metrics()) == {end_of(around_messages, leaving): 50}
 
 
 async def test_an_app_that_is_not_told_is_judged_by_what_it_did(asgi: Asgi, script: Script) -> None:
@@ -104,53 +104,53 @@ async def test_an_oserror_of_the_apps_own_midway_is_a_failure(
 
 @pytest.mark.parametrize("policy", [Policy(slow_ceiling=2.0)])
 async def test_a_client_that_leaves_late_has_waited_and_that_counts(
-    asgi: Asgi, clock: ManualClock, policy: Policy
+    around_messages: Asgi, clock: ManualClock, policy: Policy
 ) -> None:
     async def leave_late(at_most: int) -> None:
         for _ in range(at_most):
-            if asgi.breaker.state is State.OPEN:
+            if around_messages.breaker.state is State.OPEN:
                 return
-            async with asgi.in_flight() as flight:
+            async with around_messages.in_flight() as flight:
                 clock.advance(policy.slow_ceiling + 1.0)
                 flight.cancel()
 
     await leave_late(policy.min_failures)
-    assert is_limited(asgi.breaker)
+    assert is_limited(around_messages.breaker)
     # It answers nobody, however few requests it has.
     await leave_late(11)
 
-    assert asgi.breaker.state is State.OPEN
-    reason = asgi.breaker.refusal().reason
+    assert around_messages.breaker.state is State.OPEN
+    reason = around_messages.breaker.refusal().reason
     assert reason is not None
     assert reason.rule == "failing"
 
 
 async def test_a_probe_whose_client_leaves_gives_its_slot_back(
-    asgi: Asgi, script: Script, clock: ManualClock
+    around_messages: Asgi, script: Script, clock: ManualClock
 ) -> None:
     script.chunks = ENDLESS
-    asgi.heeds_disconnect = True
-    asgi.breaker.open(for_=1.0)
+    around_messages.heeds_disconnect = True
+    around_messages.breaker.open(for_=1.0)
     clock.advance(2.0)
 
-    await leave(asgi, "2.4", Leaving.OSERROR, after=3)
+    await leave(around_messages, "2.4", Leaving.OSERROR, after=3)
 
-    assert asgi.breaker.state is State.HALF_OPEN
+    assert around_messages.breaker.state is State.HALF_OPEN
     script.chunks = (b"ok",)
-    assert (await asgi.call()).ok
+    assert (await around_messages.call()).ok
 
 
 @pytest.mark.parametrize(("spec", "leaving"), FORMS)
 async def test_a_failure_that_was_told_stays_one_when_the_client_leaves(
-    asgi: Asgi, script: Script, spec: str, leaving: Leaving
+    around_messages: Asgi, script: Script, spec: str, leaving: Leaving
 ) -> None:
     script.status = 500
     script.chunks = ENDLESS
-    asgi.heeds_disconnect = True
+    around_messages.heeds_disconnect = True
 
-    await leave(asgi, spec, leaving, after=3)
+    await leave(around_messages, spec, leaving, after=3)
 
-    assert votes(asgi.breaker.metrics()) == {"failures": 1}
+    assert votes(around_messages.breaker.metrics()) == {"failures": 1}
 
 
 class Broken(Exchange):
@@ -175,17 +175,17 @@ class Broken(Exchange):
 
 @pytest.mark.parametrize("spec", ["2.1", "2.3", "2.4"])
 async def test_what_the_server_raises_in_any_form_is_no_vote_against_the_handler(
-    asgi: Asgi, script: Script, spec: str
+    around_messages: Asgi, script: Script, spec: str
 ) -> None:
     script.chunks = ENDLESS
 
     for _ in range(20):
-        answer = await Broken(spec=spec).run(asgi.app)
+        answer = await Broken(spec=spec).run(around_messages.app)
         # Old versions of Starlette raise it in a group, and others raise an error of their own.
         assert "closed transport" in repr(answer.errors)
 
-    assert asgi.breaker.state is State.CLOSED
-    assert votes(asgi.breaker.metrics()) == {"ignored": 20}
+    assert around_messages.breaker.state is State.CLOSED
+    assert votes(around_messages.breaker.metrics()) == {"ignored": 20}
 
 
 @pytest.mark.parametrize("wraps", [False, True])

@@ -134,15 +134,17 @@ async def test_an_on_refuse_that_sends_nothing_is_replaced_too(asgi: Frontend) -
     assert (await asgi.call()).headers["content-type"] == "application/problem+json"
 
 
-async def test_an_on_refuse_that_breaks_off_is_seen_by_the_server(asgi: Frontend) -> None:
+async def test_an_on_refuse_that_breaks_off_is_seen_by_the_server(
+    around_messages: Frontend,
+) -> None:
     async def breaking(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 503, "headers": []})
         raise OopsError
 
-    asgi.configure(on_refuse=breaking)
-    asgi.breaker.open()
+    around_messages.configure(on_refuse=breaking)
+    around_messages.breaker.open()
 
-    answer = await asgi.call()
+    answer = await around_messages.call()
 
     assert any(isinstance(error, OopsError) for error in answer.errors)
     assert answer.status == 503

@@ -186,14 +186,14 @@ async def test_another_breakers_refusal_is_no_failure(
 
 @pytest.mark.parametrize("kind_of_exit", [KeyboardInterrupt, SystemExit, GeneratorExit])
 async def test_what_is_no_exception_is_no_failure_and_is_not_replaced(
-    in_its_own_task: Frontend, script: Script, kind_of_exit: type[BaseException]
+    outlives_exits: Frontend, script: Script, kind_of_exit: type[BaseException]
 ) -> None:
     script.raises = kind_of_exit()
 
-    answer = await in_its_own_task.call()
+    answer = await outlives_exits.call()
 
     assert answer.error is script.raises
-    assert votes(in_its_own_task.breaker.metrics()) == {"cancelled": 1}
+    assert votes(outlives_exits.breaker.metrics()) == {"cancelled": 1}
 
 
 async def test_slow_work_after_the_response_is_not_judged(http: Frontend, script: Script) -> None:

@@ -250,19 +250,18 @@ def _replace_method(place: Place) -> None:
 
 def guard_django() -> None:
     """Guard every handler of Django, which its tests call in many ways."""
-    from django.core.handlers.asgi import ASGIHandler
     from django.core.handlers.wsgi import WSGIHandler
 
     _replace_method(("django.core.handlers.asgi", "ASGIHandler", "__call__"))
-    original = WSGIHandler.__call__
+    kind: Any = WSGIHandler
+    original = kind.__call__
 
     @functools.wraps(original)
     def call(self: Any, environ: Any, start_response: Any) -> Any:
         guard = guarded_wsgi(functools.partial(original, self))
         return guard(environ, start_response)
 
-    WSGIHandler.__call__ = call
-    assert ASGIHandler.__call__ is not original
+    kind.__call__ = call
 
 
 def _guard_uvicorn() -> None:

@@ -39,6 +39,7 @@ class Frontend:
         works_afterwards: Whether its handlers can do work after the response.
         makes_a_task: Whether its handlers run in a task of their own.
         warns: Filters for warnings that are the library's own fault.
+        sees_messages: Whether what the server is sent passes it, under ASGI.
     """
 
     key: ClassVar[str] = "handler"
@@ -49,6 +50,7 @@ class Frontend:
     works_afterwards: ClassVar[bool] = True
     makes_a_task: ClassVar[bool] = False
     warns: ClassVar[tuple[str, ...]] = ()
+    sees_messages: ClassVar[bool] = True
 
     def __init__(self, script: Script, registry: Registry, clock: ManualClock) -> None:
         self.script = script

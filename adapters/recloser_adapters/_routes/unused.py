@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -61,22 +61,33 @@ class UnusedPatterns:
         except Exception as error:
             self._registry.fault("unused patterns", error)
 
-    def _tell(self, routes: list[KnownRoute], root: str) -> None:
-        if not routes:
-            return
-        for pattern in self._exempt:
-            if pattern not in DEFAULT_EXEMPT and not any(
-                _matches(pattern, route, root) for route in routes
-            ):
-                _LOG.warning("exempt: %r matches no route of this application", pattern)
+    def unused_exemptions(self, routes: Collection[KnownRoute], root: str = "") -> list[str]:
+        """The patterns of what is exempt that match no route."""
+        return [
+            pattern
+            for pattern in self._exempt
+            if pattern not in DEFAULT_EXEMPT
+            and not any(_matches(pattern, route, root) for route in routes)
+        ]
+
+    def unused_policies(self, routes: Collection[KnownRoute]) -> list[tuple[str, str | None]]:
+        """The keys and patterns of policies that match no route, each with what may be meant."""
         keys = {key for route in routes for key in route.keys}
+        found: list[tuple[str, str | None]] = []
         for name in self._registry.named:
             if _ROUTE_KEY.match(name) and not any(fnmatchcase(key, name) for key in keys):
                 near = [key for key in sorted(keys) if _is_meant(key, name)]
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                _LOG.warning(
-                    "policies: %r is the key of no route of this application%s", name, hint
-                )
+                found.append((name, near[0] if near else None))
+        return found
+
+    def _tell(self, routes: list[KnownRoute], root: str) -> None:
+        if not routes:
+            return
+        for pattern in self.unused_exemptions(routes, root):
+            _LOG.warning("exempt: %r matches no route of this application", pattern)
+        for name, near in self.unused_policies(routes):
+            hint = "" if near is None else f"; did you mean {near!r}?"
+            _LOG.warning("policies: %r is the key of no route of this application%s", name, hint)
 
 
 def _is_meant(key: str, name: str) -> bool:

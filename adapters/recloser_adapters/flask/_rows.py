@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 from flask import Flask
 from werkzeug.routing import Rule
@@ -12,6 +10,7 @@ from werkzeug.routing import Rule
 from recloser import Registry
 from recloser_adapters._routes.cover import Cover, cover
 from recloser_adapters._routes.views import is_static
+from recloser_adapters._routes.rows import Row
 from recloser_adapters.flask._config import EXTENSION, RecloserState
 from recloser_adapters.flask._rules import FlaskKeys, protections
 from recloser_adapters.werkzeug import RuleKeys
@@ -33,58 +32,6 @@ def guarded_keys(app: Flask) -> dict[Registry, set[str]]:
         if row.registry is not None and row.rules:
             keys.setdefault(row.registry, set()).add(row.key)
     return keys
-
-
-@dataclass(slots=True)
-class Row:
-    """A key and the rules that have it, or a rule that is exempt.
-
-    Attributes:
-        key: The key, or the exempt rule.
-        registry: Holds the breaker; None if the rule is exempt.
-        explanation: The text to print if there is no breaker.
-        rules: The rules that have this key, as method and rule.
-        patterns: The patterns that exempt the rule or, if it has a key, some of its paths.
-    """
-
-    key: str
-    registry: Registry | None
-    explanation: str = "no calls yet"
-    rules: list[str] = field(default_factory=list[str])
-    patterns: list[str] = field(default_factory=list[str])
-
-    @property
-    def state(self) -> str:
-        """The name of its state; of a rule that no breaker guards, `exempt`."""
-        if self.registry is None:
-            return "exempt"
-        breaker = self.registry.get(self.key)
-        return "closed" if breaker is None else breaker.state.value
-
-    def report(self) -> dict[str, Any]:
-        """The row as values for JSON."""
-        # `get` and not `[]`, because a report on a key must not create its breaker.
-        breaker = None if self.registry is None else self.registry.get(self.key)
-        figures = None if breaker is None else breaker.metrics()
-        return {
-            "key": self.key,
-            "state": self.state,
-            "calls": 0 if figures is None else figures.calls,
-            "refused": 0 if figures is None else figures.refused,
-            "explanation": self.explanation if breaker is None else breaker.explain(),
-            "rules": self.rules,
-            "exempt": self.patterns,
-        }
-
-    def sentence(self) -> str:
-        """The row in words."""
-        said: str = self.report()["explanation"]
-        if self.rules not in ([], [self.key]):
-            said += f"; for {', '.join(self.rules)}"
-        if self.patterns:
-            said += ": the path matches " if self.registry is None else "; not where it matches "
-            said += " or ".join(self.patterns)
-        return said
 
 
 def rows_of(app: Flask, state: RecloserState) -> list[Row]:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any, Final, cast
 
 import click
 from flask import current_app, json
 from flask.cli import AppGroup
 
-from recloser import Mode
 from recloser_adapters._command.credentials import password_of
 from recloser_adapters._command.dashboard_api import CommandError, DashboardApi
 from recloser_adapters._command.status import show_status
 from recloser_adapters._command.table import lines_of
+from recloser_adapters._routes.status_lines import status_lines, status_report
 from recloser_adapters.flask._config import EXTENSION, RecloserState
-from recloser_adapters.flask._rows import Row, rows_of
+from recloser_adapters.flask._rows import rows_of
 from recloser_adapters.werkzeug import RuleKeys
-
-_MEANING: Final = {
-    Mode.ENFORCE: "",
-    Mode.OBSERVE: ": nothing is refused",
-    Mode.DISABLED: ": nothing is guarded",
-}
 
 commands: Final = AppGroup("recloser", help="Inspect this application's circuit breakers.")
 
@@ -46,32 +38,12 @@ def _status(as_json: bool, url: str | None, user: str | None) -> None:
     state: RecloserState = current_app.extensions[EXTENSION]
     rows = rows_of(cast("Any", current_app)._get_current_object(), state)
     if as_json:
-        report = {
-            "enabled": state.enabled,
-            "mode": state.mode.value,
-            "process": os.getpid(),
-            "keys": [row.report() for row in rows],
-        }
+        report = status_report(rows, enabled=state.enabled, mode=state.mode)
         click.echo(json.dumps(report, indent=2))
         return
-    for line in _lines(state, rows):
-        # A key may contain text from a client, so control sequences and line breaks are escaped.
-        click.echo("".join(char if char.isprintable() else ascii(char)[1:-1] for char in line))
-
-
-def _lines(state: RecloserState, rows: list[Row]) -> Iterator[str]:
-    yield f"mode {state.mode.value}{_MEANING[state.mode]}"
-    width = max((len(row.key) for row in rows), default=0)
-    for row in rows:
-        yield f"{row.key:<{width}}  {row.state:<9}  {row.sentence()}"
-    if not isinstance(state.key, RuleKeys):
-        yield f"Requests are named by {_name(state.key)}: only keys that were used are listed."
-    if callable(state.exempt):
-        yield f"{_name(state.exempt)} says which requests are exempt: no rule is listed as exempt."
-    yield (
-        "Each process has its own breakers. These are the breakers of the process of this command; "
-        "--url shows those of a process that serves."
-    )
+    key = None if isinstance(state.key, RuleKeys) else state.key
+    for line in status_lines(rows, mode=state.mode, key=key, exempt=state.exempt):
+        click.echo(line)
 
 
 def _show_served(url: str, user: str | None, as_json: bool) -> None:
@@ -81,7 +53,3 @@ def _show_served(url: str, user: str | None, as_json: bool) -> None:
     except CommandError as error:
         click.echo(f"recloser: {error}", err=True)
         raise SystemExit(error.status) from None
-
-
-def _name(function: object) -> str:
-    return getattr(function, "__qualname__", None) or repr(function)
