@@ -252,7 +252,7 @@ def wrap_client(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx.Client, httpx.AsyncClient)):
-        raise TypeError(f"client must be an httpx client, not {told(client)}")
+        raise TypeError(f"client must be an httpx client, not {told(client, _LIBRARY)}")
     kind = BreakerTransport if isinstance(client, httpx.Client) else AsyncBreakerTransport
     wrap_transports(client, kind, registry, settings)
     return client

@@ -253,7 +253,7 @@ def wrap_client(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
-        raise TypeError(f"client must be an httpx2 client, not {told(client)}")
+        raise TypeError(f"client must be an httpx2 client, not {told(client, _LIBRARY)}")
     kind = BreakerTransport if isinstance(client, httpx2.Client) else AsyncBreakerTransport
     wrap_transports(client, kind, registry, settings)
     return client

@@ -18,6 +18,7 @@ from recloser._failover.settings import Order, Settings, WhenAllOpen
 from recloser._failover.streams import AsyncChunks, Chunks, open_async_chunks, open_chunks
 from recloser._outcome import Outcome, nothing_sent
 from recloser._registry import Registry
+from recloser.hints import knows_names
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,6 +87,7 @@ class Failover(Generic[T]):
         providers: The providers, as listed.
     """
 
+    @knows_names
     def __init__(
         self,
         registry: Registry,

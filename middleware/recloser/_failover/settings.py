@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 from recloser._classify_error import ask_policy, classify_error
 from recloser._failover.report import AttemptWatch, Delivery
 from recloser._outcome import Outcome
-from recloser._policy import Policy
 from recloser._registry import Registry
+from recloser.hints import check_function, check_registry, meant
 
 Order = Literal["listed", "weighted"]
 WhenAllOpen = Literal["refuse", "least_bad"]
@@ -43,10 +43,7 @@ class Settings:
     clock: Callable[[], float] = field(init=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.registry, Registry):
-            hint = ": write Registry(policy)" if isinstance(self.registry, Policy) else ""
-            kind = type(self.registry).__name__
-            raise TypeError(f"registry must be a Registry, not {kind}{hint}")
+        check_registry(self.registry, Registry)
         _check_choice("order", self.order, get_args(Order))
         _check_choice("when_all_open", self.when_all_open, get_args(WhenAllOpen))
         if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
@@ -56,13 +53,13 @@ class Settings:
             check_range("time_budget", self.time_budget, 0.001, 86400.0)
         check_range("patience", self.patience, 1.0, 1000.0)
         check_range("probe_wait", self.probe_wait, 0.0, 86400.0)
-        _check_callable("classify", self.classify)
-        _check_callable("nothing_sent", self.nothing_sent)
-        _check_callable("random", self.random)
+        check_function("classify", self.classify)
+        check_function("nothing_sent", self.nothing_sent)
+        check_function("random", self.random)
         if self.on_delivery is not None:
-            _check_callable("on_delivery", self.on_delivery)
+            check_function("on_delivery", self.on_delivery)
         if self.on_attempt is not None:
-            _check_callable("on_attempt", self.on_attempt)
+            check_function("on_attempt", self.on_attempt)
         object.__setattr__(self, "clock", self.registry.clock)
 
     def outcome_of(self, key: str, error: BaseException) -> Outcome:
@@ -116,9 +113,5 @@ def check_range(name: str, value: object, low: float, high: float) -> None:
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {allowed!r}, not {value!r}")
-
-
-def _check_callable(name: str, value: object) -> None:
-    if not callable(value):
-        raise TypeError(f"{name} must be a callable, not {type(value).__name__}")
+        hint = meant(value, allowed)
+        raise ValueError(f"{name} must be one of {allowed!r}, not {value!r}{hint}")
