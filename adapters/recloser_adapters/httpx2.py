@@ -215,7 +215,8 @@ class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTr
     Raises:
         TypeError: A setting has the wrong type, or a target is neither a base URL nor an
             `LLMEndpoint`.
-        ValueError: A base URL is not valid, or `on_refuse` is unknown.
+        ValueError: A base URL is not valid, `on_refuse` is unknown, or the failover has a `hedge`: a
+            transport sends no request twice at a time.
     """
 
 

@@ -67,6 +67,12 @@ def test_a_client_and_a_transport_of_httpx_are_not_mixed_up(name: str) -> None:
             "write Provider('a', 'https://...')",
         ),
         (
+            lambda: ours.FailoverTransport(
+                sync, Failover(REGISTRY, [Provider("a", "https://a.example")], hedge=0.05)
+            ),
+            "write failover.acall(send, repeatable=True)",
+        ),
+        (
             lambda: ours.FailoverTransport(sync, failover(), repeatable=True),
             "write repeatable=lambda request: True",
         ),

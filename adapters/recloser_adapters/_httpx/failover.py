@@ -55,6 +55,11 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
     ) -> None:
         if not isinstance(failover, Failover):
             raise wrong("failover", "a Failover", failover)
+        if failover.hedging.share:
+            raise ValueError(
+                "hedge of the failover has no effect in a transport: write failover.acall(send, "
+                "repeatable=True) to send a call twice, or leave hedge out"
+            )
         if not isinstance(pass_others, bool):
             raise TypeError(f"pass_others must be True or False, not {pass_others!r}")
         check_names(settings, AnswerSettings.__optional_keys__)

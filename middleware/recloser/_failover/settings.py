@@ -16,6 +16,10 @@ from recloser.hints import check_function, check_registry, meant
 Order = Literal["listed", "weighted"]
 WhenAllOpen = Literal["refuse", "least_bad"]
 
+MOST_HEDGED = 0.05
+"""The largest share of calls that may be sent twice. Dean and Barroso (2013) pay 2-5 % more calls for
+the tail; more than that is load, and load makes tails."""
+
 
 # Without `eq` and `repr`: nothing uses them, and they are a third of the class's import time.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -39,6 +43,7 @@ class Settings:
     on_delivery: Callable[[Delivery], object] | None
     on_attempt: Callable[[Any], AttemptWatch | None] | None = None
     random: Callable[[], float]
+    hedge: float = 0.0
     # The clock of the registry. It is kept here because each call reads it several times.
     clock: Callable[[], float] = field(init=False)
 
@@ -51,6 +56,7 @@ class Settings:
         check_range("max_attempts", self.max_attempts, 1, 1000)
         if self.time_budget is not None:
             check_range("time_budget", self.time_budget, 0.001, 86400.0)
+        check_range("hedge", self.hedge, 0.0, MOST_HEDGED)
         check_range("patience", self.patience, 1.0, 1000.0)
         check_range("probe_wait", self.probe_wait, 0.0, 86400.0)
         check_function("classify", self.classify)
