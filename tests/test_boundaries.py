@@ -26,6 +26,7 @@ PUBLIC_CORE = [
     "recloser",
     "recloser.asgi",
     "recloser.fleet",
+    "recloser.hints",
     "recloser.testing",
     "recloser.wsgi",
 ]

@@ -26,6 +26,7 @@ import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
 from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
+from recloser.hints import wrong
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.good_answers import is_plain
@@ -262,7 +263,7 @@ def wrap_session(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(session, aiohttp.ClientSession):
-        raise TypeError(f"session must be an aiohttp.ClientSession, not {session!r}")
+        raise wrong("session", "an aiohttp.ClientSession", session)
     guard = BreakerMiddleware(registry, **settings)
     # Middlewares are given to the constructor. There is no public way to add one later.
     present = vars(session)["_middlewares"]

@@ -33,6 +33,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from recloser import Breaker, Registry, State
+from recloser.hints import check_registry
 from recloser_adapters._routes.marks import exempt
 
 if TYPE_CHECKING:
@@ -128,8 +129,7 @@ def readiness(registry: Registry, keys: Iterable[str]) -> Readiness:
 
 
 def _checked(registry: Registry, keys: Iterable[str]) -> tuple[str, ...]:
-    if not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a Registry, not {registry!r}")
+    check_registry(registry, Registry)
     if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
         raise TypeError(f"keys must be several keys, such as [{keys!r}], not {keys!r}")
     # A key that is named twice is shown once.

@@ -215,7 +215,8 @@ class FailoverTransport(SyncFailover[httpx2.Request, httpx2.Response], BreakerTr
     Raises:
         TypeError: A setting has the wrong type, or a target is neither a base URL nor an
             `LLMEndpoint`.
-        ValueError: A base URL is not valid, or `on_refuse` is unknown.
+        ValueError: A base URL is not valid, `on_refuse` is unknown, or the failover has a `hedge`: a
+            transport sends no request twice at a time.
     """
 
 
@@ -253,7 +254,7 @@ def wrap_client(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
-        raise TypeError(f"client must be an httpx2 client, not {told(client)}")
+        raise TypeError(f"client must be an httpx2 client, not {told(client, _LIBRARY)}")
     kind = BreakerTransport if isinstance(client, httpx2.Client) else AsyncBreakerTransport
     wrap_transports(client, kind, registry, settings)
     return client

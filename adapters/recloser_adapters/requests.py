@@ -27,6 +27,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser.hints import knows_names, wrong
 from recloser_adapters._outbound.body import AnyBodyWatch
 from recloser_adapters._outbound.call import OutboundCalls
 from recloser_adapters._outbound.good_answers import is_plain
@@ -179,6 +180,7 @@ class BreakerAdapter(BaseAdapter):
     wrapped: BaseAdapter
     outbound: OutboundCalls[requests.PreparedRequest, requests.Response]
 
+    @knows_names
     def __init__(
         self,
         adapter: BaseAdapter,
@@ -188,6 +190,8 @@ class BreakerAdapter(BaseAdapter):
         ],
     ) -> None:
         super().__init__()
+        if isinstance(adapter, (type, requests.Session)) or not hasattr(adapter, "send"):
+            raise wrong("adapter", "an adapter", adapter)
         self.wrapped = adapter
         self._retries = tells(adapter)
         self.outbound = OutboundCalls(
@@ -360,7 +364,7 @@ def wrap_session(
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
     if not isinstance(session, requests.Session):
-        raise TypeError(f"session must be a requests.Session, not {session!r}")
+        raise wrong("session", "a requests.Session", session)
     registry = registry if registry is not None else Registry()
     for prefix, adapter in list(session.adapters.items()):
         if not isinstance(adapter, BreakerAdapter):

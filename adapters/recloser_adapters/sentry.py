@@ -18,6 +18,7 @@ import sentry_sdk
 from sentry_sdk.integrations.logging import ignore_logger
 
 from recloser import BreakerOpenError, Mode, Registry, State, Transition
+from recloser.hints import check_registry
 from recloser_adapters._background import Background
 
 __all__ = ["Instrumentation", "drop_refusals", "instrument"]
@@ -46,8 +47,7 @@ def instrument(registry: Registry) -> Instrumentation:
     Raises:
         TypeError: `registry` is no registry.
     """
-    if not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a Registry, not {registry!r}")
+    check_registry(registry, Registry)
     ignore_logger("recloser")
     return Instrumentation(registry)
 

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
+from recloser.hints import knows_names
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
 from recloser_adapters._routes.guarded import keys_of
@@ -154,6 +155,7 @@ class BreakerMiddleware(AnyAppMiddleware):
         TypeError: `key` is not given and no `url_map` is found, or `url_map` is not a `Map`.
     """
 
+    @knows_names
     def __init__(
         self,
         app: WSGIApplication,
@@ -167,6 +169,7 @@ class BreakerMiddleware(AnyAppMiddleware):
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
+        self.check_app(app)
         if key is None:
             rules = url_map if url_map is not None else _find_map(app)
             if not isinstance(rules, Map):

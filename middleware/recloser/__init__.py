@@ -48,6 +48,7 @@ __all__ = [
     "Delivery",
     "Failover",
     "Fate",
+    "Hedging",
     "HopelessError",
     "Leg",
     "Listener",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from recloser._failover.attempt import Attempt
     from recloser._failover.call import CallOptions
     from recloser._failover.failover import Failover
+    from recloser._failover.hedge_budget import Hedging
     from recloser._failover.provider import Provider
     from recloser._failover.report import Answer, AttemptWatch, Delivery, Fate, Leg
     from recloser._failover.streams import AsyncChunks, Chunks
@@ -106,6 +108,7 @@ else:
         "Delivery": "recloser._failover.report",
         "Failover": "recloser._failover.failover",
         "Fate": "recloser._failover.report",
+        "Hedging": "recloser._failover.hedge_budget",
         "Leg": "recloser._failover.report",
         "Metrics": "recloser._metrics",
         "Pieces": "recloser._pieces",

@@ -20,6 +20,7 @@ from recloser._permit import (
 )
 from recloser._state import Mode, State
 from recloser._with import BlockPermit, block_of, give_up, innermost, innermost_of
+from recloser.hints import check_function, knows_names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,6 +126,7 @@ class Breaker(AdmittingCircuit):
         Returns:
             A decorator for plain, coroutine and generator functions.
         """
+        check_function("known", known, "a function of the arguments")
 
         def decorate(function: Callable[P, T]) -> Callable[P, T]:
             return labelled(self.acquire, self.fault, known, function)
@@ -167,6 +169,7 @@ class Breaker(AdmittingCircuit):
         """Guard a function, coroutine function, generator or async generator function."""
         return guarded(self.admit_strict, self._permit_of, self.acquire, function)
 
+    @knows_names
     def with_timeout(
         self, cap: float = inf, *, argument: str | None = None
     ) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -13,6 +13,7 @@ from recloser._admission import Refused, Unguarded
 from recloser._items import Items
 from recloser._locked_circuit import NO_TOKEN
 from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit
+from recloser.hints import instead
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,10 +87,8 @@ def labelled(
         function: The function.
 
     Raises:
-        TypeError: As `guarded` does, or `known` is no function.
+        TypeError: As `guarded` does.
     """
-    if not callable(known):
-        raise TypeError(f"labelled_by needs a function of the arguments, not {known!r}")
 
     def acquire_for(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Permit:
         try:
@@ -139,7 +138,10 @@ def target_of(function: object) -> Any:
         TypeError: As `guarded` does.
     """
     if not callable(function) or isinstance(function, type):
-        raise TypeError(f"a breaker guards a function, not {function!r}")
+        hint = instead("function", function)
+        if isinstance(function, type):
+            hint = ": guard its methods"
+        raise TypeError(f"a breaker guards a function, not {function!r}{hint}")
     if isinstance(function, staticmethod):
         raise TypeError(f"put the breaker below @staticmethod, not above: {function!r}")
     target: Any = function

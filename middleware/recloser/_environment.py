@@ -11,7 +11,11 @@ from __future__ import annotations
 import os
 
 from recloser._state import Mode
+from recloser.hints import meant
 
+_NAMES = ("RECLOSER_MODE", "RECLOSER_ENABLED")
+# So close is RECLOSER_DISABLED, but not RECLOSER_PORT, which Kubernetes sets for a service.
+_NEARLY = 0.84
 _ON = frozenset({"", "1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 _BY_LENIENCY = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
@@ -27,6 +31,7 @@ def strictest() -> Mode:
         ValueError: A variable has a value that it cannot have. To ignore that would mean to refuse
             calls where somebody wanted none to be refused.
     """
+    _check_names()
     said = os.environ.get("RECLOSER_ENABLED", "").strip().lower()
     if said in _OFF:
         return Mode.DISABLED
@@ -38,7 +43,18 @@ def strictest() -> Mode:
         return Mode(said) if said else Mode.ENFORCE
     except ValueError:
         known = ", ".join(mode.value for mode in _BY_LENIENCY)
-        raise ValueError(f"RECLOSER_MODE must be one of {known}, not {said!r}") from None
+        raise ValueError(
+            f"RECLOSER_MODE must be one of {known}, not {said!r}{meant(said, known.split(', '))}"
+        ) from None
+
+
+def _check_names() -> None:
+    """Refuse a name that is nearly one of ours: what it says would have no effect."""
+    for name in os.environ:
+        if name.startswith("RECLOSER_") and name not in _NAMES:
+            hint = meant(name, _NAMES, at_least=_NEARLY)
+            if hint:
+                raise ValueError(f"the environment has {name}, which means nothing{hint}")
 
 
 def allowed(mode: Mode | str, at_most: Mode = Mode.ENFORCE) -> Mode:

@@ -17,6 +17,7 @@ from recloser._overrides import Override
 from recloser._redaction import seen, shown
 from recloser._stall import StallWatch, watch_of
 from recloser._state import Mode, State
+from recloser.hints import check_function
 
 if TYPE_CHECKING:
     import logging
@@ -112,6 +113,9 @@ class Listeners:
                 "listener must be an object with on_transition(), on_refuse(), on_call_end() or "
                 f"on_override(), not {listener!r}"
             )
+        for name in _METHODS:
+            if (method := getattr(listener, name, None)) is not None:
+                check_function(name, method)
         within(_changing, self._change, listener, True)
         registry = self.registry()
         for breaker in () if registry is None else registry:

@@ -26,6 +26,7 @@ from recloser._policy import Policy
 from recloser._race import how_it_left, note_end
 from recloser._redaction import Raised, seen
 from recloser._state import Mode, State
+from recloser.hints import check_function, knows_names
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -82,6 +83,7 @@ class LockedCircuit(Delivering):
     # Who opened it by hand last, and the generation that this began.
     _opened: tuple[int, Override] | None
 
+    @knows_names
     def __init__(
         self,
         key: str,
@@ -95,9 +97,8 @@ class LockedCircuit(Delivering):
     ) -> None:
         policy = policy if policy is not None else Policy()
         check_policy(key, policy)
-        for name, function in (("clock", clock), ("random", random)):
-            if not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
+        check_function("clock", clock)
+        check_function("random", random)
         self.clock: Callable[[], float] = clock
         self._listeners = _listeners if _listeners is not None else Listeners(clock)
         fleet = self._listeners.fleet

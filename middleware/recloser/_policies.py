@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from recloser._policy import Policy
+from recloser.hints import instead, wrong
 
 
 class Policies:
@@ -30,9 +31,12 @@ class Policies:
             raise TypeError(f"policies must be a mapping of str to Policy, not {policies!r}")
         for key, each in policies.items():
             if not isinstance(key, str) or not isinstance(each, Policy):
-                raise TypeError(f"policies must map str to Policy, not {key!r} to {each!r}")
+                raise TypeError(
+                    f"policies must map str to Policy, not {key!r} to {each!r}"
+                    f"{instead('Policy', each)}"
+                )
         if default is not None and not isinstance(default, Policy):
-            raise TypeError(f"policy must be a Policy, not {default!r}")
+            raise wrong("policy", "a Policy", default)
         self.default: Policy = default if default is not None else Policy()
         self._replace(dict(policies))
 
@@ -73,6 +77,6 @@ def check_policy(key: object, policy: object) -> None:
         TypeError: The key is not a str, or the policy not a Policy.
     """
     if not isinstance(key, str):
-        raise TypeError(f"key must be a str, not {key!r}")
+        raise wrong("key", "a str", key)
     if not isinstance(policy, Policy):
-        raise TypeError(f"policy must be a Policy, not {policy!r}")
+        raise wrong("policy", "a Policy", policy)

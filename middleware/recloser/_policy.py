@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
 
 from recloser._outcome import Outcome
 from recloser._overrides import checked_share
 from recloser._state import Mode
+from recloser.hints import belong, knows_fields
 
 # Field -> lowest and highest value allowed, both included.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -39,35 +38,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-Class = TypeVar("Class", bound=type)
-
-
-def _suggests(kind: Class) -> Class:
-    """Let a dataclass say which setting may be meant where one does not exist."""
-    make: Callable[..., None] = vars(kind)["__init__"]
-
-    @wraps(make)
-    def __init__(self: object, *args: Any, **settings: Any) -> None:  # noqa: N807
-        names = [field.name for field in fields(kind)]
-        for name in settings:
-            if name not in names:
-                raise TypeError(_no_setting(kind.__name__, name, names))
-        make(self, *args, **settings)
-
-    setattr(kind, "__init__", __init__)  # noqa: B010 - an assignment is no valid type
-    return kind
-
-
-def _no_setting(of: str, name: str, names: list[str]) -> str:
-    # Imported at the first mistake, to keep the import of recloser fast.
-    from difflib import get_close_matches
-
-    close = get_close_matches(name.lower(), names, n=1)
-    meant = f"did you mean {close[0]!r}?" if close else f"help({of}) lists all settings"
-    return f"{of} has no setting {name!r}: {meant}"
-
-
-@_suggests
+@knows_fields
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Policy:
     """When a breaker opens, when it sends probes, and when it closes.
@@ -204,6 +175,10 @@ class Policy:
                     f"{smaller} must be at most {larger} ({getattr(self, larger)!r}), "
                     f"not {getattr(self, smaller)!r}"
                 )
+
+
+# Not those that a registry has, too.
+belong(_RANGES.keys() | {"ignore_errors", "classify_error"}, "Registry(Policy({}=...))")
 
 
 def _check_number(name: str, value: object, low: float, high: float, *, whole: bool) -> None:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from recloser._circuit.votes import OUTRUN, TIMED_OUT, way_of_leaving
+from recloser._circuit.votes import OUTPACED, OUTRUN, TIMED_OUT, way_of_leaving
 from recloser._outcome import Outcome
 
 # As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -96,6 +96,8 @@ def how_it_left(circuit: Any, error: object, started: float, now: float) -> str:
         started: When it began, in seconds.
         now: Seconds.
     """
+    if error is OUTPACED:
+        return OUTPACED
     way = way_of_leaving(error)
     if way == TIMED_OUT or circuit.knows_latency:
         return way

@@ -22,6 +22,7 @@ from recloser._policy import Policy
 from recloser._reporting import Reporting
 from recloser._special_keys import OVERFLOW_KEY, mode_of
 from recloser._state import Mode, State
+from recloser.hints import belong, check_function, knows_names
 
 if TYPE_CHECKING:
     from recloser._fleet.fleet import Fleet
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # What cannot be changed later.
 _FIXED = frozenset({"policies", "clock", "random", "max_keys"})
 _NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
+belong(("policy", "policies", "clock", "random", "max_keys", "store"), "Registry({}=...)")
 
 
 class Registry(Reporting):
@@ -94,6 +96,7 @@ class Registry(Reporting):
         "overflowed",
     )
 
+    @knows_names
     def __init__(
         self,
         policy: Policy | None = None,
@@ -110,9 +113,8 @@ class Registry(Reporting):
             raise TypeError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
         if max_keys < 1:
             raise ValueError(f"max_keys must be a whole number >= 1, not {max_keys!r}")
-        for name, function in (("clock", clock), ("random", random)):
-            if not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
+        check_function("clock", clock)
+        check_function("random", random)
         self._policies = Policies(policy, policies)
         self._clock = clock
         self._random = random

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from recloser._hooks import AnyListener
 from recloser._listeners import Listeners
 from recloser._stall import StallWatch
+from recloser.hints import check_function
 
 
 class Reporting:
@@ -38,8 +39,8 @@ class Reporting:
 
     @trace.setter
     def trace(self, trace: Callable[[], str] | None) -> None:
-        if trace is not None and not callable(trace):
-            raise TypeError(f"trace must be a function that returns a str, or None, not {trace!r}")
+        if trace is not None:
+            check_function("trace", trace, "a function that returns a str, or None")
         self._listeners.trace = trace
 
     def fault(self, where: str, error: BaseException) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from recloser.hints import meant
+
 
 class State(enum.Enum):
     """What a breaker does with the next call."""
@@ -31,4 +33,5 @@ class Mode(enum.Enum):
     @classmethod
     def _missing_(cls, value: object) -> Mode:
         known = ", ".join(each.value for each in cls)
-        raise ValueError(f"mode must be one of {known}, not {value!r}")
+        hint = meant(value, [each.value for each in cls])
+        raise ValueError(f"mode must be one of {known}, not {value!r}{hint}")

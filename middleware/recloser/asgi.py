@@ -52,6 +52,7 @@ from recloser._http.request_marks import PERMIT, REFUSAL, REFUSED, note_refusal,
 from recloser._registry import Registry
 from recloser._special_keys import UNMATCHED
 from recloser._state import Mode
+from recloser.hints import knows_names
 
 __all__ = [
     "DEFAULT_EXEMPT",
@@ -107,9 +108,10 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    _protocol = "an ASGI"
+    _protocol = "ASGI"
     _method, _path, _root = "method", "path", "root_path"
 
+    @knows_names
     def __init__(
         self,
         app: ASGIApp,

@@ -133,7 +133,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
-    _protocol = "a WSGI"
+    _protocol = "WSGI"
     _method, _path, _root = "REQUEST_METHOD", "PATH_INFO", ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

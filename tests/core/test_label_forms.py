@@ -172,7 +172,7 @@ def test_a_function_that_cannot_tell_a_label_refuses_no_call(known: Any, faults:
 
 
 def test_what_is_no_function_is_said_so(breaker: Breaker) -> None:
-    with pytest.raises(TypeError, match="labelled_by needs a function of the arguments"):
+    with pytest.raises(TypeError, match="known must be a function of the arguments"):
         breaker.labelled_by("export")(len)  # type: ignore[arg-type]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from recloser import Attempt, CallOptions, Failover
+from recloser.hints import check_function
 from recloser_adapters._httpx.library import Library
 from recloser_adapters._httpx.llm_requests import (
     UNREAD,
@@ -166,8 +167,13 @@ class Planner:
         repeatable: Callable[[Any], bool | None] | None,
         library: Library,
     ) -> None:
-        if repeatable is not None and not callable(repeatable):
-            raise TypeError(f"repeatable must be a callable, not {type(repeatable).__name__}")
+        if isinstance(repeatable, bool):
+            raise TypeError(
+                f"repeatable must be a function of a request, not {repeatable!r}: write "
+                f"repeatable=lambda request: {repeatable!r}"
+            )
+        if repeatable is not None:
+            check_function("repeatable", repeatable)
         self._registry = failover.registry
         self._repeatable = repeatable
         self._library = library
@@ -184,7 +190,10 @@ class Planner:
         endpoint = target if isinstance(target, LLMEndpoint) else None
         base = endpoint.base_url if endpoint is not None else target
         if not isinstance(base, str):
-            raise TypeError(f"target of {key!r} must be a base URL or an LLMEndpoint, not {base!r}")
+            raise TypeError(
+                f"target of {key!r} must be a base URL or an LLMEndpoint, not {base!r}: write "
+                f"Provider({key!r}, 'https://...')"
+            )
         url = self._library.url(base)
         if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
             raise ValueError(f"base URL of {key!r} must be like https://host/path, not {base!r}")

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Unpack, cast
 
 from recloser import Answer, Attempt, BreakerOpenError, Failover, Fate, Outcome
+from recloser.hints import knows_names, wrong
 from recloser_adapters._httpx.addressing import ANY_PROVIDER, LLMEndpoint, Plan, Planner
 from recloser_adapters._httpx.answers import AnswerTap, rejection
 from recloser_adapters._httpx.attempt_permit import AttemptPermit, Best, settled
@@ -42,6 +43,7 @@ _LONGEST_PREAMBLE = 65_536
 class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
     """The part that sync and async share. `FailoverTransport` documents the settings."""
 
+    @knows_names
     def __init__(
         self,
         transport: InnerT,
@@ -52,7 +54,12 @@ class FailoverBase(Transport[InnerT, RequestT, ResponseT]):
         **settings: Unpack[AnswerSettings[RequestT, ResponseT, RaiseOrResponse]],
     ) -> None:
         if not isinstance(failover, Failover):
-            raise TypeError(f"failover must be a Failover, not {type(failover).__name__}")
+            raise wrong("failover", "a Failover", failover)
+        if failover.hedging.share:
+            raise ValueError(
+                "hedge of the failover has no effect in a transport: write failover.acall(send, "
+                "repeatable=True) to send a call twice, or leave hedge out"
+            )
         if not isinstance(pass_others, bool):
             raise TypeError(f"pass_others must be True or False, not {pass_others!r}")
         check_names(settings, AnswerSettings.__optional_keys__)

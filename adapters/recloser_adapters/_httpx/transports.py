@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser.hints import knows_names
 from recloser_adapters._httpx.bodies import (
     AsyncBody,
     AsyncReadAhead,
@@ -34,6 +35,7 @@ REFUSED = "recloser.refused"
 
 _NOT_PLAIN = tuple(kind.encode("ascii") for kind in NOT_PLAIN)
 _JSON = b"application/json"
+_SYNC, _ASYNC = "handle_request", "handle_async_request"
 
 RequestT = TypeVar("RequestT", bound=Request)
 ResponseT = TypeVar("ResponseT", bound=Response)
@@ -57,6 +59,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         wrapped: The transport that sends.
         outbound: Admits the calls and decides their outcomes.
         library: The classes of the library.
+        sends: The method by which a transport of this kind sends.
         body: The class of permits. A permit replaces the stream of a good answer.
         watched_body: Replaces the stream if a watch must see the body.
         read_ahead: Replaces the stream if a failover has read the first chunk.
@@ -66,10 +69,12 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
     outbound: OutboundCalls[RequestT, ResponseT]
 
     library: ClassVar[Library]
+    sends: ClassVar[str]
     body: ClassVar[type[SyncBody | AsyncBody]]
     watched_body: ClassVar[type[SyncWatchedBody | AsyncWatchedBody]]
     read_ahead: ClassVar[type[SyncReadAhead | AsyncReadAhead]]
 
+    @knows_names
     def __init__(
         self,
         transport: InnerT,
@@ -84,7 +89,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         registry: Registry | None,
         settings: CallSettings[RequestT, ResponseT, RaiseOrResponse],
     ) -> None:
-        check_transport(transport, self.library)
+        check_transport(transport, self.library, self.sends)
         self.wrapped = transport
         self.outbound = OutboundCalls(
             registry,
@@ -93,6 +98,19 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             refusal_error=self.library.refusal_error,
             refusal_response=self.library.refusal_response,
         )
+
+    def __getattr__(self, name: str) -> Any:
+        """Say why a client cannot send with a transport of the other kind; called for no other name."""
+        if name in (_SYNC, _ASYNC):
+            kind = type(self).__name__.removeprefix("Async")
+            client, write = "Client", kind
+            if name == _ASYNC:
+                client, write = "AsyncClient", f"Async{kind}"
+            raise AttributeError(
+                f"{type(self).__name__} is no transport of an {self.library.name}.{client}: write "
+                f"{write}"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @classmethod
     def sharing(cls, outbound: OutboundCalls[RequestT, ResponseT], transport: InnerT) -> Self:
@@ -203,6 +221,8 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
 class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, ResponseT]):
     """The sync transport."""
 
+    sends: ClassVar[str] = _SYNC
+
     def handle_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
         permit = self.outbound.admit(request, self.body)
@@ -242,6 +262,8 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
 
 class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, ResponseT]):
     """The async transport."""
+
+    sends: ClassVar[str] = _ASYNC
 
     async def handle_async_request(self, request: RequestT) -> ResponseT:
         """Send a request if its breaker admits it."""
@@ -293,24 +315,53 @@ def is_plain(headers: Any) -> bool:
     return True
 
 
-def check_transport(transport: object, library: Library) -> None:
-    """Check that a transport may be one of this library.
+def check_transport(transport: object, library: Library, sends: str) -> None:
+    """Check that a transport may be one of this library, and of the kind that is wanted.
+
+    Args:
+        transport: What was given.
+        library: The library.
+        sends: The method by which it must send: `handle_request` or `handle_async_request`.
 
     Raises:
-        TypeError: It is one of the other library, or none.
+        TypeError: It is one of the other library or kind, a client, a class, or no transport.
     """
-    if hasattr(transport, "handle_request") or hasattr(transport, "handle_async_request"):
-        theirs = {kind.__module__.partition(".")[0] for kind in type(transport).__mro__}
-        if library.name in theirs or not theirs & LIBRARIES:
+    theirs = {kind.__module__.partition(".")[0] for kind in type(transport).__mro__}
+    if not isinstance(transport, type) and (library.name in theirs or not theirs & LIBRARIES):
+        if hasattr(transport, sends):
             return
-    raise TypeError(f"transport must be a transport of {library.name}, not {told(transport)}")
+        if hasattr(transport, _ASYNC):
+            raise TypeError(
+                f"transport must be a sync transport, not {_named(transport)}: write an Async class "
+                "around it, or give it a sync transport"
+            )
+        if hasattr(transport, _SYNC):
+            raise TypeError(
+                f"transport must be an async transport, not {_named(transport)}: write a class "
+                "without Async around it, or give it an async transport"
+            )
+    raise TypeError(
+        f"transport must be a transport of {library.name}, not {told(transport, library)}"
+    )
 
 
-def told(given: object) -> str:
+def _named(given: object) -> str:
+    return f"{type(given).__module__}.{type(given).__qualname__}"
+
+
+def told(given: object, wanted: Library) -> str:
     """Name an object that is of no use here, and what to write instead."""
-    named = f"{type(given).__module__}.{type(given).__qualname__}"
+    if isinstance(given, type):
+        return f"the class {given.__name__}: write {given.__name__}(), with parentheses"
+    if isinstance(given, Registry):
+        return f"{given!r}: the client or transport comes first, and the registry after it"
+    named = _named(given)
     theirs = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
-    for library in sorted(LIBRARIES & theirs):
+    if wanted.name in theirs and hasattr(given, "send"):
+        return f"{named}: write wrap_client(client) to guard a client"
+    if wanted.name in theirs and (hasattr(given, _SYNC) or hasattr(given, _ASYNC)):
+        return f"{named}: write BreakerTransport(transport) to guard a transport"
+    for library in sorted(LIBRARIES & theirs - {wanted.name}):
         return f"{named}: import recloser_adapters.{library} for it"
     inner = getattr(given, "_client", None)
     for library in sorted(LIBRARIES & {type(inner).__mro__[-2].__module__.partition(".")[0]}):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Literal, TypedDict, TypeVar
 
-from recloser import BreakerOpenError, Outcome, Policy, Registry
+from recloser import BreakerOpenError, Outcome, Registry
+from recloser.hints import check_function, check_registry, meant, no_setting
 from recloser_adapters._outbound.permit import CallReport
 from recloser_adapters._outbound.verdicts import Preset, Verdict, check_verdict
 
@@ -90,8 +91,7 @@ def check_names(settings: Iterable[str], known: frozenset[str]) -> None:
     """
     for name in settings:
         if name not in known:
-            there_are = ", ".join(sorted(known))
-            raise TypeError(f"unexpected keyword argument {name!r}: the settings are {there_are}")
+            raise no_setting("", name, known)
 
 
 def check_settings(
@@ -108,25 +108,26 @@ def check_settings(
         TypeError: A setting has the wrong type or does not exist.
         ValueError: The key is empty, or `on_refuse` is unknown.
     """
-    if registry is not None and not isinstance(registry, Registry):
-        hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
-        raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
+    if registry is not None:
+        check_registry(registry, Registry)
     check_names(settings, CallSettings.__optional_keys__)
     if "key" in settings:
         key = settings["key"]
-        if not isinstance(key, str) and not callable(key):
-            raise TypeError(f"key must be a str or a callable, not {key!r}")
+        if not isinstance(key, str):
+            check_function("key", key, "a str or a callable")
         if key == "":
             raise ValueError("key must not be empty")
     on_refuse = settings.get("on_refuse", "auto")
-    if not callable(on_refuse) and on_refuse not in words:
-        allowed = ", ".join(f'"{word}"' for word in words)
-        raise ValueError(f"on_refuse must be {allowed} or a callable, not {on_refuse!r}")
+    if callable(on_refuse):
+        check_function("on_refuse", on_refuse)
+    elif on_refuse not in words:
+        allowed, hint = ", ".join(f'"{word}"' for word in words), meant(on_refuse, words)
+        raise ValueError(f"on_refuse must be {allowed} or a callable, not {on_refuse!r}{hint}")
     cut_off = settings.get("cut_off", False)
     if not isinstance(cut_off, bool):
         raise TypeError(f"cut_off must be True or False, not {cut_off!r}")
     check_verdict(settings.get("verdict"))
     for name in ("classify", "label_by", "on_end"):
         hook = settings.get(name)
-        if hook is not None and not callable(hook):
-            raise TypeError(f"{name} must be a callable, not {hook!r}")
+        if hook is not None:
+            check_function(name, hook, "a callable")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from recloser import Outcome, Registry
+from recloser.hints import check_function, meant
 from recloser_adapters._outbound.body import AnyBodyWatch, BodyWatch, ReadingWatch
 from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters._outbound.errors_in_200 import (
@@ -251,10 +252,14 @@ def check_verdict(verdict: object) -> None:
         TypeError: It is neither a function nor a name.
         ValueError: There is no preset of that name.
     """
-    if verdict is None or callable(verdict):
+    if verdict is None:
+        return
+    if callable(verdict):
+        check_function("verdict", verdict)
         return
     names = ", ".join(f'"{name}"' for name in PRESETS)
     if not isinstance(verdict, str):
         raise TypeError(f"verdict must be {names} or a callable, not {verdict!r}")
     if verdict not in PRESETS:
-        raise ValueError(f"verdict must be {names} or a callable, not {verdict!r}")
+        hint = meant(verdict, PRESETS)
+        raise ValueError(f"verdict must be {names} or a callable, not {verdict!r}{hint}")

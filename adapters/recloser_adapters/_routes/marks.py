@@ -35,13 +35,16 @@ def keyed(key: str) -> Callable[[_Endpoint], _Endpoint]:
         ValueError: The key is not a str, or it is empty.
     """
     if not isinstance(key, str) or not key:
-        raise ValueError(f"key must be a non-empty str, not {key!r}")
+        hint = ": write @keyed('payments') above the endpoint" if callable(key) else ""
+        raise ValueError(f"key must be a non-empty str, not {key!r}{hint}")
     return lambda endpoint: mark(endpoint, key)
 
 
 def mark(endpoint: _Endpoint, key: str | None) -> _Endpoint:
     """Write the key of an endpoint onto it; `None` exempts it."""
     # A bound method accepts no attributes, but its function does.
+    if not callable(endpoint) and not hasattr(endpoint, "__dict__"):
+        raise TypeError(f"exempt and keyed mark an endpoint, not {endpoint!r}")
     setattr(getattr(endpoint, "__func__", endpoint), _MARK, key)
     return endpoint
 

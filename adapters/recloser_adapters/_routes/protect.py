@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
-from recloser import Unguarded
+from recloser import Registry, Unguarded
+from recloser.hints import check_registry
 from recloser_adapters._routes.endpoint_watch import EndpointWatch
 
 _P = ParamSpec("_P")
@@ -15,6 +16,19 @@ _R = TypeVar("_R")
 
 Begin: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], EndpointWatch | Unguarded]
 """Begins a call: takes its arguments, and returns the watch or raises the refusal."""
+
+
+def check_protect(registry: object, key: object) -> None:
+    """Check the arguments of `protect`: without parentheses it would get the function.
+
+    Raises:
+        TypeError: One of them is of the wrong type.
+    """
+    if registry is not None:
+        check_registry(registry, Registry)
+    if not isinstance(key, str):
+        hint = ": write protect(key) above the function" if callable(key) else ""
+        raise TypeError(f"key must be a str, not {key!r}{hint}")
 
 
 def check_endpoint(endpoint: object) -> None:

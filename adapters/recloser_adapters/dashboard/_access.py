@@ -121,7 +121,10 @@ class Access:
                 f"auth must be a function from headers to a user's name or None, not {auth!r}"
             )
         if iscoroutinefunction(auth) or iscoroutinefunction(getattr(auth, "__call__", None)):  # noqa: B004
-            raise TypeError(f"auth must be a plain function, not a coroutine function: {auth!r}")
+            raise TypeError(
+                f"auth must be a plain function, not a coroutine function: {auth!r}: write def, not "
+                "async def"
+            )
         if isinstance(operators, str) or not (
             operators is None or all(isinstance(name, str) for name in operators)
         ):

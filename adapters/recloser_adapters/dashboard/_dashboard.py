@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
 from recloser import Registry
+from recloser.hints import check_registry, knows_names
 from recloser_adapters._routes.marks import exempt
 from recloser_adapters.dashboard import _asgi, _wsgi
 from recloser_adapters.dashboard._access import Access, Auth, Viewer, check_may_act
@@ -58,6 +59,7 @@ class Dashboard:
         ValueError: There are `operators`, but no `auth`.
     """
 
+    @knows_names
     def __init__(
         self,
         registry: Registry,
@@ -65,8 +67,7 @@ class Dashboard:
         *,
         operators: Collection[str] | None = None,
     ) -> None:
-        if not isinstance(registry, Registry):
-            raise TypeError(f"registry must be a Registry, not {registry!r}")
+        check_registry(registry, Registry)
         self._registry = registry
         self._access = Access(auth, operators)
         self._record = Record(registry.clock)

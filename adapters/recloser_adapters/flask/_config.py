@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self, cast
 
 from recloser import Mode, Policy, Registry
+from recloser.hints import meant
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
 
 EXTENSION: Final = "recloser"
@@ -45,10 +45,7 @@ class Settings:
             if not name.startswith(_PREFIX):
                 continue
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                raise ValueError(
-                    f"{name}: unknown" + (f", did you mean {near[0]}?" if near else "")
-                )
+                raise ValueError(f"{name} is unknown{meant(name, known)}")
             try:
                 values[known[name]] = _READERS[known[name]](value)
             except (TypeError, ValueError) as error:

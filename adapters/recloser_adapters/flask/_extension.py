@@ -9,6 +9,7 @@ from flask import Flask, request
 from werkzeug.exceptions import HTTPException
 
 from recloser import BreakerOpenError, Mode, Outcome, Registry
+from recloser.hints import knows_names, wrong
 from recloser.wsgi import enabled as environment_allows
 from recloser.wsgi import note_refusal
 from recloser_adapters._routes import marks
@@ -65,6 +66,7 @@ class Recloser:
         RuntimeError: The application has this extension already.
     """
 
+    @knows_names
     def __init__(
         self,
         app: Flask | None = None,
@@ -92,7 +94,7 @@ class Recloser:
     def init_app(self, app: Flask) -> None:
         """Put the breakers in front of an application, and add the command `flask recloser`."""
         if not isinstance(app, Flask):
-            raise TypeError(f"app must be a Flask application, not {app!r}")
+            raise wrong("app", "a Flask application", app)
         if EXTENSION in app.extensions:
             raise RuntimeError(
                 f"{app!r} has Recloser already: init_app was called twice, or after Recloser(app)"

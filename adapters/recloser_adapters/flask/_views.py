@@ -8,10 +8,11 @@ from typing import ParamSpec, TypeVar
 from flask import Response, current_app, has_request_context, request
 
 from recloser import UNGUARDED, BreakerOpenError, Mode, Refused, Registry, Unguarded
+from recloser.hints import knows_names
 from recloser.wsgi import Refusal, enabled, is_websocket, note_refusal
 from recloser_adapters._routes.endpoint_watch import EndpointPermit
 from recloser_adapters._routes.marks import mark, mark_protected
-from recloser_adapters._routes.protect import check_endpoint, guarded
+from recloser_adapters._routes.protect import check_endpoint, check_protect, guarded
 from recloser_adapters.flask._config import EXTENSION, RecloserState
 from recloser_adapters.flask._view_watch import ViewWatch
 from recloser_adapters.werkzeug import ViewRefusedError
@@ -20,6 +21,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+@knows_names
 def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Guard one view, `def` or `async def`, with the breaker of `key`.
 
@@ -38,6 +40,7 @@ def protect(registry: Registry | None, key: str) -> Callable[[Callable[_P, _R]],
     Raises:
         TypeError: The decorated object is a class. Decorate its methods instead.
     """
+    check_protect(registry, key)
     limit = Mode.ENFORCE if enabled() else Mode.DISABLED
 
     def begin(args: object, kwargs: object) -> ViewWatch | Unguarded:

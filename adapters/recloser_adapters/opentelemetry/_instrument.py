@@ -13,6 +13,7 @@ from opentelemetry.context import get_current as current_context
 from opentelemetry.trace import Link
 
 from recloser import Registry, Transition
+from recloser.hints import check_registry
 from recloser_adapters._background import Background
 from recloser_adapters._forks import in_forked_process
 from recloser_adapters.opentelemetry._instruments import ENFORCED, KEY, OUTCOME, STATE, Figures
@@ -219,6 +220,5 @@ def instrument(
     Raises:
         TypeError: `registry` is no registry.
     """
-    if not isinstance(registry, Registry):
-        raise TypeError(f"registry must be a Registry, not {registry!r}")
+    check_registry(registry, Registry)
     return Instrumentation(registry, meter_provider, tracer_provider)

@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from recloser import Registry
+from recloser.hints import instead
 from recloser_adapters.prometheus import _fleets
 from recloser_adapters.prometheus._families import families_of, metrics_of, text_of
 from recloser_adapters.prometheus._snapshot import Snapshot
@@ -128,7 +129,8 @@ def checked(registries: Sequence[Registry]) -> tuple[Registry, ...]:
         raise TypeError("registries must be at least one Registry: write export(registry)")
     for each in registries:
         if not isinstance(each, Registry):
-            raise TypeError(f"registries must be Registry objects, not {each!r}")
+            hint = instead("Registry", each)
+            raise TypeError(f"registries must be Registry objects, not {each!r}{hint}")
     return tuple(dict.fromkeys(registries))
 
 

@@ -22,9 +22,10 @@ from recloser import (
     Unguarded,
 )
 from recloser.asgi import PERMIT, UNMATCHED, Refusal, enabled, note_refusal
+from recloser.hints import check_registry, knows_names, wrong
 from recloser_adapters._routes.endpoint_watch import EndpointPermit
 from recloser_adapters._routes.marks import mark, mark_protected
-from recloser_adapters._routes.protect import check_endpoint, guarded
+from recloser_adapters._routes.protect import check_endpoint, check_protect, guarded
 from recloser_adapters.starlette._connection_argument import (
     signature_with_connection,
     take_connection,
@@ -58,6 +59,7 @@ class EndpointRefusedError(BreakerOpenError, HTTPException):
         HTTPException.__init__(self, 503, "Temporarily unavailable", headers=headers)
 
 
+@knows_names
 def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Guard one endpoint, `def` or `async def`, with the breaker of `key`.
 
@@ -84,6 +86,7 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     Raises:
         TypeError: The decorated object is a class. Decorate its methods instead.
     """
+    check_protect(registry, key)
 
     def decorate(endpoint: Callable[_P, _R]) -> Callable[_P, _R]:
         check_endpoint(endpoint)
@@ -101,6 +104,7 @@ def protect(registry: Registry, key: str) -> Callable[[Callable[_P, _R]], Callab
     return decorate
 
 
+@knows_names
 def dependency(
     registry: Registry, key: str | None = None
 ) -> Callable[[HTTPConnection], AsyncGenerator[None]]:
@@ -121,6 +125,9 @@ def dependency(
             middleware. In that case a request is not guarded again if the innermost breaker around
             it has the same key.
     """
+    check_registry(registry, Registry)
+    if key is not None and not isinstance(key, str):
+        raise wrong("key", "a str", key)
     keys = RouteKeys()
     is_off = not enabled()
 

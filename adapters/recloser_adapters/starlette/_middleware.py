@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
+from recloser.hints import knows_names
 from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.starlette._cors import through_cors
 from recloser_adapters.starlette._route_keys import RouteKeys
@@ -48,6 +49,7 @@ class BreakerMiddleware(AnyAppMiddleware):
 
     passes_refusals = True
 
+    @knows_names
     def __init__(
         self,
         app: ASGIApp,
@@ -62,6 +64,7 @@ class BreakerMiddleware(AnyAppMiddleware):
         expose_details: bool = False,
         cut_off: bool = False,
     ) -> None:
+        self.check_app(app)
         keys = RouteKeys(app, routes=routes) if key is None else None
         # An iterator can be read only once.
         exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt

@@ -91,6 +91,8 @@ class SilentEnds(LimitedLifecycle):
 
     def _judge_abstained(self, ending: Ending) -> Vote:
         recovery = self.recovery
+        if ending.rule == votes.OUTPACED:
+            self._learn_outpaced(ending)
         if ending.rule == votes.OUTRUN:
             ending.waited = 0.0
             if self.given_up is not None:
@@ -136,6 +138,23 @@ class SilentEnds(LimitedLifecycle):
             self._trip(ending.now)
         else:
             self._open(ending.now, recovery, detector.open_reason())
+
+    def _learn_outpaced(self, ending: Ending) -> None:
+        """Learn from a call that was cancelled, because a second attempt had answered.
+
+        It would have taken longer: what it took is a bound from below. Above the slow threshold that
+        is all that the threshold needs, because it follows from quantiles further down. Without it,
+        the slowest calls would be missing, and the threshold would fall with each of them. Below the
+        threshold it says nothing: the calls that take longer would count as fast ones.
+        """
+        detector = self.detector
+        if self.recovery is not None or ending.latency <= detector.baseline.threshold:
+            return
+        evidence = detector.evidence
+        if evidence.idle or ending.token < evidence.since:
+            detector.baseline.learn((ending.latency,))
+        else:
+            detector.held += (ending.latency,)
 
     def _judge_time_out(self, ending: Ending, explained: Explained | None) -> None:
         """Let a time-out be a failure, if half of the normal calls are answered in that time.

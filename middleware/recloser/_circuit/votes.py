@@ -76,8 +76,10 @@ SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
 """Votes without a verdict, see `silent_ends.py`."""
 
 LEFT, INTERRUPTED, TIMED_OUT, OUTRUN = "left", "interrupted", "timed out", "outrun"
+OUTPACED = "outpaced"
 """How a call was cancelled, as a `rule` of `Ending`: its caller told so; an exception that cancels was
-thrown into it; that exception is known to be a time-out; or another call had ended (`_race.py`)."""
+thrown into it; that exception is known to be a time-out; or another call had ended (`_race.py`); or a second attempt at
+the same work has answered first, and this one was cancelled for it."""
 
 # Classes by which asyncio and trio cancel.
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
@@ -96,7 +98,7 @@ class Ending:
         what: A description of the failure, for the reason of an opening.
         wait: Seconds of the pause that the callee asked for; 0.0 for none.
         rule: Why a throttled call was throttled: `retry_after` or `quota`. How a cancelled one was
-            cancelled: `LEFT`, `INTERRUPTED`, `TIMED_OUT` or `OUTRUN`.
+            cancelled: `LEFT`, `INTERRUPTED`, `TIMED_OUT`, `OUTRUN` or `OUTPACED`.
         waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
             where that says nothing.
         going_on: Whether it is decided about the call although it goes on: it is a stream. A stall
@@ -235,12 +237,12 @@ def _of_cancelled(
         return NONE
     counts.cancelled += 1
     if is_overdue:
-        return LOST
+        return ABSTAINED if ending.rule == OUTPACED else LOST
     if call is None:
         return NONE
     if WAITING < call.answered < inf and (is_long or latency <= threshold):
         return ALIVE
-    if is_long:
+    if is_long or ending.rule == OUTPACED:
         return ABSTAINED
     if latency > threshold:
         excused = is_excused(latency, call.started, ending.now, threshold, stalls, who=id(calls))

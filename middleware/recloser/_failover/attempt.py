@@ -367,10 +367,7 @@ class Attempt(Generic[T]):
         )
 
     def _leave(self, goes_on: bool, fate: Fate, error: BaseException) -> bool:
-        if goes_on:
-            self._keep(fate, error)
-        else:
-            self._conclude(fate, error)
+        (self._keep if goes_on else self._conclude)(fate, error)
         return goes_on
 
     def _keep(self, fate: Fate, error: BaseException | str | None) -> None:

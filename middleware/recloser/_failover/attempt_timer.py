@@ -80,6 +80,13 @@ class AttemptTimer:
         else:
             self._check_later(waited)
 
+    def keep_budget(self) -> None:
+        """From now on, nothing is cancelled but at the end of the time budget."""
+        self.stop()
+        left = self._attempt.time_left
+        if left < inf:
+            self._timeout.reschedule(self._loop.time() + left)
+
     def stop(self) -> None:
         """From now on, nothing is cancelled."""
         if self._check is not None:

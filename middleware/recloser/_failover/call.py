@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
+from recloser.hints import meant, no_setting
+
 
 class CallOptions(TypedDict, total=False):
     """What may be said about one call, as keyword arguments. `Call` explains them."""
@@ -61,12 +63,13 @@ def call_of(options: CallOptions, keys: Iterable[str]) -> Call:
     given: dict[str, Any] = {**options}
     for name in given:
         if name not in _NAMES:
-            raise TypeError(f"unexpected keyword argument {name!r}: there are {', '.join(_NAMES)}")
+            raise no_setting("", name, _NAMES)
     call = Call(**given)
     known = [*keys]
     for name, key in (("prefer", call.prefer), ("only", call.only)):
         if key is not None and key not in known:
-            raise ValueError(f"{name} must be one of {sorted(known)!r}, not {key!r}")
+            hint = meant(key, known)
+            raise ValueError(f"{name} must be one of {sorted(known)!r}, not {key!r}{hint}")
     if call.model is not None and not isinstance(call.model, str):
         raise TypeError(f"model must be a str, not {call.model!r}")
     return call

@@ -11,6 +11,7 @@ from recloser._classify_error import classify_error
 from recloser._failover.attempt import Attempt
 from recloser._failover.attempts import attempts_of_call
 from recloser._failover.call import CallOptions, call_of
+from recloser._failover.hedge_budget import HedgeBudget, Hedging
 from recloser._failover.memory import Memory
 from recloser._failover.provider import Provider, checked_providers
 from recloser._failover.report import AttemptWatch, Delivery
@@ -18,6 +19,7 @@ from recloser._failover.settings import Order, Settings, WhenAllOpen
 from recloser._failover.streams import AsyncChunks, Chunks, open_async_chunks, open_chunks
 from recloser._outcome import Outcome, nothing_sent
 from recloser._registry import Registry
+from recloser.hints import knows_names
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,7 +35,7 @@ class Failover(Generic[T]):
     429) is tried last until the pause is over. After a failure, the next provider
     is tried only if that is safe: nothing was sent, or the call was declared `repeatable`. Once the
     first byte has reached the caller, no other provider is tried. Each provider is tried at most
-    once per call, one after the other, never two at a time. A provider that recovers gets its calls
+    once per call, one after the other, and never two at a time without `hedge`. A provider that recovers gets its calls
     back as its breaker widens the half-open window. A call that finds no room in the window goes to
     the next provider.
 
@@ -77,6 +79,12 @@ class Failover(Generic[T]):
         on_attempt: Called with each attempt when it begins, on the call's thread. It may return an
             `AttemptWatch`, which is told how the attempt ended.
         random: Returns uniform numbers in 0.0-1.0, for the weighted order.
+        hedge: The share of calls that may be sent twice, 0.0-0.05; 0.0, the default, for none. A
+            `repeatable` call of `acall` that takes longer than the slow threshold of its provider is
+            sent a second time, to the next healthy provider, or to the same one if there is only one.
+            The first good answer is returned, and the other attempt is cancelled. Other calls are
+            never sent twice at a time: what runs in a thread cannot be cancelled, and of a stream
+            the first chunk is no proof that the rest is fast. It needs asyncio.
 
     Raises:
         ValueError: No provider, a key twice, only weights of 0, or a value out of range.
@@ -86,6 +94,7 @@ class Failover(Generic[T]):
         providers: The providers, as listed.
     """
 
+    @knows_names
     def __init__(
         self,
         registry: Registry,
@@ -102,6 +111,7 @@ class Failover(Generic[T]):
         on_delivery: Callable[[Delivery], object] | None = None,
         on_attempt: Callable[[Attempt[T]], AttemptWatch | None] | None = None,
         random: Callable[[], float] = default_random,
+        hedge: float = 0.0,
     ) -> None:
         self._settings = Settings(
             registry=registry,
@@ -116,12 +126,14 @@ class Failover(Generic[T]):
             on_delivery=on_delivery,
             on_attempt=on_attempt,
             random=random,
+            hedge=hedge,
         )
         self.providers: tuple[Provider[T], ...] = checked_providers(providers)
         if order == "weighted" and not any(each.weight for each in self.providers):
             raise ValueError("weight must be above 0 for at least one provider")
         self._keys = tuple(each.key for each in self.providers)
         self._memory = Memory()
+        self._hedges = HedgeBudget(hedge) if hedge else None
 
     def call(
         self,
@@ -171,7 +183,12 @@ class Failover(Generic[T]):
                 answer = send(attempt)
                 if not inspect.isawaitable(answer):
                     attempt.withdraw(TypeError("send must return an awaitable, or use call()"))
-                return await answer
+                if self._hedges is None or not options.get("repeatable") or not attempt.is_timed:
+                    return await answer
+                # Imported here, because it needs asyncio.
+                from recloser._failover.hedging import Hedge
+
+                return await Hedge(attempt, send, self._hedges).first_of(answer)
         raise AssertionError("the last attempt either serves or raises")
 
     def stream(
@@ -245,6 +262,17 @@ class Failover(Generic[T]):
         """
         call = call_of(options, self._keys)
         return attempts_of_call(self._settings, self._memory, self.providers, call)
+
+    @property
+    def hedging(self) -> Hedging:
+        """How many calls were sent twice so far, and how many may be."""
+        return Hedging() if self._hedges is None else self._hedges.figures()
+
+    def explain(self) -> str:
+        """Say in one sentence what each provider does now, and what hedging does."""
+        registry = self.registry
+        states = (f"{each.key}: {registry[each.key].state.value}" for each in self.providers)
+        return f"{', '.join(states)}; {self.hedging}"
 
     @property
     def registry(self) -> Registry:

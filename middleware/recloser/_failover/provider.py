@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Generic, TypeVar
 
 from recloser._failover.settings import check_range
+from recloser.hints import knows_fields
 
 T = TypeVar("T")
 
 
+@knows_fields
 @dataclass(frozen=True, slots=True)
 class Provider(Generic[T]):
     """One of several services that can serve the same call.
@@ -48,13 +50,22 @@ def checked_providers(providers: Iterable[Provider[T]]) -> tuple[Provider[T], ..
         ValueError: There is none, or two have the same key.
         TypeError: One of them is not a `Provider`.
     """
+    given: object = providers
+    if isinstance(given, Provider):
+        raise TypeError("providers must be several, not one Provider: write [provider]")
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        kind = type(providers).__name__
+        raise TypeError(f"providers must be a list, not {kind}: write [Provider(key, target), ...]")
     checked = tuple(providers)
     if not checked:
         raise ValueError("providers must contain at least one Provider")
     seen: set[str] = set()
     for each in checked:
         if not isinstance(each, Provider):
-            raise TypeError(f"providers must contain Provider objects, not {type(each).__name__}")
+            raise TypeError(
+                f"providers must contain Provider objects, not {type(each).__name__}: write "
+                "[Provider(key, target), ...]"
+            )
         if each.key in seen:
             raise ValueError(f"providers must have different keys, not {each.key!r} twice")
         seen.add(each.key)

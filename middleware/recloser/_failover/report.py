@@ -48,6 +48,8 @@ class Fate(enum.Enum):
     provider, and another provider would not help."""
     CANCELLED = "cancelled"
     """The caller went away."""
+    OUTPACED = "outpaced"
+    """Another attempt at the same call was faster, and this one was cancelled for it."""
 
     @classmethod
     def of(cls, outcome: Outcome, *, sent: bool) -> Fate:
@@ -66,7 +68,16 @@ _FATE_OF_OUTCOME = {
 }
 
 # Attempts. Those of the first kind are wasted: the caller did not get what was sent and perhaps paid.
-_WASTED = frozenset({Fate.FAILED, Fate.TIMED_OUT, Fate.THROTTLED, Fate.REJECTED, Fate.CANCELLED})
+_WASTED = frozenset(
+    {
+        Fate.FAILED,
+        Fate.TIMED_OUT,
+        Fate.THROTTLED,
+        Fate.REJECTED,
+        Fate.CANCELLED,
+        Fate.OUTPACED,
+    }
+)
 _SENT = _WASTED | {Fate.SERVED, Fate.IGNORED}
 
 # The text after the provider's key in `str(leg)`.
@@ -84,6 +95,7 @@ _WORDS = {
     Fate.HELD_BACK: "was kept for a call that may be repeated",
     Fate.IGNORED: "rejected the call",
     Fate.CANCELLED: "was cancelled",
+    Fate.OUTPACED: "was slower than another attempt",
 }
 
 
@@ -252,6 +264,27 @@ class Record:
             except Exception as fault:
                 self._on_fault("on_attempt", fault)
 
+    def begin_second(self, attempt: object) -> AttemptWatch | None:
+        """Tell `on_attempt` of an attempt that runs beside another one; return what watches it."""
+        if self._on_attempt is not None:
+            try:
+                return self._on_attempt(attempt)
+            except Exception as fault:
+                self._on_fault("on_attempt", fault)
+        return None
+
+    def end_second(self, leg: Leg, watch: AttemptWatch | None) -> None:
+        """Add the leg of an attempt that ran beside another one, and tell its watch."""
+        self._legs.append(leg)
+        if leg.fate is Fate.SERVED:
+            self._served_by = leg.key
+        if watch is not None:
+            try:
+                watch.ended(leg)
+                watch.reported(NO_ANSWER)
+            except Exception as fault:
+                self._on_fault("on_attempt", fault)
+
     def end_attempt(
         self, key: str, fate: Fate, started: float, error: BaseException | str | None
     ) -> None:
@@ -285,7 +318,7 @@ class Record:
 
     def conclude(self, served_by: str | None) -> None:
         """Note how the call ended: no further attempt is made."""
-        self._served_by = served_by
+        self._served_by = served_by or self._served_by
         self._duration = max(self._clock() - self._started, 0.0)
 
     def deliver(self, served_by: str | None) -> None:

@@ -66,6 +66,7 @@ class Selection(Generic[T]):
 
     __slots__ = (
         "_held_back",
+        "_providers",
         "_refusing",
         "_untried",
         "attempts_left",
@@ -93,7 +94,8 @@ class Selection(Generic[T]):
         self.chosen: Choice[T] | None = None
         self.cut_off: list[tuple[str, float]] = []
         only = call.only
-        self._untried = [each for each in providers if only is None or each.key == only]
+        self._providers = [each for each in providers if only is None or each.key == only]
+        self._untried = [*self._providers]
         if settings.order == "weighted":
             self._untried.sort(key=self._draw, reverse=True)
         if call.prefer is not None:
@@ -150,6 +152,34 @@ class Selection(Generic[T]):
             self.chosen = provider, admission, False
             return True
         return settings.when_all_open == "least_bad" and self._choose_least_bad()
+
+    def has_second(self, key: str) -> bool:
+        """Whether a healthy provider could get an attempt beside the one at the provider `key`."""
+        return bool(self.attempts_left and self._second_of(key))
+
+    def _second_of(self, key: str) -> list[Provider[T]]:
+        if len(self._providers) == 1:
+            return self._providers if self._is_healthy(key) else []
+        return [each for each in self._untried if self._is_healthy(each.key)]
+
+    def choose_second(self, key: str) -> Choice[T] | None:
+        """Choose the provider of an attempt that runs beside the one at the provider `key`.
+
+        It is a healthy one that was not tried; of a single provider, it is that one again.
+
+        Returns:
+            The provider and its permit; None if there is none.
+        """
+        for provider in self._second_of(key):
+            admission = self._ask(self.breaker_of(provider.key))
+            if not isinstance(admission, Permit):
+                continue
+            self._untried = [each for each in self._untried if each is not provider]
+            self.memory.called_at[provider.key] = admission.started
+            self.memory.cut_offs.begun(admission.breaker.key, admission.started)
+            self.attempts_left -= 1
+            return provider, admission, False
+        return None
 
     def _ask(self, breaker: Breaker) -> Permit | Refused | Unguarded:
         """Ask a breaker for admission of the call."""

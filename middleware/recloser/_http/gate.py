@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from inspect import iscoroutinefunction
 from math import inf
 from typing import Any
 
@@ -19,10 +18,10 @@ from recloser._http.exemptions import Exemptions
 from recloser._http.request_marks import PERMIT, REFUSED, Request, ignore_all, is_within
 from recloser._outcome import Outcome, stands_for_refusal
 from recloser._permit import AnyPermit, Permit
-from recloser._policy import Policy
 from recloser._registry import Registry
 from recloser._special_keys import UNMATCHED
 from recloser._state import Mode
+from recloser.hints import check_function, check_registry
 
 APP = "app"
 """The only key of an app whose routes are not known."""
@@ -30,14 +29,6 @@ APP = "app"
 KeyFunction = Callable[[Any], "str | None"]
 Exempt = Iterable[str] | Callable[[Any], bool]
 Classify = Callable[[int], Outcome]
-
-
-def _check_function(name: str, function: object) -> None:
-    if not callable(function):
-        raise TypeError(f"{name} must be a function, not {function!r}")
-    # The coroutine that it returns would count as true.
-    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
-        raise TypeError(f"{name} must be a plain function, not the async {function!r}")
 
 
 def _whole_app(request: Request) -> str:
@@ -95,14 +86,13 @@ class Gate:
         path: str,
         root: str,
     ) -> None:
-        if registry is not None and not isinstance(registry, Registry):
-            hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
-            raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
+        if registry is not None:
+            check_registry(registry, Registry)
         for name, function in (("key", key), ("classify", classify)):
             if function is not None:
-                _check_function(name, function)
+                check_function(name, function)
         if callable(exempt):
-            _check_function("exempt", exempt)
+            check_function("exempt", exempt)
         mode = Mode.ENFORCE if mode is None else Mode(mode)
         self.registry = Registry(mode=mode) if registry is None else registry
         # Stored as bools: to look up a member of an enum takes 60 ns on Python 3.11.

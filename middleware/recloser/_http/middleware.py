@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from recloser._http.exemptions import DEFAULT_EXEMPT
 from recloser._http.gate import Classify, Exempt, Gate, KeyFunction
 from recloser._http.refusal import Refusals
 from recloser._registry import Registry
 from recloser._state import Mode
+from recloser.hints import check_app, knows_names
 
 AppT = TypeVar("AppT", bound=Callable[..., Any])
 
@@ -27,13 +28,14 @@ class Middleware(Generic[AppT]):
 
     passes_refusals: ClassVar[bool] = False
 
-    _protocol: ClassVar[str]
+    _protocol: ClassVar[Literal["ASGI", "WSGI"]]
     # The keys under which a request has its method, its path, and the path at which the app is
     # mounted ("" if the path does not include that).
     _method: ClassVar[str]
     _path: ClassVar[str]
     _root: ClassVar[str]
 
+    @knows_names
     def __init__(
         self,
         app: AppT,
@@ -46,10 +48,9 @@ class Middleware(Generic[AppT]):
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
-        if not callable(app):
-            raise TypeError(f"app must be {self._protocol} app, not {app!r}")
-        if on_refuse is not None and not callable(on_refuse):
-            raise TypeError(f"on_refuse must be {self._protocol} app, not {on_refuse!r}")
+        self.check_app(app)
+        if on_refuse is not None:
+            check_app("on_refuse", self._protocol, on_refuse)
         if not isinstance(expose_details, bool):
             raise TypeError(f"expose_details must be True or False, not {expose_details!r}")
         self.app: AppT = app
@@ -66,3 +67,12 @@ class Middleware(Generic[AppT]):
         self.registry: Registry = self._gate.registry
         self._refusals = Refusals(expose_details=expose_details)
         self._on_refuse = on_refuse
+
+    @classmethod
+    def check_app(cls, app: object) -> None:
+        """Check that an argument is an app of this protocol.
+
+        Raises:
+            TypeError: It is none, or one of the other protocol, or a class.
+        """
+        check_app("app", cls._protocol, app)

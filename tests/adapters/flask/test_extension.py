@@ -360,7 +360,7 @@ def test_a_bad_value_is_an_error_that_begins_with_its_name(name: str, value: Any
 
 def test_a_misspelt_name_is_an_error_that_suggests_the_right_one() -> None:
     with pytest.raises(
-        ValueError, match=r"RECLOSER_EXEMT: unknown, did you mean RECLOSER_EXEMPT\?"
+        ValueError, match=r"RECLOSER_EXEMT is unknown: did you mean 'RECLOSER_EXEMPT'\?"
     ):
         Recloser(new_app(RECLOSER_EXEMT=[]))
 

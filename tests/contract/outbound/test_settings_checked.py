@@ -43,7 +43,8 @@ def test_settings_that_exist_are_taken(settings: dict[str, Any]) -> None:
         (
             {"on_refuse": "respond"},
             ValueError,
-            'on_refuse must be "auto", "raise", "response" or a callable, not \'respond\'',
+            'on_refuse must be "auto", "raise", "response" or a callable, not \'respond\': '
+            "did you mean 'response'?",
         ),
         (
             {"on_refuse": None},

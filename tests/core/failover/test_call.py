@@ -20,11 +20,11 @@ def test_a_key_that_no_provider_has_is_an_error(registry: Registry, name: str) -
         Fleet(registry, "a", "b", "c").failover.attempts(**options)
 
 
-def test_an_argument_that_does_not_exist_is_an_error_that_names_those_that_do(
+def test_an_argument_that_does_not_exist_is_an_error_that_names_the_one_that_is_meant(
     registry: Registry,
 ) -> None:
     options: Any = {"repeatabel": True}
-    with pytest.raises(TypeError, match="'repeatabel': there are repeatable, prefer, only"):
+    with pytest.raises(TypeError, match=r"'repeatabel': did you mean 'repeatable'\?$"):
         Fleet(registry, "a").failover.attempts(**options)
 
 

@@ -106,7 +106,7 @@ def test_a_choice_that_is_unknown_is_an_error_that_lists_the_known(
 
 @pytest.mark.parametrize("option", ["classify", "nothing_sent", "random", "on_delivery"])
 def test_what_must_be_called_can_be(registry: Registry, option: str) -> None:
-    with pytest.raises(TypeError, match=f"{option} must be a callable, not str"):
+    with pytest.raises(TypeError, match=f"{option} must be a function, not 'x'"):
         settings(registry, **{option: "x"})
 
 

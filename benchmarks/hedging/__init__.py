@@ -1,0 +1,1 @@
+"""What hedging does to the tail of latencies, and what it costs."""
