@@ -34,7 +34,10 @@ autodoc_class_signature = "mixed"
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 napoleon_preprocess_types = False
+# Two classes are named Refusal. An annotation links to one of them.
+suppress_warnings = ["ref.python"]
 toc_object_entries_show_parents = "hide"
 
 # Nothing is fetched when a page is read: no fonts, no scripts, no counters of other hosts.

@@ -6,11 +6,12 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from recloser_docs import docstrings, llms, navigation, pages, pictures
+from recloser_docs import adapters, docstrings, llms, navigation, pages, pictures
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the parts; Sphinx calls this."""
+    adapters.setup(app)
     pages.setup(app)
     navigation.setup(app)
     docstrings.setup(app)
