@@ -33,8 +33,14 @@ def as_restructured_text(lines: list[str]) -> list[str]:
         if code_indent is None and line.strip() and _begins_code(lines, number, indent):
             code_indent = indent
             written += [" " * (indent - 4) + "::", ""]
-        written.append(line if code_indent is not None else _CODE.sub(r"``\1``", line))
+        written.append(line if code_indent is not None else _CODE.sub(_literal, line))
     return written
+
+
+def _literal(code: re.Match[str]) -> str:
+    following = code.string[code.end() : code.end() + 1]
+    # A letter right behind code, as in "several `MemoryStore`s", needs an escaped space.
+    return f"``{code[1]}``" + ("\\ " if following.isalnum() else "")
 
 
 def _begins_code(lines: list[str], number: int, indent: int) -> bool:
@@ -59,6 +65,8 @@ def _in_section(lines: list[str], number: int, outer: int) -> bool:
 def _process(
     app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]
 ) -> None:
+    if lines and lines[0].startswith("Alias for field number"):  # of a NamedTuple
+        lines.clear()
     lines[:] = as_restructured_text(lines)
 
 
