@@ -13,7 +13,7 @@ import termios
 from pathlib import Path
 
 from rich.console import Console
-from rich.terminal_theme import NIGHT_OWLISH
+from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "pictures"
@@ -21,7 +21,7 @@ _COLUMNS = 92
 # What the summary at the end follows: the live view is removed line by line.
 _REMOVED = re.compile(r"\x1b\[1A\x1b\[2K")
 # Fonts of another host: a picture fetches nothing.
-_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_FONT_FACE = re.compile(r"@font-face \{.*?\}\s*|<!--.*?-->\s*", re.DOTALL)
 
 
 def summary() -> str:
@@ -47,9 +47,11 @@ def summary() -> str:
 
 def main() -> None:
     """Run the demo, and write its picture."""
-    console = Console(record=True, width=_COLUMNS, file=Path(os.devnull).open("w"))
-    console.print(Text.from_ansi(summary().strip("\n")))
-    text = console.export_svg(title="recloser demo", theme=NIGHT_OWLISH, unique_id="demo")
+    shown = Text.from_ansi(summary().strip("\n"))
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=_COLUMNS, file=nowhere)
+        console.print(shown)
+    text = console.export_svg(title="recloser demo", theme=SVG_EXPORT_THEME, unique_id="demo")
     text = _FONT_FACE.sub("", text).replace("Fira Code", "ui-monospace")
     (FOLDER / "demo.svg").write_text(text)
 

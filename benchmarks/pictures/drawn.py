@@ -6,7 +6,6 @@ from collections import Counter
 
 from benchmarks.pictures.plays import Play, failures, outage, recovery
 from benchmarks.pictures.svg import WIDTH, Axis, Picture
-
 from recloser import State
 
 _STATES = {
@@ -121,7 +120,9 @@ def share() -> Picture:
             picture.bar(kind, left, top, across(begun + width) - left - 0.6, bottom - top)
             floor += part
     ticks = {20: "20 s", 25: "25 s", 30: "30 s", 35: "35 s"}
-    picture.axes(across, up, {float(at): words for at, words in ticks.items()}, {0: "0 %", 1: "100 %"})
+    picture.axes(
+        across, up, {float(at): words for at, words in ticks.items()}, {0: "0 %", 1: "100 %"}
+    )
     _band(picture, 212, across, play)
     picture.legend(244, {"good": "answered well", "bad": "failed", "refused": "refused at once"})
     picture.legend(266, {**_STATES})

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 from recloser import State
 
@@ -87,7 +88,9 @@ class Picture:
                 f'height="{height:.1f}"/>'
             )
 
-    def axes(self, across: Axis, up: Axis, ticks: dict[float, str], marks: dict[float, str]) -> None:
+    def axes(
+        self, across: Axis, up: Axis, ticks: dict[float, str], marks: dict[float, str]
+    ) -> None:
         """Draw both axes with the words at their ticks."""
         self.line(
             "axis",
@@ -101,7 +104,7 @@ class Picture:
     def states(self, y: float, across: Axis, changes: Iterable[tuple[float, State]]) -> None:
         """Draw the states as a band: (since when, state), the first one from the left edge on."""
         steps = [*changes, (across.high, State.CLOSED)]
-        for (begun, state), (ended, _) in zip(steps, steps[1:], strict=False):
+        for (begun, state), (ended, _) in pairwise(steps):
             left, right = across(begun), across(ended)
             # What lasted for less than a pixel must be seen as well.
             self.bar(state.value, left, y, max(right - left, 1.2 if ended > across.low else 0), 10)

@@ -17,7 +17,7 @@ PAGE = "docs/how-to/migration.md"
 
 def paid(pay: Any, amount: int) -> str:
     said = pay(amount)
-    return str(asyncio.run(said) if inspect.isawaitable(said) else said)
+    return str(asyncio.run(said) if inspect.iscoroutine(said) else said)
 
 
 def check_in_short(names: dict[str, Any]) -> None:

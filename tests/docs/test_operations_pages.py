@@ -18,7 +18,7 @@ pytest.importorskip("starlette")
 pytest_plugins = ["pytester"]
 
 # What a page takes for granted: a fixture that makes a client of the user's app.
-CLIENT = '''
+CLIENT = """
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -32,7 +32,7 @@ def client(recloser_registry):
     app.add_middleware(BreakerMiddleware, registry=recloser_registry)
     return TestClient(app)
 
-'''
+"""
 
 
 def check_fleet(names: dict[str, Any]) -> None:
@@ -138,7 +138,9 @@ def test_the_code_under_this_heading_prints_what_the_page_says(
 
 @pytest.mark.parametrize("heading", OF_PYTEST)
 def test_the_tests_of_the_page_pass(heading: str, pytester: pytest.Pytester) -> None:
-    [code] = [code for found, code in code_blocks(ROOT / "docs/how-to/tests.md") if found == heading]
+    [code] = [
+        code for found, code in code_blocks(ROOT / "docs/how-to/tests.md") if found == heading
+    ]
 
     passed(pytester, CLIENT + code)
 

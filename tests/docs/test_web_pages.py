@@ -99,7 +99,9 @@ def check_any_app(names: dict[str, Any]) -> None:
 def check_cors(names: dict[str, Any]) -> None:
     app = names["app"]
     registry = Registry()
-    next(each for each in app.user_middleware if "Breaker" in str(each)).kwargs["registry"] = registry
+    next(each for each in app.user_middleware if "Breaker" in str(each)).kwargs["registry"] = (
+        registry
+    )
     app.add_api_route("/x", lambda: "hello")
     assert status_of(app, "/x") == 200
     open_breaker(registry["GET /x"])

@@ -50,9 +50,7 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def visit(
-    browser: Any, scheme: str, request: pytest.FixtureRequest
-) -> Iterator[Visit]:
+def visit(browser: Any, scheme: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     visit = Visit(browser, scheme, request.param)
     yield visit
     visit.context.close()
@@ -73,8 +71,9 @@ def test_each_page_is_whole(visit: Visit, scheme: str, site: Path, url: str) -> 
             wrong.append(f"{name}: wider than the window")
         if visit.page.evaluate(HIDDEN):
             wrong.append(f"{name}: something is cut off")
-        if visit.page.locator("h1").count() != 1:
-            wrong.append(f"{name}: not one title")
+        # The page of the search has one when it is asked for something.
+        if name != "search.html" and not visit.page.locator("h1").first.is_visible():
+            wrong.append(f"{name}: no title")
 
     assert wrong == []
     assert visit.trouble == []
@@ -84,7 +83,9 @@ def test_each_page_is_whole(visit: Visit, scheme: str, site: Path, url: str) -> 
 @pytest.mark.parametrize("visit", ["desk"], indirect=True)
 def test_pictures_have_the_colours_of_the_chosen_theme(visit: Visit, scheme: str, url: str) -> None:
     visit.page.goto(f"{url}/how-it-decides.html")
-    colour = "getComputedStyle(document.querySelector('.picture text')).fill.match(/\\d+/g).map(Number)"
+    colour = (
+        "getComputedStyle(document.querySelector('.picture text')).fill.match(/\\d+/g).map(Number)"
+    )
     of_system = visit.page.evaluate(colour)
 
     assert (sum(of_system[:3]) > 400) is (scheme == "dark")
@@ -107,10 +108,8 @@ def test_pictures_have_the_colours_of_the_chosen_theme(visit: Visit, scheme: str
 def test_the_search_finds(visit: Visit, scheme: str, url: str, words: str, page: str) -> None:
     visit.page.goto(f"{url}/index.html")
     visit.page.goto(f"{url}/search.html?q={words.replace(' ', '+')}")
-    results = visit.page.locator("#search-results ul.search li a")
-    results.first.wait_for()
+    visit.page.locator(f"#search-results ul.search li a[href*='{page}']").first.wait_for()
 
-    assert any(page in (link.get_attribute("href") or "") for link in results.all())
     assert visit.trouble == []
 
 
@@ -119,10 +118,10 @@ def test_the_search_works_without_a_server(visit: Visit, scheme: str, site: Path
     visit.page.goto(f"{(site / 'index.html').as_uri()}")
     visit.page.locator("input.sidebar-search").fill("observe")
     visit.page.keyboard.press("Enter")
-    results = visit.page.locator("#search-results ul.search li a")
-    results.first.wait_for()
+    visit.page.locator("#search-results ul.search li a[href*='observe-first']").first.wait_for()
 
-    assert any("observe-first" in (link.get_attribute("href") or "") for link in results.all())
+    assert visit.requests
+    assert all(each.startswith("file:") for each in visit.requests)
 
 
 @pytest.mark.parametrize("visit", ["phone"], indirect=True)

@@ -29,7 +29,7 @@ def _section(name: str, described: dict[int, str]) -> str:
         module = importlib.import_module(full)
     except ModuleNotFoundError as error:
         _logger.info("%s is named only: %s", full, error)
-        return f"## {name}\n\n`{full}` needs its library: `pip install \".[{name}]\"`.\n"
+        return f'## {name}\n\n`{full}` needs its library: `pip install ".[{name}]"`.\n'
     shared: dict[str, list[str]] = {}
     for member in module.__all__:
         value = getattr(module, member)

@@ -65,7 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "policy",
         "clients",
     ),
-    "Measured": ("detection", "fleet"),
+    "Measured": ("measured", "detection", "fleet"),
     "The project": ("contributing", "architecture", "changelog"),
 }
 

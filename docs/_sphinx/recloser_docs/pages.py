@@ -9,7 +9,11 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 # Files beside docs/ that are pages of the site as well. The file of that name in docs/ holds a link.
-ROOT_PAGES = {"contributing": "CONTRIBUTING.md", "security": "SECURITY.md", "changelog": "CHANGELOG.md"}
+ROOT_PAGES = {
+    "contributing": "CONTRIBUTING.md",
+    "security": "SECURITY.md",
+    "changelog": "CHANGELOG.md",
+}
 _SHOWN_AS = {file: page for page, file in ROOT_PAGES.items()} | {"README.md": "index"}
 
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]\n]*(?:\[[^\]\n]*\])?[^\]\n]*)\]\((?P<target>[^()\s]+)\)")
@@ -33,7 +37,9 @@ def _with_links(text: str, folder: Path, docs: Path, name: str) -> str:
     """Change the links of a text outside its code blocks."""
     parts, end = [], 0
     for fence in _FENCE.finditer(text):
-        parts += [_LINK.sub(lambda link: _link(link, folder, docs, name), text[end : fence.start()])]
+        parts += [
+            _LINK.sub(lambda link: _link(link, folder, docs, name), text[end : fence.start()])
+        ]
         parts += [fence[0]]
         end = fence.end()
     parts.append(_LINK.sub(lambda link: _link(link, folder, docs, name), text[end:]))
