@@ -30,6 +30,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
