@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+# A block of any language, or of none, is one part: a comment in it is no heading.
 _PART = re.compile(
-    r"^(#+ (?P<heading>[^\n]+)|```(?P<language>\w+)\n(?P<code>.*?)^```)$", re.DOTALL | re.MULTILINE
+    r"^(#+ (?P<heading>[^\n]+)|```(?P<language>[^\n`]*)\n(?P<code>.*?)^```)$",
+    re.DOTALL | re.MULTILINE,
 )
 
 
