@@ -133,3 +133,18 @@ def test_a_phone_has_the_navigation_behind_a_button(visit: Visit, scheme: str, u
     visit.page.locator("label[for=__navigation]:visible").first.click()
     entry.click()
     visit.page.wait_for_url("**/observe-first.html")
+
+
+@pytest.mark.parametrize("visit", SIZES, indirect=True)
+def test_a_screen_reader_and_a_keyboard_get_everywhere(visit: Visit, scheme: str, url: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    wrong = []
+    for name in ("index", "first-hour", "how-it-decides", "comparison", "reference/testing"):
+        visit.page.goto(f"{url}/{name}.html")
+        wrong += [
+            f"{name}: {found['id']}: {found['nodes'][0]['html'][:100]}"
+            for found in axe.run(visit.page).response["violations"]
+            if found["impact"] in {"serious", "critical"}
+        ]
+
+    assert wrong == []

@@ -6,7 +6,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from recloser_docs import adapters, docstrings, llms, navigation, pages, pictures
+from recloser_docs import accessibility, adapters, docstrings, llms, navigation, pages, pictures
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -16,5 +16,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     navigation.setup(app)
     docstrings.setup(app)
     pictures.setup(app)
+    accessibility.setup(app)
     llms.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
