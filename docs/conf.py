@@ -1,4 +1,9 @@
-"""The documentation site: `sphinx-build -W --keep-going docs build/site`."""
+"""The documentation site: `sphinx-build -W --keep-going docs build/site`.
+
+Sphinx: it makes errors of warnings, reads docstrings, checks links between pages, and its search is
+a file that needs no server. Material for MkDocs ends in May 2027; its successor, Zensical, is
+at 0.1 and could not be installed when this was written.
+"""
 
 from __future__ import annotations
 
