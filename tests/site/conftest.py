@@ -39,7 +39,8 @@ def url(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+# Of a module: while it runs, this thread has an event loop, which other tests do not expect.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, of the system."""
     api = pytest.importorskip("playwright.sync_api")
