@@ -1,4 +1,4 @@
-"""A refused call of each SDK in README's table returns at once, is made once, and names the breaker.
+"""Each SDK of the table in docs/how-to/llm-providers.md: a refusal is at once, once, and named.
 
 Each SDK is guarded by the lines of the table. An SDK that is not installed is skipped.
 """
