@@ -9,8 +9,8 @@ from werkzeug.routing import Rule
 
 from recloser import Registry
 from recloser_adapters._routes.cover import Cover, cover
-from recloser_adapters._routes.views import is_static
 from recloser_adapters._routes.rows import Row
+from recloser_adapters._routes.views import is_static
 from recloser_adapters.flask._config import EXTENSION, RecloserState
 from recloser_adapters.flask._rules import FlaskKeys, protections
 from recloser_adapters.werkzeug import RuleKeys
@@ -69,7 +69,8 @@ def rows_of(app: Flask, state: RecloserState) -> list[Row]:
 def _exempted(name: str, rule: Rule, key: str | None, patterns: list[str]) -> Row:
     if key is not None:
         return Row(name, None, "not guarded", patterns=patterns)
-    return Row(name, None, f"not guarded: {'static files' if is_static(rule.endpoint, rule.rule) else 'marked so'}")
+    why = "static files" if is_static(rule.endpoint, rule.rule) else "marked so"
+    return Row(name, None, f"not guarded: {why}")
 
 
 def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
