@@ -14,7 +14,7 @@ from tests.support.training import learned
 from recloser import UNGUARDED, Breaker, Mode, Outcome, Permit, Registry, State
 from recloser._circuit.machine import Circuit
 from recloser._delivery import _Delivery
-from recloser._locked_circuit import loose_circuits
+from recloser._locked_circuit import NO_TOKEN, SPARED, _after_fork, loose_circuits
 from recloser._locks import owns
 from recloser.testing import ManualClock, RecordingListener, open_breaker
 
@@ -69,6 +69,33 @@ def test_a_thread_that_delivered_events_at_a_fork_delivers_none_in_the_child(
     breaker.half_open()
 
     assert [each.after for each in listener.transitions] == [State.OPEN, State.HALF_OPEN]
+
+
+def test_after_a_fork_breakers_of_no_registry_have_new_locks() -> None:
+    breaker = Breaker("k")
+    lock = breaker._lock
+
+    _after_fork()
+
+    assert breaker._lock is not lock
+
+
+# Calls that have ended, or have no vote
+
+
+@pytest.mark.parametrize("token", [NO_TOKEN, SPARED])
+def test_of_a_call_that_is_not_counted_nothing_is_dropped_and_nothing_noted(
+    breaker: Breaker, token: int
+) -> None:
+    permit = strict(breaker)
+    permit.success()
+    permit.token = token
+
+    breaker.drop(token)
+    breaker.note(permit, "export", None)
+
+    assert breaker._calls.dropped == []
+    assert breaker._circuit.explained is None
 
 
 # Who decides
