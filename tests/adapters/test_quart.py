@@ -75,7 +75,10 @@ ASKED: list[tuple[str, str, str | None, int | None]] = [
     ("GET", "/chat", "GET /chat", 200),
 ]
 # By the default patterns, whatever their route is.
-EXEMPT: list[tuple[str, str, str]] = [("GET", "/health", "GET /health"), ("OPTIONS", "/", "OPTIONS /")]
+EXEMPT: list[tuple[str, str, str]] = [
+    ("GET", "/health", "GET /health"),
+    ("OPTIONS", "/", "OPTIONS /"),
+]
 
 
 async def ok(**parts: Any) -> str:

@@ -122,7 +122,11 @@ def rows_of(app: Flask, state: RecloserState) -> list[Row]:
 def _exempted(name: str, rule: Rule, key: str | None, patterns: list[str]) -> Row:
     if key is not None:
         return Row(name, None, "not guarded", patterns=patterns)
-    return Row(name, None, f"not guarded: {'static files' if is_static(rule.endpoint, rule.rule) else 'marked so'}")
+    return Row(
+        name,
+        None,
+        f"not guarded: {'static files' if is_static(rule.endpoint, rule.rule) else 'marked so'}",
+    )
 
 
 def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
