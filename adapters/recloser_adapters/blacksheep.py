@@ -121,8 +121,7 @@ class BreakerMiddleware(RoutedMiddleware):
         if found is None:
             raise TypeError(f"app must be a blacksheep.Application, not {app!r}: else pass key=")
         for each in _applications(found):
-            handlers: Any = each.exceptions_handlers  # pyright: ignore[reportUnknownMemberType]
-            handlers.setdefault(BreakerOpenError, refuse)
+            _handlers(each).setdefault(BreakerOpenError, refuse)
         return RouteKeys(found)
 
 
@@ -135,8 +134,7 @@ async def refuse(app: Application, request: Request, error: Exception) -> Respon
     """
     scope: Any = request.scope
     note_refusal(scope)
-    handlers: Any = app.exceptions_handlers  # pyright: ignore[reportUnknownMemberType]
-    general: Any = handlers.get(Exception)
+    general: Any = _handlers(app).get(Exception)
     if general is not None:
         response: Response = await general(app, request, error)
         return response
@@ -156,6 +154,10 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app: An application in this middleware. Its routes are known when it has started.
     """
     return guarded_keys_of(app)
+
+
+def _handlers(app: Any) -> Any:
+    return app.exceptions_handlers
 
 
 def _applications(app: Application) -> Iterator[Application]:

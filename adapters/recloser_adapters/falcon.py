@@ -214,7 +214,7 @@ class AsgiBreakerMiddleware(RoutedMiddleware):
                 else ": else pass key="
             )
             raise TypeError(f"app must be a falcon.asgi.App, not {app!r}{hint}")
-        whole: Any = found
+        whole = cast("Any", found)
         if BreakerOpenError not in whole._error_handlers:
             whole.add_error_handler(BreakerOpenError, _AsyncRefusals(whole).answer)
         return RouteKeys(whole)

@@ -224,7 +224,8 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app = app.app
     for plugin in () if found is None else found.plugins:
         if isinstance(plugin, BreakerPlugin):
-            keys.setdefault(plugin.registry, set()).update(plugin.keys_of(found))
+            whole = cast("Litestar", found)
+            keys.setdefault(plugin.registry, set()).update(plugin.keys_of(whole))
     return keys
 
 

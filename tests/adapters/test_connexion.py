@@ -26,6 +26,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.connexion import (
     UNMATCHED,
     BreakerMiddleware,
@@ -322,6 +323,8 @@ async def test_the_keys_are_known_when_it_has_started(kind: str, registry: Regis
         keys = guarded_keys(app)[registry]
 
         assert {key for _, _, key, _ in ASKED if key not in (None, UNMATCHED)} <= keys
+        if app is around:
+            assert known_keys(app)[registry] == keys
         assert "GET /v1/internal" not in keys
 
 

@@ -21,6 +21,7 @@ pytest.importorskip("falcon")
 import falcon
 import falcon.asgi
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.falcon import (
     UNMATCHED,
     AsgiBreakerMiddleware,
@@ -295,6 +296,8 @@ def test_the_keys_are_known_before_the_first_request(
     asked.discard("OTHER /proxy*")
     assert asked <= guarded_keys(app)[registry]
     assert asked | sockets <= guarded_keys(asgi)[registry]
+    assert known_keys(app) == guarded_keys(app)
+    assert known_keys(asgi) == guarded_keys(asgi)
     assert not any(key.endswith(("/internal", "/health")) for key in guarded_keys(app)[registry])
 
 

@@ -36,6 +36,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.litestar import (
     UNMATCHED,
     BreakerMiddleware,
@@ -275,6 +276,7 @@ async def test_an_open_breaker_refuses_its_route_alone(app: Any, registry: Regis
 
 async def test_the_keys_are_known_before_the_first_request(app: Any, registry: Registry) -> None:
     keys = guarded_keys(app)[registry]
+    assert known_keys(app) == {registry: keys}
 
     asked = {key for _, _, key, _ in ASKED if key is not None and key != UNMATCHED}
     # A mount takes any method, so that those of its keys are not known.
