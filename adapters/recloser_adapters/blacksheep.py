@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from blacksheep import Application, Content, Request, Response
 from blacksheep.server.routing import FilterRoute, Route, RouteMethod, Router
+
 from recloser import BreakerOpenError, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser_adapters._routes.keys import MISSING, route_key
@@ -85,7 +86,8 @@ class RouteKeys(ScopeKeys):
         else:
             # Filters may read the whole request, so the same path may have another route next time.
             self.repeatable = not _has_filters(app.router)
-            match = app.router.get_match(app.instantiate_request(scope, None))
+            whole: Any = app
+            match = app.router.get_match(whole.instantiate_request(scope, None))
         if match is None or match.pattern == _FALLBACK:
             handler = None if match is None else match.handler
             return None if _is_of_files(handler) else UNMATCHED
@@ -119,7 +121,7 @@ class BreakerMiddleware(RoutedMiddleware):
         if found is None:
             raise TypeError(f"app must be a blacksheep.Application, not {app!r}: else pass key=")
         for each in _applications(found):
-            each.exceptions_handlers.setdefault(BreakerOpenError, refuse)
+            _handlers(each).setdefault(BreakerOpenError, refuse)
         return RouteKeys(found)
 
 
@@ -130,8 +132,9 @@ async def refuse(app: Application, request: Request, error: Exception) -> Respon
     the request is not counted against its own route. A handler of the application for `Exception`
     is asked for the answer first.
     """
-    note_refusal(request.scope)
-    general = app.exceptions_handlers.get(Exception)
+    scope: Any = request.scope
+    note_refusal(scope)
+    general: Any = _handlers(app).get(Exception)
     if general is not None:
         response: Response = await general(app, request, error)
         return response
@@ -151,6 +154,10 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app: An application in this middleware. Its routes are known when it has started.
     """
     return guarded_keys_of(app)
+
+
+def _handlers(app: Any) -> Any:
+    return app.exceptions_handlers
 
 
 def _applications(app: Application) -> Iterator[Application]:

@@ -7,17 +7,19 @@ path included. It serves `AsyncApp`, `FlaskApp` and `ConnexionMiddleware`. Reque
 nothing share a key whose breaker never opens.
 """
 
+# pyright: reportMissingTypeStubs=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
-from starlette.exceptions import HTTPException
-from starlette.routing import Match, Mount, Router
-
 from connexion.apps.abstract import AbstractApp
 from connexion.middleware import ConnexionMiddleware
 from connexion.middleware.routing import RoutingMiddleware
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount, Router
+
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
 from recloser_adapters._routes.guarded import keys_of
@@ -90,7 +92,7 @@ class RouteKeys(ScopeKeys):
         for prefix, route in _all_operations(stack):
             template = prefix + route.path_format
             methods = frozenset(route.methods)
-            keys = set[str]()
+            keys = set[str | None]()
             for method in methods:
                 mark = _mark_of_operation(stack[-1], prefix, route.endpoint.operation_id)
                 keys.add(route_key(method, template) if mark is MISSING else mark)
@@ -244,9 +246,9 @@ def _key_of_operation(
 
 def _mark_of_operation(inner: Any, prefix: str, operation_id: str | None) -> Any:
     """The mark on the function of an operation. What Connexion makes of it has the same marks."""
-    made: list[Any] = []
-    for api in (getattr(inner, "apis", None) or {}).get(prefix, ()):
-        made.append(api.operations.get(operation_id))
+    by_base_path: Any = getattr(inner, "apis", None) or {}
+    apis: list[Any] = by_base_path.get(prefix, [])
+    made: list[Any] = [api.operations.get(operation_id) for api in apis]
     views: Any = getattr(getattr(inner, "app", None), "view_functions", None) or {}
     made += [each for each in views.values() if getattr(each, "operation_id", 0) == operation_id]
     return next((key for each in made if (key := marked_key(each)) is not MISSING), MISSING)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import falcon
 import falcon.asgi
+
 from recloser import BreakerOpenError, Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser.wsgi import BreakerMiddleware as AnyWsgiMiddleware
@@ -90,12 +91,13 @@ class RouteKeys(ScopeKeys):
         method: str = scope["method"] if is_http else _WEBSOCKET
         if is_http and method == _WEBSOCKET:
             return UNMATCHED  # only Falcon itself may call a resource so
-        found: Any = app._router_search(path)
+        search: Any = app._router_search
+        found: Any = search(path)
         # Old routers answer a tuple of None.
         if found is not None and found[0] is not None:
             template = found[3] if len(found) > 3 and found[3] is not None else "<route>"
             return _key(found[0], found[1], method, template)
-        for matcher, sink, is_sink in app._sink_and_static_routes:
+        for matcher, sink, is_sink in _sinks(app):
             if matcher.match(path):
                 key = marked_key(sink) if is_sink else None
                 name = "WS" if method == _WEBSOCKET else method
@@ -105,7 +107,7 @@ class RouteKeys(ScopeKeys):
     def known(self) -> Iterable[KnownRoute]:
         """What is known of each route without a request."""
         yield from _known_routes(getattr(self._app._router, "_roots", ()))
-        for matcher, sink, is_sink in self._app._sink_and_static_routes:
+        for matcher, sink, is_sink in _sinks(self._app):
             if is_sink:
                 name = _name_of_sink(matcher)
                 mark = marked_key(sink)
@@ -212,9 +214,10 @@ class AsgiBreakerMiddleware(RoutedMiddleware):
                 else ": else pass key="
             )
             raise TypeError(f"app must be a falcon.asgi.App, not {app!r}{hint}")
-        if BreakerOpenError not in found._error_handlers:
-            found.add_error_handler(BreakerOpenError, _AsyncRefusals(found).answer)
-        return RouteKeys(found)
+        whole = cast("Any", found)
+        if BreakerOpenError not in whole._error_handlers:
+            whole.add_error_handler(BreakerOpenError, _AsyncRefusals(whole).answer)
+        return RouteKeys(whole)
 
 
 class _Refusals:
@@ -292,6 +295,11 @@ def _key(resource: object, responders: Mapping[str, Any], method: str, template:
         if key is not MISSING:
             return key  # type: ignore[no-any-return]  # marked_key answers MISSING, too
     return route_key("WS" if method == _WEBSOCKET else method, template)
+
+
+def _sinks(app: _App) -> Iterable[tuple[Any, Any, bool]]:
+    """The sinks and the static routes, in the order in which they are tried."""
+    return app._sink_and_static_routes
 
 
 def _name_of_sink(matcher: re.Pattern[str]) -> str:

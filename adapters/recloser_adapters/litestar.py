@@ -16,6 +16,7 @@ from litestar.config.app import AppConfig
 from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.plugins import InitPlugin
+
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
 from recloser_adapters._routes.guarded import keys_of
@@ -214,7 +215,7 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
     Args:
         app: An application with the plugin, or with the middleware around it.
     """
-    found = within(app, Litestar)
+    found: Any = within(app, Litestar)
     keys: dict[Registry, set[str]] = {}
     while isinstance(app, BreakerMiddleware):
         guarded = keys.setdefault(app.registry, set())
@@ -223,7 +224,8 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app = app.app
     for plugin in () if found is None else found.plugins:
         if isinstance(plugin, BreakerPlugin):
-            keys.setdefault(plugin.registry, set()).update(plugin.keys_of(found))
+            whole = cast("Litestar", found)
+            keys.setdefault(plugin.registry, set()).update(plugin.keys_of(whole))
     return keys
 
 

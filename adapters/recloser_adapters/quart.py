@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from quart import Quart, has_request_context, request, websocket
+from quart.wrappers import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
-from quart import Quart, has_request_context, request, websocket
-from quart.wrappers import BaseRequestWebsocket
 from recloser import BreakerOpenError, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, note_refusal
 from recloser_adapters._routes.keys import MISSING
@@ -167,7 +167,8 @@ def _note_refusals(app: Quart) -> None:
         if Outcome.of_error(error) is not Outcome.IGNORED:
             return await handle(error)
         # A refusal, or what the view raised instead: `abort(503)` where it handles one.
-        note_refusal((request if has_request_context() else websocket).scope)
+        scope: Any = (request if has_request_context() else websocket).scope
+        note_refusal(scope)
         try:
             return await handle(error)
         except BreakerOpenError as unhandled:

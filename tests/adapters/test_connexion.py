@@ -26,6 +26,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.connexion import (
     UNMATCHED,
     BreakerMiddleware,
@@ -68,7 +69,9 @@ ASKED: list[tuple[str, str, str | None, int | None]] = [
     ("GET", "/deep/base/root", "GET /deep/base/root", 200),
     ("GET", "/nowhere", UNMATCHED, 404),
 ]
-HEADS: list[tuple[str, str, str | None, int | None]] = [("HEAD", "/v1/orders", "GET /v1/orders", 200)]
+HEADS: list[tuple[str, str, str | None, int | None]] = [
+    ("HEAD", "/v1/orders", "GET /v1/orders", 200)
+]
 BESIDE: list[tuple[str, str, str | None, int | None]] = [
     ("GET", "/extra", "GET /extra", 200),
     ("POST", "/extra", UNMATCHED, 405),
@@ -111,9 +114,7 @@ def operation(name: str, path: str, **types: str) -> dict[str, Any]:
     for part in path.split("{")[1:]:
         parameter = part.partition("}")[0]
         kind = types.get(parameter, "string")
-        schema = (
-            {"type": "string", "format": "path"} if kind == "path" else {"type": kind}
-        )
+        schema = {"type": "string", "format": "path"} if kind == "path" else {"type": kind}
         parameters.append({"name": parameter, "in": "path", "required": True, "schema": schema})
     return {
         "operationId": name,
@@ -201,7 +202,9 @@ def anyio_backend() -> str:
     return "asyncio"  # Connexion runs on asyncio alone
 
 
-def application(kind: str, registry: Registry, place: Any = MiddlewarePosition.BEFORE_EXCEPTION) -> Any:
+def application(
+    kind: str, registry: Registry, place: Any = MiddlewarePosition.BEFORE_EXCEPTION
+) -> Any:
     app = KINDS[kind]("connexion_app")
     if place is not None:
         app.add_middleware(BreakerMiddleware, position=place, registry=registry)
@@ -302,9 +305,9 @@ async def test_a_refusal_has_the_headers_of_cors(registry: Registry) -> None:
     app.add_middleware(CORSMiddleware, position=before, allow_origins=["https://shop.example"])
     open_breaker(registry["GET /v1/orders"])
 
-    answer = await Exchange(
-        "GET", "/v1/orders", ((b"origin", b"https://shop.example"),)
-    ).run(described(app))
+    answer = await Exchange("GET", "/v1/orders", ((b"origin", b"https://shop.example"),)).run(
+        described(app)
+    )
 
     assert answer.status == 503
     assert answer.headers["access-control-allow-origin"] == "https://shop.example"
@@ -320,6 +323,8 @@ async def test_the_keys_are_known_when_it_has_started(kind: str, registry: Regis
         keys = guarded_keys(app)[registry]
 
         assert {key for _, _, key, _ in ASKED if key not in (None, UNMATCHED)} <= keys
+        if app is around:
+            assert known_keys(app)[registry] == keys
         assert "GET /v1/internal" not in keys
 
 

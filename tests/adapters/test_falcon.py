@@ -21,6 +21,7 @@ pytest.importorskip("falcon")
 import falcon
 import falcon.asgi
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.falcon import (
     UNMATCHED,
     AsgiBreakerMiddleware,
@@ -295,6 +296,8 @@ def test_the_keys_are_known_before_the_first_request(
     asked.discard("OTHER /proxy*")
     assert asked <= guarded_keys(app)[registry]
     assert asked | sockets <= guarded_keys(asgi)[registry]
+    assert known_keys(app) == guarded_keys(app)
+    assert known_keys(asgi) == guarded_keys(asgi)
     assert not any(key.endswith(("/internal", "/health")) for key in guarded_keys(app)[registry])
 
 
@@ -315,9 +318,9 @@ def test_a_pattern_that_matches_no_route_is_logged(
 
 
 def test_the_other_kind_of_application_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="use recloser_adapters.falcon.AsgiBreakerMiddleware"):
+    with pytest.raises(TypeError, match=r"use recloser_adapters\.falcon\.AsgiBreakerMiddleware"):
         BreakerMiddleware(asgi_application(tmp_path))
-    with pytest.raises(TypeError, match="use recloser_adapters.falcon.BreakerMiddleware"):
+    with pytest.raises(TypeError, match=r"use recloser_adapters\.falcon\.BreakerMiddleware"):
         AsgiBreakerMiddleware(wsgi_application(tmp_path))
     with pytest.raises(TypeError, match=r"app must be a falcon.App, not .*: else pass key="):
         BreakerMiddleware(print)  # type: ignore[arg-type]
@@ -338,7 +341,8 @@ class _ByWord:
 
 
 def test_a_router_of_the_user_is_asked_too(registry: Registry) -> None:
-    app = BreakerMiddleware(falcon.App(router=_ByWord()), registry)  # type: ignore[arg-type]
+    router: Any = _ByWord()
+    app = BreakerMiddleware(falcon.App(router=router), registry)
 
     assert meet_wsgi(app, registry, "GET", "/word").key == "GET <route>"
     assert meet_wsgi(app, registry, "GET", "/other").key is None

@@ -36,6 +36,7 @@ from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.litestar import (
     UNMATCHED,
     BreakerMiddleware,
@@ -101,7 +102,11 @@ def handler_of(path: str) -> Any:
     return handler
 
 
-@route("/orders/{oid:int}", http_method=[HttpMethod.GET, HttpMethod.PUT, HttpMethod.PATCH], status_code=200)
+@route(
+    "/orders/{oid:int}",
+    http_method=[HttpMethod.GET, HttpMethod.PUT, HttpMethod.PATCH],
+    status_code=200,
+)
 async def order(oid: FromPath[int]) -> str:
     return "order"
 
@@ -271,6 +276,7 @@ async def test_an_open_breaker_refuses_its_route_alone(app: Any, registry: Regis
 
 async def test_the_keys_are_known_before_the_first_request(app: Any, registry: Registry) -> None:
     keys = guarded_keys(app)[registry]
+    assert known_keys(app) == {registry: keys}
 
     asked = {key for _, _, key, _ in ASKED if key is not None and key != UNMATCHED}
     # A mount takes any method, so that those of its keys are not known.
@@ -279,7 +285,11 @@ async def test_the_keys_are_known_before_the_first_request(app: Any, registry: R
 
 
 async def test_a_refusal_has_the_headers_of_cors(tmp_path: Path, registry: Registry) -> None:
-    app = application(tmp_path, cors_config=CORSConfig(["https://shop.example"]), plugins=[BreakerPlugin(registry)])
+    app = application(
+        tmp_path,
+        cors_config=CORSConfig(["https://shop.example"]),
+        plugins=[BreakerPlugin(registry)],
+    )
     open_breaker(registry["GET /orders"])
     from tests.support.asgi_client import Exchange
 
@@ -318,7 +328,7 @@ async def test_a_status_that_another_middleware_raises_counts_as_that(
 
 async def test_one_controller_alone_can_be_guarded(registry: Registry) -> None:
     class Guarded(Carts):
-        middleware = [DefineMiddleware(BreakerMiddleware, registry=registry)]
+        middleware = (DefineMiddleware(BreakerMiddleware, registry=registry),)
 
     app = Litestar([Guarded, two_paths], logging_config=None)
 
@@ -329,7 +339,9 @@ async def test_one_controller_alone_can_be_guarded(registry: Registry) -> None:
 async def test_a_pattern_that_matches_no_route_is_logged(
     tmp_path: Path, registry: Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = application(tmp_path, plugins=[BreakerPlugin(registry, exempt=iter(["/orders/*", "/oders/*"]))])
+    app = application(
+        tmp_path, plugins=[BreakerPlugin(registry, exempt=iter(["/orders/*", "/oders/*"]))]
+    )
 
     with caplog.at_level(logging.WARNING, "recloser"):
         exempted = await meet(app, registry, "GET", "/orders/7")

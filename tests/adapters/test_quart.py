@@ -18,6 +18,7 @@ pytest.importorskip("quart")
 from quart import Blueprint, Quart, websocket
 from quart.views import MethodView, View
 
+from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.quart import (
     UNMATCHED,
     BreakerMiddleware,
@@ -75,7 +76,10 @@ ASKED: list[tuple[str, str, str | None, int | None]] = [
     ("GET", "/chat", "GET /chat", 200),
 ]
 # By the default patterns, whatever their route is.
-EXEMPT: list[tuple[str, str, str]] = [("GET", "/health", "GET /health"), ("OPTIONS", "/", "OPTIONS /")]
+EXEMPT: list[tuple[str, str, str]] = [
+    ("GET", "/health", "GET /health"),
+    ("OPTIONS", "/", "OPTIONS /"),
+]
 
 
 async def ok(**parts: Any) -> str:
@@ -243,6 +247,7 @@ def test_the_keys_are_known_before_the_first_request(app: Any, registry: Registr
 
     assert {key for _, _, key, _ in ASKED if key not in (None, UNMATCHED)} <= keys
     assert "GET /health" not in keys
+    assert known_keys(app) == known_keys(app.test_client()) == {registry: keys}
     assert not any("static" in key or key.endswith("/internal") for key in keys)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from recloser import Registry
 
 # Where test clients and wrappers have their app: those of Starlette, Werkzeug and Flask, and httpx.
-_INSIDE = ("app", "application", "wsgi_app", "_transport")
+_INSIDE = ("app", "application", "wsgi_app", "asgi_app", "_transport")
 _MOST_LAYERS = 32
 
 
@@ -74,6 +74,22 @@ def _of_framework(app: Any, build: bool) -> dict[Registry, set[str]]:
         from recloser_adapters import tornado
 
         return tornado.guarded_keys(app)
+    if _is_of("litestar", "Litestar", app):
+        from recloser_adapters import litestar
+
+        return litestar.guarded_keys(app)
+    if _is_of("recloser_adapters.falcon", "BreakerMiddleware", app):
+        from recloser_adapters import falcon
+
+        return falcon.guarded_keys(app)
+    if _is_of("recloser_adapters._routes", "RoutedMiddleware", app):
+        from recloser_adapters._routes.routed_asgi import guarded_keys_of
+
+        return guarded_keys_of(app)
+    if _is_of("recloser_adapters.connexion", "BreakerMiddleware", app):
+        from recloser_adapters import connexion
+
+        return connexion.guarded_keys(app)
     if _is_of("starlette", "Starlette", app) or _is_of(
         "recloser_adapters.starlette", "BreakerMiddleware", app
     ):

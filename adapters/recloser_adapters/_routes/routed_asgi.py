@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
@@ -57,6 +57,11 @@ class RoutedMiddleware(AnyAppMiddleware):
         self.exempt: Any = exempt
         if self.keys is not None and self.keys.unused is None:
             self.keys.unused = UnusedPatterns(exempt, self.registry)
+
+    if TYPE_CHECKING:
+        # The same, for frameworks whose scopes and messages have types of their own.
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            """Serve one connection."""
 
     @classmethod
     def route_keys(cls, app: Any) -> ScopeKeys:

@@ -82,7 +82,7 @@ def error_in(
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    documents: list[Any] = document if isinstance(document, list) else [document]
+    documents = cast("list[Any]", document if isinstance(document, list) else [document])
     found = [_error_of(each, classify, fault) for each in documents]
     if not found or None in found:
         return None
@@ -98,7 +98,9 @@ def _error_of(
     if not isinstance(errors, list) or _has_data(fields.get("data")):
         return None
     judged = [_judge(each, classify, fault) for each in cast("list[object]", errors)]
-    return next((each for each in judged if each.outcome is Outcome.FAILURE), judged[0] if judged else None)
+    return next(
+        (each for each in judged if each.outcome is Outcome.FAILURE), judged[0] if judged else None
+    )
 
 
 def _has_data(data: object) -> bool:

@@ -32,7 +32,4 @@ def checked_paths(path: str | Iterable[str]) -> frozenset[str]:
 
 def is_of(paths: frozenset[str], path: str, root: str) -> bool:
     """Whether a request is for one of the paths, with or without the path of a mount before it."""
-    for each in (path, path.removeprefix(root), root + path):
-        if each.rstrip("/") in paths:
-            return True
-    return False
+    return any(each.rstrip("/") in paths for each in (path, path.removeprefix(root), root + path))

@@ -85,7 +85,9 @@ def test_a_fault_of_the_user_is_told_and_the_default_applies(wrong: Any) -> None
     told: list[str] = []
     body = json.dumps({"data": None, "errors": [error()]}).encode()
 
-    found = error_in(body, lambda error: wrong, lambda where, error: told.append(f"{where}: {error}"))
+    found = error_in(
+        body, lambda error: wrong, lambda where, error: told.append(f"{where}: {error}")
+    )
     assert found is not None
     assert found.outcome is FAILURE
 

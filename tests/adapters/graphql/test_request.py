@@ -81,7 +81,11 @@ def body_of(**fields: Any) -> bytes:
         (body_of(query="query Orders { a }", operationName="no name!"), JSON, ["Orders"]),
         (body_of(query=7, operationName=["x"]), JSON, [""]),
         (b"query Orders { a }", "application/graphql", ["Orders"]),
-        (urlencode({"query": "query Orders { a }"}).encode(), "application/x-www-form-urlencoded", ["Orders"]),
+        (
+            urlencode({"query": "query Orders { a }"}).encode(),
+            "application/x-www-form-urlencoded",
+            ["Orders"],
+        ),
         (b"a=b", "application/x-www-form-urlencoded", [""]),
         (b'[{"query": "query A {a}"}, {"query": "query B {b}"}]', JSON, ["A", "B"]),
         (b"[]", JSON, [""]),
