@@ -21,7 +21,7 @@ from tornado.websocket import WebSocketHandler, websocket_connect
 
 from recloser import BreakerOpenError, Registry, State
 from recloser.testing import ManualClock
-from recloser_adapters.tornado import guard, permit_of, refuse
+from recloser_adapters.tornado import _exchange, guard, permit_of, refuse
 
 Serve = Callable[..., Any]
 REFUSAL = BreakerOpenError("upstream", State.OPEN, None, 20.0)
@@ -524,3 +524,16 @@ def test_nothing_is_left_of_a_request(serve: Serve, registry: Registry) -> None:
         return found
 
     assert left(guarded(registry, Handler)) <= left(Application([(r"/x", Handler)]))
+
+
+def test_what_this_version_of_tornado_does_not_have_breaks_no_request(
+    serve: Serve, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> None:
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr(_exchange, "_Seen", fails)
+
+    assert serve(guarded(registry, Ok), lambda client: client.ask("GET", "/x")).body == b"ok"
+    assert registry.faults == 1
+    assert votes(registry["GET /x"].metrics()) == {"cancelled": 1}
