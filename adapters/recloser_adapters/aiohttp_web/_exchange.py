@@ -61,8 +61,9 @@ class Exchange(Conversation):
     def close(self) -> None:
         """End the watch. What aiohttp does afterwards goes to the client directly."""
         writer, self._writer = self._writer, None
-        if writer is not None:
-            del writer.write, writer.write_eof, writer.write_headers
+        own = getattr(writer, "__dict__", {})
+        for name in ("write", "write_eof", "write_headers"):
+            own.pop(name, None)
         if self._reader is not None:
             request: Any = self.request
             request._payload, self._reader = self._reader, None

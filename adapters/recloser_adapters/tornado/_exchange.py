@@ -7,6 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
+from urllib.parse import unquote
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import OutputTransform, RequestHandler
@@ -51,7 +52,7 @@ class Exchange(Conversation):
         request = handler.request
         super().__init__(
             request.method or "GET",
-            request.path,
+            unquote(request.path),  # as ASGI has it, for patterns of exempt paths
             request.remote_ip or "",
             is_websocket=isinstance(handler, WebSocketHandler),
         )

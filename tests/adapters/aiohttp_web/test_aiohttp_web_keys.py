@@ -97,7 +97,7 @@ def make_app(registry: Registry, **options: Any) -> web.Application:
     app.add_subapp("/admin", admin)
     for domain in ("api.example.com", "*.shop.com"):
         inner = web.Application()
-        inner.router.add_get("/orders/{id}", answer)
+        inner.router.add_get("/hosted/{id}", answer)
         app.add_domain(domain, inner)
     return app
 
@@ -132,8 +132,8 @@ CASES = [
     ("GET", "/table/1", "", "GET /table/{x}"),
     ("GET", "/admin/", "", "GET /admin/"),
     ("GET", "/admin/users/7", "", "GET /admin/users/{id}"),
-    ("GET", "/orders/7", "api.example.com", "GET api.example.com/orders/{id}"),
-    ("GET", "/orders/7", "a.shop.com", "GET *.shop.com/orders/{id}"),
+    ("GET", "/hosted/7", "api.example.com", "GET api.example.com/hosted/{id}"),
+    ("GET", "/hosted/7", "a.shop.com", "GET *.shop.com/hosted/{id}"),
 ]
 UNGUARDED = [
     ("GET", "/free/1", 200),

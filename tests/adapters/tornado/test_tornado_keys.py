@@ -225,6 +225,18 @@ def test_a_pattern_that_matches_no_spec_is_told(
     ]
 
 
+def test_a_pattern_is_compared_with_the_decoded_path(serve: Serve, registry: Registry) -> None:
+    app = make_app(registry, exempt=["/rest/ü*"])
+
+    async def play(client: Any) -> None:
+        for path in ("/rest/%C3%BCber", "/rest/other"):
+            assert (await client.ask("GET", path)).code == 200
+
+    serve(app, play)
+
+    assert registry["GET /rest/(.*)"].metrics().calls == 1
+
+
 def test_a_key_function_and_an_exempt_function_get_the_request(
     serve: Serve, registry: Registry
 ) -> None:
