@@ -157,6 +157,18 @@ def test_sqlalchemy() -> None:
     assert what_it_says(exc.TimeoutError("QueuePool limit")) == FAILED
 
 
+def test_mysql() -> None:
+    errors: Any = pytest.importorskip("pymysql.err")
+
+    assert what_it_says(errors.OperationalError(1213, "Deadlock found")) == REJECTED
+    assert what_it_says(errors.OperationalError(1205, "Lock wait timeout exceeded")) == REJECTED
+    assert what_it_says(errors.OperationalError(1045, "Access denied")) == REJECTED
+    assert what_it_says(errors.ProgrammingError(1064, "syntax")) == REJECTED
+    assert what_it_says(errors.OperationalError(2003, "Can't connect")) == FAILED
+    assert what_it_says(errors.OperationalError(1040, "Too many connections")) == FAILED
+    assert what_it_says(errors.OperationalError(1290, "read-only")) == FAILED
+
+
 def test_drivers_of_databases() -> None:
     assert what_it_says(sqlite3.IntegrityError("m")) == REJECTED
     assert what_it_says(sqlite3.OperationalError("database is locked")) == FAILED

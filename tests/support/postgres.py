@@ -44,7 +44,7 @@ def running(*options: str) -> Iterator[str]:
             cwd=folder,
             timeout=60,
         )
-        command = [
+        command: list[str | Path] = [
             programs / "postgres",
             "-D",
             folder / "d",
@@ -68,7 +68,7 @@ def running(*options: str) -> Iterator[str]:
 
 def _wait(programs: Path, folder: Path) -> None:
     until = time.monotonic() + _START
-    asked = [programs / "pg_isready", "-h", folder, "-U", "app", "-q"]
+    asked: list[str | Path] = [programs / "pg_isready", "-h", folder, "-U", "app", "-q"]
     while subprocess.run(asked, check=False).returncode:
         if time.monotonic() > until:
             raise RuntimeError("PostgreSQL has not started")

@@ -8,14 +8,17 @@ import aiohttp
 import httpx
 import httpx2
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 import recloser
 from recloser import BreakerOpenError, Outcome, Registry
 from recloser_adapters import aiohttp as for_aiohttp
+from recloser_adapters import botocore as for_botocore
 from recloser_adapters import httpx as for_httpx
 from recloser_adapters import httpx2 as for_httpx2
 from recloser_adapters import requests as for_requests
+from recloser_adapters import urllib3 as for_urllib3
 
 registry = Registry()
 OwnSettings: TypeAlias = for_httpx.CallSettings[
@@ -97,3 +100,17 @@ def refused() -> None:
         as_transport_error: httpx.TransportError = refusal
         as_refusal: recloser.BreakerOpenError = refusal
         print(as_transport_error, as_refusal)
+
+
+def pools_and_aws() -> None:
+    assert_type(for_urllib3.wrap_manager(urllib3.PoolManager(), registry), urllib3.PoolManager)
+    proxied = for_urllib3.wrap_manager(urllib3.ProxyManager("http://proxy"), on_refuse="response")
+    assert_type(proxied, urllib3.ProxyManager)
+    pool = urllib3.HTTPSConnectionPool("api.example.org")
+    guarded = for_urllib3.wrap_pool(pool, key=for_urllib3.by_route, cut_off=True)
+    assert_type(guarded, urllib3.HTTPSConnectionPool)
+    for_urllib3.wrap_manager(urllib3.PoolManager(), key=lambda request: request.headers.get("x"))
+    client = object()  # those of boto3 have no class until they are made
+    assert_type(for_botocore.wrap_client(client, key=for_botocore.by_service), object)
+    for_botocore.wrap_session(client, on_end=print, classify=lambda seen: None)
+    for_botocore.wrap_client(client, cut_off=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from recloser_adapters._outbound.keys import Keys
 from recloser_adapters._outbound.request_reader import RequestReader
 
+# Services whose paths name a model.
+_MODELS = ("bedrock", "sagemaker-runtime")
 # Hosts of AWS itself end so. There the region tells more than the host, which may name a bucket.
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".aws.dev")
 
@@ -47,6 +49,11 @@ class AWSCall:
         return parts.netloc.rpartition("@")[2].lower()
 
     @property
+    def asks_model(self) -> bool:
+        """Whether the service is one of models."""
+        return self.service.startswith(_MODELS)
+
+    @property
     def headers(self) -> Any:
         """The headers, signed, whose names may be asked for in any case."""
         return self._headers
@@ -75,12 +82,17 @@ def service_of(call: AWSCall) -> str:
     return f"{call.service} {call.place}".strip()
 
 
-def _target(call: AWSCall) -> str:
+def _path(call: AWSCall) -> str:
     return urlsplit(call.url).path or "/"
 
 
+def _target(call: AWSCall) -> str:
+    # Elsewhere a path is made of names that users choose, and AWS limits accounts rather than paths.
+    return _path(call) if call.asks_model else "/"
+
+
 def _tail(call: AWSCall) -> str:
-    return _target(call).rpartition("/")[2]
+    return _path(call).rpartition("/")[2]
 
 
 def _query(call: AWSCall) -> str:

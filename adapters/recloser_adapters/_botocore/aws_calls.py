@@ -24,7 +24,6 @@ _LONG_POLLS = frozenset(
         ("swf", "PollForDecisionTask"),
     ]
 )
-_MODELS = ("bedrock", "sagemaker-runtime")
 # AWS asks for a pause in milliseconds.
 _RETRY_AFTER_MS = "x-amz-retry-after"
 _CONTEXT = "recloser"
@@ -132,7 +131,7 @@ class AWSCalls(OutboundCalls[AWSCall, Mapping[str, Any]]):
             permit.success()
             return
         watch: AnyBodyWatch | None
-        if hasattr(body, "get_initial_response") or call.service.startswith(_MODELS):
+        if hasattr(body, "get_initial_response") or call.asks_model:
             content_type = headers.get("content-type", "")
             watch = self.good_answers.watch(permit, call, status, headers, content_type)
         else:
@@ -161,8 +160,7 @@ class AWSCalls(OutboundCalls[AWSCall, Mapping[str, Any]]):
         permit.end(outcome, error=named, retry_after=retry_after)
 
     def _call_of(self, request: AWSCall) -> LLMCall | None:
-        # Paths of other services are made of names that users choose.
-        return super()._call_of(request) if request.service.startswith(_MODELS) else None
+        return super()._call_of(request) if request.asks_model else None
 
     def _is_long_poll(self, request: AWSCall) -> bool:
         return (request.service, request.operation) in _LONG_POLLS

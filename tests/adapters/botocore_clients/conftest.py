@@ -42,8 +42,9 @@ def bare(upstream: Upstream) -> Iterator[Connect]:
 
         def make(service: str, attempts: int = 1, mode: str = "standard", **options: Any) -> Any:
             session = boto3.Session(**KEYS, region_name="eu-west-1")
+            retries: Any = {"total_max_attempts": attempts, "mode": mode}
             config = Config(
-                retries={"total_max_attempts": attempts, "mode": mode},
+                retries=retries,
                 s3={"addressing_style": "path"},
                 connect_timeout=10,
                 read_timeout=options.pop("read_timeout", 10),

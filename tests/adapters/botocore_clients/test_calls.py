@@ -28,6 +28,7 @@ from .conftest import Connect
 
 pytest.importorskip("boto3")
 
+from botocore import handlers
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -144,6 +145,8 @@ def test_an_error_in_an_answer_of_200_is_one(
     connect: Connect, upstream: Upstream, registry: Registry
 ) -> None:
     """S3 begins to answer before it has copied an object."""
+    if not hasattr(handlers, "_handle_200_error"):
+        pytest.skip("this version looks for it only when it decides whether to retry")
     upstream.answers(OBJECT, s3_error(200, "InternalError"))
 
     with pytest.raises(ClientError):
@@ -350,6 +353,8 @@ def test_a_body_that_breaks_off_is_a_failure_however_it_is_read(
 ) -> None:
     upstream.answers(OBJECT, head(200, {"content-length": "100"}), b"half", cut)
     body = connect("s3").get_object(Bucket="bucket", Key="name")["Body"]
+    if not hasattr(body, name) and name == "readinto":
+        pytest.skip("a body of this version has no such method")
 
     # botocore does not translate the error of `readlines`.
     with pytest.raises((ResponseStreamingError, ProtocolError)):

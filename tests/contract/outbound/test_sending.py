@@ -237,6 +237,8 @@ async def test_a_request_body_that_raises_is_the_callers_own_fault(
 async def test_a_url_that_cannot_be_is_no_vote_of_anyone(
     client: Client, registry: Registry, url: str
 ) -> None:
+    if client.library == "urllib3" and url == "nowhere":
+        pytest.skip("to urllib3 that is the name of a host")
     with pytest.raises(Exception) as raised:  # noqa: PT011  # each client has its own
         await client.get(url)
 
