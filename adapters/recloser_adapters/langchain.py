@@ -83,13 +83,13 @@ def guard(
     if isinstance(runnable, BaseChatModel):
         key = settings.get("key") or _key_of(runnable)
         return _guarded_model(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
-    key = settings.get("key") or runnable.name
-    if not key:
+    named = settings.get("key") or runnable.name
+    if not named:
         kind = type(runnable).__name__
         raise ValueError(
             f"key must be given, because this {kind} has no name: guard(it, registry, key='search')"
         )
-    return GuardedRunnable.around(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
+    return GuardedRunnable.around(runnable, _Guard(registry, named, cut_off=cut_off))  # type: ignore[return-value]
 
 
 class _Guard:
@@ -282,12 +282,10 @@ def _bytes_of(messages: list[Any]) -> int:
 
 def _tokens_of(answer: Any) -> object:
     """The tokens of an answer; None if it does not tell them."""
-    generations: Any = getattr(answer, "generations", None)
-    for generation in generations if isinstance(generations, list) else ():
-        usage: Any = getattr(getattr(generation, "message", None), "usage_metadata", None)
-        if isinstance(usage, dict):
-            return usage.get("output_tokens")
-    return None
+    try:
+        return answer.generations[0].message.usage_metadata["output_tokens"]
+    except (AttributeError, LookupError, TypeError):
+        return None
 
 
 # Other runnables
