@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 else:
     _Binding = RunnableBindingBase  # pydantic would put a class of that name into this module
 
-_AnyRunnable: Any = Runnable
 RunnableT = TypeVar("RunnableT", bound=Runnable[Any, Any])
 
 # The guard whose call runs in this context: a model may make one of its methods from another one.
@@ -333,9 +332,8 @@ class GuardedRunnable(_Binding):
             yield chunk
 
     # Those of a binding would ask the runnable within, past the guard.
-    batch = _AnyRunnable.batch
-    abatch = _AnyRunnable.abatch
-    transform = _AnyRunnable.transform
-    atransform = _AnyRunnable.atransform
-    batch_as_completed = _AnyRunnable.batch_as_completed
-    abatch_as_completed = _AnyRunnable.abatch_as_completed
+    if not TYPE_CHECKING:
+        batch, abatch = Runnable.batch, Runnable.abatch
+        transform, atransform = Runnable.transform, Runnable.atransform
+        batch_as_completed = Runnable.batch_as_completed
+        abatch_as_completed = Runnable.abatch_as_completed
