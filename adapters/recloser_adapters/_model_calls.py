@@ -7,6 +7,7 @@ from math import inf
 from typing import TypedDict, cast
 
 from recloser import Permit, Pieces, Policy, Registry
+from recloser_adapters._outbound.usage import size_of
 
 
 class ModelGuardSettings(TypedDict, total=False):
@@ -57,6 +58,12 @@ def characters(content: object) -> int:
         text = cast("Mapping[str, object]", part).get("text") if is_block else part
         total += len(text) if isinstance(text, str) else 0
     return total
+
+
+def note_tokens(permit: Permit, request_bytes: int, tokens: object) -> None:
+    """Note how many tokens an answer has, if that is told: they explain how long it took."""
+    if isinstance(tokens, int) and tokens >= 0:
+        permit.size = size_of(request_bytes, tokens)
 
 
 class EventWatch:

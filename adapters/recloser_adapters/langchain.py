@@ -20,7 +20,7 @@ Any other runnable, such as a retriever or a chain, is guarded as a whole: each 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack
@@ -29,13 +29,14 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.base import RunnableBindingBase
 
-from recloser import Breaker, Deadline, HopelessError, Permit, Registry
+from recloser import Breaker, Deadline, HopelessError, Registry
 from recloser_adapters._model_calls import (
     EventWatch,
     ModelGuardSettings,
     characters,
     check_model_guard,
     leave,
+    note_tokens,
 )
 from recloser_adapters._outbound.usage import size_of
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 else:
     _Binding = RunnableBindingBase  # pydantic would put a class of that name into this module
 
-_AnyRunnable: Any = Runnable
 RunnableT = TypeVar("RunnableT", bound=Runnable[Any, Any])
 
 # The guard whose call runs in this context: a model may make one of its methods from another one.
@@ -64,7 +64,7 @@ def guard(
         runnable: The model or runnable; it stays as it is.
         registry: Holds the breakers; by default a new one.
         **settings: `key` and `cut_off`: see `ModelGuardSettings`. The key of a runnable that is no
-            chat model is its name by default.
+            chat model is its name by default; one without a name needs a key.
 
     Returns:
         A copy of a chat model, of a subclass of its class; for another runnable a
@@ -72,7 +72,7 @@ def guard(
 
     Raises:
         TypeError: An argument has the wrong type, or a setting does not exist.
-        ValueError: The key is empty.
+        ValueError: The key is empty, or missing.
     """
     if not isinstance(runnable, Runnable):
         raise TypeError(f"guard needs a Runnable, not {type(runnable).__name__}")
@@ -82,8 +82,13 @@ def guard(
     if isinstance(runnable, BaseChatModel):
         key = settings.get("key") or _key_of(runnable)
         return _guarded_model(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
-    key = settings.get("key") or runnable.get_name()
-    return GuardedRunnable.around(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
+    named = settings.get("key") or runnable.name
+    if not named:
+        kind = type(runnable).__name__
+        raise ValueError(
+            f"key must be given, because this {kind} has no name: guard(it, registry, key='search')"
+        )
+    return GuardedRunnable.around(runnable, _Guard(registry, named, cut_off=cut_off))  # type: ignore[return-value]
 
 
 class _Guard:
@@ -115,7 +120,7 @@ class _Guard:
                 answer = call()
             finally:
                 _inside.reset(token)
-            _note_size(permit, request_bytes, answer)
+            note_tokens(permit, request_bytes, _tokens_of(answer))
         return answer
 
     async def acall(self, call: Callable[[], Any], request_bytes: int) -> Any:
@@ -129,7 +134,7 @@ class _Guard:
                 answer = await self._in_time(call, limit)
             finally:
                 _inside.reset(token)
-            _note_size(permit, request_bytes, answer)
+            note_tokens(permit, request_bytes, _tokens_of(answer))
         return answer
 
     async def _in_time(self, call: Callable[[], Any], limit: float) -> Any:
@@ -274,14 +279,12 @@ def _bytes_of(messages: list[Any]) -> int:
     return sum(characters(getattr(message, "content", "")) for message in messages)
 
 
-def _note_size(permit: Permit, request_bytes: int, answer: Any) -> None:
-    """Note the tokens of an answer, if it tells them: they explain how long it took."""
-    generations: Iterable[Any] = getattr(answer, "generations", None) or ()
-    for generation in generations:
-        usage = getattr(getattr(generation, "message", None), "usage_metadata", None)
-        if usage:
-            permit.size = size_of(request_bytes, usage.get("output_tokens", 0))
-            return
+def _tokens_of(answer: Any) -> object:
+    """The tokens of an answer; None if it does not tell them."""
+    try:
+        return answer.generations[0].message.usage_metadata["output_tokens"]
+    except (AttributeError, LookupError, TypeError):
+        return None
 
 
 # Other runnables
@@ -329,9 +332,8 @@ class GuardedRunnable(_Binding):
             yield chunk
 
     # Those of a binding would ask the runnable within, past the guard.
-    batch = _AnyRunnable.batch
-    abatch = _AnyRunnable.abatch
-    transform = _AnyRunnable.transform
-    atransform = _AnyRunnable.atransform
-    batch_as_completed = _AnyRunnable.batch_as_completed
-    abatch_as_completed = _AnyRunnable.abatch_as_completed
+    if not TYPE_CHECKING:
+        batch, abatch = Runnable.batch, Runnable.abatch
+        transform, atransform = Runnable.transform, Runnable.atransform
+        batch_as_completed = Runnable.batch_as_completed
+        abatch_as_completed = Runnable.abatch_as_completed

@@ -45,6 +45,7 @@ from recloser_adapters._model_calls import (
     characters,
     check_model_guard,
     leave,
+    note_tokens,
 )
 from recloser_adapters._outbound.usage import size_of
 
@@ -173,7 +174,8 @@ class GuardedModel(WrapperModel):
             if response is None:
                 late = f"no answer within {limit:.3g} s, which is hopeless"
                 raise exceptions.ModelAPIError(self.wrapped.model_name, late)
-            _note_size(permit, request_bytes, response.usage)
+            usage: object = getattr(response, "usage", None)
+            note_tokens(permit, request_bytes, getattr(usage, "output_tokens", None))
             permit.success()
         except BaseException as error:
             _end_by_error(permit, error)
@@ -209,10 +211,18 @@ class GuardedModel(WrapperModel):
 
 def _watch(response: StreamedResponse, permit: Permit) -> None:
     """Tell a permit of the events of a stream."""
-    # It is the method that a class of streams must have, and that is called when events are wanted.
-    events = response._get_event_iterator
     hook = cast("Any", response)
-    hook._get_event_iterator = lambda: _watched(events(), permit)
+    try:
+        if hook._event_iterator is not None:
+            permit.mark()  # its first event has been read already, as by a `FallbackModel` below
+            return
+        # It is the method that a class of streams must have, and that is called when events are
+        # wanted.
+        events = hook._get_event_iterator
+        hook._get_event_iterator = lambda: _watched(events(), permit)
+    except Exception as fault:  # a class of the user may lack anything
+        permit.breaker.fault("model stream", fault)
+        permit.mark()
 
 
 async def _watched(events: AsyncIterator[Any], permit: Permit) -> AsyncIterator[Any]:
@@ -251,8 +261,3 @@ def _end_by_error(permit: Permit, error: BaseException) -> None:
 def _bytes_of(messages: Iterable[ModelMessage]) -> int:
     parts = (part for message in messages for part in message.parts)
     return sum(characters(getattr(part, "content", "")) for part in parts)
-
-
-def _note_size(permit: Permit, request_bytes: int, usage: Any) -> None:
-    tokens = getattr(usage, "output_tokens", 0) or 0
-    permit.size = size_of(request_bytes, tokens)

@@ -268,6 +268,12 @@ def test_a_refused_runnable_has_a_fallback(registry: Registry) -> None:
     ("runnable", "registry", "settings", "message"),
     [
         (object(), None, {}, "guard needs a Runnable, not object"),
+        (
+            RunnableLambda(len) | RunnableLambda(str),
+            None,
+            {},
+            "key must be given, because this Run",
+        ),
         (RunnableLambda(len), Policy(), {}, r"write Registry\(policy\)"),
         (RunnableLambda(len), None, {"kye": "m"}, "unexpected keyword argument 'kye'"),
         (RunnableLambda(len), None, {"key": ""}, "key must not be empty"),

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -277,6 +278,36 @@ async def test_a_hopeless_request_is_cut_off_and_the_fallback_takes_over() -> No
 
     assert await text_of(FallbackModel(model, TestModel(custom_output_text="backup"))) == "backup"
     assert registry["m"].metrics().failures == 1
+
+
+async def test_a_fallback_model_can_be_guarded_as_a_whole(
+    model: GuardedModel, script: Script, registry: Registry
+) -> None:
+    script.words = ["po", "ng"]
+    whole = GuardedModel(FallbackModel(model, TestModel()), registry, key="whole")
+
+    assert await text_of(whole) == "pong"
+    assert await stream_of(whole) == ["po", "ng"]
+
+    assert votes(registry["whole"].metrics()) == {"successes": 2}
+    assert votes(registry["m"].metrics()) == {"successes": 2}
+
+
+async def test_a_stream_of_another_kind_is_a_fault_and_breaks_nothing(registry: Registry) -> None:
+    class Odd:
+        __slots__ = ()
+
+    class OddModel(TestModel):
+        @asynccontextmanager
+        async def request_stream(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
+            yield Odd()
+
+    model: Any = GuardedModel(OddModel(), registry, key="odd")
+    async with model.request_stream([], None, None) as response:
+        assert isinstance(response, Odd)
+
+    assert registry.faults == 1
+    assert votes(registry["odd"].metrics()) == {"successes": 1}
 
 
 def test_the_refusal_can_be_copied_and_pickled() -> None:

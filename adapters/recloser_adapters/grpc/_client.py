@@ -230,6 +230,9 @@ class ResponseStream(grpc.Call, _Future):
     def cancel(self) -> bool:
         """Cancel the call."""
         cancelled: bool = self._call.cancel()
+        if cancelled:
+            # A call of a channel without threads of its own calls nobody back now.
+            self._watch.left()
         return cancelled
 
     def is_active(self) -> bool:

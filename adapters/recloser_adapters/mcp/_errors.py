@@ -43,7 +43,7 @@ class BreakerOpenMCPError(BreakerOpenError, MCPError):
         self.state: State = refusal.state
         self.reason: Reason | None = refusal.reason
         self.retry_after: float = refusal.retry_after
-        self.error = types.ErrorData(code=_REFUSED, message=_for_models(refusal))
+        self.error: types.ErrorData = types.ErrorData(code=_REFUSED, message=_for_models(refusal))
 
     def __str__(self) -> str:
         return BreakerOpenError.__str__(self)

@@ -126,7 +126,11 @@ class _Guard:
             return
 
         async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
-            asked = read(request)
+            try:
+                asked = read(request)
+            except Exception as fault:  # a request of the user's own class may lack anything
+                self._registry.fault("mcp request", fault)
+                asked = Asked("", "", {})
             try:
                 permits = self._admit(asked)
             except BreakerOpenError as refusal:

@@ -148,6 +148,25 @@ def test_a_stream_that_nobody_reads_ends_with_its_deadline(
     del call
 
 
+def test_a_channel_that_reads_streams_without_a_thread(
+    shop: Shop, registry: Registry, breaker: Breaker
+) -> None:
+    option = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
+    bare = grpc.insecure_channel(shop.target, options=[option])
+    channel: Any = grpc.intercept_channel(bare, BreakerInterceptor(shop.target, registry))
+    method = channel.unary_stream(LIST)
+
+    assert list(method(b"a\nb")) == [b"a", b"b"]
+    with pytest.raises(grpc.RpcError):
+        list(method(b"a\nfail INTERNAL"))
+    call = method(b"a\nhang")
+    next(call)
+    call.cancel()
+
+    assert votes(breaker.metrics()) == {"successes": 2, "failures": 1}
+    bare.close()
+
+
 def test_with_call_gives_the_metadata(client: SyncClient) -> None:
     answer, call = client.channel.unary_unary(GET).with_call(b"ok", timeout=LATE)
 
