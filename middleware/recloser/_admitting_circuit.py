@@ -7,7 +7,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any, cast
 
-from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._admission import UNGUARDED, Injected, Refused, Unguarded
 from recloser._callers import is_enforced
 from recloser._hooks import Refusal
 from recloser._locked_circuit import NO_TOKEN, SPARED, WithinDecisionError, loose_circuits
@@ -29,7 +29,7 @@ class AdmittingCircuit(OperableCircuit):
     _refused: Refused
 
     def admit(
-        self, kind: type[AnyLoosePermit], *, enforces: bool = True
+        self, kind: type[AnyLoosePermit], *, enforces: bool = True, injects: bool = False
     ) -> AnyLoosePermit | Refused | Unguarded:
         """Answer whether one call may pass; see `recloser._admission` for the three answers.
 
@@ -37,6 +37,8 @@ class AdmittingCircuit(OperableCircuit):
             kind: The class of the permit, for one with slots of its own; it is made without
                 arguments.
             enforces: Whether the call may be refused. If not, the breaker only observes for it.
+            injects: Whether the caller can let a fault happen that is injected on purpose: then the
+                answer may be an `Injected`.
 
         Returns:
             `UNGUARDED` where the breaker is disabled. A call that it would have refused, if it only
@@ -44,9 +46,12 @@ class AdmittingCircuit(OperableCircuit):
         """
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
+            fault: Injected | None = None
             admission = self.admit_strict(Permit, enforces=enforces)
             if type(admission) is not Permit:
-                return cast("Refused | Unguarded", admission)
+                if not isinstance(admission, Injected):
+                    return cast("Refused | Unguarded", admission)
+                fault, admission = admission, admission.permit
             # loosened() of `_decorator`, without its frame.
             loose = kind()
             loose.breaker = self
@@ -54,6 +59,9 @@ class AdmittingCircuit(OperableCircuit):
             loose.answered = inf
             loose.timing = admission
             loose.token, admission.token = admission.token, NO_TOKEN
+            if fault is not None and injects:
+                fault.permit = loose
+                return fault
         except BaseException:
             # A signal handler raised: the caller will not get the permit.
             if type(admission) is Permit:
@@ -141,6 +149,8 @@ class AdmittingCircuit(OperableCircuit):
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
+        if self._listeners.chaos is not None and type(admission) is kind:
+            return self._listeners.inject(admission, now)  # type: ignore[no-any-return]  # see there
         return admission
 
     def _decide_admission(
