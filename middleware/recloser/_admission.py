@@ -97,7 +97,7 @@ class Injected(Unguarded):
         self._sleep = sleep
         self._moves = moves
 
-    def strike(self, wire: type[Exception] = Exception, limit: float = 86400.0) -> Any:
+    def strike(self, wire: type[BaseException] = Exception, limit: float = 86400.0) -> Any:
         """Let the fault happen, in a thread.
 
         Args:
@@ -118,7 +118,9 @@ class Injected(Unguarded):
             raise
         return self._happened(wire)
 
-    async def strike_async(self, wire: type[Exception] = Exception, limit: float = 86400.0) -> Any:
+    async def strike_async(
+        self, wire: type[BaseException] = Exception, limit: float = 86400.0
+    ) -> Any:
         """`strike` on asyncio."""
         import asyncio
 
@@ -134,7 +136,7 @@ class Injected(Unguarded):
             raise
         return self._happened(wire)
 
-    def _happened(self, wire: type[Exception]) -> Any:
+    def _happened(self, wire: type[BaseException]) -> Any:
         if self._error is None:
             return self.permit
         # Not more than the class: what it is made of differs from library to library.

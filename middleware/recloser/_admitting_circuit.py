@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from recloser._admission import UNGUARDED, Injected, Refused, Unguarded
 from recloser._callers import is_enforced
+from recloser._decorator import loosened
 from recloser._hooks import Refusal
 from recloser._locked_circuit import NO_TOKEN, SPARED, WithinDecisionError, loose_circuits
 from recloser._locks import within
@@ -46,12 +47,11 @@ class AdmittingCircuit(OperableCircuit):
         """
         admission: Permit | Refused | Unguarded = UNGUARDED
         try:
-            fault: Injected | None = None
             admission = self.admit_strict(Permit, enforces=enforces)
             if type(admission) is not Permit:
-                if not isinstance(admission, Injected):
-                    return cast("Refused | Unguarded", admission)
-                fault, admission = admission, admission.permit
+                if isinstance(admission, Injected):
+                    return self._with_fault(admission, kind, injects=injects)
+                return cast("Refused | Unguarded", admission)
             # loosened() of `_decorator`, without its frame.
             loose = kind()
             loose.breaker = self
@@ -59,15 +59,20 @@ class AdmittingCircuit(OperableCircuit):
             loose.answered = inf
             loose.timing = admission
             loose.token, admission.token = admission.token, NO_TOKEN
-            if fault is not None and injects:
-                fault.permit = loose
-                return fault
         except BaseException:
             # A signal handler raised: the caller will not get the permit.
             if type(admission) is Permit:
                 admission.cancel()
             raise
         return loose
+
+    def _with_fault(
+        self, injected: Injected, kind: type[AnyLoosePermit], *, injects: bool
+    ) -> AnyLoosePermit | Injected:
+        """The fault of a call, or only its permit for who cannot let it happen."""
+        loose = loosened(injected.permit, kind)
+        injected.permit = loose
+        return injected if injects else loose
 
     def admit_strict(
         self, kind: type[AnyPermit], *, enforces: bool = True

@@ -198,7 +198,10 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             raise
 
     def _serve_unguarded(
-        self, admission: Unguarded, environ: WSGIEnvironment, start_response: StartResponse
+        self,
+        admission: WsgiPermit | Unguarded,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         if not isinstance(admission, Injected):
             return self.app(environ, start_response)

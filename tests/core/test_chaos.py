@@ -152,7 +152,7 @@ def test_a_slow_call_is_made_after_its_delay(
     registry: Registry, breaker: Breaker, clock: ManualClock
 ) -> None:
     with chaos(registry, KEY, slow=1.0, slow_by=2.0, sleep=clock.advance):
-        assert breaker.call(lambda: clock.advance(0.5) or 7) == 7
+        breaker.call(clock.advance, 0.5)
 
     assert breaker.metrics().successes == 1
     assert breaker.metrics().mean == 2.5

@@ -107,8 +107,7 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         if name not in (_SYNC, _ASYNC):
             raise AttributeError(f"{own!r} object has no attribute {name!r}")
         kind = "Async" if name == _ASYNC else ""
-        write = kind + own.removeprefix("Async")
-        client = f"{self.library.name}.{kind}Client"
+        client, write = f"{self.library.name}.{kind}Client", kind + own.removeprefix("Async")
         raise AttributeError(f"{own} is no transport of an {client}: write {write}")
 
     @classmethod
