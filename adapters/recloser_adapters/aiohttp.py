@@ -20,12 +20,13 @@ middleware) counts as that answer.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from math import inf
 from typing import Any, Unpack
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
-from recloser import BreakerOpenError, Deadline, Refused, Registry, Unguarded
+from recloser import BreakerOpenError, Deadline, Injected, Refused, Registry, Unguarded
 from recloser.hints import wrong
 from recloser_adapters._aiohttp.body import WIRE, watch_body
 from recloser_adapters._outbound.call import OutboundCalls
@@ -142,6 +143,7 @@ class BreakerMiddleware:
             refusal_error=_refusal_error,
             refusal_response=None,
         )
+        self.outbound.injects = True
         self.trace_config: aiohttp.TraceConfig = aiohttp.TraceConfig()
         self.trace_config.on_connection_queued_start.append(_wait_begins)
         self.trace_config.on_connection_queued_end.append(_wait_ends)
@@ -152,7 +154,10 @@ class BreakerMiddleware:
         if isinstance(permit, Refused):
             return self.outbound.answer_refusal(request, permit.error())
         if isinstance(permit, Unguarded):
-            return await handler(request)
+            if not isinstance(permit, Injected):
+                return await handler(request)
+            limit = permit.permit.timeout if self.outbound.cut_off else inf
+            permit = await permit.strike_async(aiohttp.ClientConnectionError, limit)
         # An earlier call in this context may have been cancelled while it waited.
         _queued.set(False)
         try:

@@ -21,12 +21,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Unpack
 
 import requests
 from requests.adapters import BaseAdapter
 
-from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser import BreakerOpenError, Injected, Outcome, Refused, Registry, Unguarded
 from recloser.hints import knows_names, wrong
 from recloser_adapters._outbound.body import AnyBodyWatch
 from recloser_adapters._outbound.call import OutboundCalls
@@ -201,6 +202,7 @@ class BreakerAdapter(BaseAdapter):
             refusal_error=_refusal_error,
             refusal_response=_refusal_response,
         )
+        self.outbound.injects = True
 
     def send(
         self,
@@ -215,6 +217,9 @@ class BreakerAdapter(BaseAdapter):
         permit = self.outbound.admit(request, WatchingPermit)
         if isinstance(permit, Refused):
             return self._refused(request, permit.error())
+        if isinstance(permit, Injected):
+            limit = permit.permit.timeout if self.outbound.cut_off else inf
+            permit = permit.strike(requests.ConnectionError, limit)
         limited = timeout
         try:
             if self.outbound.cut_off and not isinstance(permit, Unguarded):

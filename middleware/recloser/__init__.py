@@ -6,7 +6,7 @@ that has imported recloser before.
 
 from typing import TYPE_CHECKING
 
-from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._admission import UNGUARDED, Injected, Refused, Unguarded
 from recloser._breaker import Breaker
 from recloser._callers import calling_for
 from recloser._circuit.kinds import LONG_POLL
@@ -50,6 +50,7 @@ __all__ = [
     "Fate",
     "Hedging",
     "HopelessError",
+    "Injected",
     "Leg",
     "Listener",
     "LoosePermit",

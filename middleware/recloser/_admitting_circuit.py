@@ -7,8 +7,9 @@ from contextlib import suppress
 from math import inf
 from typing import Any, cast
 
-from recloser._admission import UNGUARDED, Refused, Unguarded
+from recloser._admission import UNGUARDED, Injected, Refused, Unguarded
 from recloser._callers import is_enforced
+from recloser._decorator import loosened
 from recloser._hooks import Refusal
 from recloser._locked_circuit import NO_TOKEN, SPARED, WithinDecisionError, loose_circuits
 from recloser._locks import within
@@ -29,7 +30,7 @@ class AdmittingCircuit(OperableCircuit):
     _refused: Refused
 
     def admit(
-        self, kind: type[AnyLoosePermit], *, enforces: bool = True
+        self, kind: type[AnyLoosePermit], *, enforces: bool = True, injects: bool = False
     ) -> AnyLoosePermit | Refused | Unguarded:
         """Answer whether one call may pass; see `recloser._admission` for the three answers.
 
@@ -37,6 +38,8 @@ class AdmittingCircuit(OperableCircuit):
             kind: The class of the permit, for one with slots of its own; it is made without
                 arguments.
             enforces: Whether the call may be refused. If not, the breaker only observes for it.
+            injects: Whether the caller can let a fault happen that is injected on purpose: then the
+                answer may be an `Injected`.
 
         Returns:
             `UNGUARDED` where the breaker is disabled. A call that it would have refused, if it only
@@ -46,6 +49,8 @@ class AdmittingCircuit(OperableCircuit):
         try:
             admission = self.admit_strict(Permit, enforces=enforces)
             if type(admission) is not Permit:
+                if isinstance(admission, Injected):
+                    return self._with_fault(admission, kind, injects=injects)
                 return cast("Refused | Unguarded", admission)
             # loosened() of `_decorator`, without its frame.
             loose = kind()
@@ -60,6 +65,14 @@ class AdmittingCircuit(OperableCircuit):
                 admission.cancel()
             raise
         return loose
+
+    def _with_fault(
+        self, injected: Injected, kind: type[AnyLoosePermit], *, injects: bool
+    ) -> AnyLoosePermit | Injected:
+        """The fault of a call, or only its permit for who cannot let it happen."""
+        loose = loosened(injected.permit, kind)
+        injected.permit = loose
+        return injected if injects else loose
 
     def admit_strict(
         self, kind: type[AnyPermit], *, enforces: bool = True
@@ -141,6 +154,8 @@ class AdmittingCircuit(OperableCircuit):
             # A signal handler or a listener raised: the caller will not get the permit.
             self._take_back(token)
             raise
+        if self._listeners.chaos is not None and type(admission) is kind:
+            return self._listeners.inject(admission, now)  # type: ignore[no-any-return]  # see there
         return admission
 
     def _decide_admission(

@@ -8,9 +8,9 @@ from math import inf
 from types import CoroutineType, TracebackType
 from typing import Any, ParamSpec, TypeVar, cast, final
 
-from recloser._admission import Refused, Unguarded
+from recloser._admission import Injected, Refused, Unguarded
 from recloser._admitting_circuit import AdmittingCircuit
-from recloser._decorator import IS_LAZY, awaited, guarded, labelled
+from recloser._decorator import IS_LAZY, awaited, guarded, labelled, struck
 from recloser._permit import (
     AnyPermit,
     LabelledPermit,
@@ -69,6 +69,8 @@ class Breaker(AdmittingCircuit):
         """
         if isinstance(admission, Refused):
             raise admission.error()
+        if isinstance(admission, Injected):
+            return cast("AnyPermit", admission.permit)  # who makes the call knows of no faults
         return voteless(self, kind) if isinstance(admission, Unguarded) else admission
 
     def acquire(self, label: str | None = None, size: float | None = None) -> Permit:
@@ -150,7 +152,7 @@ class Breaker(AdmittingCircuit):
         # All in the try block: a signal handler may raise anywhere.
         try:
             if type(permit) is not Permit:
-                permit = self._permit_of(permit, Permit)
+                permit = struck(self._permit_of, permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:
                 return cast("T", awaited(permit, cast("Any", result)))

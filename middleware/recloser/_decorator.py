@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
-from recloser._admission import Refused, Unguarded
+from recloser._admission import Injected, Refused, Unguarded
 from recloser._items import Items
 from recloser._locked_circuit import NO_TOKEN
 from recloser._permit import AnyLoosePermit, AnyPermit, LoosePermit, Permit
@@ -157,7 +157,7 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
         # All in the try block: a signal handler may raise anywhere.
         try:
             if type(permit) is not Permit:
-                permit = permit_of(permit, Permit)
+                permit = struck(permit_of, permit)
             result = function(*args, **kwargs)
             if type(result) is CoroutineType:  # a plain function around a coroutine function
                 return cast("T", awaited(permit, cast("Any", result)))
@@ -173,6 +173,13 @@ def _plain(admit: Admit, permit_of: PermitOf, function: Callable[P, T]) -> Calla
         return result
 
     return call
+
+
+def struck(permit_of: PermitOf, admission: Permit | Refused | Unguarded) -> Permit:
+    """The permit in an admission, after the fault that is injected into the call, if there is one."""
+    if isinstance(admission, Injected):
+        return cast("Permit", admission.strike())
+    return permit_of(admission, Permit)
 
 
 def awaited(permit: Permit, coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
@@ -205,7 +212,10 @@ def _coroutine(admit: Admit, permit_of: PermitOf, function: Callable[P, Any]) ->
         permit = admit(Permit)
         try:
             if type(permit) is not Permit:
-                permit = permit_of(permit, Permit)
+                if isinstance(permit, Injected):
+                    permit = await permit.strike_async()
+                else:
+                    permit = permit_of(permit, Permit)
             result = await function(*args, **kwargs)
             permit.success()
         except BaseException as error:

@@ -13,7 +13,7 @@ import os
 from recloser._state import Mode
 from recloser.hints import meant
 
-_NAMES = ("RECLOSER_MODE", "RECLOSER_ENABLED")
+_NAMES = ("RECLOSER_MODE", "RECLOSER_ENABLED", "RECLOSER_CHAOS")
 # So close is RECLOSER_DISABLED, but not RECLOSER_PORT, which Kubernetes sets for a service.
 _NEARLY = 0.84
 _ON = frozenset({"", "1", "true", "yes", "on"})

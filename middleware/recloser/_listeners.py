@@ -68,6 +68,7 @@ class Listeners:
         on_call_end: What is called with the end of each call.
         trace: Returns the id of the trace of the call that runs now; None if nobody knows.
         fleet: The fleet that the registry is in; None for none.
+        chaos: The faults that are injected on purpose now; None for none. See `_chaos.py`.
         faults: Number of faults in key functions, classifiers, listeners, handlers and our code.
         stalls: Reports when this process stood still.
         strange_latencies: Number of latencies ignored because they were negative, infinite or NaN.
@@ -77,6 +78,7 @@ class Listeners:
         "_listeners",
         "_logged_at",
         "_warned_at",
+        "chaos",
         "faults",
         "fleet",
         "on_call_end",
@@ -96,11 +98,27 @@ class Listeners:
         self._logged_at: dict[str, float] = {}
         # By key and state: when it was warned last that a breaker limits or opens.
         self._warned_at: dict[tuple[str, State], float] = {}
+        self.chaos: tuple[Any, ...] | None = None
         self.faults: int = 0
         self.fleet: FleetHook | None = None
         self.registry: Callable[[], Any] = _no_registry if registry is None else ref(registry)
         self.stalls: StallWatch = watch_of(clock)
         self.strange_latencies: int = 0
+
+    @property
+    def chaos_now(self) -> tuple[Any, ...]:
+        """`chaos`, or an empty tuple."""
+        return self.chaos or ()
+
+    def inject(self, permit: Any, now: float) -> Any:
+        """The answer to a call that was admitted: its permit, or an `Injected` with a fault."""
+        try:
+            for each in self.chaos_now:
+                if (found := each.inject(permit, now)) is not None:
+                    return found
+        except Exception as error:
+            self.fault("chaos", error)
+        return permit
 
     def subscribe(self, listener: AnyListener) -> Callable[[], None]:
         """Tell a listener what happens; call the result to unsubscribe.

@@ -164,6 +164,8 @@ class LockedCircuit(Delivering):
                     circuit.settle(now)
                     if self._listeners.on_call_end:
                         self._calls.quick_latency = -inf  # so that each end is told
+                    if self._listeners.chaos is not None:
+                        self._calls.quick_until = -inf  # so that each call may get a fault
                     fleet = self._listeners.fleet
                     if fleet is not None:
                         fleet.decided(circuit)

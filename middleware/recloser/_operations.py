@@ -167,7 +167,10 @@ class OperableCircuit(StreamingCircuit):
         self._drop_lost()
         now = self.clock()
         self.end_if_over(now)
-        return self._decide_anyway(now, explain, self._mode, self._circuit, self.policy, now)
+        chaos = "".join(each.told(self.key, now) for each in self._listeners.chaos_now)
+        return chaos + self._decide_anyway(
+            now, explain, self._mode, self._circuit, self.policy, now
+        )
 
     def z_score(self, latency: float) -> float:
         """Distance of a latency (s) from the median, in standard deviations of log latency.

@@ -43,6 +43,11 @@ class Reporting:
             check_function("trace", trace, "a function that returns a str, or None")
         self._listeners.trace = trace
 
+    @property
+    def listeners(self) -> Listeners:
+        """What its breakers tell, and to whom."""
+        return self._listeners
+
     def fault(self, where: str, error: BaseException) -> None:
         """Count a fault that must not reach the call; log it at most once a minute per place.
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from recloser._admission import Refused
+from recloser._admission import Injected, Refused
 from recloser._environment import enabled
 from recloser._http.asgi_watch import (
     BODY,
@@ -152,20 +152,23 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         gate = self._gate
         watch = gate.admit(scope, kind)
         if type(watch) is not kind:
-            if not isinstance(watch, Refused):
+            if type(watch) is Injected:
+                watch = gate.struck(scope, await watch.strike_async())
+            elif not isinstance(watch, Refused):
                 return await self.app(scope, receive, send)
-            if (
+            elif (
                 self._on_refuse is not None
                 or kind is HandshakeWatch
                 or (self.passes_refusals and _has_origin(scope))
             ):
                 return await self._refuse(watch, scope, receive, send)
-            # Not in a coroutine of its own: a refusal must cost next to nothing.
-            refusal = self._refusals.of(watch)
-            # A new list of headers each time: middleware outside may append to it.
-            await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
-            body = b"" if scope.get("method") == "HEAD" else refusal.body
-            return await send({"type": BODY, "body": body})
+            else:
+                # Not in a coroutine of its own: a refusal must cost next to nothing.
+                refusal = self._refusals.of(watch)
+                # A new list of headers each time: middleware outside may append to it.
+                await send({"type": START, "status": 503, "headers": [*refusal.raw_headers]})
+                body = b"" if scope.get("method") == "HEAD" else refusal.body
+                return await send({"type": BODY, "body": body})
         try:
             # No `try` further below: no handler covers its first bytecode.
             try:

@@ -37,7 +37,7 @@ from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from recloser._admission import Refused
+from recloser._admission import Injected, Refused, Unguarded
 from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
 from recloser._http.middleware import Middleware
@@ -141,7 +141,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         permit = self._gate.admit(environ, WsgiPermit)
         if type(permit) is not WsgiPermit:
             if not isinstance(permit, Refused):
-                return self.app(environ, start_response)
+                return self._serve_unguarded(permit, environ, start_response)
             if self._on_refuse is not None or (self.passes_refusals and "HTTP_ORIGIN" in environ):
                 return self._refuse(permit, environ, start_response)
             refusal = self._refusals.of(permit)  # no method of its own: it must be fast
@@ -196,6 +196,31 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         except BaseException:
             permit.cancel()  # a signal handler raised
             raise
+
+    def _serve_unguarded(
+        self,
+        admission: WsgiPermit | Unguarded,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> Iterable[bytes]:
+        if not isinstance(admission, Injected):
+            return self.app(environ, start_response)
+        # A fault on purpose, in place of the app. Only a slow call goes on from here; it is judged
+        # when the app returns.
+        permit = self._gate.struck(environ, admission.strike())
+        said: list[Any] = [None, ()]
+
+        def noted_start(status: str, *more: Any) -> Callable[[bytes], object]:
+            said[:] = status, more[0]
+            return start_response(status, *more)
+
+        try:
+            body = self.app(environ, noted_start)
+            end_by_status_line(self._gate, environ, permit, said)
+        except BaseException as error:
+            permit.end_by_error(error)
+            raise
+        return body
 
     def _serve_websocket(
         self, permit: WsgiPermit, environ: WSGIEnvironment, start_response: StartResponse

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
-from recloser import BreakerOpenError, Outcome, Refused, Registry, Unguarded
+from recloser import BreakerOpenError, Injected, Outcome, Refused, Registry, Unguarded
 from recloser.hints import knows_names
 from recloser_adapters._httpx.bodies import (
     AsyncBody,
@@ -98,19 +99,16 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
             refusal_error=self.library.refusal_error,
             refusal_response=self.library.refusal_response,
         )
+        self.outbound.injects = True
 
     def __getattr__(self, name: str) -> Any:
         """Say why a client cannot send with a transport of the other kind; called for no other name."""
-        if name in (_SYNC, _ASYNC):
-            kind = type(self).__name__.removeprefix("Async")
-            client, write = "Client", kind
-            if name == _ASYNC:
-                client, write = "AsyncClient", f"Async{kind}"
-            raise AttributeError(
-                f"{type(self).__name__} is no transport of an {self.library.name}.{client}: write "
-                f"{write}"
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        own = type(self).__name__
+        if name not in (_SYNC, _ASYNC):
+            raise AttributeError(f"{own!r} object has no attribute {name!r}")
+        kind = "Async" if name == _ASYNC else ""
+        client, write = f"{self.library.name}.{kind}Client", kind + own.removeprefix("Async")
+        raise AttributeError(f"{own} is no transport of an {client}: write {write}")
 
     @classmethod
     def sharing(cls, outbound: OutboundCalls[RequestT, ResponseT], transport: InnerT) -> Self:
@@ -121,6 +119,10 @@ class Transport(Generic[InnerT, RequestT, ResponseT]):
         guard.wrapped = transport
         guard.outbound = outbound
         return guard
+
+    def hopeless_after(self, injected: Injected) -> float:
+        """Seconds after which a call that hangs on purpose is cut off."""
+        return injected.permit.timeout if self.outbound.cut_off else inf
 
     def refused(self, request: RequestT, refusal: BreakerOpenError) -> ResponseT:
         """Return the response to a refused request, or raise the refusal."""
@@ -229,7 +231,9 @@ class SyncTransport(Transport[SyncInner[RequestT, ResponseT], RequestT, Response
         if isinstance(permit, Refused):
             return self.refused(request, permit.error())
         if isinstance(permit, Unguarded):
-            return self.wrapped.handle_request(request)
+            if not isinstance(permit, Injected):
+                return self.wrapped.handle_request(request)
+            permit = permit.strike(self.library.wire_errors[0], self.hopeless_after(permit))
         timeouts: dict[str, Any] | None = None
         try:
             if self.outbound.cut_off:
@@ -271,7 +275,10 @@ class AsyncTransport(Transport[AsyncInner[RequestT, ResponseT], RequestT, Respon
         if isinstance(permit, Refused):
             return self.refused(request, permit.error())
         if isinstance(permit, Unguarded):
-            return await self.wrapped.handle_async_request(request)
+            if not isinstance(permit, Injected):
+                return await self.wrapped.handle_async_request(request)
+            limit = self.hopeless_after(permit)
+            permit = await permit.strike_async(self.library.wire_errors[0], limit)
         timeouts: dict[str, Any] | None = None
         try:
             if self.outbound.cut_off:

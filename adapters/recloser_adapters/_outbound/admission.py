@@ -58,6 +58,9 @@ class Admission(Generic[RequestT]):
         self._always_closely = self._on_end is not None or self._label_by is not None
         self._use_key(settings.get("key", keys.by_model))
 
+    injects: bool = False
+    """Whether the adapter can let a fault happen that is injected on purpose (`Injected`)."""
+
     def __getstate__(self) -> dict[str, Any]:
         # A look-up in the breakers of this process.
         return {name: value for name, value in self.__dict__.items() if name != "_known"}
@@ -126,7 +129,7 @@ class Admission(Generic[RequestT]):
                 return UNGUARDED
             # For a known key this saves one frame, compared with registry[key].
             breaker = self._known(key) or self.registry[key]
-            return breaker.admit(kind)
+            return breaker.admit(kind, injects=self.injects)
         except Exception as error:
             # A fault in this package must not refuse a call.
             self.registry.fault("outbound admission", error)
@@ -155,7 +158,7 @@ class Admission(Generic[RequestT]):
                 return asked
         label, size = self._explanation(request, key, call)
         admission = (
-            breaker.admit(kind)
+            breaker.admit(kind, injects=self.injects)
             if label is None and size is None
             else _labelled(breaker, label, size)
         )

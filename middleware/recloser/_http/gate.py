@@ -169,6 +169,12 @@ class Gate:
             return self._failed(where, error, admission)
         return admission  # type: ignore[no-any-return]  # one of the other two answers
 
+    def struck(self, request: Request, permit: AnyPermit) -> AnyPermit:
+        """Note the permit of a request that was slow on purpose; the app is called now."""
+        permit.outer = request.get(PERMIT)
+        request[PERMIT] = permit
+        return permit
+
     def _failed(self, where: str, error: BaseException, admission: object) -> Unguarded:
         if isinstance(admission, Permit):
             admission.cancel()

@@ -159,5 +159,5 @@ def test_settings_of_the_wrong_type_are_errors(world: World) -> None:
     with pytest.raises(TypeError, match="pass_others must be True or False"):
         world.transport()
     world.options = {"repeatable": "yes"}
-    with pytest.raises(TypeError, match="repeatable must be a callable"):
+    with pytest.raises(TypeError, match="repeatable must be a function"):
         world.transport()

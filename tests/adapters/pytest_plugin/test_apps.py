@@ -211,11 +211,16 @@ def test_any_asgi_or_wsgi_app_has_its_breakers(pytester: pytest.Pytester) -> Non
         """
 from recloser import asgi, wsgi
 
-async def app(scope, receive, send):
+async def asgi_app(scope, receive, send):
     pass
 
+def wsgi_app(environ, start_response):
+    return []
+
 def test_it(force_open):
-    for kind in (asgi.BreakerMiddleware, wsgi.BreakerMiddleware):
+    for kind, app in (
+        (asgi.BreakerMiddleware, asgi_app), (wsgi.BreakerMiddleware, wsgi_app)
+    ):
         middleware = kind(app, key=lambda request: "shop")
         middleware.registry["shop"]
         assert force_open("shop", within=middleware) is middleware.registry["shop"]

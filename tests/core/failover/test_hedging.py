@@ -95,7 +95,9 @@ def test_the_second_attempt_wins_and_the_first_is_cancelled(
     assert callee.call(run) == "answer 1 of b"
 
     assert clock() - before == pytest.approx(slow_after + 0.1)
-    assert callee.cancelled == [("a", pytest.approx(slow_after + 0.1))]
+    ((key, waited),) = callee.cancelled
+    assert key == "a"
+    assert waited == pytest.approx(slow_after + 0.1)
     (delivery,) = callee.deliveries
     assert fates(delivery) == [("a", Fate.OUTPACED), ("b", Fate.SERVED)]
     assert delivery.served_by == "b"
