@@ -34,8 +34,8 @@ from recloser import BreakerOpenError, Mode, Outcome, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
+from recloser_adapters._routes.routed_wsgi import RoutedMiddleware, WsgiKeys, guarded_keys
 from recloser_adapters._routes.unused import KnownRoute
-from recloser_adapters._routes.wsgi import RoutedMiddleware, WsgiKeys, guarded_keys
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

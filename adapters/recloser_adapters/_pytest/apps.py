@@ -60,10 +60,10 @@ def _of_framework(app: Any, build: bool) -> dict[Registry, set[str]]:
         from recloser_adapters import werkzeug
 
         return werkzeug.guarded_keys(app)
-    if _is_of("recloser_adapters._routes.wsgi", "RoutedMiddleware", app) or _is_of(
+    if _is_of("recloser_adapters._routes.routed_wsgi", "RoutedMiddleware", app) or _is_of(
         "pyramid", "Router", app
     ):
-        from recloser_adapters._routes.wsgi import guarded_keys
+        from recloser_adapters._routes.routed_wsgi import guarded_keys
 
         return guarded_keys(app)
     if _is_of("aiohttp", "Application", app):

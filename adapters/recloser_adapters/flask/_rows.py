@@ -71,11 +71,6 @@ def _exempted(name: str, rule: Rule, key: str | None, patterns: list[str]) -> Ro
         return Row(name, None, "not guarded", patterns=patterns)
     why = "static files" if is_static(rule.endpoint, rule.rule) else "marked so"
     return Row(name, None, f"not guarded: {why}")
-    return Row(
-        name,
-        None,
-        f"not guarded: {'static files' if is_static(rule.endpoint, rule.rule) else 'marked so'}",
-    )
 
 
 def _requests(app: Flask) -> Iterator[tuple[Rule, str]]:
