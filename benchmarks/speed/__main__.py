@@ -97,6 +97,7 @@ def sections(effort: Effort) -> dict[str, tuple[Callable[[Tick], report.Section]
         "starlette": (lambda tick: frameworks.starlette_requests(effort, tick), rounds),
         "wsgi": (lambda tick: web.wsgi_requests(effort, tick), rounds),
         "flask": (lambda tick: frameworks.flask_requests(effort, tick), rounds),
+        "django": (lambda tick: frameworks.django_requests(effort, tick), rounds),
         "routes": (lambda tick: routes.key_resolution(effort, tick), rounds),
         "memory": (footprint.memory, 2),
         "import": (lambda tick: footprint.import_time(effort, tick), effort.keep),

@@ -1,4 +1,4 @@
-"""The cost of a guarded request to a Starlette and to a Flask app, in process."""
+"""The cost of a guarded request to a Starlette, a Flask and a Django app, in process."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import django
 import flask
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+import recloser.wsgi
 from recloser import Registry
 from recloser_adapters import flask as recloser_flask
 from recloser_adapters import starlette as recloser_starlette
@@ -132,3 +138,37 @@ def flask_requests(effort: Effort, tick: Callable[[], None]) -> Section:
         Goal("what the breaker adds to Flask", timings.added(BREAKER, BARE), MOST_OF_FLASK, "ns")
     )
     return section
+
+
+def _django_view(request: HttpRequest, item: str) -> HttpResponse:
+    return HttpResponse("ok")
+
+
+urlpatterns = [path("items/<item>", _django_view)]
+
+
+def django_requests(effort: Effort, tick: Callable[[], None]) -> Section:
+    """Time a request to a Django project of one URL, without and with its line in `MIDDLEWARE`."""
+    if not settings.configured:
+        settings.configure(
+            ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="none", LOGGING_CONFIG=None
+        )
+        django.setup()
+
+    def handler(registry: Registry | None) -> WSGIHandler:
+        # Django reads its settings when a handler is made, and the adapter does so once.
+        from django.test.utils import override_settings
+
+        line = [] if registry is None else ["recloser_adapters.django.BreakerMiddleware"]
+        with override_settings(MIDDLEWARE=line, RECLOSER={"REGISTRY": registry or Registry()}):
+            return WSGIHandler()
+
+    refusing = opened(Registry(), "GET /items/<item>")
+    around = recloser.wsgi.BreakerMiddleware(handler(None), Registry())
+    candidates = [
+        Candidate(BARE, plain(wsgi_requests_to(handler(None)))),
+        Candidate(BREAKER, plain(wsgi_requests_to(handler(Registry())))),
+        Candidate(REFUSED, plain(wsgi_requests_to(handler(refusing)))),
+        Candidate("recloser.wsgi around the handler", plain(wsgi_requests_to(around))),
+    ]
+    return timed("A Django request, one URL pattern", measure(candidates, effort, tick), over=BARE)

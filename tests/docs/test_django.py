@@ -64,7 +64,7 @@ def project() -> Iterator[None]:
 
 
 def test_start() -> None:
-    given = {"MIDDLEWARE": [], "INSTALLED_APPS": []}
+    given: dict[str, Any] = {"MIDDLEWARE": [], "INSTALLED_APPS": []}
     changed = run("Start", given)
 
     with override_settings(**{name: changed[name] for name in ("MIDDLEWARE", "INSTALLED_APPS")}):

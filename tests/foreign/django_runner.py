@@ -2,8 +2,8 @@
 
     python django_runner.py DJANGO/tests/runtests.py handlers wsgi asgi ...
 
-Guards `WSGIHandler` and `ASGIHandler` as `inbound_plugin` does, if `RECLOSER_PLACE` is set, and ends
-with two lines such as pytest and that plugin print. `--junit-xml=` in `PYTEST_ADDOPTS` gets a file
+Guards `WSGIHandler` and `ASGIHandler` as `inbound_plugin` does, if `RECLOSER_PLACE` is set, or with
+`inside` every handler by our line in `MIDDLEWARE`, also that of Django's test client. It ends with two lines such as pytest and that plugin print. `--junit-xml=` in `PYTEST_ADDOPTS` gets a file
 with the totals.
 """
 
@@ -35,7 +35,10 @@ def main(script: str, labels: list[str]) -> int:
         import accounts
         import inbound_plugin
 
-        inbound_plugin.guard_django()
+        if inbound_plugin.PLACE == "inside":
+            inbound_plugin.guard_django_inside()
+        else:
+            inbound_plugin.guard_django()
         account = accounts.account
     said = _Both()
     sys.argv = [script, "--parallel=1", "--noinput", *labels]

@@ -264,6 +264,27 @@ def guard_django() -> None:
     kind.__call__ = call
 
 
+def guard_django_inside() -> None:
+    """Put the line of our adapter at the top of each test's own `MIDDLEWARE`."""
+    from django.conf import settings
+    from django.core.handlers.base import BaseHandler
+    from django.test.utils import override_settings
+
+    from recloser_adapters.django import UrlKeys
+
+    kind: Any = BaseHandler
+    original = kind.load_middleware
+    setting = {"REGISTRY": REGISTRY, "EXEMPT": [], "KEY": _or_one_key(UrlKeys())}
+
+    @functools.wraps(original)
+    def load_middleware(self: Any, is_async: bool = False) -> None:
+        line = "recloser_adapters.django.BreakerMiddleware"
+        with override_settings(MIDDLEWARE=[line, *settings.MIDDLEWARE], RECLOSER=setting):
+            original(self, is_async)
+
+    kind.load_middleware = load_middleware
+
+
 def _guard_uvicorn() -> None:
     """Guard what uvicorn has loaded, whatever its interface."""
     try:

@@ -131,8 +131,13 @@ SUITES = {
         project="django",
         version="5.2.8",
         requirements=["django", "pytest", "jinja2", "PyYAML", "pytz"],
-        # Those that call handlers: by the interfaces, and by servers.
-        selection=["handlers", "wsgi", "asgi", "servers", "builtin_server", "staticfiles_tests"],
+        # Those that call handlers: by the interfaces, by servers, and by the test client.
+        selection=[
+            *("handlers", "wsgi", "asgi", "servers", "builtin_server", "staticfiles_tests"),
+            *("middleware", "middleware_exceptions", "test_client", "test_client_regress"),
+            *("view_tests", "urlpatterns", "urlpatterns_reverse", "i18n.patterns", "responses"),
+        ],
+        places=("outside", "inside"),
         plugin="",
         # Not `silent`: Django's handlers raise nothing, they answer 500 themselves.
         controls=("header", "body", "unclosed", "leak"),

@@ -48,7 +48,9 @@ class LeavesOut:
         return True if _name_of(collection_path) in LEFT_OUT else None
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
-        kept, out, used = [], [], set[str]()
+        kept: list[Any] = []
+        out: list[Any] = []
+        used = set[str]()
         for item in items:
             names = [name for name in LEFT_OUT if item.nodeid.startswith(name)]
             used.update(names)

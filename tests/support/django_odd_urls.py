@@ -43,6 +43,14 @@ class EvenConverter:
         return str(value)
 
 
+class BrokenConverter(EvenConverter):
+    """One that looks the value up where it cannot."""
+
+    def to_python(self, value: str) -> int:
+        raise ConnectionError
+
+
+register_converter(BrokenConverter, "broken")
 register_converter(HexConverter, "hex")
 register_converter(EvenConverter, "even")
 

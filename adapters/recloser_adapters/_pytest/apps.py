@@ -56,6 +56,12 @@ def _of_framework(app: Any, build: bool) -> dict[Registry, set[str]]:
         from recloser_adapters import flask
 
         return flask.guarded_keys(app)
+    if _is_of("django", "BaseHandler", app) or _is_of("django", "ClientMixin", app):
+        from recloser_adapters import django
+
+        # Settings or URLs that are not valid are told by the tests that need them.
+        with suppress(Exception):
+            return django.guarded_keys()
     if _is_of("recloser_adapters.werkzeug", "BreakerMiddleware", app):
         from recloser_adapters import werkzeug
 

@@ -46,6 +46,8 @@ class UrlKeys:
         resolver = get_resolver(getattr(request, "urlconf", None))
         table = self._tables.get(resolver)
         if table is None:
+            if not _is_valid(resolver):
+                return UNMATCHED
             table = self._table(resolver, request)
         # Translated paths are rare, and to ask for the language of a request takes some time.
         language = self._language(request, table) if table.is_translated else None
@@ -100,6 +102,14 @@ class UrlKeys:
         if by_path and is_default and not translation.get_language_from_path(request.path_info):
             return str(settings.LANGUAGE_CODE)
         return translation.get_language_from_request(request, check_path=by_path)
+
+
+def _is_valid(resolver: URLResolver) -> bool:
+    """Whether a URLconf can be loaded. If not, Django tells it when it resolves the request."""
+    try:
+        return resolver.url_patterns is not None
+    except Exception:
+        return False
 
 
 def _is_locale_middleware(path: str) -> bool:

@@ -61,7 +61,7 @@ class Call:
         """Take the response. If it streams, the call ends with its last piece."""
         streams = response.streaming and not _is_file_for_server(response, environ)
         headers = [*response.items()] if streams else ()
-        self._answer.start(f"{response.status_code} {response.reason_phrase}", headers)
+        self._answer.start(str(response.status_code), headers)
         if not streams:
             self.ended()
             return

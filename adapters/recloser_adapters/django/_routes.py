@@ -18,7 +18,6 @@ from recloser_adapters._routes.unused import KnownRoute
 from recloser_adapters.django._templates import is_translated, template_of
 from recloser_adapters.django._views import key_by_mark, methods_of
 
-_DEEPEST_INCLUDE: Final = 64
 _USUAL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _LIBRARYS_OWN: Final = (URLPattern.resolve, URLResolver.resolve)
 
@@ -97,10 +96,14 @@ class RouteTable:
             if getattr(type(each), "resolve", None) not in _LIBRARYS_OWN:  # pyright: ignore[reportUnknownArgumentType]
                 route = self._ask(each, path, around)
             else:
-                found = each.pattern.match(path)
+                chain = (*around, each.pattern)
+                try:
+                    found = each.pattern.match(path)
+                except Exception:
+                    # Of a converter of the user. Django meets it here, too, and answers it.
+                    return self._failing(chain, each)
                 if not found:
                     continue
-                chain = (*around, each.pattern)
                 if isinstance(each, URLResolver):
                     route = self._find(each.url_patterns, found[0], chain)
                 else:
@@ -108,6 +111,13 @@ class RouteTable:
             if route is not None:
                 return route
         return None
+
+    def _failing(self, chain: Chain, pattern: Any) -> Route:
+        """The route of a request for which a converter fails."""
+        if isinstance(pattern, URLPattern):
+            return self._route(chain, pattern.callback)
+        # Which one of an `include` would answer is not known.
+        return Route(template_of(chain) + "...", None, frozenset())
 
     @staticmethod
     def _ask(pattern: Any, path: str, around: Chain) -> Route | None:
@@ -128,14 +138,21 @@ class RouteTable:
         return Route(template_of(chain), view, methods_of(view)) if route is None else route
 
 
-def _chains(patterns: Sequence[Any], around: Chain = ()) -> Iterator[tuple[Chain, Any]]:
-    """Yield each route: its patterns, from the outermost, and its view."""
+def _chains(
+    patterns: Sequence[Any], around: Chain = (), lists: tuple[int, ...] = ()
+) -> Iterator[tuple[Chain, Any]]:
+    """Yield each route: its patterns, from the outermost, and its view.
+
+    A URLconf may include itself. It is entered once on each way; for deeper routes the template is
+    made when one is requested.
+    """
+    lists = (*lists, id(patterns))
     for each in patterns:
         chain = (*around, each.pattern)
         if isinstance(each, URLPattern):
             yield chain, each.callback
-        elif len(chain) < _DEEPEST_INCLUDE:
-            yield from _chains(each.url_patterns, chain)
+        elif id(each.url_patterns) not in lists:
+            yield from _chains(each.url_patterns, chain, lists)
 
 
 def _templates(chains: list[Chain]) -> list[str]:

@@ -268,6 +268,48 @@ def test_patterns_that_are_added_later_are_found(start: Start) -> None:
     assert project.keys == {"GET /first", "GET /second/<int:n>"}
 
 
+def test_a_converter_that_fails_is_a_failure_of_its_route(start: Start) -> None:
+    from django.urls import include, path
+
+    project = start(
+        [
+            path("order/<broken:order>", odd_urls.view),
+            path("of/<broken:user>/", include([path("orders", odd_urls.view)])),
+        ]
+    )
+
+    for _ in range(3):
+        assert project.get("/order/5").status_code == 500
+        assert project.get("/of/5/orders").status_code == 500
+
+    assert project.keys == {"GET /order/<broken:order>", "GET /of/<broken:user>/..."}
+    assert project.registry["GET /order/<broken:order>"].metrics().failures == 3
+    assert project.registry.faults == 0
+
+
+def test_a_urlconf_that_cannot_be_loaded_is_no_fault_of_ours(start: Start) -> None:
+    project = start("no.such.module")
+
+    for _ in range(3):
+        with pytest.raises(ModuleNotFoundError):
+            project.get("/")
+
+    assert project.registry.faults == 0
+
+
+def test_a_urlconf_that_includes_itself_is_no_trap(start: Start) -> None:
+    from django.urls import include, path
+
+    patterns: list[Any] = [path("leaf/<int:n>", odd_urls.view)]
+    patterns += [path("a/", include(patterns)), path("b/", include(patterns))]
+    project = start(patterns)
+
+    assert project.get("/leaf/1").status_code == 200
+    assert project.get("/a/b/b/a/leaf/1").status_code == 200
+    assert project.keys == {"GET /leaf/<int:n>", "GET /a/b/b/a/leaf/<int:n>"}
+    assert project.registry.faults == 0
+
+
 def test_the_users_own_key_function_gets_the_request(start: Start) -> None:
     from django.urls import path
 

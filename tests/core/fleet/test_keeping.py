@@ -149,10 +149,10 @@ def test_who_ends_while_others_end_tries_again() -> None:
 def test_a_sum_without_one_of_its_parts_is_replaced(name: str) -> None:
     world = World(1)
     calls = keep(world, world.workers[0]).calls
-    epoch, text, *rest = world.data.facts[learned_name(KEY)]
+    epoch, text, at, until, version = world.data.facts[learned_name(KEY)]
     plain = json.loads(text)
     del plain[name]
-    world.data.facts[learned_name(KEY)] = (epoch, json.dumps(plain), *rest)
+    world.data.facts[learned_name(KEY)] = (epoch, json.dumps(plain), at, until, version)
 
     assert keep(world, world.workers[0]).calls == pytest.approx(calls)
 
