@@ -54,6 +54,7 @@ class RouteKeys(ScopeKeys):
     def __init__(self, app: Application) -> None:
         super().__init__()
         self._app = app
+        self.by_raw_path = True
 
     def resolve(self, scope: Mapping[str, Any]) -> str | None:
         """Ask the router of the application, or that of the mounted one."""
