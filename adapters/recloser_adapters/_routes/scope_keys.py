@@ -26,9 +26,9 @@ class ScopeKeys:
 
     def __init__(self) -> None:
         self._cache = KeyCache()
-        self.by_host = False
-        self.by_raw_path = False
-        self.repeatable = True
+        self.by_host: bool = False
+        self.by_raw_path: bool = False
+        self.repeatable: bool = True
         self.unused: UnusedPatterns | None = None
 
     def __call__(self, scope: Mapping[str, Any]) -> str | None:
