@@ -54,6 +54,7 @@ class RouteKeys(ScopeKeys):
     def __init__(self, app: Application) -> None:
         super().__init__()
         self._app = app
+        self.by_raw_path: bool = True
 
     def resolve(self, scope: Mapping[str, Any]) -> str | None:
         """Ask the router of the application, or that of the mounted one."""
@@ -85,7 +86,7 @@ class RouteKeys(ScopeKeys):
             match = app.router.get_match_by_method_and_path(RouteMethod.GET_WS, path)
         else:
             # Filters may read the whole request, so the same path may have another route next time.
-            self.repeatable = not _has_filters(app.router)
+            self.repeatable: bool = not _has_filters(app.router)
             whole: Any = app
             match = app.router.get_match(whole.instantiate_request(scope, None))
         if match is None or match.pattern == _FALLBACK:

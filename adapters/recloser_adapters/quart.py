@@ -56,7 +56,7 @@ class RouteKeys(ScopeKeys):
         super().__init__()
         self._app = app
         self._rules = _Rules(app)
-        self.by_host = app.url_map.host_matching or app.subdomain_matching
+        self.by_host: bool = app.url_map.host_matching or app.subdomain_matching
 
     def resolve(self, scope: Mapping[str, Any]) -> str | None:
         """Resolve a scope without the cache."""

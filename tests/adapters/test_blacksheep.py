@@ -189,6 +189,20 @@ async def test_the_router_answers_for_a_scope_alone(inside: Any) -> None:
         assert keys(scope_of(path, method, **more)) == key, (method, path)
 
 
+async def test_an_escaped_slash_is_none(registry: Registry) -> None:
+    inner = Application(router=Router())
+    inner.router.add_get("/orders/{name}", ok)
+    inner.router.add_get("/orders/{name}/{line}", ok)
+    await inner.start()
+    app = BreakerMiddleware(inner, registry)
+
+    # The path of both is the same once it is decoded.
+    escaped = await meet(app, registry, "GET", "/orders/a/b", raw_path=b"/orders/a%2Fb")
+    plain = await meet(app, registry, "GET", "/orders/a/b")
+
+    assert (escaped.key, plain.key) == ("GET /orders/{name}", "GET /orders/{name}/{line}")
+
+
 async def test_below_a_mount_point_the_pattern_is_the_same(
     tmp_path: Path, registry: Registry
 ) -> None:

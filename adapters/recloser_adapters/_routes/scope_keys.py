@@ -19,14 +19,16 @@ class ScopeKeys:
 
     Attributes:
         by_host: Whether the route of a request may depend on its host.
+        by_raw_path: Whether the router reads the path as it was sent, so that `%2F` is no slash.
         repeatable: Whether requests of one method, path and host always have the same route.
         unused: Told of the routes at the first request, to log patterns that match none; or None.
     """
 
     def __init__(self) -> None:
         self._cache = KeyCache()
-        self.by_host = False
-        self.repeatable = True
+        self.by_host: bool = False
+        self.by_raw_path: bool = False
+        self.repeatable: bool = True
         self.unused: UnusedPatterns | None = None
 
     def __call__(self, scope: Mapping[str, Any]) -> str | None:
@@ -37,7 +39,10 @@ class ScopeKeys:
         """
         method = scope["method"] if scope["type"] == "http" else "WS"
         host = host_of(scope) if self.by_host else None
-        request = (method, scope["path"], scope.get("root_path"), host)
+        path: str = scope["path"]
+        if self.by_raw_path and (raw := scope.get("raw_path")):
+            path = str(raw, "latin-1")
+        request = (method, path, scope.get("root_path"), host)
         key = self._cache.newer.get(request, MISSING)
         if key is MISSING:
             key = self._cache.recall(request)

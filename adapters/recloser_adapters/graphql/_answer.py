@@ -82,7 +82,9 @@ def error_in(
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    documents = cast("list[Any]", document if isinstance(document, list) else [document])
+    documents: list[Any] = [document]
+    if isinstance(document, list):
+        documents = document  # pyright: ignore[reportUnknownVariableType]  # it may hold anything
     found = [_error_of(each, classify, fault) for each in documents]
     if not found or None in found:
         return None
