@@ -8,10 +8,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("aiohttp")
-
-from aiohttp import ClientSession, web
-
 DEADLINE = 30.0  # seconds after which a test that hangs fails
 HOST = "127.0.0.1"
 
@@ -26,7 +22,7 @@ class Client:
         port: Its port.
     """
 
-    def __init__(self, session: ClientSession, port: int) -> None:
+    def __init__(self, session: Any, port: int) -> None:
         self._session = session
         self.host = HOST
         self.port = port
@@ -38,6 +34,9 @@ class Client:
 @pytest.fixture
 def serve() -> Callable[..., Any]:
     """Serve an app on a socket while a coroutine function plays its client; return its result."""
+
+    # Not above: this file is read where aiohttp is not installed, too.
+    from aiohttp import ClientSession, web
 
     def serve(app: web.Application, play: Play, **options: Any) -> Any:
         async def main() -> Any:

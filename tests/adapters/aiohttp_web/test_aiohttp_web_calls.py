@@ -452,6 +452,26 @@ def test_of_a_websocket_the_handshake_is_the_call(
     assert registry["GET /x"].metrics().mean < 1.0
 
 
+def test_a_client_that_leaves_before_its_handshake_is_no_vote(
+    serve: Serve, registry: Registry
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await settled(lambda: request.transport is None)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)  # raises an error of the connection
+        return socket
+
+    async def play(client: Any) -> None:
+        connecting = asyncio.ensure_future(client.ws_connect("/x"))
+        await settled(lambda: registry["GET /x"].metrics().in_flight == 1)
+        connecting.cancel()
+        await settled(lambda: registry["GET /x"].metrics().in_flight == 0)
+
+    serve(guarded(registry, handler), play)
+
+    assert votes(registry["GET /x"].metrics()) == {"cancelled": 1}
+
+
 @pytest.mark.parametrize(
     ("query", "status", "vote"), [("deny=1", 403, "ignored"), ("fail=1", 500, "failures")]
 )

@@ -9,13 +9,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("tornado")
-
-from tornado.httpclient import AsyncHTTPClient, HTTPResponse
-from tornado.httpserver import HTTPServer
-from tornado.testing import bind_unused_port
-from tornado.web import Application
-
 DEADLINE = 30.0  # seconds after which a test that hangs fails
 
 
@@ -27,10 +20,13 @@ class Client:
     """
 
     def __init__(self, port: int) -> None:
+        # Not above: this file is read where Tornado is not installed, too.
+        from tornado.httpclient import AsyncHTTPClient
+
         self.port = port
         self._http = AsyncHTTPClient(force_instance=True)
 
-    async def ask(self, method: str, path: str, **options: Any) -> HTTPResponse:
+    async def ask(self, method: str, path: str, **options: Any) -> Any:
         """Send a request, and return the answer whatever its status is."""
         return await self._http.fetch(
             f"http://127.0.0.1:{self.port}{path}",
@@ -51,6 +47,10 @@ Play = Callable[[Client], Awaitable[Any]]
 @pytest.fixture
 def serve() -> Callable[..., Any]:
     """Serve an app on a socket while a coroutine function plays its client; return its result."""
+
+    from tornado.httpserver import HTTPServer
+    from tornado.testing import bind_unused_port
+    from tornado.web import Application
 
     def serve(app: Application, play: Play) -> Any:
         async def main() -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.breaker_state import votes
+from tests.support.breaker_state import is_limited, votes
 
 pytest.importorskip("tornado")
 
@@ -19,7 +19,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application, Finish, HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler, websocket_connect
 
-from recloser import BreakerOpenError, Registry, State
+from recloser import BreakerOpenError, Policy, Registry, State
 from recloser.testing import ManualClock
 from recloser_adapters.tornado import _exchange, guard, permit_of, refuse
 
@@ -318,6 +318,35 @@ def test_a_client_that_leaves_before_the_answer_is_no_vote(
 
     assert ended == [True]
     assert votes(registry["GET /x"].metrics()) == {"cancelled": 1}
+
+
+@pytest.mark.parametrize("policy", [Policy(slow_ceiling=2.0)])
+def test_a_client_that_leaves_late_has_waited_and_that_counts(
+    serve: Serve, registry: Registry, clock: ManualClock, policy: Policy
+) -> None:
+    seen: list[str] = []
+
+    class Handler(RequestHandler):
+        async def get(self) -> None:
+            clock.advance(policy.slow_ceiling + 1.0)
+            seen.append("begun")
+            await asyncio.get_running_loop().create_future()
+
+        def on_connection_close(self) -> None:
+            seen.append("left")
+
+    async def play(client: Any) -> None:
+        for _ in range(policy.min_failures):
+            _, writer = await asyncio.open_connection("127.0.0.1", client.port)
+            writer.write(GET)
+            await settled(lambda: seen[-1:] == ["begun"])
+            writer.close()
+            await settled(lambda: seen[-1:] == ["left"])
+
+    serve(guarded(registry, Handler), play)
+
+    # Not asked before: a look at the figures judges calls that are in flight.
+    assert is_limited(registry["GET /x"])
 
 
 def test_a_stream_that_another_host_closes_is_a_failure(serve: Serve, registry: Registry) -> None:
