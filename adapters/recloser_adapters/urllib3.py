@@ -16,7 +16,7 @@ failures. 429 is throttling; its Retry-After is obeyed once all callers are aske
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import urllib3
 
@@ -68,7 +68,10 @@ _UNSENT = (
 
 
 class _GaveUpError(urllib3.exceptions.MaxRetryError):
-    """A `MaxRetryError` that takes its message."""
+    """A `MaxRetryError` that takes its message, and has no pool."""
+
+    pool: Any = None
+    url: str | None = None
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)

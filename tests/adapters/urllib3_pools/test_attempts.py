@@ -291,6 +291,7 @@ def test_a_refusal_is_what_callers_of_urllib3_handle(
 
     assert nothing_sent(refused.value)
     assert refused.value.url == f"{upstream.url}/asked"
+    assert refused.value.pool is None
     assert upstream.connections == 0
 
 
