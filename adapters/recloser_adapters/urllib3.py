@@ -15,8 +15,9 @@ failures. 429 is throttling; its Retry-After is obeyed once all callers are aske
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import urllib3
 
@@ -56,7 +57,7 @@ _KEYS = keys_of(__name__)
 by_model: ReadyKey[PoolRequest] = _KEYS.by_model
 by_route: ReadyKey[PoolRequest] = _KEYS.by_route
 by_credential: ReadyKey[PoolRequest] = _KEYS.by_credential
-by_host = _KEYS.read.host
+by_host: Callable[[PoolRequest], str] = _KEYS.read.host
 
 _UNSENT = (
     urllib3.exceptions.NewConnectionError,
@@ -68,7 +69,10 @@ _UNSENT = (
 
 
 class _GaveUpError(urllib3.exceptions.MaxRetryError):
-    """A `MaxRetryError` that takes its message."""
+    """A `MaxRetryError` that takes its message, and has no pool."""
+
+    pool: Any = None
+    url: str | None = None
 
     def __init__(self, message: str) -> None:
         Exception.__init__(self, message)

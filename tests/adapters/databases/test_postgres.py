@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.support import postgres
 from tests.support.breaker_state import votes
+from tests.support.waiting import PATIENCE, until
 
 from recloser import Breaker
 
@@ -161,14 +162,19 @@ def test_a_server_that_is_not_there_is_a_failure(connect: Run) -> None:
 
 
 def test_a_pool_that_gives_no_connection_in_time_is_a_failure(url: str) -> None:
-    with pools.ConnectionPool(url, min_size=1, max_size=1, timeout=0.05, max_waiting=1) as pool:
-        pool.wait(10)
-        with pool.connection():
+    with pools.ConnectionPool(url, min_size=1, max_size=1, timeout=0.05) as pool:
+        pool.wait(PATIENCE)
+        with pool.connection(timeout=PATIENCE):
             assert said(lambda: pool.getconn()) == FAILED
-            waiting = threading.Thread(target=lambda: said(lambda: pool.getconn(timeout=1.0)))
+
+
+def test_a_pool_whose_queue_is_full_or_that_is_closed_says_nothing(url: str) -> None:
+    with pools.ConnectionPool(url, min_size=1, max_size=1, max_waiting=1) as pool:
+        pool.wait(PATIENCE)
+        with pool.connection():
+            waiting = threading.Thread(target=lambda: pool.putconn(pool.getconn()))
             waiting.start()
-            while pool.get_stats().get("requests_waiting", 0) < 1:
-                threading.Event().wait(0.001)
+            until(lambda: pool.get_stats().get("requests_waiting", 0) == 1, "somebody waits")
             assert said(lambda: pool.getconn()) == REJECTED
-            waiting.join(30)
+        waiting.join(PATIENCE)
     assert said(lambda: pool.getconn()) == REJECTED

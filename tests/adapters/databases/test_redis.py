@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.support.breaker_state import votes
 from tests.support.valkey import Server, binaries, running
+from tests.support.waiting import until
 
 from recloser import Breaker
 
@@ -107,8 +108,7 @@ def test_a_server_that_cannot_save_is_a_failure(start: Start) -> None:
     # Where the file should be is a folder that is not empty.
     (server.folder / "dump.rdb" / "full").mkdir(parents=True)
     client.execute_command("BGSAVE")
-    while client.info("persistence")["rdb_bgsave_in_progress"]:
-        threading.Event().wait(0.01)
+    until(lambda: not client.info("persistence")["rdb_bgsave_in_progress"], "saved, in vain")
 
     assert said(client.set, "a", "c") == FAILED
 
@@ -126,8 +126,7 @@ def test_a_server_that_runs_a_script_for_too_long_is_a_failure(
 
     script = threading.Thread(target=run)
     script.start()
-    while b"-BUSY" not in server.command("GET", "a"):
-        threading.Event().wait(0.01)
+    until(lambda: b"-BUSY" in server.command("GET", "a"), "the script runs for too long")
 
     def read() -> None:
         if in_a_pipeline:
@@ -152,8 +151,7 @@ def test_a_part_of_a_cluster_that_is_down_is_a_failure(start: Start) -> None:
 def test_a_client_that_does_not_know_the_cluster_is_the_callers_own(start: Start) -> None:
     _, client = start("--cluster-enabled", "yes")
     client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    while client.execute_command("CLUSTER", "INFO") is None or said_down(client):
-        threading.Event().wait(0.01)
+    until(lambda: not said_down(client), "the cluster is up")
 
     assert said(client.execute_command, "MSET", "a", "1", "b", "2") == REJECTED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.support.breaker_state import votes
 from tests.support.scripted_upstream import (
     LAST,
     Gate,
+    Listening,
     Upstream,
     answer,
     chunk,
@@ -268,14 +270,23 @@ def test_a_tunnel_that_a_proxy_does_not_open_counts_for_the_host_behind_it(
     ]
 
 
-def test_a_server_that_speaks_no_tls_fails(registry: Registry, upstream: Upstream) -> None:
-    upstream.answers("/", answer(200))
+class NoTLS(Listening):
+    """Answers at once, and in plain text."""
+
+    def serve(self, wire: socket.socket) -> None:
+        with wire:
+            wire.sendall(answer(400))
+            wire.recv(1 << 16)
+
+
+def test_a_server_that_speaks_no_tls_fails(registry: Registry) -> None:
     http = wrap_manager(urllib3.PoolManager(), registry)
 
-    with pytest.raises(MaxRetryError):
-        http.request("GET", f"https://{upstream.host}/", retries=0)
+    with NoTLS() as server, pytest.raises(MaxRetryError) as raised:
+        http.request("GET", f"https://{server.host}/", retries=0)
 
-    assert votes(registry[upstream.host].metrics()) == {"failures": 1}
+    assert isinstance(raised.value.reason, urllib3.exceptions.SSLError)
+    assert votes(registry[server.host].metrics()) == {"failures": 1}
 
 
 # Refusals
@@ -291,6 +302,7 @@ def test_a_refusal_is_what_callers_of_urllib3_handle(
 
     assert nothing_sent(refused.value)
     assert refused.value.url == f"{upstream.url}/asked"
+    assert refused.value.pool is None
     assert upstream.connections == 0
 
 
