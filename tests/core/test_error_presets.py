@@ -43,6 +43,16 @@ def test_a_subclass_is_judged_as_the_nearest_class_that_is_known() -> None:
     assert preset(make("app", "OurError", read_only)(), KNOWN) == FAILED
 
 
+def test_the_errors_of_frameworks_for_agents_name_their_reason() -> None:
+    for package in ("pydantic_ai.exceptions", "langchain_core.exceptions"):
+        assert preset(make(package, "ModelRateLimitError")(), KNOWN) == THROTTLES
+        assert preset(make(package, "ModelConnectionError")(), KNOWN) is None
+    assert preset(make("pydantic_ai.exceptions", "ContentFilterError")(), KNOWN) == REJECTED
+    assert preset(make("pydantic_ai.exceptions", "UserError", RuntimeError)(), KNOWN) == OWN
+    parser = make("langchain_core.exceptions", "OutputParserException", ValueError)
+    assert preset(parser(), KNOWN) == REJECTED
+
+
 def test_a_star_stands_for_any_package() -> None:
     assert preset(make("app.models", "DoesNotExist")(), KNOWN) == REJECTED
 

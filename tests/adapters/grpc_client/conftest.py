@@ -1,33 +1,37 @@
-"""A real server, and a client of each kind."""
+"""A real server, and a client of each kind.
+
+gRPC is imported by the fixtures: without it, the modules here skip themselves, and a conftest cannot.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("grpc")
-
-from tests.support.grpc_shop import SERVICE, AioClient, Client, Shop, SyncClient
 
 from recloser import Breaker, Registry
 from recloser.testing import ManualClock
 
-KINDS: dict[str, Any] = {"sync": SyncClient, "aio": AioClient}
+if TYPE_CHECKING:
+    from tests.support.grpc_shop import Client, Shop
 
 
 @pytest.fixture
 def shop(clock: ManualClock) -> Iterator[Shop]:
+    from tests.support.grpc_shop import Shop
+
     shop = Shop(clock)
     yield shop
     shop.stop()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["SyncClient", "AioClient"])
 def kind(request: pytest.FixtureRequest) -> Any:
     """The class of a client."""
-    return KINDS[request.param]
+    from tests.support import grpc_shop
+
+    return getattr(grpc_shop, request.param)
 
 
 @pytest.fixture
@@ -39,4 +43,6 @@ def client(shop: Shop, registry: Registry, kind: Any) -> Iterator[Client]:
 
 @pytest.fixture
 def breaker(registry: Registry, shop: Shop) -> Breaker:
+    from tests.support.grpc_shop import SERVICE
+
     return registry[f"{shop.target} {SERVICE}"]
