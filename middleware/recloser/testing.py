@@ -1,9 +1,11 @@
 """Tools for tests: a clock that the test moves, a listener that keeps its transitions, and chaos.
 
-clock = ManualClock()
-registry = Registry(clock=clock, random=no_jitter)
-open_breaker(registry["payments"])
-clock.advance(30)
+    clock = ManualClock()
+    registry = Registry(clock=clock, random=no_jitter)
+    open_breaker(registry["payments"])
+    clock.advance(30)
+
+`recloser_adapters.pytest` has the fixtures for pytest.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from typing import Any
 
@@ -17,6 +18,9 @@ _HIDDEN = re.compile(r"^PYTEST_DONT_REWRITE")
 
 def as_restructured_text(lines: list[str]) -> list[str]:
     """Return the lines of a docstring with the marks that reStructuredText wants."""
+    if _is_program("\n".join(lines[1:])):
+        # Where all after the first line is code, its indent is lost as that of the docstring.
+        lines = [lines[0], "", *(f"    {line}" for line in lines[2:])]
     written: list[str] = []
     code_indent: int | None = None
     hidden = False
@@ -35,6 +39,14 @@ def as_restructured_text(lines: list[str]) -> list[str]:
             written += [" " * (indent - 4) + "::", ""]
         written.append(line if code_indent is not None else _CODE.sub(_literal, line))
     return written
+
+
+def _is_program(text: str) -> bool:
+    try:
+        parts = ast.parse(text).body
+    except SyntaxError:
+        return False
+    return any(isinstance(part, ast.Import | ast.ImportFrom | ast.Assign) for part in parts)
 
 
 def _literal(code: re.Match[str]) -> str:

@@ -94,13 +94,18 @@ def title_of(path: Path) -> str:
 def _insert(app: Sphinx, name: str, source: list[str]) -> None:
     if name != "index":
         return
-    trees = [
-        "\n".join([f"```{{toctree}}\n:hidden:\n:caption: {caption}\n", *pages, "```\n"])
-        for caption, pages in groups(Path(app.srcdir))
-    ]
+    docs = Path(app.srcdir)
+    trees, rows = [], ["| | |", "|---|---|"]
+    for caption, pages in groups(docs):
+        trees.append(
+            "\n".join([f"```{{toctree}}\n:hidden:\n:caption: {caption}\n", *pages, "```\n"])
+        )
+        links = (f"[{title_of(docs / f'{page}.md')}]({page}.md)" for page in pages)
+        rows.append(f"| {caption} | {'; '.join(links)} |")
     if MARKER not in source[0]:
         raise ValueError(f"index.md has no line {MARKER}")
-    source[0] = source[0].replace(MARKER, "\n".join(trees))
+    text = "\n".join(["## All pages", "", *rows, "", *trees])
+    source[0] = source[0].replace(MARKER, text)
 
 
 def setup(app: Sphinx) -> None:
