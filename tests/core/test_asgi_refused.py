@@ -18,7 +18,7 @@ def http(method: str = "GET", **more: Any) -> dict[str, Any]:
 
 
 def websocket(*, answers: bool) -> dict[str, Any]:
-    extensions = {"websocket.http.response": {}} if answers else None
+    extensions: Any = {"websocket.http.response": {}} if answers else None
     return {"type": "websocket", "path": "/x", "headers": [], "extensions": extensions}
 
 
