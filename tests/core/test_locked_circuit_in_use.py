@@ -11,7 +11,7 @@ from tests.support.breaker_state import counts
 from tests.support.limits import limit, limit_of
 from tests.support.training import learned
 
-from recloser import UNGUARDED, Breaker, Mode, Outcome, Permit, Registry, State
+from recloser import UNGUARDED, Breaker, Mode, Outcome, Permit, Policy, Registry, State
 from recloser._circuit.machine import Circuit
 from recloser._delivery import _Delivery
 from recloser._locked_circuit import NO_TOKEN, SPARED, _after_fork, loose_circuits
@@ -96,6 +96,44 @@ def test_of_a_call_that_is_not_counted_nothing_is_dropped_and_nothing_noted(
 
     assert breaker._calls.dropped == []
     assert breaker._circuit.explained is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "otherwise", "wait"),
+    [(None, 9.0, 9.0), (0.5, 9.0, 0.5), (0.0, 9.0, 0.0), ("soon", 9.0, 0.0), (1e9, 9.0, 20.0)],
+)
+@pytest.mark.parametrize("policy", [Policy(max_retry_after=20.0)])
+def test_a_wait_that_is_none_is_no_wait_whatever_the_default_is(
+    breaker: Breaker, retry_after: Any, otherwise: float, wait: float
+) -> None:
+    assert breaker._capped(retry_after, otherwise) == wait
+
+
+def test_a_clock_that_fails_at_the_end_of_a_call_without_a_vote_is_a_fault(
+    registry: Registry,
+) -> None:
+    ends: list[Any] = []
+
+    class Told:
+        def on_call_end(self, end: Any) -> None:
+            ends.append(end)
+
+    def broken() -> float:
+        raise OSError("no clock")
+
+    registry.subscribe(Told())
+    breaker = registry["k"]
+    breaker.mode = Mode.OBSERVE
+    open_breaker(breaker)
+    spared = strict(breaker)
+    assert spared.token == SPARED
+    breaker.clock = broken
+
+    breaker.end(spared, Outcome.FAILURE)
+
+    assert spared.ended
+    assert ends == []
+    assert registry.faults == 1
 
 
 # Who decides
@@ -217,3 +255,28 @@ def test_headers_stand_for_a_first_piece_only_if_that_takes_long(
     after = breaker.metrics()
     total = after.mean * after.successes - before.mean * before.successes
     assert total == pytest.approx(latency * threshold)
+
+
+@pytest.mark.parametrize(
+    ("took", "outcome", "asked"),
+    [(0.1, Outcome.SUCCESS, 0), (1.0, Outcome.SUCCESS, 1), (0.1, Outcome.FAILURE, 1)],
+    ids=["fast", "slow", "failed"],
+)
+def test_the_trace_of_a_bad_call_is_known_and_good_ones_cost_no_question(
+    breaker: Breaker, clock: ManualClock, took: float, outcome: Outcome, asked: int
+) -> None:
+    questions: list[str] = []
+
+    def trace() -> str:
+        questions.append("asked")
+        return "4bf92f35"
+
+    learned(breaker, clock)
+    breaker._listeners.trace = trace
+    permit = strict(breaker)
+    clock.advance(took)
+
+    breaker.end(permit, outcome)
+
+    assert len(questions) == asked
+    assert [each.trace for each in breaker._circuit.bad_calls] == ["4bf92f35"] * asked

@@ -141,3 +141,23 @@ def test_what_is_too_short_for_a_bucket_counts_in_the_first_one() -> None:
     assert histogram.buckets == (0, (2, 1))
     # The share above is that of the buckets above the one of the latency.
     assert histogram.share_above(0.0) == pytest.approx(1.0 / 3.0)
+
+
+def test_merging_extends_to_the_buckets_of_both_and_no_further() -> None:
+    histogram, other = ExponentialHistogram(5, [1.0]), ExponentialHistogram(7, [2.0])
+
+    histogram.merge(other)
+
+    assert histogram.buckets == (5, (1.0, 0.0, 2.0))
+
+
+def test_what_is_merged_into_an_empty_one_has_its_weight() -> None:
+    histogram = ExponentialHistogram()
+
+    histogram.merge(ExponentialHistogram(7, [2.0, 1.0]), 2.0)
+
+    assert histogram.buckets == (7, (4.0, 2.0))
+
+
+def test_counts_that_are_all_zero_are_nothing() -> None:
+    assert ExponentialHistogram(7, [0.0, 0.0]).quantiles(0.0, 0.5) == (0.0, 0.0)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from tests.support.limits import limit, limit_of, rule
 from tests.support.training import learned, teach
 
-from recloser import Breaker, Permit, State
+from recloser import Breaker, Outcome, Permit, State
+from recloser._circuit import votes
+from recloser._circuit.in_flight import Timing
+from recloser._circuit.votes import Ending
 from recloser._permit import LoosePermit
 from recloser.testing import ManualClock
 
@@ -122,3 +127,32 @@ def test_a_callee_of_which_hardly_anything_is_known_is_mute_after_eight_hopeless
 
     assert rule(breaker) == "mute"
     assert 80.0 < clock.now - began < 100.0
+
+
+def test_what_the_end_of_a_call_says_is_told(breaker: Breaker, clock: ManualClock) -> None:
+    circuit, calls = breaker._circuit, breaker._circuit.calls
+    endings = []
+    for token, outcome in ((1, Outcome.SUCCESS), (2, Outcome.FAILURE), (3, Outcome.THROTTLED)):
+        calls.voting[token] = timing = Timing()
+        timing.started, timing.answered = clock.now - 0.1, inf
+        endings.append(Ending(token, outcome, 0.1, clock.now))
+
+    said = [circuit.end(ending) for ending in endings]
+
+    assert said == [votes.GOOD, votes.FAILED, votes.ASKED_TO_WAIT]
+    assert circuit.end(endings[0]) is votes.NONE
+
+
+@pytest.mark.parametrize(
+    ("way", "comes_back"), [("success", True), ("throttled", True), ("failure", False)]
+)
+def test_a_callee_that_asks_for_a_pause_has_come_back(
+    breaker: Breaker, clock: ManualClock, way: str, comes_back: bool
+) -> None:
+    permit = breaker.acquire()
+    clock.advance(0.1)
+
+    getattr(permit, way)()
+    breaker.metrics()
+
+    assert (breaker._circuit._came_back_at == clock.now) is comes_back

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.breaker_state import is_limited
 from tests.support.limits import hang, rule, served_until
 from tests.support.training import learned
 
@@ -56,7 +57,7 @@ def test_a_late_answer_ends_an_outage_also_where_its_latency_may_be_accepted(
 
     probe.success()
 
-    assert breaker.state is State.LIMITED
+    assert is_limited(breaker)
     assert rule(breaker) == "comes_back"
     assert served_until(State.CLOSED, breaker, clock, 1.0) < 30.0
     assert rule(breaker) == "new_normal"

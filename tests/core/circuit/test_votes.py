@@ -385,6 +385,12 @@ def test_a_stall_excuses_a_call_that_hangs_for_no_more_than_it_took(
     assert told is vote
 
 
+def test_nothing_is_known_of_an_end_but_what_was_told() -> None:
+    ending = Ending(TOKEN, SUCCESS, FAST, STARTED)
+
+    assert (ending.trace, ending.waited, ending.going_on) == ("", 0.0, False)
+
+
 def test_a_call_that_waits_for_its_own_caller_shows_no_life() -> None:
     calls = InFlight()
     calls.voting[TOKEN] = timing(WAITING)
