@@ -52,7 +52,7 @@ def test_a_late_answer_ends_an_outage_also_where_its_latency_may_be_accepted(
     probe = probing(breaker, clock)
     clock.advance(1.0)
     assert breaker.try_acquire() is None
-    assert breaker.state is State.OPEN
+    assert breaker.metrics().state is State.OPEN
     answers_come_late(breaker, clock)
 
     probe.success()
