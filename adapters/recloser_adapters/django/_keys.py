@@ -107,9 +107,10 @@ class UrlKeys:
 def _is_valid(resolver: URLResolver) -> bool:
     """Whether a URLconf can be loaded. If not, Django tells it when it resolves the request."""
     try:
-        return resolver.url_patterns is not None
+        list(resolver.url_patterns)
     except Exception:
         return False
+    return True
 
 
 def _is_locale_middleware(path: str) -> bool:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from recloser import Registry
 
-pytest.importorskip("django")
+if TYPE_CHECKING:
+    from tests.support.django_project import Start
 
-from tests.support.django_project import MIDDLEWARE, Project, Start, Urlconf, set_up
+if find_spec("django") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    # Before the tests are imported: libraries read the settings when they are.
+    from tests.support.django_project import set_up
 
-set_up()
-
-from django.conf import settings
-from django.test.utils import override_settings
+    set_up()
 
 
 @pytest.fixture
 def start(registry: Registry) -> Iterator[Start]:
     """Starts a project with URL patterns; options in lower case are those of `RECLOSER`."""
+    from django.test.utils import override_settings
+    from tests.support.django_project import MIDDLEWARE, Project, Urlconf
+
     with ExitStack() as changed:
 
         def start(urlpatterns: Any, **options: Any) -> Project:
@@ -48,6 +54,7 @@ def start(registry: Registry) -> Iterator[Start]:
 @pytest.fixture(autouse=True)
 def untouched() -> Iterator[None]:
     """No test may leave a language behind."""
+    from django.conf import settings
     from django.utils import translation
 
     yield
