@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("recloser_adapters")
-from recloser_adapters._outbound.llm_body import fields_of, model_of
+from recloser_adapters._outbound.llm_body import effort_of, fields_of, model_of
 
 TEXT = "x" * 100_000  # more than is parsed in whole
 
@@ -125,3 +125,21 @@ def test_what_is_parsed_already_is_not_parsed_again() -> None:
 def test_a_form_names_its_model_too(body: bytes, model: str | None) -> None:
     assert model_of(body, {}) == model
     assert model_of(body, {"model": "m"}) == "m"
+
+
+@pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({"think": True}, "thinking"),
+        ({"think": False}, ""),
+        ({"think": "High"}, "high"),
+        ({"reasoning": {"max_tokens": 1_000}}, "thinking 1024"),
+        ({"thinking": {"type": "enabled"}}, "thinking"),
+        ({"thinking": {"type": "disabled"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_effort_that_is_asked_for_is_a_word_or_a_coarse_number(
+    fields: dict[str, Any], effort: str
+) -> None:
+    assert effort_of(fields) == effort

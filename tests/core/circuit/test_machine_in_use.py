@@ -156,3 +156,36 @@ def test_a_callee_that_asks_for_a_pause_has_come_back(
     breaker.metrics()
 
     assert (breaker._circuit._came_back_at == clock.now) is comes_back
+
+
+def test_the_usual_concurrency_is_not_measured_while_calls_are_refused(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """It falls with each measurement: after an outage a few probes would seem usual."""
+    learned(breaker, clock)
+    circuit = breaker._circuit
+    circuit.counts.concurrency = 20
+
+    breaker.open()
+    circuit._refresh(clock.now)
+    assert circuit.counts.concurrency == 20
+
+    breaker.close()
+    circuit._refresh(clock.now)
+    assert circuit.counts.concurrency == 18
+
+
+def test_under_a_limit_a_call_is_overdue_after_the_slow_threshold_whatever_it_began_with(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Only a probe after failures has time until its answer is hopeless."""
+    limit(breaker, clock)
+    circuit = breaker._circuit
+    assert circuit.recovery is not None
+    circuit.recovery.run, circuit.recovery.was_slow = 5, False
+    permit = breaker.acquire()
+    clock.advance(1.1 * breaker.slow_threshold)
+
+    breaker.notice()
+
+    assert permit.token in circuit.calls.overdue
