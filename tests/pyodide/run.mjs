@@ -3,6 +3,7 @@
 //     node --stack-size=30000 tests/pyodide/run.mjs MODULES PACKAGES [argument of pytest ...]
 //
 // MODULES is a folder with pyodide in node_modules, PACKAGES one with what the tests import.
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -19,6 +20,7 @@ for (const [place, root] of [["/repository", repository], ["/packages", resolve(
 }
 const junit = process.env.JUNIT_XML;
 if (junit) {
+  mkdirSync(dirname(resolve(junit)), { recursive: true });
   python.FS.mkdirTree("/totals");
   python.FS.mount(python.FS.filesystems.NODEFS, { root: dirname(resolve(junit)) }, "/totals");
   args.push(`--junit-xml=/totals/${junit.split("/").pop()}`);
