@@ -190,3 +190,7 @@ def test_a_clock_that_stands_or_jumps_measures_no_rate(now: float) -> None:
     assert counts.rate == 0.0
     assert counts.measure_rate(1_000, 110.0)
     assert counts.rate == 100.0
+
+
+def test_until_it_is_measured_one_call_at_a_time_is_usual() -> None:
+    assert Counts().concurrency == 1

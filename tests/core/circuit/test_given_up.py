@@ -7,7 +7,7 @@ from math import log
 import pytest
 
 from recloser import Outcome
-from recloser._circuit.given_up import GivenUp
+from recloser._circuit.given_up import _LONG, GivenUp
 from recloser._circuit.votes import INTERRUPTED, LEFT, Ending
 
 ENOUGH = log(1_000_000.0)
@@ -199,3 +199,11 @@ def test_a_call_that_is_slow_anyway_may_be_one_that_its_caller_leaves() -> None:
     run.add(ending(0.3), 1_000_000.0, 0.3, 0.1)
 
     assert run.level == pytest.approx(-log(0.1 + 0.9 * 0.3), rel=1e-3)
+
+
+def test_who_waits_just_long_enough_is_patient_and_who_leaves_sooner_says_nothing() -> None:
+    """Before the first answer: short waits say something only where they look like time-outs."""
+    assert needed(_LONG, how=LEFT) == 10
+    assert needed(0.9 * _LONG, how=LEFT) == 0
+    assert not GivenUp().add(ending(0.9 * _LONG, LEFT), 0.0, 0.0, FLOOR)
+    assert GivenUp().add(ending(_LONG, LEFT), 0.0, 0.0, FLOOR)

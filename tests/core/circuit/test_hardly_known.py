@@ -7,9 +7,12 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
+from tests.support.limits import limit_of
 from tests.support.training import teach
 
-from recloser import Breaker, BreakerOpenError, Policy, State
+from recloser import Breaker, BreakerOpenError, Outcome, Policy, State
+from recloser._circuit import votes
+from recloser._circuit.votes import Ending
 from recloser.testing import ManualClock, no_jitter
 
 HANGS = 1e6
@@ -243,3 +246,26 @@ def test_few_cheap_answers_are_no_measure_of_the_calls_after_the_first_long_one(
     refused = refused_at(breaker, clock, rate, 400.0, after(good, 0.01, then))
 
     assert max(refused, default=0.0) < 1.5 * then + good / rate
+
+
+def test_once_latency_is_judged_it_says_when_an_answer_is_hopeless(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    teach(breaker, clock, [0.05] * 100)
+    circuit = breaker._circuit
+
+    assert circuit.hopeless == circuit.detector.baseline.hopeless < Policy().slow_ceiling
+
+
+@pytest.mark.parametrize("crowding", [True, False])
+def test_an_answer_ends_no_limit_that_is_there_because_calls_fail_together(
+    breaker: Breaker, clock: ManualClock, crowding: bool
+) -> None:
+    circuit = breaker._circuit
+    recovery = circuit._new_recovery(clock.now)
+    circuit._begin_limit(4.0, clock.now, recovery)
+    limit_of(breaker).failures.are_crowding = crowding
+    good = Ending(1, Outcome.SUCCESS, 0.1, clock.now)
+
+    assert circuit._is_slow_only(votes.GOOD, good, recovery) is not crowding
+    assert (breaker.state is State.LIMITED) is crowding

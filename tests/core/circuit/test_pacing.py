@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recloser._circuit.pacing import Pacing
+from recloser._circuit.pacing import _MILD_CALLS, Pacing
 
 
 def test_no_call_waits_before_it_begins() -> None:
@@ -84,3 +84,16 @@ def test_each_fast_answer_makes_the_pause_half_as_long_should_it_begin_again() -
     pacing.begin(0.5, longest=60.0)
 
     assert pacing.pause == pytest.approx(1.0)
+
+
+def test_each_severe_answer_takes_back_one_mild_one_and_no_more() -> None:
+    pacing = Pacing()
+    pacing.begin(0.5, 8.0)
+
+    def over(*answers: bool) -> list[bool]:
+        return [pacing.answered_mildly(mild=mild) for mild in answers]
+
+    # At the beginning there is none to take back.
+    assert not any(over(False, *[True] * (_MILD_CALLS - 1)))
+    assert over(False, True, True) == [False, False, True]
+    assert not pacing.active
