@@ -125,7 +125,11 @@ def test_a_verdict_is_a_function_or_a_name(verdict: Callable[..., None] | str | 
 
 @pytest.mark.parametrize(
     ("verdict", "error", "said"),
-    [("LLM", ValueError, "'LLM'"), ("", ValueError, "''"), (b"llm", TypeError, "b'llm'")],
+    [
+        ("LLM", ValueError, "'LLM': did you mean 'llm'?"),
+        ("", ValueError, "''"),
+        (b"llm", TypeError, "b'llm'"),
+    ],
 )
 def test_another_one_is_told_what_to_write(
     verdict: object, error: type[Exception], said: str
