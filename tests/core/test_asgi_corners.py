@@ -13,6 +13,7 @@ from recloser import Registry
 from recloser._http.asgi_watch import RequestWatch
 from recloser._http.cut_off import CutOff
 from recloser.asgi import BreakerMiddleware
+from recloser.testing import ManualClock
 
 ORIGIN = (b"origin", b"https://a.example")
 
@@ -37,6 +38,27 @@ def serve(app: Any, scope: dict[str, Any]) -> list[dict[str, Any]]:
 
 Passing = passing(BreakerMiddleware, "type")
 NotPassing = passing(BreakerMiddleware, "type", passes=False)
+
+
+# Latency
+
+
+@pytest.mark.parametrize(("method", "status"), [("DELETE", 204), ("GET", 304), ("HEAD", 200)])
+def test_a_response_that_can_have_no_body_is_slow_if_it_comes_late(
+    registry: Registry, clock: ManualClock, method: str, status: int
+) -> None:
+    took = [0.01] * 40 + [1.0] * 4
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        clock.advance(took.pop(0))
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guarded = BreakerMiddleware(app, registry)
+    while took:
+        serve(guarded, http(method))
+
+    assert registry["app"].metrics().slow == 4
 
 
 # Settings

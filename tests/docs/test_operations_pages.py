@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from tests.support.documented import ROOT, Checks, headings, pages, run
@@ -59,6 +60,31 @@ def check_dashboard(names: dict[str, Any]) -> None:
     assert [breaker.key for breaker in names["registry"]] == ["POST /payments"]
 
 
+def check_dashboard_mounted(names: dict[str, Any]) -> None:
+    from werkzeug.test import Client
+
+    with names["registry"]["POST /payments"]:
+        pass
+    client = Client(names["application"])
+
+    assert client.get("/").text == "the shop"
+    here = {"REMOTE_ADDR": "127.0.0.1"}
+    keys = client.get("/breakers/keys", environ_base=here, base_url="http://localhost").text
+    assert "POST /payments" in keys
+
+
+def check_dashboard_at_a_port(names: dict[str, Any]) -> None:
+    with names["registry"]["POST /payments"]:
+        pass
+    page = names["page"]
+    try:
+        with urlopen(f"http://127.0.0.1:{page.server_port}/keys", timeout=30) as answer:
+            assert b"POST /payments" in answer.read()
+    finally:
+        page.shutdown()
+        page.server_close()
+
+
 def check_prometheus(names: dict[str, Any]) -> None:
     from starlette.testclient import TestClient
 
@@ -100,6 +126,8 @@ def check_other_runner(names: dict[str, Any], capsys: pytest.CaptureFixture[str]
 CHECKS: Checks = {
     ("docs/how-to/several-workers.md", "Several workers"): check_fleet,
     ("docs/how-to/dashboard.md", "Dashboard and command line"): check_dashboard,
+    ("docs/how-to/dashboard.md", "In Django and Flask"): check_dashboard_mounted,
+    ("docs/how-to/dashboard.md", "A port of its own"): check_dashboard_at_a_port,
     ("docs/how-to/metrics.md", "Prometheus"): check_prometheus,
     ("docs/how-to/metrics.md", "OpenTelemetry"): check_opentelemetry,
     ("docs/how-to/metrics.md", "Sentry"): check_sentry,
@@ -113,6 +141,7 @@ LIBRARIES = {
     "Prometheus": "prometheus_client",
     "OpenTelemetry": "opentelemetry.sdk",
     "Sentry": "sentry_sdk",
+    "In Django and Flask": "werkzeug",
 }
 OF_PYTEST = ["Tests of your own code", "Changes of state, and time"]
 
@@ -124,6 +153,7 @@ def test_the_code_under_this_heading_does_what_the_page_says(
     if heading in LIBRARIES:
         pytest.importorskip(LIBRARIES[heading])
     monkeypatch.setenv("BREAKERS_PASSWORD", "secret")
+    monkeypatch.setenv("BREAKERS_PORT", "0")  # any that is free
     monkeypatch.chdir(tmp_path)
     run(CHECKS, page, heading)
 

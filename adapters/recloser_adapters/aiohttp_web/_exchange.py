@@ -15,6 +15,7 @@ KEY: Final[Any] = web.RequestKey(EXCHANGE, object) if hasattr(web, "RequestKey")
 """The key in a request for its exchange."""
 
 _SWITCHING: Final = 101
+_ALL_THERE: Final = "Content-Length", "0"
 
 
 class Exchange(Conversation):
@@ -81,9 +82,10 @@ class Exchange(Conversation):
             await response.write_eof()
         else:
             if not self.has_begun:
-                # What is no response at all becomes a 500.
-                headers = getattr(response, "headers", {})
-                await self.tell_start(getattr(response, "status", 500), headers.items())
+                # What is no response at all becomes a 500. aiohttp adds the length later; without
+                # one this would be a stream that ends without a piece, whose latency is not judged.
+                headers = [*getattr(response, "headers", {}).items(), _ALL_THERE]
+                await self.tell_start(getattr(response, "status", 500), headers)
             await self.tell_body(b"", more=False)
 
     async def give(self, response: web.StreamResponse) -> None:

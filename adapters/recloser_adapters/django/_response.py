@@ -61,6 +61,10 @@ class Call:
         """Take the response. If it streams, the call ends with its last piece."""
         streams = response.streaming and not _is_file_for_server(response, environ)
         headers = [*response.items()] if streams else ()
+        if not streams:
+            # All of it is there now. Otherwise the core would take it for a stream that has ended
+            # without a piece, whose latency is not judged.
+            self.permit.mark()
         self._answer.start(str(response.status_code), headers)
         if not streams:
             self.ended()

@@ -125,7 +125,7 @@ class RequestWatch(ClientPermit):
             return ""
         scope = self.scope
         path = scope.get("path") if self.breaker.key == APP else ""
-        return kind_of_stream(scope.get("method"), head.get("headers"), path)
+        return kind_of_stream(scope.get("method"), head.get("headers"), path, self.status)
 
     def times(self) -> Timing:
         # Not itself: it leads to the server's functions, and by them to the task. A call that nobody

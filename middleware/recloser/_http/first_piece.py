@@ -13,6 +13,8 @@ from recloser._pieces import Pieces
 _EVENTS = "text/event-stream"
 _LENGTH = frozenset({"Content-Length", "content-length", b"content-length"})
 _TYPE = frozenset({"content-type", b"content-type"})
+# With these no body comes, and no length either: frameworks take it away.
+_BODILESS = frozenset({"204", "304"})
 # A kind is made of a content type, which an app may make up.
 _LONGEST_KIND = 100
 
@@ -34,7 +36,9 @@ def length_of(headers: Iterable[Any] | None) -> int | None:
     return None
 
 
-def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) -> str:
+def kind_of_stream(
+    method: object, headers: Iterable[Any] | None, path: object, status: object = 200
+) -> str:
     """The kind of a stream, made of method and content type; "" for a response of known length.
 
     Args:
@@ -42,9 +46,12 @@ def kind_of_stream(method: object, headers: Iterable[Any] | None, path: object) 
         headers: As for `length_of`.
         path: The path where the key is that of a whole app, which may have streams of any kind;
             else "".
+        status: The status of the response, a number or a status line.
     """
     content_type: Any = b""
     try:
+        if method == "HEAD" or str(status)[:3] in _BODILESS:
+            return ""
         for name, value in headers or ():
             name = name.lower()
             if name in _LENGTH:

@@ -47,7 +47,7 @@ class WsgiPermit(InputPermit):
         said: Any = getattr(self, "said", ())
         if len(said) < 2 or said[0] is None:
             return ""
-        return kind_of_stream(self.method, said[1], self.path)
+        return kind_of_stream(self.method, said[1], self.path, said[0])
 
 
 # Looked up on a body that does not exist yet, these must not be looked up on the app's.

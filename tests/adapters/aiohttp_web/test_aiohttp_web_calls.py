@@ -68,6 +68,27 @@ def test_what_is_raised_counts_as_it_is_answered(
     assert votes(registry["GET /x"].metrics()) == {vote: 1}
 
 
+@pytest.mark.parametrize("answer", [web.Response, web.HTTPFound])
+def test_an_answer_that_comes_late_is_slow_also_if_no_other_call_is_in_flight(
+    serve: Serve, registry: Registry, clock: ManualClock, answer: Any
+) -> None:
+    took = [0.01] * 40 + [1.0] * 4
+
+    async def handler(request: web.Request) -> web.Response:
+        clock.advance(took.pop(0))
+        if answer is web.HTTPFound:
+            raise web.HTTPFound("/y")
+        return web.Response(text="ok")
+
+    async def play(client: Any) -> None:
+        while took:
+            await client.get("/x", allow_redirects=False)
+
+    serve(guarded(registry, handler), play)
+
+    assert registry["GET /x"].metrics().slow == 4
+
+
 def test_no_response_at_all_is_a_failure(serve: Serve, registry: Registry) -> None:
     async def handler(request: web.Request) -> Any:
         return None

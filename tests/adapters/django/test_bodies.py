@@ -85,6 +85,26 @@ def project(start: Start) -> Project:
     return start(PATTERNS)
 
 
+# Latency
+
+
+@pytest.mark.parametrize("status", [200, 204])
+async def test_an_answer_that_comes_late_is_slow_also_if_no_other_call_is_in_flight(
+    start: Start, clock: ManualClock, status: int
+) -> None:
+    took = [0.01] * 40 + [1.0] * 4
+
+    def view(request: HttpRequest) -> HttpResponse:
+        clock.advance(took.pop(0))
+        return HttpResponse(status=status)
+
+    project = start([path("late", view)])
+    while took:
+        project.get("/late")
+
+    assert project.registry["GET /late"].metrics().slow == 4
+
+
 # Clients that leave
 
 

@@ -54,6 +54,27 @@ def test_an_app_that_writes_ends_with_its_return(registry: Registry, clock: Manu
     assert metrics.mean == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [("DELETE", "204 No Content"), ("GET", "304 Not Modified"), ("HEAD", "200 OK")],
+)
+def test_a_response_that_can_have_no_body_is_slow_if_it_comes_late(
+    registry: Registry, clock: ManualClock, method: str, status: str
+) -> None:
+    took = [0.01] * 40 + [1.0] * 4
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        clock.advance(took.pop(0))
+        start_response(status, [])
+        return iter([])
+
+    guarded = recloser.wsgi.BreakerMiddleware(app, registry)
+    while took:
+        serve(guarded, REQUEST_METHOD=method, PATH_INFO="/")
+
+    assert registry["app"].metrics().slow == 4
+
+
 def test_a_file_ends_with_its_headers(registry: Registry, clock: ManualClock) -> None:
     class FileWrapper:
         def __iter__(self) -> Any:
