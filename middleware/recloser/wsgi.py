@@ -97,6 +97,17 @@ _watch_by_type: dict[type, type[ResponseBody] | None] = {
 _MAX_TYPES = 256  # bounded, because an app could make up more
 
 
+def _end_by_error(permit: WsgiPermit, error: BaseException, write: Any) -> None:
+    """End a call whose app has raised; `write` is what it got from the server, or None."""
+    try:
+        if write is not None and is_of_server(error, write):
+            permit.is_cut = True  # the client left while the app wrote to it
+        permit.end_by_error(error)
+    except BaseException:
+        permit.cancel()  # a signal handler raised
+        raise
+
+
 def _learn_watch(kind: type) -> type[ResponseBody]:
     """What watches bodies of a type that was not seen before.
 
@@ -184,13 +195,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             if watch is not None and _FILE_WRAPPER in environ and _is_file(body, environ):
                 watch = None
         except BaseException as error:
-            try:
-                if write is not None and is_of_server(error, write):
-                    permit.is_cut = True  # the client left while the app wrote to it
-                permit.end_by_error(error)
-            except BaseException:
-                permit.cancel()  # a signal handler raised
-                raise
+            _end_by_error(permit, error, write)
             raise
         try:
             if watch is not None:
