@@ -113,12 +113,11 @@ def test_a_deadline_that_passes_is_a_failure(client: Client, breaker: Breaker) -
     ends_with(breaker, failures=1)
 
 
-@pytest.mark.parametrize("left", [-0.001, -1.0])
 def test_a_deadline_that_has_passed_before_the_call_says_nothing(
-    client: Client, breaker: Breaker, left: float
+    client: Client, breaker: Breaker
 ) -> None:
     with pytest.raises(grpc.RpcError) as raised:
-        client.get(b"ok", timeout=left)
+        client.get(b"ok", timeout=-1.0)
 
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     ends_with(breaker, ignored=1)
