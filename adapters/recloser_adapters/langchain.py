@@ -82,7 +82,8 @@ def guard(
     if isinstance(runnable, BaseChatModel):
         key = settings.get("key") or _key_of(runnable)
         return _guarded_model(runnable, _Guard(registry, key, cut_off=cut_off))  # type: ignore[return-value]
-    named = settings.get("key") or runnable.name
+    # A `RunnableLambda` around a lambda has not even the attribute.
+    named = settings.get("key") or getattr(runnable, "name", None)
     if not named:
         kind = type(runnable).__name__
         raise ValueError(

@@ -133,6 +133,8 @@ class GuardedModel(WrapperModel):
         **settings: Unpack[ModelGuardSettings],
     ) -> None:
         check_model_guard(registry, settings)
+        if not isinstance(wrapped, (Model, str)):
+            raise TypeError(f"wrapped must be a Model or the name of one, not {wrapped!r}")
         super().__init__(wrapped)
         self.registry: Registry = Registry() if registry is None else registry
         self.key: str = settings.get("key", f"{self.wrapped.system}:{self.wrapped.model_name}")

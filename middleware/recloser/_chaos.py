@@ -145,8 +145,9 @@ class Chaos:
         """
         check_allowed()
         listeners = self._registry.listeners
-        if self in listeners.chaos_now:
+        if self.is_active:
             raise RuntimeError(f"{self.plan} has been started already")
+        self.stop()  # if it has ended by itself and no call has come since
         self._draw.seed(self._seed)
         self._until = self._registry.clock() + self.plan.for_
         listeners.chaos = (*listeners.chaos_now, self)

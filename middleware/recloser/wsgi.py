@@ -37,7 +37,7 @@ from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from recloser._admission import Injected, Refused, Unguarded
+from recloser._admission import Injected, Refused
 from recloser._environment import enabled
 from recloser._http.exemptions import DEFAULT_EXEMPT
 from recloser._http.middleware import Middleware
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from _typeshed import OptExcInfo
+
+    _Write = Callable[[bytes], object]
 else:
     # Only annotations need it.
     WSGIApplication = Callable
@@ -93,6 +95,17 @@ _watch_by_type: dict[type, type[ResponseBody] | None] = {
     GeneratorType: ResponseIterator,
 }
 _MAX_TYPES = 256  # bounded, because an app could make up more
+
+
+def _end_by_error(permit: WsgiPermit, error: BaseException, write: Any) -> None:
+    """End a call whose app has raised; `write` is what it got from the server, or None."""
+    try:
+        if write is not None and is_of_server(error, write):
+            permit.is_cut = True  # the client left while the app wrote to it
+        permit.end_by_error(error)
+    except BaseException:
+        permit.cancel()  # a signal handler raised
+        raise
 
 
 def _learn_watch(kind: type) -> type[ResponseBody]:
@@ -140,24 +153,26 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
         """Serve one request. What the app raises passes through."""
         permit = self._gate.admit(environ, WsgiPermit)
         if type(permit) is not WsgiPermit:
-            if not isinstance(permit, Refused):
-                return self._serve_unguarded(permit, environ, start_response)
-            if self._on_refuse is not None or (self.passes_refusals and "HTTP_ORIGIN" in environ):
-                return self._refuse(permit, environ, start_response)
-            refusal = self._refusals.of(permit)  # no method of its own: it must be fast
-            start_response(_REFUSED, [*refusal.headers])
-            return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
+            if isinstance(permit, Refused):
+                if self._on_refuse is not None or (
+                    self.passes_refusals and "HTTP_ORIGIN" in environ
+                ):
+                    return self._refuse(permit, environ, start_response)
+                refusal = self._refusals.of(permit)  # no method of its own: it must be fast
+                start_response(_REFUSED, [*refusal.headers])
+                return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal.body]
+            if type(permit) is not Injected:
+                return self.app(environ, start_response)
+            permit = self._struck(permit, environ)
         if "HTTP_UPGRADE" in environ and is_websocket(environ):
             return self._serve_websocket(permit, environ, start_response)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             watch_input(environ, permit)
         # Not the body itself: it holds the app, which may hold on to `start_response`, and so to this.
         said: list[Any] = [None, ()]
-        write: Callable[[bytes], object] | None = None
+        write: _Write | None = None
 
-        def noted_start(
-            status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None
-        ) -> Callable[[bytes], object]:
+        def noted_start(status: str, headers: Any, exc_info: Any = None) -> _Write:
             nonlocal write
             if exc_info is None:
                 write = start_response(status, headers)
@@ -180,13 +195,7 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             if watch is not None and _FILE_WRAPPER in environ and _is_file(body, environ):
                 watch = None
         except BaseException as error:
-            try:
-                if write is not None and is_of_server(error, write):
-                    permit.is_cut = True  # the client left while the app wrote to it
-                permit.end_by_error(error)
-            except BaseException:
-                permit.cancel()  # a signal handler raised
-                raise
+            _end_by_error(permit, error, write)
             raise
         try:
             if watch is not None:
@@ -197,30 +206,25 @@ class BreakerMiddleware(Middleware[WSGIApplication]):
             permit.cancel()  # a signal handler raised
             raise
 
-    def _serve_unguarded(
-        self,
-        admission: WsgiPermit | Unguarded,
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
-        if not isinstance(admission, Injected):
-            return self.app(environ, start_response)
-        # A fault on purpose, in place of the app. Only a slow call goes on from here; it is judged
-        # when the app returns.
-        permit = self._gate.struck(environ, admission.strike())
-        said: list[Any] = [None, ()]
+    def _struck(self, injected: Injected, environ: WSGIEnvironment) -> WsgiPermit:
+        """The permit of a call that is slow on purpose: it goes on as any other."""
+        self.strike(injected, environ)
+        permit: WsgiPermit = injected.permit
+        return self._gate.struck(environ, permit)
 
-        def noted_start(status: str, *more: Any) -> Callable[[bytes], object]:
-            said[:] = status, more[0]
-            return start_response(status, *more)
+    def strike(self, injected: Injected, environ: WSGIEnvironment) -> None:
+        """Let a fault happen that was injected on purpose, before the app is called.
 
-        try:
-            body = self.app(environ, noted_start)
-            end_by_status_line(self._gate, environ, permit, said)
-        except BaseException as error:
-            permit.end_by_error(error)
-            raise
-        return body
+        For subclasses where this thread must not wait: their app lets it happen.
+
+        Args:
+            injected: The fault. Its `strike()` waits in this thread.
+            environ: The environ of the request.
+
+        Raises:
+            ChaosError: The call failed or hung on purpose.
+        """
+        injected.strike()
 
     def _serve_websocket(
         self, permit: WsgiPermit, environ: WSGIEnvironment, start_response: StartResponse

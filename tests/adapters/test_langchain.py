@@ -274,6 +274,7 @@ def test_a_refused_runnable_has_a_fallback(registry: Registry) -> None:
             {},
             "key must be given, because this Run",
         ),
+        (RunnableLambda(lambda x: x), None, {}, "key must be given, because this Run"),
         (RunnableLambda(len), Policy(), {}, r"write Registry\(policy\)"),
         (RunnableLambda(len), None, {"kye": "m"}, "unexpected keyword argument 'kye'"),
         (RunnableLambda(len), None, {"key": ""}, "key must not be empty"),

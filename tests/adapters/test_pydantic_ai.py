@@ -333,6 +333,12 @@ def test_a_mistake_is_told_at_once(registry: Any, settings: Any, message: str) -
         GuardedModel(TestModel(), registry, **settings)
 
 
+def test_what_is_no_model_is_told_at_once() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="wrapped must be a Model or the name of one, not 5"):
+        GuardedModel(wrong)
+
+
 # A real SDK
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recloser import Breaker, BreakerOpenError, Mode, Registry, State, asgi, wsgi
+from recloser import Breaker, BreakerOpenError, Mode, Registry, State, asgi
 from recloser._chaos import Chaos, Kind, Plan, check_allowed
 from recloser.testing import ChaosError, ManualClock, chaos
 
@@ -284,6 +284,18 @@ def test_it_can_be_started_again_but_not_twice(registry: Registry, breaker: Brea
     faults.stop()
 
 
+def test_after_its_time_it_can_be_started_again(
+    registry: Registry, breaker: Breaker, clock: ManualClock
+) -> None:
+    faults = chaos(registry, KEY, fail=1.0, for_=60.0)
+    faults.start()
+    clock.advance(61.0)
+
+    with faults:  # no call has come since
+        assert outcome(lambda: breaker.call(int)) == "fault"
+    assert outcome(lambda: breaker.call(int)) == "made"
+
+
 def test_two_at_once_are_both_injected(registry: Registry) -> None:
     with chaos(registry, "a", fail=1.0), chaos(registry, "*", fail=1.0):
         assert outcome(lambda: registry["a"].call(int)) == "fault"
@@ -398,32 +410,3 @@ def test_a_web_request_gets_the_fault_in_place_of_the_handler(
     assert registry["app"].metrics().successes == 1
     assert asgi.PERMIT not in scope
     assert registry["app"].metrics().in_flight == 0
-
-
-def test_a_wsgi_request_gets_the_fault_in_place_of_the_handler(
-    registry: Registry, clock: ManualClock
-) -> None:
-    served: list[str] = []
-
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        served.append(environ["PATH_INFO"])
-        start_response("200 OK", [])
-        return [b"ok"]
-
-    guarded = wsgi.BreakerMiddleware(app, registry)
-
-    def request() -> Any:
-        return guarded(
-            {"REQUEST_METHOD": "GET", "PATH_INFO": "/x"}, lambda *args: lambda data: None
-        )
-
-    with chaos(registry, "app", fail=1.0), pytest.raises(ChaosError):
-        request()
-    assert served == []
-
-    with chaos(registry, "app", slow=1.0, slow_by=2.0, sleep=clock.advance):
-        assert list(request()) == [b"ok"]
-
-    metrics = registry["app"].metrics()
-    assert (metrics.failures, metrics.successes, metrics.in_flight) == (1, 1, 0)
-    assert metrics.mean == 1.0

@@ -14,7 +14,7 @@ from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from recloser import BreakerOpenError, Outcome
+from recloser import BreakerOpenError, Injected, Outcome
 from recloser.wsgi import PERMIT, REFUSAL, note_refusal
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
 from recloser_adapters.django._cors import CorsBelow
@@ -31,6 +31,8 @@ _REQUEST: Final = "recloser.request"
 _ANSWER: Final = "recloser.answer"
 # In `request.META`, only while the view and the middleware further in are called.
 _ERROR: Final = "recloser.error"
+# In `request.META`, a fault that was injected on purpose and has still to happen.
+_INJECTED: Final = "recloser.injected"
 # In `request.META`, True if `request.urlconf` was set further out.
 _URLCONF: Final = "recloser.urlconf"
 _INPUT: Final = "wsgi.input"
@@ -66,12 +68,12 @@ class BreakerMiddleware:
         if not state.enabled:
             raise MiddlewareNotUsed("recloser is turned off")
         self._get_response: Callable[[HttpRequest], Any] = get_response
-        self._core = _core(state)
         self._state = state
         self._cors = CorsBelow(type(self))
         self._is_told = False
         # Not that of inspect, which on Python 3.11 does not know Django's marks.
         self._is_async = iscoroutinefunction(get_response)  # pyright: ignore[reportDeprecated]
+        self._core = _core(state, _Later if self._is_async else AnyAppMiddleware)
         if self._is_async:
             markcoroutinefunction(self)
         got_request_exception.connect(_note_error, dispatch_uid="recloser")
@@ -95,6 +97,8 @@ class BreakerMiddleware:
         if isinstance(call, HttpResponseBase):
             return call
         try:
+            if _INJECTED in request.META:
+                await request.META.pop(_INJECTED).strike_async()
             response = await self._get_response(request)
         except BaseException as error:
             self._raised(call, request, error)
@@ -193,7 +197,14 @@ class BreakerMiddleware:
         return answer_refused(state.settings.on_refuse, request, error, state.registry)
 
 
-def _core(state: RecloserState) -> AnyAppMiddleware:
+class _Later(AnyAppMiddleware):
+    """The middleware of the core where the thread that asks it is that of an event loop."""
+
+    def strike(self, injected: Injected, environ: dict[str, Any]) -> None:
+        environ[_INJECTED] = injected
+
+
+def _core(state: RecloserState, kind: type[AnyAppMiddleware]) -> AnyAppMiddleware:
     """The middleware of the core, around an app whose body is an `Answer`."""
     settings = state.settings
     exempt: Any = state.exempt
@@ -214,7 +225,7 @@ def _core(state: RecloserState) -> AnyAppMiddleware:
     def is_exempt(environ: dict[str, Any]) -> bool:
         return bool(exempt(environ[_REQUEST]))
 
-    return AnyAppMiddleware(
+    return kind(
         app,
         state.registry,
         key=key_of,

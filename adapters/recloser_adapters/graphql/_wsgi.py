@@ -116,7 +116,7 @@ class WsgiGraphQLMiddleware:
                 fields = {name.lower(): value for name, value in headers}
                 code, encoding = int(status[:3]), fields.get("content-encoding", "")
                 said[0] = AnswerWatch(code, fields.get("content-type", ""), encoding)
-                said[1] = int(fields.get("content-length", 0))
+                said[1] = int(fields.get("content-length", -1))
             except Exception as error:  # to reject it is the server's task
                 self._fault("message", error)
             return start_response(status, headers, *more)
@@ -187,8 +187,31 @@ class _Rest(io.RawIOBase):
         return len(piece)
 
 
+class _Broken(io.RawIOBase):
+    """A body that could not be read: the app meets that error as it would without us."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        raise self._error
+
+
 def _beginning(environ: WSGIEnvironment) -> tuple[bytes, bool]:
     """Read the beginning of a body, and put it back; and whether it is the whole one."""
+    try:
+        return _read_beginning(environ)
+    except Exception as error:
+        if "wsgi.input" in environ:
+            environ["wsgi.input"] = io.BufferedReader(_Broken(error))
+        return b"", False
+
+
+def _read_beginning(environ: WSGIEnvironment) -> tuple[bytes, bool]:
     stream: Any = environ["wsgi.input"]
     try:
         length = int(environ.get("CONTENT_LENGTH") or -1)

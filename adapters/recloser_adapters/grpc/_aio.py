@@ -62,7 +62,7 @@ class _Interceptor:
             raise BreakerOpenAioRpcError.of(refusal) from None
         if permit is None:
             return await continuation(details, request)
-        watch = CallWatch(permit, info.name)
+        watch = CallWatch(permit, info.name, getattr(details, "timeout", None))
         if requests:
             request = _requests(request, watch)
         elif self._calls.cut_off and not responses:

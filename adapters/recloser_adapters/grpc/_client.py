@@ -87,7 +87,7 @@ class BreakerInterceptor(
             return BreakerOpenRpcError.of(refusal)
         if permit is None:
             return continuation(details, request)
-        watch = CallWatch(permit, info.name)
+        watch = CallWatch(permit, info.name, getattr(details, "timeout", None))
         if streams:
             request = Requests(request, watch)
         elif self._calls.cut_off:
@@ -104,7 +104,7 @@ class BreakerInterceptor(
             return BreakerOpenRpcError.of(refusal)
         if permit is None:
             return continuation(details, request)
-        watch = CallWatch(permit, info.name)
+        watch = CallWatch(permit, info.name, getattr(details, "timeout", None))
         if streams:
             request = Requests(request, watch)
         return ResponseStream(self._send(continuation, details, request, watch), watch)

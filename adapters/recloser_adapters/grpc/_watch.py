@@ -13,8 +13,12 @@ from recloser_adapters.grpc._pushback import pause_of
 
 _CODES = grpc.StatusCode
 # What gRPC says of this side, with a status of the server: a message that could not be made, a
-# request iterator that raised, a message above the limit of either side.
-_LOCAL = ("Exception serializing request!", "Exception iterating requests!")
+# request iterator that raised, metadata such as a value with a line break, a message above the limit
+# of either side.
+_LOCAL = (
+    *("Exception serializing request!", "Exception iterating requests!"),
+    "Invalid metadata",
+)
 _TOO_LARGE = "message larger than max"
 # With these, the server may not have answered at all.
 _SILENT = (
@@ -45,6 +49,7 @@ class CallWatch:
     Args:
         permit: The permit of the call. Only this object ends it.
         method: The name of the method: its streams are alike.
+        deadline: Seconds that the caller gives the call; None for no limit.
     """
 
     __slots__ = (
@@ -59,7 +64,7 @@ class CallWatch:
         "is_own_fault",
     )
 
-    def __init__(self, permit: LoosePermit, method: str) -> None:
+    def __init__(self, permit: LoosePermit, method: str, deadline: object = None) -> None:
         self._permit = permit
         self._method = method
         self._is_poll: bool = permit.label == LONG_POLL
@@ -68,7 +73,8 @@ class CallWatch:
         self._pieces: Pieces | None = None
         self._waits = False
         self._last_sent: float = permit.started
-        self.is_own_fault: bool = False
+        # The rest of another deadline may be used up before anything is sent.
+        self.is_own_fault: bool = isinstance(deadline, (int, float)) and deadline <= 0.0
 
     # Requests of a stream
 
@@ -169,7 +175,10 @@ class CallWatch:
             return
         with self._lock:
             self._go_on()
-            self._permit.end_by_error(error)
+            if isinstance(error, grpc.aio.UsageError):
+                self._permit.ignore()  # the channel was closed on this side
+            else:
+                self._permit.end_by_error(error)
 
     def _end_badly(self, call: EndedCall, code: grpc.StatusCode | None) -> None:
         permit, details = self._permit, call.details() or ""

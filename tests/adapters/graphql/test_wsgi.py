@@ -88,3 +88,37 @@ def test_wsgi_passes_other_paths_and_pages(registry: Registry) -> None:
     assert wsgi_client.Exchange("GET", "/graphql").run(app).status == 200
 
     assert counted(registry) == {}
+
+
+class Left(io.RawIOBase):
+    """The body of a client that has left."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise OSError("unexpected end of the request")
+
+
+def test_a_wsgi_app_meets_the_error_of_a_client_that_has_left(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        try:
+            environ["wsgi.input"].read(10)
+        except OSError as error:
+            start_response("400 Bad Request", [("Content-Type", "application/json")])
+            return [json.dumps(str(error)).encode()]
+        raise AssertionError
+
+    status, answer = wsgi_body(
+        WsgiGraphQLMiddleware(app, registry), b"{}" * 10, **{"wsgi.input": Left()}
+    )
+
+    assert (status, answer) == (400, "unexpected end of the request")
+    assert counted(registry) == {"GRAPHQL <anonymous>": {"ignored": 1}}
+
+
+def test_a_wsgi_answer_whose_first_piece_is_empty_is_read(registry: Registry) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return iter([b"", b'{"errors": [{"message": "no", "path": ["a"]}], "data": null}'])
+
+    wsgi_body(WsgiGraphQLMiddleware(app, registry), b'{"query": "query Orders {a}"}')
+
+    assert counted(registry) == {"GRAPHQL Orders": {"failures": 1}}

@@ -10,7 +10,7 @@ import pytest
 grpc: Any = pytest.importorskip("grpc")
 
 from tests.support.breaker_state import is_closed, votes
-from tests.support.grpc_shop import SERVICE, Client, Shop
+from tests.support.grpc_shop import SERVICE, AioClient, Client, Shop
 from tests.support.training import learned
 from tests.support.waiting import until
 
@@ -111,6 +111,16 @@ def test_a_deadline_that_passes_is_a_failure(client: Client, breaker: Breaker) -
 
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     ends_with(breaker, failures=1)
+
+
+def test_a_deadline_that_has_passed_before_the_call_says_nothing(
+    client: Client, breaker: Breaker
+) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        client.get(b"ok", timeout=-1.0)
+
+    assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    ends_with(breaker, ignored=1)
 
 
 def test_a_deadline_in_which_usual_calls_are_not_answered_says_nothing(
@@ -301,4 +311,15 @@ def test_a_hopeless_call_is_cut_off_if_that_is_asked_for(shop: Shop, kind: Any) 
 
     assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     until(lambda: breaker.metrics().failures == 1, "the call has ended")
+    client.close()
+
+
+def test_a_closed_channel_of_asyncio_is_our_own_fault(shop: Shop, registry: Registry) -> None:
+    client = AioClient(shop.target, registry)
+    client.run(client.channel.close)
+
+    with pytest.raises(grpc.aio.UsageError):
+        client.get(b"ok")
+
+    ends_with(registry[f"{shop.target} {SERVICE}"], ignored=1)
     client.close()

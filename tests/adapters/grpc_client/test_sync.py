@@ -103,6 +103,18 @@ def test_a_message_that_cannot_be_serialized_is_our_own_fault(
     ends_with(breaker, ignored=3)
 
 
+@pytest.mark.parametrize("metadata", [("x-user", "a\nb"), ("x-user", "\u20ac"), ("Bad Key", "a")])
+def test_metadata_that_cannot_be_sent_is_our_own_fault(
+    client: SyncClient, breaker: Breaker, metadata: tuple[str, str]
+) -> None:
+    with pytest.raises(grpc.RpcError):
+        client.channel.unary_unary(GET)(b"", metadata=[metadata])
+    with pytest.raises(grpc.RpcError):
+        list(client.channel.unary_stream(LIST)(b"", metadata=[metadata]))
+
+    ends_with(breaker, ignored=2)
+
+
 def test_a_closed_channel_is_our_own_fault(client: SyncClient, breaker: Breaker) -> None:
     client.close()
 

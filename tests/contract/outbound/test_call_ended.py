@@ -31,9 +31,26 @@ class StatusError(Exception):
     status_code = 404
 
 
+class LibraryError(ValueError):
+    """Of the client's library, such as the one for an answer that makes no sense."""
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "how", "vote"),
     [
+        (ValueError("Invalid header value"), {}, "ignored"),
+        (TypeError(), {}, "ignored"),
+        (UnicodeEncodeError("latin-1", "€", 0, 1, "no such character"), {}, "ignored"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), {}, "failures"),
+        (raised_from(ValueError(), OSError()), {}, "failures"),
+        (ValueError(), {"status": 500}, "failures"),
+        (LibraryError(), {}, "failures"),
+        (RuntimeError(), {}, "failures"),
         (OSError(), {}, "failures"),
         (OSError(), {"local": True}, "ignored"),
         (OSError(), {"status": 404}, "ignored"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -231,6 +233,23 @@ async def test_a_request_body_that_raises_is_the_callers_own_fault(
         )
 
     assert votes(breaker.metrics()) == {"ignored": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"method": "G T"}, {"headers": {"X-User": "a\nb"}}, {"headers": {"X-User": "€"}}]
+)
+async def test_what_cannot_be_sent_is_the_callers_own_fault(
+    client: Client, upstream: Upstream, breaker: Breaker, wrong: dict[str, Any]
+) -> None:
+    upstream.answers("/", answer(200, b"{}"))
+
+    for _ in range(30):
+        with suppress(Exception):  # some libraries send one of them all the same
+            await client.get(f"{upstream.url}/", **wrong)
+
+    assert breaker.metrics().failures == 0
+    assert breaker.metrics().in_flight == 0
+    assert is_closed(breaker)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http:///nowhere", "nowhere"])
