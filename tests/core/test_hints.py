@@ -30,6 +30,14 @@ def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
     return []
 
 
+def _guard_a_coroutine() -> object:
+    coroutine: Any = coroutine_function()
+    try:
+        return BREAKER(coroutine)
+    finally:
+        coroutine.close()  # nobody awaits it
+
+
 async def coroutine_function(*args: Any) -> None:
     pass
 
@@ -112,7 +120,7 @@ MISTAKES: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: _breaker("k", REGISTRY), "policy must be a Policy", "write registry[key]"),
     (lambda: _breaker(wsgi_app), "key must be a str", "such as @Breaker('payments')"),
     (lambda: _breaker(Policy()), "key must be a str", "write the key first"),
-    (lambda: BREAKER(coroutine_function()), "guards a function", "without parentheses"),  # type: ignore[arg-type]  # the mistake
+    (lambda: _guard_a_coroutine(), "guards a function", "without parentheses"),
     (lambda: BREAKER(AsgiApp), "a breaker guards a function", "guard its methods"),
     (lambda: BREAKER.labelled_by(coroutine_function), "known " + ASYNC, "write def"),  # type: ignore[arg-type]  # the mistake
     (lambda: _registry(clock=coroutine_function), "clock " + ASYNC, "write def, not async def"),
