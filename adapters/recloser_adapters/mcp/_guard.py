@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Any, Generic, TypeVar, Unpack, cast
+from weakref import WeakKeyDictionary
 
 from mcp import ClientSession
 
@@ -14,6 +15,8 @@ from recloser_adapters.mcp._settings import SessionSettings, check
 
 ClientT = TypeVar("ClientT")
 _MOST_TOOLS = 256
+# By registry and server, because a program may connect anew for each task.
+_known_tools: WeakKeyDictionary[Registry, dict[str, set[str]]] = WeakKeyDictionary()
 _WAITS = "subscriptions/listen"
 
 
@@ -114,7 +117,8 @@ class _Guard:
         self._tool_errors_fail = settings.get("tool_errors_fail", False)
         self._on_refuse = settings.get("on_refuse", "raise")
         self._label_by = settings.get("label_by")
-        self._tools: set[str] = set()
+        known = _known_tools.setdefault(self._registry, {})
+        self._tools: set[str] = known.setdefault(server, set())
 
     @property
     def breaker(self) -> Breaker:
