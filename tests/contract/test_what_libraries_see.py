@@ -49,7 +49,7 @@ def seen(thing: Any) -> dict[str, object]:
     """What libraries see of an object."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # asyncio's, on Python 3.14
-        is_async = asyncio.iscoroutinefunction(thing)
+        is_async = inspect.iscoroutinefunction(thing)
     return {
         "inspect: async": inspect.iscoroutinefunction(thing),
         "asyncio: async": is_async,

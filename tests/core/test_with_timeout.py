@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import pickle
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from math import inf, nan
@@ -142,7 +143,7 @@ def test_its_name_and_documentation_are_kept(breaker: Breaker) -> None:
     guarded: Any = sleeping(breaker)
 
     assert (guarded.__name__, guarded.__doc__) == ("sleep", "Sleep.")
-    assert asyncio.iscoroutinefunction(guarded)
+    assert inspect.iscoroutinefunction(guarded)
 
 
 def test_without_asyncio_nothing_is_called(breaker: Breaker) -> None:

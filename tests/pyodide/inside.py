@@ -38,6 +38,18 @@ LEFT_OUT = {
     "tests/core/fleet/test_runner.py::test_it_keeps_no_registry_alive": NO_THREADS,
     "tests/core/fleet/test_runner.py::test_a_child_is_another_worker": NO_PROCESSES,
     "tests/core/fleet/test_runner.py::test_what_was_learned_is_kept_at_the_end": NO_PROCESSES,
+    "tests/core/test_decorator.py::test_an_abandoned_async_generator": "a socket wakes its loop",
+    "tests/core/test_identity.py::test_a_spawned_process": NO_PROCESSES,
+    "tests/core/test_listeners.py::test_the_lock_is_free_while": NO_THREADS,
+    "tests/core/test_listeners.py::test_events_of_64_threads": NO_THREADS,
+    "tests/core/test_listeners.py::test_an_opening_is_seen_where_no_logging": NO_PROCESSES,
+    "tests/core/test_locks.py::test_a_counter_gives_each_number": NO_THREADS,
+    "tests/core/test_public_names.py::test_what_a_breaker_works_without": NO_PROCESSES,
+    "tests/core/test_public_names.py::test_importing_it_imports_no": NO_PROCESSES,
+    "tests/core/test_public_names.py::test_the_distribution_is_installed": "it is not installed",
+    "tests/core/test_reporting.py::test_a_key_that_is_made_while": NO_THREADS,
+    "tests/core/test_speed_floors.py::test_the_floor_of_blocks": NO_THREADS,
+    "tests/core/test_steerable_circuit.py::test_a_mode_that_another_thread": NO_THREADS,
 }
 
 
