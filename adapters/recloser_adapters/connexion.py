@@ -12,7 +12,7 @@ nothing share a key whose breaker never opens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from connexion.apps.abstract import AbstractApp
 from connexion.middleware import ConnexionMiddleware
@@ -22,7 +22,7 @@ from starlette.routing import Match, Mount, Router
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_of, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
 from recloser_adapters._routes.raised_status import EndedByStatus
@@ -155,8 +155,7 @@ class BreakerMiddleware(StarletteMiddleware):
         expose_details: bool = False,
         cut_off: bool = False,
     ) -> None:
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         whole = within(app, AbstractApp) or within(app, ConnexionMiddleware)
         key = RouteKeys(whole) if key is None else key
         if whole is None and callable(app):

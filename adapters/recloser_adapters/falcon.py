@@ -20,7 +20,7 @@ import falcon.asgi
 from recloser import BreakerOpenError, Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser.wsgi import BreakerMiddleware as AnyWsgiMiddleware
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
 from recloser_adapters._routes.routed_asgi import RoutedMiddleware, guarded_keys_of, within
@@ -47,7 +47,6 @@ _App: TypeAlias = "falcon.App[Any, Any]"
 _OWN: Final = "falcon.responders"
 _WEBSOCKET: Final = "WEBSOCKET"
 _USUAL_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_DEEPEST_WRAPPING: Final = 64
 _REFUSED: Final = 3503  # the WebSocket close code that Falcon makes of a 503
 _OF_REGEX: Final = re.compile(r"[\\^$*+?{}\[\]|()]")
 
@@ -166,8 +165,7 @@ class BreakerMiddleware(AnyWsgiMiddleware):
             key = RouteKeys(found)
         if found is not None and BreakerOpenError not in found._error_handlers:
             found.add_error_handler(BreakerOpenError, _Refusals(found))
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         super().__init__(
             app,
             registry,
@@ -276,12 +274,8 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
         app: An application in one of the two middlewares.
     """
     keys = guarded_keys_of(app)
-    for _ in range(_DEEPEST_WRAPPING):
-        if isinstance(app, BreakerMiddleware):
-            found = keys.setdefault(app.registry, set())
-            if app.keys is not None:
-                found.update(keys_of(app.keys.known(), app.exempt))
-        app = getattr(app, "app", None)
+    for registry, found in keys_within(app, BreakerMiddleware).items():
+        keys.setdefault(registry, set()).update(found)
     return keys
 
 

@@ -19,7 +19,7 @@ from litestar.plugins import InitPlugin
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import add_keys, keys_of, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
 from recloser_adapters._routes.raised_status import EndedByStatus
@@ -177,7 +177,7 @@ class BreakerPlugin(InitPlugin):
         cut_off: bool = False,
     ) -> None:
         # An iterator can be read only once, and each route has a middleware.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         self._options: dict[str, Any] = {
             "key": RouteKeys() if key is None else key,
             "exempt": exempt,
@@ -218,9 +218,7 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
     found: Any = within(app, Litestar)
     keys: dict[Registry, set[str]] = {}
     while isinstance(app, BreakerMiddleware):
-        guarded = keys.setdefault(app.registry, set())
-        if app.keys is not None:
-            guarded.update(keys_of(app.keys.known(), app.exempt))
+        add_keys(keys, app)
         app = app.app
     for plugin in () if found is None else found.plugins:
         if isinstance(plugin, BreakerPlugin):

@@ -10,7 +10,7 @@ opens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.routing import Map, MapAdapter, Rule
@@ -19,7 +19,7 @@ from recloser import BreakerOpenError, Mode, Outcome, Reason, Registry, State
 from recloser.hints import knows_names
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal
 from recloser.wsgi import BreakerMiddleware as AnyAppMiddleware
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.key_cache import KeyCache, RequestParts
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -39,7 +39,6 @@ __all__ = [
     "keyed",
 ]
 
-_DEEPEST_WRAPPING: Final = 64
 
 _Environ: TypeAlias = "WSGIEnvironment"
 
@@ -175,8 +174,7 @@ class BreakerMiddleware(AnyAppMiddleware):
             if not isinstance(rules, Map):
                 raise TypeError(f"url_map must be a werkzeug.routing.Map, not {rules!r}")
             key = RuleKeys(rules)
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         super().__init__(
             app,
             registry,
@@ -201,14 +199,7 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
     Args:
         app: An application in this middleware, or one with such an application as its `wsgi_app`.
     """
-    keys: dict[Registry, set[str]] = {}
-    for _ in range(_DEEPEST_WRAPPING):
-        if isinstance(app, BreakerMiddleware):
-            found = keys.setdefault(app.registry, set())
-            if app.keys is not None:
-                found.update(keys_of(app.keys.known(), app.exempt))
-        app = getattr(app, "wsgi_app", None) or getattr(app, "app", None)
-    return keys
+    return keys_within(app, BreakerMiddleware, ("wsgi_app", "app"))
 
 
 class ViewRefusedError(BreakerOpenError, ServiceUnavailable):

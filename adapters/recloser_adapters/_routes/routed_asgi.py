@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.scope_keys import ScopeKeys
 from recloser_adapters._routes.unused import UnusedPatterns
 
@@ -40,8 +40,7 @@ class RoutedMiddleware(AnyAppMiddleware):
     ) -> None:
         if key is None:
             key = self.route_keys(app)
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         super().__init__(
             app,
             registry,
@@ -79,14 +78,7 @@ def guarded_keys_of(app: object) -> dict[Registry, set[str]]:
     Args:
         app: An application in this middleware, or one that has it in its `asgi_app`.
     """
-    keys: dict[Registry, set[str]] = {}
-    for _ in range(_DEEPEST_WRAPPING):
-        if isinstance(app, RoutedMiddleware):
-            found = keys.setdefault(app.registry, set())
-            if app.keys is not None:
-                found.update(keys_of(app.keys.known(), app.exempt))
-        app = getattr(app, "asgi_app", None) or getattr(app, "app", None)
-    return keys
+    return keys_within(app, RoutedMiddleware, ("asgi_app", "app"))
 
 
 def within(app: Any, kind: type[Any]) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from recloser import Mode, Outcome, Registry
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, BreakerMiddleware
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.key_cache import KeyCache
 from recloser_adapters._routes.keys import MISSING
 from recloser_adapters._routes.unused import KnownRoute, UnusedPatterns
@@ -15,7 +15,6 @@ from recloser_adapters._routes.unused import KnownRoute, UnusedPatterns
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-_DEEPEST_WRAPPING: Final = 64
 # Where wrappers have what they wrap: most of them, Flask, and a router of Pyramid.
 _INSIDE: Final = ("app", "wsgi_app", "execution_policy")
 
@@ -96,8 +95,7 @@ class RoutedMiddleware(BreakerMiddleware):
         mode: Mode | str | None = None,
         expose_details: bool = False,
     ) -> None:
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         super().__init__(
             app,
             registry,
@@ -122,15 +120,4 @@ def guarded_keys(app: object) -> dict[Registry, set[str]]:
     Args:
         app: An application in a middleware of these adapters, also if that is wrapped.
     """
-    keys: dict[Registry, set[str]] = {}
-    for _ in range(_DEEPEST_WRAPPING):
-        if isinstance(app, RoutedMiddleware):
-            found = keys.setdefault(app.registry, set())
-            if app.keys is not None:
-                found.update(keys_of(app.keys.known(), app.exempt))
-        app = next(
-            (inner for name in _INSIDE if (inner := getattr(app, name, None)) is not None), None
-        )
-        if app is None:
-            break
-    return keys
+    return keys_within(app, RoutedMiddleware, _INSIDE)

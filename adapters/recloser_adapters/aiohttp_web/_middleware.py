@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, cast
 
 import aiohttp.web as web
@@ -10,6 +10,7 @@ import aiohttp.web as web
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry, asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
 from recloser_adapters._routes.conversation import EXCHANGE
+from recloser_adapters._routes.guarded import lasting
 from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.aiohttp_web._exchange import KEY, Exchange
 from recloser_adapters.aiohttp_web._keys import key_of, known
@@ -73,8 +74,7 @@ class BreakerMiddleware:
     ) -> None:
         if on_refuse is not None and not callable(on_refuse):
             raise TypeError(f"on_refuse must be a function of request and error, not {on_refuse!r}")
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         # It checks these functions, which are wrapped below: they get the request, not its scope.
         asgi.BreakerMiddleware(self._handle, registry, key=cast("Any", key), exempt=exempt)
         self._on_refuse = on_refuse

@@ -30,6 +30,23 @@ def checked_paths(path: str | Iterable[str]) -> frozenset[str]:
     return frozenset(each.rstrip("/") for each in paths)
 
 
+def check_functions(app: object, kind: str, classify_error: object) -> None:
+    """Check what the middleware is to call.
+
+    Args:
+        app: The app.
+        kind: What it must be, such as `an ASGI app`.
+        classify_error: The function of the user; None for the default.
+
+    Raises:
+        TypeError: One cannot be called.
+    """
+    if classify_error is not None and not callable(classify_error):
+        raise TypeError(f"classify_error must be a function, not {classify_error!r}")
+    if not callable(app):
+        raise TypeError(f"app must be {kind}, not {app!r}")
+
+
 def is_of(paths: frozenset[str], path: str, root: str) -> bool:
     """Whether a request is for one of the paths, with or without the path of a mount before it."""
     return any(each.rstrip("/") in paths for each in (path, path.removeprefix(root), root + path))

@@ -12,7 +12,7 @@ from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters.graphql._answer import AnswerWatch, ClassifyError
 from recloser_adapters.graphql._keys import OperationKeys
 from recloser_adapters.graphql._request import LONGEST, Operation, of_body, of_query_string
-from recloser_adapters.graphql._settings import KEY, checked_paths, is_of
+from recloser_adapters.graphql._settings import KEY, check_functions, checked_paths, is_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -60,10 +60,7 @@ class WsgiGraphQLMiddleware:
     ) -> None:
         self._paths = checked_paths(path)
         self._keys = OperationKeys(operations, most=max_operations)
-        if classify_error is not None and not callable(classify_error):
-            raise TypeError(f"classify_error must be a function, not {classify_error!r}")
-        if not callable(app):
-            raise TypeError(f"app must be a WSGI app, not {app!r}")
+        check_functions(app, "a WSGI app", classify_error)
         self.app: WSGIApplication = app
         self._classify = classify_error
         self._guard = BreakerMiddleware(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -12,6 +12,7 @@ from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
 from recloser.hints import knows_names
+from recloser_adapters._routes.guarded import lasting
 from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.starlette._cors import through_cors
 from recloser_adapters.starlette._route_keys import RouteKeys
@@ -66,8 +67,7 @@ class BreakerMiddleware(AnyAppMiddleware):
     ) -> None:
         self.check_app(app)
         keys = RouteKeys(app, routes=routes) if key is None else None
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         super().__init__(
             app,
             registry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, cast
@@ -14,7 +14,7 @@ from tornado.web import Application, OutputTransform, RequestHandler
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry, asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
 from recloser_adapters._routes.conversation import EXCHANGE
-from recloser_adapters._routes.guarded import keys_of
+from recloser_adapters._routes.guarded import keys_of, lasting
 from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.tornado._exchange import ATTRIBUTE, Exchange, give
 from recloser_adapters.tornado._keys import SpecKeys, applications_in
@@ -47,8 +47,7 @@ class BreakerGuard:
             raise TypeError(f"app must be a tornado.web.Application, not {app!r}")
         if on_refuse is not None and not callable(on_refuse):
             raise TypeError(f"on_refuse must be a function of handler and error, not {on_refuse!r}")
-        # An iterator can be read only once.
-        exempt = tuple(cast("Iterator[str]", exempt)) if isinstance(exempt, Iterator) else exempt
+        exempt = lasting(exempt)
         # It checks these functions, which are wrapped below: they get the request, not its scope.
         asgi.BreakerMiddleware(self._handle, registry, key=cast("Any", key), exempt=exempt)
         self.exempt: Any = exempt
