@@ -1,4 +1,4 @@
-"""One line of the table that shows what guards each route of an application."""
+"""The table that shows what guards each route of an application."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recloser import Registry
+from recloser_adapters._routes.cover import Cover, cover
 
 
 @dataclass(slots=True)
@@ -58,3 +59,60 @@ class Row:
             said += ": the path matches " if self.registry is None else "; not where it matches "
             said += " or ".join(self.patterns)
         return said
+
+
+class Rows:
+    """The rows of an application, by registry and key.
+
+    Args:
+        registry: The application's breakers.
+        exempt: What is not guarded: patterns, or a function.
+    """
+
+    def __init__(self, registry: Registry, exempt: Any) -> None:
+        self._registry = registry
+        self._patterns: tuple[str, ...] = () if callable(exempt) else tuple(exempt)
+        self._rows: dict[tuple[Registry | None, str], Row] = {}
+
+    def guarded(self, registry: Registry | None, key: str, *rules: str) -> Row:
+        """The row of a key.
+
+        Args:
+            registry: Holds its breaker; None for that of the application.
+            key: The key.
+            rules: Routes that have it, as method and route.
+        """
+        home = self._registry if registry is None else registry
+        row = self._rows.setdefault((home, key), Row(key, home))
+        row.rules += [rule for rule in rules if rule not in row.rules]
+        return row
+
+    def route(
+        self, name: str, method: str, template: str, key: str | None, why: str, *, protected: bool
+    ) -> None:
+        """Add a route whose key is known without a request.
+
+        Args:
+            name: Its name: method and route.
+            method: The method.
+            template: The template of its path.
+            key: Its key; None if it has no breaker of the middleware.
+            why: Why it has none, if no pattern exempts it.
+            protected: Whether it has a breaker of its own all the same.
+        """
+        covered = [(pattern, cover(pattern, method, template)) for pattern in self._patterns]
+        everywhere = [pattern for pattern, each in covered if each is Cover.ALL]
+        somewhere = [pattern for pattern, each in covered if each is Cover.SOME]
+        if key is not None and not everywhere:
+            row = self.guarded(None, key, name)
+            row.patterns += [pattern for pattern in somewhere if pattern not in row.patterns]
+        elif not protected:
+            said = "not guarded" if key is not None else f"not guarded: {why}"
+            patterns = everywhere if key is not None else []
+            self._rows.setdefault((None, name), Row(name, None, said, patterns=patterns))
+
+    def all(self) -> list[Row]:
+        """All rows by name, with one for each breaker of no route."""
+        for breaker in self._registry.breakers():
+            self.guarded(None, breaker.key)
+        return sorted(self._rows.values(), key=lambda row: row.key)

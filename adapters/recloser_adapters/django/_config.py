@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from inspect import iscoroutinefunction
@@ -13,7 +12,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from recloser import Mode, Outcome, Policy, Registry
+from recloser.hints import meant
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
+from recloser_adapters._routes.settings import max_keys_of, mode_of, policies_of, policy_of
 
 SETTING: Final = "RECLOSER"
 """The name of the setting."""
@@ -102,8 +103,8 @@ def _own_files() -> list[str]:
 
 
 def _unknown(name: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name).upper(), known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+    known = sorted(known)
+    hint = meant(name, known).removeprefix(": ") or f"there are {', '.join(known)}"
     return f"{SETTING}[{name!r}]: unknown, {hint}"
 
 
@@ -111,10 +112,6 @@ def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"must be True or False, not {value!r}")
     return value
-
-
-def _mode(value: Any) -> Mode:
-    return Mode(value.lower() if isinstance(value, str) else value)
 
 
 def _imported(value: Any) -> Any:
@@ -157,42 +154,16 @@ def _store(value: Any) -> Any:
     return value
 
 
-def _max_keys(value: Any) -> Any:
-    Registry(max_keys=value)
-    return value
-
-
-def _policy(value: Any) -> Policy:
-    if isinstance(value, Policy):
-        return value
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a Policy or a dict of its fields, not {value!r}")
-    return Policy(**{str(name).lower(): each for name, each in value.items()})  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-
-
-def _policies(value: Any) -> dict[str, Policy]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must map keys to policies, not {value!r}")
-    policies: dict[str, Policy] = {}
-    for key, each in value.items():  # pyright: ignore[reportUnknownVariableType]
-        try:
-            policies[key] = _policy(each)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{key!r}: {error}") from error
-    Registry(policies=policies)
-    return policies
-
-
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "ENABLED": _boolean,
-    "MODE": _mode,
+    "MODE": mode_of,
     "EXEMPT": _exempt,
     "EXPOSE_DETAILS": _boolean,
     "REGISTRY": _registry,
     "STORE": _store,
-    "MAX_KEYS": _max_keys,
-    "POLICY": _policy,
-    "POLICIES": _policies,
+    "MAX_KEYS": max_keys_of,
+    "POLICY": policy_of,
+    "POLICIES": policies_of,
     "KEY": _function,
     "CLASSIFY": _function,
     "ON_REFUSE": _function,

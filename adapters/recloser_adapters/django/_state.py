@@ -12,11 +12,11 @@ from django.http import HttpRequest
 
 from recloser import Mode, Registry
 from recloser.wsgi import enabled as environment_allows
+from recloser_adapters._routes.settings import more_lenient
 from recloser_adapters._routes.unused import UnusedPatterns
 from recloser_adapters.django._config import SETTING, Settings, given_settings
 from recloser_adapters.django._keys import UrlKeys
 
-_BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 _OF_ROUTES: Final = frozenset({"ROOT_URLCONF", "MIDDLEWARE", "LANGUAGES", "LANGUAGE_CODE"})
 
 
@@ -47,7 +47,7 @@ class RecloserState:
 
     def mode_in(self, registry: Registry) -> Mode:
         """The mode of a registry's breakers here: the more lenient of `limit` and its own mode."""
-        return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
+        return more_lenient(self.limit, registry.mode)
 
 
 _lock = threading.Lock()

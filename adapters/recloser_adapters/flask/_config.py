@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self
 
 from recloser import Mode, Policy, Registry
 from recloser.hints import meant
 from recloser.wsgi import DEFAULT_EXEMPT, BreakerMiddleware
+from recloser_adapters._routes.settings import (
+    max_keys_of,
+    mode_of,
+    more_lenient,
+    policies_of,
+    policy_of,
+)
 
 EXTENSION: Final = "recloser"
 """The name under which `app.extensions` has the `RecloserState`."""
@@ -16,7 +23,6 @@ EXTENSION: Final = "recloser"
 _PREFIX: Final = "RECLOSER_"
 _TRUE: Final = ("1", "true", "yes", "on")
 _FALSE: Final = ("0", "false", "no", "off")
-_BY_LENIENCE: Final = (Mode.ENFORCE, Mode.OBSERVE, Mode.DISABLED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,7 @@ class RecloserState:
 
     def mode_in(self, registry: Registry) -> Mode:
         """The mode of a registry's breakers here: the more lenient of `limit` and its own mode."""
-        return max(self.limit, registry.mode, key=_BY_LENIENCE.index)
+        return more_lenient(self.limit, registry.mode)
 
 
 def _boolean(value: Any) -> bool:
@@ -102,49 +108,18 @@ def _boolean(value: Any) -> bool:
     return word in _TRUE
 
 
-def _mode(value: Any) -> Mode:
-    return Mode(value.lower() if isinstance(value, str) else value)
-
-
 def _exempt(value: Any) -> Any:
     # The middleware checks the value, and its error says what is wrong.
     BreakerMiddleware(lambda environ, start_response: [], exempt=value)
     return value
 
 
-def _max_keys(value: Any) -> int:
-    Registry(max_keys=value)
-    return cast("int", value)
-
-
-def _policy(value: Policy | Mapping[Any, Any]) -> Policy:
-    if isinstance(value, Policy):
-        return value
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must be a Policy or a mapping of its fields, not {value!r}")
-    given = {str(name).lower(): each for name, each in value.items()}
-    return Policy(**given)
-
-
-def _policies(value: Mapping[Any, Any]) -> dict[str, Policy]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"must map keys to policies, not {value!r}")
-    policies: dict[str, Policy] = {}
-    for key, each in value.items():
-        try:
-            policies[key] = _policy(each)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{key!r}: {error}") from error
-    Registry(policies=policies)
-    return policies
-
-
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "enabled": _boolean,
-    "mode": _mode,
+    "mode": mode_of,
     "exempt": _exempt,
     "expose_details": _boolean,
-    "max_keys": _max_keys,
-    "policy": _policy,
-    "policies": _policies,
+    "max_keys": max_keys_of,
+    "policy": policy_of,
+    "policies": policies_of,
 }
