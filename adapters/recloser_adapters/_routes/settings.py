@@ -26,7 +26,7 @@ def max_keys_of(value: Any) -> Any:
     return value
 
 
-def policy_of(value: Any) -> Policy:
+def policy_of(value: Policy | Mapping[Any, Any]) -> Policy:
     """A policy, or one of the fields in a mapping; their names may be in capitals.
 
     Raises:
@@ -37,10 +37,10 @@ def policy_of(value: Any) -> Policy:
         return value
     if not isinstance(value, Mapping):
         raise TypeError(f"must be a Policy or a dict of its fields, not {value!r}")
-    return Policy(**{str(name).lower(): each for name, each in dict[Any, Any](value).items()})
+    return Policy(**{str(name).lower(): each for name, each in value.items()})
 
 
-def policies_of(value: Any) -> dict[str, Policy]:
+def policies_of(value: Mapping[Any, Any]) -> dict[str, Policy]:
     """Policies by key or pattern, each as `policy_of` takes it.
 
     Raises:
@@ -50,7 +50,7 @@ def policies_of(value: Any) -> dict[str, Policy]:
     if not isinstance(value, Mapping):
         raise TypeError(f"must map keys to policies, not {value!r}")
     policies: dict[str, Policy] = {}
-    for key, each in dict[Any, Any](value).items():
+    for key, each in value.items():
         try:
             policies[key] = policy_of(each)
         except (TypeError, ValueError) as error:
