@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import TypedDict, cast
 
-from recloser import Permit, Pieces, Policy, Registry
+from recloser import Permit, Pieces, Registry
+from recloser.hints import check_registry
+from recloser_adapters._outbound.settings import check_names
 from recloser_adapters._outbound.usage import size_of
 
 
@@ -31,13 +33,9 @@ def check_model_guard(registry: object, settings: ModelGuardSettings) -> None:
         TypeError: One has the wrong type, or does not exist.
         ValueError: The key is empty.
     """
-    if registry is not None and not isinstance(registry, Registry):
-        hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
-        raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
-    for name in settings:
-        if name not in ModelGuardSettings.__optional_keys__:
-            there_are = ", ".join(sorted(ModelGuardSettings.__optional_keys__))
-            raise TypeError(f"unexpected keyword argument {name!r}: the settings are {there_are}")
+    if registry is not None:
+        check_registry(registry, Registry)
+    check_names(settings, ModelGuardSettings.__optional_keys__)
     key = settings.get("key", "-")
     if not isinstance(key, str):
         raise TypeError(f"key must be a str, not {key!r}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bottle import Bottle, HTTPError, HTTPResponse, Route, request
 
 from recloser import BreakerOpenError, Mode, Outcome, Registry
+from recloser.hints import knows_names
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -120,6 +121,7 @@ class BreakerMiddleware(RoutedMiddleware):
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
+    @knows_names
     def __init__(
         self,
         app: WSGIApplication | Bottle,

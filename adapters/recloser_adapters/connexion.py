@@ -22,6 +22,7 @@ from starlette.routing import Match, Mount, Router
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser.hints import knows_names
 from recloser_adapters._routes.guarded import keys_of, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -142,6 +143,7 @@ class BreakerMiddleware(StarletteMiddleware):
         exempt: What is not guarded: patterns, or a function of the scope.
     """
 
+    @knows_names
     def __init__(
         self,
         app: ASGIApp,

@@ -19,6 +19,7 @@ import falcon.asgi
 
 from recloser import BreakerOpenError, Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
+from recloser.hints import knows_names
 from recloser.wsgi import BreakerMiddleware as AnyWsgiMiddleware
 from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
@@ -142,6 +143,7 @@ class BreakerMiddleware(AnyWsgiMiddleware):
         TypeError: `app` is no `falcon.App`, and `key` is not given.
     """
 
+    @knows_names
     def __init__(
         self,
         app: WSGIApplication,

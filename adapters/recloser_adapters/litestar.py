@@ -19,6 +19,7 @@ from litestar.plugins import InitPlugin
 
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT, UNMATCHED
+from recloser.hints import knows_names
 from recloser_adapters._routes.guarded import add_keys, keys_of, lasting
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -164,6 +165,7 @@ class BreakerPlugin(InitPlugin):
         ValueError: A pattern can never match, or the mode is unknown.
     """
 
+    @knows_names
     def __init__(
         self,
         registry: Registry | None = None,

@@ -31,6 +31,7 @@ from pyramid.traversal import DefaultRootFactory
 from pyramid.tweens import EXCVIEW
 
 from recloser import BreakerOpenError, Mode, Outcome, Registry
+from recloser.hints import knows_names
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, Refusal, note_refusal
 from recloser_adapters._routes.keys import MISSING, route_key
 from recloser_adapters._routes.marks import exempt, keyed, marked_key
@@ -184,6 +185,7 @@ def includeme(config: Configurator) -> None:
     set_breakers(config)
 
 
+@knows_names
 def set_breakers(
     config: Configurator,
     registry: Registry | None = None,

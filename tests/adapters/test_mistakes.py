@@ -227,3 +227,70 @@ def test_what_needs_no_library_says_so_too() -> None:
     assert "write def, not async def" in told(lambda: ours.Dashboard(REGISTRY, coroutine_function))
     check: Any = health.readiness
     assert "write Registry(policy)" in told(lambda: check(Policy(), ["k"]))
+
+
+# What makes a guard, by module: its name, a setting that is misspelt, and the one that is meant.
+MISSPELT = [
+    ("quart", "BreakerMiddleware", "exmpt", "exempt"),
+    ("litestar", "BreakerMiddleware", "exmpt", "exempt"),
+    ("litestar", "BreakerPlugin", "exmpt", "exempt"),
+    ("falcon", "BreakerMiddleware", "exmpt", "exempt"),
+    ("falcon", "AsgiBreakerMiddleware", "exmpt", "exempt"),
+    ("blacksheep", "BreakerMiddleware", "exmpt", "exempt"),
+    ("connexion", "BreakerMiddleware", "exmpt", "exempt"),
+    ("bottle", "BreakerMiddleware", "exmpt", "exempt"),
+    ("pyramid", "set_breakers", "exmpt", "exempt"),
+    ("aiohttp_web", "BreakerMiddleware", "exmpt", "exempt"),
+    ("tornado", "guard", "exmpt", "exempt"),
+    ("graphql", "GraphQLMiddleware", "operation", "operations"),
+    ("graphql", "WsgiGraphQLMiddleware", "operation", "operations"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:jsonschema")  # Connexion uses what it warns of
+@pytest.mark.parametrize(("module", "name", "given", "meant"), MISSPELT)
+def test_a_misspelt_setting_of_each_adapter_is_told_what_is_meant(
+    module: str, name: str, given: str, meant: str
+) -> None:
+    try:
+        adapter: Any = importlib.import_module(f"recloser_adapters.{module}")
+    except ModuleNotFoundError as missing:
+        pytest.skip(f"{missing.name} is not installed")
+
+    said = told(lambda: getattr(adapter, name)(object(), REGISTRY, **{given: ()}))
+
+    assert f"did you mean {meant!r}?" in said
+
+
+def _langchain() -> tuple[Any, ...]:
+    return (importlib.import_module("langchain_core.runnables").RunnableLambda(len), REGISTRY)
+
+
+def _pydantic_ai() -> tuple[Any, ...]:
+    return (importlib.import_module("pydantic_ai.models.test").TestModel(), REGISTRY)
+
+
+# Those whose settings are keyword arguments of a TypedDict, and arguments that they take.
+OPEN: list[tuple[str, str, Callable[[], tuple[Any, ...]], str, str]] = [
+    ("grpc", "BreakerInterceptor", lambda: ("host:1", REGISTRY), "keys", "key"),
+    ("grpc", "aio_interceptors", lambda: ("host:1", REGISTRY), "keys", "key"),
+    ("langchain", "guard", _langchain, "cutoff", "cut_off"),
+    ("pydantic_ai", "GuardedModel", _pydantic_ai, "cutoff", "cut_off"),
+    ("botocore", "wrap_client", lambda: (object(), REGISTRY), "on_ends", "on_end"),
+    ("botocore", "wrap_session", lambda: (object(), REGISTRY), "on_ends", "on_end"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "arguments", "given", "meant"), OPEN)
+def test_a_misspelt_setting_of_a_client_is_told_what_is_meant(
+    module: str, name: str, arguments: Callable[[], tuple[Any, ...]], given: str, meant: str
+) -> None:
+    try:
+        adapter: Any = importlib.import_module(f"recloser_adapters.{module}")
+        values = arguments()
+    except ModuleNotFoundError as missing:
+        pytest.skip(f"{missing.name} is not installed")
+
+    said = told(lambda: getattr(adapter, name)(*values, **{given: ()}))
+
+    assert f"did you mean {meant!r}?" in said

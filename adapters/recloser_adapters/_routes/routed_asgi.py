@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from recloser import Mode, Outcome, Registry
 from recloser.asgi import DEFAULT_EXEMPT
 from recloser.asgi import BreakerMiddleware as AnyAppMiddleware
+from recloser.hints import knows_names
 from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.scope_keys import ScopeKeys
 from recloser_adapters._routes.unused import UnusedPatterns
@@ -25,6 +26,7 @@ class RoutedMiddleware(AnyAppMiddleware):
         exempt: What is not guarded: patterns, or a function of the scope.
     """
 
+    @knows_names
     def __init__(
         self,
         app: ASGIApp,

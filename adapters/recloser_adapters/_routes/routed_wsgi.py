@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from recloser import Mode, Outcome, Registry
+from recloser.hints import knows_names
 from recloser.wsgi import DEFAULT_EXEMPT, UNMATCHED, BreakerMiddleware
 from recloser_adapters._routes.guarded import keys_within, lasting
 from recloser_adapters._routes.key_cache import KeyCache
@@ -83,6 +84,7 @@ class RoutedMiddleware(BreakerMiddleware):
         exempt: What is not guarded: patterns, or a function of the environ.
     """
 
+    @knows_names
     def __init__(
         self,
         app: WSGIApplication,

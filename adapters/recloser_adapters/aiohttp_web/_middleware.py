@@ -9,6 +9,7 @@ import aiohttp.web as web
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry, asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
+from recloser.hints import knows_names
 from recloser_adapters._routes.conversation import EXCHANGE
 from recloser_adapters._routes.guarded import lasting
 from recloser_adapters._routes.unused import UnusedPatterns
@@ -60,6 +61,7 @@ class BreakerMiddleware:
     __middleware_version__: ClassVar[int] = 1
     guards_routes: ClassVar[bool] = True
 
+    @knows_names
     def __init__(
         self,
         registry: Registry | None = None,

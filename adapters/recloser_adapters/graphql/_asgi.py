@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from recloser import Mode, Registry
 from recloser.asgi import BreakerMiddleware, permit_of
+from recloser.hints import knows_names
 from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters.graphql._answer import AnswerWatch, ClassifyError
 from recloser_adapters.graphql._keys import OperationKeys
@@ -49,6 +50,7 @@ class GraphQLMiddleware:
         ValueError: A path does not begin with a slash, or a number is out of range.
     """
 
+    @knows_names
     def __init__(
         self,
         app: ASGIApp,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from recloser import Mode, Registry
+from recloser.hints import knows_names
 from recloser.wsgi import BreakerMiddleware, permit_of
 from recloser_adapters._outbound.decoding import Decoder
 from recloser_adapters.graphql._answer import AnswerWatch, ClassifyError
@@ -45,6 +46,7 @@ class WsgiGraphQLMiddleware:
         ValueError: A path does not begin with a slash, or a number is out of range.
     """
 
+    @knows_names
     def __init__(
         self,
         app: WSGIApplication,

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict, cast
 
-from recloser import LONG_POLL, LoosePermit, Policy, Registry
+from recloser import LONG_POLL, LoosePermit, Registry
+from recloser.hints import check_registry
+from recloser_adapters._outbound.settings import check_names
 
 # Names of methods whose streams are silent until something happens.
 _SUBSCRIBE = ("Watch", "Subscribe", "Listen", "Monitor", "Tail")
@@ -155,13 +157,9 @@ def _check(target: object, registry: object, settings: CallSettings) -> None:
         raise TypeError(f"target must be a str such as 'orders:50051', not {target!r}")
     if not target:
         raise ValueError("target must not be empty: write the address of the channel")
-    if registry is not None and not isinstance(registry, Registry):
-        hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
-        raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
-    for name in settings:
-        if name not in CallSettings.__optional_keys__:
-            there_are = ", ".join(sorted(CallSettings.__optional_keys__))
-            raise TypeError(f"unexpected keyword argument {name!r}: the settings are {there_are}")
+    if registry is not None:
+        check_registry(registry, Registry)
+    check_names(settings, CallSettings.__optional_keys__)
     key = settings.get("key", by_service)
     if not isinstance(key, str) and not callable(key):
         raise TypeError(f"key must be a str or a callable, not {key!r}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypedDict
 
-from recloser import Policy, Registry
+from recloser import Registry
+from recloser.hints import check_registry
+from recloser_adapters._outbound.settings import check_names
 
 
 class SessionSettings(TypedDict, total=False):
@@ -36,17 +38,13 @@ def check(registry: object, server: object, settings: SessionSettings) -> None:
         TypeError: One has the wrong type, or does not exist.
         ValueError: `server` is empty, or `on_refuse` is unknown.
     """
-    if registry is not None and not isinstance(registry, Registry):
-        hint = ": write Registry(policy)" if isinstance(registry, Policy) else ""
-        raise TypeError(f"registry must be a Registry, not {registry!r}{hint}")
+    if registry is not None:
+        check_registry(registry, Registry)
     if not isinstance(server, str):
         raise TypeError(f"server must be a str, the key of its breaker, not {server!r}")
     if not server:
         raise ValueError("server must not be empty: write the key of its breaker")
-    for name in settings:
-        if name not in SessionSettings.__optional_keys__:
-            there_are = ", ".join(sorted(SessionSettings.__optional_keys__))
-            raise TypeError(f"unexpected keyword argument {name!r}: the settings are {there_are}")
+    check_names(settings, SessionSettings.__optional_keys__)
     fails = settings.get("tool_errors_fail", False)
     if not isinstance(fails, bool):
         raise TypeError(f"tool_errors_fail must be True or False, not {fails!r}")

@@ -13,6 +13,7 @@ from tornado.web import Application, OutputTransform, RequestHandler
 
 from recloser import BreakerOpenError, Mode, Outcome, Permit, Registry, asgi
 from recloser.asgi import DEFAULT_EXEMPT, REFUSAL, Refusal
+from recloser.hints import knows_names
 from recloser_adapters._routes.conversation import EXCHANGE
 from recloser_adapters._routes.guarded import keys_of, lasting
 from recloser_adapters._routes.unused import UnusedPatterns
@@ -199,6 +200,7 @@ async def _answer(exchange: Exchange, prepare: Any) -> None:
         del own["prepare"], own["on_finish"]
 
 
+@knows_names
 def guard(
     app: Application,
     registry: Registry | None = None,
