@@ -224,3 +224,11 @@ if __name__ == "__main__":
     POLICY.write_text(
         TABLE.sub(lambda found: found[1] + policy_table() + found[2], POLICY.read_text())
     )
+
+
+def test_each_test_file_is_run_by_a_row() -> None:
+    folder = ROOT / "tests" / "adapters"
+    names = [path.name for path in folder.iterdir() if not path.name.startswith("__")]
+    suites = (ROOT / "tox.ini").read_text()
+
+    assert [name for name in names if not re.search(rf"tests/adapters/{name}(\s|$)", suites)] == []
