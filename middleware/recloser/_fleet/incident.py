@@ -20,6 +20,7 @@ from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.reports import Report, of_late
 from recloser._fleet.seen import Seen
+from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
 from recloser._state import State
 
@@ -27,13 +28,7 @@ from recloser._state import State
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
-LEASE = 2.0
-"""Seconds for which a leader leads if it says no more."""
-_RENEWED = 0.6  # it says something at least so often
-# An incident ends after so many seconds, or calls, without so much of the evidence that opens, of more
-# than one worker.
-_MUCH = 0.4
-_CALM, _CALM_CALLS, _CALM_LONGEST = 3.0, 10.0, 30.0
+_RENEWED = 0.3  # a leader says something at least after this part of its lease
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
 _TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
@@ -77,6 +72,7 @@ class Incident:
         workers: How many workers there are.
         pace: Seconds between two reports of a worker.
         seen: What is known of each worker that has reported.
+        watch: How long it lasts, and how closely its leader looks.
         one_in: One call in so many is written down.
     """
 
@@ -96,8 +92,8 @@ class Incident:
         self.by_hand = ""
         self._me = me
         self._random = random
-        self._time = self._decided_at = self._state_since = self._suspected_at = now
-        self._demand = 0.0
+        self._time = self._decided_at = self._state_since = now
+        self.watch = Watch(circuit, now)
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
@@ -149,12 +145,7 @@ class Incident:
         circuit.tick(self._time)
         if circuit.state is _CLOSED:
             self._judge_alone(now)
-        # What only one worker sees is no reason to watch all of them for ever.
-        evidence = circuit.detector.evidence
-        is_much = evidence.level >= _MUCH * evidence.threshold
-        is_shared = is_much and len(circuit.witnesses) > 1
-        if circuit.state is not _CLOSED or is_shared:
-            self._suspected_at = now
+        self.watch.note(now)
         self._note_changes(now)
         self._grant(now)
 
@@ -181,7 +172,7 @@ class Incident:
         passed = max(now - self._decided_at, 1e-3)
         self._decided_at = now
         demand = begun * self.one_in + refused
-        self._demand = of_late(self._demand, demand, passed, _AVERAGED)
+        self.watch.demand = of_late(self.watch.demand, demand, passed, _AVERAGED)
         for worker, seen in self.seen.items():
             seen.asked = of_late(seen.asked, asked.get(worker, 0), passed, _AVERAGED)
 
@@ -232,6 +223,7 @@ class Incident:
         events, circuit.events = circuit.events, ()
         for event in events:
             self._state_since = now
+            self.watch.has_changed = True
             self._reason = event.reason
             self._taught = self._taught or event.reason.rule in _TEACHES
             self._tickets, self._tickets_until = (), 0.0
@@ -241,20 +233,18 @@ class Incident:
     # What is told
 
     @property
-    def has_changed(self) -> bool:
-        """Whether its circuit has changed its state."""
-        return self._reason is not None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has been closed and calm for long enough."""
-        calm = min(max(_CALM, _CALM_CALLS / max(self._demand, 1e-3)), _CALM_LONGEST)
-        return self.circuit.state is _CLOSED and self._decided_at - self._suspected_at > calm
+    def looks_every(self) -> float:
+        """Seconds between two looks at what workers have reported; 0.0 for as often as they do."""
+        return self.watch.looks_every(self.one_in)
 
     def news(self, now: float) -> KeyFact | None:
         """What to tell the fleet at `now` seconds; None if there is nothing new."""
         fact, told = self._fact(now), self._told
-        if told is not None and not self._is_news(told, fact) and now - self._told_at < _RENEWED:
+        if (
+            told is not None
+            and not self._is_news(told, fact)
+            and now - self._told_at < _RENEWED * told.lease
+        ):
             return None
         return fact
 
@@ -291,14 +281,14 @@ class Incident:
         return KeyFact(
             state=state,
             leader=self._me,
-            lease=LEASE + self.pace,
+            lease=self.watch.lease(self.one_in) + self.pace,
             reason=reason,
             by_hand=self.by_hand,
             since=now - self._state_since,
             wait=wait,
             size=size,
             permits=self._permits,
-            demand=self._demand,
+            demand=self.watch.demand,
             workers=self.workers,
             tickets=tickets,
             ticket=self._ticket,
@@ -326,7 +316,7 @@ class Incident:
         )
 
     def _choose_sample(self) -> None:
-        enough = self._demand / _LOOKED_AT
+        enough = self.watch.demand / _LOOKED_AT
         if enough > self.one_in or enough < 0.25 * self.one_in:
             one_in = 1
             while one_in < enough:
@@ -381,7 +371,7 @@ class Incident:
                 return self._tickets, 1
             if circuit.state is _OPEN and circuit.probe_at > now + _SOON:
                 return (), 1
-            gaps = _TICKET_GAPS * self.workers / (number * max(self._demand, 1e-3))
+            gaps = _TICKET_GAPS * self.workers / (number * max(self.watch.demand, 1e-3))
             self._ticket = min(max(gaps, _TICKET), _TICKET_LONGEST)
             self._tickets_until = max(circuit.probe_at, now) + self._ticket + _MARGIN
         if number >= self.workers:
@@ -394,6 +384,6 @@ class Incident:
 
     def _number(self, probes: float) -> float:
         """How many workers may send probes so that about so many are in flight at a time."""
-        rate = max(self._demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
+        rate = max(self.watch.demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)

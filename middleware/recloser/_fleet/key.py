@@ -6,7 +6,11 @@ from math import inf
 
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.incident import Incident
+from recloser._state import State
 
+# Reports are more frequent for so many seconds after a watch has begun, or something bad was seen: then
+# they matter most.
+_HURRIES = 1.0
 # After a watch that has shown nothing, the same worker asks for no other one for so long; doubling.
 _COOL, _COOL_LONGEST = 3.0, 60.0
 
@@ -19,7 +23,7 @@ class Key:
         epoch: The epoch of that.
         heard_at: When it was written, in seconds of this worker's clock.
         incident: The incident, if this worker leads it.
-        watched_since: Since when it is watched, in seconds.
+        hurries_until: Until when reports are more frequent, in seconds.
         report_at: When the next report is due, in seconds.
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
@@ -35,18 +39,18 @@ class Key:
         "epoch",
         "fact",
         "heard_at",
+        "hurries_until",
         "incident",
         "report_at",
         "reported_at",
         "rings",
         "take_over_at",
-        "watched_since",
     )
 
     def __init__(self) -> None:
         self.fact: KeyFact | None = None
         self.epoch = 0
-        self.heard_at = self.watched_since = -inf
+        self.heard_at = self.hurries_until = -inf
         self.incident: Incident | None = None
         self.report_at = self.reported_at = -inf
         self.asked = 0.0
@@ -60,14 +64,23 @@ class Key:
         """Whether the fleet watches it, or has decided something about it that holds."""
         return self.fact is not None and not self.fact.is_over
 
+    @property
+    def is_decided(self) -> bool:
+        """Whether the fleet has decided that it is anything but closed."""
+        return self.fact is not None and self.fact.state is not State.CLOSED
+
     def take(self, fact: KeyFact, written: float, now: float) -> None:
         """Know from now on what the fleet has decided, written at `written` seconds."""
         if not self.is_watched:
-            self.watched_since = now
+            self.hurry(now)
         self.fact, self.heard_at = fact, written
         if fact.is_over and fact.by_hand:
             # A suspicion from before would write over it, and others would never hear of it.
             self.cool_down(now, founded=True)
+
+    def hurry(self, now: float) -> None:
+        """Report more often for a while."""
+        self.hurries_until = now + _HURRIES
 
     def cool_down(self, now: float, *, founded: bool) -> None:
         """Ask for no watch for a while; for longer each time, if the last ones showed nothing."""

@@ -116,14 +116,16 @@ class Leading:
             return
         state = incident.circuit.state
         incident.decide(reports, now)
-        if incident.is_over:
-            key.cool_down(now, founded=incident.has_changed)
+        if incident.watch.is_over:
+            key.cool_down(now, founded=incident.watch.has_changed)
             closing = incident.closing(now)
             key.incident = None
             self._tell(name, key, closing, now)
             return
         if incident.circuit.state is not state:
             key.report_at = now + place.pace
+        elif state is _CLOSED and not incident.circuit.detector.evidence.idle:
+            key.hurry(now)
         fact = incident.news(now)
         if fact is not None:
             self._tell(name, key, fact, now)

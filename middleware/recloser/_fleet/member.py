@@ -46,7 +46,9 @@ _POLL, _POLL_SOON = 1.0, 0.25
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten so many seconds after the last word about it.
 _FORGOTTEN = 120.0
-_SHOWN = 100  # of a larger fleet than this, a worker does not know who the others are
+# Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
+# there, and if all start at once, each would wake all others.
+_SHOWN = 100
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -236,13 +238,13 @@ class Member:
         since_beat = now - self._beat_at
         if since_beat >= (_BEAT_AGAIN if self.rung else _BEAT_EVERY):
             self._beat(now)
-            if since_beat == inf:
+            if since_beat == inf and self._place.workers <= _SHOWN:
                 self.store.ring()  # so that the others know at once that there is one more
-        busy = any(key.is_watched for key in self._place.keys.values())
+        busy = any(key.is_decided for key in self._place.keys.values())
         poll = _POLL_SOON if busy else _POLL
         if self.rung or now - self._hearing.at >= poll - _ROUNDING:
             if self.rung:
-                self._hurry()
+                self._report_at_once()
             self.rung = False
             self._hearing.read(now)
         self._work_off(now)
@@ -252,7 +254,7 @@ class Member:
         self._keeping.turn(self._registry, self.store, now)
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
-    def _hurry(self) -> None:
+    def _report_at_once(self) -> None:
         """Look at once at what others have sent about probes, and report what they wait for."""
         for key in self._place.keys.values():
             fact = key.fact
@@ -297,7 +299,9 @@ class Member:
         for name in [*self._suspicious]:
             del self._suspicious[name]
             key = place.key(name)
-            if not key.is_watched and place.workers > 1 and now >= key.cool_until:
+            if key.is_watched:
+                key.hurry(now)
+            elif place.workers > 1 and now >= key.cool_until:
                 self._leading.begin_watch(name, key, now)
 
     def _work_on(self, name: str, key: Key, now: float) -> float:
@@ -317,6 +321,8 @@ class Member:
         pace = place.pace_of(key, now)
         if fact.state is _OPEN and not probes:
             pace = max(place.pace, _POLL_SOON)
+        if key.incident is not None:
+            pace = max(pace, key.incident.looks_every)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _CLOSED = State.CLOSED
 # Seconds between two reports, of up to so many workers; of more, it is longer in proportion.
 _PACE, _PACED = 0.05, 64
-# In the first second of a watch: then it matters most.
-_FIRST, _FIRST_PACE, _FIRST_PACED = 1.0, 0.02, 16
+# The same while a key hurries.
+_HURRIED, _HURRIED_PACED = 0.01, 16
 # A worker tells the names of at most so many keys.
 _TOLD = 20
 
@@ -61,10 +61,10 @@ class Workplace:
         return _PACE * max(self.workers / _PACED, 1.0)
 
     def pace_of(self, key: Key, now: float) -> float:
-        """Seconds until the next report of a key at `now` seconds: at first, they are more frequent."""
-        if now - key.watched_since > _FIRST:
+        """Seconds until the next report of a key at `now` seconds."""
+        if now > key.hurries_until:
             return self.pace
-        return min(_FIRST_PACE * max(self.workers / _FIRST_PACED, 1.0), self.pace)
+        return min(_HURRIED * max(self.workers / _HURRIED_PACED, 1.0), self.pace)
 
     def key(self, name: str) -> Key:
         """What is known of a key."""

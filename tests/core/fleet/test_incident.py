@@ -11,8 +11,9 @@ from recloser import Outcome, State
 from recloser._circuit.journal import Begun, Ended
 from recloser._circuit.pooled import PooledCircuit
 from recloser._fleet.facts import KeyFact
-from recloser._fleet.incident import LEASE, Incident
+from recloser._fleet.incident import Incident
 from recloser._fleet.reports import Report
+from recloser._fleet.watch import LEASE
 from recloser._stall import StallWatch
 
 PACE = 0.05
@@ -180,11 +181,11 @@ def test_a_ticket_that_nobody_used_is_given_again(watch: Watch) -> None:
 
 def test_a_fleet_that_is_calm_again_ends_its_watch(watch: Watch) -> None:
     watch.play(0.2, lambda: [watch.report(worker, Outcome.FAILURE) for worker in "ab"])
-    assert not watch.incident.is_over
+    assert not watch.incident.watch.is_over
 
     watch.play(8.0, lambda: [watch.report(worker, Outcome.SUCCESS, 3) for worker in "abc"])
 
-    assert watch.incident.is_over
+    assert watch.incident.watch.is_over
     closing = watch.incident.closing(watch.now)
     assert closing.is_over
     assert closing.learned is None
@@ -197,7 +198,7 @@ def test_a_watch_ends_although_one_worker_goes_on_to_fail(watch: Watch) -> None:
     )
 
     assert watch.state is State.CLOSED
-    assert watch.incident.is_over
+    assert watch.incident.watch.is_over
 
 
 def test_while_it_is_not_closed_it_is_not_over(watch: Watch) -> None:
@@ -205,7 +206,7 @@ def test_while_it_is_not_closed_it_is_not_over(watch: Watch) -> None:
 
     watch.play(100.0)
 
-    assert not watch.incident.is_over
+    assert not watch.incident.watch.is_over
 
 
 def test_of_many_calls_only_a_part_is_written_down_and_of_few_all_again(watch: Watch) -> None:

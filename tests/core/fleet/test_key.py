@@ -26,6 +26,28 @@ def test_it_is_watched_until_it_is_closed_and_nobody_leads(
     assert key.is_watched is watched
 
 
+@pytest.mark.parametrize(
+    ("state", "decided"), [(State.CLOSED, False), (State.LIMITED, True), (State.OPEN, True)]
+)
+def test_a_key_that_is_closed_and_watched_is_not_decided(state: State, decided: bool) -> None:
+    key = Key()
+    assert not key.is_decided
+
+    key.take(KeyFact(state=state, leader="a", lease=2.0, reason=Reason("", "")), 7.0, 7.0)
+
+    assert key.is_watched
+    assert key.is_decided is decided
+
+
+def test_a_new_watch_hurries_and_more_news_of_it_do_not() -> None:
+    key, fact = Key(), KeyFact(state=State.CLOSED, leader="a", lease=2.0, reason=Reason("", ""))
+
+    key.take(fact, 7.0, 7.0)
+    key.take(fact, 9.0, 9.0)
+
+    assert key.hurries_until == 8.0
+
+
 def test_watches_that_show_nothing_are_asked_for_ever_more_rarely_up_to_a_minute() -> None:
     key, pauses = Key(), list[float]()
     for _ in range(7):

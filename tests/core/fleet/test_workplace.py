@@ -29,6 +29,17 @@ def test_the_more_workers_the_rarer_their_reports(
     assert place.pace == pytest.approx(pace)
 
 
+@pytest.mark.parametrize(("workers", "pace"), [(1, 0.01), (16, 0.01), (32, 0.02), (640, 0.4)])
+def test_a_key_that_hurries_is_reported_more_often(
+    place: Workplace, workers: int, pace: float
+) -> None:
+    place.workers, key = workers, place.key("a")
+    key.hurry(7.0)
+
+    assert place.pace_of(key, 8.0) == pytest.approx(pace)
+    assert place.pace_of(key, 8.001) == place.pace
+
+
 def test_a_key_is_known_by_one_object(place: Workplace) -> None:
     assert place.key("a") is place.key("a")
     assert {*place.keys} == {"a"}

@@ -1,0 +1,93 @@
+"""How long a fleet watches a key that is closed, and how closely its leader looks.
+
+While a key is watched, all workers report what their calls do. Most suspicions come up by chance, so a
+watch that shows nothing ends soon; and on a key with few calls, there is little to look at.
+"""
+
+from __future__ import annotations
+
+from recloser._circuit.pooled import PooledCircuit
+from recloser._state import State
+
+# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED = State.CLOSED
+LEASE = 2.0
+"""Seconds for which a leader leads if it says no more; longer if it looks more rarely."""
+_LEASE_LOOKS = 24.0  # so many looks, then
+# A watch ends after so many seconds, or calls, without so much of the evidence that opens, of more than
+# one worker.
+_MUCH = 0.4
+_KEPT = (
+    300.0  # evidence does not fade while no calls come: so long after the last bad one it counts
+)
+_CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
+# One in which the key was always closed ends sooner: as soon as there is no evidence after so many
+# seconds and calls.
+_NOTHING, _NOTHING_CALLS = 0.5, 30.0
+# A leader looks as often as so many calls come, at the latest after so many seconds.
+_LOOKS, _LOOKS_AT_LATEST = 0.2, 0.5
+
+
+class Watch:
+    """A watch of one key.
+
+    Args:
+        circuit: The circuit of the fleet.
+        now: Seconds.
+
+    Attributes:
+        demand: How many calls workers want to make, per second.
+        has_changed: Whether the circuit has been anything but closed.
+    """
+
+    def __init__(self, circuit: PooledCircuit, now: float) -> None:
+        self.demand = 0.0
+        self.has_changed = False
+        self._circuit = circuit
+        self._now = self._begun_at = self._suspected_at = self._bad_at = now
+        self._bad = 0
+
+    def note(self, now: float) -> None:
+        """Note what the circuit is in at `now` seconds."""
+        self._now, circuit = now, self._circuit
+        evidence = circuit.detector.evidence
+        # What only one worker sees is no reason to watch all of them for ever.
+        is_shared = len(circuit.witnesses) > 1 and evidence.level >= _MUCH * evidence.threshold
+        if evidence.bad != self._bad:
+            self._bad, self._bad_at = evidence.bad, now
+        if circuit.state is not _CLOSED or (is_shared and now - self._bad_at <= _KEPT):
+            self._suspected_at = now
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the key has been closed and calm for long enough."""
+        circuit = self._circuit
+        if circuit.state is not _CLOSED:
+            return False
+        if self._now - self._suspected_at > self._lasting(_CALM, _CALM_CALLS):
+            return True
+        if self.has_changed or not circuit.detector.evidence.idle:
+            return False
+        return self._now - self._begun_at > self._lasting(_NOTHING, _NOTHING_CALLS)
+
+    def _lasting(self, seconds: float, calls: float) -> float:
+        """How long it takes until so many seconds are over, and so many calls have come."""
+        return min(max(seconds, calls / max(self.demand, 1e-3)), _LONGEST)
+
+    def looks_every(self, one_in: int) -> float:
+        """Seconds between two looks at what workers have reported; 0.0 for as often as they do.
+
+        Args:
+            one_in: One call in so many is written down.
+        """
+        circuit = self._circuit
+        if circuit.state is not _CLOSED:
+            return 0.0
+        # If no rate is known, no call has come since it began: so there are fewer than that.
+        known = max(self._now - self._begun_at, 1e-3)
+        rate = max(self.demand, circuit.counts.rate * one_in, 1.0 / known)
+        return min(_LOOKS / rate, _LOOKS_AT_LATEST)
+
+    def lease(self, one_in: int) -> float:
+        """Seconds for which the leader leads if it says no more; `one_in` as above."""
+        return max(LEASE, _LEASE_LOOKS * self.looks_every(one_in))
