@@ -10,6 +10,7 @@ from tests.support.followers import WHY, admitted, circuit_of, fail, follow, tra
 
 from recloser import Outcome, Reason, State
 from recloser._circuit import votes
+from recloser._circuit.evidence import FAILED
 from recloser._circuit.in_flight import WAITING
 from recloser._circuit.journal import Begun, Ended
 from recloser._circuit.learned import Learned
@@ -234,30 +235,35 @@ def test_alone_it_counts_its_calls_under_the_limit(worker: Worker) -> None:
 
 
 def test_a_callee_that_asks_for_a_pause_is_heard_by_the_fleet_only(worker: Worker) -> None:
-    follow(worker, State.LIMITED, places=9)
-    for permit in admitted(worker, 9):
-        permit.throttled(5.0)
-    states = [worker.breaker.state]
+    follow(worker, State.LIMITED, places=4)
+    states: list[State] = []
+    for _ in range(2):
+        for _ in range(10):
+            for permit in admitted(worker, 4):
+                permit.throttled(5.0)
+        states.append(worker.breaker.state)
+        worker.breaker.in_turn(worker.clock.now, circuit_of(worker).decide_alone)
 
-    worker.breaker.in_turn(worker.clock.now, circuit_of(worker).decide_alone)
-    for _ in range(10):
-        for permit in admitted(worker, 4):
-            permit.throttled(5.0)
-
-    states += [worker.breaker.state]
     assert states == [State.LIMITED, State.OPEN]
 
 
-def test_callers_that_leave_make_no_place_while_the_fleet_decides(worker: Worker) -> None:
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_callers_that_leave_make_room_for_other_probes_only_where_it_decides_alone(
+    worker: Worker, is_alone: bool
+) -> None:
     circuit = circuit_of(worker)
-    follow(worker, State.LIMITED, places=9, size=1.0)
+    follow(worker, State.HALF_OPEN, places=1)
+    if is_alone:
+        worker.breaker.in_turn(worker.clock.now, circuit.decide_alone)
     for _ in range(5):
-        for permit in admitted(worker, 9):
-            worker.clock.advance(0.01)
-            permit.cancel()
+        (permit, *others) = admitted(worker, 1)
+        assert others == []
+        worker.clock.advance(0.01)
+        permit.cancel()
+    worker.breaker.metrics()
 
     assert circuit.recovery is not None
-    assert (circuit.recovery.spare, circuit.recovery.silent) == (0, 0)
+    assert (circuit.recovery.spare > 0) is is_alone
 
 
 def test_bad_calls_are_named_in_the_news_although_the_fleet_decides(worker: Worker) -> None:
@@ -318,10 +324,11 @@ def test_what_could_not_be_told_is_lost_where_nobody_wants_to_know_any_more(
     assert circuit.take_journal(worker.clock.now) == ([], 0, ())
 
 
-def test_a_refused_call_has_not_begun(worker: Worker) -> None:
+@pytest.mark.parametrize("state", [State.OPEN, State.LIMITED])
+def test_a_refused_call_has_not_begun(worker: Worker, state: State) -> None:
     circuit, now = circuit_of(worker), worker.clock.now
     worker.breaker.in_turn(now, circuit.watch, 1)
-    follow(worker, State.OPEN)
+    follow(worker, state, places=0)
     assert admitted(worker, 3) == []
 
     assert worker.breaker.in_turn(now, circuit.take_journal, now) == ([], 3, ())
@@ -450,3 +457,29 @@ def test_a_rate_is_learned_where_none_is_known_and_none_is_learned_from_none() -
 
     assert circuit.counts.rate == 0.01
     assert circuit.detector.evidence.half_life > half_life
+
+
+def test_shares_are_compared_kind_by_kind_with_those_outside_of_runs(worker: Worker) -> None:
+    """That many calls fail on a usual day says nothing of how many are slow."""
+    circuit, now = circuit_of(worker), worker.clock.now
+    evidence = circuit.detector.evidence
+    evidence.take_over(0.0, {(0, FAILED): 20.0}, (0.0, 0.0), now)
+    slow, failed = evidence.share(0)
+    assert slow < 0.05 < failed
+    assert evidence.share(1)[0] > 0.0
+
+    circuit.expect(0.05, 0.0, now)
+
+    assert circuit.detector.evidence.share(0)[0] > 0.03
+
+
+def test_a_rate_that_was_measured_here_is_not_replaced_however_often_one_is_told(
+    worker: Worker,
+) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    faster = Learned.from_plain({**circuit.learned(now).as_plain(), "rate": 5_000.0})
+
+    for _ in range(2):
+        worker.breaker.in_turn(now, lambda: circuit.learn_from(faster, now, anew=False))
+
+    assert 0.0 < circuit.counts.rate < 50.0

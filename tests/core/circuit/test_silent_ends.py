@@ -9,7 +9,8 @@ import pytest
 from tests.support.limits import limit, limit_of, rule
 from tests.support.training import learned, record, teach
 
-from recloser import Breaker, Permit, Policy, State
+from recloser import Breaker, Outcome, Permit, Policy, State
+from recloser._circuit.votes import OUTPACED, Ending
 from recloser.testing import ManualClock
 
 CUT_OFF = asyncio.CancelledError()
@@ -557,3 +558,77 @@ def test_under_a_limit_an_answer_shows_that_calls_come_back_whatever_it_says(
     # So none of the calls that hang is a newer one, and the silence begins now.
     assert not the_limit.is_silent(clock.now + 1.0, 0.3)
     assert the_limit.is_silent(clock.now + 3.0, 0.3)
+
+
+# Calls that a second attempt has outpaced
+
+
+def outpaced(breaker: Breaker, clock: ManualClock, latency: float) -> None:
+    permit = breaker.acquire()
+    clock.advance(latency)
+    breaker.end(permit, Outcome.CANCELLED, OUTPACED)
+    breaker.metrics()
+
+
+def known_latencies(breaker: Breaker) -> float:
+    return breaker._circuit.detector.baseline.history().total
+
+
+@pytest.mark.parametrize(("times", "learned_from"), [(0.5, 0.0), (1.5, 1.0)])
+def test_an_outpaced_call_teaches_only_that_calls_take_longer_than_the_threshold(
+    breaker: Breaker, clock: ManualClock, times: float, learned_from: float
+) -> None:
+    learned(breaker, clock)
+    breaker.metrics()
+    before = known_latencies(breaker)
+
+    outpaced(breaker, clock, times * breaker.slow_threshold)
+
+    assert known_latencies(breaker) == before + learned_from
+
+
+def test_an_outpaced_call_that_took_as_long_as_the_threshold_teaches_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.metrics()
+    before, circuit = known_latencies(breaker), breaker._circuit
+    token = next(circuit.calls.tokens)
+
+    circuit._learn_outpaced(
+        Ending(token, Outcome.CANCELLED, breaker.slow_threshold, clock.now, rule=OUTPACED)
+    )
+
+    assert known_latencies(breaker) == before
+
+
+def test_an_outpaced_call_of_an_outage_teaches_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    after_an_outage(breaker, clock)
+    before = known_latencies(breaker)
+
+    outpaced(breaker, clock, 5.0)
+
+    assert known_latencies(breaker) == before
+
+
+@pytest.mark.parametrize("began_before", [True, False])
+def test_an_outpaced_call_of_a_suspicion_is_learned_when_that_is_over(
+    breaker: Breaker, clock: ManualClock, began_before: bool
+) -> None:
+    """One that began before it is learned at once."""
+    learned(breaker, clock)
+    breaker.metrics()
+    before, detector = known_latencies(breaker), breaker._circuit.detector
+    permit = breaker.acquire()
+    breaker.acquire().failure()
+    if not began_before:
+        permit.cancel()
+        permit = breaker.acquire()
+    held = len(detector.held)
+    clock.advance(5.0)
+    breaker.end(permit, Outcome.CANCELLED, OUTPACED)
+
+    assert known_latencies(breaker) == before + began_before
+    assert len(detector.held) == held + (not began_before)
