@@ -10,7 +10,7 @@ from tests.support.followers import WHY, admitted, circuit_of, fail, follow, tra
 
 from recloser import Outcome, Reason, State
 from recloser._circuit import votes
-from recloser._circuit.evidence import FAILED
+from recloser._circuit.evidence import FAILED, SLOW
 from recloser._circuit.in_flight import WAITING
 from recloser._circuit.journal import Begun, Ended
 from recloser._circuit.learned import Learned
@@ -67,11 +67,12 @@ def test_orders_while_a_probe_is_in_flight_are_heard_unless_they_say_that_it_is_
     worker: Worker,
 ) -> None:
     follow(worker, State.HALF_OPEN, places=1)
-    assert len(admitted(worker, 1)) == 1
+    (probe,) = admitted(worker, 1)
 
     follow(worker, State.LIMITED, places=3)
 
     assert worker.breaker.state is State.LIMITED
+    probe.success()
 
 
 def test_the_wait_of_an_order_is_for_a_circuit_that_is_open(worker: Worker) -> None:
@@ -463,10 +464,11 @@ def test_shares_are_compared_kind_by_kind_with_those_outside_of_runs(worker: Wor
     """That many calls fail on a usual day says nothing of how many are slow."""
     circuit, now = circuit_of(worker), worker.clock.now
     evidence = circuit.detector.evidence
-    evidence.take_over(0.0, {(0, FAILED): 20.0}, (0.0, 0.0), now)
+    runs = {(1, SLOW): 20.0, (1, FAILED): 20.0}
+    evidence.take_over(0.0, {(0, FAILED): 20.0, **runs}, (0.0, 0.0), now)
     slow, failed = evidence.share(0)
     assert slow < 0.05 < failed
-    assert evidence.share(1)[0] > 0.0
+    assert evidence.share(1)[0] > 0.2
 
     circuit.expect(0.05, 0.0, now)
 
