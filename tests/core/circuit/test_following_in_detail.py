@@ -89,10 +89,11 @@ def test_the_same_state_for_another_reason_with_another_limit_is_taken_over(
     orders = follow(worker, State.LIMITED, size=4.0)
     circuit, now, other = circuit_of(worker), worker.clock.now, Reason("fleet_limited", "slower")
     limit, generation = circuit.limit, circuit.generation
+    assert limit is not None
 
     worker.breaker.in_turn(now, circuit.follow, orders, other, 1.0, 9.0, now)
 
-    assert circuit.limit is limit is not None
+    assert circuit.limit is limit
     assert limit.size == 9.0
     assert circuit.reason == other
     assert circuit.generation == generation

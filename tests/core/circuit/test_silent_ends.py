@@ -11,7 +11,7 @@ from tests.support.training import learned, record, teach
 
 from recloser import Breaker, Outcome, Permit, Policy, State
 from recloser._circuit import votes
-from recloser._circuit.following import FollowingCircuit
+from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.votes import OUTPACED, OUTRUN, Ending
 from recloser.testing import ManualClock
 
@@ -645,8 +645,8 @@ def ending(breaker: Breaker, clock: ManualClock, latency: float, rule: str = "")
     return Ending(token, Outcome.CANCELLED, latency, clock.now + latency, rule=rule)
 
 
-def half_open(breaker: Breaker, *, was_slow: bool) -> FollowingCircuit:
-    circuit: FollowingCircuit = breaker._circuit
+def half_open(breaker: Breaker, *, was_slow: bool) -> SteeredCircuit:
+    circuit: SteeredCircuit = breaker._circuit
     breaker.half_open()
     assert circuit.recovery is not None
     circuit.recovery.run, circuit.recovery.was_slow = 5, was_slow
@@ -685,7 +685,7 @@ def test_a_call_that_was_outrun_takes_back_nothing_where_none_was_given_up(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
-    circuit: FollowingCircuit = breaker._circuit
+    circuit: SteeredCircuit = breaker._circuit
     circuit.given_up = None
 
     assert circuit._judge_silent(votes.ABSTAINED, ending(breaker, clock, 0.1, OUTRUN)) is votes.NONE
@@ -696,7 +696,7 @@ def test_while_one_call_is_sent_at_a_time_room_for_others_grows_with_the_room_th
 ) -> None:
     learned(breaker, clock)
     limit(breaker, clock)
-    circuit: FollowingCircuit = breaker._circuit
+    circuit: SteeredCircuit = breaker._circuit
     assert circuit.limit is not None
     circuit.limit.pause(0.0)
     spare: list[int] = []
@@ -732,7 +732,7 @@ def test_a_time_out_is_judged_by_what_such_calls_take(
             clock.advance(takes)
             permit.success()
     export = breaker.acquire(label="export")
-    circuit: FollowingCircuit = breaker._circuit
+    circuit: SteeredCircuit = breaker._circuit
     timed_out = Ending(export.token, Outcome.CANCELLED, latency, clock.now + latency)
 
     circuit._judge_time_out(timed_out, circuit.explained)
