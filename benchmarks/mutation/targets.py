@@ -79,7 +79,11 @@ GROUPS = (
         ),
         ("tests/core",),
     ),
-    Group("fleet", ("middleware/recloser/_fleet/*.py",), ("tests/core/fleet",)),
+    Group(
+        "fleet",
+        ("middleware/recloser/_fleet/*.py",),
+        ("tests/core/fleet", "tests/core/test_fleet.py", "tests/core/test_fleet_simulation.py"),
+    ),
     Group(
         "web",
         (

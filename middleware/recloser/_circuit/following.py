@@ -286,6 +286,5 @@ class FollowingCircuit(SteeredCircuit):
         if self.counts.rate == 0.0 and learned.rate > 0.0:
             self.counts.rate = learned.rate
             detector.note_rate(learned.rate)
-        self._refresh_at = self.counts.successes + 1
         self._refresh(now)
         learned.teach_evidence(detector.evidence, MEMORY * self.policy.history_size, now)

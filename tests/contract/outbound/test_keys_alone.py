@@ -9,7 +9,7 @@ from tests.support import plain_requests
 from tests.support.plain_requests import KEYS, PlainRequest
 
 pytest.importorskip("recloser_adapters")
-from recloser_adapters._outbound.keys import path_class
+from recloser_adapters._outbound.keys import Keys, path_class
 
 BODY = b'{"model": "m", "stream": true}'
 
@@ -103,3 +103,23 @@ def test_a_ready_made_key_looks_like_a_function_of_its_adapter(name: str) -> Non
     assert key.__doc__.startswith("Key by host and ")
     assert repr(key) == f"<key function {name}>"
     assert pickle.loads(pickle.dumps(key)) is key
+
+
+def test_the_ready_keys_of_a_library_are_functions_of_its_module_by_name() -> None:
+    keys = Keys("library", KEYS.read)
+
+    for name, part, said in (
+        ("by_model", "m", "Key by host and model"),
+        ("by_route", "chat", "Key by host and the beginning of the path"),
+        ("by_credential", "(credential ", "Key by host and a hash of the credential"),
+    ):
+        key = getattr(keys, name)
+        request = PlainRequest(
+            "http://h/v1/chat/completions", body=BODY, headers={"authorization": "Bearer s"}
+        )
+        assert key.part(request).startswith(part)
+        assert key(request) == f"h {key.part(request)}"
+        assert (key.__module__, key.__name__, key.__qualname__) == ("library", name, name)
+        assert key.__doc__.startswith(said)
+        assert repr(key) == f"<key function {name}>"
+        assert key.__reduce__() == name

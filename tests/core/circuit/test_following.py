@@ -4,58 +4,18 @@ from __future__ import annotations
 
 import pytest
 from tests.support.fleets import Worker, World
+from tests.support.followers import WHY, admitted, circuit_of, fail, follow, trained
 from tests.support.training import learned, teach
 
-from recloser import Outcome, Permit, Reason, State
-from recloser._circuit.following import FollowingCircuit
+from recloser import Outcome, State
 from recloser._circuit.journal import Begun, Ended
 from recloser._circuit.learned import Learned
-from recloser._circuit.orders import Orders
-
-WHY = Reason("fleet_open", "the others say so")
-FOR_LONG = 1e6  # seconds
 
 
 @pytest.fixture
 def worker() -> Worker:
     """One that knows that 0.1 s is normal; no fleet gives it orders but the test."""
-    worker = World(1).workers[0]
-    worker.due_at = float("inf")
-    return worker
-
-
-def circuit_of(worker: Worker) -> FollowingCircuit:
-    circuit: FollowingCircuit = worker.breaker.following
-    return circuit
-
-
-def follow(
-    worker: Worker,
-    state: State,
-    *,
-    wait: float = 1.0,
-    size: float = 4.0,
-    places: float = 1,
-    ticket_until: float = float("-inf"),
-    until: float = FOR_LONG,
-) -> Orders:
-    orders = Orders(state)
-    orders.renew(until)
-    orders.places, orders.ticket_until = places, ticket_until
-    now = worker.clock.now
-    worker.breaker.in_turn(now, circuit_of(worker).follow, orders, WHY, wait, size, now)
-    return orders
-
-
-def fail(permit: Permit | None) -> None:
-    assert permit is not None
-    permit.failure()
-
-
-def admitted(worker: Worker, calls: int) -> list[Permit]:
-    """The permits of so many calls, as far as they get one."""
-    permits = [worker.breaker.try_acquire() for _ in range(calls)]
-    return [permit for permit in permits if permit is not None]
+    return trained()
 
 
 # What a suspicion is worth

@@ -192,3 +192,38 @@ def test_what_could_not_be_told_is_told_the_next_time_and_first(
     journal.give_back(taken)
 
     assert journal.take(calls, NOW + 1.0) == [Begun(1, NOW), good(1, NOW + 0.5)]
+
+
+def test_a_journal_has_room_for_so_many_entries_whatever_they_are() -> None:
+    journal = Journal(1, 0)
+    for token in range(1, 151):
+        journal.begin(token, NOW)
+        journal.end(good(token, NOW))
+    for token in range(151, 1_001):
+        journal.begin(token, NOW)
+
+    taken = journal.take(InFlight(), NOW)
+
+    # Begins and ends of 150 calls, and 212 begins; of each of these it tells that the call is gone.
+    assert sum(isinstance(entry, Begun) for entry in taken) == 150 + 512 - 300
+
+
+def test_a_call_that_is_gone_ends_once(journal: Journal, calls: InFlight) -> None:
+    begin(journal, calls, 1)
+    journal.take(calls, NOW)
+    del calls.voting[1]
+    journal.take(calls, NOW + 1.0)
+
+    assert journal.open == ()
+    assert journal.take(calls, NOW + 2.0) == []
+
+
+def test_a_call_that_waits_for_its_client_has_not_ended(journal: Journal, calls: InFlight) -> None:
+    waiting = begin(journal, calls, 1)
+    journal.take(calls, NOW)
+    del calls.voting[1]
+    calls.answering = {1: waiting}
+    waiting.answered = WAITING
+
+    assert journal.take(calls, NOW + 1.0) == []
+    assert journal.open == (1,)

@@ -16,6 +16,10 @@ def test_sizes_within_a_factor_of_two_are_alike() -> None:
     assert kind_of(None, 0) == kind_of(None, 0.0)
 
 
+def test_a_call_without_a_label_has_an_empty_one() -> None:
+    assert kind_of(None, 3)[0] == kind_of(None, None)[0] == ""
+
+
 def test_label_and_size_together_are_one_kind() -> None:
     assert len({kind_of("a", 1), kind_of("b", 1), kind_of("a", 2), kind_of("a", None)}) == 4
     assert kind_of(None, None) == kind_of("", None) == NOTHING

@@ -14,6 +14,7 @@ from tests.support.training import teach
 from recloser import Breaker, Policy
 from recloser._circuit.detector import Detector
 from recloser._circuit.evidence import FAILED, MEMORY, Evidence
+from recloser._circuit.histogram import BUCKETS
 from recloser._circuit.learned import Learned
 from recloser.testing import ManualClock, no_jitter
 
@@ -227,3 +228,99 @@ def test_what_evidence_gives_is_a_copy() -> None:
     evidence.learned[1].clear()
 
     assert evidence.learned[1] == {(0, 1): 2.0}
+
+
+def lesson(**changes: Any) -> Learned:
+    """A small lesson with numbers of its own for each part."""
+    parts: dict[str, Any] = {
+        "first": 100,
+        "latencies": (2.0, 5.0),
+        "quiet": 40.0,
+        "tally": {(0, 1): 2.0, (1, 2): 60.0},
+        "ends": (7.0, 3.0),
+        "rate": 4.0,
+        "known_for": 90.0,
+    }
+    return Learned(**{**parts, **changes})
+
+
+def test_ends_add_up_kind_by_kind_and_the_longest_time_counts() -> None:
+    both = lesson().plus(lesson(ends=(10.0, 20.0), known_for=30.0))
+
+    assert both.ends == (17.0, 23.0)
+    assert both.known_for == 90.0
+
+
+def test_what_is_taken_out_is_taken_out_kind_by_kind() -> None:
+    part = lesson(latencies=(1.0, 1.0, 9.0, 9.0), tally={(1, 2): 10.0}, ends=(2.0, 4.0))
+
+    rest = lesson().minus(part)
+
+    assert rest.latencies == (1.0, 4.0)  # of buckets that are not here nothing is taken
+    assert rest.tally == {(0, 1): 2.0, (1, 2): 50.0}
+    assert rest.ends == (5.0, 0.0)
+    assert lesson(ends=(3.0, 7.0)).minus(part).ends == (1.0, 3.0)
+
+
+def test_a_weight_makes_the_ends_of_each_kind_fewer() -> None:
+    assert lesson().times(0.5).ends == (3.5, 1.5)
+
+
+def test_few_calls_are_taught_as_they_are() -> None:
+    detector = detector_taught(lesson())
+
+    assert detector.baseline.history().total == pytest.approx(7.0)
+    quiet, tally, ends = detector.evidence.learned
+    assert (quiet, tally, ends) == (40.0, {(0, 1): 2.0, (1, 2): 60.0}, (7.0, 3.0))
+
+
+def test_good_and_bad_calls_together_weigh_no_more_than_they_may() -> None:
+    evidence = Evidence(Policy())
+
+    lesson().teach_evidence(evidence, 51.0, 1000.0)
+
+    quiet, tally, _ = evidence.learned
+    assert quiet == pytest.approx(20.0)
+    assert tally == pytest.approx({(0, 1): 1.0, (1, 2): 30.0})
+
+
+def test_a_text_has_no_more_digits_than_counts_need() -> None:
+    plain = lesson(
+        latencies=(1.23456,),
+        quiet=9.87654,
+        tally={(0, 1): 0.123456},
+        ends=(0.123456, 0.6),
+        known_for=12.345,
+    ).as_plain()
+
+    assert plain["latencies"] == [1.23]
+    assert plain["quiet"] == 9.88
+    assert plain["tally"] == [[0, 1, 0.123]]
+    assert plain["ends"] == [0.123, 0.6]
+    assert plain["known_for"] == 12.3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first": 0},
+        {"first": BUCKETS - 2},
+        {"quiet": 1e12},
+        {"tally": [[8, 2, 1.0]]},
+    ],
+    ids=repr,
+)
+def test_what_is_just_possible_is_learned(change: dict[str, Any]) -> None:
+    plain = {**lesson().as_plain(), **change}
+
+    assert Learned.from_plain(plain).as_plain() == plain
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"first": inf}, {"first": BUCKETS - 1}, {"tally": [[0, 1, 1.0], [9, 0, 1.0]]}],
+    ids=repr,
+)
+def test_what_is_just_not_possible_is_garbage(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="this is not what was learned"):
+        Learned.from_plain({**lesson().as_plain(), **change})

@@ -374,3 +374,44 @@ def test_calls_before_a_limit_is_in_force_are_of_no_round_and_later_ones_are() -
     # It never goes back.
     limit.count_from(first + 5)
     assert limit._round.first == first + 10
+
+
+# What it knows at first, and what refusals and pauses change
+
+
+def test_before_any_answer_no_call_came_back_and_those_in_flight_are_numbered() -> None:
+    limit = new_limit(6.0, mute=True)
+
+    assert limit.latest == 0
+    assert [*limit._in_flight.values()] == [*range(1, len(limit._in_flight) + 1)]
+
+
+def test_a_call_that_begins_is_one_more_in_flight() -> None:
+    limit = new_limit(6.0)
+
+    limit.begin(7, 3, 1.0)
+
+    assert limit._in_flight[7] == 4
+
+
+def test_where_calls_are_refused_a_limit_does_not_end_at_the_first_fast_answers() -> None:
+    limit = new_limit(6.0, is_first=True)
+    assert limit._ends_at_once
+
+    for _ in range(20):
+        limit.refuse(12, 1.0)
+
+    assert not limit._ends_at_once
+
+
+@pytest.mark.parametrize(("longest", "singly"), [(0.0, True), (5.0, False)])
+def test_calls_with_pauses_between_them_do_not_follow_each_other(
+    longest: float, singly: bool
+) -> None:
+    limit = new_limit(6.0)
+    limit.level = 0.5
+
+    limit.pause(longest)
+
+    assert limit.is_pausing
+    assert limit.sends_singly is singly

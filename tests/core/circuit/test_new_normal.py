@@ -331,3 +331,69 @@ def test_answers_that_follow_each_other_count_as_one_and_the_first_one_counts() 
         is_accepted = accepted(answers, now=now, age=200.0) is not None
 
         assert is_accepted is (number >= 32)
+
+
+@pytest.mark.parametrize(
+    ("latency", "ended_at", "counts"),
+    [
+        (1.0, 105.9, False),  # it began 4.9 s after the one before
+        (1.0, 106.0, True),
+        (inf, 104.9, False),  # of a failed call its end is known
+        (inf, 105.0, True),
+    ],
+)
+def test_when_a_call_began_says_whether_it_follows_the_one_before(
+    latency: float, ended_at: float, counts: bool
+) -> None:
+    answers = Answers(POLICY, 0.0)
+    answers.add(1.0, 100.0, 5.0)
+
+    answers.add(latency, ended_at, 5.0)
+
+    assert answers._count == 1 + counts
+
+
+def test_forgotten_answers_are_none_of_the_many_that_severe_slowness_takes() -> None:
+    answers = answered(*[0.5] * 40)
+    answers.forget()
+    for number in range(1, 41):
+        answers.add(0.5, NOW)
+
+        assert (accepted(answers, age=200.0) is not None) is (number >= 32)
+
+
+def test_of_one_or_two_answers_the_faster_one_is_surely_reached() -> None:
+    assert answered(0.3).surely == 0.3
+    assert answered(0.2, 0.4).surely == 0.2
+
+
+def under_a_limit(answers: Answers, missing: int = 0) -> float | None:
+    return answers.new_normal(
+        NOW, Usual(MEDIAN, 0.0, LONG_AGO), missing, LONG_AGO, 0.0, limited=True
+    )
+
+
+def test_under_a_limit_it_is_enough_if_half_of_the_calls_come_back() -> None:
+    answers = answered(*[0.3] * 13, *[inf] * 12)
+
+    assert under_a_limit(answers) == 0.3
+    assert accepted(answers) is None
+
+
+def test_under_a_limit_calls_that_have_not_ended_are_slower_than_all_others() -> None:
+    answers = answered(*[0.2 + 0.01 * number for number in range(10)])
+
+    assert under_a_limit(answers, missing=6) == pytest.approx(0.28)
+    assert under_a_limit(answers, missing=10) == pytest.approx(0.29)  # the slowest that ended
+
+
+def test_what_was_known_for_the_patience_was_known_for_long() -> None:
+    """So a severe latency takes many answers."""
+    answers = answered(*[0.5] * 16)
+
+    assert accepted(answers, age=120.0, known_for=POLICY.latency_patience) is None
+    assert accepted(answers, age=120.0, known_for=POLICY.latency_patience - 1.0) == 0.5
+
+
+def test_of_one_slow_answer_all_are_slow() -> None:
+    assert answered(0.3).share_above(0.1) == 1.0

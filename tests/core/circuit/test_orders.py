@@ -57,3 +57,11 @@ def test_a_ticket_ends() -> None:
 
 def test_without_a_ticket_there_is_no_probe() -> None:
     assert not orders().take_ticket(0.0)
+
+
+def test_orders_that_were_never_renewed_hold_for_the_grace_only_and_let_nothing_pass() -> None:
+    new = Orders(State.OPEN)
+
+    assert new.places == 0.0
+    assert new.hold(5.0)
+    assert not new.hold(6.0)  # the grace is a second, and it ends when the second is over

@@ -10,6 +10,7 @@ from tests.support.fleets import World
 from recloser import Outcome, Reason, State
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.pooled import PooledCall, PooledCircuit
+from recloser._circuit.refusals import Refusals
 from recloser._circuit.votes import Ending
 from recloser._stall import StallWatch
 
@@ -230,3 +231,257 @@ def test_calls_before_a_limit_is_in_force_do_not_count_under_it(fleet: Fleet) ->
     fleet.circuit.await_limit()
 
     assert limit._round.first > early[-1][0]
+
+
+# What is known at first
+
+
+def test_what_the_leader_has_learned_of_bad_calls_is_known_but_not_its_suspicion() -> None:
+    world = World(1).workers[0]
+    for _ in range(3):
+        permit = world.breaker.acquire()
+        permit.failure("HTTP 502")
+    twin: FollowingCircuit = world.breaker.following
+    assert twin.detector.evidence.level > 0.0
+
+    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), world.clock.now)
+
+    evidence = circuit.detector.evidence
+    assert evidence.learned == twin.detector.evidence.learned
+    assert evidence.quiet > 0.0
+    assert (evidence.level, evidence.bad, evidence.since) == (0.0, 0, 0)
+    assert circuit.detector.last_failure == twin.detector.last_failure != ""
+
+
+@pytest.mark.parametrize(("workers", "concurrency"), [(3, 3), (40, 40)])
+def test_as_many_calls_are_usual_at_a_time_as_all_workers_have(
+    workers: int, concurrency: int
+) -> None:
+    """Ten calls per second of each worker take a tenth of a second."""
+    assert Fleet(workers).circuit.counts.concurrency == concurrency
+
+
+def test_where_no_rate_is_known_one_call_at_a_time_is_usual() -> None:
+    worker = World(1, is_trained=False).workers[0]
+    twin: FollowingCircuit = worker.breaker.following
+
+    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), worker.clock.now)
+
+    assert circuit.counts.concurrency == 1
+    assert circuit.detector.evidence.half_life == worker.breaker.policy.evidence_half_life
+
+
+def test_of_rare_calls_evidence_fades_as_slowly_as_in_a_worker_with_all_of_them() -> None:
+    world = World(1).workers[0]
+    twin: FollowingCircuit = world.breaker.following
+    twin.counts.rate = 0.01
+
+    circuit = PooledCircuit("payments", twin, 2, StallWatch(lambda: 0.0), world.clock.now)
+
+    twin.detector.note_rate(0.02)
+    assert circuit.detector.evidence.half_life == twin.detector.evidence.half_life > 60.0
+
+
+def test_the_rate_of_all_workers_is_measured_from_the_first_moment_on(fleet: Fleet) -> None:
+    fleet.now += 5.0
+    for worker, _ in zip(cycle("abc"), range(98), strict=False):
+        fleet.call(worker, Outcome.SUCCESS, 0.05)
+
+    fleet.circuit._refresh(fleet.now)
+
+    assert fleet.circuit.counts.rate == pytest.approx(10.0, rel=0.05)
+
+
+def test_what_all_calls_have_shown_counts_after_ten_seconds(fleet: Fleet) -> None:
+    """The threshold is that of the leader until then."""
+    threshold = fleet.circuit.detector.baseline.threshold
+    began = fleet.now
+    while fleet.now < began + 9.7:
+        fleet.call("a", Outcome.SUCCESS, 0.15)
+    fleet.circuit.tick(fleet.now)
+    assert fleet.circuit.detector.baseline.threshold == threshold
+
+    fleet.now = began + 10.1
+    fleet.circuit.tick(fleet.now)
+
+    assert fleet.circuit.detector.baseline.threshold != threshold
+
+
+# Calls under a limit, and probes
+
+
+def limited(size: float = 4.0) -> Fleet:
+    fleet = Fleet()
+    fleet.circuit.go_on(State.LIMITED, 0.0, size, WHY, fleet.now)
+    return fleet
+
+
+def test_an_admitted_call_is_no_refused_one(fleet: Fleet) -> None:
+    token, call = fleet.begin("a")
+
+    assert fleet.circuit.counts.refused == 0
+    assert fleet.circuit.calls.voting == {token: call}
+
+
+def test_under_a_limit_each_call_that_workers_have_admitted_counts() -> None:
+    fleet = limited(4.0)
+
+    begun = [fleet.begin("a") for _ in range(6)]
+
+    circuit, limit = fleet.circuit, fleet.circuit.limit
+    assert limit is not None
+    assert circuit.counts.refused == 0
+    assert [*circuit.calls.voting] == [token for token, _ in begun]
+    assert limit._in_flight == {token: number for number, (token, _) in enumerate(begun, 1)}
+
+
+def test_under_a_limit_each_call_that_begins_shows_which_are_overdue() -> None:
+    fleet = limited(4.0)
+    early, _ = fleet.begin("a")
+    fleet.now += 5.0
+
+    fleet.begin("a")
+
+    assert [*fleet.circuit.calls.overdue] == [early]
+
+
+def test_probes_that_workers_have_sent_beyond_the_window_count_and_none_is_refused() -> None:
+    fleet = Fleet()
+    fleet.open()
+    refused = fleet.circuit.counts.refused
+    fleet.now = fleet.circuit.probe_at
+
+    probes = [fleet.begin(worker)[0] for worker in "abc"]
+
+    assert fleet.circuit.state is State.HALF_OPEN
+    assert [*fleet.circuit.calls.voting] == probes
+    assert fleet.circuit.counts.refused == refused
+
+
+def test_of_many_refused_calls_all_are_counted_and_some_are_looked_at() -> None:
+    fleet = limited(4.0)
+    limit = fleet.circuit.limit
+    assert limit is not None
+
+    fleet.circuit.count_refused(1000, fleet.now)
+
+    assert fleet.circuit.counts.refused == 1000
+    some = Refusals(fleet.now)
+    for _ in range(64):
+        some.count(fleet.now)
+    assert limit._refusals.share == some.share
+
+
+def test_refused_calls_are_demand_for_a_limit() -> None:
+    fleet = limited(4.0)
+    limit = fleet.circuit.limit
+    assert limit is not None
+    for _ in range(4):
+        fleet.begin("a")
+
+    for _ in range(5):
+        fleet.circuit.count_refused(3, fleet.now)
+
+    assert limit._refusals.are_some
+    assert limit._round.peak == 5
+
+
+def test_refused_calls_show_that_nothing_comes_back_under_a_limit() -> None:
+    fleet = limited(4.0)
+    for _ in range(10):
+        fleet.begin("a")
+    fleet.now += 60.0
+    states = [fleet.circuit.state]
+
+    fleet.circuit.count_refused(1, fleet.now)
+
+    assert [*states, fleet.circuit.state] == [State.LIMITED, State.OPEN]
+
+
+@pytest.mark.parametrize(("size", "running"), [(4.0, 3), (3.0, 1)])
+def test_calls_that_later_ones_have_overtaken_hold_no_place_if_there_is_no_other(
+    size: float, running: int
+) -> None:
+    fleet = limited(size)
+    for _ in range(2):
+        fleet.begin("a")
+    fleet.now += 2.0
+    fleet.begin("a")
+    fleet.now += 0.1
+    fleet.circuit.tick(fleet.now)
+    fleet.call("b", Outcome.SUCCESS)
+    limit = fleet.circuit.limit
+    assert limit is not None
+    limit.size = size
+    fleet.now += 5.0
+
+    fleet.circuit.count_refused(1, fleet.now)
+
+    assert fleet.circuit.running == running
+
+
+def test_a_call_that_takes_as_long_as_the_threshold_is_not_slow(fleet: Fleet) -> None:
+    _, call = fleet.begin("a")
+
+    fleet.circuit.note_end(call, Outcome.SUCCESS, fleet.circuit.detector.baseline.threshold)
+
+    assert fleet.circuit.witnesses == set()
+
+
+# What is known without its calls
+
+
+def test_where_most_open_alone_a_limit_becomes_an_opening_of_the_same_trouble() -> None:
+    fleet = limited(4.0)
+    trouble = fleet.circuit.recovery
+
+    fleet.circuit.open_for_all(fleet.now, WHY)
+
+    assert fleet.circuit.state is State.OPEN
+    assert fleet.circuit.recovery is trouble
+
+
+def test_where_most_open_alone_nobody_knows_how_many_failed_so_it_counts_as_the_fewest(
+    fleet: Fleet,
+) -> None:
+    fleet.circuit.open_for_all(fleet.now, WHY)
+
+    assert fleet.circuit.recovery is not None
+    assert fleet.circuit.recovery.run == fleet.circuit.policy.min_failures
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.HALF_OPEN])
+def test_who_is_open_already_does_not_open_for_all(fleet: Fleet, state: State) -> None:
+    fleet.open()
+    if state is State.HALF_OPEN:
+        fleet.now = fleet.circuit.probe_at
+        fleet.begin("a")
+    assert fleet.circuit.state is state
+    generation, probe_at = fleet.circuit.generation, fleet.circuit.probe_at
+
+    fleet.circuit.open_for_all(fleet.now, WHY)
+
+    assert (fleet.circuit.state, fleet.circuit.generation) == (state, generation)
+    assert fleet.circuit.probe_at == probe_at
+
+
+@pytest.mark.parametrize("state", [State.LIMITED, State.OPEN])
+def test_whoever_goes_on_knows_what_kind_of_trouble_it_is(fleet: Fleet, state: State) -> None:
+    fleet.call("a", Outcome.FAILURE)
+
+    fleet.circuit.go_on(state, 7.0, 0.25, WHY, fleet.now)
+
+    circuit, recovery = fleet.circuit, fleet.circuit.recovery
+    assert recovery is not None
+    assert recovery.was_slow is (state is State.LIMITED)
+    assert recovery.run == circuit.policy.min_failures
+    assert circuit.detector.evidence.bad == 0
+    if state is State.LIMITED:
+        assert circuit.limit is not None
+        assert circuit.limit.size == 1.0  # a limit lets one call pass at least
+
+
+def test_where_there_is_no_limit_none_is_awaited(fleet: Fleet) -> None:
+    fleet.circuit.await_limit()
+
+    assert fleet.circuit.limit is None

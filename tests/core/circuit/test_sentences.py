@@ -11,6 +11,7 @@ from recloser import Breaker, Policy, Registry, State
 from recloser._circuit import sentences
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.detector import Detector
+from recloser._circuit.evidence import Evidence
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.sentences import seconds
 from recloser._circuit.votes import Ending, Vote
@@ -335,9 +336,11 @@ def test_an_outage_that_goes_on_names_what_the_last_probe_was(
         (0.0, "0 ms"),
         (0.0123, "12.3 ms"),
         (0.9994, "999 ms"),
+        (0.9995, "1 s"),
         (0.9996, "1 s"),
         (12.34, "12.3 s"),
         (999.4, "999 s"),
+        (999.5, "1000 s"),
         (1000.0, "1000 s"),
         (1234.5, "1234 s"),
     ],
@@ -347,7 +350,69 @@ def test_a_time_has_three_digits_and_no_exponent(value: float, expected: str) ->
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(1.26, "1.3"), (99.4, "99"), (100.0, "100"), (123.4, "123")]
+    ("value", "expected"),
+    [(1.26, "1.3"), (99.4, "99"), (99.5, "100"), (100.0, "100"), (123.4, "123")],
 )
 def test_a_factor_has_two_digits_and_no_exponent(value: float, expected: str) -> None:
     assert sentences._times(value) == expected
+
+
+def test_before_any_answer_slow_means_slower_than_the_ceiling() -> None:
+    policy = Policy(slow_ceiling=12.0)
+
+    assert sentences.slower_than(Baseline(policy), policy) == "slower than the ceiling of 12 s"
+
+
+def opening(bad: int, slow: int, late: int, last_failure: str = "HTTP 502") -> str:
+    """What is said in the brackets of an opening by so many calls."""
+    policy = Policy(slow_ceiling=12.0)
+    evidence = Evidence(policy)
+    evidence.calls, evidence.bad, evidence.slow, evidence.late = bad + 1, bad, slow, late
+    said = str(sentences.tripped(evidence, Baseline(policy), policy, last_failure))
+    assert said.startswith(f"{bad} of the last {bad + 1} calls were bad (")
+    return said.split("(", 1)[1].split(")", 1)[0]
+
+
+SLOW = "slower than the ceiling of 12 s"
+LATE = "in flight for so long that they count as slow"
+
+
+@pytest.mark.parametrize(
+    ("bad", "slow", "late", "said"),
+    [
+        (5, 5, 0, f"5 {SLOW}"),
+        (5, 5, 2, f"3 {SLOW}; 2 {LATE}"),
+        (5, 5, 5, f"5 {LATE}"),
+        (6, 5, 2, f"3 {SLOW}; 2 {LATE}; 1 failed: HTTP 502"),
+        (7, 5, 5, f"5 {LATE}; 2 failed, the last one: HTTP 502"),
+        (1, 0, 0, "1 failed: HTTP 502"),
+        (2, 0, 0, "2 failed, the last one: HTTP 502"),
+    ],
+)
+def test_an_opening_names_each_kind_of_bad_calls_with_its_number(
+    bad: int, slow: int, late: int, said: str
+) -> None:
+    assert opening(bad, slow, late) == said
+
+
+def test_a_limit_that_is_no_whole_number_lets_the_next_one_pass() -> None:
+    policy = Policy()
+
+    reason = sentences.limited(4.2, Evidence(policy), Baseline(policy), policy)
+
+    assert str(reason).endswith("; at first at most 5 calls at a time")
+
+
+@pytest.mark.parametrize(
+    ("by", "why", "said"),
+    [
+        ("", "", "by hand"),
+        ("ada", "", "by hand by 'ada'"),
+        ("", "drill", "by hand: 'drill'"),
+        ("ada", "drill", "by hand by 'ada': 'drill'"),
+    ],
+)
+def test_what_is_done_by_hand_names_by_whom_and_why_if_that_is_known(
+    by: str, why: str, said: str
+) -> None:
+    assert str(sentences.by_hand("manual", why, by)) == said

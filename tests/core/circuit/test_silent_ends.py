@@ -9,7 +9,10 @@ import pytest
 from tests.support.limits import limit, limit_of, rule
 from tests.support.training import learned, record, teach
 
-from recloser import Breaker, Permit, Policy, State
+from recloser import Breaker, Outcome, Permit, Policy, State
+from recloser._circuit import votes
+from recloser._circuit.by_hand import SteeredCircuit
+from recloser._circuit.votes import OUTPACED, OUTRUN, Ending
 from recloser.testing import ManualClock
 
 CUT_OFF = asyncio.CancelledError()
@@ -557,3 +560,182 @@ def test_under_a_limit_an_answer_shows_that_calls_come_back_whatever_it_says(
     # So none of the calls that hang is a newer one, and the silence begins now.
     assert not the_limit.is_silent(clock.now + 1.0, 0.3)
     assert the_limit.is_silent(clock.now + 3.0, 0.3)
+
+
+# Calls that a second attempt has outpaced
+
+
+def outpaced(breaker: Breaker, clock: ManualClock, latency: float) -> None:
+    permit = breaker.acquire()
+    clock.advance(latency)
+    breaker.end(permit, Outcome.CANCELLED, OUTPACED)
+    breaker.metrics()
+
+
+def known_latencies(breaker: Breaker) -> float:
+    return breaker._circuit.detector.baseline.history().total
+
+
+@pytest.mark.parametrize(("times", "learned_from"), [(0.5, 0.0), (1.5, 1.0)])
+def test_an_outpaced_call_teaches_only_that_calls_take_longer_than_the_threshold(
+    breaker: Breaker, clock: ManualClock, times: float, learned_from: float
+) -> None:
+    learned(breaker, clock)
+    breaker.metrics()
+    before = known_latencies(breaker)
+
+    outpaced(breaker, clock, times * breaker.slow_threshold)
+
+    assert known_latencies(breaker) == before + learned_from
+
+
+def test_an_outpaced_call_that_took_as_long_as_the_threshold_teaches_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    breaker.metrics()
+    before, circuit = known_latencies(breaker), breaker._circuit
+    token = next(circuit.calls.tokens)
+
+    circuit._learn_outpaced(
+        Ending(token, Outcome.CANCELLED, breaker.slow_threshold, clock.now, rule=OUTPACED)
+    )
+
+    assert known_latencies(breaker) == before
+
+
+def test_an_outpaced_call_of_an_outage_teaches_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    after_an_outage(breaker, clock)
+    before = known_latencies(breaker)
+
+    outpaced(breaker, clock, 5.0)
+
+    assert known_latencies(breaker) == before
+
+
+@pytest.mark.parametrize("began_before", [True, False])
+def test_an_outpaced_call_of_a_suspicion_is_learned_when_that_is_over(
+    breaker: Breaker, clock: ManualClock, began_before: bool
+) -> None:
+    """One that began before it is learned at once."""
+    learned(breaker, clock)
+    breaker.metrics()
+    before, detector = known_latencies(breaker), breaker._circuit.detector
+    permit = breaker.acquire()
+    breaker.acquire().failure()
+    if not began_before:
+        permit.cancel()
+        permit = breaker.acquire()
+    held = len(detector.held)
+    clock.advance(5.0)
+    breaker.end(permit, Outcome.CANCELLED, OUTPACED)
+
+    assert known_latencies(breaker) == before + began_before
+    assert len(detector.held) == held + (not began_before)
+
+
+# One end at a time
+
+
+def ending(breaker: Breaker, clock: ManualClock, latency: float, rule: str = "") -> Ending:
+    """The end of a call that began now."""
+    token = next(breaker._circuit.calls.tokens)
+    return Ending(token, Outcome.CANCELLED, latency, clock.now + latency, rule=rule)
+
+
+def half_open(breaker: Breaker, *, was_slow: bool) -> SteeredCircuit:
+    circuit: SteeredCircuit = breaker._circuit
+    breaker.half_open()
+    assert circuit.recovery is not None
+    circuit.recovery.run, circuit.recovery.was_slow = 5, was_slow
+    circuit.recovery.begin_round(1)
+    return circuit
+
+
+@pytest.mark.parametrize("was_slow", [False, True])
+def test_a_late_answer_is_good_enough_only_where_the_trouble_was_no_slowness(
+    breaker: Breaker, clock: ManualClock, was_slow: bool
+) -> None:
+    """Where it was, the answer makes room for one more probe."""
+    learned(breaker, clock)
+    circuit = half_open(breaker, was_slow=was_slow)
+
+    vote = circuit._judge_silent(votes.ALIVE_LATE, ending(breaker, clock, 5.0))
+
+    assert vote is (votes.NONE if was_slow else votes.ALIVE)
+    assert circuit.recovery is not None
+    assert circuit.recovery.spare == (1 if was_slow else 0)
+
+
+def test_who_was_asked_to_wait_after_its_vote_was_lost_shows_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    circuit = half_open(breaker, was_slow=False)
+
+    asked = ending(breaker, clock, 0.1)
+
+    assert circuit._judge_asked(votes.ASKED_LATE, asked) is votes.NONE
+    assert circuit._judge_asked(votes.ASKED_TO_WAIT, asked) is votes.ALIVE
+
+
+def test_a_call_that_was_outrun_takes_back_nothing_where_none_was_given_up(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    circuit: SteeredCircuit = breaker._circuit
+    circuit.given_up = None
+
+    assert circuit._judge_silent(votes.ABSTAINED, ending(breaker, clock, 0.1, OUTRUN)) is votes.NONE
+
+
+def test_while_one_call_is_sent_at_a_time_room_for_others_grows_with_the_room_there_is(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    limit(breaker, clock)
+    circuit: SteeredCircuit = breaker._circuit
+    assert circuit.limit is not None
+    circuit.limit.pause(0.0)
+    spare: list[int] = []
+    for _ in range(40):
+        circuit._judge_silent(votes.ABSTAINED, ending(breaker, clock, 0.0))
+        assert circuit.recovery is not None
+        spare.append(circuit.recovery.spare)
+
+    first = spare.index(next(each for each in spare if each)) + 1
+    again = spare.index(next(each for each in spare if each > first)) + 1
+    assert spare[first - 1] == first
+    assert again - first == 2 * first
+
+
+def test_no_outpaced_call_teaches_while_it_is_open(breaker: Breaker, clock: ManualClock) -> None:
+    after_an_outage(breaker, clock)
+    detector = breaker._circuit.detector
+    before, held = known_latencies(breaker), [*detector.held]
+
+    breaker._circuit._learn_outpaced(ending(breaker, clock, 50.0, OUTPACED))
+
+    assert known_latencies(breaker) == before
+    assert [*detector.held] == held
+
+
+@pytest.mark.parametrize(("latency", "outcome"), [(5.0, "cancelled"), (10.5, "failure")])
+def test_a_time_out_is_judged_by_what_such_calls_take(
+    breaker: Breaker, clock: ManualClock, latency: float, outcome: str
+) -> None:
+    for _ in range(100):
+        for label, takes in (("list", 0.1), ("export", 10.0)):
+            permit = breaker.acquire(label=label)
+            clock.advance(takes)
+            permit.success()
+    export = breaker.acquire(label="export")
+    circuit: SteeredCircuit = breaker._circuit
+    timed_out = Ending(export.token, Outcome.CANCELLED, latency, clock.now + latency)
+
+    circuit._judge_time_out(timed_out, circuit.explained)
+
+    assert timed_out.outcome.value == outcome
+    export.cancel()

@@ -373,3 +373,67 @@ def test_of_several_doubted_streams_the_first_is_looked_at_first() -> None:
         assert streams.doubts(token)
 
     assert streams.check_at <= 101.0 + streams.limit
+
+
+def test_a_doubted_probe_is_looked_at_when_it_has_flowed_for_a_while() -> None:
+    streams = streams_of(*[0.01] * 100)
+    streams.by_token[7] = Stream(5.0, 0.1)
+    streams._doubted = True
+    streams.check_at = inf
+
+    assert streams.doubts(7)
+
+    assert streams.check_at == 5.0 + streams.limit
+
+
+def half_of_the_time(started: float, now: float) -> float:
+    """For so long our own process stood still."""
+    return max(now - started, 0.0) / 2
+
+
+def test_the_time_in_which_our_process_stood_still_is_that_since_the_consumer_waits() -> None:
+    streams = streams_of(*[0.01] * 100)
+    streams.by_token[7] = Stream(0.0, 0.1)
+    streams.by_token[7].since = 0.0
+
+    assert streams.take_decided(3.9, half_of_the_time) == []
+    assert [token for token, _, _ in streams.take_decided(4.1, half_of_the_time)] == [7]
+
+
+def test_several_streams_that_stood_still_with_our_process_have_not_stalled() -> None:
+    streams = streams_of(*[0.01] * 100)
+    for token in range(5):
+        flowing(streams, token, -9.0, since=0.05 * token)
+
+    assert streams.take_decided(1.5, lambda started, now: max(now - started, 0.0) * 0.125) == []
+    assert len(streams.take_decided(1.5, no_stall)) == 5
+
+
+@pytest.mark.parametrize(("known", "weight"), [(0, 1.0), (1000, None)])
+def test_only_a_probe_that_stalls_teaches_as_much_as_many_streams(
+    known: int, weight: float | None
+) -> None:
+    """With nothing known it teaches as much as one."""
+    streams = streams_of(*[0.01] * known)
+    for token, undecided in ((1, False), (2, True)):
+        stream = streams.by_token[token] = Stream(0.0, 0.1)
+        stream.since, stream.undecided = 0.0, undecided
+    probe, other = streams.by_token[2], streams.by_token[1]
+
+    streams.take_decided(100.0, no_stall)
+
+    assert other.weight == 1.0
+    assert probe.weight == weight if weight else probe.weight > 2.0
+    assert streams.undecided == 0
+
+
+def test_where_all_streams_have_stalled_none_is_one_of_several() -> None:
+    streams = streams_of(*[0.01] * 100)
+    for token in range(9):
+        flowing(streams, token, -9.0, since=0.0).stalled = True
+
+    assert streams.take_decided(50.0, no_stall) == []
+
+
+def test_enough_streams_are_known_for_several_from_the_thirtieth_on() -> None:
+    assert still(*STILL, known=30) == [0, 1, 2, 3, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -32,6 +33,7 @@ WHOLE = KeyFact(
     ticket=1.0,
     places=2,
     one_in=4,
+    expected=(0.25, 0.125),
     learned=LEARNED,
 )
 MODE = ModeFact(mode="observe", share=0.5, left=30.0, reason="deploy", by="ann")
@@ -134,6 +136,10 @@ CHANGES: list[dict[str, Any]] = [
     {"numbers": {"x": "y"}},
     {"numbers": {"x": 10**400}},
     {"size": 10**400},
+    {"expected": 7},
+    {"expected": [0.5]},
+    {"expected": [-0.5, 0.0]},
+    {"expected": [0.0, "0.5"]},
     {"learned": {"first": 1}},
     {"learned": 7},
 ]
@@ -147,7 +153,14 @@ def test_a_fact_with_one_wrong_part_is_none(change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"mode": "sleep"}, {"mode": None}, {"share": -1.0}, {"share": "half"}, {"left": nan}],
+    [
+        {"mode": "sleep"},
+        {"mode": None},
+        {"share": -1.0},
+        {"share": "half"},
+        {"left": nan},
+        {"left": 10**400},
+    ],
     ids=repr,
 )
 def test_a_mode_with_one_wrong_part_is_none(change: dict[str, Any]) -> None:
@@ -172,7 +185,14 @@ def test_parts_that_a_newer_version_has_added_are_no_garbage() -> None:
 
 
 @pytest.mark.parametrize(
-    "fact", [MODE, ModeFact(), ModeFact(mode="disabled", left=inf, ended=True)], ids=repr
+    "fact",
+    [
+        MODE,
+        ModeFact(),
+        ModeFact(mode="enforce"),
+        ModeFact(mode="disabled", left=inf, ended=True),
+    ],
+    ids=repr,
 )
 def test_a_mode_survives_being_a_text(fact: ModeFact) -> None:
     assert ModeFact.from_text(fact.as_text()) == fact
@@ -180,6 +200,34 @@ def test_a_mode_survives_being_a_text(fact: ModeFact) -> None:
 
 def test_a_share_is_no_more_than_all() -> None:
     assert ModeFact.from_text(changed(MODE, share=7.0)).share == 1.0
+    assert KeyFact.from_text(changed(WHOLE, expected=[7.0, 0.5])).expected == (1.0, 0.5)
+    assert KeyFact.from_text(changed(WHOLE, expected=[0.5, 7.0])).expected == (0.5, 1.0)
+
+
+def test_a_text_is_no_longer_than_it_must_be() -> None:
+    """It is written again and again, and read by all workers."""
+    precise = replace(WHOLE, since=1.23456, permits=2.34567, demand=3.45678, ticket=4.56789)
+
+    text = precise.as_text()
+
+    plain = json.loads(text)
+    assert [plain[name] for name in ("since", "permits", "demand", "ticket")] == [
+        1.235,
+        2.346,
+        3.457,
+        4.568,
+    ]
+    assert " " not in text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000], ids=lambda text: text[:20])
+def test_a_text_that_is_no_json_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match="this is not JSON"):
+        facts.plain_of(text)
+
+
+def test_what_was_learned_of_each_key_has_a_name_of_its_own() -> None:
+    assert facts.learned_name("a") != facts.learned_name("b")
 
 
 @pytest.mark.parametrize("key", ["payments", "", "GET /a b", "key x", "mode y"])
