@@ -20,6 +20,7 @@ from recloser import Registry, State, Transition
 RUN, STOP, FORK = 0, 1, 2
 KEY = "upstream"
 _EVERY = 0.05  # seconds between two reports
+_STARTS = 10.0  # seconds for which a worker tries to start
 _CHILD_LIVES, _CHILD_HANGS = 0.7, 10.0  # seconds
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 
@@ -182,13 +183,25 @@ class Caller:
         )
 
 
+def _started(setup: Setup, dead: Any, pipe: Connection) -> Caller:
+    """A worker cannot start while there is a folder in place of its file: it is started again then."""
+    deadline = time.monotonic() + _STARTS
+    while True:
+        try:
+            return Caller(setup, dead, pipe)
+        except ValueError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def work(setup: Setup, order: Any, dead: Any, pipe: Connection) -> None:
     """Make calls until the order says stop."""
     # Whoever stops the benchmark by the keyboard stops the parent, and that ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if setup.namespace:
         _enter(setup.namespace)
-    caller = Caller(setup, dead, pipe)
+    caller = _started(setup, dead, pipe)
     caller.own()
     children: list[int] = []
     try:
