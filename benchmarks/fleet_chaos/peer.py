@@ -152,6 +152,7 @@ class Figures:
         agreed: Seconds from the first closing to all closed.
         interrupted: Closings after which one opened again before all were closed.
         closed_at_last: Whether all were closed in the end.
+        left: The states, if not.
     """
 
     calls: int = 0
@@ -164,6 +165,7 @@ class Figures:
     agreed: list[float] = field(default_factory=list)
     interrupted: int = 0
     closed_at_last: bool = False
+    left: list[str] = field(default_factory=list)
 
 
 class _Pool(Pool):
@@ -269,8 +271,10 @@ def run(engine: str, seconds: float, seed: int, make: type[Caller], only: str = 
         pool = _Pool(place, callee.path, make)
         try:
             play = _Play(place, callee, pool, seed, only, False)
-            play.run(seconds)
-            return play.seen.sum_up(pool)
+            broken = play.run(seconds).broken
+            figures = play.seen.sum_up(pool)
+            figures.left = [what for what in broken if "not all are closed" in what]
+            return figures
         finally:
             pool.close()
 
@@ -284,8 +288,8 @@ def report(engine: str, seconds: float, seed: int, only: str) -> None:
     for (title, one), (_, other) in zip(_rows(ours), _rows(theirs), strict=True):
         print(f"| {title} | {one} | {other} |")
     for name, found in (("recloser", ours), ("interlock-cb", theirs)):
-        for what in found.errors[:5]:
-            print(f"  {name}: {what[-300:]}")
+        for what in [*found.errors[:5], *found.left]:
+            print(f"  {name}: {what[-600:]}")
     print(flush=True)
 
 
