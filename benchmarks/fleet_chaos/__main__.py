@@ -2,6 +2,7 @@
 
     python -m benchmarks.fleet_chaos --spread 200
     python -m benchmarks.fleet_chaos --chaos 600 --seed 1
+    python -m benchmarks.fleet_chaos --chaos 60 --seed 1 --peer --engines redis-server
     python -m benchmarks.fleet_chaos --overhead --restart --servers --engines sqlite
 
 It exits with 1 if a goal is missed, or something breaks that must hold.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.fleet_chaos import chaos, overhead, restart, servers, spread
+from benchmarks.fleet_chaos import chaos, overhead, peer, restart, servers, spread
 from benchmarks.fleet_chaos.stores import engines
 
 
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--chaos", type=float, metavar="SECONDS", help="random faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", default="", help="only faults whose name has this text")
+    parser.add_argument("--peer", action="store_true", help="with --chaos: beside interlock-cb")
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     parser.add_argument("--overhead", action="store_true", help="what a store costs")
     parser.add_argument("--restart", action="store_true", help="all workers are replaced")
@@ -37,7 +39,12 @@ def main(arguments: list[str]) -> int:
             parser.error(f"--engines: no {engine!r} here; there are {', '.join(engines())}")
         if options.spread:
             fine &= spread.report(engine, options.spread, options.rate, options.calm)
-        if options.chaos:
+        if options.chaos and options.peer:
+            missing = peer.unfit(engine)
+            if missing:
+                parser.error(missing)
+            peer.report(engine, options.chaos, options.seed, options.faults)
+        elif options.chaos:
             fine &= chaos.report(
                 engine, options.chaos, options.seed, options.faults, options.verbose
             )

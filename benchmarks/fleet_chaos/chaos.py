@@ -79,13 +79,24 @@ def run(
     with started(engine, partitions=True) as place, upstream.running() as callee:
         pool = Pool(place, workers, rate, callee.path)
         try:
-            play = _Play(place, callee, pool, seed, only, verbose)
+            play = Play(place, callee, pool, seed, only, verbose)
             return play.run(seconds)
         finally:
             pool.close()
 
 
-class _Play:
+class Play:
+    """The faults of one run.
+
+    Args:
+        place: The store.
+        callee: The callee.
+        pool: The workers.
+        seed: Chooses the faults.
+        only: If given, faults whose name has that text, beside those of the callee.
+        verbose: Whether to print each fault.
+    """
+
     def __init__(
         self, place: Place, callee: Upstream, pool: Pool, seed: int, only: str, verbose: bool
     ) -> None:
@@ -95,7 +106,7 @@ class _Play:
         self._result = Chaos()
         self._active: list[Fault] = []
         self._begun = time.monotonic()
-        self._watch = Invariants(pool, place, self._broke)
+        self._watch = self.watch()
         self._troubles = [
             each for each in [*place.troubles, *self._of_workers()] if only in each.name
         ]
@@ -107,6 +118,10 @@ class _Play:
         self._result.broken.append(text)
         if self._verbose:
             print(f"  BROKEN {text}", flush=True)
+
+    def watch(self) -> Invariants:
+        """What looks at the fleet."""
+        return Invariants(self._pool, self._place, self._broke)
 
     # Faults of workers
 
@@ -165,6 +180,7 @@ class _Play:
     # The play
 
     def run(self, seconds: float) -> Chaos:
+        """Let faults happen for so many seconds."""
         self._wait(_WARM)
         begun = self._begun = time.monotonic()
         self._next = self._next_outage = begun

@@ -147,13 +147,17 @@ class Invariants:
             for probe in probes
             if probe.kind == "f"
             and probe.begun - probe.acquired < _HELD_UP
-            and not self._was_gone(probe)
+            and not self.was_gone(probe)
         ]
 
-    def _was_gone(self, probe: Probe) -> bool:
+    def was_gone(self, probe: Probe) -> bool:
         """Whether its worker was stopped or killed meanwhile, so that nobody could know of it."""
-        spans = self._gone.get(probe.worker, [])
-        return any(start < probe.ended and probe.acquired < end for start, end in spans)
+        return self.was_gone_in(probe.worker, probe.acquired, probe.ended)
+
+    def was_gone_in(self, number: int, begun: float, ended: float) -> bool:
+        """Whether a worker was stopped or killed at any moment in between."""
+        spans = self._gone.get(number, [])
+        return any(start < ended and begun < end for start, end in spans)
 
     def notes(self, probes: list[Probe]) -> list[str]:
         """Figures."""
@@ -162,15 +166,16 @@ class Invariants:
         single = [probe for probe in fleet if probe.allowed == 1]
         return [
             f"probes: {len(fleet)} of the fleet ({len(single)} when one was allowed at a time), "
-            f"at most {_most(fleet)} at a time ({_most(single)}); "
-            f"{len(alone)} of workers that decided alone, at most {_most(alone)}; "
+            f"at most {most(fleet)} at a time ({most(single)}); "
+            f"{len(alone)} of workers that decided alone, at most {most(alone)}; "
             f"{len(probes) - len(fleet) - len(alone)} not judged, since their workers were "
             "stopped, killed or held up",
             f"the longest time without agreement, and without a fault: {self._longest_apart:.2f} s",
         ]
 
 
-def _most(probes: list[Probe]) -> int:
+def most(probes: list[Probe]) -> int:
+    """How many were in flight at a time, at most."""
     running: list[Probe] = []
     most = 0
     for probe in sorted(probes, key=lambda each: each.begun):

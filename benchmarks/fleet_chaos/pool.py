@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.fleet_chaos.stores import Place
 from benchmarks.fleet_chaos.upstream import TAKES
-from benchmarks.fleet_chaos.worker import RUN, STOP, News, Setup, work
+from benchmarks.fleet_chaos.worker import RUN, STOP, Caller, News, Setup, work
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # So that a worker that is started again serves soon. What is not installed is left out.
@@ -67,6 +67,7 @@ class Pool:
         rate: Calls per second of all in sum.
         upstream: The address of the callee; "" for a flag that all see.
         takes: Seconds that a call takes with that flag, about.
+        make: Makes the calls of a worker.
 
     Attributes:
         workers: By number.
@@ -80,7 +81,9 @@ class Pool:
         rate: float = 120.0,
         upstream: str = "",
         takes: float = TAKES,
+        make: type[Caller] = Caller,
     ) -> None:
+        self._make = make
         self._place, self._rate = place, rate / workers
         self._upstream, self._takes = upstream, takes
         self.dead = CONTEXT.RawValue("i", 0)
@@ -96,7 +99,8 @@ class Pool:
         ours, theirs = CONTEXT.Pipe(duplex=False)
         order = CONTEXT.RawValue("i", RUN)
         setup = Setup(number, address, namespace, self._rate, self._upstream, self._takes)
-        process = CONTEXT.Process(target=work, args=(setup, order, self.dead, theirs), daemon=True)
+        arguments = setup, order, self.dead, theirs, self._make
+        process = CONTEXT.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()
         return Worker(number, process, order, ours, time.monotonic())
@@ -127,7 +131,11 @@ class Pool:
         elif isinstance(told, str):
             self.broken.append(f"worker {worker.number}: {told}")
         else:
-            worker.opened.append(told)
+            self.note(worker, told)
+
+    def note(self, worker: Worker, told: tuple[float, str, str]) -> None:
+        """Take over that a breaker has opened, and the like."""
+        worker.opened.append(told)
 
     def await_all(self) -> None:
         """Wait until all have told something."""

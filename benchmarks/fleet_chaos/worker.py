@@ -95,11 +95,23 @@ class Caller:
     def __init__(self, setup: Setup, dead: Any, pipe: Connection | None) -> None:
         logging.getLogger("recloser").setLevel(logging.CRITICAL)
         self.setup, self._dead, self._pipe = setup, dead, pipe
-        self.registry = Registry(store=setup.store or None)
-        self.registry.subscribe(self)
-        self.breaker = self.registry[KEY]
+        self.begin()
         self.random = random.Random(setup.number * 1000 + os.getpid())
         self.good = self.wasted = self.refused = 0
+
+    def begin(self) -> None:
+        """Make the breaker."""
+        self.registry = Registry(store=self.setup.store or None)
+        self.registry.subscribe(self)
+        self.breaker = self.registry[KEY]
+
+    def end_child(self) -> int:
+        """End what a forked child has; return its exit code."""
+        code = 2 if self.registry.faults else 0
+        fleet = self.registry.fleet
+        if fleet is not None:
+            fleet.close()
+        return code
 
     def on_transition(self, transition: Transition) -> None:
         """Tell of a change."""
@@ -120,26 +132,27 @@ class Caller:
             self.refused += 1
             return
         with permit:
-            if not self._ask(permit.is_probe):
+            if not self.ask(permit.is_probe):
                 permit.failure()
                 self.wasted += 1
                 return
         self.good += 1
 
-    def _ask(self, is_probe: bool) -> bool:
+    def ask(self, is_probe: bool) -> bool:
+        """Call the callee; whether it was well."""
         if not self.setup.upstream:
             # Not the same each time: that would teach nothing.
             time.sleep(self.setup.takes * self.random.lognormvariate(0.0, 0.2))
             return not self._dead.value
         at, kind, allowed = time.monotonic(), "c", 0
         if is_probe:
-            kind, allowed = self._probe()
+            kind, allowed = self.probe()
         try:
             return ask(self.setup.upstream, self.setup.number, kind, allowed, at)
         except OSError:
             return False
 
-    def _probe(self) -> tuple[str, int]:
+    def probe(self) -> tuple[str, int]:
         """Whether the fleet has sent this probe, and how many it allows at a time."""
         fleet, following = self.registry.fleet, self.breaker.following
         orders = None if following is None else following.orders
@@ -183,25 +196,27 @@ class Caller:
         )
 
 
-def _started(setup: Setup, dead: Any, pipe: Connection) -> Caller:
+def _started(make: type[Caller], setup: Setup, dead: Any, pipe: Connection) -> Caller:
     """A worker cannot start while there is a folder in place of its file: it is started again then."""
     deadline = time.monotonic() + _STARTS
     while True:
         try:
-            return Caller(setup, dead, pipe)
+            return make(setup, dead, pipe)
         except ValueError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
 
 
-def work(setup: Setup, order: Any, dead: Any, pipe: Connection) -> None:
+def work(
+    setup: Setup, order: Any, dead: Any, pipe: Connection, make: type[Caller] = Caller
+) -> None:
     """Make calls until the order says stop."""
     # Whoever stops the benchmark by the keyboard stops the parent, and that ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if setup.namespace:
         _enter(setup.namespace)
-    caller = _started(setup, dead, pipe)
+    caller = _started(make, setup, dead, pipe)
     caller.own()
     children: list[int] = []
     try:
@@ -251,10 +266,7 @@ def _fork(caller: Caller) -> int:
         while time.monotonic() < end:
             time.sleep(caller.random.expovariate(caller.setup.rate))
             caller.call()
-        code = 2 if caller.registry.faults else 0
-        fleet = caller.registry.fleet
-        if fleet is not None:
-            fleet.close()
+        code = caller.end_child()
     except BaseException:
         traceback.print_exc()
     finally:
