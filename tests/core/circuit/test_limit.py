@@ -168,7 +168,7 @@ def test_only_calls_that_began_after_the_last_answer_can_be_mute(
 
 
 @pytest.mark.parametrize(
-    ("size", "answers"), [(1.0, 4), (1.5, 6), (2.0, 8), (8.0, 8), (20.0, 20), (100.0, 32)]
+    ("size", "answers"), [(1.0, 4), (1.1, 5), (1.5, 6), (2.0, 8), (8.0, 8), (20.0, 20), (100.0, 32)]
 )
 def test_a_round_takes_as_many_answers_as_calls_are_in_flight(size: float, answers: int) -> None:
     play = limited(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.limit_play import FAST, SEVERE, SLOW, limited, paused
+from tests.support.limit_play import FAST, SEVERE, SLOW, limited, paused, returning
 from tests.support.limited_callee import THRESHOLD, USUAL
 
 from recloser._circuit.round import Finding, Round
@@ -73,7 +73,92 @@ def test_what_a_trial_took_is_not_given_back_once_calls_fail() -> None:
     assert limit.size == 3.0
 
 
+def test_a_limit_that_is_no_whole_number_falls_by_a_quarter_too() -> None:
+    limit = limited(4.5).limit
+
+    limit.shed()
+
+    assert limit.size == 0.75 * 4.5
+
+
+def test_where_some_calls_always_fail_those_that_time_out_count_and_others_do_not() -> None:
+    play = limited(8.0)
+    play.limit.failures.are_usual = True
+
+    play.answer(0.01, ok=False)
+    assert play.limit._round._answers == []
+    play.answer(1.0, ok=False)
+    assert len(play.limit._round._answers) == 1
+
+
+def test_where_some_calls_always_fail_their_share_does_not_lower_the_limit() -> None:
+    play = limited(8.0)
+    play.limit.failures.are_usual = True
+
+    play.answer(*[1.0] * 5, ok=False)
+    play.answer(SLOW, SLOW, SLOW)
+
+    assert play.limit.succeeded
+    assert play.limit.level == SLOW
+
+
+def test_nothing_comes_back_if_eight_calls_in_a_row_timed_out_since_the_last_answer() -> None:
+    play = limited(40.0)
+    play.answer(*[1.0] * 4, ok=False, every=1.0)
+    play.answer(FAST)
+
+    assert play.answer(*[1.0] * 7, ok=False, every=1.0) is Finding.NOTHING
+    assert play.answer(1.0, ok=False, every=1.0) is Finding.HANGING
+
+
+def test_after_a_recovery_a_call_that_fails_at_once_ends_the_return_of_the_load() -> None:
+    play = returning(2.0)
+    play.refuse(20)
+    play.answer(FAST)
+    size = play.limit.size
+
+    play.answer(0.01, ok=False)
+    play.answer(FAST)
+
+    assert play.limit.size == size
+
+
 # Single calls
+
+
+def test_single_calls_that_fail_at_once_are_not_mild() -> None:
+    play = paused(level=SLOW)
+
+    for _ in range(20):
+        play.now += 5.0
+        assert play.answer(0.01, ok=False) is Finding.SICK
+
+
+def test_after_a_mild_time_a_severe_call_does_not_end_the_return_of_the_load() -> None:
+    play = paused(level=SLOW)
+    while Finding.BORNE not in play.findings:
+        play.now += 5.0
+        play.answer(SLOW)
+    play.refuse(20)
+    size = play.limit.size
+
+    play.answer(SEVERE)
+    play.answer(SLOW)
+
+    assert play.limit.size == size + 2.0
+
+
+def test_once_a_latency_is_accepted_a_slow_call_ends_the_return_of_the_load() -> None:
+    play = limited(4.0)
+    play.limit.accept(USUAL, play.token, play.now)
+    play.refuse(20)
+    play.answer(FAST)
+    assert play.limit.size == 5.0
+
+    play.answer(SLOW)
+    play.answer(FAST)
+
+    assert play.limit.size == 5.0
 
 
 def test_a_pause_begins_at_the_end_of_a_failed_call_too() -> None:
