@@ -125,7 +125,7 @@ class Leading:
         if incident.circuit.state is not state:
             key.report_at = now + place.pace
         elif state is _CLOSED and not incident.circuit.detector.evidence.idle:
-            key.hurry(now)
+            place.hurry(key, now)
         fact = incident.news(now)
         if fact is not None:
             self._tell(name, key, fact, now)

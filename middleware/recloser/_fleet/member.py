@@ -300,7 +300,7 @@ class Member:
             del self._suspicious[name]
             key = place.key(name)
             if key.is_watched:
-                key.hurry(now)
+                place.hurry(key, now)
             elif place.workers > 1 and now >= key.cool_until:
                 self._leading.begin_watch(name, key, now)
 

@@ -66,6 +66,11 @@ class Workplace:
             return self.pace
         return min(_HURRIED * max(self.workers / _HURRIED_PACED, 1.0), self.pace)
 
+    def hurry(self, key: Key, now: float) -> None:
+        """Report a key more often for a while, beginning with the next report."""
+        key.hurry(now)
+        key.report_at = min(key.report_at, now + self.pace_of(key, now))
+
     def key(self, name: str) -> Key:
         """What is known of a key."""
         return self.keys.setdefault(name, Key())

@@ -40,6 +40,17 @@ def test_a_key_that_hurries_is_reported_more_often(
     assert place.pace_of(key, 8.001) == place.pace
 
 
+def test_hurry_begins_with_the_next_report_and_delays_none(place: Workplace) -> None:
+    late, soon = place.key("late"), place.key("soon")
+    late.report_at, soon.report_at = 7.05, 7.001
+
+    for key in (late, soon):
+        place.hurry(key, 7.0)
+
+    assert late.report_at == pytest.approx(7.01)
+    assert soon.report_at == 7.001
+
+
 def test_a_key_is_known_by_one_object(place: Workplace) -> None:
     assert place.key("a") is place.key("a")
     assert {*place.keys} == {"a"}
