@@ -269,3 +269,21 @@ def test_an_answer_ends_no_limit_that_is_there_because_calls_fail_together(
 
     assert circuit._is_slow_only(votes.GOOD, good, recovery) is not crowding
     assert (breaker.state is State.LIMITED) is crowding
+
+
+def test_once_latency_is_judged_an_answer_to_a_call_from_before_shows_nothing(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """None of the calls since then came back: as many are let through as are in flight, not twice."""
+    teach(breaker, clock, [0.1] * 100)
+    before = breaker.acquire()
+    breaker.acquire().failure()  # it may be the first one of an outage
+    in_flight = [breaker.acquire() for _ in range(60)]
+    clock.advance(0.12)
+    before.success()
+    clock.advance(0.1)
+
+    breaker.try_acquire()
+
+    assert breaker.state is State.LIMITED
+    assert limit_of(breaker).size == len(in_flight)

@@ -189,3 +189,20 @@ def test_under_a_limit_a_call_is_overdue_after_the_slow_threshold_whatever_it_be
     breaker.notice()
 
     assert permit.token in circuit.calls.overdue
+
+
+def test_a_check_that_has_just_limited_does_not_look_for_late_calls_too(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """The calls in flight keep their votes: they are what the limit is judged by."""
+    teach(breaker, clock, [0.1] * 1200)
+    breaker.metrics()
+    assert breaker._circuit.detector.evidence.is_settled
+    in_flight = [breaker.acquire() for _ in range(60)]
+    clock.advance(1.1 * breaker.slow_threshold)
+
+    breaker.try_acquire()
+
+    assert breaker.state is State.LIMITED
+    voting, overdue = breaker._circuit.calls.voting, breaker._circuit.calls.overdue
+    assert {each.token for each in in_flight} <= {*voting, *overdue}

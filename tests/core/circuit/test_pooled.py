@@ -345,6 +345,26 @@ def test_under_a_limit_each_call_that_begins_shows_which_are_overdue() -> None:
     assert [*fleet.circuit.calls.overdue] == [early]
 
 
+def test_a_call_that_begins_may_show_that_the_others_hang_and_is_under_no_limit_then() -> None:
+    fleet = limited(8.0)
+    hanging = [fleet.begin(worker) for worker in "ab" * 10]
+    fleet.now += 0.15
+    answered = [fleet.begin(worker) for worker in "ab" * 4]
+    fleet.now += 0.05
+    hanging.append(fleet.begin("a"))
+    fleet.now += 0.05
+    fleet.begin("a")  # all but the latest one of the hanging ones are overdue
+    for begun in answered:
+        fleet.end(begun, Outcome.SUCCESS)
+    assert fleet.circuit.state is State.LIMITED
+    fleet.now += 0.18
+
+    fleet.begin("a")  # that one is too, now
+
+    assert fleet.circuit.state is State.OPEN
+    assert fleet.circuit.limit is None
+
+
 def test_probes_that_workers_have_sent_beyond_the_window_count_and_none_is_refused() -> None:
     fleet = Fleet()
     fleet.open()
