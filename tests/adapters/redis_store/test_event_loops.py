@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+import anyio
 import pytest
 from tests.support.event_loops import (
     LOOPS,
@@ -42,6 +43,8 @@ async def _hang(registries: list[Registry], server: Server, call: Call) -> float
             while time.monotonic() < end:
                 for registry in registries:
                     await call(registry, callee)
+                # A refusal never waits, so without this the test itself would hold the loop.
+                await anyio.sleep(0.005)
     finally:
         server.resume()
     callee.is_well = True
