@@ -2,7 +2,7 @@
 
     python -m benchmarks.fleet_chaos --spread 200
     python -m benchmarks.fleet_chaos --chaos 600 --seed 1
-    python -m benchmarks.fleet_chaos --chaos 60 --seed 1 --peer --engines redis-server
+    python -m benchmarks.fleet_chaos --chaos 90 --seed 1 --peer --engines redis-server
     python -m benchmarks.fleet_chaos --overhead --restart --servers --engines sqlite
 
 It exits with 1 if a goal is missed, or something breaks that must hold.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from benchmarks.fleet_chaos import chaos, overhead, restart, servers, spread, upstream
+from benchmarks.fleet_chaos import chaos, overhead, peer, restart, servers, spread, upstream
 from benchmarks.fleet_chaos.figures import percentile
 from benchmarks.fleet_chaos.invariants import Invariants
 from benchmarks.fleet_chaos.pool import Pool
@@ -70,6 +70,27 @@ def test_healthy_calls_are_no_operations() -> None:
 
     assert calls > 800
     assert max(few, many) <= overhead.OPERATIONS + 0.5  # a beat more or less in so short a time
+
+
+def test_a_peer_without_a_store_in_a_file_is_told() -> None:
+    assert peer.unfit("sqlite") == (
+        "--peer: interlock-cb has no store in a file; write --engines redis-server"
+    )
+
+
+@pytest.mark.parametrize("make", [peer.Metered, peer.Interlock])
+def test_a_peer_is_measured_as_recloser_is(make: type[peer.Metered]) -> None:
+    if len(ENGINES) < 2:
+        pytest.skip("no server is installed")
+    if make is peer.Interlock:
+        pytest.importorskip("interlock")
+
+    found = peer.run(ENGINES[1], 6.0, 1, make)
+
+    assert found.errors == []
+    assert found.calls > 100
+    assert found.wasted > 0
+    assert found.well > 0
 
 
 # What judges

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ def run(loop: str, function: Callable[..., Awaitable[Any]], *arguments: Any) -> 
 
 
 @contextmanager
-def two_workers(open_store: Callable[[], Store]) -> Iterator[list[Registry]]:
+def two_workers(open_store: Callable[[], Store]) -> Generator[list[Registry], None, None]:
     """Two registries with the same store, as two processes have."""
     with ExitStack() as stack:
         registries: list[Registry] = []
@@ -81,7 +81,7 @@ async def call_through_middleware(registry: Registry, callee: Callee) -> None:
     async def send(message: Any) -> None:
         """Nobody reads it."""
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with suppress(ConnectionError):
         await BreakerMiddleware(app, registry, key=lambda scope: KEY)(scope, receive, send)
 
@@ -139,7 +139,7 @@ class Gap:
 
 
 @asynccontextmanager
-async def watched() -> AsyncIterator[Gap]:
+async def watched() -> AsyncGenerator[Gap, None]:
     """Measure how long the loop stands still in the block."""
     gap = Gap()
     async with anyio.create_task_group() as group:
