@@ -102,7 +102,9 @@ def test_a_key_that_is_none_leaves_the_host_or_no_breaker(
     assert registry.faults == 1
 
 
-@pytest.mark.parametrize("key", [plain_requests.by_host, KEYS.by_model, KEYS.by_route, KEYS.by_credential])
+@pytest.mark.parametrize(
+    "key", [plain_requests.by_host, KEYS.by_model, KEYS.by_route, KEYS.by_credential]
+)
 @pytest.mark.parametrize("request_", [get("http:///orders"), asking(url="http:///v1/responses")])
 def test_a_request_without_a_host_is_left_to_its_client(
     registry: Registry, key: Any, request_: PlainRequest

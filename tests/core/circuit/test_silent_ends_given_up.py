@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from math import log
 
 import pytest
@@ -36,6 +37,13 @@ def give_up_until_open(breaker: Breaker, clock: ManualClock) -> int:
         calls += 1
     assert breaker.state is State.OPEN
     return calls
+
+
+def numbers(breaker: Breaker) -> Mapping[str, float]:
+    """Those of the reason of the last change."""
+    reason = breaker._circuit.reason
+    assert reason is not None
+    return reason.numbers
 
 
 @pytest.mark.parametrize(("waited", "state"), [(WAITED, State.OPEN), (0.05, State.HALF_OPEN)])
@@ -75,7 +83,7 @@ def test_an_opening_for_given_up_calls_counts_only_them(
 
     calls = give_up_until_open(breaker, clock)
 
-    assert breaker._circuit.reason.numbers["bad"] == calls
+    assert numbers(breaker)["bad"] == calls
 
 
 def test_an_opening_for_given_up_calls_has_enough_evidence_also_where_failures_are_usual(
@@ -86,5 +94,5 @@ def test_an_opening_for_given_up_calls_has_enough_evidence_also_where_failures_a
 
     give_up_until_open(breaker, clock)
 
-    values = breaker._circuit.reason.numbers
+    values = numbers(breaker)
     assert values["evidence"] == values["evidence_threshold"]
