@@ -26,7 +26,8 @@ With `Registry(store=...)`, workers share four things:
 - **What is done by hand.** Openings, closings, resets and other modes.
 - **What calls do, while something is wrong.** A worker that suspects something asks the others to
   watch the key. From then on all of them report when calls begin and how they end, 20 times a
-  second, good calls too.
+  second and more often in the first second, good calls too. If that shows nothing, it ends after half
+  a second and 30 calls.
 - **What was learned.** Latencies and normal shares of bad calls are kept now and then, so a worker
   that is new knows what is normal.
 
@@ -62,7 +63,8 @@ With `Registry(store=...)`, workers share four things:
   come less often, in proportion, so that the leader gets no more than 1,300 a second.
 - **The load on the store** is 1.4 operations a second of each worker while nothing is wrong: a look
   each second, and a sign of life each 5 s with a count of the others. While a key is watched, it is
-  about 20 reports a second of each of up to 64 workers; while it is open, a fifth of it.
+  about 20 reports a second of each of up to 64 workers, if they have calls; while it is open, a fifth
+  of it.
 """
 
 

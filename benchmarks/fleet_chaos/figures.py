@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from math import ceil
 
 
 def percentile(numbers: Iterable[float], part: float) -> float:
@@ -11,7 +12,7 @@ def percentile(numbers: Iterable[float], part: float) -> float:
     ranked = sorted(numbers)
     if not ranked:
         return float("nan")
-    return ranked[min(int(part * len(ranked)), len(ranked) - 1)]
+    return ranked[max(ceil(part * len(ranked)) - 1, 0)]
 
 
 def load() -> str:
