@@ -119,7 +119,9 @@ _LINES = (
 def picture(results: Results) -> str:
     """How time, waste and load grow with the number of workers, at a delay of 20 ms."""
     shown = {c.workers: runs for c, runs in results.items() if c.what == "20 ms"}
-    parts = [f'<text x="{_LEFT}" y="20" font-size="15">2,000 calls/s, store of 20 ms, by the number of workers</text>']
+    parts = [
+        f'<text x="{_LEFT}" y="20" font-size="15">2,000 calls/s, store of 20 ms, by the number of workers</text>'
+    ]
     for power in range(int(_Y[0]), int(_Y[1]) + 1):
         y = _place(power, _Y, _BASE, 40.0)
         parts.append(
