@@ -27,8 +27,9 @@ def check(registry: Registry, sent: list[Any]) -> None:
     assert len(sent) == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"label_by": lambda request: None}], ids=["", "label_by"])
 @pytest.mark.parametrize("name", ["httpx", "httpx2"])
-def test_httpx(registry: Registry, clock: ManualClock, name: str) -> None:
+def test_httpx(registry: Registry, clock: ManualClock, name: str, settings: dict[str, Any]) -> None:
     library: Any = pytest.importorskip(name)
     ours: Any = importlib.import_module(f"recloser_adapters.{name}")
     sent: list[Any] = []
@@ -37,7 +38,8 @@ def test_httpx(registry: Registry, clock: ManualClock, name: str) -> None:
         sent.append(request)
         return library.Response(200, json={})
 
-    client = ours.wrap_client(library.Client(transport=library.MockTransport(serve)), registry)
+    transport = library.MockTransport(serve)
+    client = ours.wrap_client(library.Client(transport=transport), registry, **settings)
 
     with chaos(registry, HOST, fail=1.0), pytest.raises(ChaosError) as caught:
         client.get(URL)

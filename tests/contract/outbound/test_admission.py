@@ -12,8 +12,8 @@ from tests.support import plain_requests
 from tests.support.breaker_state import votes
 from tests.support.plain_requests import KEYS, PlainRequest, plain_calls
 
-from recloser import LONG_POLL, UNGUARDED, LoosePermit, Outcome, Registry
-from recloser.testing import ManualClock
+from recloser import LONG_POLL, UNGUARDED, Injected, LoosePermit, Outcome, Registry
+from recloser.testing import ManualClock, chaos
 
 pytest.importorskip("recloser_adapters")
 from recloser_adapters._outbound.permit import CallReport, ScopedPermit, WatchingPermit
@@ -50,6 +50,19 @@ def ask_all(calls: Any, request: PlainRequest) -> None:
     """So many calls are asked to wait that their scope refuses."""
     for _ in range(4):
         calls.scoped(admitted(calls, request), request).end(Outcome.THROTTLED, retry_after=50.0)
+
+
+def test_only_who_says_that_it_can_inject_faults_is_given_one(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others would take it for a call that nobody guards, and make it."""
+    monkeypatch.setenv("RECLOSER_CHAOS", "1")
+    calls = plain_calls(registry)
+
+    with chaos(registry, "h", fail=1.0):
+        assert not isinstance(calls.admit(get(), WatchingPermit), Injected)
+        calls.injects = True
+        assert isinstance(calls.admit(get(), WatchingPermit), Injected)
 
 
 # Keys
