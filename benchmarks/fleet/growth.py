@@ -28,11 +28,12 @@ def cases(options: Options) -> list[Case]:
         many = number > _MANY
         if many and options.quick:
             continue
-        found += [
-            replace(usual, delay=delay) for delay in ((0.02, 0.2) if many else (0.002, 0.02, 0.2))
-        ]
-        found += [replace(usual, lost=lost) for lost in ((0.5,) if many else (0.1, 0.5))]
-        found += [] if many else [replace(usual, failing=0.05)]
+        # Of very many workers, a run takes minutes: so only these.
+        delays, losses = ((0.02, 0.2), (0.5,)) if many else ((0.002, 0.02, 0.2), (0.1, 0.5))
+        found += [replace(usual, delay=delay) for delay in delays]
+        found += [replace(usual, lost=lost) for lost in losses]
+        if not many:
+            found.append(replace(usual, failing=0.05))
     return [replace(case, what=_what(case)) for case in found]
 
 

@@ -41,7 +41,8 @@ With `Registry(store=...)`, workers share four things:
 ## How a fleet decides
 
 1. One worker leads a key for as long as it is watched: the one that has suspected something first. It
-   says so at least every 0.6 s. If it falls silent for 2 s, another one goes on.
+   says so at least every 0.6 s, and more rarely on a key with few calls. If it falls silent for more
+   than three times as long, another one goes on.
 2. The leader puts the calls of all workers, in the order of time, into one circuit. That circuit has the
    rules of one worker that has all the traffic. So a callee that fails in part is borne, and a limit
    is searched by all answers.

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from benchmarks.fleet_chaos import upstream
@@ -76,13 +77,12 @@ def run(
         only: If given, faults whose name has that text, beside those of the callee.
         verbose: Whether to print each fault.
     """
-    with started(engine, partitions=True) as place, upstream.running() as callee:
-        pool = Pool(place, workers, rate, callee.path)
-        try:
-            play = Play(place, callee, pool, seed, only, verbose)
-            return play.run(seconds)
-        finally:
-            pool.close()
+    with (
+        started(engine, partitions=True) as place,
+        upstream.running() as callee,
+        closing(Pool(place, workers, rate, callee.path)) as pool,
+    ):
+        return Play(place, callee, pool, seed, only, verbose).run(seconds)
 
 
 class Play:
@@ -120,7 +120,7 @@ class Play:
             print(f"  BROKEN {text}", flush=True)
 
     def watch(self) -> Invariants:
-        """What looks at the fleet."""
+        """Make the object that checks what must hold while faults happen."""
         return Invariants(self._pool, self._place, self._broke)
 
     # Faults of workers

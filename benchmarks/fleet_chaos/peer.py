@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,7 +63,7 @@ class Metered(Caller):
         super().call()
 
     def ask(self, is_probe: bool) -> bool:
-        """Call the callee; whether it was well."""
+        """Call the callee; return whether it has answered well."""
         begun = time.monotonic()
         try:
             return super().ask(is_probe)
@@ -71,7 +72,7 @@ class Metered(Caller):
 
 
 class _CalleeError(Exception):
-    """The callee was not well."""
+    """The callee has failed."""
 
 
 class Interlock(Metered):
@@ -83,8 +84,7 @@ class Interlock(Metered):
         storage: Any = import_module("interlock.integrations.redis")
         redis: Any = import_module("redis")
         self._refusal: Any = interlock.CircuitOpenError
-        self._open_state = interlock.State.HALF_OPEN
-        self._degraded = False
+        self._half_open = interlock.State.HALF_OPEN
         client = redis.Redis.from_url(
             self.setup.store, socket_timeout=0.2, socket_connect_timeout=0.2
         )
@@ -113,7 +113,7 @@ class Interlock(Metered):
             self.good += 1
 
     def _ask_or_raise(self) -> None:
-        if not self.ask(self._interlock.state is self._open_state):
+        if not self.ask(self._interlock.state is self._half_open):
             raise _CalleeError
 
     def probe(self) -> tuple[str, int]:
@@ -251,7 +251,7 @@ class _Watch(Invariants):
 
 class _Play(Play):
     def watch(self) -> Invariants:
-        """What looks at the fleet."""
+        """Make the object that measures the fleet while faults happen."""
         assert isinstance(self._pool, _Pool)
         self.seen = _Watch(self._pool, self._place, self._callee)
         return self.seen
@@ -267,16 +267,16 @@ def run(engine: str, seconds: float, seed: int, make: type[Caller], only: str = 
         make: Makes the calls: `Metered` for recloser, `Interlock`.
         only: If given, faults whose name has that text, beside those of the callee.
     """
-    with started(engine, partitions=True) as place, upstream.running() as callee:
-        pool = _Pool(place, callee.path, make)
-        try:
-            play = _Play(place, callee, pool, seed, only, False)
-            broken = play.run(seconds).broken
-            figures = play.seen.sum_up(pool)
-            figures.left = [what for what in broken if "not all are closed" in what]
-            return figures
-        finally:
-            pool.close()
+    with (
+        started(engine, partitions=True) as place,
+        upstream.running() as callee,
+        closing(_Pool(place, callee.path, make)) as pool,
+    ):
+        play = _Play(place, callee, pool, seed, only, False)
+        broken = play.run(seconds).broken
+        figures = play.seen.sum_up(pool)
+        figures.left = [what for what in broken if "not all are closed" in what]
+        return figures
 
 
 def report(engine: str, seconds: float, seed: int, only: str) -> None:

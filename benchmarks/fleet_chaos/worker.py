@@ -139,7 +139,7 @@ class Caller:
         self.good += 1
 
     def ask(self, is_probe: bool) -> bool:
-        """Call the callee; whether it was well."""
+        """Call the callee; return whether it has answered well."""
         if not self.setup.upstream:
             # Not the same each time: that would teach nothing.
             time.sleep(self.setup.takes * self.random.lognormvariate(0.0, 0.2))

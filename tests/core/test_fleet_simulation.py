@@ -357,7 +357,7 @@ def test_a_case_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]
 
 
 def test_growth_is_drawn() -> None:
-    figures = {"all": 0.2, "wasted": 120.0, "busy": 900.0, "idle": 70.0}
+    figures = {"most": 0.2, "wasted": 120.0, "busy": 900.0, "idle": 70.0}
     results = {
         Case(part="growth", what="20 ms", workers=number): [figures] for number in (8, 10_000)
     }

@@ -21,6 +21,15 @@ def trained() -> Worker:
     return worker
 
 
+def learn_labels(worker: Worker) -> None:
+    """Let it learn that an "export" takes ten seconds and a "list" takes 0.1 s."""
+    for _ in range(100):
+        for label, latency in (("export", 10.0), ("list", 0.1)):
+            permit = worker.breaker.acquire(label=label)
+            worker.clock.advance(latency)
+            permit.success()
+
+
 def circuit_of(worker: Worker) -> FollowingCircuit:
     circuit: FollowingCircuit = worker.breaker.following
     return circuit

@@ -53,7 +53,7 @@ class Learner:
         return self.explained.ratio(BIG) / self.explained.ratio(SMALL)
 
     def know(self, typical: float) -> None:
-        """Know the baseline: calls without a label take so many seconds."""
+        """Teach the baseline that calls without a label take so many seconds."""
         self.baseline.learn([typical] * 50)
         self.baseline.refresh(0.0)
 

@@ -384,6 +384,6 @@ class Incident:
 
     def _number(self, probes: float) -> float:
         """How many workers may send probes so that about so many are in flight at a time."""
-        rate = max(self.watch.demand, self.circuit.counts.rate * self.one_in) / max(self.workers, 1)
+        rate = self.watch.rate(self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)

@@ -8,6 +8,8 @@ from recloser._fleet.facts import KeyFact
 from recloser._fleet.incident import Incident
 from recloser._state import State
 
+# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED = State.CLOSED
 # Reports are more frequent for so many seconds after a watch has begun, or something bad was seen: then
 # they matter most.
 _HURRIES = 1.0
@@ -67,7 +69,7 @@ class Key:
     @property
     def is_decided(self) -> bool:
         """Whether the fleet has decided that it is anything but closed."""
-        return self.fact is not None and self.fact.state is not State.CLOSED
+        return self.fact is not None and self.fact.state is not _CLOSED
 
     def take(self, fact: KeyFact, written: float, now: float) -> None:
         """Know from now on what the fleet has decided, written at `written` seconds."""

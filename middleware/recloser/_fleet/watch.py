@@ -17,9 +17,8 @@ _LEASE_LOOKS = 24.0  # so many looks, then
 # A watch ends after so many seconds, or calls, without so much of the evidence that opens, of more than
 # one worker.
 _MUCH = 0.4
-_KEPT = (
-    300.0  # evidence does not fade while no calls come: so long after the last bad one it counts
-)
+# Evidence does not fade while no calls come: it counts for so many seconds after the last bad one.
+_KEPT = 300.0
 _CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
 # One in which the key was always closed ends sooner: as soon as there is no evidence after so many
 # seconds and calls.
@@ -74,19 +73,25 @@ class Watch:
         """How long it takes until so many seconds are over, and so many calls have come."""
         return min(max(seconds, calls / max(self.demand, 1e-3)), _LONGEST)
 
+    def rate(self, one_in: int) -> float:
+        """How many calls per second there are now or usually, whichever is more.
+
+        Args:
+            one_in: One call in so many is written down.
+        """
+        return max(self.demand, self._circuit.counts.rate * one_in)
+
     def looks_every(self, one_in: int) -> float:
         """Seconds between two looks at what workers have reported; 0.0 for as often as they do.
 
         Args:
             one_in: One call in so many is written down.
         """
-        circuit = self._circuit
-        if circuit.state is not _CLOSED:
+        if self._circuit.state is not _CLOSED:
             return 0.0
         # If no rate is known, no call has come since it began: so there are fewer than that.
         known = max(self._now - self._begun_at, 1e-3)
-        rate = max(self.demand, circuit.counts.rate * one_in, 1.0 / known)
-        return min(_LOOKS / rate, _LOOKS_AT_LATEST)
+        return min(_LOOKS / max(self.rate(one_in), 1.0 / known), _LOOKS_AT_LATEST)
 
     def lease(self, one_in: int) -> float:
         """Seconds for which the leader leads if it says no more; `one_in` as above."""

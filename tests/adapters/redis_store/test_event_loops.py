@@ -43,7 +43,7 @@ async def _hang(registries: list[Registry], server: Server, call: Call) -> float
             while time.monotonic() < end:
                 for registry in registries:
                     await call(registry, callee)
-                # A refusal never waits, so without this the test itself would hold the loop.
+                # A refusal does not give way to other tasks: without this, the test would block the loop.
                 await anyio.sleep(0.005)
     finally:
         server.resume()
@@ -73,7 +73,7 @@ def test_a_loop_never_stands_still_for_a_server_that_hangs(server: Server, loop:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_loop_that_asks_the_store_itself_would_be_seen(server: Server, loop: str) -> None:
-    """What the test above measures is more than its limit where it should be."""
+    """The measure of the test above works: a call that blocks the loop is above the limit."""
     store, gaps = RedisStore(server.url), list[float]()
     store.news(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.support.fleets import Worker, World
-from tests.support.followers import WHY, admitted, circuit_of, fail, follow, trained
+from tests.support.followers import WHY, admitted, circuit_of, fail, follow, learn_labels, trained
 from tests.support.training import learned, teach
 
 from recloser import Outcome, State
@@ -340,11 +340,7 @@ def test_who_is_not_watched_tells_nothing_and_decides_most_calls_without_a_lock(
 def test_a_call_of_a_known_label_is_told_by_what_is_left_after_that(worker: Worker) -> None:
     """An export takes ten seconds as usual: for the fleet it is no slow call."""
     circuit, breaker, clock = circuit_of(worker), worker.breaker, worker.clock
-    for _ in range(100):
-        for label, latency in (("export", 10.0), ("list", 0.1)):
-            permit = breaker.acquire(label=label)
-            clock.advance(latency)
-            permit.success()
+    learn_labels(worker)
     breaker.in_turn(clock.now, circuit.watch, 1)
     permit = breaker.acquire(label="export")
     clock.advance(10.0)

@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 from tests.support.fleets import Worker, World
-from tests.support.followers import WHY, admitted, circuit_of, fail, follow, trained
+from tests.support.followers import WHY, admitted, circuit_of, fail, follow, learn_labels, trained
 
 from recloser import Outcome, Reason, State
 from recloser._circuit import votes
@@ -28,7 +28,7 @@ def worker() -> Worker:
 
 
 def suspicious(worker: Worker, bad: int, share: float, rate: float = 0.0, workers: int = 1) -> bool:
-    """Whether it is, with so many bad calls and such a share of the evidence that opens."""
+    """Whether a worker is, if it has seen so many bad calls and has this share of the evidence."""
     circuit = circuit_of(worker)
     evidence = circuit.detector.evidence
     evidence.bad, evidence.level = bad, share * evidence.threshold
@@ -385,11 +385,7 @@ def test_who_is_not_watched_may_wait_for_its_own_caller(worker: Worker) -> None:
 def test_where_more_is_known_of_calls_they_are_told_when_they_end(worker: Worker) -> None:
     """An unknown label says nothing yet, not even if the call fails."""
     circuit, breaker, clock = circuit_of(worker), worker.breaker, worker.clock
-    for _ in range(100):
-        for label, latency in (("export", 10.0), ("list", 0.1)):
-            permit = breaker.acquire(label=label)
-            clock.advance(latency)
-            permit.success()
+    learn_labels(worker)
     breaker.in_turn(clock.now, circuit.watch, 1)
     permit, new = breaker.acquire(label="list"), breaker.acquire(label="new")
     began, tokens = clock.now, (permit.token, new.token)
@@ -462,7 +458,7 @@ def test_a_rate_is_learned_where_none_is_known_and_none_is_learned_from_none() -
 
 
 def test_shares_are_compared_kind_by_kind_with_those_outside_of_runs(worker: Worker) -> None:
-    """That many calls fail on a usual day says nothing of how many are slow."""
+    """If many calls usually fail, it does not follow that many are usually slow."""
     circuit, now = circuit_of(worker), worker.clock.now
     evidence = circuit.detector.evidence
     runs = {(1, SLOW): 20.0, (1, FAILED): 20.0}

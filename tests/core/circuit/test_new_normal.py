@@ -388,7 +388,7 @@ def test_under_a_limit_calls_that_have_not_ended_are_slower_than_all_others() ->
 
 
 def test_what_was_known_for_the_patience_was_known_for_long() -> None:
-    """So a severe latency takes many answers."""
+    """A severe latency is then accepted only after many answers."""
     answers = answered(*[0.5] * 16)
 
     assert accepted(answers, age=120.0, known_for=POLICY.latency_patience) is None

@@ -30,7 +30,7 @@ def give_up(breaker: Breaker, clock: ManualClock, waited: float = WAITED) -> boo
 
 
 def give_up_until_open(breaker: Breaker, clock: ManualClock) -> int:
-    """Return how many calls in a row were given up."""
+    """Give up one call after the other until the breaker opens; return how many there were."""
     calls = 0
     while breaker.state is State.CLOSED:
         assert give_up(breaker, clock)
