@@ -51,7 +51,8 @@ With `Registry(store=...)`, workers share four things:
 5. While open, the leader hands out tickets for probes: one up to 8 workers, and with more as many as
    give about 0.3 probes at a time. After the first good probe all share the slow start.
 6. If the store fails, each worker decides alone after a second, from the state that it is in. When the
-   store is back, they agree again.
+   store is back, they agree again: what a worker has decided meanwhile ends when it hears that most of
+   the others are closed. If its own way to the callee is broken, five calls more show it.
 
 ## How it grows
 

@@ -38,13 +38,19 @@ class Restarts:
 
 
 def measure(
-    engine: str, *, learns: float = _LEARNS, workers: int = 8, rate: float = 120.0
+    engine: str,
+    *,
+    learns: float = _LEARNS,
+    reads: float = _READS,
+    workers: int = 8,
+    rate: float = 120.0,
 ) -> Restarts:
     """Let the workers learn what is normal, and replace them twice.
 
     Args:
         engine: The store.
         learns: Seconds of traffic before.
+        reads: Seconds of traffic before new workers are asked what they know.
         workers: How many processes.
         rate: Calls per second of all.
     """
@@ -59,13 +65,13 @@ def measure(
                 pool.restart(number)
                 pool.read(0.3)
             pool.await_all()
-            pool.read(_READS)
+            pool.read(reads)
             found.one_by_one = _thresholds(pool, found, "after one by one")
             pool.end_all()
             for number in range(workers):
                 pool.restart(number)
             pool.await_all()
-            pool.read(_READS)
+            pool.read(reads)
             found.at_once = _thresholds(pool, found, "after all at once")
             pool.end_all()
         finally:

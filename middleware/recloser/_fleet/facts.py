@@ -54,6 +54,7 @@ class KeyFact:
         ticket: Seconds for which a ticket is valid after the wait is over.
         places: How many probes each of them may have in flight.
         one_in: One call in so many is written down by the workers.
+        overrules: Whether most workers have told that they are closed, and some that they are not.
         expected: Shares of slow and of failed calls that are normal, 0.0-1.0, if the workers are to
             know that.
         learned: What was learned, if the workers are to know it.
@@ -74,6 +75,7 @@ class KeyFact:
     ticket: float = 0.0
     places: int = 1
     one_in: int = 1
+    overrules: bool = False
     expected: tuple[float, float] | None = None
     learned: Learned | None = None
 
@@ -81,6 +83,11 @@ class KeyFact:
     def is_over(self) -> bool:
         """Whether nobody watches the key any more."""
         return self.state is State.CLOSED and not self.leader
+
+    @property
+    def decision(self) -> tuple[object, ...]:
+        """What workers must know at once when it changes; they can wait for the rest."""
+        return self.state, self.tickets, self.places, self.one_in, self.by_hand, self.overrules
 
     def as_text(self) -> str:
         """As JSON."""
@@ -107,6 +114,7 @@ class KeyFact:
             "ticket": round(self.ticket, 3),
             "places": self.places,
             "one_in": self.one_in,
+            "overrules": self.overrules,
             "expected": self.expected,
             "learned": None if self.learned is None else self.learned.as_plain(),
         }
@@ -144,6 +152,7 @@ class KeyFact:
                 ticket=number_of(given, "ticket"),
                 places=int(number_of(given, "places")),
                 one_in=max(int(number_of(given, "one_in")), 1),
+                overrules=given["overrules"] is True,
                 expected=_shares_of(given.get("expected")),
                 learned=None if learned is None else Learned.from_plain(learned),
             )

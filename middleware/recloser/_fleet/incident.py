@@ -253,13 +253,7 @@ class Incident:
         self._told, self._told_at = fact, now
 
     def _is_news(self, told: KeyFact, fact: KeyFact) -> bool:
-        if (told.state, told.tickets, told.places, told.one_in, told.by_hand) != (
-            fact.state,
-            fact.tickets,
-            fact.places,
-            fact.one_in,
-            fact.by_hand,
-        ):
+        if told.decision != fact.decision:
             return True
         if fact.state is _OPEN:
             passed = self._decided_at - self._told_at
@@ -294,7 +288,13 @@ class Incident:
             ticket=self._ticket,
             places=places,
             one_in=self.one_in,
+            overrules=self._overrules,
         )
+
+    @property
+    def _overrules(self) -> bool:
+        closed = sum(not seen.alone for seen in self.seen.values())
+        return closed < len(self.seen) and 2 * closed > self.workers
 
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
@@ -311,6 +311,7 @@ class Incident:
             reason=reason,
             since=now - self._state_since,
             workers=self.workers,
+            overrules=self._overrules,
             expected=expected,
             learned=learned,
         )

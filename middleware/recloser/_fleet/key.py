@@ -30,12 +30,15 @@ class Key:
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
         rings: Whether the bell is to be rung after the next report, so that the others report at once.
+        acted_unheard: Whether its breaker has left the closed state while the store failed, so that
+            neither did this worker hear of the fleet, nor the fleet of it.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """
 
     __slots__ = (
         "_cool",
+        "acted_unheard",
         "asked",
         "cool_until",
         "epoch",
@@ -58,6 +61,7 @@ class Key:
         self.asked = 0.0
         self._cool = _COOL
         self.cool_until = -inf
+        self.acted_unheard = False
         self.rings = False
         self.take_over_at = inf
 

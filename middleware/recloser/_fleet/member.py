@@ -235,6 +235,8 @@ class Member:
                 breaker.in_turn(now, circuit.decide_alone)
 
     def _turn(self, now: float) -> float:
+        if self.failing_since < inf:
+            self._note_unheard()
         since_beat = now - self._beat_at
         if since_beat >= (_BEAT_AGAIN if self.rung else _BEAT_EVERY):
             self._beat(now)
@@ -253,6 +255,14 @@ class Member:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(self._registry, self.store, now)
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
+
+    def _note_unheard(self) -> None:
+        """Note what this worker has decided since the store began to fail, before it hears any news."""
+        for change in self._changes.copy():
+            if change.reason.rule not in BY_HAND:
+                key = self._place.key(change.key)
+                key.acted_unheard = change.after is not _CLOSED
+                key.cool_until = -inf  # the others are asked, however often it was in vain before
 
     def _report_at_once(self) -> None:
         """Look at once at what others have sent about probes, and report what they wait for."""
@@ -291,10 +301,8 @@ class Member:
             change = self._changes[0]
             if change.reason.rule in BY_HAND:
                 self._leading.act_by_hand(change, now)
-            elif change.after is not _CLOSED:
-                self._suspicious[change.key] = None
-                key = place.key(change.key)
-                key.report_at, key.rings = -inf, change.after is _OPEN
+            else:
+                self._note_own_change(change)
             self._changes.popleft()
         for name in [*self._suspicious]:
             del self._suspicious[name]
@@ -303,6 +311,14 @@ class Member:
                 place.hurry(key, now)
             elif place.workers > 1 and now >= key.cool_until:
                 self._leading.begin_watch(name, key, now)
+
+    def _note_own_change(self, change: Transition) -> None:
+        key = self._place.key(change.key)
+        if change.after in (_CLOSED, _OPEN) and self.failing_since == inf:
+            key.acted_unheard = False
+        if change.after is not _CLOSED:
+            self._suspicious[change.key] = None
+            key.report_at, key.rings = -inf, change.after is _OPEN
 
     def _work_on(self, name: str, key: Key, now: float) -> float:
         """Do what is due for one key; return for how many seconds there is nothing to do."""

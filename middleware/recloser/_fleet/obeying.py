@@ -34,8 +34,13 @@ def obey(place: Workplace, name: str, now: float) -> None:
 
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
+    # What a worker has decided while it heard nothing of its fleet holds until it hears that most of
+    # the others are closed. If its own way to the callee is broken, five calls more will show it.
+    closes = circuit.has_followed or (key.acted_unheard and fact.overrules)
+    if fact.state is _CLOSED and closes:
+        key.acted_unheard = False
     if fact.is_over:
-        if circuit.has_followed or fact.by_hand:
+        if closes or fact.by_hand:
             _close(circuit, fact, now)
         if fact.expected is not None:
             circuit.expect(*fact.expected, now)
@@ -43,7 +48,7 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
         return
     circuit.watch(fact.one_in)
     if fact.state is _CLOSED:
-        if circuit.has_followed:
+        if closes:
             _close(circuit, fact, now)
         return
     age = max(now - key.heard_at, 0.0)

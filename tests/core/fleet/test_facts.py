@@ -33,6 +33,7 @@ WHOLE = KeyFact(
     ticket=1.0,
     places=2,
     one_in=4,
+    overrules=True,
     expected=(0.25, 0.125),
     learned=LEARNED,
 )

@@ -137,6 +137,49 @@ def test_one_that_has_opened_alone_or_all_that_have_limited_open_nobody(
     assert watch.state is State.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("alone", "overrules"),
+    [
+        (("open", "", ""), True),
+        (("half_open", "", ""), True),
+        (("", "", ""), False),
+        (("open", "", "limited"), False),
+    ],
+)
+def test_most_are_closed_and_somebody_is_not(
+    watch: Watch, alone: tuple[str, str, str], overrules: bool
+) -> None:
+    told = watch.turn(
+        *[
+            watch.report(name, Outcome.SUCCESS, alone=each)
+            for name, each in zip("abc", alone, strict=True)
+        ]
+    )
+
+    assert told is not None
+    assert told.overrules is overrules
+    assert watch.incident.closing(watch.now).overrules is overrules
+
+
+def test_who_has_not_reported_is_not_taken_for_closed(watch: Watch) -> None:
+    told = watch.turn(
+        watch.report("a", Outcome.SUCCESS, alone="open"), watch.report("b", Outcome.SUCCESS)
+    )
+
+    assert told is not None
+    assert not told.overrules
+
+
+def test_that_most_are_closed_is_told_at_once(watch: Watch) -> None:
+    watch.turn(watch.report("a", Outcome.SUCCESS, alone="open"))
+    watch.turn()
+
+    told = watch.turn(watch.report("b", Outcome.SUCCESS), watch.report("c", Outcome.SUCCESS))
+
+    assert told is not None
+    assert told.overrules
+
+
 def test_a_ticket_is_given_before_it_is_time_and_to_one_of_few_workers(watch: Watch) -> None:
     told = [watch.open()]
     circuit = watch.incident.circuit

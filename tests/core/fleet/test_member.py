@@ -176,6 +176,20 @@ def test_while_the_store_fails_each_worker_decides_alone(world: World) -> None:
     assert [worker.rules[0] for worker in world.workers] == ["failures"] * 3
 
 
+def test_after_a_trouble_who_is_open_alone_closes_with_the_others(world: World) -> None:
+    fail(world, "gone")
+    world.run(3.0)
+    first = world.workers[0]
+    world.run(10.0, lambda worker: bad(worker) if worker is first else good(worker))
+    assert world.states == [State.OPEN, State.CLOSED, State.CLOSED]
+
+    fail(world, "")
+    world.run(2.0, good)
+
+    assert world.states == [State.CLOSED] * 3
+    assert first.rules[-1] == "fleet_closed"
+
+
 def test_a_worker_that_was_open_goes_on_alone_and_closes(world: World) -> None:
     open_all(world)
     fail(world, "gone")

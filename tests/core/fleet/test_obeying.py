@@ -74,13 +74,66 @@ def test_a_watch_leaves_a_worker_closed(told: Told) -> None:
 
 def test_the_end_of_a_watch_does_not_close_what_the_worker_opened_alone(told: Told) -> None:
     told.tell(fact(State.CLOSED))
+    _open_alone(told)
+
+    told.tell(fact(State.CLOSED, leader="", overrules=True))
+
+    assert told.state is State.OPEN
+
+
+def _open_alone(told: Told) -> None:
     for _ in range(10):
         permit = told.worker.breaker.try_acquire()
         if permit is not None:
             permit.failure()
-    assert "failures" in told.worker.rules
+    assert told.state is State.OPEN
+    assert told.worker.rules[-1] == "failures"
 
-    told.tell(fact(State.CLOSED, leader=""))
+
+@pytest.mark.parametrize("leader", ["the other", ""])
+def test_what_it_decided_while_the_store_failed_ends_when_most_others_are_closed(
+    told: Told, leader: str
+) -> None:
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    _open_alone(told)
+    told.worker.store.fault = ""
+    told.world.clock.advance(0.2)
+
+    told.tell(fact(State.CLOSED, leader=leader))
+    assert told.state is State.OPEN
+
+    told.tell(fact(State.CLOSED, leader=leader, overrules=True))
+    assert told.state is State.CLOSED
+    assert told.worker.rules[-1] == "fleet_closed"
+
+
+def test_what_it_decides_after_the_store_is_back_stands_against_all_others(told: Told) -> None:
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    _open_alone(told)
+    told.worker.store.fault = ""
+    told.world.clock.advance(0.2)
+    told.tell(fact(State.CLOSED, overrules=True))
+    assert told.state is State.CLOSED
+
+    _open_alone(told)
+    told.tell(fact(State.CLOSED, overrules=True))
+
+    assert told.state is State.OPEN
+
+
+def test_a_closing_of_its_own_ends_what_it_decided_while_the_store_failed(told: Told) -> None:
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    _open_alone(told)
+    told.worker.breaker.close()
+    told.worker.store.fault = ""
+    told.world.clock.advance(0.2)
+    told.tell(fact(State.CLOSED))
+    _open_alone(told)
+
+    told.tell(fact(State.CLOSED, overrules=True))
 
     assert told.state is State.OPEN
 
