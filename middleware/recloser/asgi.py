@@ -26,6 +26,8 @@ is a success; to close it (the server answers 403) is the app's decision and no 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from recloser._admission import Injected, Refused
 from recloser._environment import enabled
@@ -54,6 +56,9 @@ from recloser._special_keys import UNMATCHED
 from recloser._state import Mode
 from recloser.hints import knows_names
 
+if TYPE_CHECKING:
+    from recloser._fleet.fleet import Fleet
+
 __all__ = [
     "DEFAULT_EXEMPT",
     "PERMIT",
@@ -71,6 +76,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 
+
+_LAST_WORDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 # Scope types that are guarded, and the class that watches each. Others pass.
 _WATCHES = {"http": RequestWatch, "websocket": HandshakeWatch}
@@ -147,9 +154,12 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             kind = _WATCHES[scope["type"]]
         except (KeyError, TypeError):
             kind = None
-        if kind is None:  # not above: the app would run while an exception is handled
-            return await self.app(scope, receive, send)
         gate = self._gate
+        if kind is None:  # not above: the app would run while an exception is handled
+            fleet = gate.registry.fleet
+            return await self.app(
+                scope, receive, send if fleet is None else _leaving(fleet, scope, send)
+            )
         watch = gate.admit(scope, kind)
         if type(watch) is not kind:
             if type(watch) is Injected:
@@ -272,6 +282,25 @@ class BreakerMiddleware(Middleware[ASGIApp]):
                 # A part of an answer was sent. Only the server can end it.
                 raise
         return sent
+
+
+def _leaving(fleet: Fleet, scope: Scope, send: Send) -> Send:
+    """What to give to an app instead of `send`, so that the fleet is left when the app has shut down.
+
+    Some servers end their process by a signal then, so that nothing of `atexit` runs: uvicorn does. What
+    was learned in the last minute would be lost, and the others would count this worker for 16 s more.
+    """
+
+    async def sent(message: Message) -> None:
+        with suppress(Exception):
+            if message["type"] in _LAST_WORDS:
+                fleet.leave()
+        await send(message)
+
+    try:
+        return sent if scope["type"] == "lifespan" else send
+    except (KeyError, TypeError):
+        return send
 
 
 def _has_origin(scope: Scope) -> bool:

@@ -10,7 +10,7 @@ from tests.support.breaker_state import ended
 from tests.support.passing import never, passing
 
 from recloser import Registry
-from recloser._http.asgi_watch import RequestWatch
+from recloser._http.asgi_watch import Receive, RequestWatch, Scope, Send
 from recloser._http.cut_off import CutOff
 from recloser.asgi import BreakerMiddleware
 from recloser.testing import ManualClock
@@ -98,6 +98,68 @@ def test_what_is_no_request_passes_as_it_is(registry: Registry, scope: dict[str,
 
     assert served[0] is scope
     assert not [*registry]
+
+
+class LeftFleet:
+    """A fleet that counts how often it was left."""
+
+    left = 0
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ({"type": "lifespan.startup.complete"}, 0),
+        ({"type": "lifespan.shutdown.complete"}, 1),
+        ({"type": "lifespan.shutdown.failed", "message": "broken"}, 1),
+        ({}, 0),
+        ({"type": []}, 0),
+        (None, 0),
+    ],
+)
+def test_when_the_app_has_shut_down_the_fleet_is_left(
+    registry: Registry, message: Any, left: int
+) -> None:
+    fleet = LeftFleet()
+    registry._listeners.fleet = fleet  # type: ignore[assignment]
+    scope = {"type": "lifespan"}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(message)
+
+    assert serve(BreakerMiddleware(app, registry), scope) == [message]
+    assert fleet.left == left
+
+
+@pytest.mark.parametrize("scope", [{}, {"type": []}, {"type": None}, {"type": "websocket.odd"}])
+def test_what_is_no_lifespan_leaves_no_fleet(registry: Registry, scope: dict[str, Any]) -> None:
+    fleet = LeftFleet()
+    registry._listeners.fleet = fleet  # type: ignore[assignment]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    serve(BreakerMiddleware(app, registry), scope)
+
+    assert fleet.left == 0
+
+
+def test_a_fleet_that_cannot_be_left_breaks_no_shutdown(registry: Registry) -> None:
+    class Broken:
+        def leave(self) -> None:
+            raise RuntimeError("a fault of our own")
+
+    registry._listeners.fleet = Broken()  # type: ignore[assignment]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    sent = serve(BreakerMiddleware(app, registry), {"type": "lifespan"})
+
+    assert sent == [{"type": "lifespan.shutdown.complete"}]
 
 
 @pytest.mark.parametrize("headers", ["left out", None, [(b"a",)], [(b"a", b"b", b"c")]])

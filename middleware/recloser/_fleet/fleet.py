@@ -130,6 +130,17 @@ class Fleet:
         """What this worker knows of the fleet. It asks nobody, so it is up to some seconds old."""
         return self._member.status()
 
+    def leave(self, timeout: float = 1.0) -> None:
+        """Keep what was learned, and leave the fleet; the next call joins it again.
+
+        The ASGI middleware does this when its server shuts down, since some servers end their process
+        without the functions of `atexit`.
+
+        Args:
+            timeout: Seconds to wait for that, >= 0.
+        """
+        self._runner.leave(timeout)
+
     def close(self, timeout: float = 1.0) -> None:
         """Leave the fleet: keep what was learned, and decide alone from now on.
 

@@ -51,7 +51,8 @@ class Hearing:
             news = store.news(0)
             self._believes_at = now + _DOUBTED if lost else inf
         self._version, self._life, self.at = news.version, news.life, now
-        self._place.version = news.version
+        # An emptied store counts from the beginning again; epochs do not.
+        self._place.version = max(news.version, self._place.version)
         for fact in news.facts:
             name, mode = key_of(fact.name), key_of_mode(fact.name)
             try:

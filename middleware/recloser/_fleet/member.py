@@ -157,11 +157,11 @@ class Member:
         self._made.extend(made)
 
     def leave(self, now: float) -> None:
-        """Keep what was learned, and leave the fleet; it does not raise."""
+        """Keep what was learned, and leave the fleet; a further turn joins it again."""
         with suppress(StoreError):
             self._keeping.keep_all(self._registry, self.store, now)
             self.store.leave(self.name)
-        self._heard_at = -inf
+        self._heard_at = self._beat_at = -inf
         self._give_up_news(now)
 
     def status(self) -> FleetStatus:

@@ -58,7 +58,7 @@ class Runner:
         fault: Called with a place and an exception: a fault of our own.
 
     Attributes:
-        is_running: Whether the thread has begun in this process.
+        is_running: Whether there are turns: the thread has begun in this process, and has not left.
     """
 
     def __init__(
@@ -79,12 +79,18 @@ class Runner:
         self._signalled = False
         self._pipe: tuple[int, int] | None = None
         self._ended: Any = None
+        self._left: Any = None  # released by the thread when it has left
+        self._has_left = False
 
     def start(self) -> None:
-        """Begin the thread, unless it has begun or was stopped. It does not raise."""
+        """Begin the thread, or go on after leaving, unless it was stopped. It does not raise."""
         if self.is_running or self._stopped:
             return
         self.is_running = True
+        if self._has_left:
+            self._has_left = False
+            self.wake()
+            return
         try:
             read, write = os.pipe()
             os.set_blocking(read, False)
@@ -95,6 +101,7 @@ class Runner:
             _make_hub()
             arguments = (weakref.ref(self), self._member.store, self._pipe, self._ended)
             _native("_thread", "start_new_thread")(_run, arguments)
+            _leave_with_process()
         except Exception as error:  # the interpreter ends, or there are no more threads
             self._fault("fleet", error)
 
@@ -110,6 +117,13 @@ class Runner:
     def turn(self) -> float:
         """One turn; return for how many seconds there is nothing to do."""
         self._signalled = False
+        left, self._left = self._left, None
+        if left is not None:
+            self._leave()
+            self.is_running, self._has_left = False, True
+            left.release()
+        if self._has_left:
+            return _LONGEST_WAIT
         try:
             return min(self._member.turn(self._clock()), _LONGEST_WAIT)
         except Exception as error:
@@ -125,6 +139,21 @@ class Runner:
         """Whether it was stopped."""
         return self._stopped
 
+    def leave(self, timeout: float = _LEAVES_WITHIN) -> None:
+        """Keep what was learned, and leave the fleet until `start` is called.
+
+        Args:
+            timeout: Seconds to wait for that, >= 0.
+        """
+        if self._stopped or not self.is_running:
+            return
+        left = _native("_thread", "allocate_lock")()
+        left.acquire()
+        self._left = left
+        self._signalled = False
+        self.wake()
+        left.acquire(True, timeout)
+
     def stop(self, timeout: float = _LEAVES_WITHIN) -> None:
         """Keep what was learned, leave the fleet, and end the thread.
 
@@ -134,24 +163,29 @@ class Runner:
         if self._stopped:
             return
         self._stopped = True
-        if self.is_running and self._ended is not None:
+        if self._ended is not None:
             self._signalled = False
             self.wake()
             self._ended.acquire(True, timeout)
 
-    def leave(self) -> None:
-        """Keep what was learned, and leave the fleet."""
-        self._member.leave(self._clock())
+    def end(self) -> None:
+        """What the thread does last."""
+        self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self._member.leave(self._clock())
+        except Exception as error:
+            self._fault("fleet", error)
 
     def after_fork(self) -> None:
         """Begin anew in a forked process."""
-        pipe, running = self._pipe, self.is_running
+        pipe = self._pipe
         self._begin()
         if pipe is not None:
             for end in pipe:
                 with suppress(OSError):
                     os.close(end)
-        if running:
             self._member.store.after_fork()
         self._member.after_fork()
 
@@ -164,7 +198,7 @@ def _run(this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: 
             if runner is None:
                 break
             if runner.is_stopped:
-                runner.leave()
+                runner.end()
                 break
             pause = runner.turn()
             del runner
@@ -195,6 +229,18 @@ def _at_exit() -> None:
     for runner in list(_runners):
         with suppress(Exception):
             runner.stop()
+
+
+_leaves_with = 0  # the process whose end is noticed in `multiprocessing`, too
+
+
+def _leave_with_process() -> None:
+    """Leave at the end of a process that `multiprocessing` has begun: it runs nothing of `atexit`."""
+    global _leaves_with
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and _leaves_with != os.getpid():
+        _leaves_with = os.getpid()
+        util.Finalize(None, _at_exit, exitpriority=0)
 
 
 if hasattr(os, "register_at_fork"):

@@ -36,7 +36,7 @@ class Workplace:
     Attributes:
         registry, store, name, random: As given.
         workers: How many workers are alive, as far as is known.
-        version: The version of the store's news that was read last.
+        version: The highest version of the news that was read, over all lives of the store.
         keys: What is known of each key.
         stalls: Reports that this process stood still: never. Each worker excuses its own calls.
         garbage: How many texts in the store were none of ours.

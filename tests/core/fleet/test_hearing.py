@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from tests.support.fleets import KEY, World
+from tests.support.fleets import KEY, World, bad
 
 from recloser import Reason, State
 from recloser._fleet.facts import KeyFact, key_name
@@ -52,6 +52,20 @@ def test_an_older_fact_of_a_watched_key_is_ignored(world: World) -> None:
         worker.member._hearing.hear(KEY, 6, fact(State.CLOSED, leader=""), now, now)
 
     assert world.states == [State.OPEN] * 2
+
+
+def test_epochs_grow_over_all_lives_of_a_store(world: World) -> None:
+    for epoch in range(1, 11):
+        write(world, epoch, fact(State.CLOSED, leader=""))
+    world.run(125.0)
+    assert not any(worker.member._place.keys for worker in world.workers)
+    world.data.flush()
+    world.run(3.0)
+
+    world.run(3.0, bad)
+
+    assert world.states == [State.OPEN] * 2
+    assert world.data.facts[key_name(KEY)][0] > 10
 
 
 def test_what_was_written_into_an_empty_store_is_believed_only_a_second_later(

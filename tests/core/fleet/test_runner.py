@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import select
 import subprocess
@@ -16,7 +17,9 @@ from pathlib import Path
 import pytest
 from tests.support.waiting import until
 
+from recloser import Registry
 from recloser._fleet.member import Member
+from recloser._fleet.places import store_at
 from recloser._fleet.runner import Runner
 from recloser.fleet import MemoryData, MemoryStore
 
@@ -150,6 +153,59 @@ def test_to_stop_it_leaves_the_fleet_and_closes_the_store(
     assert store.workers() == {}
 
 
+def test_who_has_left_is_no_worker_until_it_is_started_again(
+    runner: Runner, store: WaitingStore
+) -> None:
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+
+    runner.leave(timeout=5.0)
+
+    assert store.workers() == {}
+    assert store.closed == 0
+    assert not runner.is_running
+    assert runner.turn() == 1.0  # nothing is done meanwhile
+    assert store.workers() == {}
+    runner.leave(timeout=5.0)  # it has left already
+
+    runner.start()
+    until(lambda: bool(store.workers()), "the next turn")
+    assert runner.is_running
+
+
+def test_who_has_left_can_be_stopped(runner: Runner, store: WaitingStore) -> None:
+    runner.start()
+    runner.leave(timeout=5.0)
+
+    runner.stop(timeout=5.0)
+
+    assert store.closed == 1
+    runner.start()
+    assert not runner.is_running
+
+
+def test_to_leave_waits_no_longer_than_it_is_told_to(runner: Runner, store: WaitingStore) -> None:
+    runner.leave(timeout=3600.0)  # it has not begun
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+    in_turn, goes_on = threading.Event(), threading.Event()
+
+    def turn(now: float) -> float:
+        in_turn.set()
+        goes_on.wait(60)
+        return 1.0
+
+    runner._member.turn = turn  # type: ignore[method-assign]
+    runner.wake()
+    assert in_turn.wait(60)
+
+    runner.leave(timeout=0.01)
+
+    assert runner.is_running
+    goes_on.set()
+    until(lambda: not runner.is_running, "the thread leaves")
+
+
 def test_it_keeps_no_registry_alive_and_ends_with_it(store: WaitingStore) -> None:
     breakers = Breakers()
     runner = Runner(
@@ -250,3 +306,28 @@ print(breaker.slow_threshold)
     ]
 
     assert thresholds[1] == pytest.approx(thresholds[0], rel=0.1)
+
+
+def test_what_was_learned_is_kept_at_the_end_of_a_process_of_multiprocessing(
+    tmp_path: Path,
+) -> None:
+    """Such a process runs nothing of `atexit`."""
+    path = str(tmp_path / "recloser.db")
+    process = multiprocessing.get_context("spawn").Process(target=_learn, args=(path,))
+    process.start()
+    process.join(60)
+
+    assert process.exitcode == 0
+    store = store_at(path)
+    assert store.get("learned k") is not None
+    assert store.workers() == {}
+    store.close()
+
+
+def _learn(path: str) -> None:
+    registry = Registry(store=path)
+    for _ in range(100):
+        registry["k"].record(0.1, success=True)
+    fleet = registry.fleet
+    assert fleet is not None
+    until(lambda: fleet.is_connected, "it joins")
