@@ -7,7 +7,6 @@ It ends when the circuit has been closed and calm for a while.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from math import ceil
 from operator import itemgetter
@@ -18,6 +17,7 @@ from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
+from recloser._fleet.permits import Permits
 from recloser._fleet.reports import Report, of_late
 from recloser._fleet.seen import Seen
 from recloser._fleet.watch import Watch
@@ -45,11 +45,6 @@ _LATEST = 1.0  # a worker is waited for during so many seconds
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
-# The share of the permits that are in use follows what is seen by this part from one report to the
-# next. It is never taken for less than that.
-_USE_PART, _LEAST_USE = 0.15, 0.05
-# What is seen now comes from the permits of so many reports ago.
-_SEEN_AFTER = 4
 _LOOKED_AT = 1_000.0  # calls per second; of more, one in so many is looked at
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05
@@ -97,10 +92,9 @@ class Incident:
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
-        self._permits: float = 0.0
+        self._lessons: tuple[tuple[float, float] | None, Learned | None] = None, None
+        self.permits = Permits(circuit.counts.rate)
         self._size: float = 0.0
-        self._use = 1.0
-        self._granted: deque[float] = deque(maxlen=_SEEN_AFTER)
         self._settles_at = now
         self._settled = True
         self._tickets: tuple[str, ...] | None = ()
@@ -114,7 +108,7 @@ class Incident:
         """Take reports into account, and let time go on to `now` seconds."""
         entries = self._held
         asked: dict[str, int] = {}
-        begun = refused = 0
+        begun = ended = refused = 0
         reports = [*reports]
         for report in reports:
             seen = self.seen.setdefault(report.worker, Seen())
@@ -126,6 +120,9 @@ class Incident:
                 if isinstance(entry, Begun):
                     begun += 1
                     asked[report.worker] += self.one_in
+                else:
+                    ended += 1
+        passed = max(now - self._decided_at, 1e-3)
         self._measure(begun, refused, asked, now)
         entries.sort(key=itemgetter(0))
         until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
@@ -147,6 +144,12 @@ class Incident:
             self._judge_alone(now)
         self.watch.note(now)
         self._note_changes(now)
+        self.permits.note(
+            begun * self.one_in + refused,
+            ended * self.one_in,
+            circuit.running * self.one_in,
+            passed,
+        )
         self._grant(now)
 
     def _known_until(self, now: float) -> float:
@@ -227,6 +230,7 @@ class Incident:
             self._reason = event.reason
             self._taught = self._taught or event.reason.rule in _TEACHES
             self._tickets, self._tickets_until = (), 0.0
+            self._lessons = self._learn(now)
             if event.reason.rule not in ("manual", "reset"):
                 self.by_hand = ""
 
@@ -265,6 +269,7 @@ class Incident:
         state, recovery, limit = circuit.state, circuit.recovery, circuit.limit
         reason = circuit.reason or Reason("", "watching the calls of all workers")
         wait, size, tickets, places = 0.0, 0.0, self._tickets, 1
+        expected, learned = self._lessons if state is _CLOSED else (None, None)
         self._choose_sample()
         if limit is not None and recovery is not None:
             size = limit.size * self.one_in
@@ -281,7 +286,7 @@ class Incident:
             since=now - self._state_since,
             wait=wait,
             size=size,
-            permits=self._permits,
+            permits=self.permits.number,
             demand=self.watch.demand,
             workers=self.workers,
             tickets=tickets,
@@ -289,6 +294,8 @@ class Incident:
             places=places,
             one_in=self.one_in,
             overrules=self._overrules,
+            expected=expected,
+            learned=learned,
         )
 
     @property
@@ -298,11 +305,7 @@ class Incident:
 
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
-        learned, shares = None, self.circuit.detector.evidence.share(0)
-        expected = shares if sum(shares) >= _WORTH_TELLING else None
-        if self._taught:
-            rate = self.circuit.counts.rate / max(self.workers, 1)
-            learned = Learned.of(self.circuit.detector, rate, now)
+        expected, learned = self._learn(now)
         reason = self._reason or Reason("", "calls are as usual")
         return KeyFact(
             state=_CLOSED,
@@ -316,6 +319,14 @@ class Incident:
             learned=learned,
         )
 
+    def _learn(self, now: float) -> tuple[tuple[float, float] | None, Learned | None]:
+        """What workers are to know when they are closed; else their own calls would open them again."""
+        learned, shares = None, self.circuit.detector.evidence.share(0)
+        if self._taught:
+            rate = self.circuit.counts.rate / max(self.workers, 1)
+            learned = Learned.of(self.circuit.detector, rate, now)
+        return shares if sum(shares) >= _WORTH_TELLING else None, learned
+
     def _choose_sample(self) -> None:
         enough = self.watch.demand / _LOOKED_AT
         if enough > self.one_in or enough < 0.25 * self.one_in:
@@ -325,15 +336,11 @@ class Incident:
             self.one_in = one_in
 
     def _grant(self, now: float) -> None:
-        """Choose how many permits there are, so that as many calls are in flight as the limit allows.
-
-        A permit is not in use all the time: its worker waits for a call. So there are more of them
-        than places, and their number follows what was seen.
-        """
+        """Choose how many permits there are, so that as many calls are in flight as the limit allows."""
         circuit, limit = self.circuit, self.circuit.limit
         if limit is None:
-            self._permits, self._use, self._size = 0.0, 1.0, 0.0
-            self._granted.clear()
+            self._size = 0.0
+            self.permits.number = 0.0
             return
         size = limit.size * self.one_in
         if limit.is_pausing:
@@ -343,17 +350,12 @@ class Incident:
         if size != self._size:
             self._size, self._settles_at = size, now + _SETTLES * self.pace
             self._settled = False
-        granted = self._granted
-        if now >= self._settles_at and len(granted) == granted.maxlen:
-            used = min(max(running / granted[0], _LEAST_USE), 1.0)
-            self._use += (used - self._use) * _USE_PART
         if not self._settled:
             near = _NEAR[0] * size - 1.0 <= running <= _NEAR[1] * size + 1.0
             late = now - self._settles_at > _SETTLES_AT_LATEST
             self._settled = now >= self._settles_at and (near or late)
             circuit.await_limit()
-        self._permits = size / self._use
-        granted.append(self._permits)
+        self.permits.choose(size, self.workers)
 
     def _tickets_for(self, now: float) -> tuple[tuple[str, ...] | None, int]:
         """Which workers may send probes (None: all), and how many at a time each."""

@@ -50,6 +50,8 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
     if fact.state is _CLOSED:
         if closes:
             _close(circuit, fact, now)
+        if fact.expected is not None:
+            circuit.expect(*fact.expected, now)
         return
     age = max(now - key.heard_at, 0.0)
     orders = circuit.orders

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from tests.support.fleets import KEY, Answer, Worker, World, bad, good
 
@@ -57,6 +59,20 @@ def test_a_callee_that_fails_opens_all_workers_after_few_calls_of_each() -> None
     assert [worker.rules for worker in world.workers] == [["fleet_open"]] * 6
     # One worker alone opens after five bad calls.
     assert max(worker.sent for worker in world.workers) <= 5
+
+
+def test_a_callee_that_fails_in_part_is_borne_by_all_once_one_circuit_has_learned_that() -> None:
+    world = World(8)
+    random = Random(1).random
+    world.run(15.0, lambda worker: (0.1, random() > 0.45))
+    opened = [worker.rules.count("fleet_open") for worker in world.workers]
+    assert min(opened) >= 1
+
+    world.run(60.0, lambda worker: (0.1, random() > 0.45))
+
+    assert world.states == [State.CLOSED] * 8
+    assert all("failures" not in worker.rules for worker in world.workers)
+    assert [worker.rules.count("fleet_open") for worker in world.workers] == opened
 
 
 def test_a_callee_that_is_well_again_closes_all_workers_at_the_same_time(world: World) -> None:

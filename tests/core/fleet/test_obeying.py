@@ -220,7 +220,8 @@ def test_a_reset_forgets_what_was_learned_and_a_closing_does_not(told: Told) -> 
     assert told.worker.breaker.slow_threshold == told.world.policy.slow_ceiling
 
 
-def test_a_new_normal_is_taken_over_with_the_closing(told: Told) -> None:
+@pytest.mark.parametrize("leader", ["the other", ""])
+def test_a_new_normal_is_taken_over_with_the_closing(told: Told, leader: str) -> None:
     slow = World(1).workers[0]
     slow.breaker.reset()
     for _ in range(100):
@@ -230,9 +231,19 @@ def test_a_new_normal_is_taken_over_with_the_closing(told: Told) -> None:
     lesson: Learned = slow.breaker.following.learned(slow.clock.now)
     told.tell(fact(State.LIMITED, size=4.0, permits=4.0))
 
-    told.tell(fact(State.CLOSED, leader="", learned=lesson))
+    told.tell(fact(State.CLOSED, leader=leader, learned=lesson))
 
     assert told.worker.breaker.slow_threshold == pytest.approx(slow.breaker.slow_threshold, rel=0.1)
+
+
+@pytest.mark.parametrize("leader", ["the other", ""])
+def test_shares_that_are_normal_are_taken_over_with_the_closing(told: Told, leader: str) -> None:
+    told.tell(fact(State.OPEN, wait=5.0))
+
+    told.tell(fact(State.CLOSED, leader=leader, expected=(0.0, 0.45)))
+
+    evidence = told.worker.breaker.following.detector.evidence
+    assert evidence.share(0)[1] > 0.25  # it is drawn towards what is usual anywhere
 
 
 # Parts of a limit
