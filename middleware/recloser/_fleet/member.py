@@ -337,8 +337,6 @@ class Member:
         pace = place.pace_of(key, now)
         if fact.state is _OPEN and not probes:
             pace = max(place.pace, _POLL_SOON)
-        if key.incident is not None:
-            pace = max(pace, key.incident.looks_every)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = self._report(key, breaker, circuit, now)

@@ -61,10 +61,15 @@ class Workplace:
         return _PACE * max(self.workers / _PACED, 1.0)
 
     def pace_of(self, key: Key, now: float) -> float:
-        """Seconds until the next report of a key at `now` seconds."""
-        if now > key.hurries_until:
-            return self.pace
-        return min(_HURRIED * max(self.workers / _HURRIED_PACED, 1.0), self.pace)
+        """Seconds until the next report of a key at `now` seconds.
+
+        Who leads the key looks at the reports as often. In a hurry, too, on a key with few calls there
+        is not more to look at.
+        """
+        pace = self.pace
+        if now <= key.hurries_until:
+            pace = min(_HURRIED * max(self.workers / _HURRIED_PACED, 1.0), pace)
+        return pace if key.incident is None else max(pace, key.incident.looks_every)
 
     def hurry(self, key: Key, now: float) -> None:
         """Report a key more often for a while, beginning with the next report."""

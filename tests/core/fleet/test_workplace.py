@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from recloser import Registry, State
+from recloser._fleet.incident import Incident
 from recloser._fleet.workplace import Workplace
 from recloser.fleet import MemoryData, MemoryStore
 from recloser.testing import ManualClock, no_jitter, open_breaker
@@ -49,6 +52,17 @@ def test_hurry_begins_with_the_next_report_and_delays_none(place: Workplace) -> 
 
     assert late.report_at == pytest.approx(7.01)
     assert soon.report_at == 7.001
+
+
+def test_in_a_hurry_a_leader_looks_no_more_often_than_calls_come(place: Workplace) -> None:
+    slow = place.key("slow")
+    slow.report_at = 9.0
+    slow.incident = cast("Incident", SimpleNamespace(looks_every=0.5))
+
+    place.hurry(slow, 7.0)
+
+    assert slow.report_at == 7.5
+    assert place.pace_of(slow, 7.0) == 0.5
 
 
 def test_a_key_is_known_by_one_object(place: Workplace) -> None:
