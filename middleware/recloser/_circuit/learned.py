@@ -13,12 +13,14 @@ from typing import Any, cast
 
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.detector import Detector
-from recloser._circuit.evidence import Evidence
+from recloser._circuit.evidence import FAILED, SLOW, Evidence
 from recloser._circuit.histogram import BUCKETS, ExponentialHistogram
 from recloser._circuit.tallies import Ends, Tally, sum_of
 
 # Rows and kinds of calls, see `evidence.py`: others are not from this version.
 _ROWS, _KINDS = 9, 3
+# So many calls are enough to know a share by.
+_ENOUGH = 30.0
 # No count is larger: a foreign or broken text must not outweigh what is measured.
 _MOST = 1e12
 
@@ -117,6 +119,16 @@ class Learned:
             self.rate,
             self.known_for,
         )
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Shares of slow and of failed calls, 0.0-1.0; of too few calls, the rest is taken for good."""
+        total = max(self.quiet + sum(self.tally.values()), _ENOUGH)
+        slow, failed = (
+            sum(count for (_, kind), count in self.tally.items() if kind == wanted)
+            for wanted in (SLOW, FAILED)
+        )
+        return slow / total, failed / total
 
     @property
     def calls(self) -> float:

@@ -321,11 +321,11 @@ class Incident:
 
     def _learn(self, now: float) -> tuple[tuple[float, float] | None, Learned | None]:
         """What workers are to know when they are closed; else their own calls would open them again."""
-        learned, shares = None, self.circuit.detector.evidence.share(0)
-        if self._taught:
-            rate = self.circuit.counts.rate / max(self.workers, 1)
-            learned = Learned.of(self.circuit.detector, rate, now)
-        return shares if sum(shares) >= _WORTH_TELLING else None, learned
+        rate = self.circuit.counts.rate / max(self.workers, 1)
+        learned = Learned.of(self.circuit.detector, rate, now)
+        shares = learned.shares
+        expected = shares if sum(shares) >= _WORTH_TELLING else None
+        return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
         enough = self.watch.demand / _LOOKED_AT

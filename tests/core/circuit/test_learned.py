@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import inf, nan
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.training import teach
 
 from recloser import Breaker, Policy
 from recloser._circuit.detector import Detector
-from recloser._circuit.evidence import FAILED, MEMORY, Evidence
+from recloser._circuit.evidence import FAILED, GOOD, MEMORY, SLOW, Evidence
 from recloser._circuit.histogram import BUCKETS
 from recloser._circuit.learned import Learned
 from recloser.testing import ManualClock, no_jitter
@@ -298,6 +299,22 @@ def test_a_text_has_no_more_digits_than_counts_need() -> None:
     assert plain["tally"] == [[0, 1, 0.123]]
     assert plain["ends"] == [0.123, 0.6]
     assert plain["known_for"] == 12.3
+
+
+@pytest.mark.parametrize(
+    ("quiet", "tally", "shares"),
+    [
+        (60.0, {(0, GOOD): 5.0, (0, SLOW): 10.0, (2, SLOW): 5.0, (3, FAILED): 20.0}, (0.15, 0.2)),
+        (0.0, {(0, FAILED): 3.0}, (0.0, 0.1)),
+        (0.0, {}, (0.0, 0.0)),
+    ],
+)
+def test_shares_are_of_all_calls_and_of_thirty_at_least(
+    quiet: float, tally: dict[tuple[int, int], float], shares: tuple[float, float]
+) -> None:
+    learned = replace(lesson(), quiet=quiet, tally=tally)
+
+    assert learned.shares == pytest.approx(shares)
 
 
 @pytest.mark.parametrize(
