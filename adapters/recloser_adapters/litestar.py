@@ -199,7 +199,13 @@ class BreakerPlugin(InitPlugin):
         app_config.middleware.insert(
             0, DefineMiddleware(BreakerMiddleware, registry=self.registry, **self._options)
         )
+        app_config.on_shutdown.append(self._leave)
         return app_config
+
+    def _leave(self) -> None:
+        # The middleware of Litestar never hears of the lifespan.
+        if self.registry.fleet is not None:
+            self.registry.fleet.leave()
 
     def keys_of(self, app: Litestar) -> set[str]:
         """The keys that guard routes of an application, without those of a function of the user."""

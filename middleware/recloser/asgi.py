@@ -77,6 +77,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _TRY_AGAIN_LATER = 1013  # RFC 6455 close code registry
 
 
+_LEFT_BY_OTHERS = "recloser.fleet"
 _LAST_WORDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 # Scope types that are guarded, and the class that watches each. Others pass.
@@ -295,12 +296,16 @@ def _leaving(fleet: Fleet, scope: Scope, send: Send) -> Send:
         with suppress(Exception):
             if message["type"] in _LAST_WORDS:
                 fleet.leave()
-        await send(message)
+        return await send(message)
 
     try:
-        return sent if scope["type"] == "lifespan" else send
+        # Of several layers around one app, the outermost does it: each could wait for a slow store.
+        if scope["type"] != "lifespan" or scope.get(_LEFT_BY_OTHERS) is fleet:
+            return send
+        scope[_LEFT_BY_OTHERS] = fleet
     except (KeyError, TypeError):
         return send
+    return sent
 
 
 def _has_origin(scope: Scope) -> bool:

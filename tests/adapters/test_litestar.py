@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,10 @@ import pytest
 from tests.support.asgi_scope import scope_of
 from tests.support.asked_keys import meet
 from tests.support.breaker_state import votes
+from tests.support.waiting import until
 
 from recloser import Outcome, Registry, State
+from recloser.fleet import MemoryData, MemoryStore
 from recloser.testing import open_breaker
 
 pytest.importorskip("litestar")
@@ -35,6 +38,7 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
+from litestar.testing import TestClient
 
 from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.litestar import (
@@ -375,3 +379,15 @@ async def test_keys_without_an_application_are_a_fault_and_not_an_error(registry
     met = await meet(app, registry, "GET", "/orders")
 
     assert (met.status, met.keys) == (200, [])
+
+
+def test_when_the_app_shuts_down_the_fleet_is_left() -> None:
+    registry = Registry(store=MemoryStore(MemoryData(time.monotonic)))
+    fleet = registry.fleet
+    assert fleet is not None
+    with TestClient(Litestar([], plugins=[BreakerPlugin(registry)])):
+        registry["k"].acquire().success()
+        until(lambda: fleet.is_connected, "it joins")
+
+    assert not fleet.is_connected
+    fleet.close()

@@ -45,7 +45,8 @@ _LATEST = 1.0  # a worker is waited for during so many seconds
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
-_LOOKED_AT = 1_000.0  # calls per second; of more, one in so many is looked at
+# Calls per second: of more, one in so many is looked at; of any number, one in so many at least.
+_LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05
 # The rules of a closing that has taught something.
@@ -101,6 +102,7 @@ class Incident:
         self._tickets_until = self._ticket = 0.0
         self._told: KeyFact | None = None
         self._told_at = 0.0
+        self._grant(now)  # who takes over a limit tells it at once
 
     # What workers report
 
@@ -328,7 +330,7 @@ class Incident:
         return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
-        enough = self.watch.demand / _LOOKED_AT
+        enough = min(self.watch.demand / _LOOKED_AT, _FEWEST)
         if enough > self.one_in or enough < 0.25 * self.one_in:
             one_in = 1
             while one_in < enough:

@@ -30,15 +30,14 @@ class Key:
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
         rings: Whether the bell is to be rung after the next report, so that the others report at once.
-        acted_unheard: Whether its breaker has left the closed state while the store failed, so that
-            neither did this worker hear of the fleet, nor the fleet of it.
+        unheard_since: Since when its breaker is not closed by a decision of this worker alone that it
+            made while the store failed; in seconds, infinite if there was none.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """
 
     __slots__ = (
         "_cool",
-        "acted_unheard",
         "asked",
         "cool_until",
         "epoch",
@@ -50,6 +49,7 @@ class Key:
         "reported_at",
         "rings",
         "take_over_at",
+        "unheard_since",
     )
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Key:
         self.asked = 0.0
         self._cool = _COOL
         self.cool_until = -inf
-        self.acted_unheard = False
+        self.unheard_since = inf
         self.rings = False
         self.take_over_at = inf
 
@@ -87,6 +87,12 @@ class Key:
     def hurry(self, now: float) -> None:
         """Report more often for a while."""
         self.hurries_until = now + _HURRIES
+
+    def decided_unheard(self, at: float) -> None:
+        """Note that this worker alone has decided at `at` seconds that it is not closed; inf: it is."""
+        self.unheard_since = at
+        if at < inf:
+            self.cool_until = -inf  # the others are asked, however often it was in vain before
 
     def cool_down(self, now: float, *, founded: bool) -> None:
         """Ask for no watch for a while; for longer each time, if the last ones showed nothing."""

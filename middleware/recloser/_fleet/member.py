@@ -148,6 +148,11 @@ class Member:
         """Note that there is a breaker for a key."""
         self._made.append(key)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the fleet has not been told all."""
+        return bool(self._changes or self._overrides)
+
     # The life of a worker
 
     def after_fork(self) -> None:
@@ -199,8 +204,7 @@ class Member:
         return wait
 
     def _note_failure(self, what: str, now: float) -> None:
-        self.failures += 1
-        self.last_failure = what
+        self.failures, self.last_failure = self.failures + 1, what
         if self.failing_since == inf:
             self.failing_since = now
             self._registry.warn(
@@ -238,7 +242,8 @@ class Member:
         if self.failing_since < inf:
             self._note_unheard()
         since_beat = now - self._beat_at
-        if since_beat >= (_BEAT_AGAIN if self.rung else _BEAT_EVERY):
+        every = _BEAT_AGAIN if self.rung or self._place.misses_others else _BEAT_EVERY
+        if since_beat >= every - _ROUNDING:
             self._beat(now)
             if since_beat == inf and self._place.workers <= _SHOWN:
                 self.store.ring()  # so that the others know at once that there is one more
@@ -259,10 +264,8 @@ class Member:
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""
         for change in self._changes.copy():
-            if change.reason.rule not in BY_HAND:
-                key = self._place.key(change.key)
-                key.acted_unheard = change.after is not _CLOSED
-                key.cool_until = -inf  # the others are asked, however often it was in vain before
+            is_own = change.after is not _CLOSED and change.reason.rule not in BY_HAND
+            self._place.key(change.key).decided_unheard(change.at if is_own else inf)
 
     def _report_at_once(self) -> None:
         """Look at once at what others have sent about probes, and report what they wait for."""
@@ -305,8 +308,10 @@ class Member:
                 self._note_own_change(change)
             self._changes.popleft()
         for name in [*self._suspicious]:
-            del self._suspicious[name]
             key = place.key(name)
+            if key.unheard_since < inf and self._place.misses_others:
+                continue
+            del self._suspicious[name]
             if key.is_watched:
                 place.hurry(key, now)
             elif place.workers > 1 and now >= key.cool_until:
@@ -315,7 +320,7 @@ class Member:
     def _note_own_change(self, change: Transition) -> None:
         key = self._place.key(change.key)
         if change.after in (_CLOSED, _OPEN) and self.failing_since == inf:
-            key.acted_unheard = False
+            key.unheard_since = inf
         if change.after is not _CLOSED:
             self._suspicious[change.key] = None
             key.report_at, key.rings = -inf, change.after is _OPEN
@@ -325,7 +330,8 @@ class Member:
         fact, place = key.fact, self._place
         breaker, circuit = place.circuit_of(name)
         if fact is None or fact.is_over:
-            if now - key.heard_at > _FORGOTTEN and now >= key.cool_until:
+            is_asked = key.unheard_since == inf or breaker is None
+            if is_asked and now - key.heard_at > _FORGOTTEN and now >= key.cool_until:
                 del place.keys[name]
             return inf
         if circuit is not None and circuit.orders is not None:

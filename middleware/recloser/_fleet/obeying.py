@@ -36,9 +36,9 @@ def obey(place: Workplace, name: str, now: float) -> None:
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
     # What a worker has decided while it heard nothing of its fleet holds until it hears that most of
     # the others are closed. If its own way to the callee is broken, five calls more will show it.
-    closes = circuit.has_followed or (key.acted_unheard and fact.overrules)
+    closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
     if fact.state is _CLOSED and closes:
-        key.acted_unheard = False
+        key.unheard_since = inf
     if fact.is_over:
         if closes or fact.by_hand:
             _close(circuit, fact, now)

@@ -16,6 +16,8 @@ _MOST = 20.0
 # If a limit has changed, it would take seconds until as many calls are in flight. So the aim is beyond it
 # by this part of the difference, within these parts of the limit.
 _BEYOND, _LEAST_AIM, _MOST_AIM = 0.25, 0.3, 2.0
+# Of so many permits of a worker, nearly all are in use.
+_MANY = 1_000.0
 # No number of permits lets all calls through, by the formula below.
 _NEARLY_ALL = 0.98
 
@@ -52,11 +54,11 @@ class Permits:
         """Choose how many there are for `size` calls in flight; 0.0 for no limit.
 
         With `size` calls in flight and as many ends per second as of late, a call takes `size / ends`
-        seconds (Little's law). Of its permits, a worker then has as many in use as are busy of a group
-        of telephone lines (Erlang's loss formula).
+        seconds (Little's law). So if none were refused, `demand` times that would be in flight. Of its
+        permits, a worker then has as many in use as are busy of a group of telephone lines (Erlang's
+        loss formula).
         """
-        takes = size / max(self._ends, 1e-9)
-        offered = self._demand / workers * takes
+        offered = size / workers * self._demand / max(self._ends, 1e-9)
         aim = size + _BEYOND * (size - self._running)
         aim = min(max(aim, _LEAST_AIM * size), _MOST_AIM * size)
         busy = min(aim / workers, _NEARLY_ALL * offered)
@@ -74,8 +76,10 @@ def lines_for(busy: float, offered: float, most: float) -> float:
         most: Lines at most, >= 0.0.
 
     Returns:
-        Lines. A fraction says how many of many groups have one more.
+        Lines; 1.25 means that every fourth group has two lines, and the others have one.
     """
+    if busy > _MANY:
+        return min(busy, most)
     lost, carried, lines = 1.0, 0.0, 0
     while busy > 0.0 and lines < most:
         lines += 1

@@ -26,6 +26,7 @@ _LONGEST_WAIT = 1.0
 _AFTER_FAULT = 1.0
 # The end of the process waits for so many seconds at most until what was learned is kept.
 _LEAVES_WITHIN = 0.25
+_LONGEST_LEAVE = 3600.0
 
 
 def _native(module: str, name: str) -> Any:
@@ -86,11 +87,11 @@ class Runner:
         """Begin the thread, or go on after leaving, unless it was stopped. It does not raise."""
         if self.is_running or self._stopped:
             return
-        self.is_running = True
         if self._has_left:
-            self._has_left = False
+            self._has_left, self.is_running = False, True
             self.wake()
             return
+        self.is_running = True
         try:
             read, write = os.pipe()
             os.set_blocking(read, False)
@@ -117,11 +118,13 @@ class Runner:
     def turn(self) -> float:
         """One turn; return for how many seconds there is nothing to do."""
         self._signalled = False
-        left, self._left = self._left, None
-        if left is not None:
+        if self._left is not None:
             self._leave()
-            self.is_running, self._has_left = False, True
-            left.release()
+            self._has_left = True  # before the next line: `start` must never see neither
+            self.is_running = False
+            self._let_go()
+            if self._member.has_news:
+                self.start()
         if self._has_left:
             return _LONGEST_WAIT
         try:
@@ -142,17 +145,19 @@ class Runner:
     def leave(self, timeout: float = _LEAVES_WITHIN) -> None:
         """Keep what was learned, and leave the fleet until `start` is called.
 
+        If that takes longer, it is done later.
+
         Args:
-            timeout: Seconds to wait for that, >= 0.
+            timeout: Seconds to wait for that, 0.0-3600.0.
         """
-        if self._stopped or not self.is_running:
+        if self._stopped or not self.is_running or self._left is not None:
             return
         left = _native("_thread", "allocate_lock")()
         left.acquire()
         self._left = left
         self._signalled = False
         self.wake()
-        left.acquire(True, timeout)
+        left.acquire(True, min(max(0.0, timeout), _LONGEST_LEAVE))
 
     def stop(self, timeout: float = _LEAVES_WITHIN) -> None:
         """Keep what was learned, leave the fleet, and end the thread.
@@ -171,6 +176,13 @@ class Runner:
     def end(self) -> None:
         """What the thread does last."""
         self._leave()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let the caller of `leave` go on."""
+        left, self._left = self._left, None
+        if left is not None:
+            left.release()
 
     def _leave(self) -> None:
         try:
@@ -231,11 +243,11 @@ def _at_exit() -> None:
             runner.stop()
 
 
-_leaves_with = 0  # the process whose end is noticed in `multiprocessing`, too
+_leaves_with = 0  # the number of the process in which `multiprocessing` knows what to do at its end
 
 
 def _leave_with_process() -> None:
-    """Leave at the end of a process that `multiprocessing` has begun: it runs nothing of `atexit`."""
+    """Leave at the end of a process that `multiprocessing` has forked: it runs nothing of `atexit`."""
     global _leaves_with
     util = sys.modules.get("multiprocessing.util")
     if util is not None and _leaves_with != os.getpid():

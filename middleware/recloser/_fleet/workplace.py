@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
@@ -75,6 +76,11 @@ class Workplace:
         """Report a key more often for a while, beginning with the next report."""
         key.hurry(now)
         key.report_at = min(key.report_at, now + self.pace_of(key, now))
+
+    @property
+    def misses_others(self) -> bool:
+        """Whether it has something to ask, and is the first for which the store works again."""
+        return self.workers < 2 and any(key.unheard_since < inf for key in self.keys.values())
 
     def key(self, name: str) -> Key:
         """What is known of a key."""

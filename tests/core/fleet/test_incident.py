@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 from tests.support.fleets import World
 
-from recloser import Outcome, State
+from recloser import Outcome, Reason, State
 from recloser._circuit.journal import Begun, Ended
 from recloser._circuit.pooled import PooledCircuit
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.incident import Incident
+from recloser._fleet.permits import lines_for
 from recloser._fleet.reports import Report
 from recloser._fleet.watch import LEASE
 from recloser._stall import StallWatch
@@ -263,6 +264,36 @@ def test_of_many_calls_only_a_part_is_written_down_and_of_few_all_again(watch: W
     calm = watch.play(6.0, lambda: calls(200))
 
     assert calm[-1].one_in == 1
+
+
+def test_permits_follow_from_what_is_asked_and_what_ends() -> None:
+    watch = Watch(workers=8)
+    circuit = watch.incident.circuit
+    circuit.go_on(State.LIMITED, 0.0, 20.0, Reason("slow", "slow"), watch.now)
+
+    def reports() -> list[Report]:
+        served = watch.report("a", Outcome.SUCCESS, 10)
+        return [served, Report(worker="b", written=watch.now, refused=2)]
+
+    told = watch.play(3.0, reports)[-1]
+
+    # 240 calls a second are asked for, and 200 end.
+    offered = told.size / 8 * 1.2
+    assert told.state is State.LIMITED
+    assert told.permits == pytest.approx(8 * lines_for(0.98 * offered, offered, 1e3), rel=0.1)
+    assert told.permits > 1.2 * told.size
+
+
+def test_who_takes_over_a_limit_tells_permits_at_once() -> None:
+    watch = Watch()
+    circuit = watch.incident.circuit
+    circuit.go_on(State.LIMITED, 0.0, 20.0, Reason("slow", "slow"), watch.now)
+    taken = Incident("b", circuit, 3, lambda: 0.5, watch.now)
+
+    told = taken.news(watch.now)
+
+    assert told is not None
+    assert told.permits >= told.size > 0.0
 
 
 def test_an_end_of_a_call_that_began_before_the_watch_counts(watch: Watch) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from math import inf
 
 import pytest
 from tests.support.fleets import KEY, World, bad, good
 
-from recloser import State
+from recloser import Policy, State
 from recloser._fleet.facts import KeyFact, key_name
 from recloser.fleet import StoreError
 
@@ -185,6 +186,28 @@ def test_after_a_trouble_who_is_open_alone_closes_with_the_others(world: World) 
 
     fail(world, "")
     world.run(2.0, good)
+
+    assert world.states == [State.CLOSED] * 3
+    assert first.rules[-1] == "fleet_closed"
+
+
+@pytest.mark.parametrize("is_flushed", [False, True])
+def test_who_is_back_first_after_a_long_trouble_waits_for_the_others(is_flushed: bool) -> None:
+    """All have been silent for so long that it seems to be the only worker."""
+    world = World(3, policy=Policy(open_for=60.0))
+    fail(world, "gone")
+    first = world.workers[0]
+    world.run(25.0, lambda worker: bad(worker) if worker is first else good(worker))
+    assert world.states == [State.OPEN, State.CLOSED, State.CLOSED]
+    if is_flushed:
+        world.data.flush()
+    first.store.fault = ""
+    first.member._retry_at = -inf
+    first.turn()
+    assert first.fleet.workers == 1
+
+    fail(world, "")
+    world.run(4.0, good)
 
     assert world.states == [State.CLOSED] * 3
     assert first.rules[-1] == "fleet_closed"

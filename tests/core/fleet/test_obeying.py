@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -122,19 +123,56 @@ def test_what_it_decides_after_the_store_is_back_stands_against_all_others(told:
     assert told.state is State.OPEN
 
 
-def test_a_closing_of_its_own_ends_what_it_decided_while_the_store_failed(told: Told) -> None:
+def test_news_from_before_do_not_end_what_it_has_decided_since(told: Told) -> None:
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    told.world.clock.advance(3.0)
+    _open_alone(told)
+    told.worker.store.fault = ""
+
+    told.tell(fact(State.CLOSED, leader="", overrules=True), late_by=1.0)
+    assert told.worker.rules == ["failures", "fleet_closed"]
+
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    told.world.clock.advance(3.0)
+    _open_alone(told)
+    told.worker.store.fault = ""
+    told.worker.member._place.key(KEY).fact = None
+    told.worker.member._hearing.forget()
+    told.worker.member.rung = True
+    told.worker.turn()  # it reads the same fact again
+
+    assert told.state is State.OPEN
+
+
+def test_what_an_operator_does_while_the_store_fails_is_not_overruled(told: Told) -> None:
     told.worker.store.fault = "gone"
     told.worker.turn()
     _open_alone(told)
-    told.worker.breaker.close()
+    told.worker.breaker.open(by="ann")
     told.worker.store.fault = ""
     told.world.clock.advance(0.2)
-    told.tell(fact(State.CLOSED))
-    _open_alone(told)
 
     told.tell(fact(State.CLOSED, overrules=True))
 
     assert told.state is State.OPEN
+
+
+def test_what_has_closed_by_itself_is_not_closed_later(told: Told) -> None:
+    told.worker.store.fault = "gone"
+    told.worker.turn()
+    _open_alone(told)
+    told.world.clock.advance(3.0)
+    while told.worker.breaker.state is not State.CLOSED:
+        permit = told.worker.breaker.try_acquire()
+        told.world.clock.advance(0.1)
+        if permit is not None:
+            permit.success()
+    told.worker.store.fault = ""
+    told.tell(fact(State.CLOSED))
+
+    assert told.worker.member._place.key(KEY).unheard_since == inf
 
 
 def test_a_wait_is_shorter_by_the_time_that_the_news_took(told: Told) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import select
 import subprocess
@@ -12,15 +11,17 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from math import nan
 from pathlib import Path
 
 import pytest
 from tests.support.waiting import until
 
-from recloser import Registry
+from recloser import Mode
 from recloser._fleet.member import Member
 from recloser._fleet.places import store_at
 from recloser._fleet.runner import Runner
+from recloser._overrides import Override
 from recloser.fleet import MemoryData, MemoryStore
 
 
@@ -173,6 +174,60 @@ def test_who_has_left_is_no_worker_until_it_is_started_again(
     assert runner.is_running
 
 
+def test_what_comes_while_it_leaves_is_told(runner: Runner, store: WaitingStore) -> None:
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+    leave = runner._member.leave
+
+    def slow_leave(now: float) -> None:
+        leave(now)
+        runner._member.note_override("k", Override(since=0.0, mode=Mode.OBSERVE), False)
+
+    runner._member.leave = slow_leave  # type: ignore[method-assign]
+
+    runner.leave(timeout=5.0)
+
+    until(lambda: store.get("mode k") is not None, "it is told")
+    assert runner.is_running
+
+
+def test_to_stop_it_lets_go_who_waits_for_it_to_leave(runner: Runner, store: WaitingStore) -> None:
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+    in_turn, goes_on = threading.Event(), threading.Event()
+
+    def turn(now: float) -> float:
+        in_turn.set()
+        goes_on.wait(60)
+        runner._stopped = True
+        return 0.0
+
+    runner._member.turn = turn  # type: ignore[method-assign]
+    runner.wake()
+    assert in_turn.wait(60)
+    waiting = threading.Thread(target=runner.leave, args=(3600.0,))
+    waiting.start()
+    until(lambda: runner._left is not None, "it waits")
+    goes_on.set()
+
+    waiting.join(60)
+
+    assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("timeout", [-1.0, nan, 0.0])
+def test_who_does_not_wait_lets_it_leave_all_the_same(
+    runner: Runner, store: WaitingStore, timeout: float
+) -> None:
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+
+    runner.leave(timeout)
+
+    until(lambda: not runner.is_running, "it leaves")
+    assert store.workers() == {}
+
+
 def test_who_has_left_can_be_stopped(runner: Runner, store: WaitingStore) -> None:
     runner.start()
     runner.leave(timeout=5.0)
@@ -308,26 +363,39 @@ print(breaker.slow_threshold)
     assert thresholds[1] == pytest.approx(thresholds[0], rel=0.1)
 
 
-def test_what_was_learned_is_kept_at_the_end_of_a_process_of_multiprocessing(
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_what_was_learned_is_kept_at_the_end_of_a_forked_process_of_multiprocessing(
     tmp_path: Path,
 ) -> None:
     """Such a process runs nothing of `atexit`."""
-    path = str(tmp_path / "recloser.db")
-    process = multiprocessing.get_context("spawn").Process(target=_learn, args=(path,))
-    process.start()
-    process.join(60)
+    script = """
+import multiprocessing, sys, time
+from recloser import Registry
 
-    assert process.exitcode == 0
+def learn():
+    registry = Registry(store=sys.argv[1])
+    for _ in range(100):
+        registry["k"].record(0.1, success=True)
+    deadline = time.monotonic() + 30
+    while not registry.fleet.is_connected and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+process = multiprocessing.get_context("fork").Process(target=learn)
+process.start()
+process.join(60)
+print(process.exitcode)
+"""
+    path = str(tmp_path / "recloser.db")
+    done = subprocess.run(
+        [sys.executable, "-c", script, path],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+    assert done.stdout.strip() == "0", done.stderr
     store = store_at(path)
     assert store.get("learned k") is not None
     assert store.workers() == {}
     store.close()
-
-
-def _learn(path: str) -> None:
-    registry = Registry(store=path)
-    for _ in range(100):
-        registry["k"].record(0.1, success=True)
-    fleet = registry.fleet
-    assert fleet is not None
-    until(lambda: fleet.is_connected, "it joins")
