@@ -38,7 +38,6 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.middleware import DefineMiddleware
 from litestar.params import FromPath
 from litestar.static_files import create_static_files_router
-from litestar.testing import TestClient
 
 from recloser_adapters._pytest.apps import known_keys
 from recloser_adapters.litestar import (
@@ -381,13 +380,24 @@ async def test_keys_without_an_application_are_a_fault_and_not_an_error(registry
     assert (met.status, met.keys) == (200, [])
 
 
-def test_when_the_app_shuts_down_the_fleet_is_left() -> None:
+async def test_when_the_app_shuts_down_the_fleet_is_left() -> None:
     registry = Registry(store=MemoryStore(MemoryData(time.monotonic)))
     fleet = registry.fleet
     assert fleet is not None
-    with TestClient(Litestar([], plugins=[BreakerPlugin(registry)])):
-        registry["k"].acquire().success()
-        until(lambda: fleet.is_connected, "it joins")
+    app = Litestar([], plugins=[BreakerPlugin(registry)])
+    registry["k"].acquire().success()
+    until(lambda: fleet.is_connected, "it joins")
+    messages = iter(["lifespan.startup", "lifespan.shutdown"])
+    sent: list[str] = []
 
+    async def receive() -> Any:
+        return {"type": next(messages)}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope: Any = {"type": "lifespan", "app": app, "state": {}}
+    await app(scope, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert not fleet.is_connected
-    fleet.close()
