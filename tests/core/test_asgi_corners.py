@@ -134,6 +134,20 @@ def test_when_the_app_has_shut_down_the_fleet_is_left(
     assert fleet.left == left
 
 
+def test_of_several_layers_one_leaves_each_fleet(registry: Registry) -> None:
+    fleet, other_fleet, other = LeftFleet(), LeftFleet(), Registry()
+    registry._listeners.fleet = fleet  # type: ignore[assignment]
+    other._listeners.fleet = other_fleet  # type: ignore[assignment]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.shutdown.complete"})
+
+    layers = BreakerMiddleware(BreakerMiddleware(BreakerMiddleware(app, registry), registry), other)
+    serve(layers, {"type": "lifespan"})
+
+    assert (fleet.left, other_fleet.left) == (1, 1)
+
+
 @pytest.mark.parametrize("scope", [{}, {"type": []}, {"type": None}, {"type": "websocket.odd"}])
 def test_what_is_no_lifespan_leaves_no_fleet(registry: Registry, scope: dict[str, Any]) -> None:
     fleet = LeftFleet()
