@@ -16,16 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.fleet_chaos import (
-    chaos,
-    invariants,
-    overhead,
-    peer,
-    restart,
-    servers,
-    spread,
-    upstream,
-)
+from benchmarks.fleet_chaos import chaos, overhead, peer, restart, servers, spread, upstream
 from benchmarks.fleet_chaos.figures import percentile
 from benchmarks.fleet_chaos.invariants import Invariants
 from benchmarks.fleet_chaos.pool import Pool
@@ -49,10 +40,7 @@ def test_all_workers_open_when_the_callee_fails(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_nothing_breaks_under_faults(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The goal of 2 s is of the benchmark. Here the machine may be busy with something else.
-    monkeypatch.setattr(invariants, "AGREE", 4.0)
-
+def test_nothing_breaks_under_faults(engine: str) -> None:
     found = chaos.run(engine, 10.0, seed=1)
 
     assert found.broken == []
@@ -62,12 +50,11 @@ def test_nothing_breaks_under_faults(engine: str, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_restart_forgets_nothing(engine: str) -> None:
-    # The new workers have 15 calls each: too few to learn themselves what is normal. The thresholds
-    # of the old ones, from 180 calls each on a busy machine, are up to 10 % apart.
+    # The new workers have 15 calls each: too few to learn themselves what is normal.
     found = restart.measure(engine, learns=6.0, reads=0.5, workers=4)
 
     assert found.broken == []
-    assert max(map(abs, found.changes())) <= 0.15
+    assert max(map(abs, found.changes())) <= restart.GOAL
 
 
 _APP = """
