@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,21 @@ End = Callable[[], None]
 # Seconds that a trouble lasts, at least and at most.
 Span = tuple[float, float]
 AT_ONCE: Span = (0.0, 0.0)
+# Returns when the address answers, be it by a refusal.
+_CONNECT = """
+import socket, sys, time
+deadline = time.monotonic() + 30.0
+while True:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.25).close()
+    except ConnectionRefusedError:
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+    else:
+        break
+"""
 DISK = "8m"  # the size of a disk that can be filled
 
 
@@ -283,9 +299,15 @@ class Network:
     port: int
 
     def cut(self) -> End:
-        """Lose all packets from now on."""
+        """Lose all packets from now on, until what is returned has returned."""
         _run("ip", "link", "set", self.cable, "down")
-        return lambda: _run("ip", "link", "set", self.cable, "up")
+        return self._mend
+
+    def _mend(self) -> None:
+        _run("ip", "link", "set", self.cable, "up")
+        # The kernel lets packets through up to a second later, and asks for addresses once a second.
+        carries = [sys.executable, "-I", "-c", _CONNECT, self.near, str(self.port)]
+        _run("ip", "netns", "exec", self.name, *carries)
 
 
 def _run(*command: str) -> None:

@@ -157,10 +157,7 @@ class BreakerMiddleware(Middleware[ASGIApp]):
             kind = None
         gate = self._gate
         if kind is None:  # not above: the app would run while an exception is handled
-            fleet = gate.registry.fleet
-            return await self.app(
-                scope, receive, send if fleet is None else _leaving(fleet, scope, send)
-            )
+            return await self.app(scope, receive, _leaving(gate.registry.fleet, scope, send))
         watch = gate.admit(scope, kind)
         if type(watch) is not kind:
             if type(watch) is Injected:
@@ -285,12 +282,14 @@ class BreakerMiddleware(Middleware[ASGIApp]):
         return sent
 
 
-def _leaving(fleet: Fleet, scope: Scope, send: Send) -> Send:
+def _leaving(fleet: Fleet | None, scope: Scope, send: Send) -> Send:
     """What to give to an app instead of `send`, so that the fleet is left when the app has shut down.
 
     Some servers end their process by a signal then, so that nothing of `atexit` runs: uvicorn does. What
     was learned in the last minute would be lost, and the others would count this worker for 16 s more.
     """
+    if fleet is None:
+        return send
 
     async def sent(message: Message) -> None:
         with suppress(Exception):

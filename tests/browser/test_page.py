@@ -51,9 +51,11 @@ def _traffic(registry: Registry, keys: list[str]) -> Iterator[None]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 # What it shows
@@ -435,16 +437,23 @@ def test_a_thousand_keys(visit: Visit, site: Site, pictures: Path) -> None:
         )
         session.send("Network.enable")
         page.evaluate("performance.clearMeasures('redraw')")
-        page.wait_for_timeout(6000)
-        drawn = page.evaluate("performance.getEntriesByName('redraw').map((each) => each.duration)")
+        began = time.monotonic()
+        drawn: list[float] = []
+        # As many as can be judged: how many there are in a second depends on the machine.
+        while len(drawn) < 5 and time.monotonic() - began < 60.0:
+            page.wait_for_timeout(200)
+            drawn = page.evaluate(
+                "performance.getEntriesByName('redraw').map((each) => each.duration)"
+            )
+        taken = time.monotonic() - began
         page.screenshot(path=pictures / "thousand.png")
     figures = {
         "redraws": len(drawn),
         "ms": [round(max(drawn)), round(sum(drawn) / len(drawn))],
-        "kB/s": round(sum(received) / 6000, 1),
+        "kB/s": round(sum(received) / taken / 1000, 1),
     }
     print(json.dumps(figures))
 
-    assert len(drawn) >= 3
+    assert len(drawn) >= 5
     assert sorted(drawn)[len(drawn) // 2] <= 100
-    assert sum(received) / 6 <= 100_000
+    assert sum(received) / taken <= 100_000
