@@ -45,7 +45,7 @@ _LATEST = 1.0  # a worker is waited for during so many seconds
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
-# Calls per second: of more, one in so many is looked at; of any number, one in so many at least.
+# The leader looks at so many calls per second: if there are more, at one in N of them. N has this bound.
 _LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05

@@ -89,7 +89,7 @@ class Key:
         self.hurries_until = now + _HURRIES
 
     def decided_unheard(self, at: float) -> None:
-        """Note that this worker alone has decided at `at` seconds that it is not closed; inf: it is."""
+        """Note when, in seconds, this worker alone has opened or limited it; inf: it has closed it."""
         self.unheard_since = at
         if at < inf:
             self.cool_until = -inf  # the others are asked, however often it was in vain before

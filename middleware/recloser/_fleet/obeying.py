@@ -34,24 +34,21 @@ def obey(place: Workplace, name: str, now: float) -> None:
 
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
-    # What a worker has decided while it heard nothing of its fleet holds until it hears that most of
-    # the others are closed. If its own way to the callee is broken, five calls more will show it.
-    closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
-    if fact.state is _CLOSED and closes:
-        key.unheard_since = inf
-    if fact.is_over:
-        if closes or fact.by_hand:
-            _close(circuit, fact, now)
-        if fact.expected is not None:
-            circuit.expect(*fact.expected, now)
-        circuit.stop_watching()
-        return
-    circuit.watch(fact.one_in)
     if fact.state is _CLOSED:
+        # What a worker has decided alone while it heard nothing ends when it hears, later than that, that
+        # most of the others are closed. If only its own way to the callee is broken, it opens again.
+        closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
         if closes:
+            key.unheard_since = inf
+        if closes or (fact.is_over and fact.by_hand):
             _close(circuit, fact, now)
         if fact.expected is not None:
             circuit.expect(*fact.expected, now)
+    if fact.is_over:
+        circuit.stop_watching()
+    else:
+        circuit.watch(fact.one_in)
+    if fact.state is _CLOSED:
         return
     age = max(now - key.heard_at, 0.0)
     orders = circuit.orders

@@ -11,14 +11,15 @@ from recloser._fleet.reports import of_late
 
 # Rates are averaged over so many seconds, and what is in flight over so many.
 _RATES_OVER, _RUNNING_OVER = 2.0, 0.2
-# There are so many permits for each place at most: more would make no difference.
+# The most permits for each call in flight that a limit allows: more would make no difference.
 _MOST = 20.0
-# If a limit has changed, it would take seconds until as many calls are in flight. So the aim is beyond it
-# by this part of the difference, within these parts of the limit.
+# After a limit has changed, it takes seconds until as many calls are in flight. So the aim is the limit and
+# this part of what is missing (or less, if there are too many), but at least and at most these parts of
+# the limit.
 _BEYOND, _LEAST_AIM, _MOST_AIM = 0.25, 0.3, 2.0
-# Of so many permits of a worker, nearly all are in use.
+# From so many busy permits of one worker on, Erlang's formula is not needed: nearly all are in use.
 _MANY = 1_000.0
-# No number of permits lets all calls through, by the formula below.
+# By Erlang's formula no number of permits lets all calls through. So this part of them is aimed at.
 _NEARLY_ALL = 0.98
 
 

@@ -79,7 +79,7 @@ class Workplace:
 
     @property
     def misses_others(self) -> bool:
-        """Whether it has something to ask, and is the first for which the store works again."""
+        """Whether it has to ask the others about a key, and no other worker is back in the store yet."""
         return self.workers < 2 and any(key.unheard_since < inf for key in self.keys.values())
 
     def key(self, name: str) -> Key:

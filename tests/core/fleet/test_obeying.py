@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -41,6 +43,23 @@ class Told:
     def state(self) -> State:
         return self.worker.breaker.state
 
+    def open_alone(self) -> None:
+        for _ in range(10):
+            permit = self.worker.breaker.try_acquire()
+            if permit is not None:
+                permit.failure()
+        assert self.state is State.OPEN
+        assert self.worker.rules[-1] == "failures"
+
+    @contextmanager
+    def store_fails(self) -> Iterator[None]:
+        """It has noticed that the store has failed; afterwards, the store is back for a moment."""
+        self.worker.store.fault = "gone"
+        self.worker.turn()
+        yield
+        self.worker.store.fault = ""
+        self.world.clock.advance(0.2)
+
     def admitted(self, calls: int = 5) -> int:
         permits = [self.worker.breaker.try_acquire() for _ in range(calls)]
         given = [permit for permit in permits if permit is not None]
@@ -75,31 +94,19 @@ def test_a_watch_leaves_a_worker_closed(told: Told) -> None:
 
 def test_the_end_of_a_watch_does_not_close_what_the_worker_opened_alone(told: Told) -> None:
     told.tell(fact(State.CLOSED))
-    _open_alone(told)
+    told.open_alone()
 
     told.tell(fact(State.CLOSED, leader="", overrules=True))
 
     assert told.state is State.OPEN
 
 
-def _open_alone(told: Told) -> None:
-    for _ in range(10):
-        permit = told.worker.breaker.try_acquire()
-        if permit is not None:
-            permit.failure()
-    assert told.state is State.OPEN
-    assert told.worker.rules[-1] == "failures"
-
-
 @pytest.mark.parametrize("leader", ["the other", ""])
 def test_what_it_decided_while_the_store_failed_ends_when_most_others_are_closed(
     told: Told, leader: str
 ) -> None:
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    _open_alone(told)
-    told.worker.store.fault = ""
-    told.world.clock.advance(0.2)
+    with told.store_fails():
+        told.open_alone()
 
     told.tell(fact(State.CLOSED, leader=leader))
     assert told.worker.rules == ["failures"]
@@ -109,35 +116,28 @@ def test_what_it_decided_while_the_store_failed_ends_when_most_others_are_closed
 
 
 def test_what_it_decides_after_the_store_is_back_stands_against_all_others(told: Told) -> None:
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    _open_alone(told)
-    told.worker.store.fault = ""
-    told.world.clock.advance(0.2)
+    with told.store_fails():
+        told.open_alone()
     told.tell(fact(State.CLOSED, overrules=True))
     assert told.worker.rules[-1] == "fleet_closed"
 
-    _open_alone(told)
+    told.open_alone()
     told.tell(fact(State.CLOSED, overrules=True))
 
     assert told.state is State.OPEN
 
 
 def test_news_from_before_do_not_end_what_it_has_decided_since(told: Told) -> None:
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    told.world.clock.advance(3.0)
-    _open_alone(told)
-    told.worker.store.fault = ""
+    with told.store_fails():
+        told.world.clock.advance(3.0)
+        told.open_alone()
 
     told.tell(fact(State.CLOSED, leader="", overrules=True), late_by=1.0)
     assert told.worker.rules == ["failures", "fleet_closed"]
 
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    told.world.clock.advance(3.0)
-    _open_alone(told)
-    told.worker.store.fault = ""
+    with told.store_fails():
+        told.world.clock.advance(3.0)
+        told.open_alone()
     told.worker.member._place.key(KEY).fact = None
     told.worker.member._hearing.forget()
     told.worker.member.rung = True
@@ -147,12 +147,9 @@ def test_news_from_before_do_not_end_what_it_has_decided_since(told: Told) -> No
 
 
 def test_what_an_operator_does_while_the_store_fails_is_not_overruled(told: Told) -> None:
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    _open_alone(told)
-    told.worker.breaker.open(by="ann")
-    told.worker.store.fault = ""
-    told.world.clock.advance(0.2)
+    with told.store_fails():
+        told.open_alone()
+        told.worker.breaker.open(by="ann")
 
     told.tell(fact(State.CLOSED, overrules=True))
 
@@ -160,16 +157,14 @@ def test_what_an_operator_does_while_the_store_fails_is_not_overruled(told: Told
 
 
 def test_what_has_closed_by_itself_is_not_closed_later(told: Told) -> None:
-    told.worker.store.fault = "gone"
-    told.worker.turn()
-    _open_alone(told)
-    told.world.clock.advance(3.0)
-    while told.worker.breaker.state is not State.CLOSED:
-        permit = told.worker.breaker.try_acquire()
-        told.world.clock.advance(0.1)
-        if permit is not None:
-            permit.success()
-    told.worker.store.fault = ""
+    with told.store_fails():
+        told.open_alone()
+        told.world.clock.advance(3.0)
+        while told.state is not State.CLOSED:
+            permit = told.worker.breaker.try_acquire()
+            told.world.clock.advance(0.1)
+            if permit is not None:
+                permit.success()
     told.tell(fact(State.CLOSED))
 
     assert told.worker.member._place.key(KEY).unheard_since == inf

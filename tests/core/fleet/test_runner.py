@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import nan
 from pathlib import Path
 
@@ -72,6 +72,29 @@ def store() -> WaitingStore:
     return WaitingStore(MemoryData(time.monotonic))
 
 
+def begun(runner: Runner, store: WaitingStore) -> None:
+    """Start it, and wait for its first turn."""
+    runner.start()
+    until(lambda: bool(store.workers()), "the first turn")
+
+
+class SlowTurn:
+    """A turn that a runner is in until it is told to go on."""
+
+    def __init__(self, runner: Runner, last: Callable[[], None] = lambda: None) -> None:
+        self.goes_on, self._last, begins = threading.Event(), last, threading.Event()
+
+        def turn(now: float) -> float:
+            begins.set()
+            self.goes_on.wait(60)
+            self._last()
+            return 1.0
+
+        runner._member.turn = turn  # type: ignore[method-assign]
+        runner.wake()
+        assert begins.wait(60)
+
+
 @pytest.fixture
 def runner(breakers: Breakers, store: WaitingStore) -> Iterator[Runner]:
     numbers = iter(range(1000))
@@ -108,8 +131,7 @@ def test_to_wake_it_takes_no_thread_and_raises_nothing(runner: Runner) -> None:
 
 def test_who_wakes_it_gets_a_turn_at_once(runner: Runner, store: WaitingStore) -> None:
     store.least = 3600.0
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
     turn, turns = runner._member.turn, list[float]()
 
     def counted(now: float) -> float:
@@ -143,8 +165,7 @@ def test_between_two_turns_is_no_more_than_a_second(runner: Runner) -> None:
 def test_to_stop_it_leaves_the_fleet_and_closes_the_store(
     runner: Runner, store: WaitingStore
 ) -> None:
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
 
     runner.stop(timeout=5.0)
 
@@ -157,8 +178,7 @@ def test_to_stop_it_leaves_the_fleet_and_closes_the_store(
 def test_who_has_left_is_no_worker_until_it_is_started_again(
     runner: Runner, store: WaitingStore
 ) -> None:
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
 
     runner.leave(timeout=5.0)
 
@@ -175,8 +195,7 @@ def test_who_has_left_is_no_worker_until_it_is_started_again(
 
 
 def test_what_comes_while_it_leaves_is_told(runner: Runner, store: WaitingStore) -> None:
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
     leave = runner._member.leave
 
     def slow_leave(now: float) -> None:
@@ -192,23 +211,12 @@ def test_what_comes_while_it_leaves_is_told(runner: Runner, store: WaitingStore)
 
 
 def test_to_stop_it_lets_go_who_waits_for_it_to_leave(runner: Runner, store: WaitingStore) -> None:
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
-    in_turn, goes_on = threading.Event(), threading.Event()
-
-    def turn(now: float) -> float:
-        in_turn.set()
-        goes_on.wait(60)
-        runner._stopped = True
-        return 0.0
-
-    runner._member.turn = turn  # type: ignore[method-assign]
-    runner.wake()
-    assert in_turn.wait(60)
+    begun(runner, store)
+    slow = SlowTurn(runner, lambda: setattr(runner, "_stopped", True))
     waiting = threading.Thread(target=runner.leave, args=(3600.0,))
     waiting.start()
     until(lambda: runner._left is not None, "it waits")
-    goes_on.set()
+    slow.goes_on.set()
 
     waiting.join(60)
 
@@ -219,8 +227,7 @@ def test_to_stop_it_lets_go_who_waits_for_it_to_leave(runner: Runner, store: Wai
 def test_who_does_not_wait_lets_it_leave_all_the_same(
     runner: Runner, store: WaitingStore, timeout: float
 ) -> None:
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
 
     runner.leave(timeout)
 
@@ -241,23 +248,13 @@ def test_who_has_left_can_be_stopped(runner: Runner, store: WaitingStore) -> Non
 
 def test_to_leave_waits_no_longer_than_it_is_told_to(runner: Runner, store: WaitingStore) -> None:
     runner.leave(timeout=3600.0)  # it has not begun
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
-    in_turn, goes_on = threading.Event(), threading.Event()
-
-    def turn(now: float) -> float:
-        in_turn.set()
-        goes_on.wait(60)
-        return 1.0
-
-    runner._member.turn = turn  # type: ignore[method-assign]
-    runner.wake()
-    assert in_turn.wait(60)
+    begun(runner, store)
+    slow = SlowTurn(runner)
 
     runner.leave(timeout=0.01)
 
     assert runner.is_running
-    goes_on.set()
+    slow.goes_on.set()
     until(lambda: not runner.is_running, "the thread leaves")
 
 
@@ -266,8 +263,7 @@ def test_it_keeps_no_registry_alive_and_ends_with_it(store: WaitingStore) -> Non
     runner = Runner(
         Member(breakers, store, lambda: "host/1/x", lambda: 0.5), breakers.clock, breakers.fault
     )
-    runner.start()
-    until(lambda: bool(store.workers()), "the first turn")
+    begun(runner, store)
     gone = weakref.ref(runner)
 
     del runner
