@@ -83,6 +83,14 @@ class Journal:
         """The tokens of the calls for whose end the fleet waits."""
         return tuple(self._begun)
 
+    def begin_with(self, calls: InFlight) -> None:
+        """Note which calls are in flight when it begins: the fleet waits for their end, too."""
+        known = [*calls.overdue.copy().items(), *calls.voting.copy().items()]
+        tokens = [
+            token for token, call in known if token % self.one_in == 0 and call.answered == inf
+        ]
+        self._begun.update(tokens[:_MOST])
+
     def begin(self, token: int, at: float) -> None:
         """Note that a call has begun at `at` seconds."""
         if token % self.one_in == 0 and len(self._entries) + len(self._new) < _MOST:

@@ -116,10 +116,14 @@ class Lifecycle:
         wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
-            size = max(self.running, _LEAST_LIMIT, self.counts.concurrency, wide)
+            size = max(self._at_first(), _LEAST_LIMIT, self.counts.concurrency, wide)
             self._begin_limit(size, now, recovery)
         else:
             self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
+
+    def _at_first(self) -> int:
+        """How many calls may be in flight when a limit begins, at least."""
+        return self.running
 
     def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
         before = self._last_recovery

@@ -54,6 +54,7 @@ class Limit(Search):
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
+        varies: Whether it is kept on average only: how many calls are in flight varies by its square root.
         is_accepted: Whether the load returns because the latency of single calls is the new normal.
             It stops to return at the first slow answer.
     """
@@ -71,6 +72,7 @@ class Limit(Search):
         "latest",
         "slow_share",
         "succeeded",
+        "varies",
     )
 
     def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
@@ -80,7 +82,7 @@ class Limit(Search):
         self.succeeded = True
         self.slow_share = 0.0
         self.answering: set[int] = set()
-        self.is_accepted = False
+        self.is_accepted = self.varies = False
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
         self._waits_for_first = False
@@ -260,7 +262,7 @@ class Limit(Search):
             self.size += self._returns
         finding = self.failures.add(token, ok=ok, timed_out=not ok and latency > threshold)
         if ok or latency > threshold or not self.failures.are_usual:
-            self._round.add(token, latency, now, ok=ok)
+            self._round.add(token, latency, now, in_flight, ok=ok)
         if finding is not Finding.NOTHING:
             return finding
         if self._timed_out >= _FEWEST and now - self._ended_at > _MUTE * max(self.level, overdue):
@@ -357,7 +359,11 @@ class Limit(Search):
 
     def _judge(self, answers: Round, overdue: float, now: float) -> Finding:
         threshold = max(overdue, self._high)
+        if self.varies:
+            # With as many calls as are not slow on average, the callee would often have none.
+            threshold *= 1.0 + max(self.size, 1.0) ** -0.5
         answers.judge(threshold, now)
+        self._in_use = answers.in_flight if self.varies else 0.0
         fail = 0.0 if self.failures.are_usual else answers.failed
         if fail > 0.5:
             self.shed()
@@ -365,7 +371,7 @@ class Limit(Search):
         self.level, self.slow_share = answers.level, answers.slow
         if answers.hangs(overdue):
             return Finding.HANGING
-        helped = self.load.compare(self.size, self.level)
+        helped = self.load.compare(self._in_use or self.size, self.level)
         self._end_trial()
         if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING

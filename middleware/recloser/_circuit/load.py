@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from math import log
 
+# There are fewer calls if so much of them is left at most.
+_FEWER = 0.95
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED, _FEWEST = 64, 8
 # Latency rises with the calls in flight if it rises by at least the first power of their number, and
@@ -78,6 +80,8 @@ class Load:
             latency: The typical latency under it, in seconds.
         """
         before, self._before = self._before, None
+        if before is not None and limit > _FEWER * before[0]:
+            before = None  # there are as many as before, though there was to be a lower limit
         rising = rises(self._pairs)
         helped = rising
         if before is not None:

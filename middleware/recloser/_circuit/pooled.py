@@ -17,6 +17,7 @@ from math import inf
 from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.in_flight import Timing
+from recloser._circuit.limit import Limit
 from recloser._circuit.transitions import Cause
 from recloser._events import Reason
 from recloser._outcome import Outcome
@@ -37,12 +38,14 @@ class PooledCall(Timing):
 
     Attributes:
         worker: The worker.
+        is_known: Whether its begin was told: it has not begun before the present leader watched.
     """
 
-    __slots__ = ("worker",)
+    __slots__ = ("is_known", "worker")
 
-    def __init__(self, worker: str, started: float) -> None:
+    def __init__(self, worker: str, started: float, *, is_known: bool = True) -> None:
         self.worker = worker
+        self.is_known = is_known
         self.started = started
         self.answered = inf
 
@@ -88,6 +91,11 @@ class PooledCircuit(SteeredCircuit):
     def begin(self, token: int, call: PooledCall, now: float) -> None:
         """Count a call that a worker has admitted."""
         state = self.state
+        if not call.is_known:
+            # It is no evidence: of the calls in flight at a moment, most are long ones.
+            if state is _CLOSED or state is _LIMITED:
+                self.calls.note_overdue(token, call)
+            return
         if state is _OPEN and now < self.probe_at:
             return  # the worker had not heard yet that it is open
         if state is _LIMITED:
@@ -134,6 +142,13 @@ class PooledCircuit(SteeredCircuit):
         if outcome is Outcome.FAILURE or latency > self.detector.baseline.threshold:
             self._note_witness(call)
 
+    def _at_first(self) -> int:
+        # Not those from before the watch: there are the more of them, the later the callee is noticed.
+        calls = self.calls.overdue.values()
+        return self.running - sum(
+            isinstance(each, PooledCall) and not each.is_known for each in calls
+        )
+
     def _note_witness(self, call: Timing) -> None:
         if isinstance(call, PooledCall):
             self.witnesses.add(call.worker)
@@ -141,6 +156,11 @@ class PooledCircuit(SteeredCircuit):
     def _trip(self, now: float) -> None:
         if len(self.witnesses) >= _WITNESSES:
             super()._trip(now)
+
+    def _new_limit(self, size: float, now: float) -> Limit:
+        limit = super()._new_limit(size, now)
+        limit.varies = True  # each worker has some permits, and is not asked before it uses one
+        return limit
 
     # What is known without its calls
 

@@ -36,6 +36,7 @@ class Round:
     Attributes:
         first: As given.
         peak: Most calls in flight during the round, refused ones included.
+        in_flight: Mean number of calls in flight when its calls began, after `judge`; 0.0 if not known.
         level: Typical latency after `judge`, in seconds.
         failed: Share of failed calls, after `judge`; 0.0-1.0.
         slow: Share of slow calls, after `judge`; 0.0-1.0.
@@ -44,10 +45,12 @@ class Round:
     __slots__ = (
         "_answers",
         "_failures",
+        "_in_flight",
         "_late",
         "_since",
         "failed",
         "first",
+        "in_flight",
         "level",
         "peak",
         "slow",
@@ -56,25 +59,29 @@ class Round:
     def __init__(self, first: int) -> None:
         self.first = first
         self.peak = 0
-        self.level = 0.0
+        self.in_flight = self.level = 0.0
         self.failed = 0.0
         self.slow = 0.0
         # Latencies in seconds; infinite for calls that failed, which have theirs in another list.
         self._answers: list[float] = []
         self._failures: list[float] = []
+        self._in_flight: list[int] = []  # when its calls began
         # Calls that are overdue and may still come back, and since when, in seconds.
         self._late: dict[int, float] = {}
         self._since = inf
 
-    def add(self, token: int, latency: float, now: float, *, ok: bool) -> None:
+    def add(self, token: int, latency: float, now: float, in_flight: int = 0, *, ok: bool) -> None:
         """Add a call that ended.
 
         Args:
             token: Its token.
             latency: Seconds.
             now: Seconds.
+            in_flight: Calls in flight when it began, itself included; 0 if that is not known.
             ok: Whether it was answered; otherwise it failed.
         """
+        if in_flight:
+            self._in_flight.append(in_flight)
         self._since = min(self._since, now)
         self._late.pop(token, None)
         self._answers.append(latency if ok else inf)
@@ -95,9 +102,10 @@ class Round:
         return len(self._answers) >= answers and now > self._since
 
     def judge(self, threshold: float, now: float) -> None:
-        """Compute `level`, `failed` and `slow`, with a slow threshold in seconds, at `now` seconds."""
+        """Compute `in_flight`, `level`, `failed` and `slow`, with a slow threshold in seconds, at `now` seconds."""
         answers, late = self._answers, len(self._late)
         answers.sort()
+        self.in_flight = sum(self._in_flight) / max(len(self._in_flight), 1)
         good = sum(answer < inf for answer in answers)
         self.failed = 1.0 - good / len(answers)
         # Who failed at once says nothing of the latency, and those that timed out would have taken

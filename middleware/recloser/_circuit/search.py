@@ -56,6 +56,7 @@ class Search:
         "_calm",
         "_ends_at_once",
         "_high",
+        "_in_use",
         "_is_sick",
         "_mild_alone",
         "_refusals",
@@ -73,6 +74,8 @@ class Search:
 
     def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
         self.size = self._widest = size
+        # How many calls were in flight on average in the last round, where that is not `size`; else 0.0.
+        self._in_use = 0.0
         self.level = 0.0
         self.load = Load()
         self.peak = 0
@@ -161,6 +164,6 @@ class Search:
         self.size = max(self.size, self._widest, COMES_BACK * self._round.peak)
 
     def _reduce(self, ratio: float) -> None:
-        self.load.lowered(self.size, self.level)
+        self.load.lowered(self._in_use or self.size, self.level)
         self._widest = COMES_BACK * self.size
         self.size = max(min(self.size, self._round.peak) * ratio, LEAST)

@@ -7,7 +7,9 @@ It ends when the circuit has been closed and calm for a while.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import count
 from math import ceil
 from operator import itemgetter
 
@@ -90,6 +92,7 @@ class Incident:
         self._random = random
         self._time = self._decided_at = self._state_since = now
         self.watch = Watch(circuit, now)
+        self._tokens_before = count(-1, -1)  # of calls that have begun before all that are known
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
@@ -108,24 +111,23 @@ class Incident:
 
     def decide(self, reports: Iterable[Report], now: float) -> None:
         """Take reports into account, and let time go on to `now` seconds."""
-        entries = self._held
-        asked: dict[str, int] = {}
-        begun = ended = refused = 0
-        reports = [*reports]
+        entries, asked, reports = self._held, Counter[str](), [*reports]
+        ended = refused = 0
         for report in reports:
             seen = self.seen.setdefault(report.worker, Seen())
             seen.written, seen.alone, seen.why = report.written, report.alone, report.why
             refused += report.refused
-            asked[report.worker] = asked.get(report.worker, 0) + report.refused
+            asked[report.worker] += report.refused
             for entry in report.entries:
                 entries.append((entry.at, report.worker, entry))
                 if isinstance(entry, Begun):
-                    begun += 1
                     asked[report.worker] += self.one_in
                 else:
                     ended += 1
+        self._begin_unknown(reports)
         passed = max(now - self._decided_at, 1e-3)
-        self._measure(begun, refused, asked, now)
+        self._measure(asked, passed)
+        self._decided_at = now
         entries.sort(key=itemgetter(0))
         until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
         for each in entries:
@@ -146,12 +148,8 @@ class Incident:
             self._judge_alone(now)
         self.watch.note(now)
         self._note_changes(now)
-        self.permits.note(
-            begun * self.one_in + refused,
-            ended * self.one_in,
-            circuit.running * self.one_in,
-            passed,
-        )
+        running = circuit.running * self.one_in
+        self.permits.note(asked.total(), ended * self.one_in, running, passed)
         self._grant(now)
 
     def _known_until(self, now: float) -> float:
@@ -173,34 +171,38 @@ class Incident:
                 until = min(until, seen.written)
         return until
 
-    def _measure(self, begun: int, refused: int, asked: dict[str, int], now: float) -> None:
-        passed = max(now - self._decided_at, 1e-3)
-        self._decided_at = now
-        demand = begun * self.one_in + refused
-        self.watch.demand = of_late(self.watch.demand, demand, passed, _AVERAGED)
+    def _measure(self, asked: Counter[str], passed: float) -> None:
+        self.watch.demand = of_late(self.watch.demand, asked.total(), passed, _AVERAGED)
         for worker, seen in self.seen.items():
-            seen.asked = of_late(seen.asked, asked.get(worker, 0), passed, _AVERAGED)
+            seen.asked = of_late(seen.asked, asked[worker], passed, _AVERAGED)
 
     def _feed(self, worker: str, entry: Begun | Ended) -> None:
         circuit, seen, now = self.circuit, self.seen[worker], self._time
         if isinstance(entry, Begun):
-            token, call = next(circuit.calls.tokens), PooledCall(worker, now)
-            seen.calls[entry.token] = token, call
-            circuit.begin(token, call, now)
+            self._begin(worker, entry.token, is_known=True)
             return
-        known = seen.calls.pop(entry.token, None)
-        if known is None:
-            # It has begun before anybody watched.
-            if circuit.state is _OPEN or circuit.state is _HALF_OPEN:
-                return
-            known = next(circuit.calls.tokens), PooledCall(worker, now - entry.latency)
-            circuit.begin(*known, now)
-        token, call = known
+        if entry.token not in seen.calls:
+            self._begin(worker, entry.token, is_known=False)
+        token, call = seen.calls.pop(entry.token)
         circuit.note_end(call, entry.outcome, entry.latency)
         ending = Ending(
             token, entry.outcome, entry.latency, now, entry.what, entry.wait, entry.rule
         )
         circuit.end(ending)
+
+    def _begin(self, worker: str, theirs: int, *, is_known: bool) -> None:
+        token = next(self.circuit.calls.tokens if is_known else self._tokens_before)
+        call = PooledCall(worker, self._time, is_known=is_known)
+        self.seen[worker].calls[theirs] = token, call
+        self.circuit.begin(token, call, self._time)
+
+    def _begin_unknown(self, reports: Iterable[Report]) -> None:
+        """Begin the calls in flight of which only that is known: they began before it was watched."""
+        told = {(worker, entry.token) for _, worker, entry in self._held}
+        for report in reports:
+            for theirs in set(report.open) - self.seen[report.worker].calls.keys():
+                if (report.worker, theirs) not in told:
+                    self._begin(report.worker, theirs, is_known=False)
 
     def _forget_lost(self, reports: Iterable[Report]) -> None:
         """Forget calls whose end was told in a report that was lost, with its store for example."""

@@ -292,6 +292,21 @@ def test_while_it_is_watched_every_call_is_told_with_its_end(worker: Worker) -> 
     running.success()
 
 
+def test_calls_in_flight_when_the_watch_begins_are_told(worker: Worker) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    running, ended = admitted(worker, 2)
+    ended.success()
+
+    worker.breaker.in_turn(now, circuit.watch, 1)
+    worker.breaker.in_turn(now, circuit.watch, 1)
+
+    assert worker.breaker.in_turn(now, circuit.take_journal, now) == ([], 0, (running.token,))
+    running.failure("HTTP 502")
+    [told] = worker.breaker.in_turn(now, circuit.take_journal, now)[0]
+    assert isinstance(told, Ended)
+    assert told.outcome is Outcome.FAILURE
+
+
 def test_refusals_are_told_as_a_number_once(worker: Worker) -> None:
     circuit = circuit_of(worker)
     worker.breaker.in_turn(worker.clock.now, circuit.watch, 1)

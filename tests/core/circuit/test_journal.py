@@ -227,3 +227,33 @@ def test_a_call_that_waits_for_its_client_has_not_ended(journal: Journal, calls:
 
     assert journal.take(calls, NOW + 1.0) == []
     assert journal.open == (1,)
+
+
+# What was in flight when it began
+
+
+def test_of_calls_in_flight_when_it_begins_only_the_end_is_told(
+    journal: Journal, calls: InFlight
+) -> None:
+    calls.voting[1] = call(NOW - 1.0)
+    calls.overdue = {2: call(NOW - 9.0)}
+    calls.voting[3] = call(NOW - 1.0, answered=WAITING)  # it has not begun for the callee
+
+    journal.begin_with(calls)
+
+    assert journal.take(calls, NOW) == []
+    assert set(journal.open) == {1, 2}
+    del calls.voting[1]
+    journal.end(good(1, NOW))
+    assert journal.take(calls, NOW) == [good(1, NOW)]
+    assert journal.open == (2,)
+
+
+def test_of_calls_in_flight_when_it_begins_one_in_so_many_is_told(calls: InFlight) -> None:
+    journal = Journal(4, 0)
+    calls.voting.update({token: call() for token in range(1, 10_000)})
+
+    journal.begin_with(calls)
+
+    assert len(journal.open) == 512
+    assert all(token % 4 == 0 for token in journal.open)

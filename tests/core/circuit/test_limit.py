@@ -415,3 +415,32 @@ def test_calls_with_pauses_between_them_do_not_follow_each_other(
 
     assert limit.is_pausing
     assert limit.sends_singly is singly
+
+
+# One that is kept on average only
+
+
+@pytest.mark.parametrize(("varies", "ratio"), [(False, 1.0), (True, 1.5)])
+def test_where_the_number_of_calls_varies_they_may_take_longer_by_its_root(
+    varies: bool, ratio: float
+) -> None:
+    for latency, is_slow in ((0.99, False), (1.01, True)):
+        play = limited(4.0)
+        play.limit.varies = varies
+        play.round(latency * ratio * THRESHOLD)
+
+        assert play.limit.slow_share == float(is_slow)
+
+
+@pytest.mark.parametrize(("varies", "compared"), [(False, 8.0), (True, 3.0)])
+def test_where_the_number_of_calls_varies_it_counts_how_many_there_were(
+    varies: bool, compared: float
+) -> None:
+    play = limited(8.0)
+    play.limit.varies = varies
+    play.refuse(100)
+
+    play.round(10.0 * SLOW, running=2)
+
+    assert play.limit.size < 8.0
+    assert play.limit.load._before == (compared, 10.0 * SLOW)

@@ -91,6 +91,19 @@ def test_half_as_many_calls_help_if_they_are_faster_by_the_square_root_of_two(
     assert load.is_likely is load.is_sure is helped
 
 
+@pytest.mark.parametrize(("in_flight", "helped"), [(15.2, False), (15.21, None), (16.0, None)])
+def test_where_there_are_as_many_calls_as_before_nothing_was_tried(
+    in_flight: float, helped: bool | None
+) -> None:
+    load = Load()
+    load.is_likely = True
+    load.lowered(16.0, 0.8)
+
+    assert load.compare(in_flight, 0.8) is helped
+
+    assert load.is_likely is (helped is None)
+
+
 def test_without_a_lower_limit_and_answers_nothing_is_known() -> None:
     load = Load()
 

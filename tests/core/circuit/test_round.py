@@ -65,6 +65,19 @@ def test_a_call_that_is_late_is_no_answer_but_time_counts_from_it() -> None:
 # What it shows
 
 
+@pytest.mark.parametrize(("numbers", "mean"), [((4, 0, 9), 6.5), ((0, 0), 0.0)])
+def test_calls_in_flight_are_those_when_its_calls_began_where_that_is_known(
+    numbers: tuple[int, ...], mean: float
+) -> None:
+    found = Round(1)
+    for token, number in enumerate(numbers, 1):
+        found.add(token, 0.1, NOW, number, ok=True)
+
+    found.judge(THRESHOLD, NOW)
+
+    assert found.in_flight == mean
+
+
 def test_the_level_is_the_median_of_the_answers() -> None:
     assert round_of(0.5, 0.1, 0.3, 0.2, 0.4).level == 0.3
 

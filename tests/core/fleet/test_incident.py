@@ -296,12 +296,41 @@ def test_who_takes_over_a_limit_tells_permits_at_once() -> None:
     assert told.permits >= told.size > 0.0
 
 
-def test_an_end_of_a_call_that_began_before_the_watch_counts(watch: Watch) -> None:
-    ends = [Ended(number, watch.now, Outcome.FAILURE, 0.1) for number in range(1000, 1003)]
+def test_an_end_of_a_call_that_began_before_the_watch_is_no_evidence(watch: Watch) -> None:
+    ends = tuple(Ended(number, watch.now, Outcome.FAILURE, 0.1) for number in range(1000, 1020))
 
-    watch.incident.decide([Report(worker="b", written=watch.now, entries=tuple(ends))], watch.now)
+    watch.turn(*(Report(worker=worker, written=watch.now, entries=ends) for worker in "ab"))
 
-    assert watch.incident.circuit.witnesses == {"b"}
+    assert watch.state is State.CLOSED
+    assert watch.incident.circuit.running == 0
+    assert watch.incident.circuit.detector.evidence.idle
+
+
+def test_a_call_that_is_open_and_did_not_begin_is_in_flight_until_it_is_not(watch: Watch) -> None:
+    def turn(*entries: Begun | Ended, still_open: tuple[int, ...]) -> int:
+        report = Report(worker="b", written=watch.now, entries=entries, open=still_open)
+        watch.turn(report)
+        return watch.incident.circuit.running
+
+    assert turn(still_open=(1000, 1001)) == 2
+    assert turn(Begun(1002, watch.now), still_open=(1000, 1001, 1002)) == 3
+    assert turn(Ended(1000, watch.now, Outcome.SUCCESS, 9.0), still_open=(1001, 1002)) == 2
+    assert turn(still_open=(1002,)) == 1
+    assert watch.incident.circuit.calls.oldest() is not None  # that whose begin was told
+
+
+def test_a_call_whose_begin_is_not_judged_yet_is_in_flight_once(watch: Watch) -> None:
+    begun = Begun(1, watch.now)
+    watch.turn(Report(worker="a", written=watch.now, entries=(begun,), open=(1,)))
+    later = Begun(2, watch.now)  # beyond the time until which a's calls are known
+
+    watch.turn(Report(worker="b", written=watch.now, entries=(later,), open=(2,)))
+    watch.turn(Report(worker="b", written=watch.now, open=(2,)))
+    assert watch.incident.circuit.running == 1
+
+    watch.turn(Report(worker="a", written=watch.now, open=(1,)))
+    assert watch.incident.circuit.running == 2
+    assert len(watch.incident.circuit.calls.voting) == 2
 
 
 def test_a_worker_of_which_nothing_is_heard_holds_nobody_up_for_long(watch: Watch) -> None:
