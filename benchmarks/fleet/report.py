@@ -26,8 +26,9 @@ With `Registry(store=...)`, workers share four things:
 - **What is done by hand.** Openings, closings, resets and other modes.
 - **What calls do, while something is wrong.** A worker that suspects something asks the others to
   watch the key. From then on all of them report when calls begin and how they end, 20 times a
-  second and more often in the first second, good calls too. If that shows nothing, it ends after half
-  a second and 30 calls.
+  second and more often in the first second, good calls too. Calls that are in flight at that moment are
+  told as well: they show how many there are, and are no evidence. If that shows nothing, it ends after
+  half a second and 30 calls.
 - **What was learned.** Latencies and normal shares of bad calls are kept now and then, so a worker
   that is new knows what is normal.
 
@@ -47,7 +48,8 @@ With `Registry(store=...)`, workers share four things:
    rules of one worker that has all the traffic. So a callee that fails in part is borne, and a limit
    is searched by all answers.
 3. What only one worker has seen opens nobody else's breaker. Such a worker refuses alone.
-4. A limit is divided by demand: each worker gets its share of the permits.
+4. A limit is divided by demand: each worker gets its share of the permits. So it is kept on average
+   only, and the search for it goes by how many calls there were in flight.
 5. While open, the leader hands out tickets for probes: one up to 8 workers, and with more as many as
    give about 0.3 probes at a time. After the first good probe all share the slow start.
 6. If the store fails, each worker decides alone after a second, from the state that it is in. When the

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from xml.etree import ElementTree
 
 import pytest
@@ -43,10 +44,18 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:
 # A dead callee
 
 
-def dead(entrant: str, workers: int, what: str = "fails", rate: float = 120.0) -> Figures:
+def dead(
+    entrant: str, workers: int, what: str = "fails", rate: float = 120.0, seed: int = 1
+) -> Figures:
     return outage.play(
-        Case(part="outage", what=what, entrant=entrant, workers=workers, rate=rate), 1
+        Case(part="outage", what=what, entrant=entrant, workers=workers, rate=rate), seed
     )
+
+
+def served(entrant: str, workers: int) -> float:
+    """How many of the calls after the recovery are answered, in %: in one run, it is chance when
+    the next probe is due."""
+    return fmean(dead(entrant, workers, seed=seed)["served"] for seed in range(3))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +79,6 @@ def test_eight_workers_waste_no_more_than_half_as_much_again_as_one(one: Figures
     assert fleet["opened"] == 100.0
     assert fleet["apart"] <= 0.06
     assert fleet["probes"] == 1
-    assert fleet["served"] >= one["served"] - 2.0
     assert fleet["early"] == fleet["faults"] == 0
 
 
@@ -80,7 +88,13 @@ def test_many_workers_waste_no_more_than_twice_as_much_as_one(one: Figures) -> N
     assert fleet["wasted"] <= 2.0 * one["wasted"]
     assert fleet["apart"] <= 0.06
     assert fleet["probes"] <= fleet["tickets"] < inf
-    assert fleet["served"] >= one["served"] - 2.0
+
+
+def test_after_a_recovery_a_fleet_serves_about_as_many_as_one_worker() -> None:
+    one = served(ONE, 1)
+
+    for workers in (8, 32):
+        assert served(FLEET, workers) >= one - 2.0
 
 
 def test_a_callee_that_hangs_is_probed_by_one_worker_at_a_time() -> None:
