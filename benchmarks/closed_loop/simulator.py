@@ -99,6 +99,7 @@ class World:
         self._lock: Fifo[_Attempt] = Fifo(1, clock, self.schedule, self._served)
         self._free = [scenario.threads] * scenario.workers
         self._accepted: list[deque[_Call]] = [deque() for _ in range(scenario.workers)]
+        self._taking = set[int]()  # workers whose waiting calls are being taken
 
     @property
     def waiting(self) -> int:
@@ -186,11 +187,18 @@ class World:
         self.play.refused[call.number] = refused
         if self._scenario.threads:
             self._free[call.worker] += 1
-            waiting = self._accepted[call.worker]
-            while waiting and self._free[call.worker]:
-                following = waiting.popleft()
-                if not following.settled:
-                    self._take_thread(following)
+            self._take_waiting(call.worker)
+
+    def _take_waiting(self, worker: int) -> None:
+        if worker in self._taking:
+            return  # a call that waited was refused at once: the loop below goes on with the next one
+        self._taking.add(worker)
+        waiting = self._accepted[worker]
+        while waiting and self._free[worker]:
+            following = waiting.popleft()
+            if not following.settled:
+                self._take_thread(following)
+        self._taking.discard(worker)
 
     # Clients
 
