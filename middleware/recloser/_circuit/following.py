@@ -88,7 +88,8 @@ class FollowingCircuit(SteeredCircuit):
         if self.journal is None:
             self.journal = Journal(one_in, self.counts.refused)
             self.calls.stop_quick()
-            self.journal.begin_with(self.calls)
+            if self.explained is None:  # else only calls that have ended are told, see `end`
+                self.journal.begin_with(self.calls)
         self.journal.one_in = one_in
 
     def stop_watching(self) -> None:

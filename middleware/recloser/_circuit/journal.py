@@ -80,12 +80,12 @@ class Journal:
 
     @property
     def open(self) -> tuple[int, ...]:
-        """The tokens of the calls for whose end the fleet waits."""
+        """The tokens of the calls that have not ended yet, and whose end will be told."""
         return tuple(self._begun)
 
     def begin_with(self, calls: InFlight) -> None:
-        """Note which calls are in flight when it begins: the fleet waits for their end, too."""
-        known = [*calls.overdue.copy().items(), *calls.voting.copy().items()]
+        """Note which calls are in flight when the journal begins: only their end is told."""
+        known = [*calls.voting.copy().items(), *calls.overdue.copy().items()]
         tokens = [
             token for token, call in known if token % self.one_in == 0 and call.answered == inf
         ]
@@ -93,6 +93,8 @@ class Journal:
 
     def begin(self, token: int, at: float) -> None:
         """Note that a call has begun at `at` seconds."""
+        if token in self._begun:
+            return  # it is told when it ends, see `begin_with`
         if token % self.one_in == 0 and len(self._entries) + len(self._new) < _MOST:
             self._new[token] = at
 

@@ -54,7 +54,7 @@ class Limit(Search):
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
-        varies: Whether it is kept on average only: how many calls are in flight varies by its square root.
+        varies: Whether calls keep to it on average only: their number varies by the root of it.
         is_accepted: Whether the load returns because the latency of single calls is the new normal.
             It stops to return at the first slow answer.
     """
@@ -360,7 +360,7 @@ class Limit(Search):
     def _judge(self, answers: Round, overdue: float, now: float) -> Finding:
         threshold = max(overdue, self._high)
         if self.varies:
-            # With as many calls as are not slow on average, the callee would often have none.
+            # If there were so few calls that none is slow, the callee would often be idle.
             threshold *= 1.0 + max(self.size, 1.0) ** -0.5
         answers.judge(threshold, now)
         self._in_use = answers.in_flight if self.varies else 0.0
@@ -371,7 +371,7 @@ class Limit(Search):
         self.level, self.slow_share = answers.level, answers.slow
         if answers.hangs(overdue):
             return Finding.HANGING
-        helped = self.load.compare(self._in_use or self.size, self.level)
+        helped = self.load.compare(self._in_use or self.size, self.level, varies=self.varies)
         self._end_trial()
         if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING

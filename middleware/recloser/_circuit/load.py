@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from math import log
 
-# There are fewer calls if so much of them is left at most.
+# Where their number varies, there are fewer calls only if at most this part of them is left.
 _FEWER = 0.95
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED, _FEWEST = 64, 8
@@ -72,16 +72,17 @@ class Load:
         """Note the limit and the typical latency in seconds before the limit is lowered."""
         self._before = limit, latency
 
-    def compare(self, limit: float, latency: float) -> bool | None:
+    def compare(self, limit: float, latency: float, *, varies: bool = False) -> bool | None:
         """Whether fewer calls in flight are faster; None if that is not known.
 
         Args:
-            limit: The present limit.
+            limit: The present limit; or how many calls are in flight, if that varies.
             latency: The typical latency under it, in seconds.
+            varies: As in `Limit`.
         """
         before, self._before = self._before, None
-        if before is not None and limit > _FEWER * before[0]:
-            before = None  # there are as many as before, though there was to be a lower limit
+        if varies and before is not None and limit > _FEWER * before[0]:
+            before = None  # there are as many as before, although the limit was lowered
         rising = rises(self._pairs)
         helped = rising
         if before is not None:

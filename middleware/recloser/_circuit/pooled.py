@@ -38,14 +38,12 @@ class PooledCall(Timing):
 
     Attributes:
         worker: The worker.
-        is_known: Whether its begin was told: it has not begun before the present leader watched.
     """
 
-    __slots__ = ("is_known", "worker")
+    __slots__ = ("worker",)
 
-    def __init__(self, worker: str, started: float, *, is_known: bool = True) -> None:
+    def __init__(self, worker: str, started: float) -> None:
         self.worker = worker
-        self.is_known = is_known
         self.started = started
         self.answered = inf
 
@@ -61,15 +59,18 @@ class PooledCircuit(SteeredCircuit):
 
     Attributes:
         witnesses: The workers that have seen bad calls in the present suspicion.
+        earlier: How many calls in flight began before the watch. They are no evidence: of the calls in
+            flight at a moment most are long ones, so they would make the callee look slow.
     """
 
-    __slots__ = ("witnesses",)
+    __slots__ = ("earlier", "witnesses")
 
     def __init__(
         self, key: str, twin: FollowingCircuit, workers: int, stalls: StallWatch, now: float
     ) -> None:
         super().__init__(key, twin.policy, twin.random, stalls)
         self.witnesses: set[str] = set()
+        self.earlier = 0
         kept = {id(twin.policy): twin.policy}
         detector, known = self.detector, twin.detector
         detector.baseline = deepcopy(known.baseline, kept)
@@ -91,11 +92,6 @@ class PooledCircuit(SteeredCircuit):
     def begin(self, token: int, call: PooledCall, now: float) -> None:
         """Count a call that a worker has admitted."""
         state = self.state
-        if not call.is_known:
-            # It is no evidence: of the calls in flight at a moment, most are long ones.
-            if state is _CLOSED or state is _LIMITED:
-                self.calls.note_overdue(token, call)
-            return
         if state is _OPEN and now < self.probe_at:
             return  # the worker had not heard yet that it is open
         if state is _LIMITED:
@@ -126,6 +122,22 @@ class PooledCircuit(SteeredCircuit):
         if self.limit is not None:
             self.limit.count_from(next(self.calls.tokens))
 
+    @property
+    def running(self) -> int:
+        return super().running + self.earlier
+
+    def _at_first(self) -> int:
+        # The later the trouble is noticed, the more calls have begun before.
+        return super().running
+
+    def has_overtaken(self, since: float, now: float) -> bool:
+        """Whether calls that began before `since` seconds hold no place under the limit any more.
+
+        That is long ago, and later ones have come back: those may never.
+        """
+        limit = self.limit
+        return limit is not None and limit.latest > 0 and since < self._stuck_before(limit, now)
+
     def tick(self, now: float) -> None:
         """Let time go on."""
         if self.state is not _OPEN:
@@ -141,13 +153,6 @@ class PooledCircuit(SteeredCircuit):
         """Note who has seen how a call ends, before it is counted."""
         if outcome is Outcome.FAILURE or latency > self.detector.baseline.threshold:
             self._note_witness(call)
-
-    def _at_first(self) -> int:
-        # Not those from before the watch: there are the more of them, the later the callee is noticed.
-        calls = self.calls.overdue.values()
-        return self.running - sum(
-            isinstance(each, PooledCall) and not each.is_known for each in calls
-        )
 
     def _note_witness(self, call: Timing) -> None:
         if isinstance(call, PooledCall):

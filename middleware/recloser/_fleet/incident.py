@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from itertools import count
 from math import ceil
 from operator import itemgetter
 
@@ -47,7 +46,7 @@ _LATEST = 1.0  # a worker is waited for during so many seconds
 _SETTLES = 2.5
 # It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
-# The leader looks at so many calls per second: if there are more, at one in N of them. N has this bound.
+# The leader looks at so many calls per second: if there are more, at one in N of them. N is at most this.
 _LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05
@@ -90,9 +89,8 @@ class Incident:
         self.by_hand = ""
         self._me = me
         self._random = random
-        self._time = self._decided_at = self._state_since = now
+        self._began = self._time = self._decided_at = self._state_since = now
         self.watch = Watch(circuit, now)
-        self._tokens_before = count(-1, -1)  # of calls that have begun before all that are known
         self._held: list[tuple[float, str, Begun | Ended]] = []  # it is not their time yet
         self._reason: Reason | None = None
         self._taught = False
@@ -124,7 +122,7 @@ class Incident:
                     asked[report.worker] += self.one_in
                 else:
                     ended += 1
-        self._begin_unknown(reports)
+        self._note_earlier(reports, now)
         passed = max(now - self._decided_at, 1e-3)
         self._measure(asked, passed)
         self._decided_at = now
@@ -161,12 +159,13 @@ class Incident:
         begins = {worker for _, worker, entry in self._held if isinstance(entry, Begun)}
         until = now
         for worker, seen in self.seen.items():
-            if not seen.calls and worker not in begins:
+            if not (seen.calls or seen.earlier or worker in begins):
                 continue
             if now - seen.written > max(_LATEST, 4.0 * self.pace):
                 for token, _ in seen.calls.values():
                     self._forget(token)
                 seen.calls.clear()
+                seen.earlier.clear()
             else:
                 until = min(until, seen.written)
         return until
@@ -179,30 +178,29 @@ class Incident:
     def _feed(self, worker: str, entry: Begun | Ended) -> None:
         circuit, seen, now = self.circuit, self.seen[worker], self._time
         if isinstance(entry, Begun):
-            self._begin(worker, entry.token, is_known=True)
+            if entry.token in seen.calls:  # it was told twice
+                self._forget(seen.calls.pop(entry.token)[0])
+            token, call = next(circuit.calls.tokens), PooledCall(worker, now)
+            seen.calls[entry.token] = token, call
+            circuit.begin(token, call, now)
             return
         if entry.token not in seen.calls:
-            self._begin(worker, entry.token, is_known=False)
+            return  # it began before the watch
         token, call = seen.calls.pop(entry.token)
         circuit.note_end(call, entry.outcome, entry.latency)
-        ending = Ending(
-            token, entry.outcome, entry.latency, now, entry.what, entry.wait, entry.rule
-        )
-        circuit.end(ending)
+        _, _, outcome, latency, wait, rule, what = entry
+        circuit.end(Ending(token, outcome, latency, now, what, wait, rule))
 
-    def _begin(self, worker: str, theirs: int, *, is_known: bool) -> None:
-        token = next(self.circuit.calls.tokens if is_known else self._tokens_before)
-        call = PooledCall(worker, self._time, is_known=is_known)
-        self.seen[worker].calls[theirs] = token, call
-        self.circuit.begin(token, call, self._time)
-
-    def _begin_unknown(self, reports: Iterable[Report]) -> None:
-        """Begin the calls in flight of which only that is known: they began before it was watched."""
-        told = {(worker, entry.token) for _, worker, entry in self._held}
+    def _note_earlier(self, reports: Iterable[Report], now: float) -> None:
+        """Note the calls in flight whose begin was not told: they began before the watch."""
+        begun = {(worker, entry.token) for _, worker, entry in self._held}
+        are_overtaken = self.circuit.has_overtaken(self._began, now)
         for report in reports:
-            for theirs in set(report.open) - self.seen[report.worker].calls.keys():
-                if (report.worker, theirs) not in told:
-                    self._begin(report.worker, theirs, is_known=False)
+            worker, seen = report.worker, self.seen[report.worker]
+            unknown = () if are_overtaken else {*report.open} - seen.calls.keys()
+            sample = {token for token in unknown if token % self.one_in == 0}
+            seen.earlier = {token for token in sample if (worker, token) not in begun}
+        self.circuit.earlier = sum(len(seen.earlier) for seen in self.seen.values())
 
     def _forget_lost(self, reports: Iterable[Report]) -> None:
         """Forget calls whose end was told in a report that was lost, with its store for example."""
@@ -338,6 +336,10 @@ class Incident:
             while one_in < enough:
                 one_in *= 2
             self.one_in = one_in
+            # The calls in flight that are not of the sample would now count as so many.
+            for seen in self.seen.values():
+                for token in [token for token in seen.calls if token % one_in]:
+                    self._forget(seen.calls.pop(token)[0])
 
     def _grant(self, now: float) -> None:
         """Choose how many permits there are, so that as many calls are in flight as the limit allows."""

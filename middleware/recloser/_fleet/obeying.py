@@ -35,8 +35,8 @@ def obey(place: Workplace, name: str, now: float) -> None:
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
     if fact.state is _CLOSED:
-        # What a worker has decided alone while it heard nothing ends when it hears, later than that, that
-        # most of the others are closed. If only its own way to the callee is broken, it opens again.
+        # What a worker has decided alone while it heard nothing holds until it hears, after that, that most
+        # of the others are closed. If only its own way to the callee is broken, it opens again.
         closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
         if closes:
             key.unheard_since = inf

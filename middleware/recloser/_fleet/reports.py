@@ -25,7 +25,7 @@ class Report:
         worker: The worker.
         written: When it was written, in seconds of the reader's clock.
         entries: Begins and ends of calls in the order of time; seconds of the reader's clock.
-        open: The tokens of calls that have begun, as was told, and have not ended.
+        open: The tokens of calls in flight whose begin was told, or that began before the watch.
         refused: How many calls were refused.
         alone: The state that it has decided alone; "" if it has decided nothing alone.
         why: Why, in one sentence.
@@ -87,7 +87,7 @@ class Report:
                 worker=str(given["worker"]),
                 written=written,
                 entries=entries,
-                open=tuple([int(each) for each in given["open"]]),
+                open=tuple([_token(each) for each in cast("list[Any]", given["open"][:_MOST])]),
                 refused=int(number_of(given, "refused")),
                 alone=str(given["alone"]),
                 why=str(given["why"])[:_LONGEST],
@@ -107,6 +107,12 @@ def of_late(before: float, number: float, passed: float, over: float) -> float:
     """
     kept = exp(-passed / over)
     return kept * before + (1.0 - kept) * number / passed
+
+
+def _token(given: object) -> int:
+    if type(given) is not int or given < 0:
+        raise ValueError(f"a token is {given!r}")
+    return given
 
 
 def _entry(plain: object, written: float) -> Begun | Ended:

@@ -26,7 +26,7 @@ _LONGEST_WAIT = 1.0
 _AFTER_FAULT = 1.0
 # The end of the process waits for so many seconds at most until what was learned is kept.
 _LEAVES_WITHIN = 0.25
-_LONGEST_LEAVE = 3600.0  # seconds: a lock cannot wait for any number of them
+_LONGEST_LEAVE = 3600.0  # seconds: a lock cannot wait for much longer
 
 
 def _native(module: str, name: str) -> Any:

@@ -11,15 +11,17 @@ class Seen:
     Attributes:
         written: When its last report was written, in seconds.
         calls: The calls of it that have begun, by its tokens: the token and the call here.
+        earlier: Its tokens of calls in flight that have begun before the watch.
         alone: The state that it has decided alone; "" for none.
         why: Why it has.
         asked: How many calls came to it of late, per second.
     """
 
-    __slots__ = ("alone", "asked", "calls", "why", "written")
+    __slots__ = ("alone", "asked", "calls", "earlier", "why", "written")
 
     def __init__(self) -> None:
         self.written = 0.0
         self.calls: dict[int, tuple[int, PooledCall]] = {}
+        self.earlier: set[int] = set()
         self.alone = self.why = ""
         self.asked = 0.0

@@ -307,6 +307,19 @@ def test_calls_in_flight_when_the_watch_begins_are_told(worker: Worker) -> None:
     assert told.outcome is Outcome.FAILURE
 
 
+def test_of_calls_of_different_kinds_only_those_that_have_ended_are_told(worker: Worker) -> None:
+    circuit, now = circuit_of(worker), worker.clock.now
+    permit = worker.breaker.acquire(size=10.0)
+
+    worker.breaker.in_turn(now, circuit.watch, 1)
+
+    assert worker.breaker.in_turn(now, circuit.take_journal, now) == ([], 0, ())
+    permit.success()
+    told, _, still_open = worker.breaker.in_turn(now, circuit.take_journal, now)
+    assert [type(each) for each in told] == [Begun, Ended]
+    assert still_open == ()
+
+
 def test_refusals_are_told_as_a_number_once(worker: Worker) -> None:
     circuit = circuit_of(worker)
     worker.breaker.in_turn(worker.clock.now, circuit.watch, 1)

@@ -249,6 +249,18 @@ def test_of_calls_in_flight_when_it_begins_only_the_end_is_told(
     assert journal.open == (2,)
 
 
+def test_a_call_that_was_in_flight_when_it_began_does_not_begin_once_more(
+    journal: Journal, calls: InFlight
+) -> None:
+    calls.voting[1] = call(NOW - 1.0)
+    journal.begin_with(calls)
+
+    journal.begin(1, NOW)
+
+    assert journal.take(calls, NOW) == []
+    assert journal.open == (1,)
+
+
 def test_of_calls_in_flight_when_it_begins_one_in_so_many_is_told(calls: InFlight) -> None:
     journal = Journal(4, 0)
     calls.voting.update({token: call() for token in range(1, 10_000)})

@@ -510,35 +510,22 @@ def test_where_there_is_no_limit_none_is_awaited(fleet: Fleet) -> None:
 # Calls from before the watch
 
 
-def begin_unknown(fleet: Fleet, worker: str, number: int) -> list[tuple[int, PooledCall]]:
-    begun = [
-        (-next(fleet.circuit.calls.tokens), PooledCall(worker, fleet.now, is_known=False))
-        for _ in range(number)
-    ]
-    for each in begun:
-        fleet.circuit.begin(*each, fleet.now)
-    return begun
-
-
-def test_a_call_from_before_the_watch_is_in_flight_and_no_evidence(fleet: Fleet) -> None:
-    begun = [*begin_unknown(fleet, "a", 20), *begin_unknown(fleet, "b", 20)]
-    assert fleet.circuit.running == 40
+def test_calls_from_before_the_watch_are_in_flight_and_no_evidence(fleet: Fleet) -> None:
+    fleet.begin("a")
+    fleet.circuit.earlier = 40
+    assert fleet.circuit.running == 41
     fleet.now += 10.0
+
     fleet.circuit.tick(fleet.now)
 
-    for each in begun:
-        fleet.end(each, Outcome.FAILURE, 10.0)
-
-    assert fleet.circuit.running == 0
     assert fleet.circuit.state is State.CLOSED
-    assert fleet.circuit.detector.evidence.idle
 
 
 def test_a_limit_is_not_the_wider_for_what_began_before_the_watch() -> None:
     sizes: list[float] = []
     for before in (0, 100):
         fleet = Fleet()
-        begin_unknown(fleet, "c", before)
+        fleet.circuit.earlier = before
         for worker, _ in zip(cycle("ab"), range(10), strict=False):
             fleet.begin(worker)
         fleet.now += 1.0
@@ -549,20 +536,16 @@ def test_a_limit_is_not_the_wider_for_what_began_before_the_watch() -> None:
     assert sizes[0] == sizes[1]
 
 
-@pytest.mark.parametrize("state", [State.OPEN, State.HALF_OPEN])
-def test_a_call_from_before_is_no_probe(fleet: Fleet, state: State) -> None:
-    fleet.circuit.go_on(State.OPEN, 1.0, 0.0, WHY, fleet.now)
-    if state is State.HALF_OPEN:
-        fleet.now += 1.0
-        probe = fleet.begin("a")
-        assert probe[0] in fleet.circuit.calls.voting
-    before = fleet.circuit.running
+def test_they_hold_their_places_until_later_ones_have_come_back_for_long(fleet: Fleet) -> None:
+    since = fleet.now
+    assert not fleet.circuit.has_overtaken(since, fleet.now + 3600.0)
+    fleet.circuit.go_on(State.LIMITED, 0.0, 4.0, WHY, fleet.now)
+    assert not fleet.circuit.has_overtaken(since, fleet.now + 3600.0)
 
-    [begun] = begin_unknown(fleet, "b", 1)
-    fleet.end(begun, Outcome.SUCCESS)
+    fleet.call("a", Outcome.SUCCESS)
 
-    assert fleet.circuit.running == before
-    assert fleet.circuit.state is state
+    assert not fleet.circuit.has_overtaken(since, fleet.now)
+    assert fleet.circuit.has_overtaken(since, fleet.now + 3600.0)
 
 
 def test_its_limits_are_kept_on_average_only(fleet: Fleet) -> None:

@@ -297,26 +297,52 @@ def test_who_takes_over_a_limit_tells_permits_at_once() -> None:
 
 
 def test_an_end_of_a_call_that_began_before_the_watch_is_no_evidence(watch: Watch) -> None:
-    ends = tuple(Ended(number, watch.now, Outcome.FAILURE, 0.1) for number in range(1000, 1020))
+    for outcome in (Outcome.FAILURE, Outcome.SUCCESS):
+        threshold = watch.incident.circuit.detector.baseline.threshold
+        ends = tuple(Ended(number, watch.now, outcome, 60.0) for number in range(1000, 1200))
 
-    watch.turn(*(Report(worker=worker, written=watch.now, entries=ends) for worker in "ab"))
+        watch.turn(*(Report(worker=worker, written=watch.now, entries=ends) for worker in "ab"))
 
-    assert watch.state is State.CLOSED
-    assert watch.incident.circuit.running == 0
-    assert watch.incident.circuit.detector.evidence.idle
+        circuit = watch.incident.circuit
+        assert watch.state is State.CLOSED
+        assert circuit.running == 0
+        assert circuit.detector.evidence.idle
+        assert circuit.witnesses == set()
+        assert circuit.detector.baseline.threshold == threshold
+
+
+def in_flight(watch: Watch, *entries: Begun | Ended, still_open: tuple[int, ...]) -> int:
+    watch.turn(Report(worker="b", written=watch.now, entries=entries, open=still_open))
+    return watch.incident.circuit.running
 
 
 def test_a_call_that_is_open_and_did_not_begin_is_in_flight_until_it_is_not(watch: Watch) -> None:
-    def turn(*entries: Begun | Ended, still_open: tuple[int, ...]) -> int:
-        report = Report(worker="b", written=watch.now, entries=entries, open=still_open)
-        watch.turn(report)
-        return watch.incident.circuit.running
+    assert in_flight(watch, still_open=(1000, 1001)) == 2
+    assert in_flight(watch, Begun(1002, watch.now), still_open=(1000, 1001, 1002)) == 3
+    ended = Ended(1000, watch.now, Outcome.SUCCESS, 9.0)
+    assert in_flight(watch, ended, still_open=(1001, 1002)) == 2
+    assert in_flight(watch, still_open=(1002,)) == 1
+    assert len(watch.incident.circuit.calls.voting) == 1  # that whose begin was told
 
-    assert turn(still_open=(1000, 1001)) == 2
-    assert turn(Begun(1002, watch.now), still_open=(1000, 1001, 1002)) == 3
-    assert turn(Ended(1000, watch.now, Outcome.SUCCESS, 9.0), still_open=(1001, 1002)) == 2
-    assert turn(still_open=(1002,)) == 1
-    assert watch.incident.circuit.calls.oldest() is not None  # that whose begin was told
+
+def test_calls_from_before_do_not_fill_a_limit_for_ever(watch: Watch) -> None:
+    watch.incident.circuit.go_on(State.LIMITED, 0.0, 4.0, Reason("limited", "slow"), watch.now)
+    assert in_flight(watch, still_open=(1000, 1001)) == 2
+    watch.now += 60.0
+    assert in_flight(watch, still_open=(1000, 1001)) == 2
+
+    assert in_flight(watch, *watch.call(Outcome.SUCCESS), still_open=(1000, 1001)) == 2
+    assert in_flight(watch, still_open=(1000, 1001)) == 0
+
+
+def test_a_call_that_is_told_twice_is_one(watch: Watch) -> None:
+    begun = Begun(1, watch.now)
+
+    assert in_flight(watch, begun, begun, still_open=(1,)) == 1
+    assert in_flight(watch, begun, still_open=(1,)) == 1
+
+    watch.now += 60.0
+    assert in_flight(watch, Ended(1, watch.now, Outcome.SUCCESS, 0.1), still_open=()) == 0
 
 
 def test_a_call_whose_begin_is_not_judged_yet_is_in_flight_once(watch: Watch) -> None:
@@ -331,6 +357,20 @@ def test_a_call_whose_begin_is_not_judged_yet_is_in_flight_once(watch: Watch) ->
     watch.turn(Report(worker="a", written=watch.now, open=(1,)))
     assert watch.incident.circuit.running == 2
     assert len(watch.incident.circuit.calls.voting) == 2
+
+
+def test_when_fewer_calls_are_looked_at_those_in_flight_count_no_more_than_before(
+    watch: Watch,
+) -> None:
+    begun = tuple(Begun(token, watch.now) for token in range(1, 401))
+    report = Report(worker="b", written=watch.now, entries=begun, open=tuple(range(1, 501)))
+    for _ in range(3):
+        watch.turn(report)
+        watch.incident.watch.demand = 16_000.0
+        report = Report(worker="b", written=watch.now, open=report.open)
+
+    assert watch.incident.one_in == 16
+    assert watch.incident.circuit.running == 500 // 16
 
 
 def test_a_worker_of_which_nothing_is_heard_holds_nobody_up_for_long(watch: Watch) -> None:

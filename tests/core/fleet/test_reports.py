@@ -59,9 +59,11 @@ def test_no_text_grows_without_bounds() -> None:
 
 
 def test_of_a_report_that_is_too_long_the_beginning_is_read() -> None:
-    text = changed(entries=[[1, 0.0]] * 50_000)
+    text = changed(entries=[[1, 0.0]] * 50_000, open=[*range(50_000)])
 
-    assert len(Report.from_text(text, 1.0).entries) == 2_000
+    report = Report.from_text(text, 1.0)
+
+    assert len(report.entries) == len(report.open) == 2_000
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -76,6 +78,12 @@ CHANGES: list[dict[str, Any]] = [
     {"entries": [[1, 1.0, "success", 0.1]]},
     {"entries": [{"token": 1}]},
     {"entries": None},
+    {"open": "12"},
+    {"open": 7},
+    {"open": None},
+    {"open": [-1]},
+    {"open": [1.5]},
+    {"open": [True]},
     {"refused": -1},
     {"refused": "7"},
     {"refused": 10**400},
