@@ -11,6 +11,7 @@ pytest.importorskip("django")
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from tests.support.django_project import Start
+from tests.support.waiting import until_in_loop
 
 from recloser.testing import ManualClock, chaos
 
@@ -45,11 +46,12 @@ async def test_a_slow_view_counts_as_what_it_answers(
 async def test_a_view_that_hangs_on_purpose_stops_no_event_loop(start: Start) -> None:
     project = start([path("page", page)])
 
-    with chaos(project.registry, "*", hang=1.0, hang_for=2.0):
+    with chaos(project.registry, "*", hang=1.0, hang_for=60.0):
         hangs = asyncio.create_task(project.async_client.get("/page"))
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert project.registry["GET /page"].metrics().in_flight == 1
+        # Django does some of the work before the view in threads.
+        await until_in_loop(
+            lambda: project.registry["GET /page"].metrics().in_flight == 1, "the view begins"
+        )
         hangs.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hangs
