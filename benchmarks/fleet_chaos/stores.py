@@ -22,21 +22,6 @@ End = Callable[[], None]
 # Seconds that a trouble lasts, at least and at most.
 Span = tuple[float, float]
 AT_ONCE: Span = (0.0, 0.0)
-# Returns when the address answers, be it by a refusal.
-_CONNECT = """
-import socket, sys, time
-deadline = time.monotonic() + 30.0
-while True:
-    try:
-        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.25).close()
-    except ConnectionRefusedError:
-        break
-    except OSError:
-        if time.monotonic() > deadline:
-            raise
-    else:
-        break
-"""
 DISK = "8m"  # the size of a disk that can be filled
 
 
@@ -281,6 +266,22 @@ def _server_troubles(server: valkey.Server) -> list[Trouble]:
 
 # A network
 
+# A program: it ends when the address answers. To refuse a connection is an answer, too.
+_CONNECT = """
+import socket, sys, time
+deadline = time.monotonic() + 30.0
+while True:
+    try:
+        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.25).close()
+    except ConnectionRefusedError:
+        break
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+    else:
+        break
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -305,7 +306,8 @@ class Network:
 
     def _mend(self) -> None:
         _run("ip", "link", "set", self.cable, "up")
-        # The kernel lets packets through up to a second later, and asks for addresses once a second.
+        # The kernel looks at the link once a second, and repeats its address requests once a second. So
+        # packets are lost for a second more.
         carries = [sys.executable, "-I", "-c", _CONNECT, self.near, str(self.port)]
         _run("ip", "netns", "exec", self.name, *carries)
 

@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from tests.browser.conftest import ODD_KEYS, Served, Site, Visit, call, make_many
+from tests.support.waiting import until
 
 from recloser import Mode, Registry, State
 
@@ -438,13 +439,12 @@ def test_a_thousand_keys(visit: Visit, site: Site, pictures: Path) -> None:
         session.send("Network.enable")
         page.evaluate("performance.clearMeasures('redraw')")
         began = time.monotonic()
-        drawn: list[float] = []
-        # As many as can be judged: how many there are in a second depends on the machine.
-        while len(drawn) < 5 and time.monotonic() - began < 60.0:
-            page.wait_for_timeout(200)
-            drawn = page.evaluate(
-                "performance.getEntriesByName('redraw').map((each) => each.duration)"
-            )
+        page.wait_for_timeout(6000)
+        until(
+            lambda: page.evaluate("performance.getEntriesByName('redraw').length") >= 5,
+            "five redraws",
+        )
+        drawn = page.evaluate("performance.getEntriesByName('redraw').map((each) => each.duration)")
         taken = time.monotonic() - began
         page.screenshot(path=pictures / "thousand.png")
     figures = {
@@ -454,6 +454,6 @@ def test_a_thousand_keys(visit: Visit, site: Site, pictures: Path) -> None:
     }
     print(json.dumps(figures))
 
-    assert len(drawn) >= 5
+    assert len(drawn) / taken >= 3 / 6
     assert sorted(drawn)[len(drawn) // 2] <= 100
     assert sum(received) / taken <= 100_000

@@ -19,7 +19,7 @@ def until(happened: Callable[[], bool], what: str) -> None:
 
 
 async def until_in_loop(happened: Callable[[], bool], what: str) -> None:
-    """As `until`, and asyncio goes on meanwhile."""
+    """Like `until`, but the other tasks of the event loop run while it waits."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"

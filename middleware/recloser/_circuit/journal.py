@@ -84,7 +84,7 @@ class Journal:
         return tuple(self._begun)
 
     def begin_with(self, calls: InFlight) -> None:
-        """Note which calls are in flight when the journal begins: only their end is told."""
+        """Note the calls that are in flight already. Of these, only the end is told."""
         known = [*calls.voting.copy().items(), *calls.overdue.copy().items()]
         tokens = [
             token for token, call in known if token % self.one_in == 0 and call.answered == inf

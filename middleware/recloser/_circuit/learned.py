@@ -19,7 +19,7 @@ from recloser._circuit.tallies import Ends, Tally, sum_of
 
 # Rows and kinds of calls, see `evidence.py`: others are not from this version.
 _ROWS, _KINDS = 9, 3
-# From so many calls on, the share of the bad ones is known well enough.
+# With at least this many calls, the share of the bad ones is known well enough.
 _ENOUGH = 30.0
 # No count is larger: a foreign or broken text must not outweigh what is measured.
 _MOST = 1e12

@@ -54,7 +54,6 @@ class Limit(Search):
         slow_share: Share of slow calls in the last round, 0.0-1.0.
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
-        varies: Whether calls keep to it on average only: their number varies by the root of it.
         is_accepted: Whether the load returns because the latency of single calls is the new normal.
             It stops to return at the first slow answer.
     """
@@ -72,7 +71,6 @@ class Limit(Search):
         "latest",
         "slow_share",
         "succeeded",
-        "varies",
     )
 
     def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
@@ -82,7 +80,7 @@ class Limit(Search):
         self.succeeded = True
         self.slow_share = 0.0
         self.answering: set[int] = set()
-        self.is_accepted = self.varies = False
+        self.is_accepted = False
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
         self._waits_for_first = False
@@ -360,10 +358,9 @@ class Limit(Search):
     def _judge(self, answers: Round, overdue: float, now: float) -> Finding:
         threshold = max(overdue, self._high)
         if self.varies:
-            # If there were so few calls that none is slow, the callee would often be idle.
+            # The limit must be wider: with so few calls that none is slow, the callee is often idle.
             threshold *= 1.0 + max(self.size, 1.0) ** -0.5
         answers.judge(threshold, now)
-        self._in_use = answers.in_flight if self.varies else 0.0
         fail = 0.0 if self.failures.are_usual else answers.failed
         if fail > 0.5:
             self.shed()
@@ -371,7 +368,7 @@ class Limit(Search):
         self.level, self.slow_share = answers.level, answers.slow
         if answers.hangs(overdue):
             return Finding.HANGING
-        helped = self.load.compare(self._in_use or self.size, self.level, varies=self.varies)
+        helped = self.load.compare(self._in_use, self.level, varies=self.varies)
         self._end_trial()
         if fail > _SHEDS and self.refuses and self._fewer():
             return Finding.NOTHING

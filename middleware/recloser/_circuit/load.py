@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from math import log
 
-# Where their number varies, there are fewer calls only if at most this part of them is left.
+# If the number of calls varies, they count as fewer only if at most this part of them is left.
 _FEWER = 0.95
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED, _FEWEST = 64, 8
@@ -78,7 +78,7 @@ class Load:
         Args:
             limit: The present limit; or how many calls are in flight, if that varies.
             latency: The typical latency under it, in seconds.
-            varies: As in `Limit`.
+            varies: As in `Search`.
         """
         before, self._before = self._before, None
         if varies and before is not None and limit > _FEWER * before[0]:

@@ -131,9 +131,10 @@ class PooledCircuit(SteeredCircuit):
         return super().running
 
     def has_overtaken(self, since: float, now: float) -> bool:
-        """Whether calls that began before `since` seconds hold no place under the limit any more.
+        """Whether calls that began before `since` seconds take no place of the limit any more.
 
-        That is long ago, and later ones have come back: those may never.
+        That is so if `since` is long ago and later calls have come back: the earlier ones may never
+        come back.
         """
         limit = self.limit
         return limit is not None and limit.latest > 0 and since < self._stuck_before(limit, now)

@@ -49,6 +49,8 @@ class Search:
         level: Median latency of the last round, in seconds; 0.0 before.
         load: Whether the callee has too many calls.
         peak: Most calls in flight so far.
+        varies: Whether the number of calls in flight is `size` on average only. It then varies by about
+            the square root of `size`.
     """
 
     __slots__ = (
@@ -56,7 +58,6 @@ class Search:
         "_calm",
         "_ends_at_once",
         "_high",
-        "_in_use",
         "_is_sick",
         "_mild_alone",
         "_refusals",
@@ -70,12 +71,12 @@ class Search:
         "load",
         "peak",
         "size",
+        "varies",
     )
 
     def __init__(self, size: float, calm: float, usual: Usual, token: int, now: float) -> None:
         self.size = self._widest = size
-        # How many calls were in flight on average in the last round, where that is not `size`; else 0.0.
-        self._in_use = 0.0
+        self.varies = False
         self.level = 0.0
         self.load = Load()
         self.peak = 0
@@ -97,6 +98,11 @@ class Search:
     def refuses(self) -> bool:
         """Whether more calls were refused of late than by chance."""
         return self._refusals.are_some
+
+    @property
+    def _in_use(self) -> float:
+        """How many calls were in flight in the round that was judged last."""
+        return (self._round.in_flight if self.varies else 0.0) or self.size
 
     def _end_trial(self) -> None:
         """Give back what the trial of a lower limit took, if nobody was refused before it."""
@@ -164,6 +170,6 @@ class Search:
         self.size = max(self.size, self._widest, COMES_BACK * self._round.peak)
 
     def _reduce(self, ratio: float) -> None:
-        self.load.lowered(self._in_use or self.size, self.level)
+        self.load.lowered(self._in_use, self.level)
         self._widest = COMES_BACK * self.size
         self.size = max(min(self.size, self._round.peak) * ratio, LEAST)

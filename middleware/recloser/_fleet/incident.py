@@ -192,7 +192,7 @@ class Incident:
         circuit.end(Ending(token, outcome, latency, now, what, wait, rule))
 
     def _note_earlier(self, reports: Iterable[Report], now: float) -> None:
-        """Note the calls in flight whose begin was not told: they began before the watch."""
+        """Note the calls in flight that began before the watch: their begin was not told."""
         begun = {(worker, entry.token) for _, worker, entry in self._held}
         are_overtaken = self.circuit.has_overtaken(self._began, now)
         for report in reports:
@@ -336,7 +336,7 @@ class Incident:
             while one_in < enough:
                 one_in *= 2
             self.one_in = one_in
-            # The calls in flight that are not of the sample would now count as so many.
+            # A call in flight that is not in the new sample would count as `one_in` calls.
             for seen in self.seen.values():
                 for token in [token for token in seen.calls if token % one_in]:
                     self._forget(seen.calls.pop(token)[0])

@@ -35,7 +35,7 @@ def obey(place: Workplace, name: str, now: float) -> None:
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
     if fact.state is _CLOSED:
-        # What a worker has decided alone while it heard nothing holds until it hears, after that, that most
+        # While a worker hears nothing, it decides alone. What it has decided holds until it hears that most
         # of the others are closed. If only its own way to the callee is broken, it opens again.
         closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
         if closes:

@@ -17,9 +17,10 @@ _MOST = 20.0
 # this part of what is missing (or less, if there are too many), but at least and at most these parts of
 # the limit.
 _BEYOND, _LEAST_AIM, _MOST_AIM = 0.25, 0.3, 2.0
-# From so many busy permits of one worker on, Erlang's formula is not needed: nearly all are in use.
+# If one worker has more busy permits than this, nearly all are in use: the formula is not needed.
 _MANY = 1_000.0
-# By Erlang's formula no number of permits lets all calls through. So this part of them is aimed at.
+# By Erlang's formula, some calls are refused however many permits there are. So the aim is to admit at
+# most this part of them.
 _NEARLY_ALL = 0.98
 
 
