@@ -31,11 +31,20 @@ class Hearing:
         self._version, self._life = 0, ""
         self._believes_at = inf  # when what was doubted is read again, in seconds
         self._believes = False
+        self._complete_at = -inf
         self.at = -inf
 
     def forget(self) -> None:
         """Read all again the next time."""
         self._version = 0
+
+    def is_complete(self, now: float) -> bool:
+        """Whether what others know is in the store at `now` seconds, and so is known here.
+
+        A worker that has just begun and finds an empty store cannot know whether the store has lost
+        something: for a while it lets the others write first.
+        """
+        return now >= self._complete_at
 
     def read(self, now: float) -> None:
         """Read the news at `now` seconds, and do what they say.
@@ -50,6 +59,8 @@ class Hearing:
         if lost or self._believes:
             news = store.news(0)
             self._believes_at = now + _DOUBTED if lost else inf
+        if not self._life and not news.version:
+            self._complete_at = now + _DOUBTED
         self._version, self._life, self.at = news.version, news.life, now
         # An emptied store counts from the beginning again; epochs do not.
         self._place.version = max(news.version, self._place.version)

@@ -309,7 +309,8 @@ class Member:
             self._changes.popleft()
         for name in [*self._suspicious]:
             key = place.key(name)
-            if key.unheard_since < inf and self._place.misses_others:
+            misses = key.unheard_since < inf and place.misses_others
+            if misses or not self._hearing.is_complete(now):
                 continue
             del self._suspicious[name]
             if key.is_watched:

@@ -176,3 +176,36 @@ def test_the_member_knows_the_version_of_what_it_has_read(world: World) -> None:
     assert each.at == now
     each.forget()
     assert each._version == 0
+
+
+def test_what_an_empty_store_may_have_lost_can_be_written_again_before_a_new_worker_asks(
+    world: World,
+) -> None:
+    first, _ = world.workers
+    for number in range(10):
+        write(world, 7 + number, fact(State.CLOSED, leader=""))
+    world.data.flush()
+    newcomer = world.add()
+    newcomer.learn()
+    first.turn()  # it is alive, and has nothing to write
+    newcomer.turn()
+    newcomer.member.suspect(KEY)
+
+    now = world.clock.now
+    newcomer.member.turn(now + 0.9)
+    assert key_name(KEY) not in world.data.facts
+
+    newcomer.member.turn(now + 1.1)
+    assert key_name(KEY) in world.data.facts
+
+
+def test_a_new_worker_asks_at_once_where_the_store_has_not_lost_anything(world: World) -> None:
+    write(world, 7, fact(State.CLOSED, leader=""))
+    newcomer = world.add()
+    newcomer.learn()
+    newcomer.turn()
+    newcomer.member.suspect(KEY)
+
+    newcomer.member.turn(world.clock.now + 0.1)
+
+    assert world.data.facts[key_name(KEY)][0] > 7
