@@ -39,9 +39,9 @@ _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 # Seconds between two beats, and after which a worker without one is gone.
 _BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
-_BEAT_AGAIN = 1.0  # if the bell has rung: there may be a new worker
+_BEAT_AGAIN = 2.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
-_POLL, _POLL_SOON = 1.0, 0.25
+_POLL, _POLL_SOON = 1.5, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten so many seconds after the last word about it.

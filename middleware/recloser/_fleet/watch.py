@@ -13,7 +13,7 @@ from recloser._state import State
 _CLOSED = State.CLOSED
 LEASE = 2.0
 """Seconds for which a leader leads if it says no more; longer if it looks more rarely."""
-_LEASE_LOOKS = 24.0  # so many looks, then
+_LEASE_LOOKS = 16.0  # so many looks, then
 # A watch ends after so many seconds, or calls, without so much of the evidence that opens, of more than
 # one worker.
 _MUCH = 0.4
@@ -24,7 +24,7 @@ _CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
 # seconds and calls.
 _NOTHING, _NOTHING_CALLS = 0.5, 30.0
 # A leader looks as often as so many calls come, at the latest after so many seconds.
-_LOOKS, _LOOKS_AT_LATEST = 0.2, 0.5
+_LOOKS, _LOOKS_AT_LATEST = 0.2, 1.5
 
 
 class Watch:
