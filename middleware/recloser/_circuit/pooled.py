@@ -15,8 +15,10 @@ from copy import deepcopy
 from math import inf
 
 from recloser._circuit.by_hand import SteeredCircuit
+from recloser._circuit.evidence import MEMORY
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.in_flight import Timing
+from recloser._circuit.learned import Learned
 from recloser._circuit.limit import Limit
 from recloser._circuit.transitions import Cause
 from recloser._events import Reason
@@ -56,6 +58,8 @@ class PooledCircuit(SteeredCircuit):
         workers: How many workers there are, >= 1.
         stalls: Reports that this process stood still: never, since each worker excuses its own calls.
         now: Seconds.
+        learned: What all workers have learned together. It is taken for what is known at first if the
+            circuit of this worker does not judge latency yet: of many workers, each has few calls.
 
     Attributes:
         witnesses: The workers that have seen bad calls in the present suspicion.
@@ -66,17 +70,28 @@ class PooledCircuit(SteeredCircuit):
     __slots__ = ("earlier", "witnesses")
 
     def __init__(
-        self, key: str, twin: FollowingCircuit, workers: int, stalls: StallWatch, now: float
+        self,
+        key: str,
+        twin: FollowingCircuit,
+        workers: int,
+        stalls: StallWatch,
+        now: float,
+        learned: Learned | None = None,
     ) -> None:
         super().__init__(key, twin.policy, twin.random, stalls)
         self.witnesses: set[str] = set()
         self.earlier = 0
         kept = {id(twin.policy): twin.policy}
         detector, known = self.detector, twin.detector
-        detector.baseline = deepcopy(known.baseline, kept)
         # Of all workers, the one that asks first has had the most bad calls, maybe by chance. So its
         # suspicion is no evidence: only what it has learned is taken over, and calls count from now on.
-        detector.evidence = deepcopy(known.evidence, kept)
+        if learned is None or known.baseline.known:
+            detector.baseline = deepcopy(known.baseline, kept)
+            detector.evidence = deepcopy(known.evidence, kept)
+        else:
+            learned.teach_latency(detector.baseline)
+            detector.baseline.refresh(now)
+            learned.teach_evidence(detector.evidence, MEMORY * twin.policy.history_size, now)
         detector.clear()
         detector.evidence.since = 0
         detector.last_failure = known.last_failure

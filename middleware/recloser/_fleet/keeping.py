@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from recloser._fleet.breakers import Breakers
 
 # Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
-_KEPT_EVERY, _ONE_EVERY = 60.0, 3.0
+_KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
+# A worker that has seen fewer calls than this share of `Policy.min_history` keeps nothing yet. Many
+# workers with few calls each know enough together.
+_WORTH_KEEPING = 0.25
 # So many new keys are asked for in one turn.
 _AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
@@ -144,16 +147,13 @@ class Keeping:
         circuit = None if breaker is None else breaker.following
         if breaker is None or circuit is None:
             return
-        fact = store.get(learned_name(name))
-        if fact is None:
-            return
         try:
-            learned = _Kept.of(fact.text, 0.0).learned
+            learned = known_to_all(store, name)
         except ValueError as error:
             registry.fault("garbage in the store", error)
             return
-        if circuit.detector.baseline.known:
-            return  # it was evicted and is used again
+        if learned is None or circuit.detector.baseline.known:
+            return  # nothing is kept, or it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
 
     def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
@@ -163,7 +163,7 @@ class Keeping:
         if breaker is None or circuit is None:
             return True
         learned: Learned = breaker.in_turn(now, circuit.learned, now)
-        if learned.calls < circuit.policy.min_history:
+        if learned.calls < _WORTH_KEEPING * circuit.policy.min_history:
             return True
         fact = store.get(learned_name(name))
         before = 0 if fact is None else fact.epoch
@@ -183,6 +183,17 @@ class Keeping:
             return False
         self._parts[name] = part
         return True
+
+
+def known_to_all(store: Store, name: str) -> Learned | None:
+    """What all workers together have learned of a key; None for nothing.
+
+    Raises:
+        StoreError: The store does not work.
+        ValueError: What is kept is none of ours.
+    """
+    fact = store.get(learned_name(name))
+    return None if fact is None else _Kept.of(fact.text, 0.0).learned
 
 
 def _teach(circuit: Any, learned: Learned, now: float) -> None:

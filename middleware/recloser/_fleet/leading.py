@@ -11,6 +11,7 @@ from recloser._events import Reason, Transition
 from recloser._fleet.breakers import AnyBreaker
 from recloser._fleet.facts import KeyFact, key_name
 from recloser._fleet.incident import Incident
+from recloser._fleet.keeping import known_to_all
 from recloser._fleet.key import Key
 from recloser._fleet.obeying import obey
 from recloser._fleet.reports import Report
@@ -53,8 +54,15 @@ class Leading:
     def _pooled(
         self, name: str, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
     ) -> PooledCircuit:
-        place = self._place
-        return breaker.in_turn(now, PooledCircuit, name, circuit, place.workers, place.stalls, now)
+        place, learned = self._place, None
+        if not circuit.detector.baseline.known:
+            try:
+                learned = known_to_all(place.store, name)
+            except ValueError as error:
+                place.note_garbage(error)
+        return breaker.in_turn(
+            now, PooledCircuit, name, circuit, place.workers, place.stalls, now, learned
+        )
 
     def _lead(
         self, name: str, key: Key, pooled: PooledCircuit, now: float, by_hand: str = ""

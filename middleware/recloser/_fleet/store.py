@@ -80,7 +80,7 @@ class Store(Protocol):
     def news(self, since: int) -> News:
         """The facts that were changed loudly after a version; 0 for all.
 
-        It is cheap where nothing has changed: it is asked about once a second by every worker.
+        It is cheap where nothing has changed: it is asked every second or two by every worker.
         """
         ...
 

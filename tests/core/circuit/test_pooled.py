@@ -253,6 +253,33 @@ def test_what_the_leader_has_learned_of_bad_calls_is_known_but_not_its_suspicion
     assert circuit.detector.last_failure == twin.detector.last_failure != ""
 
 
+def test_a_worker_that_hardly_knows_a_key_leads_by_what_all_have_learned() -> None:
+    new = World(1, is_trained=False).workers[0]
+    all_of_them = World(1).workers[0].breaker.following.learned(0.0)
+    twin: FollowingCircuit = new.breaker.following
+    assert not twin.detector.baseline.known
+
+    circuit = PooledCircuit(
+        "payments", twin, 3, StallWatch(lambda: 0.0), new.clock.now, all_of_them
+    )
+
+    assert circuit.detector.baseline.count == round(all_of_them.calls)
+    assert circuit.detector.baseline.threshold < 1.0
+    assert circuit.detector.evidence.learned[0] == all_of_them.quiet
+    assert not twin.detector.baseline.known
+
+
+def test_a_worker_that_knows_a_key_leads_by_what_it_knows_itself() -> None:
+    world = World(1).workers[0]
+    twin: FollowingCircuit = world.breaker.following
+    theirs = World(1).workers[0].breaker.following.learned(0.0).times(0.5)
+
+    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), world.clock.now, theirs)
+
+    assert circuit.detector.baseline.count == twin.detector.baseline.count
+    assert circuit.detector.evidence.learned == twin.detector.evidence.learned
+
+
 @pytest.mark.parametrize(("workers", "concurrency"), [(3, 3), (40, 40)])
 def test_as_many_calls_are_usual_at_a_time_as_all_workers_have(
     workers: int, concurrency: int

@@ -52,11 +52,26 @@ def test_a_worker_that_dies_has_kept_what_it_learned_before_long() -> None:
 
 def test_a_worker_that_has_learned_too_little_keeps_nothing() -> None:
     world = World(1, is_trained=False)
-    world.run(1.0, good)
+    world.run(
+        0.7, good
+    )  # 30 calls are the least to judge latency by, and a quarter of that to keep
 
     world.workers[0].leave()
 
     assert kept(world) is None
+
+
+def test_workers_with_few_calls_each_know_enough_together() -> None:
+    world = World(4, is_trained=False)
+    world.run(2.0, good)
+    baselines = [each.breaker.following.detector.baseline for each in world.workers]
+    assert not any(each.known for each in baselines)
+
+    world.run(80.0)
+
+    learned = kept(world)
+    assert learned is not None
+    assert world.policy.min_history <= learned.calls <= sum(each.count for each in baselines)
 
 
 def test_it_is_kept_about_once_a_minute_and_quietly() -> None:

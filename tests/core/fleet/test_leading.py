@@ -8,7 +8,7 @@ import pytest
 from tests.support.fleets import KEY, Answer, Worker, World, bad, good
 
 from recloser import Reason, State
-from recloser._fleet.facts import KeyFact, key_name
+from recloser._fleet.facts import KeyFact, key_name, learned_name
 from recloser._fleet.incident import Incident
 
 
@@ -49,6 +49,35 @@ def world() -> World:
 
 
 # One opinion
+
+
+def test_who_hardly_knows_a_key_asks_by_what_all_have_learned() -> None:
+    world = World(4, is_trained=False)
+    world.run(2.0, good)
+    world.run(80.0)  # meanwhile they keep what they have learned
+    leader = world.workers[0]
+
+    leader.member.suspect(KEY)
+    leader.turn()
+
+    assert not leader.breaker.following.detector.baseline.known
+    assert leader_of(world) is leader
+    pooled = incidents(world)[0]
+    assert pooled is not None
+    assert pooled.circuit.detector.baseline.known
+
+
+def test_garbage_in_what_all_have_learned_is_counted_and_a_worker_leads_without() -> None:
+    world = World(3, is_trained=False)
+    world.run(1.0, good)
+    store = world.workers[0].store
+    assert store.swap(learned_name(KEY), 0, 1, "{", 60.0, loud=False)
+
+    world.workers[0].member.suspect(KEY)
+    world.workers[0].turn()
+
+    assert leader_of(world) is world.workers[0]
+    assert world.workers[0].member.garbage == 1
 
 
 def test_a_callee_that_fails_opens_all_workers_after_few_calls_of_each() -> None:
