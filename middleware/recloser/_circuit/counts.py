@@ -94,15 +94,16 @@ class Counts:
         if self._rate_since == inf:
             self._rate_since = now
 
-    def measure_rate(self, asked: int, now: float) -> bool:
-        """Measure the rate since the last measurement; return False if there were too few calls.
+    def measure_rate(self, asked: int, now: float, over: float = 0.0) -> bool:
+        """Measure the rate since the last measurement; return False if it was too recent.
 
         Args:
             asked: All calls until now, including refused ones and those in flight.
             now: Seconds.
+            over: For how many seconds it is measured at least.
         """
         calls = asked - self._asked_before
-        if calls < _RATE_CALLS or not self._rate_since < now < inf:
+        if calls < _RATE_CALLS or not self._rate_since + over < now < inf:
             return False
         self.rate = calls / (now - self._rate_since)
         self._rate_since = now

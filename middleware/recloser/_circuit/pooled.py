@@ -33,6 +33,8 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _WITNESSES = 2
 # The answers to so many refused calls between two reports tell enough about the demand.
 _COUNTED = 64
+# Refused calls are reported several together, so over a moment their number says nothing; seconds.
+_RATE_OVER = 1.0
 
 
 class PooledCall(Timing):
@@ -131,6 +133,10 @@ class PooledCircuit(SteeredCircuit):
                 self._give_up_stuck(limit, now)
             limit.refuse(self.running, now)
             self._open_if_mute(limit, recovery, now)
+
+    def _measure_rate(self, now: float) -> None:
+        if self.counts.measure_rate(self.asked, now, _RATE_OVER):
+            self.detector.note_rate(self.counts.rate)
 
     def await_limit(self) -> None:
         """Let no call that has begun until now count under the present limit."""
