@@ -115,12 +115,13 @@ def _judge(section: Section, case: Case, runs: list[Figures], one: list[Figures]
     section.at_most(f"{name}: wasted, next to one", times, wasted, " x")
     served = mean(one, "served") - _LOST
     section.at_least(f"{name}: served after", round(served, 2), mean(runs, "served"), " %")
-    # A probe that hangs is judged before it ends, and the next one may follow: for one worker, too.
-    hanging = most(one, "probes") - 1.0
-    over = max(run["probes"] - run["tickets"] for run in runs)
-    section.at_most(f"{name}: probes more than tickets", hanging, max(over, 0.0))
+    # A probe that hangs is judged before it ends, and the next one may follow. So one worker, which
+    # has one ticket, may have several at a time.
+    hanging = most(one, "probes")
+    each = max(run["probes"] / run["tickets"] for run in runs)
+    section.at_most(f"{name}: probes for each ticket", hanging, each)
     if case.workers <= 8:
-        section.at_most(f"{name}: probes at once", 1.0 + hanging, most(runs, "probes"))
+        section.at_most(f"{name}: probes at once", hanging, most(runs, "probes"))
     section.at_most(
         f"{name}: openings before, next to one", mean(one, "early"), mean(runs, "early")
     )
