@@ -38,6 +38,8 @@ _AGAIN = 30.0
 _STUCK = 2.0
 # A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
 _LEAST_LIMIT = 2.0
+# While no call comes back, a limit is at first at most so many times the usual number in flight.
+_TIMES_USUAL = 2
 _WIDE = 10_000.0
 
 
@@ -116,14 +118,20 @@ class Lifecycle:
         wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
-            size = max(self._at_first(), _LEAST_LIMIT, self.counts.concurrency, wide)
+            size = max(self._at_first(now), _LEAST_LIMIT, self.counts.concurrency, wide)
             self._begin_limit(size, now, recovery)
         else:
             self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
 
-    def _at_first(self) -> int:
-        """How many calls may be in flight when a limit begins, at least."""
-        return self.running
+    def _at_first(self, now: float) -> int:
+        """How many calls may be in flight when a limit begins, at least.
+
+        As many as are, if calls come back. Else they have piled up, so their number says nothing about
+        what the callee can take: with many workers, each would let in too many.
+        """
+        if self.detector.is_alive(now):
+            return self.running
+        return min(_TIMES_USUAL * self.counts.concurrency, self.running)
 
     def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
         before = self._last_recovery

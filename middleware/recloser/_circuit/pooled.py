@@ -147,9 +147,9 @@ class PooledCircuit(SteeredCircuit):
     def running(self) -> int:
         return super().running + self.earlier
 
-    def _at_first(self) -> int:
+    def _at_first(self, now: float) -> int:
         # The later the trouble is noticed, the more calls have begun before.
-        return super().running
+        return min(super()._at_first(now), super().running)
 
     def has_overtaken(self, since: float, now: float) -> bool:
         """Whether calls that began before `since` seconds take no place of the limit any more.
