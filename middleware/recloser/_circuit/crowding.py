@@ -36,6 +36,11 @@ class Crowding:
         """Add a probe: whether it was a single one, and whether it was good."""
         (self._alone if alone else self._together)[not good] += 1
 
+    def take_back(self, *, alone: bool) -> None:
+        """Take back a good probe: it was counted too early."""
+        probes = self._alone if alone else self._together
+        probes[0] = max(probes[0] - 1, 0)  # they may have been forgotten meanwhile
+
     def refute(self) -> None:
         """Forget the probes: a limit was no help. The next time, it takes more evidence.
 

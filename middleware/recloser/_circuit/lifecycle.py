@@ -38,8 +38,6 @@ _AGAIN = 30.0
 _STUCK = 2.0
 # A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
 _LEAST_LIMIT = 2.0
-# While no call comes back, a limit is at first at most so many times the usual number in flight.
-_TIMES_USUAL = 2
 _WIDE = 10_000.0
 
 
@@ -126,12 +124,12 @@ class Lifecycle:
     def _at_first(self, now: float) -> int:
         """How many calls may be in flight when a limit begins, at least.
 
-        As many as are, if calls come back. Else they have piled up, so their number says nothing about
-        what the callee can take: with many workers, each would let in too many.
+        As many as are. But if no call comes back, they have piled up. A callee of which this worker
+        usually has less than one call (Little's law) may have many workers: if each let in as many as
+        have piled up, they would never come back.
         """
-        if self.detector.is_alive(now):
-            return self.running
-        return min(_TIMES_USUAL * self.counts.concurrency, self.running)
+        usual = self.counts.rate * self.detector.baseline.median
+        return self.running if usual >= 1.0 or self.detector.is_alive(now) else 0
 
     def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
         before = self._last_recovery
@@ -140,7 +138,8 @@ class Lifecycle:
         detector = self.detector
         mute = None if detector.is_alive(now) else self.calls.voting.copy()
         limit = self._new_limit(size, now)
-        limit.begin_suspicious(mute, is_first=not again)
+        waiting = len(self.calls.voting) + len(self.calls.overdue)
+        limit.begin_suspicious(mute, is_first=not again, waiting=waiting)
         reason = detector.limit_reason(limit.size)
         self._change(Cause.CALLS_SLOW, now, reason, recovery, limit)
         detector.restart()

@@ -64,7 +64,7 @@ class Limit(Search):
         "_mute_since",
         "_pacing",
         "_timed_out",
-        "_waits_for_first",
+        "_waiting",
         "answering",
         "failures",
         "is_accepted",
@@ -83,18 +83,21 @@ class Limit(Search):
         self.is_accepted = False
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
-        self._waits_for_first = False
+        self._waiting = 0  # as many calls are in flight, and the first one has not come back
         self._pacing = Pacing()
         self._ended_at = self._mute_since = now
         # Calls in flight when a call began, by its token.
         self._in_flight: dict[int, int] = {}
 
-    def begin_suspicious(self, mute: Iterable[int] | None, *, is_first: bool) -> None:
+    def begin_suspicious(
+        self, mute: Iterable[int] | None, *, is_first: bool, waiting: int = 1
+    ) -> None:
         """Begin with a suspicion, not with a recovery.
 
         Args:
             mute: If no call came back of late: the tokens of those in flight, oldest first.
             is_first: Whether it is the first limit for a while. It ends at once if calls are fast.
+            waiting: How many calls are in flight, those that are overdue among them.
         """
         self._returns = 0.0
         self._ends_at_once = is_first
@@ -102,8 +105,8 @@ class Limit(Search):
             self.size *= COMES_BACK
             return
         self.succeeded = False
-        self._waits_for_first = True
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
+        self._waiting = max(waiting, 1)
 
     # Admission
 
@@ -240,10 +243,10 @@ class Limit(Search):
             self.succeeded = True
             self._ended_at = now
             self.latest = max(self.latest, token)
-            if self._waits_for_first:
-                self._waits_for_first = False
+            if self._waiting:
                 if latency < self._usual.severe:
-                    self.size *= COMES_BACK
+                    self.size = COMES_BACK * max(self.size, self._waiting)
+                self._waiting = 0
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
         if token < self._round.first:

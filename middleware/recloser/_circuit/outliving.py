@@ -2,7 +2,9 @@
 
 Calls that fail are seen first where they end sooner than good ones: if 40 % of the calls of an API that
 takes seconds fail at once, the first twenty ends are failures. So a call that has been in flight for
-longer than failures take counts as good before it ends.
+longer than failures take counts as good before it ends. If it then ends badly, or hangs, that is taken
+back, and no more calls count before their end until one was answered: else calls that hang would be half
+good for ever.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ class Outliving:
         longest: Seconds of the failed call that took longest; 0.0 before the first one.
         latest: The highest token of a call that was counted before it ended. Of the calls up to it,
             none is to be counted as good again when it ends.
+        counted: The tokens of the calls that were counted, and whose end is not known.
+        is_refuted: Whether one of them ended badly, and none was answered since.
     """
 
-    __slots__ = ("latest", "longest")
+    __slots__ = ("counted", "is_refuted", "latest", "longest")
 
     def __init__(self, since: int) -> None:
         self.latest = since - 1
         self.longest = 0.0
+        self.counted: set[int] = set()
+        self.is_refuted = False
 
     def note_failed(self, ending: Ending) -> None:
         """Note for how long a call that failed had been in flight.
@@ -41,10 +47,24 @@ class Outliving:
         """
         self.longest = inf if ending.going_on else max(self.longest, ending.took)
 
-    def count(self, calls: InFlight, now: float) -> int:
-        """How many calls in flight have outlived those that failed, and were not counted yet."""
-        if not self.longest:
-            return 0
+    def count(self, calls: InFlight, now: float) -> list[int]:
+        """The tokens of calls in flight that have outlived those that failed, and were not counted."""
+        if not self.longest or self.is_refuted:
+            return []
         outliving = calls.outlive(self.latest, now - OUTLIVES * self.longest)
         self.latest = max(outliving, default=self.latest)
-        return len(outliving)
+        self.counted.update(outliving)
+        return outliving
+
+    def take_back(self, token: int) -> bool:
+        """Note that a call was bad after all; return whether it was counted as good."""
+        if token not in self.counted:
+            return False
+        self.counted.remove(token)
+        self.is_refuted = True
+        return True
+
+    def note_answered(self, token: int) -> None:
+        """Note that a call was answered: others may outlive those that fail again."""
+        self.counted.discard(token)
+        self.is_refuted = False

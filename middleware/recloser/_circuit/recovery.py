@@ -82,6 +82,7 @@ class Recovery:
     """
 
     __slots__ = (
+        "_alone_until",
         "_fails_a_share",
         "_pause",
         "_policy",
@@ -123,6 +124,7 @@ class Recovery:
         self.run = run
         self.first_round = True
         self._fails_a_share = False
+        self._alone_until = 0  # the last probe that was alone when it was counted before its end
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
         # A relapse is the same trouble, so its answers go on like its time.
@@ -147,6 +149,7 @@ class Recovery:
         self.bad = 0
         odds = _ODDS_AFTER if self._fails_a_share else 1.0
         self.share = ShareTest(1.0 - self._policy.failure_rate_threshold, odds)
+        self.outliving.counted.clear()
 
     @property
     def places(self) -> int:
@@ -187,25 +190,24 @@ class Recovery:
         self.silent = 0
         if vote is votes.HUNG:
             self.share.slow += 1
-            return self._vote_bad(normal_bad_rate)
-        counted = ending.token <= self.outliving.latest
+            return self._vote_bad(ending.token)
         if vote is votes.ANSWERING or vote is votes.ALIVE:
-            return self._vote_good(concurrency, normal_bad_rate, counted=counted)
+            return self._vote_good(concurrency, normal_bad_rate, ending.token)
         is_probe = vote in (votes.GOOD, votes.SLOW, votes.FAILED)
         if not is_probe and ending.token < self.first_token:
             return Step.NOTHING  # the call began before the outage, so it is no evidence about it
         failed = vote in (votes.FAILED, votes.LOST)
         self.answers.add(inf if failed else ending.latency, ending.now)
         if vote is votes.GOOD:
-            return self._vote_good(concurrency, normal_bad_rate, counted=counted)
+            return self._vote_good(concurrency, normal_bad_rate, ending.token)
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
             elif self.bears_slowness:
-                return self._vote_good(concurrency, normal_bad_rate, counted=counted)
+                return self._vote_good(concurrency, normal_bad_rate, ending.token)
             else:
                 self.share.slow += 1
-            return self._vote_bad(normal_bad_rate)
+            return self._vote_bad(ending.token)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
         return Step.NOTHING if failed else Step.CAME_BACK
 
@@ -227,14 +229,16 @@ class Recovery:
 
         It closes only when one was answered: they may hang.
         """
-        for _ in range(self.outliving.count(calls, now)):
+        for token in self.outliving.count(calls, now):
             self.silent = 0
             self.crowding.add(alone=self.peak <= 1, good=True)
+            self._alone_until = token if self.peak <= 1 else self._alone_until
             self.share.good += 1
             self.window = _wider(self.window, enough=False)
 
-    def _vote_good(self, concurrency: int, normal_bad_rate: float, *, counted: bool) -> Step:
-        if not counted:
+    def _vote_good(self, concurrency: int, normal_bad_rate: float, token: int) -> Step:
+        self.outliving.note_answered(token)
+        if token > self.outliving.latest:  # else it was counted before
             self.crowding.add(alone=self.peak <= 1, good=True)
             self.share.good += 1
         enough = self._is_enough(self.good, self.share, normal_bad_rate)
@@ -243,7 +247,11 @@ class Recovery:
             return Step.RECOVERED if self.good >= FAST_CALLS else Step.NOTHING
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
-    def _vote_bad(self, normal_bad_rate: float) -> Step:
+    def _vote_bad(self, token: int) -> Step:
+        if self.outliving.take_back(token):
+            self.crowding.take_back(alone=token <= self._alone_until)
+            self.share.good -= 1
+            self.window = max(self.window - _WIDENING, 1)
         self.bad += 1
         self.crowding.add(alone=self.peak <= 1, good=False)
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)

@@ -45,7 +45,7 @@ class Suspicion:
     def outlive(self, ending: Ending, calls: InFlight | None) -> int:
         """Note a call that failed; return how many have outlived those that failed since then."""
         self.outliving.note_failed(ending)
-        return 0 if calls is None else self.outliving.count(calls, ending.now)
+        return 0 if calls is None else len(self.outliving.count(calls, ending.now))
 
     def begin_test(
         self, evidence: Evidence, policy: Policy, calls: InFlight | None, now: float
@@ -63,9 +63,12 @@ class Suspicion:
             return None
         if vote is votes.GOOD:
             test.good += ending.token > self.outliving.latest
+            self.outliving.note_answered(ending.token)
         elif vote is votes.FAILED:
+            test.good -= self.outliving.take_back(ending.token)
             test.failed += 1
         elif vote is votes.SLOW or vote is votes.HUNG:
+            test.good -= self.outliving.take_back(ending.token)
             test.slow += 1
         enough = test.is_enough
         if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:

@@ -60,6 +60,21 @@ def test_if_none_comes_back_it_begins_with_those_in_flight_until_the_first_one_d
     assert limit_of(breaker).size == 2.0 * len(running)
 
 
+@pytest.mark.parametrize("rate", [1.0, 3.0, 9.0])
+def test_of_a_callee_that_others_may_use_none_may_pile_up_until_one_comes_back(
+    breaker: Breaker, clock: ManualClock, rate: float
+) -> None:
+    """Less than one call at a time is usual: `rate` times 0.1 s."""
+    learned(breaker, clock)
+    breaker._circuit.counts.rate = rate
+
+    running = hang(breaker, clock, until=LIMITED, gap=0.02)
+
+    assert limit_of(breaker).size == 2.0 < len(running)
+    running[-1].success()
+    assert limit_of(breaker).size == 2.0 * len(running)
+
+
 def test_if_the_first_one_was_severely_slow_it_stays_as_narrow(
     breaker: Breaker, clock: ManualClock
 ) -> None:

@@ -30,17 +30,17 @@ def failed(took: float) -> Ending:
 
 
 def test_before_a_call_has_failed_none_outlives_it() -> None:
-    assert Outliving(1).count(in_flight(1.0, 2.0), 10.0) == 0
+    assert not Outliving(1).count(in_flight(1.0, 2.0), 10.0)
 
 
 def test_a_call_outlives_those_that_failed_after_twice_as_long_and_counts_once() -> None:
     outliving, calls = Outliving(1), in_flight(9.5, 9.7, 9.9)
     outliving.note_failed(failed(0.1))
 
-    assert outliving.count(calls, 10.0) == 2
-    assert outliving.count(calls, 10.0) == 0
+    assert len(outliving.count(calls, 10.0)) == 2
+    assert not outliving.count(calls, 10.0)
     assert outliving.latest == 2
-    assert outliving.count(calls, 10.2) == 1
+    assert len(outliving.count(calls, 10.2)) == 1
 
 
 def test_the_failure_that_took_longest_decides() -> None:
@@ -48,7 +48,22 @@ def test_the_failure_that_took_longest_decides() -> None:
     for took in (0.01, 0.2, 0.02):
         outliving.note_failed(failed(took))
 
-    assert outliving.count(calls, 10.0) == 1
+    assert len(outliving.count(calls, 10.0)) == 1
+
+
+def test_a_call_that_is_bad_after_all_is_taken_back() -> None:
+    """No more calls count before their end until one was answered."""
+    outliving, calls = Outliving(1), in_flight(1.0, 2.0, 9.99)
+    outliving.note_failed(failed(0.1))
+    first, second = outliving.count(calls, 10.0)
+
+    assert outliving.take_back(first)
+    assert not outliving.take_back(first)
+    assert not outliving.count(calls, 20.0)
+
+    outliving.note_answered(second)
+    assert not outliving.take_back(second)
+    assert len(outliving.count(calls, 20.0)) == 1
 
 
 def test_nothing_outlives_a_stream_that_stalled() -> None:
@@ -57,14 +72,14 @@ def test_nothing_outlives_a_stream_that_stalled() -> None:
     outliving.note_failed(stalled)
     outliving.note_failed(failed(0.1))
 
-    assert outliving.count(in_flight(1.0), 10.0) == 0
+    assert not outliving.count(in_flight(1.0), 10.0)
 
 
 def test_calls_from_before_do_not_count() -> None:
     outliving = Outliving(2)
     outliving.note_failed(failed(0.1))
 
-    assert outliving.count(in_flight(9.0, 9.0), 10.0) == 1
+    assert len(outliving.count(in_flight(9.0, 9.0), 10.0)) == 1
 
 
 # A callee whose good calls take long, and whose bad ones fail at once
@@ -126,3 +141,31 @@ def test_if_all_fail_calls_in_flight_from_before_are_no_excuse(
             break
 
     assert load.calls - load.refused - before <= 10
+
+
+@pytest.mark.parametrize("fails_for", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize("share", [0.7, 1.0])
+def test_calls_that_hang_after_some_have_failed_at_once_are_as_bad_as_those_that_fail(
+    breaker: Breaker, clock: ManualClock, share: float, fails_for: float
+) -> None:
+    """Each outlives those that have failed: it is good for a moment, but not half good for ever."""
+    teach(breaker, clock, [0.1] * 500)
+    chance, ends, let_through = Random(1), list[tuple[float, int, Permit]](), 0
+    hangs_from, over = clock.now + fails_for, clock.now + fails_for + 60.0
+    number = 0
+    while clock.now < over:
+        number += 1
+        clock.advance(0.02)
+        while ends and ends[0][0] <= clock.now:
+            heappop(ends)[2].failure()
+        permit, hangs = breaker.try_acquire(), clock.now >= hangs_from
+        if permit is None:
+            continue
+        let_through += hangs
+        if not hangs and chance.random() >= share:
+            permit.success()
+        else:
+            heappush(ends, (clock.now + (10.0 if hangs else 0.005), number, permit))
+
+    assert breaker.state in (State.OPEN, State.HALF_OPEN)
+    assert let_through < 120  # of 3,000; alone, a hang takes 40 to 60
