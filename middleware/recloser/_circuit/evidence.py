@@ -53,6 +53,9 @@ _DOUBTFUL_CALLS = 128
 # A key with fewer good calls than this learns at once. Otherwise a key where 20 % fail opened in
 # its first minute.
 _YOUNG = 1024
+# Share of good calls that is enough for such a key: what fails more than half of the time from its first
+# call on may be meant to.
+_ENOUGH_IF_YOUNG = 0.25
 # How many calls an expectation weighs (see `expect_slow`).
 _EXPECTED = 100.0
 # After so many calls, a suspicion with a bad rate below the threshold is accepted as normal.
@@ -171,6 +174,19 @@ class Evidence:
     def is_settled(self) -> bool:
         """Whether enough was learned to rely on it."""
         return self.quiet >= _YOUNG
+
+    @property
+    def enough_good(self) -> float:
+        """The share of good calls that is just enough, 0.0-1.0."""
+        return 1.0 - self._policy.failure_rate_threshold if self.is_settled else _ENOUGH_IF_YOUNG
+
+    @property
+    def enough_probes(self) -> float:
+        """The same of probes: less is enough where less is known than is assumed, or is normal."""
+        enough = 1.0 - self._policy.failure_rate_threshold
+        if self._learned() < _PRIOR_CALLS:
+            enough = min(enough, _ENOUGH_IF_YOUNG)
+        return min(enough, 1.0 - self.normal_bad_rate)
 
     @property
     def is_slow(self) -> bool:

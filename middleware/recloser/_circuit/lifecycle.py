@@ -236,7 +236,10 @@ class Lifecycle:
         self.probe_at = max(self.probe_at, *times)
 
     def _recover(self, recovery: Recovery, now: float) -> None:
-        """Close, or let the load return by a limit if calls were slow."""
+        """Close, or let the load return by a limit if calls were slow, or fail if there are many."""
+        if recovery.is_crowded:
+            self._limit_again(Cause.CROWDED, recovery, sentences.crowded(recovery, now), now)
+            return
         reason = sentences.recovered(recovery, now)
         if recovery.was_slow:
             # Calls that began later came back. The others may never do, and would fill the limit.
@@ -256,7 +259,8 @@ class Lifecycle:
 
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:
         before = self.recovery or self._last_recovery
-        return Recovery(self.policy, now, self.detector.evidence.since, run, before)
+        evidence = self.detector.evidence
+        return Recovery(self.policy, now, evidence.since, run, before, evidence.enough_probes)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()

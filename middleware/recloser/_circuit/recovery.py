@@ -83,6 +83,7 @@ class Recovery:
 
     __slots__ = (
         "_alone_until",
+        "_enough_good",
         "_fails_a_share",
         "_pause",
         "_policy",
@@ -113,8 +114,10 @@ class Recovery:
         first_token: int,
         run: int,
         before: Recovery | None = None,
+        enough_good: float = 0.5,
     ) -> None:
         self._policy = policy
+        self._enough_good = enough_good
         self.began = began
         soon = _SLOW_AGAIN if before is not None and before.was_slow else _RELAPSE
         relapsed = before is not None and began - before.ended < soon
@@ -139,6 +142,7 @@ class Recovery:
     def adopt(self, policy: Policy) -> None:
         """Go on by another policy; the share of good probes counts from the next round on."""
         self._policy = policy
+        self._enough_good = 1.0 - policy.failure_rate_threshold
         self.answers.policy = policy
 
     def begin_round(self, window: int) -> None:
@@ -148,7 +152,7 @@ class Recovery:
         self.spare = self.silent = self.alive = 0
         self.bad = 0
         odds = _ODDS_AFTER if self._fails_a_share else 1.0
-        self.share = ShareTest(1.0 - self._policy.failure_rate_threshold, odds)
+        self.share = ShareTest(self._enough_good, odds)
         self.outliving.counted.clear()
 
     @property

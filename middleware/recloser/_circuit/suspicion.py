@@ -10,9 +10,6 @@ from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# Share of good calls that is enough for a key about which little is known: what fails half of the
-# time from its first call on may be meant to.
-_ENOUGH_IF_YOUNG = 0.25
 # If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
 _DOUBTED = 8
 
@@ -51,8 +48,7 @@ class Suspicion:
         self, evidence: Evidence, policy: Policy, calls: InFlight | None, now: float
     ) -> None:
         """Test the calls from now on: the present ones were selected by their run of bad calls."""
-        enough = 1.0 - policy.failure_rate_threshold if evidence.is_settled else _ENOUGH_IF_YOUNG
-        self.test = ShareTest(min(enough, 1.0 - evidence.normal_bad_rate))
+        self.test = ShareTest(min(evidence.enough_good, 1.0 - evidence.normal_bad_rate))
         self.test.since = now
         if calls is not None:
             self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)

@@ -354,7 +354,8 @@ class BreakerMachine(RuleBasedStateMachine):
             probes = max(numbers["good"] + numbers["bad"], POLICY.half_open_requests)
             # A share of bad calls that is normal is not expected of the probes either.
             enough = POLICY.success_rate_threshold * (1.0 - self.worst_normal) * probes
-            enough = min(enough, 0.5 * probes)  # so many are enough anyway
+            # So many are enough of a key of which hardly anything is known, or that fails as often.
+            enough = min(enough, 0.25 * probes, (1.0 - self.worst_normal) * probes)
             assert numbers["good"] >= (2.0 if transition.after is State.LIMITED else enough)
 
     def teardown(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
-from recloser import Policy
+from recloser import Breaker, Policy
 from recloser._circuit.in_flight import InFlight, Timing
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
+from recloser.testing import ManualClock
 
 
 @pytest.mark.parametrize(("pause", "goes_on"), [(4.0, True), (6.0, False)])
@@ -99,3 +102,26 @@ def test_a_latency_in_place_of_one_that_was_not_known_for_any_time_is_accepted_a
     usual = Usual(median=0.1, high=0.2, known_for=0.0)
 
     assert recovery.new_normal(100.0, usual, missing=0, rate=1e6, patience=None) == 1.0
+
+
+@pytest.mark.parametrize("rate", [5.0, 50.0])
+def test_a_key_that_fails_three_of_five_calls_from_its_first_one_on_is_not_left_open(
+    rate: float,
+) -> None:
+    """If a run of failures comes before anything is known, the probes may fail as often, too."""
+    refused = calls = 0
+    for number in range(6):
+        clock, chance = ManualClock(1000.0), Random(number)
+        breaker = Breaker("k", Policy(), clock=clock, random=chance.random)
+        while clock.now < 1300.0:
+            clock.advance(chance.expovariate(rate))
+            calls += 1
+            permit = breaker.try_acquire()
+            if permit is None:
+                refused += 1
+            elif chance.random() < 0.6:
+                permit.failure()
+            else:
+                permit.success()
+
+    assert refused < 0.05 * calls  # it was a third in some of them
