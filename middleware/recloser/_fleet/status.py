@@ -88,7 +88,7 @@ class FleetStatus:
 def worker_status(name: str, text: str) -> WorkerStatus:
     """The status of a worker from the text of its beat."""
     about: Mapping[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         given: object = json.loads(text)
         if isinstance(given, dict):
             about = cast("Mapping[str, Any]", given)

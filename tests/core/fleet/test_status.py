@@ -65,7 +65,18 @@ def test_a_worker_tells_what_it_leads_and_where_it_disagrees() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", '{"pid": "x", "leads": 7, "alone": [1], "host": null}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"pid": "x", "leads": 7, "alone": [1], "host": null}',
+        "[" * 100_000,
+        '{"pid": ' * 100_000,
+        '{"pid": ' + "9" * 5_000 + "}",
+    ],
+    ids=range(8),
 )
 def test_the_beat_of_a_foreign_worker_shows_its_name_at_least(text: str) -> None:
     status = worker_status("someone", text)
