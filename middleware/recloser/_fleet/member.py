@@ -197,13 +197,14 @@ class Member:
         try:
             wait = self._turn(now)
         except StoreError as error:
-            self._note_failure(str(error), now)
+            self.note_failure(str(error), now)
             self._give_up_news(now)
             return self._retry_at - now
         self._note_success(now)
         return wait
 
-    def _note_failure(self, what: str, now: float) -> None:
+    def note_failure(self, what: str, now: float) -> None:
+        """Note what has failed; until the next turn that succeeds, this worker decides alone."""
         self.failures, self.last_failure = self.failures + 1, what
         if self.failing_since == inf:
             self.failing_since = now
