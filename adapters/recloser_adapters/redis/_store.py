@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from recloser.fleet import Fact, News, StoreError
+from recloser.fleet import MAX_EPOCH, Fact, News, StoreError
 from recloser_adapters.redis._bell import Bell
 from recloser_adapters.redis._bounded import LIMIT, forget_threads, is_answer
 from recloser_adapters.redis._link import Link, code_of
@@ -129,6 +129,8 @@ class RedisStore:
         lives = _milliseconds(ttl)
         if epoch <= before:
             raise StoreError(f"the epoch after {before} must be greater, not {epoch}")
+        if epoch > MAX_EPOCH:
+            return False
         fact = [_name(name), before, epoch, lives, _kept(text), int(loud)]
         with self._operation(keys) as until:
             # Here, because a child that was forked has another sign.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import inf
 
-from recloser._fleet.facts import KeyFact, ModeFact, key_of, key_of_mode
+from recloser._fleet.facts import KeyFact, ModeFact, check_epoch, key_of, key_of_mode
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import obey
+from recloser._fleet.store import MAX_EPOCH
 from recloser._fleet.workplace import Workplace
 
 # If a store has lost what it had, who leads a key writes it anew within so many seconds. What others
@@ -63,10 +64,12 @@ class Hearing:
             self._complete_at = now + _DOUBTED
         self._version, self._life, self.at = news.version, news.life, now
         # An emptied store counts from the beginning again; epochs do not.
-        self._place.version = max(news.version, self._place.version)
+        if news.version < MAX_EPOCH:
+            self._place.version = max(news.version, self._place.version)
         for fact in news.facts:
             name, mode = key_of(fact.name), key_of_mode(fact.name)
             try:
+                check_epoch(fact)
                 if name is not None:
                     self.hear(name, fact.epoch, KeyFact.from_text(fact.text), now - fact.age, now)
                 elif mode is not None:

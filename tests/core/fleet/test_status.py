@@ -119,3 +119,16 @@ def test_the_store_counts_garbage_and_shows_the_rest() -> None:
 
     assert {*status.keys} == {"b"}
     assert status.garbage == 1
+
+
+def test_a_fact_of_a_huge_epoch_is_garbage() -> None:
+    world = World(2)
+    now = world.clock.now
+    text = fact(State.OPEN).as_text()
+    world.data.version += 1
+    world.data.facts[key_name("a")] = 2**60, text, now, now + 60.0, world.data.version
+
+    status = read_status(world.workers[0].store)
+
+    assert dict(status.keys) == {}
+    assert status.garbage == 1
