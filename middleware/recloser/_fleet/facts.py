@@ -173,6 +173,7 @@ class ModeFact:
         reason: Why.
         by: Who it was.
         ended: Whether it has ended.
+        ago: Seconds before the writing when it was said; more than 0.0 if it was written again.
     """
 
     mode: str = ""
@@ -181,6 +182,7 @@ class ModeFact:
     reason: str = ""
     by: str = ""
     ended: bool = False
+    ago: float = 0.0
 
     def as_text(self) -> str:
         """As JSON."""
@@ -193,6 +195,7 @@ class ModeFact:
                 "reason": self.reason[:_LONGEST],
                 "by": self.by[:_LONGEST],
                 "ended": self.ended,
+                "ago": self.ago,
             }
         )
 
@@ -216,6 +219,7 @@ class ModeFact:
                 reason=str(given["reason"])[:_LONGEST],
                 by=str(given["by"])[:_LONGEST],
                 ended=bool(given["ended"]),
+                ago=number_of({"ago": 0.0, **given}, "ago"),
             )
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"this is not a fact about a mode: {error!r}") from error

@@ -101,7 +101,6 @@ class Member:
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
-        self._overrides: deque[tuple[str, Override, bool]] = deque(maxlen=1_000)
         self._made: deque[str] = deque(maxlen=10_000)
 
     @property
@@ -142,7 +141,7 @@ class Member:
 
     def note_override(self, key: str, override: Override, ended: bool) -> None:
         """Note that the mode of a breaker was changed by hand."""
-        self._overrides.append((key, override, ended))
+        self._modes.note(key, override, ended)
 
     def note_made(self, key: str) -> None:
         """Note that there is a breaker for a key."""
@@ -151,7 +150,7 @@ class Member:
     @property
     def has_news(self) -> bool:
         """Whether the fleet has not been told all."""
-        return bool(self._changes or self._overrides)
+        return bool(self._changes) or self._modes.has_news
 
     # The life of a worker
 
@@ -256,7 +255,7 @@ class Member:
             self.rung = False
             self._hearing.read(now)
         self._work_off(now)
-        wait = poll
+        wait = min(poll, self._modes.restore(now))
         for name, key in [*self._place.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(self._registry, self.store, now)
@@ -296,11 +295,8 @@ class Member:
             self._keeping.note_made(name)
             if name in place.keys:
                 obey(place, name, now)
-            self._modes.obey(name)
-        while self._overrides:
-            name, override, ended = self._overrides[0]
-            self._modes.tell(name, override, ended=ended, now=now)
-            self._overrides.popleft()
+            self._modes.obey(name, now)
+        self._modes.work_off(now)
         while self._changes:
             change = self._changes[0]
             if change.reason.rule in BY_HAND:
