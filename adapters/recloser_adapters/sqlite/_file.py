@@ -64,6 +64,11 @@ def checked(path: str | os.PathLike[str]) -> str:
     full = os.path.realpath(name)
     folder = os.path.dirname(full)
     if not os.path.isdir(folder):
+        if _is_hidden(folder):
+            raise ValueError(
+                f"path {full!r}: this user may not look for {folder!r} (permission denied);"
+                " all workers must run as the user that owns it"
+            )
         raise ValueError(f"path {full!r}: there is no folder {folder!r}; make it first")
     if _is_too_long(folder, full):
         raise ValueError(
@@ -85,6 +90,16 @@ def checked(path: str | os.PathLike[str]) -> str:
                 " all workers must run as the user that owns it"
             )
     return full
+
+
+def _is_hidden(folder: str) -> bool:
+    try:
+        os.stat(folder)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _is_too_long(folder: str, full: str) -> bool:

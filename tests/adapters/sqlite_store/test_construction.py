@@ -37,6 +37,23 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "missing" / "recloser.db")
 
 
+def test_a_folder_that_may_not_be_seen_is_no_missing_folder(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, folder = os.stat, str(path.parent.resolve())
+
+    def refuse(name: Any, **more: Any) -> os.stat_result:
+        if name == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return usual(name, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os.path, "isdir", lambda name: name != folder)
+
+    with pytest.raises(ValueError, match="permission denied"):
+        SqliteStore(path)
+
+
 @pytest.mark.parametrize("length", [241, 248, 255, 256, 300, 5000])
 def test_a_name_that_is_too_long_is_refused(tmp_path: Path, length: int) -> None:
     limit = os.pathconf(tmp_path, "PC_NAME_MAX") - len("-journal")
