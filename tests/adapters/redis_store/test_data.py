@@ -276,11 +276,11 @@ def test_any_text_comes_back_as_it_was(store: RedisStore, text: str) -> None:
     assert (fact.name, fact.text) == (name, text)
     assert [each for each, _ in store.receive(name)] == [text]
     assert store.workers() == {name: text}
-    assert store.swap(name, 1, 2**70, text, 60)
+    assert store.swap(name, 1, MAX_EPOCH, text, 60)
     assert not store.swap(name, 1, 2, text, 60)
     fact_now = store.get(name)
     assert fact_now is not None
-    assert fact_now.epoch == 2**70
+    assert fact_now.epoch == MAX_EPOCH
 
 
 def test_of_many_writers_one_wins_each_epoch(server: Server, store_of: Callable[..., Any]) -> None:
