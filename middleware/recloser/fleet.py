@@ -8,9 +8,10 @@ from recloser._fleet.fleet import Fleet
 from recloser._fleet.memory import MemoryData, MemoryStore
 from recloser._fleet.places import store_at
 from recloser._fleet.status import FleetStatus, KeyStatus, WorkerStatus, read_status
-from recloser._fleet.store import Fact, News, Store, StoreError
+from recloser._fleet.store import MAX_EPOCH, Fact, News, Store, StoreError
 
 __all__ = [
+    "MAX_EPOCH",
     "Fact",
     "Fleet",
     "FleetStatus",

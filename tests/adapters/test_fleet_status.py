@@ -290,6 +290,8 @@ def test_watch_goes_on_until_it_is_interrupted(file: Path) -> None:
         ("redis://h?password=secret", 2, "no password in --store"),
         ("redis://h:port", 2, "this store cannot be read: "),
         ("{tmp}/none.db", 3, "there is no file "),
+        ("{tmp}/text/none.db", 3, "there is no file "),
+        ("localhost:6379", 3, "or a URL such as redis://"),
         ("{tmp}", 2, "is no file"),
         ("{tmp}/text", 2, "this store cannot be read: "),
         ("unix://{tmp}/none.sock", 3, "no answer from unix://"),
@@ -311,6 +313,55 @@ def test_a_bad_place_is_said_in_one_line(
     assert "secret" not in line
     assert output.out == ""
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_file_that_may_not_be_looked_at_is_no_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual, path = os.stat, str(tmp_path / "recloser.db")
+
+    def refuse(name: Any, **more: Any) -> os.stat_result:
+        if name == path:
+            raise PermissionError(13, "Permission denied", name)
+        return usual(name, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+
+    assert main(["fleet", "status", "--store", path]) == 3
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert "permission denied" in line
+    assert "there is no file" not in line
+
+
+def test_a_fleet_with_a_name_is_shown_by_its_name(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = store_at(file, "shop")
+    shop.beat("host/1/x", "{}", 60.0)
+    command = ["fleet", "status", "--json", "--store", str(file)]
+
+    alive = []
+    for more in ([], ["--namespace", "shop"], ["--namespace", "recloser"]):
+        assert main([*command, *more]) == 0
+        alive.append(json.loads(capsys.readouterr().out)["alive"])
+
+    assert alive == [2, 1, 2]
+    shop.close()
+
+
+def test_a_namespace_that_cannot_be_used_is_said_in_one_line(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("redis")
+    for arguments, says in (
+        (["--store", str(file), "--namespace", ""], "namespace must not be empty"),
+        (["--store", "redis://h?namespace=a", "--namespace", "b"], "given twice"),
+        (["--url", "http://h", "--namespace", "b"], "--namespace is for a store"),
+    ):
+        assert main(["fleet", "status", *arguments]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert says in line
 
 
 def test_wrong_use_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,9 @@ def _add_fleet(parser: argparse.ArgumentParser) -> None:
         help=f"the path of a file, or a URL such as redis://cache:6379/0 (default: ${STORE})",
     )
     source.add_argument("--url", metavar="URL", help="ask the Dashboard of a worker instead")
+    status.add_argument(
+        "--namespace", metavar="NAME", help="the fleet, where several apps share the store"
+    )
     _add_output(status)
     _add_watch(status)
     status.set_defaults(run=_fleet_status)
@@ -248,12 +251,14 @@ def _status(options: argparse.Namespace) -> None:
 def _fleet_status(options: argparse.Namespace) -> None:
     every = options.every if options.watch else None
     if options.url is not None:
+        if options.namespace is not None:
+            raise CommandError("--namespace is for a store: leave out --url", WRONG_USE)
         api = DashboardApi(options.url, options.user, password_of(options.user))
         show_status(api.fleet, lines_of_fleet, as_json=options.json, every=every)
         return
     if options.user is not None:
         raise CommandError("--user is for a dashboard: give --url URL as well", WRONG_USE)
-    with closing(StoreSource(options.store)) as source:
+    with closing(StoreSource(options.store, options.namespace)) as source:
         show_status(source.fleet, lines_of_fleet, as_json=options.json, every=every)
 
 

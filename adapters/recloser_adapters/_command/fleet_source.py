@@ -19,19 +19,21 @@ class StoreSource:
     Args:
         place: The path of a file, or a URL, as `Registry(store=...)` takes it; None for what
             RECLOSER_STORE names.
+        namespace: The name of the fleet there; None for the usual one.
 
     Raises:
         CommandError: There is no such store, or it cannot be used.
     """
 
-    def __init__(self, place: str | None) -> None:
+    def __init__(self, place: str | None, namespace: str | None = None) -> None:
         if place is not None and _has_password(place):
             raise CommandError(
                 "no password in --store, where other users of this machine can read it: "
                 f"set {VARIABLE} instead",
                 WRONG_USE,
             )
-        self._store = _opened(place if place is not None else os.environ.get(VARIABLE, ""))
+        place = place if place is not None else os.environ.get(VARIABLE, "")
+        self._store = _opened(place, namespace)
 
     def fleet(self, *, news_only: bool = False) -> dict[str, Any]:
         """Return what the store knows of its fleet.
@@ -54,26 +56,41 @@ class StoreSource:
         self._store.close()
 
 
-def _opened(place: str) -> Store:
+def _opened(place: str, namespace: str | None) -> Store:
     if not place:
         raise CommandError(
             "which fleet? Give --store PLACE, the path of a file or a URL such as "
             f"redis://cache:6379/0; or set {VARIABLE}; or give --url URL of a dashboard",
             WRONG_USE,
         )
-    if "://" not in place and not os.path.exists(place):
-        # To open it would make it.
-        raise CommandError(
-            f"there is no file {place!r}: give the path that the workers have", NO_ANSWER
-        )
+    if "://" not in place:
+        _check_file(place)
     try:
-        return store_at(place)
+        return store_at(place, namespace)
     except ImportError as error:
         raise CommandError(f"{error}", WRONG_USE) from None
     except (TypeError, ValueError) as error:
         raise CommandError(f"this store cannot be read: {error}", WRONG_USE) from None
     except StoreError as error:
         raise CommandError(f"no answer from the store: {error}", NO_ANSWER) from None
+
+
+def _check_file(path: str) -> None:
+    """Check that there is a file: to open it would make it."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        raise CommandError(
+            f"permission denied: this user may not look into the folder of {path!r}; run this as the "
+            "user of the workers",
+            NO_ANSWER,
+        ) from None
+    except (OSError, ValueError):
+        raise CommandError(
+            f"there is no file {path!r}: give the path that the workers have, or a URL such as "
+            "redis://cache:6379/0",
+            NO_ANSWER,
+        ) from None
 
 
 def _has_password(place: str) -> bool:

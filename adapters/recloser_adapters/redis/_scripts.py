@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from recloser.fleet import MAX_EPOCH
+
 # How many names of changed facts the hash keeps. A worker that is further behind reads all facts.
 _CHANGES = 256
 
@@ -43,6 +45,7 @@ local function whole(number) return string.format('%.0f', number) end
 # and those are none: an age is never negative.
 _FACTS = (
     _TIME
+    + f"local MAX_EPOCH = {MAX_EPOCH}\n"
     + """
 local function pack(fact)
   return fact.epoch .. ' ' .. whole(fact.version) .. ' ' .. whole(fact.written) .. ' '
@@ -52,7 +55,8 @@ local function read(raw)
   if not raw then return nil end
   local epoch, version, written, ttl, text =
     string.match(raw, '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-  if not epoch or #epoch > 30 or #version > 15 or #written > 15 or #ttl > 15 then return nil end
+  if not epoch or #epoch > 16 or tonumber(epoch) > MAX_EPOCH then return nil end
+  if #version > 15 or #written > 15 or #ttl > 15 then return nil end
   local fact = {epoch = epoch, version = tonumber(version), written = tonumber(written),
     ttl = tonumber(ttl), text = text}
   if fact.written > now + 1000 then

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from recloser_adapters.redis._bounded import LIMIT, ask, bounded_class, connect, drop
 
@@ -42,6 +43,10 @@ _NOT_OURS = {
     "retry_on_timeout",
     "valkey_connect_func",
 }
+
+# The settings that name a file or a folder, and the largest number of a database that servers know.
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_MOST_DATABASES = 2**31
 
 # A subscription is silent for hours. Routers forget such a connection, and then nobody tells us.
 _KEPT_ALIVE: dict[str, Any] = {
@@ -249,11 +254,44 @@ def _of_url(url: str) -> Servers:
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         what = f"the option {unknown[1]!r} is unknown" if unknown else "an option has a bad value"
         raise ValueError(f"url cannot be used: {what}; write it like {_EXAMPLES}") from None
+    _check_settings(pool.connection_kwargs)
     return servers
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    """Check what the libraries look at only when they connect."""
+    number = settings.get("db")
+    if isinstance(number, int) and not 0 <= number < _MOST_DATABASES:
+        raise ValueError(
+            f"url names the database {number}, and no server has it: write it like {_EXAMPLES}"
+        )
+    for name in _FILES:
+        path = settings.get(name)
+        if isinstance(path, str) and path and not os.path.exists(path):
+            raise ValueError(f"url: there is no file {path!r} for {name}")
+
+
+def split_namespace(url: str) -> tuple[str, str | None]:
+    """A URL without the namespace that it names, and that namespace; None if it names none.
+
+    Raises:
+        ValueError: It names two.
+    """
+    place, _, query = url.partition("?")
+    options = query.split("&")
+    names = {each.partition("=")[2] for each in options if each.startswith("namespace=")}
+    if not names:
+        return url, None
+    if len(names) > 1:
+        raise ValueError("url names two namespaces: leave one out")
+    rest = "&".join([each for each in options if not each.startswith("namespace=")])
+    return f"{place}?{rest}" if rest else place, unquote(names.pop())
 
 
 def _check_parts(scheme: str, url: str) -> None:
     """Check what the libraries overlook, or would tell with the password in the text."""
+    if re.search(r"\s", url):
+        raise ValueError(f"url must have no spaces and line breaks: write it like {_EXAMPLES}")
     try:
         parts = urlsplit(url)
         _ = parts.port

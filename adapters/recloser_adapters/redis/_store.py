@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from recloser.fleet import Fact, News, StoreError
+from recloser.fleet import MAX_EPOCH, Fact, News, StoreError
 from recloser_adapters.redis._bell import Bell
 from recloser_adapters.redis._bounded import LIMIT, forget_threads, is_answer
 from recloser_adapters.redis._link import Link, code_of
@@ -27,12 +27,13 @@ from recloser_adapters.redis._scripts import (
     WORKERS,
     Script,
 )
-from recloser_adapters.redis._servers import servers_of
+from recloser_adapters.redis._servers import servers_of, split_namespace
 from recloser_adapters.redis._unpack import as_text, of_hash, unpacked
 
 # The hash of the loud facts outlives them, for its version: with it a quiet night is no loss.
 _HOLD = 24 * 3600.0
 _MAIL_LIVES = 10.0  # seconds
+_NAMESPACE = "recloser"  # of who gives none
 _MAX_MAIL = 1000  # texts in one box
 _MAX_BYTES = 1_000_000  # of one text
 _LONGEST_TTL = 10 * 365 * 24 * 3600.0
@@ -62,22 +63,32 @@ class RedisStore:
         client_or_url: A URL (`redis://`, `rediss://`, `unix://`, `valkey://`, `valkeys://`), or a sync
             client of redis-py or valkey-py, also of a cluster or of `Sentinel.master_for`. From a
             client it takes the address and the credentials, and makes connections of its own.
-        namespace: Fleets with different ones share nothing: not empty, no braces or spaces.
+        namespace: Fleets with different ones share nothing: not empty, no braces or spaces. None for
+            the one in the URL (`redis://cache:6379/0?namespace=shop`), or else `recloser`.
 
     Raises:
         ImportError: A URL is given, and neither redis-py nor valkey-py is installed.
         TypeError: `client_or_url` is something else, such as an asyncio client.
-        ValueError: The URL or the namespace cannot be used.
+        ValueError: The URL or the namespace cannot be used, or both name different namespaces.
     """
 
-    def __init__(self, client_or_url: Any, *, namespace: str = "recloser") -> None:
-        if not isinstance(namespace, str):
+    def __init__(self, client_or_url: Any, *, namespace: str | None = None) -> None:
+        if not isinstance(namespace, str | None):
             raise TypeError(f"namespace must be a str, not {namespace!r}")
+        if isinstance(client_or_url, str):
+            client_or_url, named = split_namespace(client_or_url)
+            if None not in (namespace, named) and namespace != named:
+                raise ValueError(
+                    f"namespace is given twice: {named!r} in the URL, and {namespace!r}: leave one out"
+                )
+            namespace = named if namespace is None else namespace
+        namespace = _NAMESPACE if namespace is None else namespace
         if not re.fullmatch(r"[^\s{}]{1,200}", namespace):
             raise ValueError(
                 "namespace must have 1 to 200 characters without braces and spaces, "
                 f"such as 'shop', not {namespace[:300]!r}"
             )
+        self._namespace = namespace
         self._prefix = f"recloser:{{{namespace}}}:"
         self._facts = f"{self._prefix}facts"
         self._beats = [f"{self._prefix}beats", f"{self._prefix}beats:texts"]
@@ -94,8 +105,14 @@ class RedisStore:
 
     @property
     def place(self) -> str:
-        """Where it is, such as `redis://cache:6379/0`, without user and password."""
-        return self._servers.place
+        """Where it is, such as `redis://cache:6379/0`, without user and password.
+
+        It names the namespace, unless that is the usual one.
+        """
+        place = self._servers.place
+        if self._namespace == _NAMESPACE:
+            return place
+        return f"{place}{'&' if '?' in place else '?'}namespace={self._namespace}"
 
     def news(self, since: int) -> News:
         """The facts that were changed loudly after a version; 0 for all."""
@@ -129,6 +146,8 @@ class RedisStore:
         lives = _milliseconds(ttl)
         if epoch <= before:
             raise StoreError(f"the epoch after {before} must be greater, not {epoch}")
+        if epoch > MAX_EPOCH:
+            return False
         fact = [_name(name), before, epoch, lives, _kept(text), int(loud)]
         with self._operation(keys) as until:
             # Here, because a child that was forked has another sign.

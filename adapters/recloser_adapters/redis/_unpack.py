@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from recloser.fleet import Fact
+from recloser.fleet import MAX_EPOCH, Fact
 
 # Epoch, version, when it was written, how long it lives, and the text: as in `_scripts`.
 _FACT = re.compile(rb"(\d{1,30}) (\d{1,15}) (\d{1,15}) (\d{1,15}) ", re.ASCII)
@@ -34,8 +34,9 @@ def unpacked(data: list[bytes], now: int, since: int) -> tuple[tuple[Fact, ...],
         since: The version.
 
     Returns:
-        The facts, and the names of those that need mending: what is none, what is over, and what was
-        written in the future, before the clock of the server was set back.
+        The facts, and the names of those that need mending: what is none, what is over, what has an
+        epoch that is garbage, and what was written in the future, before the clock of the server was
+        set back.
     """
     found: list[tuple[int, Fact]] = []
     bad: list[bytes] = []
@@ -46,7 +47,7 @@ def unpacked(data: list[bytes], now: int, since: int) -> tuple[tuple[Fact, ...],
             continue
         epoch, version, written, ttl = map(int, read.groups())
         age = max(0, now - written)
-        if age >= ttl or written > now + _STEP:
+        if age >= ttl or written > now + _STEP or epoch > MAX_EPOCH:
             bad.append(name)
         if age < ttl and version > since:
             fact = Fact(as_text(name), epoch, as_text(each[read.end() :]), age / 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Generator
@@ -28,6 +29,11 @@ NETWORK = frozenset(
     }
 )
 MOUNTS = "/proc/self/mountinfo"
+
+# The names of the files beside the store are longer by so many bytes, and SQLite takes paths of so many.
+_BESIDE, _LONGEST = len("-journal"), 512
+# Why a file cannot be made where that does not pass by itself.
+_NEVER = (errno.EACCES, errno.EINVAL, errno.ENAMETOOLONG, errno.ENOENT, errno.EPERM, errno.EROFS)
 
 _EFFECTIVE = os.access in os.supports_effective_ids  # a process may have changed its user
 
@@ -58,7 +64,17 @@ def checked(path: str | os.PathLike[str]) -> str:
     full = os.path.realpath(name)
     folder = os.path.dirname(full)
     if not os.path.isdir(folder):
+        if _is_hidden(folder):
+            raise ValueError(
+                f"path {full!r}: this user may not look for {folder!r} (permission denied);"
+                " all workers must run as the user that owns it"
+            )
         raise ValueError(f"path {full!r}: there is no folder {folder!r}; make it first")
+    if _is_too_long(folder, full):
+        raise ValueError(
+            f"path {full!r} is too long: SQLite makes files beside it whose names are longer by"
+            f" {_BESIDE} bytes; name a shorter path"
+        )
     if os.path.lexists(full) and not os.path.isfile(full):
         raise ValueError(f"path {full!r} is no file: name a file in a folder")
     kind = filesystem(folder, MOUNTS)
@@ -74,6 +90,24 @@ def checked(path: str | os.PathLike[str]) -> str:
                 " all workers must run as the user that owns it"
             )
     return full
+
+
+def _is_hidden(folder: str) -> bool:
+    try:
+        os.stat(folder)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def _is_too_long(folder: str, full: str) -> bool:
+    with suppress(OSError, ValueError, AttributeError):  # Windows has no `pathconf`
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+        if len(os.fsencode(os.path.basename(full))) + _BESIDE > longest:
+            return True
+    return os.name == "posix" and len(os.fsencode(full)) + _BESIDE > _LONGEST
 
 
 def _is_writable(path: str) -> bool:
@@ -129,7 +163,8 @@ def provide(path: str, before: Identity | None, deadline: float) -> None:
         deadline: When to give up, by the monotonic clock.
 
     Raises:
-        OSError: The file cannot be made.
+        OSError: The file cannot be made now.
+        UnusableError: It cannot be made until somebody mends that.
         StoreError: Another process has the lock until the deadline.
     """
     if not _is_stale(path, before):
@@ -140,8 +175,17 @@ def provide(path: str, before: Identity | None, deadline: float) -> None:
         for suffix in ("-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 os.unlink(path + suffix)
-        with suppress(FileExistsError):
+        try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in _NEVER:
+                raise  # too many open files, no space left: that passes
+            raise UnusableError(
+                f"{path}: no file can be made there ({error.strerror}): name a file on a disk of this"
+                " host, in a folder that this user may write to"
+            ) from error
 
 
 def mend_modes(path: str) -> None:

@@ -8,6 +8,8 @@ They need SQLite 3.24, of 2018.
 
 from __future__ import annotations
 
+from recloser.fleet import MAX_EPOCH
+
 APPLICATION = 0x7265636C  # "recl": tells our files from those of others
 SCHEMA = 1
 
@@ -67,6 +69,8 @@ _AGE = "CASE boot WHEN :boot THEN :now - written ELSE :wall - wall END"
 # The clocks of two processes agree to less than a minute, so what is further ahead is garbage. The
 # sum makes a number of a `ttl` that is none.
 _LIVE = f"({_AGE} < ttl + 0.0 AND {_AGE} > -60.0)"
+# A larger epoch is garbage, see `recloser.fleet.MAX_EPOCH`.
+_VALID = f"(epoch <= {MAX_EPOCH} AND {_LIVE})"
 _FACT = f"facts.name, epoch, text, max(0.0, {_AGE})"
 
 NEWS = f"""
@@ -75,7 +79,7 @@ FROM meta LEFT JOIN facts ON namespace = :namespace AND loud AND version > :sinc
 WHERE meta.name = 'life' ORDER BY version
 """
 
-GET = f"SELECT {_FACT} FROM facts WHERE namespace = :namespace AND name = :name AND {_LIVE}"
+GET = f"SELECT {_FACT} FROM facts WHERE namespace = :namespace AND name = :name AND {_VALID}"
 
 _COLUMNS = "namespace, name, epoch, text, loud, ttl, written, wall, boot"
 _VALUES = ":namespace, :name, :epoch, :text, :loud, :ttl, :now, :wall, :boot"
@@ -83,7 +87,7 @@ _VALUES = ":namespace, :name, :epoch, :text, :loud, :ttl, :now, :wall, :boot"
 SWAP_LOUD = f"""
 INSERT OR REPLACE INTO facts ({_COLUMNS}) SELECT {_VALUES} WHERE NOT EXISTS (
     SELECT 1 FROM facts
-    WHERE namespace = :namespace AND name = :name AND epoch <> :before AND {_LIVE}
+    WHERE namespace = :namespace AND name = :name AND epoch <> :before AND {_VALID}
 )
 """
 
@@ -91,7 +95,7 @@ SWAP_QUIET = f"""
 INSERT INTO facts ({_COLUMNS}) VALUES ({_VALUES}) ON CONFLICT (namespace, name) DO UPDATE SET
     epoch = excluded.epoch, text = excluded.text, ttl = excluded.ttl,
     written = excluded.written, wall = excluded.wall, boot = excluded.boot
-WHERE epoch = :before OR NOT {_LIVE}
+WHERE epoch = :before OR NOT {_VALID}
 """
 
 SEND = """

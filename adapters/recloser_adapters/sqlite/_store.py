@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from recloser.fleet import Fact, News, StoreError
+from recloser.fleet import MAX_EPOCH, Fact, News, StoreError
 from recloser_adapters.sqlite import _sql
 from recloser_adapters.sqlite._bell import Bell
 from recloser_adapters.sqlite._connection import Connection
@@ -135,6 +135,8 @@ class SqliteStore:
         if epoch <= before:
             raise StoreError(f"epoch must be greater than before={before!r}, not {epoch!r}")
         _check(text, ttl)
+        if epoch > MAX_EPOCH:
+            return False
         with self._use() as connection:
             values = self._values(
                 name=name, before=before, epoch=epoch, text=text, ttl=float(ttl), loud=int(loud)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
     from recloser._circuit.following import FollowingCircuit
+    from recloser._overrides import Override
     from recloser._state import Mode
 
 T = TypeVar("T")
@@ -19,6 +20,11 @@ class AnyBreaker(Protocol):
     @property
     def following(self) -> FollowingCircuit | None:
         """Its circuit."""
+
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """What was changed by hand and holds."""
+        ...
 
     def in_turn(self, now: float, action: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Do something with the circuit under its lock, at `now` seconds."""

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from recloser._circuit.learned import Learned
 from recloser._events import Reason
+from recloser._fleet.store import MAX_EPOCH, Fact
 from recloser._state import State
 
 FORMAT = 1
@@ -148,11 +149,11 @@ class KeyFact:
                 size=number_of(given, "size"),
                 permits=number_of(given, "permits"),
                 demand=number_of(given, "demand"),
-                workers=max(int(number_of(given, "workers")), 1),
+                workers=max(whole_of(given, "workers"), 1),
                 tickets=None if tickets is None else tuple([str(each) for each in tickets]),
                 ticket=number_of(given, "ticket"),
-                places=int(number_of(given, "places")),
-                one_in=max(int(number_of(given, "one_in")), 1),
+                places=whole_of(given, "places"),
+                one_in=max(whole_of(given, "one_in"), 1),
                 overrules=given["overrules"] is True,
                 expected=_shares_of(given.get("expected")),
                 learned=None if learned is None else Learned.from_plain(learned),
@@ -172,6 +173,7 @@ class ModeFact:
         reason: Why.
         by: Who it was.
         ended: Whether it has ended.
+        ago: Seconds before the writing when it was said; more than 0.0 if it was written again.
     """
 
     mode: str = ""
@@ -180,6 +182,7 @@ class ModeFact:
     reason: str = ""
     by: str = ""
     ended: bool = False
+    ago: float = 0.0
 
     def as_text(self) -> str:
         """As JSON."""
@@ -192,6 +195,7 @@ class ModeFact:
                 "reason": self.reason[:_LONGEST],
                 "by": self.by[:_LONGEST],
                 "ended": self.ended,
+                "ago": self.ago,
             }
         )
 
@@ -215,6 +219,7 @@ class ModeFact:
                 reason=str(given["reason"])[:_LONGEST],
                 by=str(given["by"])[:_LONGEST],
                 ended=bool(given["ended"]),
+                ago=number_of({"ago": 0.0, **given}, "ago"),
             )
         except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"this is not a fact about a mode: {error!r}") from error
@@ -253,6 +258,16 @@ def plain_of(text: str) -> Mapping[str, Any]:
     return mapping
 
 
+def check_epoch(fact: Fact) -> None:
+    """Check the epoch of a fact in the news.
+
+    Raises:
+        ValueError: It is garbage.
+    """
+    if not 0 < fact.epoch <= MAX_EPOCH:
+        raise ValueError(f"the epoch of {fact.name!r} is {fact.epoch}")
+
+
 def _shares_of(plain: object) -> tuple[float, float] | None:
     if plain is None:
         return None
@@ -278,7 +293,23 @@ def number_of(given: Mapping[str, Any], name: str) -> float:
     value = given[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} is {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is too large") from None
     if not (isfinite(number) and number >= 0.0):
         raise ValueError(f"{name} is {value!r}")
+    return number
+
+
+def whole_of(given: Mapping[str, Any], name: str) -> int:
+    """A whole number in a mapping, 0 to 2**53 - 1: up to it, JSON keeps whole numbers exactly.
+
+    Raises:
+        ValueError: It is something else.
+        KeyError: There is none.
+    """
+    number = int(number_of(given, name))
+    if number >= 2**53:
+        raise ValueError(f"{name} is {number}")
     return number

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from math import inf
 
-from recloser._fleet.facts import KeyFact, ModeFact, key_of, key_of_mode
+from recloser._fleet.facts import KeyFact, ModeFact, check_epoch, key_of, key_of_mode
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import obey
+from recloser._fleet.store import MAX_EPOCH
 from recloser._fleet.workplace import Workplace
 
 # If a store has lost what it had, who leads a key writes it anew within so many seconds. What others
@@ -56,6 +57,8 @@ class Hearing:
         news = store.news(self._version)
         lost = bool(self._life) and (news.life != self._life or news.version < self._version)
         self._believes = now >= self._believes_at
+        if lost:
+            self._modes.lost(now)
         if lost or self._believes:
             news = store.news(0)
             self._believes_at = now + _DOUBTED if lost else inf
@@ -63,14 +66,16 @@ class Hearing:
             self._complete_at = now + _DOUBTED
         self._version, self._life, self.at = news.version, news.life, now
         # An emptied store counts from the beginning again; epochs do not.
-        self._place.version = max(news.version, self._place.version)
+        if news.version < MAX_EPOCH:
+            self._place.version = max(news.version, self._place.version)
         for fact in news.facts:
-            name, mode = key_of(fact.name), key_of_mode(fact.name)
+            name, mode, written = key_of(fact.name), key_of_mode(fact.name), now - fact.age
             try:
+                check_epoch(fact)
                 if name is not None:
-                    self.hear(name, fact.epoch, KeyFact.from_text(fact.text), now - fact.age, now)
+                    self.hear(name, fact.epoch, KeyFact.from_text(fact.text), written, now)
                 elif mode is not None:
-                    self._modes.hear(mode, ModeFact.from_text(fact.text), fact.age)
+                    self._modes.hear(mode, fact.epoch, ModeFact.from_text(fact.text), written, now)
             except ValueError as error:
                 self._place.note_garbage(error)
 

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from recloser._circuit.learned import Learned
-from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of
+from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, whole_of
 from recloser._fleet.store import Store
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class _Kept:
         """
         given = plain_of(text)
         try:
-            since, halvings = number_of(given, "since"), number_of(given, "halvings")
+            since, halvings = whole_of(given, "since"), number_of(given, "halvings")
         except KeyError as error:
             raise ValueError(f"{error} is missing") from error
-        kept = cls(int(since), halvings, Learned.from_plain(given.get("learned")))
+        kept = cls(since, halvings, Learned.from_plain(given.get("learned")))
         return kept.halved(age / _HALVED_AFTER)
 
     def halved(self, times: float) -> _Kept:

@@ -101,7 +101,6 @@ class Member:
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
-        self._overrides: deque[tuple[str, Override, bool]] = deque(maxlen=1_000)
         self._made: deque[str] = deque(maxlen=10_000)
 
     @property
@@ -142,7 +141,7 @@ class Member:
 
     def note_override(self, key: str, override: Override, ended: bool) -> None:
         """Note that the mode of a breaker was changed by hand."""
-        self._overrides.append((key, override, ended))
+        self._modes.note(key, override, ended)
 
     def note_made(self, key: str) -> None:
         """Note that there is a breaker for a key."""
@@ -151,7 +150,7 @@ class Member:
     @property
     def has_news(self) -> bool:
         """Whether the fleet has not been told all."""
-        return bool(self._changes or self._overrides)
+        return bool(self._changes) or self._modes.has_news
 
     # The life of a worker
 
@@ -197,13 +196,14 @@ class Member:
         try:
             wait = self._turn(now)
         except StoreError as error:
-            self._note_failure(str(error), now)
+            self.note_failure(str(error), now)
             self._give_up_news(now)
             return self._retry_at - now
         self._note_success(now)
         return wait
 
-    def _note_failure(self, what: str, now: float) -> None:
+    def note_failure(self, what: str, now: float) -> None:
+        """Note what has failed; until the next turn that succeeds, this worker decides alone."""
         self.failures, self.last_failure = self.failures + 1, what
         if self.failing_since == inf:
             self.failing_since = now
@@ -255,7 +255,7 @@ class Member:
             self.rung = False
             self._hearing.read(now)
         self._work_off(now)
-        wait = poll
+        wait = min(poll, self._modes.restore(now))
         for name, key in [*self._place.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(self._registry, self.store, now)
@@ -295,11 +295,8 @@ class Member:
             self._keeping.note_made(name)
             if name in place.keys:
                 obey(place, name, now)
-            self._modes.obey(name)
-        while self._overrides:
-            name, override, ended = self._overrides[0]
-            self._modes.tell(name, override, ended=ended, now=now)
-            self._overrides.popleft()
+            self._modes.obey(name, now)
+        self._modes.work_off(now)
         while self._changes:
             change = self._changes[0]
             if change.reason.rule in BY_HAND:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from math import inf
 
-from recloser._fleet.store import Fact, News, StoreError
+from recloser._fleet.store import MAX_EPOCH, Fact, News, StoreError
 
 _LONGEST = 1_000_000  # bytes of a text
 _MOST_MAIL, _MAIL_LIVES = 2_000, 10.0
@@ -96,7 +96,9 @@ class MemoryStore:
         data = self._count("get")
         now = data.clock()
         epoch, text, at, until, _ = data.facts.get(name, (0, "", 0.0, 0.0, 0))
-        return Fact(name, epoch, text, max(now - at, 0.0)) if epoch and now < until else None
+        if not 0 < epoch <= MAX_EPOCH or now >= until:
+            return None
+        return Fact(name, epoch, text, max(now - at, 0.0))
 
     def swap(
         self, name: str, before: int, epoch: int, text: str, ttl: float, *, loud: bool = True
@@ -109,8 +111,10 @@ class MemoryStore:
         if not 0.0 < ttl < inf:
             raise StoreError(f"ttl must be > 0 and finite, in seconds, not {ttl!r}")
         _check(text)
+        if epoch > MAX_EPOCH:
+            return False
         there, _, _, until, version = data.facts.get(name, (0, "", 0.0, 0.0, 0))
-        if now >= until:
+        if now >= until or there > MAX_EPOCH:
             version = 0
         elif there != before:
             return False

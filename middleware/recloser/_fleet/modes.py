@@ -1,8 +1,16 @@
-"""Modes: what overrides the mode of a key by hand in one worker holds in all of them."""
+"""Modes: what overrides the mode of a key by hand in one worker holds in all of them.
+
+Each worker knows when an override ends and ends it by itself, so only what was done by hand is told.
+The last word holds: that of the highest epoch; and where the store has lost its epochs, the one that
+was said last.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, replace
 from math import inf
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from recloser._fleet.facts import ModeFact, mode_name
@@ -17,6 +25,37 @@ if TYPE_CHECKING:
 _LIVES, _LIVES_LONGER = 30 * 86_400.0, 120.0
 # An operator has the last word: if others write at the same time, it is tried again so many times.
 _TRIES = 3
+# What the store has lost is written again within so many seconds: by the first, the others hear of it.
+_RESTORED = 1.0
+# Two moments that are no further apart are one: a round trip takes up to a quarter of a second, and
+# nobody knows when within it the store has read its clock.
+_ROUNDING = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last word about the mode of one key. Times are seconds of this worker's clock.
+
+    Attributes:
+        epoch: Its epoch.
+        fact: What was said.
+        said: When.
+        until: When it ends by itself; infinite if it does not.
+    """
+
+    epoch: int
+    fact: ModeFact
+    said: float
+    until: float
+
+    def holds(self, now: float) -> bool:
+        """Whether it overrides the mode at `now` seconds."""
+        return not self.fact.ended and now < self.until
+
+    def written(self, now: float) -> ModeFact:
+        """What to write at `now` seconds."""
+        left, ago = max(self.until - now, 0.0), max(now - self.said, 0.0)
+        return replace(self.fact, left=left, ago=ago)
 
 
 class Modes:
@@ -28,69 +67,159 @@ class Modes:
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
-        self._known: dict[str, ModeFact] = {}
+        self._known: dict[str, _Known] = {}
+        self._restored_at: dict[str, float] = {}  # by key: when it is written again, in seconds
+        # What operators leave here, in their threads: one operation on it is atomic.
+        self._untold: deque[tuple[str, Override, bool]] = deque(maxlen=1_000)
+        # What others have told is being done, by this thread for this key.
+        self._obeying: tuple[int, str] | None = None
 
-    def tell(self, key: str, override: Override, *, ended: bool, now: float) -> None:
-        """Tell the fleet of an override in this worker, unless it comes from there.
+    # What this worker tells
+
+    def note(self, key: str, override: Override, ended: bool) -> None:
+        """Note that an override has begun or ended here, unless the fleet has told it."""
+        if self._obeying == (get_ident(), key):
+            return
+        # What has ended by itself here may have been prolonged elsewhere.
+        if not (ended and override.until <= self._place.registry.clock()):
+            self._untold.append((key, override, ended))
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the fleet has not been told all."""
+        return bool(self._untold)
+
+    def work_off(self, now: float) -> None:
+        """Tell the fleet what has been noted. What a failing store stops is told in the next turn.
 
         Raises:
             StoreError: The store does not work.
         """
+        while self._untold:
+            key, override, ended = self._untold[0]
+            # One that was replaced has ended, too; the one that has replaced it is told.
+            if not (ended and self._overrides_now(key)):
+                self._tell(key, override, ended, now)
+            self._untold.popleft()
+
+    def _overrides_now(self, key: str) -> bool:
+        breaker = self._place.registry.get(key)
+        return breaker is not None and any(each.state is None for each in breaker.overrides)
+
+    def _tell(self, key: str, override: Override, ended: bool, now: float) -> None:
         fact = ModeFact(
             mode="" if override.mode is None else override.mode.value,
             share=override.enforce_share,
-            left=max(override.until - now, 0.0),
             reason=override.reason,
             by=override.by,
             ended=ended,
         )
-        if _is_same(self._known.get(key), fact):
-            return
+        said = now if ended else override.since
         store, name = self._place.store, mode_name(key)
-        lives = min(fact.left, _LIVES) + _LIVES_LONGER
         for _ in range(_TRIES):
-            there = store.get(name)
-            epoch = 0 if there is None else there.epoch
-            if store.swap(name, epoch, epoch + 1, fact.as_text(), lives):
-                self._known[key] = fact
+            there, known = store.get(name), self._known.get(key)
+            before = 0 if there is None else there.epoch
+            epoch = max(before, 0 if known is None else known.epoch) + 1
+            if self._write(key, before, _Known(epoch, fact, said, override.until), now):
                 return
 
-    def hear(self, key: str, fact: ModeFact, age: float) -> None:
-        """Do what another worker has told, so many seconds ago."""
-        if not _is_same(self._known.get(key), fact):
-            self._known[key] = fact
-            self._obey(key, fact, age)
+    def _write(self, key: str, before: int, known: _Known, now: float) -> bool:
+        fact = known.written(now)
+        lives = min(fact.left, _LIVES) + _LIVES_LONGER
+        store, name = self._place.store, mode_name(key)
+        if not store.swap(name, before, known.epoch, fact.as_text(), lives):
+            return False
+        self._known[key] = known
+        self._restored_at.pop(key, None)
+        return True
 
-    def obey(self, key: str) -> None:
-        """Let a breaker that is new do what is known."""
-        fact = self._known.get(key)
-        if fact is not None and not fact.ended:
-            self._obey(key, fact, 0.0)
+    # What others tell
 
-    def _obey(self, key: str, fact: ModeFact, age: float) -> None:
-        breaker = self._place.registry.get(key)
+    def hear(self, key: str, epoch: int, fact: ModeFact, written: float, now: float) -> None:
+        """Do what another worker has told, unless what is known here was said later.
+
+        Args:
+            key: The key.
+            epoch: The epoch of the fact.
+            fact: The fact.
+            written: When it was written, in seconds of this worker's clock.
+            now: Seconds.
+        """
+        known, said = self._known.get(key), written - fact.ago
+        if known is not None and epoch <= known.epoch and said <= known.said + _ROUNDING:
+            if epoch == known.epoch:
+                self._restored_at.pop(key, None)
+            else:  # somebody has restored what was not the last word
+                self._restore_soon(key, now)
+            return
+        self._known[key] = _Known(epoch, fact, said, written + fact.left)
+        self._restored_at.pop(key, None)
+        # What an operator has done here meanwhile is told next, and is the last word then.
+        if all(name != key for name, _, _ in self._untold.copy()):
+            self._obey(key, now)
+
+    def obey(self, key: str, now: float) -> None:
+        """Let a breaker that is new do what is known at `now` seconds."""
+        known = self._known.get(key)
+        if known is not None and known.holds(now):
+            self._obey(key, now)
+
+    def _obey(self, key: str, now: float) -> None:
+        breaker, known = self._place.registry.get(key), self._known[key]
         if breaker is None:
             return
-        if fact.ended:
-            breaker.end_override(fact.reason, fact.by)
-        elif fact.left > age:
+        fact = known.fact
+        self._obeying = get_ident(), key
+        try:
+            if not known.holds(now):
+                breaker.end_override(fact.reason if fact.ended else "its time is over", fact.by)
+                return
             breaker.override(
                 None if not fact.mode else Mode(fact.mode),
                 enforce_share=fact.share,
-                for_=None if fact.left == inf else fact.left - age,
+                for_=None if known.until == inf else known.until - now,
                 reason=fact.reason,
                 by=fact.by,
             )
+        finally:
+            self._obeying = None
 
+    # What the store has lost
 
-def _is_same(known: ModeFact | None, fact: ModeFact) -> bool:
-    """Whether two facts say the same, apart from the time that is left."""
-    if known is None:
-        return False
-    return (known.mode, known.share, known.reason, known.by, known.ended) == (
-        fact.mode,
-        fact.share,
-        fact.reason,
-        fact.by,
-        fact.ended,
-    )
+    def lost(self, now: float) -> None:
+        """Note that the store has lost what it had, at `now` seconds."""
+        for key, known in self._known.items():
+            if known.holds(now):
+                self._restore_soon(key, now)
+
+    def _restore_soon(self, key: str, now: float) -> None:
+        self._restored_at.setdefault(key, now + _RESTORED * self._place.random())
+
+    def restore(self, now: float) -> float:
+        """Write again what the store has lost and nobody else has written.
+
+        Returns:
+            For how many seconds there is nothing to do.
+
+        Raises:
+            StoreError: The store does not work. It is done in a later turn.
+        """
+        for key, at in [*self._restored_at.items()]:
+            if now >= at:
+                self._restore(key, now)
+                self._restored_at.pop(key, None)
+        return min(self._restored_at.values(), default=inf) - now
+
+    def _restore(self, key: str, now: float) -> None:
+        there, known = self._place.store.get(mode_name(key)), self._known[key]
+        before = 0 if there is None else there.epoch
+        if there is not None:
+            try:
+                fact = ModeFact.from_text(there.text)
+            except ValueError:  # it was counted when it was read, and is written over
+                known = replace(known, epoch=max(known.epoch, before + 1))
+            else:
+                self.hear(key, before, fact, now - there.age, now)
+                known = self._known[key]
+        if before < known.epoch:
+            self._write(key, before, known, now)

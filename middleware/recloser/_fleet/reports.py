@@ -9,7 +9,7 @@ from math import exp
 from typing import Any, cast
 
 from recloser._circuit.journal import Begun, Ended
-from recloser._fleet.facts import FORMAT, number_of, plain_of
+from recloser._fleet.facts import FORMAT, number_of, plain_of, whole_of
 from recloser._outcome import Outcome
 
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
@@ -88,7 +88,7 @@ class Report:
                 written=written,
                 entries=entries,
                 open=tuple([_token(each) for each in cast("list[Any]", given["open"][:_MOST])]),
-                refused=int(number_of(given, "refused")),
+                refused=whole_of(given, "refused"),
                 alone=str(given["alone"]),
                 why=str(given["why"])[:_LONGEST],
             )
@@ -120,7 +120,7 @@ def _entry(plain: object, written: float) -> Begun | Ended:
     numbers: Mapping[str, Any] = dict(
         zip(("token", "age", "", "latency", "wait"), fields, strict=False)
     )
-    token, at = int(number_of(numbers, "token")), written - number_of(numbers, "age")
+    token, at = whole_of(numbers, "token"), written - number_of(numbers, "age")
     if len(fields) == 2:
         return Begun(token, at)
     outcome, rule, what = _OUTCOMES[fields[2]], str(fields[5]), str(fields[6])

@@ -12,9 +12,11 @@ import atexit
 import importlib
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from recloser._fleet.member import Member
@@ -24,6 +26,9 @@ from recloser._fleet.store import Store
 _LONGEST_WAIT = 1.0
 # After a fault of our own: seconds until the next turn.
 _AFTER_FAULT = 1.0
+# Where the thread could not begin, for want of file descriptors or threads: seconds until it is tried
+# again. Each call would try it otherwise.
+_START_AGAIN = 1.0
 # The end of the process waits for so many seconds at most until what was learned is kept.
 _LEAVES_WITHIN = 0.25
 _LONGEST_LEAVE = 3600.0  # seconds: a lock cannot wait for much longer
@@ -48,6 +53,35 @@ def _make_hub() -> None:
     if gevent is not None and "gevent.monkey" in sys.modules:
         with suppress(Exception):
             gevent.get_hub()
+
+
+class _Pipe:
+    """What wakes the thread. It is closed when nobody has it any more.
+
+    So no number is used after it was closed: the process gives it to another file at once, and who
+    closes it, or writes to it, harms that file.
+
+    Attributes:
+        ends: The file descriptors to read from and to write to.
+
+    Raises:
+        OSError: There are no more file descriptors.
+    """
+
+    def __init__(self) -> None:
+        self.ends: tuple[int, ...] = ()
+        self.ends = os.pipe()
+        for end in self.ends:
+            os.set_blocking(end, False)
+
+    def close(self) -> None:
+        """Close it now, since who has it is not there any more. It may be called twice."""
+        ends, self.ends = self.ends, ()
+        for end in ends:
+            with suppress(OSError):
+                os.close(end)
+
+    __del__ = close
 
 
 class Runner:
@@ -78,33 +112,48 @@ class Runner:
     def _begin(self) -> None:
         self.is_running = False
         self._signalled = False
-        self._pipe: tuple[int, int] | None = None
+        self._pipe: _Pipe | None = None
+        self._starts: Any = _native("_thread", "allocate_lock")()
+        self._start_at = -inf
         self._ended: Any = None
         self._left: Any = None  # released by the thread when it has left
         self._has_left = False
 
     def start(self) -> None:
-        """Begin the thread, or go on after leaving, unless it was stopped. It does not raise."""
+        """Begin the thread, or go on after leaving, unless it was stopped. It does not raise.
+
+        Where it cannot begin now, a later call tries it again.
+        """
         if self.is_running or self._stopped:
             return
         if self._has_left:
             self._has_left, self.is_running = False, True
             self.wake()
+        elif self._starts.acquire(False):  # else another thread begins it
+            try:
+                self._start()
+            finally:
+                self._starts.release()
+
+    def _start(self) -> None:
+        now = time.monotonic()
+        if self.is_running or now < self._start_at:
             return
-        self.is_running = True
         try:
-            read, write = os.pipe()
-            os.set_blocking(read, False)
-            os.set_blocking(write, False)
-            self._pipe = read, write
+            pipe = self._pipe = _Pipe()
             self._ended = _native("_thread", "allocate_lock")()
             self._ended.acquire()
             _make_hub()
-            arguments = (weakref.ref(self), self._member.store, self._pipe, self._ended)
+            arguments = (weakref.ref(self), self._member.store, pipe, self._ended)
             _native("_thread", "start_new_thread")(_run, arguments)
+        except Exception as error:  # no more file descriptors or threads, or the interpreter ends
+            self._pipe = self._ended = None
+            self._start_at = now + _START_AGAIN
+            self._member.note_failure(f"its thread cannot begin: {error}", self._clock())
+            return
+        self.is_running = True
+        with suppress(Exception):
             _leave_with_process()
-        except Exception as error:  # the interpreter ends, or there are no more threads
-            self._fault("fleet", error)
 
     def wake(self) -> None:
         """Let the next turn be now. It takes a microsecond, and does not raise."""
@@ -113,7 +162,7 @@ class Runner:
             return
         self._signalled = True
         with suppress(OSError):
-            os.write(pipe[1], b"\0")
+            os.write(pipe.ends[1], b"\0")
 
     def turn(self) -> float:
         """One turn; return for how many seconds there is nothing to do."""
@@ -165,18 +214,27 @@ class Runner:
         Args:
             timeout: Seconds to wait for that, >= 0.
         """
-        if self._stopped:
-            return
+        if not self._stopped:
+            self.begin_stop()
+            self.wait_for_end(timeout)
+
+    def begin_stop(self) -> None:
+        """Let the thread keep what was learned, leave the fleet and end; do not wait for it."""
         self._stopped = True
-        if self._ended is not None:
-            self._signalled = False
-            self.wake()
-            self._ended.acquire(True, timeout)
+        self._signalled = False
+        self.wake()
+
+    def wait_for_end(self, timeout: float) -> None:
+        """Wait so many seconds, >= 0, at most until the thread has ended."""
+        ended = self._ended
+        if ended is not None and ended.acquire(True, timeout):
+            ended.release()  # it may be waited for again
 
     def end(self) -> None:
         """What the thread does last."""
         self._leave()
         self._let_go()
+        self._pipe = None
 
     def _let_go(self) -> None:
         """Let the caller of `leave` go on."""
@@ -195,15 +253,14 @@ class Runner:
         pipe = self._pipe
         self._begin()
         if pipe is not None:
-            for end in pipe:
-                with suppress(OSError):
-                    os.close(end)
+            pipe.close()  # the thread that has it too is not there
             self._member.store.after_fork()
         self._member.after_fork()
 
 
-def _run(this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: Any) -> None:
+def _run(this: weakref.ref[Runner], store: Store, pipe: _Pipe, ended: Any) -> None:
     """What the thread does. It keeps no registry alive."""
+    wake = pipe.ends[0]
     try:
         while True:
             runner = this()
@@ -214,17 +271,14 @@ def _run(this: weakref.ref[Runner], store: Store, pipe: tuple[int, int], ended: 
                 break
             pause = runner.turn()
             del runner
-            rung = store.wait(pause, pipe[0])
+            rung = store.wait(pause, wake)
             with suppress(OSError):
-                os.read(pipe[0], 4096)
+                os.read(wake, 4096)
             if rung and (runner := this()) is not None:
                 runner.ring()
                 del runner
     finally:
         store.close()
-        for end in pipe:
-            with suppress(OSError):
-                os.close(end)
         ended.release()
 
 
@@ -238,9 +292,13 @@ def _after_fork() -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    for runner in list(_runners):
-        with suppress(Exception):
-            runner.stop()
+    # All at once: each of them may wait for a store that hangs.
+    runners = [each for each in list(_runners) if not each.is_stopped]
+    until = time.monotonic() + _LEAVES_WITHIN
+    for runner in runners:
+        runner.begin_stop()
+    for runner in runners:
+        runner.wait_for_end(max(until - time.monotonic(), 0.0))
 
 
 _leaves_with = 0  # the number of the process in which `multiprocessing` knows what to do at its end

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from recloser._fleet.facts import KeyFact, key_of
+from recloser._fleet.facts import KeyFact, check_epoch, key_of
 from recloser._fleet.store import Store
 from recloser._state import State
 
@@ -88,7 +88,7 @@ class FleetStatus:
 def worker_status(name: str, text: str) -> WorkerStatus:
     """The status of a worker from the text of its beat."""
     about: Mapping[str, Any] = {}
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         given: object = json.loads(text)
         if isinstance(given, dict):
             about = cast("Mapping[str, Any]", given)
@@ -133,6 +133,7 @@ def read_status(store: Store) -> FleetStatus:
         if key is None:
             continue
         try:
+            check_epoch(fact)
             known = KeyFact.from_text(fact.text)
         except ValueError:
             garbage += 1

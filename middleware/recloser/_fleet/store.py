@@ -21,6 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+MAX_EPOCH = 2**53 - 1
+"""The largest epoch: up to it, every engine keeps whole numbers exactly. A fact with a larger one is
+garbage, as if the store had none of that name."""
+
 
 class StoreError(Exception):
     """The store did not do what it was asked to: it is gone, slow, full, read-only or broken.
@@ -35,7 +39,8 @@ class Fact:
 
     Attributes:
         name: Its name, such as `key payments`.
-        epoch: Grows by 1 or more with each change, >= 1.
+        epoch: Grows by 1 or more with each change, 1 to `MAX_EPOCH`. A larger one is garbage, which
+            the news tell of so that it can be counted, and nothing else.
         text: The text, JSON.
         age: Seconds since it was written, >= 0, by the clock of the store.
     """
@@ -97,7 +102,7 @@ class Store(Protocol):
             name: Its name.
             before: The epoch that the caller knows; 0 if it knows of none. If the store has none
                 (any more), any `before` will do.
-            epoch: The new epoch, > `before`.
+            epoch: The new epoch, > `before`. Above `MAX_EPOCH` it is not set.
             text: The new text.
             ttl: Seconds that it lives, > 0.
             loud: Whether it is news for the others; then their bell is rung.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_place_is_told_without_the_password(url: str, place: str) -> None:
         ("redis://:secret@cache/0/1", "number of a database"),
         ("unix://", "must name the socket"),
         ("redis://:secret@cache/0?colour=red", "'colour' is unknown"),
+        ("redis://:secret@ca che/0", "no spaces"),
+        ("redis://cache/0\n", "no spaces"),
+        ("redis://:secret@cache/99999999999", "database 99999999999"),
+        ("redis://:secret@cache/0?db=-1", "database -1"),
+        ("unix://:secret@/run/redis.sock?db=4294967296", "database 4294967296"),
+        ("rediss://:secret@cache?ssl_ca_certs=/nope/ca", "no file '/nope/ca' for ssl_ca_certs"),
+        ("rediss://:secret@cache?ssl_certfile=/nope/me", "no file '/nope/me' for ssl_certfile"),
+        ("rediss://:secret@cache?ssl_keyfile=/nope/me", "no file '/nope/me' for ssl_keyfile"),
+        ("redis://:secret@cache?namespace=a&namespace=b", "two namespaces"),
         ("redis://:secret@cache/0?health_check_interval=often", "bad value"),
     ],
 )
@@ -87,6 +97,35 @@ def test_what_is_neither_url_nor_sync_client_is_a_type_error(client: Any, says: 
 def test_a_namespace_without_use_is_told(namespace: str) -> None:
     with pytest.raises(ValueError, match="namespace must have 1 to 200 characters"):
         RedisStore(NOWHERE, namespace=namespace)
+
+
+@pytest.mark.parametrize(
+    ("url", "namespace", "place"),
+    [
+        ("redis://cache/0?namespace=shop", None, "redis://cache:6379/0?namespace=shop"),
+        ("redis://cache/0?namespace=shop", "shop", "redis://cache:6379/0?namespace=shop"),
+        ("redis://cache/0", "shop", "redis://cache:6379/0?namespace=shop"),
+        ("redis://cache?db=2&namespace=a%26b", None, "redis://cache:6379/2?namespace=a&b"),
+        ("unix:///run/redis.sock?namespace=a", None, "unix:///run/redis.sock?db=0&namespace=a"),
+        ("redis://cache/0?namespace=recloser", None, "redis://cache:6379/0"),
+    ],
+)
+def test_a_place_names_its_namespace(url: str, namespace: str | None, place: str) -> None:
+    assert RedisStore(url, namespace=namespace).place == place
+
+
+def test_a_namespace_that_is_given_twice_is_told() -> None:
+    with pytest.raises(ValueError, match="given twice: 'shop' in the URL, and 'blog'"):
+        RedisStore("redis://cache/0?namespace=shop", namespace="blog")
+    with pytest.raises(ValueError, match="namespace must have 1 to 200 characters"):
+        RedisStore("redis://cache/0?namespace=")
+
+
+def test_a_certificate_that_is_there_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("")
+
+    assert RedisStore(f"rediss://cache?ssl_ca_certs={path}").place == "rediss://cache:6379/0"
 
 
 def test_a_namespace_is_a_str() -> None:

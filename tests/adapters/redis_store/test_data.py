@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.valkey import Server
 
-from recloser.fleet import StoreError
+from recloser.fleet import MAX_EPOCH, StoreError
 from recloser_adapters.redis import RedisStore
 
 FACTS = "recloser:{recloser}:facts"
@@ -194,6 +194,28 @@ def test_garbage_in_our_keys_counts_as_nothing_and_is_replaced(
     assert [fact.text for fact in store.news(1).facts] == ["mended"]
 
 
+@pytest.mark.parametrize("loud", [True, False])
+@pytest.mark.parametrize("epoch", [MAX_EPOCH + 1, 2**63 - 1, 10**29])
+def test_an_epoch_that_is_garbage_is_told_once_and_written_over(
+    server: Server, store: RedisStore, epoch: int, loud: bool
+) -> None:
+    store.swap("good", 0, 1, "good", 60)
+    now = milliseconds(server)
+    server.command("HSET", FACTS, "f:name", f"{epoch} 2 {now} 60000 text", "#2", "name")
+    server.command("HSET", FACTS, "version", "2")
+    server.command("SET", f"{QUIET}quiet", f"{epoch} 0 {now} 60000 text")
+
+    assert store.get("name") is None
+    assert store.get("quiet") is None
+    assert [fact.epoch for fact in store.news(0).facts] == [1, epoch]
+    assert [fact.epoch for fact in store.news(0).facts] == [1]
+    for name in ("name", "quiet"):
+        assert store.swap(name, 6, 7, "mended", 60, loud=loud)
+        fact = store.get(name)
+        assert fact is not None
+        assert (fact.epoch, fact.text) == (7, "mended")
+
+
 @pytest.mark.parametrize("field", ["version", "life"])
 def test_without_its_version_or_its_name_a_life_has_ended(
     server: Server, store: RedisStore, field: str
@@ -254,11 +276,11 @@ def test_any_text_comes_back_as_it_was(store: RedisStore, text: str) -> None:
     assert (fact.name, fact.text) == (name, text)
     assert [each for each, _ in store.receive(name)] == [text]
     assert store.workers() == {name: text}
-    assert store.swap(name, 1, 2**70, text, 60)
+    assert store.swap(name, 1, MAX_EPOCH, text, 60)
     assert not store.swap(name, 1, 2, text, 60)
     fact_now = store.get(name)
     assert fact_now is not None
-    assert fact_now.epoch == 2**70
+    assert fact_now.epoch == MAX_EPOCH
 
 
 def test_of_many_writers_one_wins_each_epoch(server: Server, store_of: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -34,6 +35,103 @@ def test_a_path_that_others_cannot_open_is_refused(path: str) -> None:
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no folder '.*/missing'; make it first"):
         SqliteStore(tmp_path / "missing" / "recloser.db")
+
+
+def test_a_folder_that_may_not_be_seen_is_no_missing_folder(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, folder = os.stat, str(path.parent.resolve())
+
+    def refuse(name: Any, **more: Any) -> os.stat_result:
+        if name == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return usual(name, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os.path, "isdir", lambda name: name != folder)
+
+    with pytest.raises(ValueError, match="permission denied"):
+        SqliteStore(path)
+
+
+@pytest.mark.parametrize("length", [241, 248, 255, 256, 300, 5000])
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, length: int) -> None:
+    limit = os.pathconf(tmp_path, "PC_NAME_MAX") - len("-journal")
+    path = tmp_path / ("x" * length)
+    if length <= limit:
+        store = SqliteStore(path)
+        assert store.beat("worker", "", 60.0) == 1
+        store.close()
+        return
+    with pytest.raises(ValueError, match=r"is too long.*name a shorter path"):
+        SqliteStore(path)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_path_that_sqlite_does_not_take_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path
+    while len(os.fsencode(folder)) < 460:
+        folder /= "y" * 20
+    folder.mkdir(parents=True)
+    taken = 0
+    for length in range(1, 60):
+        path = folder / ("x" * length)
+        if len(os.fsencode(path)) + len("-journal") > 512:
+            with pytest.raises(ValueError, match="is too long"):
+                SqliteStore(path)
+        else:
+            store = SqliteStore(path)
+            assert store.beat("worker", "", 60.0) == 1
+            store.close()
+            taken += 1
+    assert 0 < taken < 59
+
+
+@pytest.mark.parametrize("number", [*_file._NEVER])
+def test_a_folder_where_no_file_can_be_made_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*args: Any) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(_file.os, "open", _only_new(refuse))
+
+    with pytest.raises(ValueError, match=r"no file can be made there \(.*name a file on a disk"):
+        SqliteStore(path)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO])
+def test_where_no_file_can_be_made_now_it_is_made_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*args: Any) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_file.os, "open", _only_new(refuse))
+        store = SqliteStore(path)
+        with pytest.raises(StoreError):
+            store.beat("worker", "", 60.0)
+
+    assert store.beat("worker", "", 60.0) == 1
+    store.close()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux")
+@pytest.mark.parametrize("folder", ["/proc", "/sys"])
+def test_a_folder_of_the_system_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match=f"{folder}/recloser.db"):
+        SqliteStore(f"{folder}/recloser.db")
+
+
+def _only_new(refuse: Callable[..., int]) -> Callable[..., int]:
+    """`os.open`, but for new files."""
+    usual = os.open
+
+    def opened(path: Any, flags: int, *more: int) -> int:
+        return refuse() if flags & os.O_CREAT else usual(path, flags, *more)
+
+    return opened
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.support import stores
 from tests.support.stores import ENGINES, Worker
 from tests.support.waiting import until
 
-from recloser.fleet import Store, StoreError
+from recloser.fleet import MAX_EPOCH, Store, StoreError
 from recloser_adapters.sqlite import SqliteStore, _connect, _connection, _file, _patience, _store
 
 [ENGINE] = [engine for engine in ENGINES if engine.name == "sqlite"]
@@ -293,6 +293,23 @@ def test_other_garbage_is_as_good_as_nothing(
     assert outcomes(store) == [True] * 9
     assert store.workers() == {}  # METHODS has ended it
     assert store.beat("worker", "text", 60.0) == 1
+
+
+@pytest.mark.parametrize("loud", [True, False])
+@pytest.mark.parametrize("epoch", [MAX_EPOCH + 1, 2**63 - 1])
+def test_an_epoch_that_is_garbage_is_told_and_written_over(
+    store: SqliteStore, sql: Callable[..., list[Any]], epoch: int, loud: bool
+) -> None:
+    store.swap("name", 0, 1, "text", 60.0)
+
+    sql(f"UPDATE facts SET epoch = {epoch}")
+
+    assert [fact.epoch for fact in store.news(0).facts] == [epoch]
+    assert store.get("name") is None
+    assert store.swap("name", 6, 7, "mended", 60.0, loud=loud)
+    fact = store.get("name")
+    assert fact is not None
+    assert (fact.epoch, fact.text) == (7, "mended")
 
 
 @pytest.mark.parametrize("table", ["facts", "mail", "workers", "meta"])

@@ -7,7 +7,7 @@ from tests.support import stores
 from tests.support.stores import CREW, SHORT, Place, Worker
 from tests.support.waiting import PATIENCE, until
 
-from recloser.fleet import Store, StoreError
+from recloser.fleet import MAX_EPOCH, Store, StoreError
 
 
 def test_a_store_has_all_that_the_protocol_names(store: Store) -> None:
@@ -202,6 +202,25 @@ def test_what_cannot_be_kept_is_refused(
 
     assert store.get("name") is None
     assert store.swap("name", 0, 1, "text", 60.0)
+
+
+@pytest.mark.parametrize("loud", [True, False])
+def test_the_largest_epoch_is_kept_exactly_and_a_larger_one_is_not_set(
+    store: Store, other: Store, loud: bool
+) -> None:
+    """It is no failure of the store: the worker would leave its fleet for it."""
+    assert store.swap("name", 0, MAX_EPOCH - 1, "text", 60.0, loud=loud)
+    assert store.swap("name", MAX_EPOCH - 1, MAX_EPOCH, "last", 60.0, loud=loud)
+
+    for epoch in (MAX_EPOCH + 1, 2**63 - 1, 2**63, 10**29, 10**99):
+        assert not store.swap("name", MAX_EPOCH, epoch, "text", 60.0, loud=loud)
+        assert not store.swap("new", 0, epoch, "text", 60.0, loud=loud)
+
+    fact = other.get("name")
+    assert fact is not None
+    assert (fact.epoch, fact.text) == (MAX_EPOCH, "last")
+    assert not other.swap("name", MAX_EPOCH - 2, MAX_EPOCH - 1, "late", 60.0, loud=loud)
+    assert other.get("new") is None
 
 
 @pytest.mark.parametrize("loud", [True, False])

@@ -15,6 +15,7 @@ from recloser import Reason, State
 from recloser._circuit.learned import Learned
 from recloser._fleet import facts
 from recloser._fleet.facts import KeyFact, ModeFact
+from recloser._fleet.store import MAX_EPOCH, Fact
 
 LEARNED = Learned(80, (1.0, 2.0), 3.0, {(1, 2): 1.0}, (0.0, 1.0), 5.0, 60.0)
 WHOLE = KeyFact(
@@ -256,3 +257,18 @@ def test_whatever_stands_in_one_part_nothing_but_a_value_error_is_raised(
         KeyFact.from_text(changed(WHOLE, **{name: value}))
     except ValueError:
         return
+
+
+@pytest.mark.parametrize("number", [2**53, 10**400, 1e300])
+@pytest.mark.parametrize("name", ["workers", "places", "one_in"])
+def test_whole_numbers_that_json_does_not_keep_are_garbage(name: str, number: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        KeyFact.from_text(changed(WHOLE, **{name: number}))
+
+
+@pytest.mark.parametrize("epoch", [-1, 0, MAX_EPOCH + 1])
+def test_an_epoch_that_no_store_keeps_is_garbage(epoch: int) -> None:
+    with pytest.raises(ValueError, match="epoch"):
+        facts.check_epoch(Fact("key k", epoch, "{}", 0.0))
+
+    facts.check_epoch(Fact("key k", MAX_EPOCH, "{}", 0.0))

@@ -7,8 +7,8 @@ from math import inf
 import pytest
 from tests.support.fleets import KEY, World, bad
 
-from recloser import Reason, State
-from recloser._fleet.facts import KeyFact, key_name
+from recloser import Mode, Reason, State
+from recloser._fleet.facts import KeyFact, key_name, mode_name
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.workplace import Workplace
 
@@ -209,3 +209,32 @@ def test_a_new_worker_asks_at_once_where_the_store_has_not_lost_anything(world: 
     newcomer.member.turn(world.clock.now + 0.1)
 
     assert world.data.facts[key_name(KEY)][0] > 7
+
+
+@pytest.mark.parametrize("text", ["garbage", fact(State.OPEN).as_text()])
+def test_a_fact_of_a_huge_epoch_is_garbage_that_is_written_over(world: World, text: str) -> None:
+    now = world.clock.now
+    world.data.version += 1
+    for name in (key_name(KEY), mode_name(KEY)):
+        world.data.facts[name] = 2**63 - 1, text, now, now + 3600.0, world.data.version
+
+    world.run(2.0)
+    assert world.states == [State.CLOSED] * 2
+    assert [worker.fleet.garbage for worker in world.workers] == [2, 2]
+    world.workers[0].breaker.open(by="ann")
+    world.workers[0].breaker.override("observe", by="ann")
+    world.settle()
+
+    assert world.states == [State.OPEN] * 2
+    assert [worker.breaker.mode for worker in world.workers] == [Mode.OBSERVE] * 2
+    assert all(worker.fleet.is_connected for worker in world.workers)
+
+
+def test_a_huge_version_makes_no_huge_epoch(world: World) -> None:
+    world.data.version = 2**63 - 1
+
+    world.workers[0].breaker.open(by="ann")
+    world.settle()
+
+    assert world.states == [State.OPEN] * 2
+    assert world.data.facts[key_name(KEY)][0] < 2**53

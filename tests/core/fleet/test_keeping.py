@@ -244,3 +244,17 @@ def test_a_store_that_fails_at_the_end_holds_nobody() -> None:
 
     assert kept(world) is None
     assert world.states == [State.CLOSED]
+
+
+@pytest.mark.parametrize("number", [10**400, 2**53])
+def test_a_number_that_is_too_large_is_garbage_that_is_replaced(number: int) -> None:
+    world = World(1)
+    text = json.dumps({"format": 1, "since": number, "halvings": 0, "learned": None})
+    now = world.clock.now
+    there = world.data.facts.get(learned_name(KEY), (0,))
+    world.data.facts[learned_name(KEY)] = there[0] + 1, text, now, now + 1e6, 0
+
+    world.run(130.0, good)
+
+    assert kept(world) is not None
+    assert world.workers[0].fleet.is_connected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,70 @@ def test_an_error_shows_no_password() -> None:
         store_at("mysql://user:secret@host/db")
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "instead"),
+    [
+        ("", "'recloser.db'.*'redis://localhost:6379/0'.*None"),
+        (" ", "'recloser.db'.*'redis://localhost:6379/0'.*None"),
+        ("localhost:6379", "'redis://localhost:6379/0'.*'./localhost:6379'"),
+        ("redis.example.com:6379/0", "'redis://redis.example.com:6379/0'"),
+        ("//h:6379", "'redis://h:6379/0'"),
+        ("[::1]:6379", re.escape("'redis://[::1]:6379/0'")),
+        ("redis:", "'redis://localhost:6379/0'"),
+        ("redis:/x", "'redis://localhost:6379/0'.*'./'"),
+        ("redis:\\\\h", "'redis://localhost:6379/0'"),
+        ("REDISS:h", "'rediss://localhost:6379/0'"),
+        ("valkey:h", "'valkey://localhost:6379/0'"),
+        ("unix:x.sock", "'unix:///run/redis.sock'"),
+        ("sqlite:x.db", "write 'x.db'"),
+        ("sqlite:///x.db", "write 'x.db'"),
+        ("sqlite:////var/x.db", "write '/var/x.db'"),
+        ("sqlite://", "write 'recloser.db'"),
+        ("file:x.db?mode=memory", "write 'x.db'"),
+        ("file:///tmp/x.db", "write '/tmp/x.db'"),
+    ],
+)
+def test_what_looks_like_a_url_with_a_mistake_becomes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, instead: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ValueError, match=rf"^store .*{instead}"):
+        Registry(store=place)
+
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("place", ["./localhost:6379", "./redis:x", Path("localhost:6379")])
+def test_who_means_a_file_of_such_a_name_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str | Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    store_at(place)
+
+    assert (tmp_path / place).is_file()
+
+
+@pytest.mark.parametrize("place", ["redis:user:secret@host", "rediss:secret"])
+def test_the_error_of_half_a_url_shows_no_password(place: str) -> None:
+    with pytest.raises(ValueError, match="store begins with") as caught:
+        store_at(place)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_namespace_is_given_to_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "recloser.db"
+    shop, usual = store_at(path, "shop"), store_at(path)
+    shop.beat("worker", "", 60.0)
+
+    assert [*shop.workers()] == ["worker"]
+    assert usual.workers() == {}
+    with pytest.raises(ValueError, match="a store has one already"):
+        store_at(usual, "shop")
 
 
 @pytest.mark.parametrize("place", [7, None, b"recloser.db", object()])

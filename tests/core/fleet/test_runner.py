@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import select
@@ -11,13 +12,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from math import nan
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 from tests.support.waiting import until
 
 from recloser import Mode
+from recloser._fleet import runner as runner_module
 from recloser._fleet.member import Member
 from recloser._fleet.places import store_at
 from recloser._fleet.runner import Runner
@@ -50,6 +52,7 @@ class Breakers:
 
     def __init__(self) -> None:
         self.faults: list[BaseException] = []
+        self.warnings: list[str] = []
         self.clock = time.monotonic
 
     def get(self, key: str) -> None:
@@ -59,7 +62,7 @@ class Breakers:
         self.faults.append(error)
 
     def warn(self, about: str, sentence: str) -> None:
-        raise AssertionError(sentence)
+        self.warnings.append(sentence)
 
 
 @pytest.fixture
@@ -76,6 +79,14 @@ def begun(runner: Runner, store: WaitingStore) -> None:
     """Start it, and wait for its first turn."""
     runner.start()
     until(lambda: bool(store.workers()), "the first turn")
+
+
+def is_open(end: int) -> bool:
+    try:
+        os.fstat(end)
+    except OSError:
+        return False
+    return True
 
 
 class SlowTurn:
@@ -142,6 +153,117 @@ def test_who_wakes_it_gets_a_turn_at_once(runner: Runner, store: WaitingStore) -
     runner.wake()
 
     until(lambda: bool(turns), "a turn")
+
+
+@pytest.mark.parametrize("missing", ["file descriptors", "threads"])
+def test_where_it_cannot_begin_it_tries_again_later(
+    runner: Runner,
+    breakers: Breakers,
+    store: WaitingStore,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+) -> None:
+    tries = list[int]()
+
+    def refuse(*args: object) -> None:
+        tries.append(1)
+        raise OSError(f"no more {missing}")
+
+    def native(module: str, name: str) -> object:
+        return refuse if name == "start_new_thread" else getattr(_thread, name)
+
+    with monkeypatch.context() as patch:
+        if missing == "threads":
+            patch.setattr(runner_module, "_native", native)
+        else:
+            patch.setattr(os, "pipe", refuse)
+        for _ in range(10):
+            runner.start()
+
+    assert len(tries) == 1  # not with each call
+    assert not runner.is_running
+    assert f"no more {missing}" in runner._member.last_failure
+    assert f"no more {missing}" in breakers.warnings[0]
+    assert runner._pipe is None
+
+    runner._start_at = -inf
+    begun(runner, store)
+    assert runner.is_running
+    until(lambda: runner._member.is_connected, "it is in its fleet")
+
+
+def test_a_thread_that_has_not_begun_leaves_no_pipe_open(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[int]()
+    pipe = os.pipe
+
+    def counted() -> tuple[int, int]:
+        made.extend(ends := pipe())
+        return ends
+
+    def refuse(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "pipe", counted)
+    monkeypatch.setattr(
+        runner_module,
+        "_native",
+        lambda module, name: refuse if name == "start_new_thread" else getattr(_thread, name),
+    )
+
+    runner.start()
+
+    gc.collect()
+    for end in made:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+
+
+def test_who_was_stopped_has_no_number_of_a_file_any_more(
+    runner: Runner, store: WaitingStore
+) -> None:
+    """The process gives the numbers to other files: to wake it, or to fork, must not touch them."""
+    begun(runner, store)
+    pipe = runner._pipe
+    assert pipe is not None
+    ends = pipe.ends
+
+    runner.stop(timeout=5.0)
+    del pipe
+    until(lambda: not any(map(is_open, ends)), "the pipe is closed")
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in ends]
+    while not {*ends} <= {*others}:
+        others.append(os.open(os.devnull, os.O_RDONLY))
+
+    runner._signalled = False
+    runner.wake()
+    runner.after_fork()
+
+    for each in others:
+        os.close(each)  # it raises where it was closed already
+
+
+def test_the_end_of_the_process_waits_for_all_of_them_together(
+    breakers: Breakers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "_runners", weakref.WeakSet[Runner]())
+    runners, slow = list[Runner](), list[SlowTurn]()
+    for _ in range(6):
+        store = WaitingStore(MemoryData(time.monotonic))
+        member = Member(breakers, store, lambda: "host/1/x", lambda: 0.5)
+        runners.append(Runner(member, breakers.clock, breakers.fault))
+        begun(runners[-1], store)
+        slow.append(SlowTurn(runners[-1]))
+    begins = time.monotonic()
+
+    runner_module._at_exit()
+
+    took = time.monotonic() - begins
+    assert took < 3 * runner_module._LEAVES_WITHIN
+    assert all(each.is_stopped for each in runners)
+    for turn in slow:
+        turn.goes_on.set()
 
 
 def test_a_fault_of_our_own_is_counted_and_the_thread_goes_on(

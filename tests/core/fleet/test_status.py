@@ -65,7 +65,18 @@ def test_a_worker_tells_what_it_leads_and_where_it_disagrees() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "7", '{"pid": "x", "leads": 7, "alone": [1], "host": null}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        '{"pid": "x", "leads": 7, "alone": [1], "host": null}',
+        "[" * 100_000,
+        '{"pid": ' * 100_000,
+        '{"pid": ' + "9" * 5_000 + "}",
+    ],
+    ids=range(8),
 )
 def test_the_beat_of_a_foreign_worker_shows_its_name_at_least(text: str) -> None:
     status = worker_status("someone", text)
@@ -107,4 +118,17 @@ def test_the_store_counts_garbage_and_shows_the_rest() -> None:
     status = read_status(store)
 
     assert {*status.keys} == {"b"}
+    assert status.garbage == 1
+
+
+def test_a_fact_of_a_huge_epoch_is_garbage() -> None:
+    world = World(2)
+    now = world.clock.now
+    text = fact(State.OPEN).as_text()
+    world.data.version += 1
+    world.data.facts[key_name("a")] = 2**60, text, now, now + 60.0, world.data.version
+
+    status = read_status(world.workers[0].store)
+
+    assert dict(status.keys) == {}
     assert status.garbage == 1
