@@ -129,7 +129,6 @@ class Detector:
         suspicion = self._suspicion_since(ending.token)
         for _ in range(suspicion.outlive(ending, calls)):
             self.evidence.vote_good(ending.now)
-        suspicion.note_asked(ending)
         return self.evidence.vote_failed(ending.now)
 
     @property
@@ -177,13 +176,6 @@ class Detector:
             self.suspicion.restart()
 
     # Pauses that the callee asks for
-
-    def take_asked_wait(self) -> float:
-        """Until when most failed calls of the suspicion asked to wait, in seconds; 0.0 if few."""
-        evidence, suspicion = self.evidence, self.suspicion
-        self.suspicion = None
-        failed = evidence.bad - evidence.slow
-        return 0.0 if suspicion is None else suspicion.asked_until(failed)
 
     def pauses_by(self, now: float) -> Pauses:
         """The pauses that the callee asks for, made at the first one, `now` seconds."""

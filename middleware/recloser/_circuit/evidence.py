@@ -28,9 +28,8 @@ GOOD, SLOW, FAILED = range(3)
 OVERDUE, SLOW_ONLY, VERY_SLOW = range(3)
 
 # How many calls the prior weighs. At 50, it is forgotten within a minute of modest traffic. Within
-# a run, the prior is what was learned at one less depth. It weighs less there: runs are few, and a
-# key whose bad calls come in runs must be able to show it.
-_PRIOR_CALLS = 50.0
+# a run, the prior is what was learned at one less depth. It weighs less there, since runs are few.
+PRIOR_CALLS = 50.0
 _PRIOR_RUNS = 14.0
 # A learned share is never lower than this. Otherwise a key that had never failed would open after
 # one failure (smartcb#3).
@@ -53,9 +52,6 @@ _DOUBTFUL_CALLS = 128
 # A key with fewer good calls than this learns at once. Otherwise a key where 20 % fail opened in
 # its first minute.
 _YOUNG = 1024
-# Share of good calls that is enough for such a key: what fails more than half of the time from its first
-# call on may be meant to.
-_ENOUGH_IF_YOUNG = 0.25
 # How many calls an expectation weighs (see `expect_slow`).
 _EXPECTED = 100.0
 # After so many calls, a suspicion with a bad rate below the threshold is accepted as normal.
@@ -176,19 +172,6 @@ class Evidence:
         return self.quiet >= _YOUNG
 
     @property
-    def enough_good(self) -> float:
-        """The share of good calls that is just enough, 0.0-1.0."""
-        return 1.0 - self._policy.failure_rate_threshold if self.is_settled else _ENOUGH_IF_YOUNG
-
-    @property
-    def enough_probes(self) -> float:
-        """The same of probes: less is enough where less is known than is assumed, or is normal."""
-        enough = 1.0 - self._policy.failure_rate_threshold
-        if self._learned() < _PRIOR_CALLS:
-            enough = min(enough, _ENOUGH_IF_YOUNG)
-        return min(enough, 1.0 - self.normal_bad_rate)
-
-    @property
     def is_slow(self) -> bool:
         """Whether the callee is slow: at least half of the bad calls were, and did not fail."""
         return 2 * self.slow >= self.bad
@@ -203,11 +186,13 @@ class Evidence:
     @property
     def normal_bad_rate(self) -> float:
         """Share of bad calls that is normal for this key, 0.0-1.0."""
-        bad = sum(count for (_, kind), count in self._counts.items() if kind != GOOD)
-        prior = _PRIOR_CALLS * self._policy.normal_bad_rate
-        return (bad + prior) / (self._learned() + _PRIOR_CALLS)
+        bad = PRIOR_CALLS * self._policy.normal_bad_rate
+        bad += sum(count for (_, kind), count in self._counts.items() if kind != GOOD)
+        return bad / (self.known + PRIOR_CALLS)
 
-    def _learned(self) -> float:
+    @property
+    def known(self) -> float:
+        """How many calls it has learned from."""
         return self.quiet + sum(self._counts.values())
 
     @property
@@ -230,7 +215,7 @@ class Evidence:
         policy = self._policy
         if now - self._faded_at < policy.history_span:
             return
-        if self._learned() > MEMORY * policy.history_size:
+        if self.known > MEMORY * policy.history_size:
             self._faded_at = now
             self.quiet *= 0.5
             self._doubtful_since *= 0.5
@@ -247,7 +232,7 @@ class Evidence:
         if row == 0:
             # Nothing is known yet about the kind of bad calls, so both get the same prior.
             slow = failed = self._policy.normal_bad_rate
-            total = weight = _PRIOR_CALLS
+            total = weight = PRIOR_CALLS
             total += self.quiet
         else:
             slow, failed = self.share(row_before(row))
@@ -262,7 +247,7 @@ class Evidence:
     def expect(self, slow: float, failed: float, very_slow: float | None, now: float) -> None:
         """Expect at least these shares of slow and failed calls; `very_slow` is a part of `slow`."""
         self._learn_doubtful()
-        total = self._learned() or 1.0
+        total = self.known or 1.0
         shares = dict.fromkeys((GOOD, SLOW, FAILED), 0.0)
         for (_, kind), count in self._counts.items():
             shares[kind] += count / total

@@ -14,11 +14,13 @@ from recloser._circuit import sentences
 from recloser._circuit.bad_calls import Seen, seen_last
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
+from recloser._circuit.enough import enough_good
+from recloser._circuit.evidence import PRIOR_CALLS
 from recloser._circuit.in_flight import NEVER, InFlight
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
-from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.transitions import AFTER, RULES, Cause
 from recloser._circuit.votes import ASKED_TO_WAIT, Ending, Vote
 from recloser._events import Reason, Transition
 from recloser._policy import Policy
@@ -119,7 +121,8 @@ class Lifecycle:
             size = max(self._at_first(now), _LEAST_LIMIT, self.counts.concurrency, wide)
             self._begin_limit(size, now, recovery)
         else:
-            self._open(now, recovery, detector.open_reason(), detector.take_asked_wait())
+            detector.suspicion = None
+            self._open(now, recovery, detector.open_reason())
 
     def _at_first(self, now: float) -> int:
         """How many calls may be in flight when a limit begins, at least.
@@ -148,40 +151,46 @@ class Lifecycle:
         usual = self.detector.baseline.usual(now)
         return Limit(size, self._calm, usual, next(self.calls.tokens), now)
 
-    def _open(
-        self, now: float, recovery: Recovery, reason: Reason, asked_until: float = 0.0
-    ) -> None:
+    def _open(self, now: float, recovery: Recovery, reason: Reason) -> None:
         """Open: calls fail, or a limit is no help."""
-        self._wait_until(now + self._jittered(self.policy.open_for), asked_until)
+        self._wait_until(now + self._jittered(self.policy.open_for))
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
     def _pause(self, ending: Ending, *, voting: bool) -> None:
         """Open if the callee asks all callers to wait, and not only some of them."""
-        now, recovery = ending.now, self.recovery
-        if voting:
-            self._see_bad(ASKED_TO_WAIT, ending)
-        else:
-            if self.state is _OPEN and ending.wait:
-                self._wait_until(now + ending.wait)
+        now, recovery, named = ending.now, self.recovery, ending.wait
+        if not voting:
+            self._pause_late(ending)
             return
+        self._see_bad(ASKED_TO_WAIT, ending)
         calls, pauses = self.calls, self.detector.pauses_by(now)
         rate = self.counts.rate
         asked = pauses.judge(ending, next(calls.tokens), calls, self.policy, rate)
         if self.state is _HALF_OPEN and recovery is not None:
             if not recovery.run:
-                still = not recovery.good and pauses.are_for_all_still(ending.wait, rate)
+                still = not recovery.good and pauses.are_for_all_still(named, rate)
                 asked = asked or still
-            elif ending.wait:  # a bare 429 shows at least that the callee answers again
+            elif named:  # a bare 429 shows at least that the callee answers again
                 recovery.share.failed += 1
-                asked = not recovery.good or recovery.share.is_enough is False
+                if not asked:  # one bad probe
+                    asked = not recovery.good or recovery.share.is_enough is False
+                    believed = recovery.believe(named, now)
+                    named = max(believed, self._time_to_next_probe(recovery, now))
         if not asked:
             return
         recovery = recovery or self._new_recovery(now)
         recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
-        wait = recovery.next_pause(ending.wait, pauses.longest(now))
+        wait = recovery.next_pause(named, pauses.longest(now))
         self._wait_until(now + wait)
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
+
+    def _pause_late(self, ending: Ending) -> None:
+        """Note the wait that a call of an earlier generation was asked for."""
+        # Alone it is no evidence that all callers are asked, unless that is why it is open.
+        reason = self.reason
+        if self.state is _OPEN and reason and reason.rule in RULES[Cause.ASKED_TO_WAIT]:
+            self._wait_until(ending.now + ending.wait)
 
     def _reopen(self, recovery: Recovery, now: float, what: Raised | str, asked: float) -> None:
         if recovery.is_crowded:
@@ -189,7 +198,8 @@ class Lifecycle:
             return
         reason = sentences.probe_failed(recovery, what, now)
         self._measure_rate(now)
-        self._wait_until(now + self._time_to_next_probe(recovery, now), now + asked)
+        believed = recovery.believe(asked, now)
+        self._wait_until(now + self._time_to_next_probe(recovery, now), now + believed)
         self._change(Cause.PROBES_BAD, now, reason, recovery)
 
     def _time_to_next_probe(self, recovery: Recovery, now: float) -> float:
@@ -260,7 +270,10 @@ class Lifecycle:
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:
         before = self.recovery or self._last_recovery
         evidence = self.detector.evidence
-        return Recovery(self.policy, now, evidence.since, run, before, evidence.enough_probes)
+        # Probes need as many only where more is known than is assumed.
+        young = evidence.known < PRIOR_CALLS
+        enough = enough_good(self.policy, evidence.normal_bad_rate, young=young)
+        return Recovery(self.policy, now, evidence.since, run, before, enough)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()
@@ -286,6 +299,8 @@ class Lifecycle:
         else:
             # Calls admitted before the change say nothing about the callee after it.
             self.calls.end_generation()
+            if recovery is not None and self.state in _SERVING:
+                recovery.forget_waits()  # until now, calls were served
         self._check_at = NEVER
         if (after := AFTER.get((self.state, cause))) is None:
             return  # a signal handler changed the state by hand meanwhile, and that holds

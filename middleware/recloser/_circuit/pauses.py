@@ -26,7 +26,7 @@ _FIRST_PAUSE = 1.0
 # Later ones are no longer than this part of the time for which nobody was served: if a share of the
 # calls is asked, that many are refused in vain. Before, a key of which 80 % are asked was refused
 # for most of the time, since each pause was twice as long as the one before.
-_PART = 0.25
+PART = 0.25
 # The usual share of calls that a callee asks to wait: before the first calls, at most, and how many
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
@@ -238,7 +238,7 @@ class Pauses:
 
     def longest(self, now: float) -> float:
         """The longest pause without a time, in seconds."""
-        return max(_FIRST_PAUSE, _PART * (now - self.served_at))
+        return max(_FIRST_PAUSE, PART * (now - self.served_at))
 
 
 def longer_pause(before: float, policy: Policy) -> float:

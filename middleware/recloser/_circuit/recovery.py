@@ -12,7 +12,7 @@ from recloser._circuit.giving_way import GivingWay
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
 from recloser._circuit.outliving import Outliving
-from recloser._circuit.pauses import longer_pause
+from recloser._circuit.pauses import PART, longer_pause
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
@@ -83,6 +83,8 @@ class Recovery:
 
     __slots__ = (
         "_alone_until",
+        "_asked_since",
+        "_asked_until",
         "_enough_good",
         "_fails_a_share",
         "_pause",
@@ -130,6 +132,8 @@ class Recovery:
         self._alone_until = 0  # the last probe that was alone when it was counted before its end
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
+        self._asked_since: float = inf  # when the first probe asked for a wait, in seconds
+        self._asked_until: float = inf  # the first time that was named and is not over
         # A relapse is the same trouble, so its answers go on like its time.
         self.answers: Answers = (
             before.answers if before is not None and relapsed else Answers(policy, began)
@@ -192,6 +196,8 @@ class Recovery:
                 fewer probes must be good.
         """
         self.silent = 0
+        if not ending.wait and ending.token >= self.first_token:
+            self.forget_waits()
         if vote is votes.HUNG:
             self.share.slow += 1
             return self._vote_bad(ending.token)
@@ -310,6 +316,29 @@ class Recovery:
         policy = self._policy
         self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
+
+    def believe(self, asked: float, now: float) -> float:
+        """For how many seconds no probe is sent because a probe that failed asked for a wait.
+
+        A wait that failed calls ask for is believed for as long as each probe so far has asked for
+        one, and not beyond the first time that was named; `asked` is 0.0 if none was. The calls that
+        opened it do not count: their run has selected them. So a callee that is down gets some ten
+        probes in two minutes, and one that fails a part of its calls refuses no more than if it named
+        no time. Once a share was served, it is the same part as of a pause that names no time.
+        """
+        if not asked:
+            return 0.0
+        self._asked_since = min(self._asked_since, now)
+        if self._asked_until <= now:
+            self._asked_until = inf
+        # Many name the same time throughout a maintenance.
+        self._asked_until = min(self._asked_until, now + asked)
+        part = PART if self._fails_a_share else 1.0
+        return min(self._asked_until - now, part * (now - self._asked_since))
+
+    def forget_waits(self) -> None:
+        """Believe no earlier wait: not all calls have asked for one."""
+        self._asked_since = self._asked_until = inf
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recloser._circuit import votes
+from recloser._circuit.enough import enough_good
 from recloser._circuit.evidence import Evidence
 from recloser._circuit.in_flight import InFlight
 from recloser._circuit.outliving import Outliving
@@ -26,7 +27,7 @@ class Suspicion:
         outliving: The calls that have outlived those that failed, and count as good.
     """
 
-    __slots__ = ("_asked_until", "_asked_waits", "outliving", "test")
+    __slots__ = ("outliving", "test")
 
     def __init__(self, since: int) -> None:
         self.outliving = Outliving(since)
@@ -35,9 +36,6 @@ class Suspicion:
     def restart(self) -> None:
         """Begin anew in the same run of calls."""
         self.test: ShareTest | None = None
-        # Failed calls that asked for a pause, and until when.
-        self._asked_waits = 0
-        self._asked_until = 0.0
 
     def outlive(self, ending: Ending, calls: InFlight | None) -> int:
         """Note a call that failed; return how many have outlived those that failed since then."""
@@ -48,7 +46,8 @@ class Suspicion:
         self, evidence: Evidence, policy: Policy, calls: InFlight | None, now: float
     ) -> None:
         """Test the calls from now on: the present ones were selected by their run of bad calls."""
-        self.test = ShareTest(min(evidence.enough_good, 1.0 - evidence.normal_bad_rate))
+        young = not evidence.is_settled
+        self.test = ShareTest(enough_good(policy, evidence.normal_bad_rate, young=young))
         self.test.since = now
         if calls is not None:
             self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)
@@ -70,13 +69,3 @@ class Suspicion:
         if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
             return False  # a limit refuses nobody at first
         return enough
-
-    def note_asked(self, ending: Ending) -> None:
-        """Note the pause that a failed call asked for, if it did."""
-        if ending.wait > 0.0:
-            self._asked_waits += 1
-            self._asked_until = max(self._asked_until, ending.now + ending.wait)
-
-    def asked_until(self, failed: int) -> float:
-        """Until when most of so many failed calls asked to wait, in seconds; 0.0 if few did."""
-        return self._asked_until if 2 * self._asked_waits >= failed > 0 else 0.0

@@ -8,6 +8,7 @@ from email.utils import formatdate
 
 import pytest
 from tests.support.breaker_state import is_closed, votes
+from tests.support.named_waits import record_waits
 from tests.support.outage import ASKED_BY_ALL
 from tests.support.outbound_clients import Client
 from tests.support.scripted_upstream import Upstream, answer
@@ -112,9 +113,10 @@ async def test_a_longer_wait_is_never_shortened(
     assert breaker.retry_after == pytest.approx(60.0)
 
 
-async def test_an_overload_that_says_when_to_come_back_is_a_failure_and_obeyed(
-    client: Client, upstream: Upstream, breaker: Breaker
+async def test_an_overload_that_says_when_to_come_back_is_a_failure_that_names_a_wait(
+    client: Client, upstream: Upstream, breaker: Breaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits = record_waits(monkeypatch)
     upstream.answers("/", answer(503, headers={"retry-after": "30"}))
 
     for _ in range(breaker.policy.min_failures):
@@ -122,7 +124,7 @@ async def test_an_overload_that_says_when_to_come_back_is_a_failure_and_obeyed(
 
     assert breaker.metrics().failures == breaker.policy.min_failures
     assert breaker.state is State.OPEN
-    assert breaker.retry_after == pytest.approx(30.0)
+    assert waits == [30.0] * breaker.policy.min_failures
 
 
 def _openai(code: str) -> bytes:

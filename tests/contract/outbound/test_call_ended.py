@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import votes
+from tests.support.named_waits import record_waits
 from tests.support.plain_requests import (
     PlainRefusedError,
     PlainRequest,
@@ -79,21 +80,26 @@ def test_an_error_ends_a_call_by_what_it_says(
         (429, {"x-ratelimit-reset": "50", "x-ratelimit-remaining": "0"}, 50.0),
         (429, {}, 1.0),
         (429, None, 1.0),
-        (503, {"retry-after": "50"}, 50.0),
+        (503, {"retry-after": "50"}, 0.15),
         (503, {"x-ratelimit-reset": "50", "x-ratelimit-remaining": "0"}, 0.15),
         (503, None, 0.15),
     ],
 )
 def test_an_error_for_a_status_asks_for_the_pause_of_its_headers(
-    registry: Registry, status: int, headers: dict[str, str] | None, wait: float
+    registry: Registry,
+    status: int,
+    headers: dict[str, str] | None,
+    wait: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls = plain_calls(registry)
+    calls, waits = plain_calls(registry), record_waits(monkeypatch)
     for _ in range(5 if status == 503 else 4):
         calls.end_by_error(permit_of(registry), OSError(), status=status, headers=headers)
 
     assert registry["h"].retry_after == pytest.approx(wait)
     if status == 503:
         assert "HTTP 503" in str(registry["h"].refusal())
+        assert set(waits) == {50.0 if headers and "retry-after" in headers else 0.0}
 
 
 def test_an_error_without_a_status_is_named_by_its_class(registry: Registry) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.breaker_state import votes
+from tests.support.named_waits import record_waits
 
 from recloser import LoosePermit, Outcome, Registry, State
 
@@ -346,7 +347,7 @@ def test_an_error_of_graphql_counts_where_there_is_no_data(
     ("by", "said", "counted", "wait", "quota"),
     [
         (error(FAILURE, "x"), b'{"retry_after": 7}', "failures", 7.0, False),
-        (error(FAILURE, "x"), b"{}", "failures", 0.15, False),
+        (error(FAILURE, "x"), b"{}", "failures", 0.0, False),
         (error(THROTTLED, "x"), b"{}", "throttled", 1.0, False),
         (error(THROTTLED, "x"), b'{"retry_after": 7}', "throttled", 7.0, False),
         (error(THROTTLED, "x", quota=True), b"{}", "throttled", 900.0, True),
@@ -357,8 +358,15 @@ def test_an_error_of_graphql_counts_where_there_is_no_data(
     ],
 )
 def test_an_error_ends_its_call_with_the_pause_that_its_body_asks_for(
-    registry: Registry, by: BodyError, said: bytes, counted: str, wait: float, quota: bool
+    registry: Registry,
+    by: BodyError,
+    said: bytes,
+    counted: str,
+    wait: float,
+    quota: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    waits = record_waits(monkeypatch)
     breaker = registry["k"]
     calls = 0
     while breaker.state is State.CLOSED and calls < 10:
@@ -372,7 +380,10 @@ def test_an_error_ends_its_call_with_the_pause_that_its_body_asks_for(
     assert votes(breaker.metrics()) == {counted: calls}
     if counted in ("failures", "throttled"):
         assert breaker.state is State.OPEN
-        assert breaker.retry_after == pytest.approx(wait)
+        if counted == "failures":
+            assert set(waits) == {wait}
+        else:
+            assert breaker.retry_after == pytest.approx(wait)
         reason = breaker.refusal().reason
         assert reason is not None
         assert (reason.rule == "quota") is quota

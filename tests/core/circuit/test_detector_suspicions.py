@@ -7,8 +7,7 @@ from tests.support.detectors import NOW, SLOW, known_detector, vote
 
 from recloser import Policy
 from recloser._circuit.detector import Detector
-from recloser._circuit.votes import Ending, Vote
-from recloser._outcome import Outcome
+from recloser._circuit.votes import Vote
 
 
 @pytest.mark.parametrize("kind", [Vote.FAILED, Vote.GOOD, Vote.SLOW])
@@ -19,19 +18,6 @@ def test_calls_count_after_late_ones_that_were_not_enough(policy: Policy, kind: 
     assert not vote(detector, kind, 4)
 
     assert detector.evidence.calls == 2
-
-
-def test_a_pause_that_was_asked_for_in_a_suspicion_that_is_over_is_none_of_the_next() -> None:
-    detector = Detector(Policy(normal_bad_rate=0.4))
-    asked = Ending(1, Outcome.FAILURE, 0.1, NOW, "HTTP 503", 60.0)
-    detector.vote(Vote.FAILED, asked)
-    vote(detector, Vote.GOOD, 2)
-    assert not detector.evidence.idle
-    assert detector.evidence.calls == 0  # the suspicion is over, the run is not
-
-    vote(detector, Vote.FAILED, 3)
-
-    assert detector.take_asked_wait() == 0.0
 
 
 def test_only_where_the_floor_is_the_threshold_calls_are_hardly_slow() -> None:

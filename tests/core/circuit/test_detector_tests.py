@@ -46,7 +46,6 @@ class Calls:
         self.detector = detector
         self.token = 10
         self.now = NOW
-        self.wait = 0.0
 
     def play(self, letters: str, *, began: float | None = None) -> bool:
         """Play until the evidence is enough; return whether it is."""
@@ -64,7 +63,7 @@ class Calls:
             self.detector.good(self.token, latency, self.now)
             return False
         outcome = Outcome.FAILURE if letter == "f" else Outcome.SUCCESS
-        ending = Ending(self.token, outcome, latency, self.now, wait=self.wait)
+        ending = Ending(self.token, outcome, latency, self.now)
         return self.detector.vote(KINDS[letter], ending)
 
 
@@ -226,62 +225,3 @@ def test_no_test_outlives_its_suspicion(settled: Detector, how: str) -> None:
     getattr(settled, how)()
 
     assert settled.test is None
-
-
-# Pauses that failures ask for
-
-
-def wait_after(detector: Detector, waits: list[float]) -> float:
-    """Until when the failed calls of a suspicion asked to wait, of which some asked."""
-    calls = Calls(detector)
-    for wait in waits:
-        calls.wait = wait
-        calls.play("f")
-    return detector.take_asked_wait()
-
-
-@pytest.mark.parametrize(
-    ("waits", "asked"),
-    [([5.0] * 4, True), ([5.0, 5.0, 0.0, 0.0], True), ([5.0, 0.0, 0.0], False), ([0.0], False)],
-)
-def test_a_pause_counts_if_most_failures_asked_for_one(
-    settled: Detector, waits: list[float], asked: bool
-) -> None:
-    until = wait_after(settled, waits)
-
-    assert (until > NOW + 5.0) is asked
-    assert settled.take_asked_wait() == 0.0
-
-
-def test_the_longest_pause_counts(settled: Detector) -> None:
-    assert wait_after(settled, [30.0, 5.0]) == pytest.approx(NOW + 30.03)
-
-
-def test_slow_calls_are_no_failures_that_asked_for_nothing(settled: Detector) -> None:
-    calls = Calls(settled)
-    calls.wait = 5.0
-    calls.play("f")
-    calls.play("sss")
-
-    assert settled.take_asked_wait() > 0.0
-
-
-def test_a_failure_from_before_the_suspicion_does_not_ask_in_it(settled: Detector) -> None:
-    calls = Calls(settled)
-    calls.play("f")
-
-    settled.vote(Vote.FAILED, Ending(3, Outcome.FAILURE, 0.01, calls.now, wait=5.0))
-
-    assert settled.take_asked_wait() == 0.0
-
-
-def test_a_pause_is_void_once_its_suspicion_is_over(settled: Detector) -> None:
-    calls = Calls(settled)
-    calls.wait = 1_000.0
-    calls.play("f" + "g" * 100)
-    assert settled.evidence.idle
-    calls.wait = 0.0
-
-    calls.play("f")
-
-    assert settled.take_asked_wait() == 0.0

@@ -78,6 +78,17 @@ def test_the_same_orders_again_change_nothing_but_the_time(worker: Worker) -> No
 # Open
 
 
+def test_what_its_probes_were_told_before_the_fleet_decided_counts_no_more(worker: Worker) -> None:
+    orders = follow(worker, State.OPEN)
+    recovery, now = circuit_of(worker).recovery, worker.clock.now
+    assert recovery is not None
+    recovery.believe(300.0, now)
+
+    worker.breaker.in_turn(now, circuit_of(worker).follow, orders, WHY, 7.0, 4.0, now)
+
+    assert recovery.believe(300.0, now + 60.0) == 0.0
+
+
 def test_without_a_ticket_nobody_probes_however_long_it_takes(worker: Worker) -> None:
     follow(worker, State.OPEN, wait=1.0)
 

@@ -51,16 +51,91 @@ def test_a_pause_names_the_calls_that_were_asked_to_wait(
     assert set(outcomes) == {"throttled"}
 
 
-def test_a_late_call_that_is_asked_to_wait_makes_an_open_breaker_wait(
+def test_a_late_call_that_is_asked_to_wait_lengthens_a_pause_for_all(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    late = strict(breaker)
+    while breaker.state is CLOSED:
+        breaker.acquire().throttled(20.0)
+
+    late.throttled(200.0)
+
+    assert breaker.retry_after == 200.0
+
+
+def test_a_late_call_that_is_asked_to_wait_says_nothing_of_all_where_calls_failed(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
     late = strict(breaker)
     trip(breaker)
+    wait = breaker.retry_after
 
     late.throttled(200.0)
 
-    assert breaker.retry_after == 200.0
+    assert breaker.retry_after == wait
+
+
+# Waits that probes are asked for after failures
+
+
+def probe(breaker: Breaker, clock: ManualClock) -> Permit:
+    clock.advance(breaker.retry_after)
+    permit = breaker.acquire()
+    assert permit.is_probe
+    return permit
+
+
+def asks(permit: Permit, how: str) -> None:
+    if how == "throttled":
+        permit.throttled(300.0)
+    else:
+        permit.failure("HTTP 503", retry_after=300.0)
+
+
+@pytest.mark.parametrize("how", ["failure", "throttled"])
+def test_one_probe_that_asks_for_a_wait_is_no_sign_that_all_do(
+    breaker: Breaker, clock: ManualClock, how: str
+) -> None:
+    learned(breaker, clock)
+    trip(breaker)
+
+    asks(probe(breaker, clock), how)
+
+    assert breaker.state is OPEN
+    assert 0.0 < breaker.retry_after < 1.0
+
+
+@pytest.mark.parametrize("how", ["failure", "throttled"])
+def test_a_callee_that_asks_each_probe_to_wait_is_left_alone(
+    breaker: Breaker, clock: ManualClock, how: str
+) -> None:
+    learned(breaker, clock)
+    trip(breaker)
+    began, probes = clock.now, 0
+
+    while clock.now + breaker.retry_after < began + 120.0:
+        asks(probe(breaker, clock), how)
+        probes += 1
+
+    assert 8 <= probes <= 12
+
+
+def test_what_asked_before_calls_were_served_under_a_limit_counts_no_more(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    learned(breaker, clock)
+    hang(breaker, clock, until=State.LIMITED)
+    recovery = breaker._circuit.recovery
+    assert recovery is not None
+    recovery.believe(300.0, clock.now)
+    clock.advance(100.0)
+
+    hang(breaker, clock, until=OPEN)
+
+    assert breaker._circuit.recovery is recovery
+    assert recovery.believe(300.0, clock.now) == 0.0
 
 
 def test_a_late_call_that_is_asked_to_wait_says_nothing_once_it_is_closed(

@@ -481,7 +481,9 @@ def test_a_late_429_only_lengthens_the_wait_of_an_open_breaker(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
-    hung = hang(breaker, clock, until=OPEN)
+    hung = [breaker.acquire() for _ in range(3)]
+    while breaker.state is not OPEN:
+        breaker.acquire().throttled(20.0)
     wait = breaker.retry_after
 
     hung.pop().throttled(0.5 * wait)

@@ -32,15 +32,21 @@ class Fleet:
         self.circuit.begin(token, call, self.now)
         return token, call
 
-    def end(self, begun: tuple[int, PooledCall], outcome: Outcome, latency: float = 0.1) -> None:
+    def end(
+        self,
+        begun: tuple[int, PooledCall],
+        outcome: Outcome,
+        latency: float = 0.1,
+        wait: float = 0.0,
+    ) -> None:
         token, call = begun
         self.circuit.note_end(call, outcome, latency)
-        self.circuit.end(Ending(token, outcome, latency, self.now))
+        self.circuit.end(Ending(token, outcome, latency, self.now, wait=wait))
 
-    def call(self, worker: str, outcome: Outcome, latency: float = 0.1) -> None:
+    def call(self, worker: str, outcome: Outcome, latency: float = 0.1, wait: float = 0.0) -> None:
         begun = self.begin(worker)
         self.now += latency
-        self.end(begun, outcome, latency)
+        self.end(begun, outcome, latency, wait)
 
     def open(self) -> None:
         for worker, _ in zip(cycle("ab"), range(8), strict=False):
@@ -68,6 +74,20 @@ def test_what_it_learns_the_leader_does_not(fleet: Fleet) -> None:
 
     assert fleet.twin.detector.baseline.history().total == before
     assert fleet.twin.state is State.CLOSED
+
+
+def test_the_waits_of_the_calls_that_open_for_all_are_no_sign_that_all_are_asked(
+    fleet: Fleet,
+) -> None:
+    for worker in "abababab":
+        fleet.call(worker, Outcome.FAILURE, wait=300.0)
+    assert fleet.circuit.state is State.OPEN
+    fleet.now = fleet.circuit.probe_at
+
+    fleet.call("a", Outcome.FAILURE, wait=300.0)
+
+    assert fleet.circuit.state is State.OPEN
+    assert fleet.circuit.probe_at - fleet.now < 5.0
 
 
 def test_what_one_worker_alone_has_seen_opens_nobody_else(fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""The suspicion: the test of the calls after it, and the pauses that failed calls asked for."""
+"""The suspicion: the test of the calls after it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from recloser._outcome import Outcome
 NOW = 100.0
 
 
-def ending(token: int, took: float = 0.01, *, after: float = 1.0, wait: float = 0.0) -> Ending:
-    return Ending(token, Outcome.FAILURE, took, NOW + after, wait=wait)
+def ending(token: int, took: float = 0.01, *, after: float = 1.0) -> Ending:
+    return Ending(token, Outcome.FAILURE, took, NOW + after)
 
 
 @pytest.fixture
@@ -84,20 +84,6 @@ def test_no_more_calls_must_be_good_than_usual(policy: Policy, enough: bool) -> 
     suspicion.test.failed = 200 - suspicion.test.good
 
     assert suspicion.test.is_enough is enough
-
-
-def test_most_failed_calls_must_have_asked_for_a_pause() -> None:
-    suspicion = Suspicion(1)
-    suspicion.note_asked(ending(1))
-    assert suspicion.asked_until(1) == 0.0
-
-    suspicion.note_asked(ending(2, wait=30.0))
-    suspicion.note_asked(ending(3, wait=0.5))
-
-    assert suspicion.asked_until(4) == NOW + 31.0
-    assert suspicion.asked_until(5) == 0.0
-    suspicion.restart()
-    assert suspicion.asked_until(1) == 0.0
 
 
 @pytest.mark.parametrize(

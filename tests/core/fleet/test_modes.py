@@ -213,7 +213,7 @@ def test_a_breaker_that_is_new_has_it_no_longer_than_the_others(world: World) ->
     world.run(2.0)
     breaker = new.registry[KEY]
     world.run(0.1)
-    assert breaker.mode is Mode.OBSERVE
+    assert breaker.mode.value == "observe"
 
     world.run(2.5)
 
