@@ -192,7 +192,6 @@ class Evidence:
 
     @property
     def known(self) -> float:
-        """How many calls it has learned from."""
         return self.quiet + sum(self._counts.values())
 
     @property
