@@ -94,7 +94,7 @@ def test_a_folder_where_no_file_can_be_made_is_refused(
     def refuse(*args: Any) -> int:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(_file.os, "open", _only_new(refuse))
+    monkeypatch.setattr(os, "open", _only_new(refuse))
 
     with pytest.raises(ValueError, match=r"no file can be made there \(.*name a file on a disk"):
         SqliteStore(path)
@@ -108,7 +108,7 @@ def test_where_no_file_can_be_made_now_it_is_made_later(
         raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(_file.os, "open", _only_new(refuse))
+        patch.setattr(os, "open", _only_new(refuse))
         store = SqliteStore(path)
         with pytest.raises(StoreError):
             store.beat("worker", "", 60.0)
