@@ -92,8 +92,8 @@ class Permit(CountedCall):
 
         Args:
             error: What the reason names if this opens the breaker: an exception or `HTTP 502`.
-            retry_after: Seconds for which the callee asked for a pause, if it did. If this opens the
-                breaker, it stays open at least that long.
+            retry_after: Seconds for which the callee asked for a pause, if it did. While the breaker
+                is open, it is believed for as long as each probe so far has asked for one.
         """
         self.breaker.end(self, _FAILURE, error, retry_after)
 

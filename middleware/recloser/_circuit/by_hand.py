@@ -83,7 +83,7 @@ class SteeredCircuit(Circuit):
         if self.explained is not None:
             self.explained.policy = policy
         if self.recovery is not None:
-            self.recovery.adopt(policy)
+            self.recovery.adopt(policy, self.enough_probes)
         if self.calls.streams is not None:
             self.calls.streams.adopt(policy)
         self._refresh(now)

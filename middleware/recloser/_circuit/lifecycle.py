@@ -125,14 +125,14 @@ class Lifecycle:
             self._open(now, recovery, detector.open_reason())
 
     def _at_first(self, now: float) -> int:
-        """How many calls may be in flight when a limit begins, at least.
+        """How many calls may be in flight when a limit begins, at least: as many as are.
 
-        As many as are. But if no call comes back, they have piled up. A callee of which this worker
-        usually has less than one call (Little's law) may have many workers: if each let in as many as
-        have piled up, they would never come back.
+        But if none comes back, they have piled up. A callee of which this worker usually has less than
+        one call (Little's law) may have many workers: if each let in so many, none would come back.
         """
-        usual = self.counts.rate * self.detector.baseline.median
-        return self.running if usual >= 1.0 or self.detector.is_alive(now) else 0
+        rate, detector = self.counts.rate, self.detector
+        many = not rate or rate * detector.baseline.median >= 1.0
+        return self.running if many or detector.is_alive(now) else 0
 
     def _begin_limit(self, size: float, now: float, recovery: Recovery) -> None:
         before = self._last_recovery
@@ -171,11 +171,12 @@ class Lifecycle:
                 still = not recovery.good and pauses.are_for_all_still(named, rate)
                 asked = asked or still
             elif named:  # a bare 429 shows at least that the callee answers again
+                recovery.note_bad(ending.token)
                 recovery.share.failed += 1
                 if not asked:  # one bad probe
-                    asked = not recovery.good or recovery.share.is_enough is False
-                    believed = recovery.believe(named, now)
-                    named = max(believed, self._time_to_next_probe(recovery, now))
+                    if not recovery.good or recovery.share.is_enough is False:
+                        self._reopen(recovery, now, ending.what or "asked to wait", named)
+                    return
         if not asked:
             return
         recovery = recovery or self._new_recovery(now)
@@ -269,11 +270,14 @@ class Lifecycle:
 
     def _new_recovery(self, now: float, run: int = 0) -> Recovery:
         before = self.recovery or self._last_recovery
-        evidence = self.detector.evidence
-        # Probes need as many only where more is known than is assumed.
-        young = evidence.known < PRIOR_CALLS
-        enough = enough_good(self.policy, evidence.normal_bad_rate, young=young)
-        return Recovery(self.policy, now, evidence.since, run, before, enough)
+        since, enough = self.detector.evidence.since, self.enough_probes
+        return Recovery(self.policy, now, since, run, before, enough)
+
+    @property
+    def enough_probes(self) -> float:
+        """The share of good probes that is just enough, 0.0-1.0."""
+        known, normal = self.detector.evidence.known, self.detector.evidence.normal_bad_rate
+        return enough_good(self.policy, normal, young=known < PRIOR_CALLS)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()

@@ -59,6 +59,7 @@ class Limit(Search):
     """
 
     __slots__ = (
+        "_began_with",
         "_ended_at",
         "_in_flight",
         "_mute_since",
@@ -84,6 +85,7 @@ class Limit(Search):
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
         self._waiting = 0  # as many calls are in flight, and the first one has not come back
+        self._began_with = size
         self._pacing = Pacing()
         self._ended_at = self._mute_since = now
         # Calls in flight when a call began, by its token.
@@ -106,7 +108,7 @@ class Limit(Search):
             return
         self.succeeded = False
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
-        self._waiting = max(waiting, 1)
+        self._waiting, self._began_with = max(waiting, 1), self.size
 
     # Admission
 
@@ -245,7 +247,9 @@ class Limit(Search):
             self.latest = max(self.latest, token)
             if self._waiting:
                 if latency < self._usual.severe:
-                    self.size = COMES_BACK * max(self.size, self._waiting)
+                    # Those that have piled up count only if the limit is still as it began.
+                    piled_up = self._waiting if self.size == self._began_with else 0
+                    self.size = COMES_BACK * max(self.size, piled_up)
                 self._waiting = 0
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
@@ -289,6 +293,7 @@ class Limit(Search):
     def forget_all(self, token: int) -> None:
         """Forget all calls in flight; `token` is that of the next call."""
         self._in_flight.clear()
+        self._waiting = min(self._waiting, 1)
         self._round = Round(token)
 
     def count_from(self, token: int) -> None:

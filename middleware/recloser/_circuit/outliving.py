@@ -2,7 +2,7 @@
 
 Calls that fail are seen first where they end sooner than good ones: if 40 % of the calls of an API that
 takes seconds fail at once, the first twenty ends are failures. So a call that has been in flight for
-longer than failures take counts as good before it ends. If it then ends badly, or hangs, that is taken
+longer than failures take counts as good before it ends. If it is counted in a test and then ends badly, or hangs, that is taken
 back, and no more calls count before their end until one was answered: else calls that hang would be half
 good for ever.
 """

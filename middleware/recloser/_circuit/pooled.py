@@ -99,7 +99,8 @@ class PooledCircuit(SteeredCircuit):
         detector.last_failure = known.last_failure
         self._refresh_at, self._refresh_due = 1024, now + 10.0
         self.counts.watch_rate(now)
-        self.counts.rate = rate = twin.counts.rate * workers
+        of_one = twin.counts.rate or (0.0 if learned is None else learned.rate)
+        self.counts.rate = rate = of_one * workers
         self.counts.concurrency = max(round(rate * detector.baseline.median), 1)
         if rate > 0.0:
             detector.note_rate(rate)

@@ -143,10 +143,9 @@ class Recovery:
         self.outliving = Outliving(first_token)
         self.begin_round(1)
 
-    def adopt(self, policy: Policy) -> None:
+    def adopt(self, policy: Policy, enough_good: float) -> None:
         """Go on by another policy; the share of good probes counts from the next round on."""
-        self._policy = policy
-        self._enough_good = 1.0 - policy.failure_rate_threshold
+        self._policy, self._enough_good = policy, enough_good
         self.answers.policy = policy
 
     def begin_round(self, window: int) -> None:
@@ -190,10 +189,8 @@ class Recovery:
         Args:
             vote: The vote of the call.
             ending: How the call ended.
-            concurrency: Usual number of calls in flight at a time. The window must exceed it
-                before the breaker closes.
-            normal_bad_rate: Share of bad calls that is normal, 0.0-1.0. The higher it is, the
-                fewer probes must be good.
+            concurrency: Usual number of calls in flight. The window must exceed it before it closes.
+            normal_bad_rate: Share of bad calls that is normal, 0.0-1.0. Fewer probes must be good then.
         """
         self.silent = 0
         if not ending.wait and ending.token >= self.first_token:
@@ -235,10 +232,7 @@ class Recovery:
         return not self.was_slow and self.good > 0 and self.crowding.is_sure
 
     def outlive(self, calls: InFlight, now: float) -> None:
-        """Count the probes as good that have outlived those that failed.
-
-        It closes only when one was answered: they may hang.
-        """
+        """Count the probes that have outlived those that failed; it closes when one was answered."""
         for token in self.outliving.count(calls, now):
             self.silent = 0
             self.crowding.add(alone=self.peak <= 1, good=True)
@@ -258,16 +252,20 @@ class Recovery:
         return Step.RECOVERED if enough and self.window > concurrency else Step.NOTHING
 
     def _vote_bad(self, token: int) -> Step:
-        if self.outliving.take_back(token):
-            self.crowding.take_back(alone=token <= self._alone_until)
-            self.share.good -= 1
-            self.window = max(self.window - _WIDENING, 1)
-        self.bad += 1
+        self.note_bad(token)
         self.crowding.add(alone=self.peak <= 1, good=False)
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         self._fails_a_share = self._fails_a_share or (lost and self.good > 0)
         return Step.LOST if lost else Step.CAME_BACK
+
+    def note_bad(self, token: int) -> None:
+        """Count a bad probe, also if it was counted as good before its end."""
+        self.bad += 1
+        if self.outliving.take_back(token):
+            self.crowding.take_back(alone=token <= self._alone_until)
+            self.share.good -= 1
+            self.window = max(self.window - _WIDENING, 1)
 
     def needed(self, concurrency: int, normal_bad_rate: float) -> int:
         """How many probes of this round must be good to end it, if no more are bad.

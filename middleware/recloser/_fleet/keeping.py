@@ -148,12 +148,15 @@ class Keeping:
         if breaker is None or circuit is None:
             return
         try:
-            learned = known_to_all(store, name)
+            kept = _read(store, name)
         except ValueError as error:
             registry.fault("garbage in the store", error)
             return
-        if learned is None or circuit.detector.baseline.known:
+        if kept is None or circuit.detector.baseline.known:
             return  # nothing is kept, or it was evicted and is used again
+        learned = kept.learned.at_most(circuit.policy.history_size)
+        # It is in the sum already, so it is taken out when this worker adds what it knows.
+        self._parts[name] = _Kept(kept.since, kept.halvings, learned)
         breaker.in_turn(now, _teach, circuit, learned, now)
 
     def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
@@ -192,8 +195,13 @@ def known_to_all(store: Store, name: str) -> Learned | None:
         StoreError: The store does not work.
         ValueError: What is kept is none of ours.
     """
+    kept = _read(store, name)
+    return None if kept is None else kept.learned
+
+
+def _read(store: Store, name: str) -> _Kept | None:
     fact = store.get(learned_name(name))
-    return None if fact is None else _Kept.of(fact.text, 0.0).learned
+    return None if fact is None else _Kept.of(fact.text, 0.0)
 
 
 def _teach(circuit: Any, learned: Learned, now: float) -> None:

@@ -146,6 +146,9 @@ class Modes:
             now: Seconds.
         """
         known, said = self._known.get(key), written - fact.ago
+        if known is not None and epoch == known.epoch and _is_same(known.fact, fact):
+            self._restored_at.pop(key, None)  # it is read again, maybe after a step of a clock
+            return
         if known is not None and epoch <= known.epoch and said <= known.said + _ROUNDING:
             if epoch == known.epoch:
                 self._restored_at.pop(key, None)
@@ -223,3 +226,8 @@ class Modes:
                 known = self._known[key]
         if before < known.epoch:
             self._write(key, before, known, now)
+
+
+def _is_same(known: ModeFact, fact: ModeFact) -> bool:
+    """Whether two facts are one, apart from what depends on when it was written."""
+    return replace(known, left=0.0, ago=0.0) == replace(fact, left=0.0, ago=0.0)

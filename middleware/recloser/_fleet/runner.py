@@ -161,7 +161,7 @@ class Runner:
         if pipe is None or self._signalled:
             return
         self._signalled = True
-        with suppress(OSError):
+        with suppress(OSError, IndexError):  # it may have been closed by a fork just now
             os.write(pipe.ends[1], b"\0")
 
     def turn(self) -> float:

@@ -444,3 +444,17 @@ def test_where_the_number_of_calls_varies_it_counts_how_many_there_were(
 
     assert play.limit.size < 8.0
     assert play.limit.load._before == (compared, 10.0 * SLOW)
+
+
+@pytest.mark.parametrize(("size", "after"), [(2.0, 40.0), (19.0, 38.0), (1.0, 2.0)])
+def test_what_had_piled_up_counts_only_while_the_limit_is_as_it_began(
+    size: float, after: float
+) -> None:
+    """When the first one comes back, twice as many are let through as were waiting for it."""
+    limit = Limit(2.0, CALM, USUAL, 1, 0.0)
+    limit.begin_suspicious(range(1, 21), is_first=True, waiting=20)
+    limit.size = size
+
+    Play(limit).end(1, SLOW)
+
+    assert limit.size == after

@@ -286,6 +286,7 @@ def test_a_worker_that_hardly_knows_a_key_leads_by_what_all_have_learned() -> No
     assert circuit.detector.baseline.count == round(all_of_them.calls)
     assert circuit.detector.baseline.threshold < 1.0
     assert circuit.detector.evidence.learned[0] == all_of_them.quiet
+    assert circuit.counts.rate == 3 * all_of_them.rate > 0.0
     assert not twin.detector.baseline.known
 
 

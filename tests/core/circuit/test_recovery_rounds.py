@@ -31,7 +31,7 @@ def test_whether_calls_fail_only_together_is_asked_on_in_a_relapse(
 def test_a_new_policy_judges_the_answers_too() -> None:
     recovery, policy = Recovery(Policy(), 0.0, 1, 5), Policy(latency_patience=7.0)
 
-    recovery.adopt(policy)
+    recovery.adopt(policy, 0.4)
 
     assert recovery.answers.policy is policy
     assert (recovery.is_patient(6.9), recovery.is_patient(7.0)) == (False, True)

@@ -74,6 +74,26 @@ def test_workers_with_few_calls_each_know_enough_together() -> None:
     assert world.policy.min_history <= learned.calls <= sum(each.count for each in baselines)
 
 
+def test_workers_that_come_and_go_make_no_more_calls_of_a_few() -> None:
+    world = World(1, is_trained=False)
+    world.run(0.9, good)
+    world.workers[0].leave()
+    learned = kept(world)
+    assert learned is not None
+    calls = learned.calls
+
+    for _ in range(5):
+        new = world.add()
+        new.breaker.metrics()
+        world.run(0.2)
+        new.leave()
+
+    again = kept(world)
+    assert again is not None
+    assert again.calls == pytest.approx(calls, rel=0.05)
+    assert not new.breaker.following.detector.baseline.known
+
+
 def test_it_is_kept_about_once_a_minute_and_quietly() -> None:
     world = World(2)
     world.run(20.0, good)

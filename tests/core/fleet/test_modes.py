@@ -164,6 +164,21 @@ def test_who_has_not_heard_that_it_was_prolonged_ends_it_for_itself_alone(world:
     assert override.until == pytest.approx(other.until, abs=0.1)
 
 
+def test_a_word_that_is_read_again_after_a_step_of_the_stores_clock_is_not_done_again(
+    world: World,
+) -> None:
+    first, second, _ = world.workers
+    first.breaker.override("observe", for_=60.0, reason="deploy", by="ann")
+    world.settle()
+    (before,) = second.breaker.overrides
+    member = second.member
+    known = member._modes._known[KEY]
+
+    member._modes.hear(KEY, known.epoch, known.fact, known.said + 5.0, world.clock.now)
+
+    assert second.breaker.overrides == (before,)
+
+
 def test_a_shorter_time_that_is_said_later_holds_too(world: World) -> None:
     world.workers[0].breaker.override("observe", for_=60.0)
     world.settle()
