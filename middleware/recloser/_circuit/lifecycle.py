@@ -247,10 +247,7 @@ class Lifecycle:
         self.probe_at = max(self.probe_at, *times)
 
     def _recover(self, recovery: Recovery, now: float) -> None:
-        """Close, or let the load return by a limit if calls were slow, or fail if there are many."""
-        if recovery.is_crowded:
-            self._limit_again(Cause.CROWDED, recovery, sentences.crowded(recovery, now), now)
-            return
+        """Close, or let the load return by a limit if calls were slow."""
         reason = sentences.recovered(recovery, now)
         if recovery.was_slow:
             # Calls that began later came back. The others may never do, and would fill the limit.

@@ -359,8 +359,9 @@ class Circuit(HardlyKnown):
             recovery.outlive(self.calls, ending.now)
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
         if step is Step.RECOVERED:
-            if recovery.is_crowded:  # it is the number of calls that made them fail
-                self._recover(recovery, ending.now)
+            if recovery.bad and recovery.is_crowded:  # it is their number that made them fail
+                reason = sentences.crowded(recovery, ending.now)
+                self._limit_again(Cause.CROWDED, recovery, reason, ending.now)
                 return
             if recovery.was_momentary(ending.now):
                 self.detector.evidence.learn_run(ending.now)

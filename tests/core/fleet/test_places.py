@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_a_path_is_a_file_for_sqlite(tmp_path: Path, kind: type) -> None:
 
     assert type(store).__name__ == "SqliteStore"
     assert str(tmp_path / "recloser.db") in store.place
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_who_means_a_file_of_such_a_name_gets_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    store_at(place)
+    store_at(place).close()
 
     assert (tmp_path / place).is_file()
 
@@ -102,13 +104,13 @@ def test_the_error_of_half_a_url_shows_no_password(place: str) -> None:
 
 def test_a_namespace_is_given_to_the_store(tmp_path: Path) -> None:
     path = tmp_path / "recloser.db"
-    shop, usual = store_at(path, "shop"), store_at(path)
-    shop.beat("worker", "", 60.0)
+    with closing(store_at(path, "shop")) as shop, closing(store_at(path)) as usual:
+        shop.beat("worker", "", 60.0)
 
-    assert [*shop.workers()] == ["worker"]
-    assert usual.workers() == {}
-    with pytest.raises(ValueError, match="a store has one already"):
-        store_at(usual, "shop")
+        assert [*shop.workers()] == ["worker"]
+        assert usual.workers() == {}
+        with pytest.raises(ValueError, match="a store has one already"):
+            store_at(usual, "shop")
 
 
 @pytest.mark.parametrize("place", [7, None, b"recloser.db", object()])
