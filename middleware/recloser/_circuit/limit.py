@@ -85,7 +85,7 @@ class Limit(Search):
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
         self._waiting = 0  # as many calls are in flight, and the first one has not come back
-        self._began_with = size
+        self._began_with: float = size
         self._pacing = Pacing()
         self._ended_at = self._mute_since = now
         # Calls in flight when a call began, by its token.
@@ -108,7 +108,8 @@ class Limit(Search):
             return
         self.succeeded = False
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
-        self._waiting, self._began_with = max(waiting, 1), self.size
+        self._waiting = max(waiting, 1)
+        self._began_with = self.size
 
     # Admission
 
@@ -249,7 +250,7 @@ class Limit(Search):
                 if latency < self._usual.severe:
                     # Those that have piled up count only if the limit is still as it began.
                     piled_up = self._waiting if self.size == self._began_with else 0
-                    self.size = COMES_BACK * max(self.size, piled_up)
+                    self.size = COMES_BACK * max(self.size, float(piled_up))
                 self._waiting = 0
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
