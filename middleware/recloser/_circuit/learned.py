@@ -59,13 +59,9 @@ class Learned:
 
     def teach_latency(self, baseline: Baseline) -> None:
         """Let a baseline know these latencies, too. It judges by them after its next `refresh`."""
-        part = self.at_most(baseline.policy.history_size)
-        histogram = ExponentialHistogram(part.first, part.latencies)
-        baseline.take_over(histogram, 1.0, self.known_for)
-
-    def at_most(self, calls: float) -> Learned:
-        """The same, from at most so many calls whose latency is known."""
-        return self.times(min(calls / max(self.calls, 1.0), 1.0))
+        histogram = ExponentialHistogram(self.first, self.latencies)
+        weight = min(baseline.policy.history_size / max(histogram.total, 1.0), 1.0)
+        baseline.take_over(histogram, weight, self.known_for)
 
     def teach_evidence(self, evidence: Evidence, most: float, now: float) -> None:
         """Let an evidence know these shares of bad calls, too.

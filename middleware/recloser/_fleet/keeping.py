@@ -148,15 +148,12 @@ class Keeping:
         if breaker is None or circuit is None:
             return
         try:
-            kept = _read(store, name)
+            learned = known_to_all(store, name)
         except ValueError as error:
             registry.fault("garbage in the store", error)
             return
-        if kept is None or circuit.detector.baseline.known:
+        if learned is None or circuit.detector.baseline.known:
             return  # nothing is kept, or it was evicted and is used again
-        learned = kept.learned.at_most(circuit.policy.history_size)
-        # It is in the sum already, so it is taken out when this worker adds what it knows.
-        self._parts[name] = _Kept(kept.since, kept.halvings, learned)
         breaker.in_turn(now, _teach, circuit, learned, now)
 
     def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
@@ -166,8 +163,9 @@ class Keeping:
         if breaker is None or circuit is None:
             return True
         learned: Learned = breaker.in_turn(now, circuit.learned, now)
-        if learned.calls < _WORTH_KEEPING * circuit.policy.min_history:
-            return True
+        few, own = circuit.policy.min_history, circuit.counts.successes
+        if learned.calls < few and own < _WORTH_KEEPING * few:
+            return True  # or what was taken over would be added again by each worker that is new
         fact = store.get(learned_name(name))
         before = 0 if fact is None else fact.epoch
         part = whole = _Kept(int(self._random() * 2**32), 0.0, learned)
@@ -195,13 +193,8 @@ def known_to_all(store: Store, name: str) -> Learned | None:
         StoreError: The store does not work.
         ValueError: What is kept is none of ours.
     """
-    kept = _read(store, name)
-    return None if kept is None else kept.learned
-
-
-def _read(store: Store, name: str) -> _Kept | None:
     fact = store.get(learned_name(name))
-    return None if fact is None else _Kept.of(fact.text, 0.0)
+    return None if fact is None else _Kept.of(fact.text, 0.0).learned
 
 
 def _teach(circuit: Any, learned: Learned, now: float) -> None:
