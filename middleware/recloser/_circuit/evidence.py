@@ -186,12 +186,12 @@ class Evidence:
     @property
     def normal_bad_rate(self) -> float:
         """Share of bad calls that is normal for this key, 0.0-1.0."""
-        bad = PRIOR_CALLS * self._policy.normal_bad_rate
-        bad += sum(count for (_, kind), count in self._counts.items() if kind != GOOD)
-        return bad / (self.known + PRIOR_CALLS)
+        bad = sum(count for (_, kind), count in self._counts.items() if kind != GOOD)
+        return (bad + PRIOR_CALLS * self._policy.normal_bad_rate) / (self.known + PRIOR_CALLS)
 
     @property
     def known(self) -> float:
+        """Number of calls that it has learned from."""
         return self.quiet + sum(self._counts.values())
 
     @property

@@ -2,8 +2,10 @@
 
 Calls that fail are seen first where they end sooner than good ones: if 40 % of the calls of an API that
 takes seconds fail at once, the first twenty ends are failures. So a call that has been in flight for
-longer than failures take counts as good before it ends. If it is counted in a test and then ends badly, or hangs, that is taken
-back, and no more calls count before their end until one was answered: else calls that hang would be half
+longer than failures take counts as good before it ends.
+
+If such a call of a test, or such a probe, fails or hangs in the end, it does not count as good any more.
+Then no other call counts before its end until one was answered. Otherwise calls that hang would be half
 good for ever.
 """
 

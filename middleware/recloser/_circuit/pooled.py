@@ -33,7 +33,7 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _WITNESSES = 2
 # The answers to so many refused calls between two reports tell enough about the demand.
 _COUNTED = 64
-# Refused calls are reported several together, so over a moment their number says nothing; seconds.
+# The rate is measured over so many seconds at least, since one report tells of several refused calls.
 _RATE_OVER = 1.0
 
 

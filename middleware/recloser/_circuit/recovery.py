@@ -316,7 +316,7 @@ class Recovery:
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
     def believe(self, asked: float, now: float) -> float:
-        """For how many seconds no probe is sent because a probe that failed asked for a wait.
+        """For how many seconds to send no probe, after a failed one that asked for a wait.
 
         A wait that failed calls ask for is believed for as long as each probe so far has asked for
         one, and not beyond the first time that was named; `asked` is 0.0 if none was. The calls that

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 _LIVES, _LIVES_LONGER = 30 * 86_400.0, 120.0
 # An operator has the last word: if others write at the same time, it is tried again so many times.
 _TRIES = 3
-# What the store has lost is written again within so many seconds: by the first, the others hear of it.
+# What the store has lost is written again within so many seconds. The first worker does it, and the
+# others hear of it.
 _RESTORED = 1.0
-# Two moments that are no further apart are one: a round trip takes up to a quarter of a second, and
-# nobody knows when within it the store has read its clock.
+# Two moments that are no further apart than this may be the same one. A round trip takes up to a quarter
+# of a second, and the store reads its clock at some time within it.
 _ROUNDING = 0.3
 
 

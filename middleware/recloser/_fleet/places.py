@@ -66,7 +66,7 @@ def store_at(place: object, namespace: str | None = None) -> Store:
 
 
 def _check_text(place: str) -> None:
-    """Check that a text is not meant for something else than the file that it would become.
+    """Check that a text is no URL with a mistake in it: it would become the name of a file.
 
     Raises:
         ValueError: It is. The text shows no password.

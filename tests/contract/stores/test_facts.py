@@ -208,7 +208,7 @@ def test_what_cannot_be_kept_is_refused(
 def test_the_largest_epoch_is_kept_exactly_and_a_larger_one_is_not_set(
     store: Store, other: Store, loud: bool
 ) -> None:
-    """It is no failure of the store: the worker would leave its fleet for it."""
+    """A failure of the store would be wrong: after one, a worker decides alone."""
     assert store.swap("name", 0, MAX_EPOCH - 1, "text", 60.0, loud=loud)
     assert store.swap("name", MAX_EPOCH - 1, MAX_EPOCH, "last", 60.0, loud=loud)
 
