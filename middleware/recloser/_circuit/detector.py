@@ -109,6 +109,8 @@ class Detector:
             if vote is votes.FAILED:
                 suspicion.test.good += suspicion.outlive(ending, calls)
             return self._test(suspicion, suspicion.test, vote, ending)
+        if suspicion is not None:
+            suspicion.take_back(ending)
         enough, bad = False, self.evidence.bad
         if vote is votes.SLOW:
             self.held += (latency,)
@@ -216,8 +218,10 @@ class Detector:
             baseline = self.baseline
             if not baseline.known or latency <= AS_FAST_AS_EVER * baseline.reference:
                 self._bad_run = 0
-            if suspicion is not None and token <= suspicion.outliving.latest:
-                return  # it was counted already
+            if suspicion is not None:
+                suspicion.outliving.note_answered(token)
+                if token <= suspicion.outliving.latest:
+                    return  # it was counted already
             if evidence.vote_good(now):
                 self._end_suspicion()
 

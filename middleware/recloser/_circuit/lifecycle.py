@@ -156,20 +156,27 @@ class Lifecycle:
         self._wait_until(now + self._jittered(self.policy.open_for))
         self._change(Cause.EVIDENCE, now, reason, recovery)
 
+    def _take_back(self, ending: Ending) -> None:
+        """Note that a call ended without an answer that counts; see `outliving.py`."""
+        if self.recovery is not None:
+            self.recovery.take_back(ending.token)
+        elif self.detector.suspicion is not None:
+            self.detector.suspicion.take_back(ending)
+
     def _pause(self, ending: Ending, *, voting: bool) -> None:
         """Open if the callee asks all callers to wait, and not only some of them."""
         now, recovery, named = ending.now, self.recovery, ending.wait
+        self._take_back(ending)
         if not voting:
-            self._pause_late(ending)
-            return
+            return  # alone, a call of an earlier generation is no evidence that all are asked
         self._see_bad(ASKED_TO_WAIT, ending)
         calls, pauses = self.calls, self.detector.pauses_by(now)
         rate = self.counts.rate
         asked = pauses.judge(ending, next(calls.tokens), calls, self.policy, rate)
         if self.state is _HALF_OPEN and recovery is not None:
             if not recovery.run:
-                still = not recovery.good and pauses.are_for_all_still(named, rate)
-                asked = asked or still
+                within = recovery.believes(now) or pauses.are_for_all_still(named, rate)
+                asked = asked or (within and not recovery.good)
             elif named:  # a bare 429 shows at least that the callee answers again
                 recovery.note_bad(ending.token)
                 recovery.share.failed += 1
@@ -181,17 +188,11 @@ class Lifecycle:
             return
         recovery = recovery or self._new_recovery(now)
         recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
-        wait = recovery.next_pause(named, pauses.longest(now))
-        self._wait_until(now + wait)
+        wait = named or recovery.next_pause(pauses.longest(now))
+        believed = recovery.believe(named, now, pauses.asked_since) if named else wait
+        self._wait_until(now + max(believed, min(self.policy.open_for, wait)))
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
-
-    def _pause_late(self, ending: Ending) -> None:
-        """Note the wait that a call of an earlier generation was asked for."""
-        # Alone it is no evidence that all callers are asked, unless that is why it is open.
-        reason = self.reason
-        if self.state is _OPEN and reason and reason.rule in RULES[Cause.ASKED_TO_WAIT]:
-            self._wait_until(ending.now + ending.wait)
 
     def _reopen(self, recovery: Recovery, now: float, what: Raised | str, asked: float) -> None:
         if recovery.is_crowded:

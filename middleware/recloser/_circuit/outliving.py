@@ -4,9 +4,10 @@ Calls that fail are seen first where they end sooner than good ones: if 40 % of 
 takes seconds fail at once, the first twenty ends are failures. So a call that has been in flight for
 longer than failures take counts as good before it ends.
 
-If such a call of a test, or such a probe, fails or hangs in the end, it does not count as good any more.
-Then no other call counts before its end until one was answered. Otherwise calls that hang would be half
-good for ever.
+If such a call fails or hangs in the end, or ends without saying anything of the callee (a 4xx, a client
+that left, a request to wait), it does not count as good any more. Then no other call counts before its
+end until one was answered. Otherwise calls that hang, or a 4xx that takes longer than the failures,
+would be half good for ever.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Outliving:
         latest: The highest token of a call that was counted before it ended. Of the calls up to it,
             none is to be counted as good again when it ends.
         counted: The tokens of the calls that were counted, and whose end is not known.
-        is_refuted: Whether one of them ended badly, and none was answered since.
+        is_refuted: Whether one of them was not answered well, and no call was since.
     """
 
     __slots__ = ("counted", "is_refuted", "latest", "longest")
@@ -59,7 +60,7 @@ class Outliving:
         return outliving
 
     def take_back(self, token: int) -> bool:
-        """Note that a call was bad after all; return whether it was counted as good."""
+        """Note that a call was not answered well; return whether it was counted as good."""
         if token not in self.counted:
             return False
         self.counted.remove(token)

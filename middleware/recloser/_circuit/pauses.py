@@ -51,6 +51,7 @@ class Pauses:
 
     Attributes:
         until: Until when it last asked to wait, in seconds; 0.0 if it has served a call since then.
+        asked_since: When the present run of calls that were asked to wait began, in seconds.
         served_at: As given, and kept up to date.
         since: Calls with a higher token began after the first pause was asked for since a call was
             served that began later.
@@ -65,9 +66,9 @@ class Pauses:
         "_rate",
         "_refused",
         "_run",
-        "_run_since",
         "_served_meanwhile",
         "_usual",
+        "asked_since",
         "served_at",
         "since",
         "until",
@@ -88,7 +89,7 @@ class Pauses:
         # Calls with a higher token began after the last pause was asked for.
         self._latest = 0
         # Calls since the evidence rose above zero, when it did, in seconds, and calls per second.
-        self._run, self._run_since, self._rate = 0.0, -inf, 0.0
+        self._run, self.asked_since, self._rate = 0.0, -inf, 0.0
         # Calls that the pauses which were for all refuse, about, since a call was served.
         self._refused = 0.0
 
@@ -113,9 +114,9 @@ class Pauses:
         obeyed = self.is_over(now - took)
         self.ask(ending.token, latest, now, ending.wait, policy)
         if not self._evidence:
-            self._run, self._run_since = 0.0, now
-        elif now > self._run_since:
-            self._rate = self._run / (now - self._run_since)
+            self._run, self.asked_since = 0.0, now
+        elif now > self.asked_since:
+            self._rate = self._run / (now - self.asked_since)
         rate = max(rate, self._rate)
         if ending.rule == "quota" and self.served_at == -inf:
             # Nobody was ever served, so no call has money or quota left: to wait refuses none in vain.

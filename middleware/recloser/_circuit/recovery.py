@@ -260,8 +260,12 @@ class Recovery:
         return Step.LOST if lost else Step.CAME_BACK
 
     def note_bad(self, token: int) -> None:
-        """Count a bad probe, also if it was counted as good before its end."""
+        """Count a bad probe."""
         self.bad += 1
+        self.take_back(token)
+
+    def take_back(self, token: int) -> None:
+        """Note a probe that was not answered well: it may have been counted as good before its end."""
         if self.outliving.take_back(token):
             self.crowding.take_back(alone=token <= self._alone_until)
             self.share.good -= 1
@@ -302,20 +306,21 @@ class Recovery:
         """Whether calls have been slow for so long that it may be normal."""
         return now - self.slow_since >= self._policy.latency_patience
 
-    def next_pause(self, asked: float, longest: float) -> float:
-        """Seconds of the pause for a callee that asks for one; it grows if it names no time.
+    def next_pause(self, longest: float) -> float:
+        """Seconds of the pause for a callee that asks for one and names no time: they grow.
 
         Args:
-            asked: The seconds that it asked for; 0.0 if it named none.
             longest: The longest pause without a time, in seconds.
         """
-        if asked > 0.0:
-            return asked
         policy = self._policy
         self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
-    def believe(self, asked: float, now: float) -> float:
+    def believes(self, now: float) -> bool:
+        """Whether a time that was named is not over, and all have asked for one since then."""
+        return now < self._asked_until < inf
+
+    def believe(self, asked: float, now: float, since: float = inf) -> float:
         """For how many seconds to send no probe, after a failed one that asked for a wait.
 
         A wait that failed calls ask for is believed for as long as each probe so far has asked for
@@ -326,7 +331,7 @@ class Recovery:
         """
         if not asked:
             return 0.0
-        self._asked_since = min(self._asked_since, now)
+        self._asked_since = min(self._asked_since, since, now)
         if self._asked_until <= now:
             self._asked_until = inf
         # Many name the same time throughout a maintenance.

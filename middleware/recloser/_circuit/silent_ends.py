@@ -91,6 +91,7 @@ class SilentEnds(LimitedLifecycle):
 
     def _judge_abstained(self, ending: Ending) -> Vote:
         recovery = self.recovery
+        self._take_back(ending)
         if ending.rule == votes.OUTPACED:
             self._learn_outpaced(ending)
         if ending.rule == votes.OUTRUN:

@@ -52,6 +52,12 @@ class Suspicion:
         if calls is not None:
             self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)
 
+    def take_back(self, ending: Ending) -> None:
+        """Note a call that was not answered well: it may have been counted as good before its end."""
+        is_taken_back = self.outliving.take_back(ending.token)
+        if is_taken_back and self.test is not None and ending.now - ending.took >= self.test.since:
+            self.test.good -= 1
+
     def judge(self, test: ShareTest, vote: Vote, ending: Ending) -> bool | None:
         """Count a call in the test; return whether enough are good, or None while that is open."""
         if ending.now - ending.took < test.since:
@@ -60,10 +66,10 @@ class Suspicion:
             test.good += ending.token > self.outliving.latest
             self.outliving.note_answered(ending.token)
         elif vote is votes.FAILED:
-            test.good -= self.outliving.take_back(ending.token)
+            self.take_back(ending)
             test.failed += 1
         elif vote is votes.SLOW or vote is votes.HUNG:
-            test.good -= self.outliving.take_back(ending.token)
+            self.take_back(ending)
             test.slow += 1
         enough = test.is_enough
         if enough is None and test.calls >= _DOUBTED and 2 * test.slow >= test.slow + test.failed:
