@@ -308,7 +308,7 @@ class Detector:
 
         Args:
             level: The latency, in seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             share_above: As for `expect_slow`, for the calls since the suspicion began.
             now: Seconds.
         """

@@ -345,8 +345,8 @@ class Evidence:
         return suffices(self._policy, self.level - self.threshold, self.bad, self.calls)
 
     def _count(self, kind: int, now: float) -> None:
-        # Evidence fades only during a silence. With a call every ten seconds, five bad calls in a
-        # row must count in full.
+        # Evidence fades only during a silence, and that is computed when the next call comes. With a
+        # call every ten seconds, five bad calls in a row must count in full.
         silence = now - self._at
         if silence > self.half_life:
             self.level *= 0.5 ** (silence / self.half_life)

@@ -38,7 +38,7 @@ _OTHER = NOTHING
 # Each key tells so many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
 # model may have six sizes, each with five limits of the answer, with and without a stream.
 _MOST_KINDS = 64
-# A kind is known after so many answers; after the second number if some of them came during trouble.
+# A kind is known after `_FIRST` answers; after `_FIRST_IN_TROUBLE` if some of them came during trouble.
 # The median of eight is wrong by 13 % where sigma is 0.3. That is far less than a threshold is away.
 _FIRST, _FIRST_IN_TROUBLE = 8, 24
 # Parts of its residual by which one answer corrects the base and the ratio.
@@ -47,9 +47,9 @@ _OF_BASE, _OF_RATIO, _OF_RATIO_IN_TROUBLE = 0.1, 0.02, 0.004
 _FAR = 1.0
 # Shares of the calls are averaged over one to two times so many calls.
 _MEMORY = 1000.0
-# Something becomes known late of a call that lasted for this part of the slow threshold before. If
-# that is so for more than the first share of the calls, a call in flight of which nothing is known may
-# still be of any kind that has at least the second share.
+# Something becomes known late of a call that lasted for the part `_LATE` of the slow threshold before.
+# If that is so for more than the share `_OFTEN` of the calls, a call in flight of which nothing is known
+# may still be of any kind that has at least the share `_NOT_RARE`.
 _LATE = 0.5
 _OFTEN, _NOT_RARE = 0.05, 0.02
 # As many unlabelled latencies are looked at in one go.

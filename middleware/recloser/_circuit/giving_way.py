@@ -2,7 +2,7 @@
 
 So a client that sends slowly, or never, holds neither a probe nor a place under a limit. Where it
 sends in the end, there is a call more than there are places. So the next calls are let through one at
-a time: one for each answer, which shows that the callee bears it, and without an answer one after a
+a time: one for each answer, which shows that the callee can serve it, and without an answer one after a
 pause. The pause grows with the number of calls that wait: they may all go on at the same moment.
 """
 

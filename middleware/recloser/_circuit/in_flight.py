@@ -200,7 +200,7 @@ class InFlight:
 
     @property
     def probes(self) -> int:
-        """Number of probes about which is not decided, while half-open."""
+        """Number of probes that are not decided yet, while half-open."""
         return len(self.voting) + (0 if self.streams is None else self.streams.undecided)
 
     @property

@@ -38,7 +38,7 @@ _CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
 # In flight for so many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
-# A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
+# The smallest first limit; and the first limit where calls are hardly slow, which is as good as none.
 _LEAST_LIMIT = 2.0
 _WIDE = 10_000.0
 
@@ -51,6 +51,7 @@ class Lifecycle:
         counts: Number of calls by outcome.
         detector: What is normal, and the evidence against it.
         policy: The limits; `SteeredCircuit.adopt` replaces them.
+        random: Returns random numbers, 0.0-1.0.
         state: What is done with the next call.
         generation: Number of generations that have begun after the first.
         reason: Why the last generation began.
@@ -115,6 +116,7 @@ class Lifecycle:
         recovery.was_slow = evidence.is_slow
         if detector.suspicion is not None:
             recovery.outliving.longest = detector.suspicion.outliving.longest
+        # Read before `take_held` removes the latencies that it is judged by.
         wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:

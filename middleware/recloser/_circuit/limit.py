@@ -55,7 +55,7 @@ class Limit(Search):
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
         is_accepted: Whether the load returns because the latency of single calls is the new normal.
-            It stops to return at the first slow answer.
+            It stops returning at the first slow answer.
     """
 
     __slots__ = (
@@ -218,7 +218,10 @@ class Limit(Search):
 
     @property
     def patience(self) -> float | None:
-        """How many times `Policy.latency_patience` a latency waits; None as in an outage."""
+        """After how many times `Policy.latency_patience` a slower latency is accepted.
+
+        None if its severity decides, as in an outage.
+        """
         return None if self.is_pausing else _UNREFUSED
 
     @property

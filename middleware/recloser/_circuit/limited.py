@@ -26,7 +26,7 @@ _SLOWER = 1.5
 
 
 class LimitedLifecycle(Lifecycle):
-    """The lifecycle with the end of a limit: closed, open, or a callee that is borne as it is."""
+    """The lifecycle with the end of a limit: closed, open, or a callee that is accepted as it is."""
 
     __slots__ = ("_came_back_at",)
 

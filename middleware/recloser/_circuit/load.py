@@ -17,8 +17,8 @@ from math import log
 _FEWER = 0.95
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED, _FEWEST = 64, 8
-# Latency rises with the calls in flight if it rises by at least the first power of their number, and
-# it does not if it rises by less than the second: it is 1 for a full queue and 0 for a sick callee.
+# The slope of log latency against log calls in flight. From `_RISES` on, latency rises with the load;
+# below `_FLAT` it does not. A full queue has 1, a sick callee 0.
 _RISES, _FLAT = 0.5, 0.2
 # Least spread of the logarithm of the calls in flight that tells anything: one half of ln(2) is the
 # spread of two rounds of which one has half as many.

@@ -7,6 +7,9 @@ and limited.
 
 While there is nothing to decide, calls begin and end without the circuit, see `in_flight.py`. A
 caller that makes a decision must call `catch_up` before it and `settle` after it.
+
+A circuit is one class, cut into files by topic. From the base up: `lifecycle`, `limited`,
+`silent_ends`, `hardly_known`, this module, `by_hand`; then `following` or `pooled`.
 """
 
 from __future__ import annotations

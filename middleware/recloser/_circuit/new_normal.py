@@ -26,9 +26,10 @@ _DOUBT = 0.3
 # After this many longest waits between probes without an answer, the older ones are dropped. With
 # one, a key with a call every minute never had enough of them, and refused calls for ever.
 _STALE = 10.0
-# Multiples of the normal median. Up to the first one, a slower latency is accepted at once. From
-# the second one on, that takes all of `latency_patience`. In between, the time grows with the third
-# power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
+# Multiples of the normal median. During an outage, a latency up to `_MILD` is accepted at once; one
+# from `SEVERE` on takes all of `latency_patience`; in between, the time grows with the cube of the
+# severity: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
+# Under a limit: see `Limit.patience`.
 _MILD = 3.4
 SEVERE = 4.5
 """See `Usual.severity`."""
@@ -71,8 +72,8 @@ class Answers:
         Args:
             latency: As above.
             now: Seconds.
-            between: A call that began less than so many seconds after the end of the last one that
-                counts does not count for the number of answers that a severe latency takes. Many
+            between: Seconds. A call counts for the number of answers that a severe latency needs
+                only if it began at least this long after the end of the last one that counted. Many
                 calls of one bad hour show no more than those of a few probes.
         """
         if self._is_stale(now):
@@ -130,16 +131,16 @@ class Answers:
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
-        Most calls must answer, late or not, and few may fail, unless failures are judged elsewhere. Late answers to overdue calls show
-        that the callee is slow and not dead.
+        Most calls must be answered, however slowly. Few may fail, unless failures are judged
+        elsewhere. Answers to overdue calls show that the callee is slow and not dead.
 
         Args:
             now: Seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             missing: Number of overdue calls that have not ended.
             age: Seconds for which the callee has been slow.
-            patience: How many times `latency_patience` to wait; None if that follows from how far
-                the latency is from normal.
+            patience: After how many times `latency_patience` the latency is accepted, >= 0.0; None
+                if its severity decides.
             limited: Whether a limit judges failures: then only most calls must answer.
         """
         policy = self.policy
@@ -172,7 +173,7 @@ class Answers:
 
 
 class Usual(NamedTuple):
-    """The latency before.
+    """What was usual before calls became slow.
 
     Attributes:
         median: The typical latency, in seconds; 0.0 if unknown.

@@ -21,7 +21,8 @@ from recloser._circuit.outliving import OUTLIVES
 from recloser._circuit.votes import Ending
 from recloser._policy import Policy
 
-# If a callee asks for a pause and names no time: seconds of the first one.
+# If a callee asks for a pause and names no time: seconds of the first one. Each further one is twice as
+# long.
 _FIRST_PAUSE = 1.0
 # Later ones are no longer than this part of the time for which nobody was served: if a share of the
 # calls is asked, that many are refused in vain. Before, a key of which 80 % are asked was refused
@@ -31,11 +32,12 @@ PART = 0.25
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # How much likelier it must be that all are asked than that it is a share of which nothing is known.
-# At least, so that four calls in a row suffice; at most, that is some forty, of which one is served
-# seven times in eight even if 95 % are asked. In between, it grows with the calls that are refused, since
-# that is what it costs to be wrong: at most three for each one that was asked. The time that a callee
-# names is no evidence. With four in a row wherever it was longer than 5 s, a key of which 80 % were
-# asked to wait a minute refused nearly all calls that would have been served.
+# At least 4.5: four such calls in a row suffice. At most 33, reached after about forty calls: if even
+# 95 % are asked to wait, one of forty is served in seven cases of eight. Between these bounds it grows
+# with the calls that a pause refuses, since those are the cost of an error: one more call must be asked
+# to wait for each three that are refused. The time that a callee names is no evidence. With four in a
+# row wherever it was longer than 5 s, a key of which 80 % were asked to wait a minute refused nearly
+# all calls that would have been served.
 _LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 33.0, 3.0
 # If all are asked, one in so many is served all the same.
 _SERVED_NEVERTHELESS = 0.001
@@ -52,8 +54,8 @@ class Pauses:
     Attributes:
         until: Until when it last asked to wait, in seconds; 0.0 if it has served a call since then.
         served_at: As given, and kept up to date.
-        since: Calls with a higher token began after the first pause was asked for since a call was
-            served that began later.
+        since: Token of the newest call when the present run of pauses began. A run begins with the
+            first request for a pause, and ends when a call is served that began after the latest one.
     """
 
     __slots__ = (

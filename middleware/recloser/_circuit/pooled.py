@@ -2,8 +2,8 @@
 
 It runs in the worker that leads a key. What it sees is some hundredths of a second old, and the calls
 that it sees have been admitted already. Everything else is as if one worker had all the traffic: so a
-callee that fails in part is borne, a limit is searched by all answers, and probes are sent by its
-calendar.
+callee that fails in part is tolerated, a limit is searched by all answers, and probes are sent at the
+times that it chooses.
 
 One rule is its own: what only one worker has seen opens nobody else's breaker. It may be that worker
 that is sick, or its network.
@@ -83,7 +83,7 @@ class PooledCircuit(SteeredCircuit):
         super().__init__(key, twin.policy, twin.random, stalls)
         self.witnesses: set[str] = set()
         self.earlier = 0
-        kept = {id(twin.policy): twin.policy}
+        kept = {id(twin.policy): twin.policy}  # the policy is shared, not copied
         detector, known = self.detector, twin.detector
         # Of all workers, the one that asks first has had the most bad calls, maybe by chance. So its
         # suspicion is no evidence: only what it has learned is taken over, and calls count from now on.
@@ -119,7 +119,7 @@ class PooledCircuit(SteeredCircuit):
                 limit.begin(token, self.running, now)
             self.calls.voting[token] = call
         elif not self.admit(token, call, now):
-            self.counts.refused -= 1
+            self.counts.refused -= 1  # the worker has admitted it already
             if self.state is not _OPEN:
                 self.calls.voting[token] = call
 

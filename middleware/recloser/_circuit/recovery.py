@@ -55,20 +55,22 @@ class Recovery:
 
     It lasts from the opening, or from the limit where calls were only slow, to the closing.
 
-    It works like TCP's slow start. At first the window is one probe at a time, and each good probe
-    widens it. A round of probes begins with `begin_round`. It ends when the breaker closes or opens
-    again.
+    At first one probe may be in flight at a time, and each good probe allows more. A round of probes
+    begins with `begin_round`. It ends when the breaker closes or opens again.
+
+    "Trouble" in the code is the same time, also while limited. Where a callee relapses soon, the trouble
+    goes on: then its answers and `slow_since` are those of the outage before.
 
     Attributes:
-        began: When the breaker opened, in seconds.
+        began: When the breaker opened or was limited, in seconds.
         ended: When it closed, in seconds; infinite before.
-        slow_since: If this outage is a relapse, when the breaker first opened; else equal to
-            `began`. In seconds.
+        slow_since: If this outage is a relapse, when the trouble began; else equal to `began`. In
+            seconds.
         first_token: Token of the first suspicious call. Earlier calls do not count in the outage.
         run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
         giving_way: When a call may begin although others that wait for their client have the places.
         first_round: Whether no round of probes was lost yet.
-        window: How many probes may be in flight at a time.
+        window: Places that good probes have earned, >= 1.
         spare: Places beside those of the window or the limit; see `count_silent`.
         silent: Calls in a row that ended and said nothing.
         alive: While limited, answers in a row that say nothing of the latency.
@@ -160,7 +162,7 @@ class Recovery:
 
     @property
     def places(self) -> int:
-        """How many probes may be in flight at a time, if others have said nothing."""
+        """How many probes may be in flight: `window`, and `spare` ones for probes that said nothing."""
         return self.window + self.spare
 
     def count_silent(self, places: float) -> None:
@@ -357,7 +359,7 @@ class Recovery:
 
         Args:
             now: Seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
             patience: As for `Answers.new_normal`.

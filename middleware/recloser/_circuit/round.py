@@ -1,4 +1,7 @@
-"""A round: the answers to the calls that began since the limit was changed last."""
+"""A round of answers: those to calls that began after the last round ended.
+
+A limit is judged once per round. (A round of probes is something else, see `recovery.py`.)
+"""
 
 from __future__ import annotations
 
@@ -102,14 +105,19 @@ class Round:
         return len(self._answers) >= answers and now > self._since
 
     def judge(self, threshold: float, now: float) -> None:
-        """Compute `in_flight`, `level`, `failed` and `slow`, with a slow threshold in seconds, at `now` seconds."""
+        """Compute `in_flight`, `level`, `failed` and `slow`.
+
+        Args:
+            threshold: The slow threshold, in seconds.
+            now: Seconds.
+        """
         answers, late = self._answers, len(self._late)
         answers.sort()
         self.in_flight = sum(self._in_flight) / max(len(self._in_flight), 1)
         good = sum(answer < inf for answer in answers)
         self.failed = 1.0 - good / len(answers)
-        # Who failed at once says nothing of the latency, and those that timed out would have taken
-        # longer. So will calls that are late, if they have taken longer than most answers did by now:
+        # A call that failed at once says nothing of the latency. One that timed out would have taken
+        # longer. So will an overdue call, if it has taken longer than most answers did by now:
         # otherwise, the more calls are in flight, the slower they would seem to be.
         timed = len(answers) - sum(latency <= threshold for latency in self._failures)
         typical = answers[max(min(timed // 2, good - 1), 0)]

@@ -15,7 +15,7 @@ from recloser._circuit.new_normal import Usual
 from recloser._circuit.refusals import Refusals
 from recloser._circuit.round import Finding, Round
 
-# How the limit changes per round.
+# How the limit changes per round. `_MORE` undoes what `_LESS` did.
 _HALVED = 0.5
 _LESS = 0.8
 _MORE = 1.25
@@ -40,7 +40,7 @@ class Search:
     Args:
         size: Calls that may be in flight at first, >= 1.
         calm: Seconds without a refusal after which it ends if calls are fast.
-        usual: The latency before.
+        usual: What was usual before calls became slow.
         token: Token of the next call.
         now: Seconds.
 

@@ -57,8 +57,8 @@ _REFRESH = 1.02
 _SHORTEST_GAP = 1e-6  # seconds; so a stream of one piece counts, too
 
 Decided: TypeAlias = tuple[int, float, float | None]
-"""A stream about which is decided: its token, the seconds until its first piece, and for how many
-seconds its consumer waits for another one, None if it flows."""
+"""A stream that is decided: its token, the seconds until its first piece, and for how many seconds its
+consumer waits for another one, None if it flows."""
 
 
 class Stream:
@@ -70,7 +70,7 @@ class Stream:
         longest: Its longest gap so far, in seconds.
         since: Since when its consumer waits for a piece, in seconds; infinite if it does not.
         stalled: Whether it has stalled, and was counted as a failure.
-        undecided: Whether it is a probe about which is decided when it has flowed for a while.
+        undecided: Whether it is a probe that is not decided yet: it must have flowed for a while.
         weight: As how many streams it counts when it teaches.
     """
 
@@ -127,7 +127,7 @@ class Streams:
     def forget(self) -> None:
         """Forget what was learned."""
         self._history = ExponentialHistogram()
-        # Whether the last stream about which was decided had stalled, or failed.
+        # Whether the last stream that was decided had stalled, or failed.
         self._doubted = False
         self._refresh()
 
@@ -135,7 +135,7 @@ class Streams:
 
     @property
     def undecided(self) -> int:
-        """Number of probes about which is decided when they have flowed for a while."""
+        """Number of probes that are not decided yet: they must have flowed for a while."""
         return sum(stream.undecided for stream in self.by_token.copy().values())
 
     def doubts(self, token: int) -> bool:

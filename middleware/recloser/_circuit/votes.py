@@ -75,11 +75,17 @@ LOST = Vote.LOST
 SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
 """Votes without a verdict, see `silent_ends.py`."""
 
-LEFT, INTERRUPTED, TIMED_OUT, OUTRUN = "left", "interrupted", "timed out", "outrun"
+# How a call was cancelled, as a `rule` of `Ending`.
+LEFT = "left"
+"""Its caller told so."""
+INTERRUPTED = "interrupted"
+"""An exception that cancels was thrown into it."""
+TIMED_OUT = "timed out"
+"""The same, and that exception is known to be a time-out."""
+OUTRUN = "outrun"
+"""Another call had ended, see `_race.py`."""
 OUTPACED = "outpaced"
-"""How a call was cancelled, as a `rule` of `Ending`: its caller told so; an exception that cancels was
-thrown into it; that exception is known to be a time-out; or another call had ended (`_race.py`); or a second attempt at
-the same work has answered first, and this one was cancelled for it."""
+"""A second attempt at the same work has answered first, and this one was cancelled for it."""
 
 # Classes by which asyncio and trio cancel.
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
@@ -101,7 +107,7 @@ class Ending:
             cancelled: `LEFT`, `INTERRUPTED`, `TIMED_OUT`, `OUTRUN` or `OUTPACED`.
         waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
             where that says nothing.
-        going_on: Whether it is decided about the call although it goes on: it is a stream. A stall
+        going_on: Whether the call goes on although its vote is counted now: it is a stream. A stall
             is evidence, however long ago the call began.
         trace: The id of the trace of the call, "" if it is not known.
     """
@@ -295,7 +301,7 @@ def vote_of_overdue(
 
 
 def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
-    """How the streams end about which is decided at `now` seconds, although they go on."""
+    """The endings of the streams whose votes are counted at `now` seconds, although they go on."""
     streams, endings = calls.streams, list[Ending]()
     if streams is None or now < streams.check_at:
         return endings
