@@ -61,8 +61,8 @@ class StreamingCircuit(SteerableCircuit):
             streams.by_token.pop(token, None)
 
     def _note_stream(self, token: int, stream: Stream) -> None:
-        serving = self._circuit.state is _CLOSED
-        self._calls.note_stream(token, stream, self.policy, serving=serving)
+        closed = self._circuit.state is _CLOSED
+        self._calls.note_stream(token, stream, self.policy, closed=closed)
 
     def note_gap(self, stream: Stream, since: float, now: float) -> None:
         """Note the longest time (s) for which the consumer of a stream waited for a piece so far."""

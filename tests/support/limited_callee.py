@@ -25,7 +25,7 @@ def new_limit(
 ) -> Limit:
     """A limit that begins with a suspicion."""
     limit = Limit(size, CALM, USUAL, 1, now)
-    limit.begin_suspicious(range(1, 4) if mute else None, is_first=is_first)
+    limit.begin_suspicious(range(1, 4) if mute else None, is_first=is_first, piled_up=1)
     return limit
 
 

@@ -91,7 +91,7 @@ class Detector:
 
     # Calls
 
-    def vote(self, vote: Vote, ending: Ending, calls: InFlight | None = None) -> bool:
+    def vote(self, vote: Vote, ending: Ending, calls: InFlight) -> bool:
         """Take a vote into account; return whether the evidence is now enough to open.
 
         A good vote cannot open, so it has a method of its own, `good`.
@@ -125,7 +125,7 @@ class Detector:
             return False
         return enough
 
-    def _failed(self, ending: Ending, calls: InFlight | None) -> bool:
+    def _failed(self, ending: Ending, calls: InFlight) -> bool:
         suspicion = self._suspicion_since(ending.token)
         for _ in range(suspicion.outlive(ending, calls)):
             self.evidence.vote_good(ending.now)
@@ -150,7 +150,7 @@ class Detector:
             evidence.vote_good(now)
         return False
 
-    def _begin_test(self, now: float, calls: InFlight | None = None) -> None:
+    def _begin_test(self, now: float, calls: InFlight) -> None:
         suspicion = self._suspicion_since(self.evidence.since)
         suspicion.begin_test(self.evidence, self.baseline.policy, calls, now)
 
@@ -196,8 +196,8 @@ class Detector:
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
-    def good(self, token: int, latency: float, now: float, took: float = 0.0) -> None:
-        """Take a good call into account, of a latency in seconds; `took` is in `Ending`."""
+    def good(self, token: int, latency: float, now: float, took: float) -> None:
+        """Take a good call into account; `latency` and `took` are as in `Ending`, in seconds."""
         evidence = self.evidence
         if evidence.idle:
             evidence.quiet += 1

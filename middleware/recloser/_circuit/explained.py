@@ -134,9 +134,7 @@ class Explained:
         ratio = self.ratio(kind)
         if ratio < inf and self._known_as(kind) is _OTHER:
             return max(ratio, self._longest_usual(None))  # it may be like any other
-        patience = (
-            1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(kind[0])
-        )
+        patience = self._patience_for(kind[0])
         if ratio < inf:
             return max(ratio, patience) if patience > 1.0 else ratio
         return patience if patience > 1.0 else inf
@@ -147,7 +145,11 @@ class Explained:
 
         Where the sizes of many calls become known at their end only, it may be of any usual kind.
         """
-        return 1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(None)
+        return self._patience_for(None)
+
+    def _patience_for(self, label: str | None) -> float:
+        """The same for a call of which only the label is known; None for none."""
+        return 1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(label)
 
     def _longest_usual(self, label: str | None) -> float:
         """The highest ratio of the usual kinds with a label, or of all for None; >= 1."""

@@ -31,8 +31,8 @@ from recloser._state import State
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _IGNORED = Outcome.IGNORED
-# Votes that say nothing about the callee.
-_SILENT = (votes.NONE, votes.EXCUSED, votes.UNKNOWN)
+# Ends that say nothing about the callee.
+_SAYS_NOTHING = (votes.NONE, votes.EXCUSED)
 _CAUSES = {
     _LIMITED: Cause.FLEET_LIMITS,
     _OPEN: Cause.FLEET_OPENS,
@@ -219,7 +219,7 @@ class FollowingCircuit(SteeredCircuit):
         if explained is not None:
             journal.begin(token, ending.now - ending.took)
         vote = super().end(ending)
-        outcome = ending.outcome if known and vote not in _SILENT else _IGNORED
+        outcome = ending.outcome if known and vote not in _SAYS_NOTHING else _IGNORED
         what = shown(ending.what) if ending.what else ""
         journal.end(
             Ended(token, ending.now, outcome, ending.latency, ending.wait, ending.rule, what)

@@ -68,8 +68,8 @@ class GivenUp:
         self.shortest = inf
         self._longest = 0.0
 
-    def add(self, ending: Ending, answers: float, share_above: float, slow: float) -> bool:
-        """Count a call that was given up; return whether that says anything.
+    def add(self, ending: Ending, answers: float, share_above: float, slow: float) -> None:
+        """Count a call that was given up, if that says anything.
 
         Args:
             ending: How it ended.
@@ -79,20 +79,19 @@ class GivenUp:
         """
         waited = ending.waited
         if not answers and waited < _LONG and not self._is_like_a_time_out(ending):
-            return False
+            return
         longer = _IF_UNKNOWN if waited >= _LONG else _IF_UNKNOWN_AND_SHORT
         if answers:
             longer = (answers * share_above + 1.0) / (answers + 2.0)
             longer = slow + (1.0 - slow) * longer
         if longer > _USUAL:
-            return False
+            return
         if not self.calls:
             self._begin(ending.token, ending.now - ending.took)
         self.calls += 1
         self.level -= log(max(longer, FLOOR))
         self.shortest = min(self.shortest, waited)
         self._longest = max(self._longest, waited)
-        return True
 
     def are_enough(self, now: float, answers: float, threshold: float, calls: int) -> bool:
         """Whether so many show that nothing comes back.

@@ -56,7 +56,11 @@ class LateCalls:
 
     def between(self, first: int, last: int) -> int:
         """How many calls have a token between two others."""
-        return last - first - 1 - sum(first < token < last for token in self.renamed)
+        return _between(first, last, self.renamed)
+
+
+def _between(first: int, last: int, renamed: tuple[int, ...]) -> int:
+    return last - first - 1 - sum(first < token < last for token in renamed)
 
 
 def find_late(
@@ -90,9 +94,9 @@ def find_late(
         for token, call in late
         if call.answered == inf and not call.announced
     ]
-    found = LateCalls(check_at, ages, 0, calls.renamed)
-    found.came_back = found.between(late[-1][0], next_token) - (len(in_flight) - len(late))
-    return found
+    renamed = calls.renamed
+    came_back = _between(late[-1][0], next_token, renamed) - (len(in_flight) - len(late))
+    return LateCalls(check_at, ages, came_back, renamed)
 
 
 def as_good_as_slow(

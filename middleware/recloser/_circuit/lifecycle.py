@@ -1,8 +1,7 @@
 """The lifecycle of a circuit: its state, and every change of it.
 
-`Circuit` decides when the state changes. This module carries the change out; what the answers under
-a limit lead to is in `limited.py`. The states and their
-changes are the table in `transitions.py`.
+`Circuit` decides when the state changes, and this module carries the change out. What the answers under
+a limit lead to is in `limited.py`. The states and their changes are the table in `transitions.py`.
 """
 
 from __future__ import annotations
@@ -39,8 +38,7 @@ _AGAIN = 30.0
 # In flight for so many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
 # The smallest first limit; and the first limit where calls are hardly slow, which is as good as none.
-_LEAST_LIMIT = 2.0
-_WIDE = 10_000.0
+_LEAST_LIMIT, _WIDE = 2.0, 10_000.0
 
 
 class Lifecycle:
@@ -143,8 +141,7 @@ class Lifecycle:
         detector = self.detector
         mute = None if detector.is_alive(now) else self.calls.voting.copy()
         limit = self._new_limit(size, now)
-        waiting = len(self.calls.voting) + len(self.calls.overdue)
-        limit.begin_suspicious(mute, is_first=not again, waiting=waiting)
+        limit.begin_suspicious(mute, is_first=not again, piled_up=self.known_running)
         reason = detector.limit_reason(limit.size)
         self._change(Cause.CALLS_SLOW, now, reason, recovery, limit)
         detector.restart()
@@ -170,7 +167,7 @@ class Lifecycle:
         asked = pauses.judge(ending, next(calls.tokens), calls, self.policy, rate)
         if self.state is _HALF_OPEN and recovery is not None:
             if not recovery.run:
-                still = not recovery.good and pauses.are_for_all_still(named, rate)
+                still = not recovery.good and pauses.count_asked_again(named, rate)
                 asked = asked or still
             elif named:  # a bare 429 shows at least that the callee answers again
                 recovery.note_bad(ending.token)
@@ -209,8 +206,7 @@ class Lifecycle:
         return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
 
     def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
-        detector = self.detector
-        usual = detector.baseline.usual(now)
+        usual = self.detector.baseline.usual(now)
         limit, patience, answer_takes, before = self.limit, None, 0.0, inf
         if limit is not None:
             # Calls come back. Those that may do so in a moment are not missing: on a busy key, they
@@ -221,9 +217,8 @@ class Lifecycle:
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
             answer_takes += limit.return_takes(self.counts.rate)
         missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
-        limited = limit is not None
         level = recovery.new_normal(
-            now, usual, missing, rate, patience, answer_takes, limited=limited
+            now, usual, missing, rate, patience, answer_takes, limited=limit is not None
         )
         if level is None:
             return False
@@ -276,7 +271,8 @@ class Lifecycle:
     def enough_probes(self) -> float:
         """The share of good probes that is just enough, 0.0-1.0."""
         known, normal = self.detector.evidence.known, self.detector.evidence.normal_bad_rate
-        return enough_good(self.policy, normal, young=known < PRIOR_CALLS)
+        # Stricter than while closed (`Suspicion.begin_test`): why is in docs/decisions.md, rule 9.
+        return enough_good(self.policy, normal, lenient=known < PRIOR_CALLS)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()
@@ -361,7 +357,12 @@ class Lifecycle:
 
     @property
     def running(self) -> int:
-        """Calls that wait for an answer, as far as is known.
+        """Number of calls that wait for an answer, as far as is known."""
+        return self.known_running
+
+    @property
+    def known_running(self) -> int:
+        """Number of the calls in flight here that wait for an answer.
 
         Calls that have begun to answer are not among them: a stream lasts as long as it lasts.
         """

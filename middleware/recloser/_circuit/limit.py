@@ -37,10 +37,11 @@ _SHEDS = 0.2
 _UNREFUSED = 2.0
 # Once a latency of single calls was accepted, the limit ends after so many seconds without a refusal.
 _CALM = 5.0
-# Silence for so many typical latencies: nothing comes back.
-_MUTE = 8.0
 # It is a mixture if at least this share of a round is as fast as ever.
 _FAST_SHARE = 0.2
+
+MUTE = 8.0
+"""After a silence of this many typical latencies, nothing comes back."""
 
 
 class Limit(Search):
@@ -64,8 +65,8 @@ class Limit(Search):
         "_in_flight",
         "_mute_since",
         "_pacing",
+        "_piled_up",
         "_timed_out",
-        "_waiting",
         "answering",
         "failures",
         "is_accepted",
@@ -84,7 +85,7 @@ class Limit(Search):
         self.is_accepted = False
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
-        self._waiting = 0  # as many calls are in flight, and the first one has not come back
+        self._piled_up = 0  # as many calls are in flight, and none has come back yet
         self._began_with: float = size
         self._pacing = Pacing()
         self._ended_at = self._mute_since = now
@@ -92,14 +93,14 @@ class Limit(Search):
         self._in_flight: dict[int, int] = {}
 
     def begin_suspicious(
-        self, mute: Iterable[int] | None, *, is_first: bool, waiting: int = 1
+        self, mute: Iterable[int] | None, *, is_first: bool, piled_up: int
     ) -> None:
         """Begin with a suspicion, not with a recovery.
 
         Args:
             mute: If no call came back of late: the tokens of those in flight, oldest first.
             is_first: Whether it is the first limit for a while. It ends at once if calls are fast.
-            waiting: How many calls are in flight, those that are overdue among them.
+            piled_up: How many calls are in flight, those that are overdue among them; >= 0.
         """
         self._returns = 0.0
         self._ends_at_once = is_first
@@ -108,8 +109,7 @@ class Limit(Search):
             return
         self.succeeded = False
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
-        self._waiting = max(waiting, 1)
-        self._began_with = self.size
+        self._piled_up = max(piled_up, 1)
 
     # Admission
 
@@ -164,7 +164,7 @@ class Limit(Search):
     def is_silent(self, now: float, threshold: float) -> bool:
         """Whether no call has come back for so long; `threshold` as for `is_mute`."""
         began = max(self._mute_since, self._ended_at)
-        return now - began > _MUTE * max(self.level, threshold)
+        return now - began > MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
         """Send one call at a time, with a pause after each: the callee is sick, or serves others.
@@ -249,12 +249,12 @@ class Limit(Search):
             self.succeeded = True
             self._ended_at = now
             self.latest = max(self.latest, token)
-            if self._waiting:
+            if self._piled_up:
                 if latency < self._usual.severe:
                     # Those that have piled up count only if the limit is still as it began.
-                    piled_up = self._waiting if self.size == self._began_with else 0
+                    piled_up = self._piled_up if self.size == self._began_with else 0
                     self.size = COMES_BACK * max(self.size, float(piled_up))
-                self._waiting = 0
+                self._piled_up = 0
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
         if token < self._round.first:
@@ -274,7 +274,7 @@ class Limit(Search):
             self._round.add(token, latency, now, in_flight, ok=ok)
         if finding is not Finding.NOTHING:
             return finding
-        if self._timed_out >= _FEWEST and now - self._ended_at > _MUTE * max(self.level, overdue):
+        if self._timed_out >= _FEWEST and now - self._ended_at > MUTE * max(self.level, overdue):
             return Finding.HANGING  # though nobody is refused: the limit may be far too wide
         return self._judge_if_complete(token, overdue, now)
 
@@ -297,7 +297,7 @@ class Limit(Search):
     def forget_all(self, token: int) -> None:
         """Forget all calls in flight; `token` is that of the next call."""
         self._in_flight.clear()
-        self._waiting = min(self._waiting, 1)
+        self._piled_up = min(self._piled_up, 1)
         self._round = Round(token)
 
     def count_from(self, token: int) -> None:

@@ -72,7 +72,7 @@ class Load:
         """Note the limit and the typical latency in seconds before the limit is lowered."""
         self._before = limit, latency
 
-    def compare(self, limit: float, latency: float, *, varies: bool = False) -> bool | None:
+    def compare(self, limit: float, latency: float, *, varies: bool) -> bool | None:
         """Whether fewer calls in flight are faster; None if that is not known.
 
         Args:

@@ -54,12 +54,7 @@ _CATCH_UP_EVERY = 1024
 class Circuit(HardlyKnown):
     """The decisions about the calls of one key. `Lifecycle` has its state."""
 
-    __slots__ = (
-        "_catch_up_within",
-        "_caught_up_at",
-        "_refresh_due",
-        "_stalls",
-    )
+    __slots__ = ("_catch_up_within", "_caught_up_at", "_refresh_due", "_stalls")
 
     def __init__(
         self, key: str, policy: Policy, random: Callable[[], float], stalls: StallWatch
@@ -253,7 +248,7 @@ class Circuit(HardlyKnown):
     def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
         serving = self.state is _CLOSED or self.state is _LIMITED
         vote = vote_of_overdue(
-            token, call, now, self.calls, threshold, self._stalls, closed=serving
+            token, call, now, self.calls, threshold, self._stalls, serving=serving
         )
         if not self._is_left_behind(call):
             self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
@@ -306,7 +301,7 @@ class Circuit(HardlyKnown):
         """End a call; return what its end says."""
         explained, outcome = self.explained, ending.outcome
         if ending.rule == votes.TIMED_OUT:
-            self._judge_time_out(ending, explained)
+            self._judge_time_out(ending)
         elif outcome is _SUCCESS or outcome is _THROTTLED:
             self._comes_back(ending)
         if explained is None:
@@ -383,11 +378,15 @@ class Circuit(HardlyKnown):
 
     # From time to time
 
+    def _refresh_later(self, now: float, calls: int = _REFRESH_EVERY) -> None:
+        """Refresh after so many good calls more, or `_REFRESH_WITHIN` seconds after `now`."""
+        self._refresh_at = self.counts.successes + calls
+        self._refresh_due = now + _REFRESH_WITHIN
+
     def _refresh(self, now: float) -> None:
         # At 30, 60, 120 ... calls, and then at constant intervals, or after some seconds.
         counts = self.counts
-        self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
-        self._refresh_due = now + _REFRESH_WITHIN
+        self._refresh_later(now, min(counts.successes, _REFRESH_EVERY))
         if self.detector.refresh(now):
             kinds = () if self.explained is None else self.explained.kinds
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)

@@ -123,7 +123,7 @@ class Pauses:
             # Nobody was ever served, so no call has money or quota left: to wait refuses none in vain.
             rate = 0.0
         alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
-        return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
+        return self.count_asked(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 
     def ask(self, token: int, latest: int, now: float, wait: float, policy: Policy) -> None:
         """Note until when a call was asked to wait.
@@ -148,9 +148,7 @@ class Pauses:
         self._latest = latest
         self.until = max(self.until, now + wait)
 
-    def are_for_all(
-        self, threshold: float, rate: float = 0.0, alive: int = 0, *, obeyed: bool = False
-    ) -> bool:
+    def count_asked(self, threshold: float, rate: float, alive: int, *, obeyed: bool) -> bool:
         """Count a call that was asked to wait; return whether all callers are, by the evidence.
 
         It is judged like failures, by the share of such calls that is usual for the key. If that is
@@ -183,8 +181,8 @@ class Pauses:
         self._refused += rate * self._asked
         return True
 
-    def are_for_all_still(self, wait: float, rate: float) -> bool:
-        """Whether all callers are asked, after a pause for all, if the next call is asked again.
+    def count_asked_again(self, wait: float, rate: float) -> bool:
+        """Count that the first call after a pause for all is asked again; whether all callers are.
 
         At the end of a pause that was named, all are served again, if it was for all. So this is as
         likely to be one of a share, and the evidence must suffice for both pauses.

@@ -97,7 +97,7 @@ class PooledCircuit(SteeredCircuit):
         detector.clear()
         detector.evidence.since = 0
         detector.last_failure = known.last_failure
-        self._refresh_at, self._refresh_due = 1024, now + 10.0
+        self._refresh_later(now)
         self.counts.watch_rate(now)
         of_one = twin.counts.rate or (0.0 if learned is None else learned.rate)
         self.counts.rate = rate = of_one * workers
@@ -146,11 +146,11 @@ class PooledCircuit(SteeredCircuit):
 
     @property
     def running(self) -> int:
-        return super().running + self.earlier
+        return self.known_running + self.earlier
 
     def _at_first(self, now: float) -> int:
         # The later the trouble is noticed, the more calls have begun before.
-        return min(super()._at_first(now), super().running)
+        return min(super()._at_first(now), self.known_running)
 
     def has_overtaken(self, since: float, now: float) -> bool:
         """Whether calls that began before `since` seconds take no place of the limit any more.

@@ -11,10 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 from recloser._circuit import votes
-from recloser._circuit.explained import Explained
 from recloser._circuit.given_up import GivenUp
 from recloser._circuit.limit import Limit
 from recloser._circuit.limited import LimitedLifecycle
@@ -22,7 +20,6 @@ from recloser._circuit.new_normal import FAST_CALLS
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.sentences import seconds
 from recloser._circuit.votes import Ending, Vote
-from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._state import State
 
@@ -155,17 +152,6 @@ class SilentEnds(LimitedLifecycle):
             detector.baseline.learn((ending.latency,))
         else:
             detector.held += (ending.latency,)
-
-    def _judge_time_out(self, ending: Ending, explained: Explained | None) -> None:
-        """Let a time-out be a failure, if half of the normal calls are answered in that time.
-
-        If it came earlier, the caller had little time left, and it says nothing. If it is not known
-        how long such calls take, it is a failure.
-        """
-        ratio = 1.0 if explained is None else explained.ratio_in_flight(ending.token)
-        median = self.detector.baseline.median
-        if not median or ratio == inf or ending.latency >= ratio * median:
-            ending.outcome = Outcome.FAILURE
 
     def _no_evidence(self, ending: Ending) -> Vote:
         """The vote of an answer of which the usual latency is unknown; it changes nothing."""

@@ -266,7 +266,7 @@ def vote_of_overdue(
     threshold: float,
     stalls: StallWatch,
     *,
-    closed: bool,
+    serving: bool,
 ) -> Vote:
     """Move a call that has been in flight for `threshold` seconds, and return its vote.
 
@@ -277,7 +277,7 @@ def vote_of_overdue(
         calls: The calls in flight.
         threshold: The slow threshold, in seconds.
         stalls: Reports for how long the process stood still.
-        closed: Whether the breaker is closed.
+        serving: Whether the breaker is closed or limited.
     """
     started = call.started
     calls.excuse(call, token, threshold)
@@ -288,7 +288,7 @@ def vote_of_overdue(
         excused = lost > 0.0 and now - started - lost <= threshold
         return NONE if excused else HUNG
     if (
-        closed
+        serving
         or call.answered == WAITING
         or (calls.streams is not None and calls.streams.doubts(token))
     ):

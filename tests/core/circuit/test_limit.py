@@ -195,7 +195,7 @@ def test_calls_that_began_in_the_round_before_are_not_in_the_next_one() -> None:
 def test_a_latency_that_was_usual_is_not_slow_whatever_the_threshold_is() -> None:
     """The mixture of calls may be another one."""
     limit = Limit(8.0, CALM, Usual(0.1, 1.0, 600.0), 1, 0.0)
-    limit.begin_suspicious(None, is_first=True)
+    limit.begin_suspicious(None, is_first=True, piled_up=1)
 
     assert Play(limit).round(0.9) is Finding.EASED
 
@@ -452,7 +452,7 @@ def test_what_had_piled_up_counts_only_while_the_limit_is_as_it_began(
 ) -> None:
     """When the first one comes back, twice as many are let through as were waiting for it."""
     limit = Limit(2.0, CALM, USUAL, 1, 0.0)
-    limit.begin_suspicious(range(1, 21), is_first=True, waiting=20)
+    limit.begin_suspicious(range(1, 21), is_first=True, piled_up=20)
     limit.size = size
 
     Play(limit).end(1, SLOW)

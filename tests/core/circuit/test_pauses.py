@@ -17,6 +17,11 @@ POLICY = Policy(max_open_for=10.0)
 ENOUGH = 13.8  # nats; that of the default policy
 
 
+def counted(pauses: Pauses, rate: float = 0.0, alive: int = 0, *, obeyed: bool = False) -> bool:
+    """Count a call that was asked to wait; return whether all callers are."""
+    return pauses.count_asked(ENOUGH, rate, alive, obeyed=obeyed)
+
+
 class Callee:
     """Calls to a callee, one after the other; each token is used once."""
 
@@ -103,19 +108,19 @@ def test_after_a_call_that_was_served_pauses_begin_with_the_shortest() -> None:
 def test_four_in_a_row_are_for_all_callers() -> None:
     pauses = Pauses()
 
-    assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False, False, False, True]
+    assert [counted(pauses) for _ in range(4)] == [False, False, False, True]
     # Then it begins anew.
-    assert [pauses.are_for_all(ENOUGH) for _ in range(3)] == [False, False, False]
+    assert [counted(pauses) for _ in range(3)] == [False, False, False]
 
 
 def test_a_call_that_is_served_speaks_against_it() -> None:
     pauses = Pauses()
     for _ in range(3):
-        pauses.are_for_all(ENOUGH)
+        counted(pauses)
 
     pauses.served(1, 10.0)
 
-    assert not pauses.are_for_all(ENOUGH)
+    assert not counted(pauses)
 
 
 @pytest.mark.parametrize("served", [2, 5, 20])
@@ -123,23 +128,23 @@ def test_a_limit_of_some_callers_is_never_for_all(served: int) -> None:
     pauses = Pauses()
 
     for _ in range(2000):
-        assert not pauses.are_for_all(ENOUGH)
+        assert not counted(pauses)
         pauses.served(served, 10.0)
 
 
 def test_where_many_are_usually_asked_it_takes_more_of_them() -> None:
     pauses = Pauses()
     for _ in range(2000):
-        pauses.are_for_all(ENOUGH)
+        counted(pauses)
         pauses.served(2, 10.0)
 
     in_a_row = 1
-    while not pauses.are_for_all(ENOUGH):
+    while not counted(pauses):
         in_a_row += 1
 
     assert in_a_row > 4
     pauses.served(2000, 10.0)
-    assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False, False, False, True]
+    assert [counted(pauses) for _ in range(4)] == [False, False, False, True]
 
 
 # All callers, or a share of them
@@ -152,7 +157,7 @@ def answers(share: float, calls: int, seed: int, pauses: Pauses | None = None) -
         now = 0.01 * token
         if random.random() < share:
             pauses.ask(token, token, now, 1.0, POLICY)
-            found += pauses.are_for_all(ENOUGH, rate=100.0)
+            found += counted(pauses, rate=100.0)
         else:
             pauses.served(1, now)
             pauses.end(token, now)
@@ -172,7 +177,7 @@ def test_after_a_large_share_all_are_found_out_as_well() -> None:
     answers(0.8, 5_000, 1, pauses)
 
     calls = 1
-    while not pauses.are_for_all(ENOUGH, rate=100.0):
+    while not counted(pauses, rate=100.0):
         calls += 1
 
     assert calls < 800
@@ -198,7 +203,7 @@ def test_the_more_a_pause_refuses_the_surer_it_must_be_for_all_however_long_it_i
     while True:
         asked += 1
         pauses.ask(asked, asked, 10.0, wait, POLICY)
-        if pauses.are_for_all(ENOUGH, rate):
+        if counted(pauses, rate):
             break
 
     assert asked == pytest.approx(calls, abs=2)
@@ -208,13 +213,13 @@ def test_a_pause_refuses_nobody_as_far_as_is_known_if_the_rate_is_not() -> None:
     pauses = Pauses()
     pauses.ask(1, 1, 10.0, 300.0, POLICY)
 
-    assert [pauses.are_for_all(ENOUGH) for _ in range(4)] == [False] * 3 + [True]
+    assert [counted(pauses) for _ in range(4)] == [False] * 3 + [True]
 
 
 def test_calls_that_are_in_flight_for_longer_than_it_takes_to_be_asked_are_not_asked() -> None:
     pauses = Pauses()
 
-    assert not any(pauses.are_for_all(ENOUGH, alive=3) for _ in range(50))
+    assert not any(counted(pauses, alive=3) for _ in range(50))
 
 
 @pytest.mark.parametrize("took", [0.1, 10.0])
@@ -240,7 +245,7 @@ def test_a_pause_that_was_obeyed_and_asked_for_again_is_no_sign_that_it_is_for_a
 
     assert not pauses.is_over(14.9)
     assert pauses.is_over(15.0)
-    assert not any(pauses.are_for_all(ENOUGH, obeyed=True) for _ in range(100))
+    assert not any(counted(pauses, obeyed=True) for _ in range(100))
 
 
 def asked_until_for_all(pauses: Pauses, rule: str) -> int:
@@ -268,20 +273,20 @@ def test_after_a_pause_for_all_more_must_be_asked_for_the_next_one() -> None:
     while True:
         asked += 1
         pauses.ask(asked, asked, 0.0, 12.0, POLICY)
-        if pauses.are_for_all(ENOUGH, rate=1.0):
+        if counted(pauses, rate=1.0):
             break
     assert asked == 4
 
     more = 0
     for _ in range(3):
-        while not pauses.are_for_all_still(12.0, 1.0):
+        while not pauses.count_asked_again(12.0, 1.0):
             more += 1
-            if pauses.are_for_all(ENOUGH, rate=1.0):
+            if counted(pauses, rate=1.0):
                 break
 
     # One for each three calls that are refused: four pauses of twelve.
     assert asked + more == pytest.approx(16, abs=2)
-    assert pauses.are_for_all_still(0.0, 1.0)
+    assert pauses.count_asked_again(0.0, 1.0)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
@@ -360,7 +365,7 @@ def test_the_evidence_is_the_ratio_of_the_likelihoods(asked: int, served: int) -
 
 def calls_until_all_are_asked(pauses: Pauses) -> int:
     calls = 1
-    while not pauses.are_for_all(ENOUGH):
+    while not counted(pauses):
         calls += 1
     return calls
 
@@ -381,7 +386,7 @@ def test_calls_that_are_served_meanwhile_are_signs_against_it() -> None:
         callee.pauses.end(callee.token, 110.0)
         callee.throttles(110.0, 50.0)
 
-    assert not any(callee.pauses.are_for_all(ENOUGH) for _ in range(20))
+    assert not any(counted(callee.pauses) for _ in range(20))
 
 
 @pytest.mark.parametrize(("token", "is_sign"), [(100, False), (101, True)])
@@ -395,4 +400,4 @@ def test_only_calls_that_began_after_the_first_pause_are_signs_against_it(
         pauses.ask(50, 100, 110.0, 50.0, POLICY)
         pauses.since = 100
 
-    assert any(pauses.are_for_all(ENOUGH) for _ in range(20)) is not is_sign
+    assert any(counted(pauses) for _ in range(20)) is not is_sign

@@ -220,7 +220,7 @@ def test_late_calls_do_not_hang_where_others_are_answered_later_than_that(
 ) -> None:
     """Answers above the slow threshold may be usual: then late calls may be such calls."""
     limit = Limit(8.0, CALM, USUAL._replace(high=1.0), 1, 0.0)
-    limit.begin_suspicious(None, is_first=False)
+    limit.begin_suspicious(None, is_first=False, piled_up=1)
     play = Play(limit)
     for _ in range(17):
         limit.is_late(play.ask(4), play.now, THRESHOLD)

@@ -735,7 +735,7 @@ def test_a_time_out_is_judged_by_what_such_calls_take(
     circuit: SteeredCircuit = breaker._circuit
     timed_out = Ending(export.token, Outcome.CANCELLED, latency, clock.now + latency)
 
-    circuit._judge_time_out(timed_out, circuit.explained)
+    circuit._judge_time_out(timed_out)
 
     assert timed_out.outcome.value == outcome
     export.cancel()
