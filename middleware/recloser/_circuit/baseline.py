@@ -32,7 +32,7 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
-        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`. It is the ceiling
+        hopeless: After this many seconds an answer is hopeless; see `hopeless.py`. It is the ceiling
             until `known`: see `hopeless_at_first`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
@@ -117,7 +117,7 @@ class Baseline:
             median = min(median, self._anchor)
         (high,) = self.history().quantiles(_HIGH)
         known_for = max(now - self._known_since, 0.0)
-        # Of so long a latency, the floor would be the slow threshold.
+        # For a latency of this length, the floor would be the slow threshold.
         floor = self.policy.slow_floor / self.policy.min_latency_ratio
         return Usual(median, min(high, self._high_before), known_for, floor)
 

@@ -35,7 +35,7 @@ from recloser._stall import StallWatch
 
 # What is learned of all kinds together that have no place of their own.
 _OTHER = NOTHING
-# Each key tells so many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
+# Each key tells this many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
 # model may have six sizes, each with five limits of the answer, with and without a stream.
 _MOST_KINDS = 64
 # A kind is known after `_FIRST` answers; after `_FIRST_IN_TROUBLE` if some of them came during trouble.
@@ -45,14 +45,14 @@ _FIRST, _FIRST_IN_TROUBLE = 8, 24
 _OF_BASE, _OF_RATIO, _OF_RATIO_IN_TROUBLE = 0.1, 0.02, 0.004
 # A residual counts as no more than that, in units of ln(seconds): a factor of 2.7.
 _FAR = 1.0
-# Shares of the calls are averaged over one to two times so many calls.
+# Shares of the calls are averaged over one to two times this many calls.
 _MEMORY = 1000.0
 # Something becomes known late of a call that lasted for the part `_LATE` of the slow threshold before.
 # If that is so for more than the share `_OFTEN` of the calls, a call in flight of which nothing is known
 # may still be of any kind that has at least the share `_NOT_RARE`.
 _LATE = 0.5
 _OFTEN, _NOT_RARE = 0.05, 0.02
-# As many unlabelled latencies are looked at in one go.
+# This many unlabelled latencies are looked at in one go.
 _SAMPLE = 16
 # Slow thresholds between two checks of the calls that may take longer than others.
 _CHECK_EVERY = 1.0 / 32.0

@@ -32,7 +32,7 @@ WAITING = -inf
 # The latency of a stream of which only the headers came, as a share of the slow threshold. The
 # threshold is two to three times what is usual.
 _USUAL = 0.5
-# So many tokens that were given up are remembered.
+# This many tokens that were given up are remembered.
 _MOST_RENAMED = 256
 # Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}

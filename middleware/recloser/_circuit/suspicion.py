@@ -11,7 +11,7 @@ from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
+# If slow calls are still in doubt after this many calls of a test, a limit is worth a try.
 _DOUBTED = 8
 
 
