@@ -69,7 +69,7 @@ class StreamingCircuit(SteerableCircuit):
         gap = now - since - self._listeners.stalls.lost(since, now)
         stream.longest = max(stream.longest, gap)
         streams = self._calls.streams
-        if streams is not None and gap > streams.limit and not stream.stalled:
+        if streams is not None and gap > streams.time_limit and not stream.stalled:
             # Before each decision, the stalls until then are counted. A finalizer cannot make one:
             # then the next decision counts it.
             with suppress(WithinDecisionError):

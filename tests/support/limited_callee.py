@@ -99,7 +99,7 @@ class World:
             for token, started in self._started.items():
                 if token not in self._late and self.now - started > THRESHOLD:
                     self._late.add(token)
-                    self._note(self.limit.is_late(token, self.now, THRESHOLD))
+                    self._note(self.limit.add_overdue(token, self.now, THRESHOLD))
             while self._next <= self.now:
                 self._next += self._random.expovariate(self.rate)
                 self._ask()
@@ -107,7 +107,7 @@ class World:
 
     def _ask(self) -> None:
         self._token += 1
-        if not self.limit.admits(self._token, len(self._started), self.now):
+        if not self.limit.admit(self._token, len(self._started), self.now):
             self.refused += 1
             return
         self._started[self._token] = self.now

@@ -142,7 +142,7 @@ class Detector:
         return self._bad_run < self.baseline.policy.min_failures and not fails
 
     def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
-        """Take a call into account while limited; return whether so many fail that it is enough."""
+        """Take a call into account while limited; return whether enough of them fail."""
         evidence = self.evidence
         if failed:
             return self._has_vote(token) and evidence.vote_failed(now)
@@ -178,12 +178,12 @@ class Detector:
     # Pauses that the callee asks for
 
     def pauses_by(self, now: float) -> Pauses:
-        """The pauses that the callee asks for, made at the first one, `now` seconds."""
+        """The pauses that the callee asks for, made when it first asks for one, at `now` seconds."""
         if self.pauses is None:
             self.pauses = Pauses(now if self.baseline.count else -inf)
         return self.pauses
 
-    def has_enough_late(self, late: LateCalls, now: float) -> bool:
+    def count_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
         baseline, evidence = self.baseline, self.evidence
         slow = as_good_as_slow(evidence, self.baseline.policy, late, baseline.history)

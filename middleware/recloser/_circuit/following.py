@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf, log
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.bad_calls import BAD
+from recloser._circuit.bad_calls import REMEMBERED
 from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.evidence import MEMORY
 from recloser._circuit.in_flight import CountedCall, Timing
@@ -41,8 +41,8 @@ _CAUSES = {
 # A suspicion is worth a question to the others when it has this share of the evidence that opens.
 # Two failures in a row have, on a key that hardly ever fails.
 _WORTH_ASKING = 0.3
-# More is needed where there are many calls, so that chance asks once in so many seconds only. With so
-# much of the evidence that opens, it asks in any case.
+# More is needed where there are many calls, so that chance asks only once in `_BY_CHANCE` seconds. With
+# the share `_SURE` of the evidence that opens, it asks in any case.
 _BY_CHANCE, _SURE = 60.0, 0.9
 
 
@@ -84,7 +84,7 @@ class FollowingCircuit(SteeredCircuit):
         return evidence.level >= min(chance, _SURE * evidence.threshold)
 
     def watch(self, one_in: int) -> None:
-        """Write down what calls do, one in so many."""
+        """Write down what calls do, one call in `one_in`."""
         if self.journal is None:
             self.journal = Journal(one_in, self.counts.refused)
             self.calls.stop_quick()
@@ -169,7 +169,7 @@ class FollowingCircuit(SteeredCircuit):
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders
-        return orders if orders is not None and orders.hold(now) else None
+        return orders if orders is not None and orders.check(now) else None
 
     # Calls
 
@@ -229,7 +229,7 @@ class FollowingCircuit(SteeredCircuit):
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         if self._follows(ending.now) is None:
             super()._count_vote(vote, ending)
-        elif vote in BAD:
+        elif vote in REMEMBERED:
             self._see_bad(vote, ending)
 
     def _judge_silent(self, vote: Vote, ending: Ending) -> Vote:

@@ -1,6 +1,6 @@
 """What is done while so few answers are known that latency is not judged (`Policy.min_history`).
 
-A call that takes long may then be a hang or the first one of its kind: a model may take 40 s, and a
+A call that takes long may then be a hang or the first of its kind: a model may take 40 s, and a
 route of 200 ms may come after thirty cheap answers. What tells a hang from slowness is that nothing
 comes back. So:
 
@@ -52,7 +52,7 @@ class HardlyKnown(SilentEnds):
 
     @property
     def hopeless(self) -> float:
-        """After so many seconds an answer is hopeless."""
+        """The seconds after which an answer is hopeless."""
         baseline = self.detector.baseline
         if baseline.known:
             return baseline.hopeless
@@ -81,8 +81,12 @@ class HardlyKnown(SilentEnds):
         longest = (self.explained or baseline).longest_answer
         return self.detector.answered_at > call.started + longest
 
-    def _is_slow_only(self, vote: Vote, ending: Ending, recovery: Recovery | None) -> bool:
-        """Take an answer that shows that the callee is slow and does not hang; whether it does."""
+    def _take_first_answer(self, vote: Vote, ending: Ending, recovery: Recovery | None) -> bool:
+        """Take the first answer: it shows that the callee is slow and does not hang, so a limit ends.
+
+        Returns:
+            Whether it was such an answer.
+        """
         limit, baseline = self.limit, self.detector.baseline
         if recovery is None:
             if vote is not votes.CAME_BACK:
@@ -117,9 +121,9 @@ class HardlyKnown(SilentEnds):
 
         Where `Policy.slow_ceiling` is low, it opens and probes as soon as that.
         """
-        if self.calls.voting or not limit.is_silent(now, _LOOK_AFTER / MUTE):
+        if self.calls.voting or not limit.has_long_silence(now, _LOOK_AFTER / MUTE):
             return False
         if self.hopeless < SOONEST_IF_FEW:
             return False
         limit.size = max(limit.size, running + 1.0)
-        return limit.admits(token, running, now)
+        return limit.admit(token, running, now)

@@ -26,7 +26,7 @@ _CHECK_EVERY = 1.0 / 32.0
 # Evidence for normal, in nats, of a call that ended while older ones did not. With this value, only
 # an outage in which fewer than one call in a thousand ends is recognized here. Other outages are
 # recognized when calls are overdue.
-_CAME_BACK = log(1000.0)
+_AGAINST = log(1000.0)
 
 
 class LateCalls:
@@ -121,7 +121,7 @@ def as_good_as_slow(
     if not evidence.idle:
         calls = [(token, age) for token, age in calls if token >= evidence.since]
     # A busy key checks often, so the cheapest test comes first: can the late calls be enough?
-    needed = evidence.threshold + _CAME_BACK * late.came_back
+    needed = evidence.threshold + _AGAINST * late.came_back
     if not calls or evidence.level - len(calls) * log(FLOOR) < needed:
         return []
     tokens: list[int] = []
@@ -129,7 +129,7 @@ def as_good_as_slow(
     level, depth = evidence.level, evidence.depth
     bad, expected = float(evidence.bad), evidence.expected_bad
     for token, age in calls:
-        level -= _CAME_BACK * late.between(before, token)
+        level -= _AGAINST * late.between(before, token)
         if level <= 0.0:
             tokens.clear()
             level, depth, bad, expected = 0.0, 0, 0.0, 0.0

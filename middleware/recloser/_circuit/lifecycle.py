@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences
-from recloser._circuit.bad_calls import Seen, seen_last
+from recloser._circuit.bad_calls import SeenCall, seen_last
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.enough import enough_good
@@ -31,11 +31,11 @@ _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 # Changes between these states take the vote from no call: the callee is still the same.
 _SERVING = (_CLOSED, _LIMITED)
-# A limit ends after so many seconds without a refusal. If it had begun within `_AGAIN` seconds of
+# A limit ends after `_CALM` seconds without a refusal. If it had begun within `_AGAIN` seconds of
 # the one before, twice as many are needed, so that a lasting overload does not make it flap.
 _CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
-# In flight for so many typical latencies, a call is stuck if later ones came back.
+# In flight for this many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
 # The smallest first limit; and the first limit where calls are hardly slow, which is as good as none.
 _LEAST_LIMIT, _WIDE = 2.0, 10_000.0
@@ -100,7 +100,7 @@ class Lifecycle:
         self._calm = _CALM
         self.probe_at = 0.0
         self.changed_at = NEVER
-        self.bad_calls: tuple[Seen, ...] = ()
+        self.bad_calls: tuple[SeenCall, ...] = ()
         self.events: tuple[Transition, ...] = ()
         self._check_at = NEVER  # when the oldest call in flight may be overdue
         self._refresh_at = policy.min_history
@@ -128,7 +128,7 @@ class Lifecycle:
         """How many calls may be in flight when a limit begins, at least: as many as are.
 
         But if none comes back, they have piled up. A callee of which this worker usually has less than
-        one call (Little's law) may have many workers: if each let in so many, none would come back.
+        one call (Little's law) may have many workers: if each let in as many, none would come back.
         """
         rate, detector = self.counts.rate, self.detector
         many = not rate or rate * detector.baseline.median >= 1.0

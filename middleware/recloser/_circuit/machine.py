@@ -18,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.bad_calls import BAD
+from recloser._circuit.bad_calls import REMEMBERED
 from recloser._circuit.explained import Explained
 from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import NEVER, WAITING, CountedCall, Timing
@@ -42,10 +42,10 @@ _THROTTLED = Outcome.THROTTLED
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
 # Votes of calls that say nothing about the latency.
 _NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE, *votes.SILENT)
-# Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
+# Threshold, shares and rate are refreshed after this many good calls or seconds, whichever is first.
 _REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
-# After so many seconds or good calls, the next call is a decision, which then processes the calls
+# After this many seconds or good calls, the next call is a decision, which then processes the calls
 # that ended without one.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
@@ -145,7 +145,7 @@ class Circuit(HardlyKnown):
             return True
         if self.state is not _HALF_OPEN:
             return False
-        if recovery.bears_slowness:
+        if recovery.tolerates_slowness:
             recovery.outlive(self.calls, now)
         calls, probes = self.calls, self.calls.probes
         if probes < recovery.places:
@@ -153,7 +153,7 @@ class Circuit(HardlyKnown):
             recovery.giving_way.latest = now
             return True
         waiting = calls.waiting
-        return probes - waiting < recovery.places and recovery.giving_way.lets_through(
+        return probes - waiting < recovery.places and recovery.giving_way.let_through(
             waiting, recovery.good, now
         )
 
@@ -169,9 +169,9 @@ class Circuit(HardlyKnown):
             running -= self._give_up_stuck(limit, now)
         if running >= limit.size:
             waiting = self.calls.waiting
-            if recovery.giving_way.lets_through(waiting, limit.latest, now, limit.size):
+            if recovery.giving_way.let_through(waiting, limit.latest, now, limit.size):
                 running -= waiting
-        if limit.admits(token, max(running, 0), now):
+        if limit.admit(token, max(running, 0), now):
             return True
         known = self.detector.baseline.known
         if not known and self._looks_again(limit, token, max(running, 0), now):
@@ -188,7 +188,7 @@ class Circuit(HardlyKnown):
             # By how long answers take now: that may be much longer than before.
             threshold = max(threshold, recovery.answers.level)
             threshold *= 1.0 if self.explained is None else self.explained.longest
-        if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
+        if limit.has_long_silence(now, threshold):  # seldom, and only then it is worth counting
             newer = sum(
                 token > latest and call.answered != WAITING
                 for table in (calls.voting, calls.overdue)
@@ -213,7 +213,7 @@ class Circuit(HardlyKnown):
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
         again_at = inf
         recovery, explained = self.recovery, self.explained
-        if recovery is not None and recovery.bears_slowness and self.state is _HALF_OPEN:
+        if recovery is not None and recovery.tolerates_slowness and self.state is _HALF_OPEN:
             threshold = max(threshold, self.detector.baseline.hopeless)
         if explained is not None:
             for token, call in explained.take_overdue(calls, now):
@@ -266,11 +266,11 @@ class Circuit(HardlyKnown):
         self._check_at = min(self._check_at, late.check_at)
         if explained is not None:
             late.calls = [each for each in late.calls if each[0] not in explained.kinds]
-        if late.calls and detector.has_enough_late(late, now):
+        if late.calls and detector.count_late(late, now):
             self._trip(now)
 
     def delay(self, call: CountedCall, seconds: float) -> None:
-        """Let a call begin later: for so many seconds it waited for its own caller."""
+        """Let a call begin later: for `seconds` it waited for its own caller."""
         calls = self.calls
         has_vote = calls.take(call.token) is not None
         call.started += seconds
@@ -340,9 +340,9 @@ class Circuit(HardlyKnown):
         recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
-        if vote in BAD:
+        if vote in REMEMBERED:
             self._see_bad(vote, ending)
-        if not self.detector.baseline.known and self._is_slow_only(vote, ending, recovery):
+        if not self.detector.baseline.known and self._take_first_answer(vote, ending, recovery):
             return
         if recovery is None:
             if self.detector.vote(vote, ending, self.calls):
@@ -352,7 +352,7 @@ class Circuit(HardlyKnown):
             self._count_limited(limit, recovery, vote, ending)
             return
         normal = self.detector.evidence.normal_bad_rate
-        if vote is votes.FAILED and recovery.bears_slowness:
+        if vote is votes.FAILED and recovery.tolerates_slowness:
             recovery.outliving.note_failed(ending)
             recovery.outlive(self.calls, ending.now)
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
@@ -365,7 +365,7 @@ class Circuit(HardlyKnown):
                 self.detector.evidence.learn_run(ending.now)
             self._recover(recovery, ending.now)
             self.detector.expect_failed(recovery.share, ending.now)
-        elif step is Step.CAME_BACK and recovery.was_slow and vote is not votes.HUNG:
+        elif step is Step.UNDECIDED and recovery.was_slow and vote is not votes.HUNG:
             # From open, the load returns by a limit in any case, and the limit accepts the latency.
             if self.state is _OPEN or not self._accept_new_normal(recovery, ending.now):
                 reason = sentences.comes_back(ending.latency, recovery, ending.now)
@@ -379,7 +379,7 @@ class Circuit(HardlyKnown):
     # From time to time
 
     def _refresh_later(self, now: float, calls: int = _REFRESH_EVERY) -> None:
-        """Refresh after so many good calls more, or `_REFRESH_WITHIN` seconds after `now`."""
+        """Refresh after `calls` more good calls, or `_REFRESH_WITHIN` seconds after `now`."""
         self._refresh_at = self.counts.successes + calls
         self._refresh_due = now + _REFRESH_WITHIN
 

@@ -15,12 +15,12 @@ _KEPT = 128
 # With fewer answers, no median is taken: the first few answers of a 5x slow-down looked like a 3x
 # slow-down.
 _FEWEST = 16
-# A severe latency takes so many of the outage itself, or `_FEWEST` if it has lasted for so many times
-# `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were noticed; now 27: after
-# the first fault, the later ones were normal. With 32 at any time, a key with a call every three
-# seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
+# A severe latency takes `_SEVERE_FEWEST` answers of the outage itself, or `_FEWEST` if it has lasted
+# for `_LONG` times `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were
+# noticed; now 27: after the first fault, the later ones were normal. With 32 at any time, a key with a
+# call every three seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
 _SEVERE_FEWEST, _LONG = 32, 5.0
-# A latency is severe if the median of the answers is so even without so many times the root of their
+# A latency is severe if the median of the answers is so even without this many times the root of their
 # number. At 0.0, a lasting step of 4 was severe by chance, again and again.
 _DOUBT = 0.3
 # After this many longest waits between probes without an answer, the older ones are dropped. With
@@ -34,9 +34,9 @@ _MILD = 3.4
 SEVERE = 4.5
 """See `Usual.severity`."""
 AS_FAST_AS_EVER = 1.5
-"""A good call is as fast as ever up to so many usual medians. In a queue, none is."""
+"""A good call is as fast as ever up to this many usual medians. In a queue, none is."""
 FAST_CALLS = 2
-"""So many good calls in a row show that a callee that was slow is not slow in itself any more."""
+"""This many good calls in a row show that a callee that was slow is not slow in itself any more."""
 
 
 class Answers:
@@ -105,8 +105,11 @@ class Answers:
         return came_back[len(came_back) // 2] if came_back else 0.0
 
     @property
-    def surely(self) -> float:
-        """A latency in seconds that the median is hardly below, by chance; 0.0 without any answer."""
+    def median_at_least(self) -> float:
+        """A lower bound of the median, in seconds; 0.0 without answers.
+
+        The true median is rarely below it.
+        """
         came_back = sorted(answer for answer in self._answers if answer < inf)
         count = len(came_back)
         return came_back[int(max(0.5 * count - _DOUBT * sqrt(count), 0.0))] if count else 0.0

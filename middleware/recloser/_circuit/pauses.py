@@ -4,9 +4,9 @@ One tenant's limit must not refuse the calls of all others. So a breaker opens o
 are asked to wait, by the evidence. There are three cases, and each is told from the others:
 
     usual      Some calls are asked to wait, as ever.
-    a share    More are asked than before, and others are served meanwhile. Who refuses them all loses
-               those that are served. So this is a new normal, however large the share is.
-    all        Nobody is served who calls during a pause. To wait costs nothing.
+    a share    More are asked than before, and others are served meanwhile. A breaker that refuses them
+               all loses those that are served. So this is a new normal, however large the share is.
+    all        No call that begins during a pause is served. To wait costs nothing.
 
 Until when the last one was asked is known at once: that is for callers that have another callee, see
 `_failover/selection.py`.
@@ -21,7 +21,7 @@ from recloser._circuit.outliving import OUTLIVES
 from recloser._circuit.votes import Ending
 from recloser._policy import Policy
 
-# If a callee asks for a pause and names no time: seconds of the first one. Each further one is twice as
+# If a callee asks for a pause and names no time: seconds of the first pause. Each further one is twice as
 # long.
 _FIRST_PAUSE = 1.0
 # Later ones are no longer than this part of the time for which nobody was served: if a share of the
@@ -39,9 +39,9 @@ _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # row wherever it was longer than 5 s, a key of which 80 % were asked to wait a minute refused nearly
 # all calls that would have been served.
 _LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 33.0, 3.0
-# If all are asked, one in so many is served all the same.
+# If all are asked, this share of them is served all the same.
 _SERVED_NEVERTHELESS = 0.001
-# Answers during pauses are remembered for so many calls.
+# Answers during pauses are remembered for this many calls.
 _REMEMBERED = 100.0
 
 
@@ -245,7 +245,7 @@ def longer_pause(before: float, policy: Policy) -> float:
     """Seconds of the next pause if the callee names no time: twice as long as the one before.
 
     Args:
-        before: Seconds of the pause before; 0.0 if this is the first one.
+        before: Seconds of the pause before; 0.0 if this is the first pause.
         policy: Its `max_open_for` is the longest.
     """
     return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)

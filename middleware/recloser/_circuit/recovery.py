@@ -17,10 +17,10 @@ from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# An outage that ended with the first round of probes, within so many seconds, may have been a run
+# An outage that ended with the first round of probes, within this many seconds, may have been a run
 # of bad calls by chance.
 _MOMENTARY = 5.0
-# If the breaker opens again within so many seconds, the callee had not recovered, and the time with
+# If the breaker opens again within this many seconds, the callee had not recovered, and the time with
 # slow answers continues. Without this, a lasting step during which the breaker closed twice took
 # three times `latency_patience`.
 _RELAPSE = 5.0
@@ -42,7 +42,7 @@ class Step(enum.Enum):
 
     NOTHING = "nothing"
     """There is nothing to decide."""
-    CAME_BACK = "came back"
+    UNDECIDED = "undecided"
     """The round is not decided, but slow answers may be the new normal: check that."""
     LOST = "lost"
     """Too many probes of the round were bad."""
@@ -212,16 +212,16 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
-            elif self.bears_slowness:
+            elif self.tolerates_slowness:
                 return self._vote_good(concurrency, normal_bad_rate, ending.token)
             else:
                 self.share.slow += 1
             return self._vote_bad(ending.token)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
-        return Step.NOTHING if failed else Step.CAME_BACK
+        return Step.NOTHING if failed else Step.UNDECIDED
 
     @property
-    def bears_slowness(self) -> bool:
+    def tolerates_slowness(self) -> bool:
         """Whether a slow probe is good: calls failed, and now it answers.
 
         If it is slow, a limit deals with that. So a probe has time until its answer is hopeless.
@@ -259,7 +259,7 @@ class Recovery:
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         self._fails_a_share = self._fails_a_share or (lost and self.good > 0)
-        return Step.LOST if lost else Step.CAME_BACK
+        return Step.LOST if lost else Step.UNDECIDED
 
     def note_bad(self, token: int) -> None:
         """Count a bad probe, also if it was counted as good before its end."""
@@ -287,7 +287,7 @@ class Recovery:
         return good
 
     def _is_enough(self, good: int, share: ShareTest, normal_bad_rate: float) -> bool:
-        """Whether so many good probes are enough, apart from the size of the window."""
+        """Whether `good` good probes are enough, apart from the size of the window."""
         probes = good + self.bad
         return good >= self._enough(normal_bad_rate, probes) or (
             probes >= self._policy.half_open_requests and share.is_enough is True

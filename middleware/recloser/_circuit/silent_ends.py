@@ -24,7 +24,7 @@ from recloser._policy import Policy
 from recloser._state import State
 
 _HALF_OPEN = State.HALF_OPEN
-# While limited: after so many answers that say nothing of the latency, and no other, they count.
+# While limited: after this many answers that say nothing of the latency, and no other, they count.
 _NO_OTHERS = 8
 # The number of a call that began before all others. Its end shows only that calls come back.
 _ANY_CALL = 0
@@ -96,7 +96,7 @@ class SilentEnds(LimitedLifecycle):
                 self.given_up.take_back()
         if ending.now - ending.took <= self._came_back_at:
             ending.waited = 0.0
-        if ending.waited > 0.0 and (given_up := self._is_given_up(ending)) is not None:
+        if ending.waited > 0.0 and (given_up := self._count_given_up(ending)) is not None:
             if self.state is _HALF_OPEN:
                 return votes.HUNG if given_up.is_as_long(ending.waited) else votes.NONE
             self._open_for_given_up(given_up, ending)
@@ -109,7 +109,7 @@ class SilentEnds(LimitedLifecycle):
             recovery.count_silent(_NO_OTHERS + recovery.spare)
         return votes.NONE
 
-    def _is_given_up(self, ending: Ending) -> GivenUp | None:
+    def _count_given_up(self, ending: Ending) -> GivenUp | None:
         """Count a call that was given up; return all of them if they are enough evidence."""
         detector, given_up = self.detector, self.given_up
         if given_up is None:

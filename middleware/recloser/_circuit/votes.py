@@ -26,8 +26,8 @@ class Vote(enum.Enum):
     """It has a vote and says nothing: its caller left, or it was no call to the callee."""
     ALIVE = "alive"
     """It was answered in time, and that is all: a 4xx, or its caller left during the answer."""
-    ALIVE_LATE = "alive, but late"
-    """The same above the slow threshold."""
+    ALIVE_SLOW = "alive, but slow"
+    """The same, but above the slow threshold."""
     UNKNOWN = "unknown"
     """The call was answered, but it is not known how long such calls take."""
     GOOD = "good"
@@ -58,7 +58,7 @@ class Vote(enum.Enum):
 NONE = Vote.NONE
 ABSTAINED = Vote.ABSTAINED
 ALIVE = Vote.ALIVE
-ALIVE_LATE = Vote.ALIVE_LATE
+ALIVE_SLOW = Vote.ALIVE_SLOW
 UNKNOWN = Vote.UNKNOWN
 GOOD = Vote.GOOD
 SLOW = Vote.SLOW
@@ -72,7 +72,7 @@ CAME_BACK = Vote.CAME_BACK
 OUTDATED = Vote.OUTDATED
 LOST = Vote.LOST
 
-SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
+SILENT = (ABSTAINED, ALIVE, ALIVE_SLOW)
 """Votes without a verdict, see `silent_ends.py`."""
 
 # How a call was cancelled, as a `rule` of `Ending`.
@@ -160,7 +160,7 @@ def way_of_leaving(error: object) -> str:
         group = cast("BaseExceptionGroup[BaseException]", error)
         ways = {way_of_leaving(leaf) for leaf in group.exceptions}
         return ways.pop() if len(ways) == 1 else LEFT
-    # Imported at the first one, to keep the import of recloser fast.
+    # Imported when it is first needed, to keep the import of recloser fast.
     from recloser._error_presets import is_time_out
 
     if is_time_out(error):
@@ -191,7 +191,7 @@ def vote_of(
     token, latency = ending.token, ending.latency
     call = calls.take(token)
     has_vote = call is not None
-    if not has_vote and not _take_late(calls, token):
+    if not has_vote and not _take_without_vote(calls, token):
         return NONE
     if outcome is _FAILURE:
         counts.count(latency, success=False)
@@ -207,7 +207,7 @@ def vote_of(
         return NONE
     if not WAITING < call.answered < inf:
         return ABSTAINED
-    return ALIVE if latency <= threshold else ALIVE_LATE
+    return ALIVE if latency <= threshold else ALIVE_SLOW
 
 
 def _of_success(
@@ -316,7 +316,7 @@ def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
     return endings
 
 
-def _take_late(calls: InFlight, token: int) -> bool:
+def _take_without_vote(calls: InFlight, token: int) -> bool:
     """End a call that has no vote any more; return whether there was such a call."""
     return calls.take_overdue(token) is not None or calls.take_outdated(token) is not None
 

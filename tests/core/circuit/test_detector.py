@@ -212,7 +212,7 @@ def late(calls: int, age: float) -> LateCalls:
 
 
 def test_many_late_calls_open(detector: Detector) -> None:
-    assert detector.has_enough_late(late(60, 0.19), NOW)
+    assert detector.count_late(late(60, 0.19), NOW)
 
     assert detector.evidence.bad == detector.evidence.late == 60
     assert detector.evidence.since == 1
@@ -222,7 +222,7 @@ def test_many_late_calls_open(detector: Detector) -> None:
 def test_few_late_calls_open_nothing_and_leave_no_trace(
     detector: Detector, calls: LateCalls
 ) -> None:
-    assert not detector.has_enough_late(calls, NOW)
+    assert not detector.count_late(calls, NOW)
 
     assert detector.evidence.idle
     assert detector.evidence.calls == 0

@@ -319,7 +319,7 @@ def test_only_after_failures_a_slow_probe_is_good(run: int, slow: bool, expected
     recovery = Recovery(Policy(), 0.0, 1, run)
     recovery.was_slow = slow
 
-    assert recovery.bears_slowness is expected
+    assert recovery.tolerates_slowness is expected
 
 
 @pytest.mark.parametrize(("concurrency", "probes"), [(1, 8), (57, 8), (58, 9), (115, 9), (116, 10)])

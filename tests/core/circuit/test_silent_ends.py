@@ -558,8 +558,8 @@ def test_under_a_limit_an_answer_shows_that_calls_come_back_whatever_it_says(
     assert the_limit.succeeded
     assert the_limit.latest == hung[-1].token + 2
     # So none of the calls that hang is a newer one, and the silence begins now.
-    assert not the_limit.is_silent(clock.now + 1.0, 0.3)
-    assert the_limit.is_silent(clock.now + 3.0, 0.3)
+    assert not the_limit.has_long_silence(clock.now + 1.0, 0.3)
+    assert the_limit.has_long_silence(clock.now + 3.0, 0.3)
 
 
 # Calls that a second attempt has outpaced
@@ -662,7 +662,7 @@ def test_a_late_answer_is_good_enough_only_where_the_trouble_was_no_slowness(
     learned(breaker, clock)
     circuit = half_open(breaker, was_slow=was_slow)
 
-    vote = circuit._judge_silent(votes.ALIVE_LATE, ending(breaker, clock, 5.0))
+    vote = circuit._judge_silent(votes.ALIVE_SLOW, ending(breaker, clock, 5.0))
 
     assert vote is (votes.NONE if was_slow else votes.ALIVE)
     assert circuit.recovery is not None

@@ -171,7 +171,7 @@ def test_the_latency_of_other_calls_is_not_counted(outcome: Outcome) -> None:
     [
         ("voting", IGNORED, FAST, Vote.ALIVE),
         ("voting", IGNORED, LIMIT, Vote.ALIVE),
-        ("voting", IGNORED, SLOW, Vote.ALIVE_LATE),
+        ("voting", IGNORED, SLOW, Vote.ALIVE_SLOW),
         ("voting", CANCELLED, FAST, Vote.ALIVE),  # its client left during the answer
         ("voting", CANCELLED, LIMIT, Vote.ALIVE),
         ("voting", CANCELLED, SLOW, Vote.HUNG),
