@@ -10,8 +10,8 @@ from recloser._fleet.obeying import obey
 from recloser._fleet.store import MAX_EPOCH
 from recloser._fleet.workplace import Workplace
 
-# If a store has lost what it had, who leads a key writes it anew within so many seconds. What others
-# have written meanwhile, who know nothing, is believed only after that.
+# If a store has lost what it had, the worker that leads a key writes it anew within this many seconds.
+# Other workers know nothing of the key: what they have written meanwhile is believed only after that.
 _DOUBTED = 1.0
 
 

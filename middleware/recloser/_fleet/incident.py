@@ -1,7 +1,7 @@
 """An incident: one key that a fleet watches, by the worker that leads it.
 
 It begins when a worker suspects something. All workers then report what their calls do, and the leader
-puts that into the circuit of the fleet, in the order of time. What that circuit is in, the fleet is in.
+puts that into the circuit of the fleet, in the order of time. The fleet has the state of that circuit.
 It ends when the circuit has been closed and calm for a while.
 """
 
@@ -33,8 +33,8 @@ _RENEWED = 0.3  # a leader says something at least after this part of its lease
 # A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
 # these bounds in seconds. If its worker dies, the probe is late by so much.
 _TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
-# They are given out so many seconds before it is time to probe, and after so many more seconds than they
-# are valid the next ones.
+# Tickets are given out `_SOON` seconds before it is time to probe. The next ones are given out `_MARGIN`
+# seconds after these have expired.
 _SOON, _MARGIN = 1.0, 0.1
 # Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
 # wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
@@ -103,7 +103,7 @@ class Incident:
         self._tickets_until = self._ticket = 0.0
         self._told: KeyFact | None = None
         self._told_at = 0.0
-        self._grant(now)  # who takes over a limit tells it at once
+        self._grant(now)  # a worker that takes over a limit tells it at once
 
     # What workers report
 

@@ -31,9 +31,10 @@ _AT_ONCE = 10
 _FIRST_AFTER = 5.0
 # What is kept lives for so many seconds after it was kept last: a week.
 _LIVES = 7 * 86_400.0
-# What was kept weighs half as much after so many seconds, so that it is forgotten some day.
+# Seconds in which the share of workers that are gone halves in the sum. A live worker adds what it knows
+# again each time.
 _HALVED_AFTER = 300.0
-# Who ends tries so often. Where many end at once, each must wait for the others.
+# A worker that ends tries this often. Where many end at once, each must wait for the others.
 _LAST_TRIES = 20
 
 
@@ -194,6 +195,7 @@ def known_to_all(store: Store, name: str) -> Learned | None:
         ValueError: What is kept is none of ours.
     """
     fact = store.get(learned_name(name))
+    # Not halved: this is the only source of a new worker, however old it is.
     return None if fact is None else _Kept.of(fact.text, 0.0).learned
 
 

@@ -30,8 +30,8 @@ class Key:
         reported_at: When the last one was made, in seconds.
         asked: How many calls came of late, per second.
         rings: Whether the bell is to be rung after the next report, so that the others report at once.
-        unheard_since: Since when its breaker is not closed by a decision of this worker alone that it
-            made while the store failed; in seconds, infinite if there was none.
+        unheard_since: When this worker opened or limited the key on its own while the store failed; in
+            seconds, infinite if it did not.
         cool_until: Before this time no watch is asked for; seconds.
         take_over_at: When to take the lead, if the leader's lease is over; seconds.
     """

@@ -358,7 +358,7 @@ class Member:
         return max(wait, 0.0)
 
     def _exchange(self, name: str, key: Key, report: Report | None, now: float) -> list[Report]:
-        """Tell who leads what calls did; if it is this worker, return what all workers tell."""
+        """Tell the leader what calls did; if this worker leads, return what all workers tell."""
         reports = [] if report is None else [report]
         probes = key.fact is not None and key.fact.state in (_OPEN, _HALF_OPEN)
         if key.incident is not None:

@@ -76,7 +76,7 @@ def _close(circuit: FollowingCircuit, fact: KeyFact, now: float) -> None:
     circuit.follow_closing(reason_of(fact), now)
 
 
-def part_of(fact: KeyFact, asked: float, chance: str) -> int:
+def part_of(fact: KeyFact, asked: float, salt: str) -> int:
     """How many permits of a limit are one worker's: in proportion to its calls.
 
     What is left over after whole permits goes to some of the workers by chance, and to others after
@@ -85,13 +85,13 @@ def part_of(fact: KeyFact, asked: float, chance: str) -> int:
     Args:
         fact: The limit.
         asked: How many calls come to the worker, per second.
-        chance: Any text that is another one for each worker and each news.
+        salt: A text that differs for each worker and each decision.
     """
     mine = asked * ASKED_OVER + _ASSUMED
     everybody = fact.demand * ASKED_OVER + _ASSUMED * fact.workers
     part = fact.permits * min(mine / everybody, 1.0)
     whole = int(part)
-    return whole + (crc32(chance.encode()) / 2**32 < part - whole)
+    return whole + (crc32(salt.encode()) / 2**32 < part - whole)
 
 
 def reason_of(fact: KeyFact) -> Reason:

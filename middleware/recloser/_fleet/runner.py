@@ -58,8 +58,8 @@ def _make_hub() -> None:
 class _Pipe:
     """What wakes the thread. It is closed when nobody has it any more.
 
-    So no number is used after it was closed: the process gives it to another file at once, and who
-    closes it, or writes to it, harms that file.
+    So no number is used after it was closed: the process gives it to another file at once, and to
+    close it, or to write to it, would harm that file.
 
     Attributes:
         ends: The file descriptors to read from and to write to.
@@ -75,7 +75,7 @@ class _Pipe:
             os.set_blocking(end, False)
 
     def close(self) -> None:
-        """Close it now, since who has it is not there any more. It may be called twice."""
+        """Close it now: after a fork, the thread that has it too is gone. It may be called twice."""
         ends, self.ends = self.ends, ()
         for end in ends:
             with suppress(OSError):
@@ -169,7 +169,7 @@ class Runner:
         self._signalled = False
         if self._left is not None:
             self._leave()
-            self._has_left = True  # before the next line: `start` must never see neither
+            self._has_left = True  # before the next line: `start` must always see one of them
             self.is_running = False
             self._let_go()
             if self._member.has_news:

@@ -17,7 +17,8 @@ _LEASE_LOOKS = 16.0  # so many looks, then
 # A watch ends after so many seconds, or calls, without so much of the evidence that opens, of more than
 # one worker.
 _MUCH = 0.4
-# Evidence does not fade while no calls come: it counts for so many seconds after the last bad one.
+# `Evidence.level` is lowered only when the next call comes. Without calls it stays as it was, so it
+# counts for this many seconds after the last bad call.
 _KEPT = 300.0
 _CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
 # One in which the key was always closed ends sooner: as soon as there is no evidence after so many
@@ -47,7 +48,7 @@ class Watch:
         self._bad = 0
 
     def note(self, now: float) -> None:
-        """Note what the circuit is in at `now` seconds."""
+        """Note the state of the circuit at `now` seconds."""
         self._now, circuit = now, self._circuit
         evidence = circuit.detector.evidence
         # What only one worker sees is no reason to watch all of them for ever.

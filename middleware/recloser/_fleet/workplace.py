@@ -64,8 +64,8 @@ class Workplace:
     def pace_of(self, key: Key, now: float) -> float:
         """Seconds until the next report of a key at `now` seconds.
 
-        Who leads the key looks at the reports as often. In a hurry, too, on a key with few calls there
-        is not more to look at.
+        The worker that leads the key looks at the reports as often. On a key with few calls there is
+        not more to look at, in a hurry too.
         """
         pace = self.pace
         if now <= key.hurries_until:
