@@ -8,17 +8,15 @@ begins with the sum, so a deployment or a restart forgets nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.learned import Learned
 from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, whole_of
 from recloser._fleet.store import Store
-
-if TYPE_CHECKING:
-    from recloser._fleet.breakers import Breakers
+from recloser._fleet.workplace import Workplace
 
 # Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
@@ -93,11 +91,11 @@ class Keeping:
     """What one worker keeps, and what it has taken over.
 
     Args:
-        random: Returns uniform numbers in 0.0-1.0, so that workers do not all keep at one time.
+        place: What it works with.
     """
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
         self._next_at = -inf
         self._due: dict[str, float] = {}  # by key: when it is kept next, in seconds
         self._new: dict[str, None] = {}
@@ -112,16 +110,17 @@ class Keeping:
         """Note that a key is new in this worker."""
         self._new[name] = None
 
-    def turn(self, registry: Breakers, store: Store, now: float) -> None:
+    def turn(self, now: float) -> None:
         """Take over what is known of new keys, and keep what is due.
 
         Raises:
             StoreError: The store does not work.
         """
+        random = self._place.random  # so that workers do not all keep at one time
         for name in [*self._new][:_AT_ONCE]:
-            self._take_over(registry, store, name, now)
+            self._take_over(name, now)
             del self._new[name]
-            self._due[name] = now + _FIRST_AFTER * (1.0 + self._random())
+            self._due[name] = now + _FIRST_AFTER * (1.0 + random())
         if now < self._next_at or not self._due:
             return
         name = min(self._due, key=self._due.__getitem__)
@@ -129,47 +128,47 @@ class Keeping:
             self._next_at = self._due[name]
             return
         self._next_at = now + _ONE_EVERY
-        if registry.get(name) is None:
+        if self._place.registry.get(name) is None:
             del self._due[name]
             self._parts.pop(name, None)
             return
-        self._due[name] = now + _KEPT_EVERY * (0.75 + 0.5 * self._random())
-        self._keep(registry, store, name, now)
+        self._due[name] = now + _KEPT_EVERY * (0.75 + 0.5 * random())
+        self._keep(name, now)
 
-    def keep_all(self, registry: Breakers, store: Store, now: float) -> None:
+    def keep_all(self, now: float) -> None:
         """Keep what was learned about all keys, since this worker ends."""
         for name in [*self._due]:
             for _ in range(_LAST_TRIES):
-                if self._keep(registry, store, name, now):
+                if self._keep(name, now):
                     break
 
-    def _take_over(self, registry: Breakers, store: Store, name: str, now: float) -> None:
-        breaker = registry.get(name)
-        circuit = None if breaker is None else breaker.following
-        if breaker is None or circuit is None:
+    def _take_over(self, name: str, now: float) -> None:
+        found = self._place.circuit_of(name)
+        if found is None:
             return
+        breaker, circuit = found
         try:
-            learned = known_to_all(store, name)
+            learned = known_to_all(self._place.store, name)
         except ValueError as error:
-            registry.fault("garbage in the store", error)
+            self._place.registry.fault("garbage in the store", error)
             return
         if learned is None or circuit.detector.baseline.known:
             return  # nothing is kept, or it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
 
-    def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
+    def _keep(self, name: str, now: float) -> bool:
         """Add what this worker knows; False if another one did at the same moment."""
-        breaker = registry.get(name)
-        circuit = None if breaker is None else breaker.following
-        if breaker is None or circuit is None:
+        found, store = self._place.circuit_of(name), self._place.store
+        if found is None:
             return True
+        breaker, circuit = found
         learned: Learned = breaker.in_turn(now, circuit.learned, now)
         few, own = circuit.policy.min_history, circuit.counts.successes
         if learned.calls < few and own < _WORTH_KEEPING * few:
             return True  # or what was taken over would be added again by each worker that is new
         fact = store.get(learned_name(name))
         before = 0 if fact is None else fact.epoch
-        part = whole = _Kept(int(self._random() * 2**32), 0.0, learned)
+        part = whole = _Kept(int(self._place.random() * 2**32), 0.0, learned)
         if fact is not None:
             try:
                 kept = _Kept.of(fact.text, fact.age)
@@ -199,6 +198,6 @@ def known_to_all(store: Store, name: str) -> Learned | None:
     return None if fact is None else _Kept.of(fact.text, 0.0).learned
 
 
-def _teach(circuit: Any, learned: Learned, now: float) -> None:
+def _teach(circuit: FollowingCircuit, learned: Learned, now: float) -> None:
     if not circuit.detector.baseline.known:
         circuit.learn_from(learned, now, anew=False)

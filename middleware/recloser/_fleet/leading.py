@@ -15,17 +15,15 @@ from recloser._fleet.keeping import known_to_all
 from recloser._fleet.key import Key
 from recloser._fleet.obeying import obey
 from recloser._fleet.reports import Report
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.workplace import LIVES_BY_HAND, TRIES_BY_HAND, Workplace
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN = State.CLOSED, State.OPEN
 # After a lease is over, each worker waits up to so many seconds before it takes the lead.
 _TAKE_OVER = 0.3
-# Facts live for so many seconds after the last word about them; those by hand without an end longer.
-_LIVES, _LIVES_BY_HAND = 120.0, 30 * 86_400.0
-# An operator has the last word: if others write at the same time, it is tried again so many times.
-_TRIES = 3
+# Facts live for this many seconds after the last word about them; those by hand without an end longer.
+_LIVES = 120.0
 
 Hear = Callable[[str, int, KeyFact, float, float], None]
 """Takes what another worker has decided: key, epoch, fact, when it was written, and now; seconds."""
@@ -47,9 +45,9 @@ class Leading:
 
     def begin_watch(self, name: str, key: Key, now: float) -> None:
         """Ask all workers what their calls of a key do."""
-        breaker, circuit = self._place.circuit_of(name)
-        if breaker is not None and circuit is not None:
-            self._lead(name, key, self._pooled(name, breaker, circuit, now), now)
+        found = self._place.circuit_of(name)
+        if found is not None:
+            self._lead(name, key, self._pooled(name, *found, now), now)
 
     def _pooled(
         self, name: str, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
@@ -77,8 +75,11 @@ class Leading:
             key.incident = incident
             self._tell(name, key, fact, now)
 
-    def leads_nobody(self, key: Key, fact: KeyFact, now: float) -> bool:
-        """Whether the leader of a key has said nothing for too long, and it is this worker's turn."""
+    def may_take_over(self, key: Key, fact: KeyFact, now: float) -> bool:
+        """Whether the leader of a key has said nothing for too long, and it is this worker's turn.
+
+        The first time after the lease is over, it chooses when that turn is.
+        """
         if now < key.heard_at + fact.lease and key.take_over_at == inf:
             return False
         if key.take_over_at == inf:
@@ -88,11 +89,11 @@ class Leading:
     def take_over(self, name: str, key: Key, fact: KeyFact, now: float) -> None:
         """Take the lead where another worker has left off."""
         key.take_over_at = inf
-        breaker, circuit = self._place.circuit_of(name)
-        if breaker is None or circuit is None:
+        found = self._place.circuit_of(name)
+        if found is None:
             key.heard_at = now  # this worker has no call of that key: another one will
             return
-        pooled = self._pooled(name, breaker, circuit, now)
+        pooled = self._pooled(name, *found, now)
         wait = max(fact.wait - (now - key.heard_at), 0.0)
         pooled.go_on(fact.state, wait, fact.size, fact.reason, now)
         self._lead(name, key, pooled, now, "open" if fact.by_hand == "open" else "")
@@ -141,7 +142,7 @@ class Leading:
     def _tell(self, name: str, key: Key, fact: KeyFact, now: float) -> bool:
         """Tell the fleet; return whether no other worker was faster."""
         place, text = self._place, fact.as_text()
-        lives = _LIVES + (fact.wait if fact.wait < inf else _LIVES_BY_HAND)
+        lives = _LIVES + (fact.wait if fact.wait < inf else LIVES_BY_HAND)
         # By the version too: the time of the last fact about this key may be over, and nobody knows
         # its epoch any more.
         epoch = max(key.epoch, place.version) + 1
@@ -184,8 +185,8 @@ class Leading:
             StoreError: The store does not work.
         """
         name, reason = change.key, change.reason
-        breaker, circuit = self._place.circuit_of(name)
-        if breaker is None or circuit is None:
+        found = self._place.circuit_of(name)
+        if found is None:
             return
         key = self._place.key(name)
         if change.after is _CLOSED:
@@ -193,12 +194,13 @@ class Leading:
                 name, key, "reset" if reason.rule == "reset" else "close", reason, now
             )
             return
+        breaker, circuit = found
         pooled = self._pooled(name, breaker, circuit, now)
         if change.after is _OPEN:
             pooled.open_by_hand(now, circuit.probe_at, reason)
         else:
             pooled.half_open_by_hand(now, reason)
-        for _ in range(_TRIES):
+        for _ in range(TRIES_BY_HAND):
             self._lead(name, key, pooled, now, "open" if change.after is _OPEN else "half_open")
             if key.incident is not None:
                 return
@@ -212,7 +214,7 @@ class Leading:
             by_hand=how,
             workers=self._place.workers,
         )
-        for _ in range(_TRIES):
+        for _ in range(TRIES_BY_HAND):
             key.incident = None
             if self._tell(name, key, fact, now):
                 return

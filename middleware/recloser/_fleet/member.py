@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.journal import Begun
+from recloser._circuit.transitions import is_of_fleet
 from recloser._events import Transition
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
@@ -88,7 +89,7 @@ class Member:
         self._modes = Modes(self._place)
         self._hearing = Hearing(self._place, self._modes)
         self._leading = Leading(self._place, self._hearing.hear)
-        self._keeping = Keeping(self._random)
+        self._keeping = Keeping(self._place)
         self._others: dict[str, str] = {}
         self.failures = 0
         self.failing_since = inf
@@ -134,7 +135,7 @@ class Member:
 
     def note_change(self, transition: Transition) -> bool:
         """Note a change of state; return whether the fleet must know of it soon."""
-        if transition.reason.rule.startswith("fleet_"):
+        if is_of_fleet(transition.reason.rule):
             return False
         self._changes.append(transition)
         return True
@@ -163,7 +164,7 @@ class Member:
     def leave(self, now: float) -> None:
         """Keep what was learned, and leave the fleet; a further turn joins it again."""
         with suppress(StoreError):
-            self._keeping.keep_all(self._registry, self.store, now)
+            self._keeping.keep_all(now)
             self.store.leave(self.name)
         self._heard_at = self._beat_at = -inf
         self._give_up_news(now)
@@ -234,8 +235,9 @@ class Member:
             if key.incident is None and not key.is_watched:
                 continue
             key.incident = key.fact = None
-            breaker, circuit = self._place.circuit_of(name)
-            if breaker is not None and circuit is not None:
+            found = self._place.circuit_of(name)
+            if found is not None:
+                breaker, circuit = found
                 breaker.in_turn(now, circuit.decide_alone)
 
     def _turn(self, now: float) -> float:
@@ -258,7 +260,7 @@ class Member:
         wait = min(poll, self._modes.restore(now))
         for name, key in [*self._place.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
-        self._keeping.turn(self._registry, self.store, now)
+        self._keeping.turn(now)
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
     def _note_unheard(self) -> None:
@@ -326,15 +328,16 @@ class Member:
     def _work_on(self, name: str, key: Key, now: float) -> float:
         """Do what is due for one key; return for how many seconds there is nothing to do."""
         fact, place = key.fact, self._place
-        breaker, circuit = place.circuit_of(name)
+        found = place.circuit_of(name)
         if fact is None or fact.is_over:
-            is_asked = key.unheard_since == inf or breaker is None
+            is_asked = key.unheard_since == inf or found is None
             if is_asked and now - key.heard_at > _FORGOTTEN and now >= key.cool_until:
                 del place.keys[name]
             return inf
+        circuit = None if found is None else found[1]
         if circuit is not None and circuit.orders is not None:
             circuit.orders.renew(now + HOLD)
-        if key.incident is None and self._leading.leads_nobody(key, fact, now):
+        if key.incident is None and self._leading.may_take_over(key, fact, now):
             self._leading.take_over(name, key, fact, now)
             return place.pace
         probes = circuit is not None and circuit.state is _HALF_OPEN
@@ -343,13 +346,13 @@ class Member:
             pace = max(place.pace, _POLL_SOON)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
-            report = self._report(key, breaker, circuit, now)
+            report = None if found is None else self._report(key, *found, now)
             try:
                 reports = self._exchange(name, key, report, now)
             except StoreError:
-                if report is not None and breaker is not None and circuit is not None:
-                    entries = [*report.entries]
-                    breaker.in_turn(now, circuit.give_back, entries, report.refused)
+                if report is not None and found is not None:
+                    breaker, own = found
+                    breaker.in_turn(now, own.give_back, [*report.entries], report.refused)
                 raise
             self._leading.decide(name, key, reports, now)
         wait = key.report_at - now
@@ -372,17 +375,13 @@ class Member:
         return reports
 
     def _report(
-        self, key: Key, breaker: AnyBreaker | None, circuit: FollowingCircuit | None, now: float
+        self, key: Key, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
     ) -> Report | None:
-        if breaker is None or circuit is None:
-            return None
         entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
         passed, key.reported_at = max(now - key.reported_at, 1e-3), now
         begun = sum(isinstance(entry, Begun) for entry in entries)
         key.asked = of_late(key.asked, begun + refused, passed, ASKED_OVER)
-        alone, reason = "", circuit.reason
-        if circuit.state is not _CLOSED and circuit.orders is None:
-            alone = circuit.state.value
+        alone, reason = circuit.alone, circuit.reason
         if not (entries or refused or still_open or alone):
             return None
         return Report(

@@ -14,17 +14,15 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from recloser._fleet.facts import ModeFact, mode_name
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.workplace import LIVES_BY_HAND, TRIES_BY_HAND, Workplace
 from recloser._state import Mode
 
 if TYPE_CHECKING:
     from recloser._overrides import Override
 
-# An override without an end lives for so many seconds in the store; others so much longer than they
-# last, so that nobody takes the end for a loss.
-_LIVES, _LIVES_LONGER = 30 * 86_400.0, 120.0
-# An operator has the last word: if others write at the same time, it is tried again so many times.
-_TRIES = 3
+# An override lives in the store this many seconds longer than it lasts, so that nobody takes the end for
+# a loss.
+_LIVES_LONGER = 120.0
 # What the store has lost is written again within so many seconds. The first worker does it, and the
 # others hear of it.
 _RESTORED = 1.0
@@ -117,7 +115,7 @@ class Modes:
         )
         said = now if ended else override.since
         store, name = self._place.store, mode_name(key)
-        for _ in range(_TRIES):
+        for _ in range(TRIES_BY_HAND):
             there, known = store.get(name), self._known.get(key)
             before = 0 if there is None else there.epoch
             epoch = max(before, 0 if known is None else known.epoch) + 1
@@ -126,7 +124,7 @@ class Modes:
 
     def _write(self, key: str, before: int, known: _Known, now: float) -> bool:
         fact = known.written(now)
-        lives = min(fact.left, _LIVES) + _LIVES_LONGER
+        lives = min(fact.left, LIVES_BY_HAND) + _LIVES_LONGER
         store, name = self._place.store, mode_name(key)
         if not store.swap(name, before, known.epoch, fact.as_text(), lives):
             return False

@@ -7,6 +7,7 @@ from zlib import crc32
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.orders import Orders
+from recloser._circuit.transitions import rule_of_fleet
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.key import Key
@@ -27,9 +28,9 @@ BY_HAND = frozenset({"manual", "reset"})
 
 def obey(place: Workplace, name: str, now: float) -> None:
     """Let the breaker of a key do what is known of it at `now` seconds."""
-    breaker, circuit = place.circuit_of(name)
-    key = place.key(name)
-    if breaker is not None and circuit is not None and key.fact is not None:
+    found, key = place.circuit_of(name), place.key(name)
+    if found is not None and key.fact is not None:
+        breaker, circuit = found
         breaker.in_turn(now, _obey, circuit, key, key.fact, place.name, now)
 
 
@@ -100,4 +101,4 @@ def reason_of(fact: KeyFact) -> Reason:
     sentence = reason.sentence
     if reason.rule not in BY_HAND:
         sentence = f"the fleet of {fact.workers} workers: {sentence}"
-    return Reason(f"fleet_{fact.state.value}", sentence, reason.numbers, reason.by)
+    return Reason(rule_of_fleet(fact.state), sentence, reason.numbers, reason.by)

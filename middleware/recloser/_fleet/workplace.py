@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._fleet.key import Key
+from recloser._fleet.reports import PACE
 from recloser._fleet.store import Store
 from recloser._stall import StallWatch
-from recloser._state import State
 
 if TYPE_CHECKING:
     from recloser._fleet.breakers import AnyBreaker, Breakers
 
-_CLOSED = State.CLOSED
-# Seconds between two reports, of up to so many workers; of more, it is longer in proportion.
-_PACE, _PACED = 0.05, 64
+TRIES_BY_HAND = 3
+"""An operator has the last word: if others write at the same time, it is tried again this many times."""
+LIVES_BY_HAND = 30 * 86_400.0
+"""Seconds that a fact by hand without an end lives in the store."""
+# Of up to this many workers, each reports every `PACE` seconds; of more, the time is longer in proportion.
+_PACED = 64
 # The same while a key hurries.
 _HURRIED, _HURRIED_PACED = 0.01, 16
 # A worker tells the names of at most so many keys.
@@ -59,7 +62,7 @@ class Workplace:
     @property
     def pace(self) -> float:
         """Seconds between two reports of a key that is watched."""
-        return _PACE * max(self.workers / _PACED, 1.0)
+        return PACE * max(self.workers / _PACED, 1.0)
 
     def pace_of(self, key: Key, now: float) -> float:
         """Seconds until the next report of a key at `now` seconds.
@@ -86,27 +89,26 @@ class Workplace:
         """What is known of a key."""
         return self.keys.setdefault(name, Key())
 
-    def circuit_of(self, name: str) -> tuple[AnyBreaker | None, FollowingCircuit | None]:
+    def circuit_of(self, name: str) -> tuple[AnyBreaker, FollowingCircuit] | None:
         """The breaker of a key and its circuit; None for none."""
         breaker = self.registry.get(name)
-        return breaker, None if breaker is None else breaker.following
+        circuit = None if breaker is None else breaker.following
+        return None if breaker is None or circuit is None else (breaker, circuit)
 
-    def is_alone(self, name: str) -> bool:
-        """Whether this worker has decided alone that a key is not closed."""
-        circuit = self.circuit_of(name)[1]
-        return circuit is not None and circuit.state is not _CLOSED and circuit.orders is None
+    def alone(self, name: str) -> str:
+        """The state that this worker has decided alone for a key, such as `open`; "" for none."""
+        found = self.circuit_of(name)
+        return "" if found is None else found[1].alone
 
     def about(self) -> str:
         """What others are told about this worker, as JSON; `status.py` reads it."""
         leads = [name for name, key in self.keys.items() if key.incident is not None]
-        alone: dict[str, str] = {}
-        for name in [name for name in self.keys if self.is_alone(name)][:_TOLD]:
-            circuit = self.circuit_of(name)[1]
-            if circuit is not None:
-                alone[name] = circuit.state.value
+        alone = {name: state for name in self.keys if (state := self.alone(name))}
         host, pid, _ = (*self.name.split("/"), "", "")[:3]
         process = {"host": host, "pid": int(pid) if pid.isdigit() else 0}
-        return json.dumps({**process, "leads": leads[:_TOLD], "alone": alone})
+        return json.dumps(
+            {**process, "leads": leads[:_TOLD], "alone": dict([*alone.items()][:_TOLD])}
+        )
 
     def note_garbage(self, error: ValueError) -> None:
         """Count a text in the store that is none of ours; it is logged once a minute."""

@@ -121,12 +121,7 @@ def test_what_two_workers_have_learned_adds_up() -> None:
 
 def keep(world: World, worker: Worker) -> Learned:
     """Let one worker keep what it knows, and return what is kept then."""
-    worker.member._keeping._keep(
-        worker.member._registry,
-        worker.store,
-        KEY,
-        world.clock.now,
-    )
+    worker.member._keeping._keep(KEY, world.clock.now)
     there = kept(world)
     assert there is not None
     return there

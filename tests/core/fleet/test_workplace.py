@@ -71,7 +71,7 @@ def test_a_key_is_known_by_one_object(place: Workplace) -> None:
 
 
 def test_a_key_without_a_breaker_has_no_circuit(place: Workplace) -> None:
-    assert place.circuit_of("never called") == (None, None)
+    assert place.circuit_of("never called") is None
     assert place.registry.get("never called") is None
 
 
@@ -95,4 +95,4 @@ def test_a_worker_is_alone_if_its_breaker_is_not_closed_and_has_no_orders(
     assert registry["k"].state is State.OPEN
 
     # A breaker of no fleet cannot follow one.
-    assert not place.is_alone("k")
+    assert place.alone("k") == ""
