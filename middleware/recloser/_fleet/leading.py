@@ -66,8 +66,8 @@ class Leading:
         self, name: str, key: Key, pooled: PooledCircuit, now: float, by_hand: str = ""
     ) -> None:
         place = self._place
-        incident = Incident(place.name, pooled, place.workers, place.random, now)
-        incident.by_hand, incident.pace = by_hand, place.pace
+        incident = Incident(place.name, pooled, place.workers, place.random, now, by_hand)
+        incident.pace = place.pace
         if by_hand:
             incident.decide((), now)
         fact = incident.news(now)

@@ -26,6 +26,9 @@ _CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
 _NOTHING, _NOTHING_CALLS = 0.5, 30.0
 # A leader looks as often as so many calls come, at the latest after so many seconds.
 _LOOKS, _LOOKS_AT_LATEST = 0.2, 1.5
+# It looks at this many calls per second. If there are more, it looks at one in N of them; N is at most
+# `_FEWEST`.
+_LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 
 
 class Watch:
@@ -52,10 +55,10 @@ class Watch:
         self._now, circuit = now, self._circuit
         evidence = circuit.detector.evidence
         # What only one worker sees is no reason to watch all of them for ever.
-        is_shared = len(circuit.witnesses) > 1 and evidence.level >= _MUCH * evidence.threshold
+        is_much = circuit.is_shared and evidence.level >= _MUCH * evidence.threshold
         if evidence.bad != self._bad:
             self._bad, self._bad_at = evidence.bad, now
-        if circuit.state is not _CLOSED or (is_shared and now - self._bad_at <= _KEPT):
+        if circuit.state is not _CLOSED or (is_much and now - self._bad_at <= _KEPT):
             self._suspected_at = now
 
     @property
@@ -81,6 +84,20 @@ class Watch:
             one_in: One call in so many is written down.
         """
         return max(self.demand, self._circuit.counts.rate * one_in)
+
+    def sample(self, one_in: int) -> int:
+        """One call in how many is to be written down from now on: a power of two.
+
+        Args:
+            one_in: One call in this many is written down until now.
+        """
+        enough = min(self.demand / _LOOKED_AT, _FEWEST)
+        if 0.25 * one_in <= enough <= one_in:
+            return one_in
+        one_in = 1
+        while one_in < enough:
+            one_in *= 2
+        return one_in
 
     def looks_every(self, one_in: int) -> float:
         """Seconds between two looks at what workers have reported; 0.0 for as often as they do.

@@ -17,6 +17,15 @@ def test_two_workers_share_no_calls() -> None:
     assert Seen().calls is not Seen().calls
 
 
+@pytest.mark.parametrize(("pace", "seconds"), [(0.05, 1.0), (0.5, 2.0)])
+def test_it_is_silent_after_a_second_or_four_paces(pace: float, seconds: float) -> None:
+    seen = Seen()
+    seen.written = 8.0
+
+    assert not seen.is_silent(8.0 + seconds, pace)
+    assert seen.is_silent(8.001 + seconds, pace)
+
+
 def test_it_is_small_since_a_fleet_may_be_large() -> None:
     with pytest.raises(AttributeError):
         Seen().note = 7  # type: ignore[attr-defined]
