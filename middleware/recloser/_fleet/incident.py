@@ -19,8 +19,8 @@ from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.permits import Permits
+from recloser._fleet.reporting_worker import ReportingWorker
 from recloser._fleet.reports import PACE, Report, of_late
-from recloser._fleet.seen import Seen
 from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
 from recloser._state import State
@@ -85,7 +85,7 @@ class Incident:
         self.circuit = circuit
         self.workers = workers
         self.pace = PACE
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, ReportingWorker] = {}
         self.one_in = 1
         self.by_hand = by_hand
         self._me = me
@@ -136,7 +136,7 @@ class Incident:
         """Take what is reported; return how many calls were asked for, have ended, and were refused."""
         asked, ended, refused = Counter[str](), 0, 0
         for report in reports:
-            seen = self.seen.setdefault(report.worker, Seen())
+            seen = self.seen.setdefault(report.worker, ReportingWorker())
             seen.written, seen.alone, seen.why = report.written, report.alone, report.why
             refused += report.refused
             begun = sum(isinstance(entry, Begun) for entry in report.entries)

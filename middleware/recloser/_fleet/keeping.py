@@ -15,8 +15,8 @@ from typing import Any
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.learned import Learned
 from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, whole_of
+from recloser._fleet.member_state import MemberState
 from recloser._fleet.store import Store
-from recloser._fleet.workplace import Workplace
 
 # Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
@@ -91,11 +91,11 @@ class Keeping:
     """What one worker keeps, and what it has taken over.
 
     Args:
-        place: What it works with.
+        shared: What the parts of the member share.
     """
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, shared: MemberState) -> None:
+        self._shared = shared
         self._next_at = -inf
         self._due: dict[str, float] = {}  # by key: when it is kept next, in seconds
         self._new: dict[str, None] = {}
@@ -116,7 +116,7 @@ class Keeping:
         Raises:
             StoreError: The store does not work.
         """
-        random = self._place.random  # so that workers do not all keep at one time
+        random = self._shared.random  # so that workers do not all keep at one time
         for name in [*self._new][:_AT_ONCE]:
             self._take_over(name, now)
             del self._new[name]
@@ -128,7 +128,7 @@ class Keeping:
             self._next_at = self._due[name]
             return
         self._next_at = now + _ONE_EVERY
-        if self._place.registry.get(name) is None:
+        if self._shared.registry.get(name) is None:
             del self._due[name]
             self._parts.pop(name, None)
             return
@@ -143,14 +143,14 @@ class Keeping:
                     break
 
     def _take_over(self, name: str, now: float) -> None:
-        found = self._place.circuit_of(name)
+        found = self._shared.circuit_of(name)
         if found is None:
             return
         breaker, circuit = found
         try:
-            learned = known_to_all(self._place.store, name)
+            learned = known_to_all(self._shared.store, name)
         except ValueError as error:
-            self._place.registry.fault("garbage in the store", error)
+            self._shared.registry.fault("garbage in the store", error)
             return
         if learned is None or circuit.detector.baseline.known:
             return  # nothing is kept, or it was evicted and is used again
@@ -158,7 +158,7 @@ class Keeping:
 
     def _keep(self, name: str, now: float) -> bool:
         """Add what this worker knows; False if another one did at the same moment."""
-        found, store = self._place.circuit_of(name), self._place.store
+        found, store = self._shared.circuit_of(name), self._shared.store
         if found is None:
             return True
         breaker, circuit = found
@@ -168,7 +168,7 @@ class Keeping:
             return True  # or what was taken over would be added again by each worker that is new
         fact = store.get(learned_name(name))
         before = 0 if fact is None else fact.epoch
-        part = whole = _Kept(int(self._place.random() * 2**32), 0.0, learned)
+        part = whole = _Kept(int(self._shared.random() * 2**32), 0.0, learned)
         if fact is not None:
             try:
                 kept = _Kept.of(fact.text, fact.age)

@@ -13,9 +13,9 @@ from recloser._fleet.facts import KeyFact, key_name
 from recloser._fleet.incident import Incident
 from recloser._fleet.keeping import known_to_all
 from recloser._fleet.key import Key
+from recloser._fleet.member_state import LIVES_BY_HAND, TRIES_BY_HAND, MemberState
 from recloser._fleet.obeying import obey
 from recloser._fleet.reports import Report
-from recloser._fleet.workplace import LIVES_BY_HAND, TRIES_BY_HAND, Workplace
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -33,41 +33,41 @@ class Leading:
     """What a member does for the keys that it leads.
 
     Args:
-        place: What it works with.
+        shared: What the parts of the member share.
         hear: Called with a fact of another worker that was faster.
     """
 
-    def __init__(self, place: Workplace, hear: Hear) -> None:
-        self._place = place
+    def __init__(self, shared: MemberState, hear: Hear) -> None:
+        self._shared = shared
         self._hear = hear
 
     # How it begins
 
     def begin_watch(self, name: str, key: Key, now: float) -> None:
         """Ask all workers what their calls of a key do."""
-        found = self._place.circuit_of(name)
+        found = self._shared.circuit_of(name)
         if found is not None:
             self._lead(name, key, self._pooled(name, *found, now), now)
 
     def _pooled(
         self, name: str, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
     ) -> PooledCircuit:
-        place, learned = self._place, None
+        shared, learned = self._shared, None
         if not circuit.detector.baseline.known:
             try:
-                learned = known_to_all(place.store, name)
+                learned = known_to_all(shared.store, name)
             except ValueError as error:
-                place.note_garbage(error)
+                shared.note_garbage(error)
         return breaker.in_turn(
-            now, PooledCircuit, name, circuit, place.workers, place.stalls, now, learned
+            now, PooledCircuit, name, circuit, shared.workers, shared.stalls, now, learned
         )
 
     def _lead(
         self, name: str, key: Key, pooled: PooledCircuit, now: float, by_hand: str = ""
     ) -> None:
-        place = self._place
-        incident = Incident(place.name, pooled, place.workers, place.random, now, by_hand)
-        incident.pace = place.pace
+        shared = self._shared
+        incident = Incident(shared.name, pooled, shared.workers, shared.random, now, by_hand)
+        incident.pace = shared.pace
         if by_hand:
             incident.decide((), now)
         fact = incident.news(now)
@@ -83,13 +83,13 @@ class Leading:
         if now < key.heard_at + fact.lease and key.take_over_at == inf:
             return False
         if key.take_over_at == inf:
-            key.take_over_at = now + _TAKE_OVER * self._place.random()
+            key.take_over_at = now + _TAKE_OVER * self._shared.random()
         return now >= key.take_over_at
 
     def take_over(self, name: str, key: Key, fact: KeyFact, now: float) -> None:
         """Take the lead where another worker has left off."""
         key.take_over_at = inf
-        found = self._place.circuit_of(name)
+        found = self._shared.circuit_of(name)
         if found is None:
             key.heard_at = now  # this worker has no call of that key: another one will
             return
@@ -106,12 +106,12 @@ class Leading:
         Raises:
             StoreError: The store does not work.
         """
-        place, reports = self._place, list[Report]()
-        for text, age in place.store.receive(name):
+        shared, reports = self._shared, list[Report]()
+        for text, age in shared.store.receive(name):
             try:
                 reports.append(Report.from_text(text, now - age))
             except ValueError as error:
-                place.note_garbage(error)
+                shared.note_garbage(error)
         return reports
 
     def decide(self, name: str, key: Key, reports: list[Report], now: float) -> None:
@@ -120,7 +120,7 @@ class Leading:
         Raises:
             StoreError: The store does not work. It is told the next time.
         """
-        place, incident = self._place, key.incident
+        shared, incident = self._shared, key.incident
         if incident is None:
             return
         state = incident.circuit.state
@@ -132,36 +132,36 @@ class Leading:
             self._tell(name, key, closing, now)
             return
         if incident.circuit.state is not state:
-            key.report_at = now + place.pace
+            key.report_at = now + shared.pace
         elif state is _CLOSED and not incident.circuit.detector.evidence.idle:
-            place.hurry(key, now)
+            shared.hurry(key, now)
         fact = incident.news(now)
         if fact is not None:
             self._tell(name, key, fact, now)
 
     def _tell(self, name: str, key: Key, fact: KeyFact, now: float) -> bool:
         """Tell the fleet; return whether no other worker was faster."""
-        place, text = self._place, fact.as_text()
+        shared, text = self._shared, fact.as_text()
         lives = _LIVES + (fact.wait if fact.wait < inf else LIVES_BY_HAND)
         # By the version too: the time of the last fact about this key may be over, and nobody knows
         # its epoch any more.
-        epoch = max(key.epoch, place.version) + 1
-        if place.store.swap(key_name(name), key.epoch, epoch, text, lives):
+        epoch = max(key.epoch, shared.version) + 1
+        if shared.store.swap(key_name(name), key.epoch, epoch, text, lives):
             key.epoch = epoch
             self._told(name, key, fact, now)
             return True
-        there = place.store.get(key_name(name))
+        there = shared.store.get(key_name(name))
         if there is None:
             return False
         try:
             theirs = KeyFact.from_text(there.text)
         except ValueError as error:
-            place.note_garbage(error)
+            shared.note_garbage(error)
             theirs = None
         if theirs is None or there.epoch < key.epoch:
             # Garbage, or a store that has lost what is known here: this worker's word goes over it.
             key.epoch = epoch = max(epoch, there.epoch + 1)
-            if place.store.swap(key_name(name), there.epoch, epoch, text, lives):
+            if shared.store.swap(key_name(name), there.epoch, epoch, text, lives):
                 self._told(name, key, fact, now)
                 return True
             return False
@@ -174,7 +174,7 @@ class Leading:
         key.take(fact, now, now)
         if key.incident is not None:
             key.incident.tell(fact, now)
-        obey(self._place, name, now)
+        obey(self._shared, name, now)
 
     # By hand
 
@@ -185,10 +185,10 @@ class Leading:
             StoreError: The store does not work.
         """
         name, reason = change.key, change.reason
-        found = self._place.circuit_of(name)
+        found = self._shared.circuit_of(name)
         if found is None:
             return
-        key = self._place.key(name)
+        key = self._shared.key(name)
         if change.after is _CLOSED:
             self._close_by_hand(
                 name, key, "reset" if reason.rule == "reset" else "close", reason, now
@@ -212,7 +212,7 @@ class Leading:
             lease=0.0,
             reason=reason,
             by_hand=how,
-            workers=self._place.workers,
+            workers=self._shared.workers,
         )
         for _ in range(TRIES_BY_HAND):
             key.incident = None

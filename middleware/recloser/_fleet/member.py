@@ -23,12 +23,12 @@ from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.key import Key
 from recloser._fleet.leading import Leading
+from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import ASKED_OVER, BY_HAND, HOLD, obey
 from recloser._fleet.reports import Report, of_late
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
-from recloser._fleet.workplace import Workplace
 from recloser._state import State
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ class Member:
 
     def _begin(self) -> None:
         """Begin as a new worker, of which the fleet knows nothing yet."""
-        self._place = Workplace(self._registry, self.store, self._new_name(), self._random)
-        self._modes = Modes(self._place)
-        self._hearing = Hearing(self._place, self._modes)
-        self._leading = Leading(self._place, self._hearing.hear)
-        self._keeping = Keeping(self._place)
+        self._shared = MemberState(self._registry, self.store, self._new_name(), self._random)
+        self._modes = Modes(self._shared)
+        self._hearing = Hearing(self._shared, self._modes)
+        self._leading = Leading(self._shared, self._hearing.hear)
+        self._keeping = Keeping(self._shared)
         self._others: dict[str, str] = {}
         self.failures = 0
         self.failing_since = inf
@@ -107,17 +107,17 @@ class Member:
     @property
     def name(self) -> str:
         """The name of this worker; another one after a fork."""
-        return self._place.name
+        return self._shared.name
 
     @property
     def workers(self) -> int:
         """How many workers are alive, as far as is known."""
-        return self._place.workers
+        return self._shared.workers
 
     @property
     def garbage(self) -> int:
         """How many texts in the store were none of ours."""
-        return self._place.garbage
+        return self._shared.garbage
 
     @property
     def is_connected(self) -> bool:
@@ -171,7 +171,7 @@ class Member:
 
     def status(self) -> FleetStatus:
         """What this worker knows of its fleet."""
-        now, keys = self._registry.clock(), self._place.keys
+        now, keys = self._registry.clock(), self._shared.keys
         return FleetStatus(
             self.store.place,
             self.name,
@@ -231,11 +231,11 @@ class Member:
         if now - self._heard_at < _KNOWN_FOR:
             return
         self._hearing.forget()
-        for name, key in self._place.keys.items():
+        for name, key in self._shared.keys.items():
             if key.incident is None and not key.is_watched:
                 continue
             key.incident = key.fact = None
-            found = self._place.circuit_of(name)
+            found = self._shared.circuit_of(name)
             if found is not None:
                 breaker, circuit = found
                 breaker.in_turn(now, circuit.decide_alone)
@@ -244,12 +244,12 @@ class Member:
         if self.failing_since < inf:
             self._note_unheard()
         since_beat = now - self._beat_at
-        every = _BEAT_AGAIN if self.rung or self._place.misses_others else _BEAT_EVERY
+        every = _BEAT_AGAIN if self.rung or self._shared.misses_others else _BEAT_EVERY
         if since_beat >= every - _ROUNDING:
             self._beat(now)
-            if since_beat == inf and self._place.workers <= _SHOWN:
+            if since_beat == inf and self._shared.workers <= _SHOWN:
                 self.store.ring()  # so that the others know at once that there is one more
-        busy = any(key.is_decided for key in self._place.keys.values())
+        busy = any(key.is_decided for key in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
         if self.rung or now - self._hearing.at >= poll - _ROUNDING:
             if self.rung:
@@ -258,7 +258,7 @@ class Member:
             self._hearing.read(now)
         self._work_off(now)
         wait = min(poll, self._modes.restore(now))
-        for name, key in [*self._place.keys.items()]:
+        for name, key in [*self._shared.keys.items()]:
             wait = min(wait, self._work_on(name, key, now))
         self._keeping.turn(now)
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
@@ -267,36 +267,36 @@ class Member:
         """Note what this worker has decided since the store began to fail, before it hears any news."""
         for change in self._changes.copy():
             is_own = change.after is not _CLOSED and change.reason.rule not in BY_HAND
-            self._place.key(change.key).decided_unheard(change.at if is_own else inf)
+            self._shared.key(change.key).decided_unheard(change.at if is_own else inf)
 
     def _report_at_once(self) -> None:
         """Look at once at what others have sent about probes, and report what they wait for."""
-        for key in self._place.keys.values():
+        for key in self._shared.keys.values():
             fact = key.fact
             probes = fact is not None and fact.state in (_OPEN, _HALF_OPEN)
             if key.is_watched and (key.incident is not None or not probes):
                 key.report_at = -inf
 
     def _beat(self, now: float) -> None:
-        place = self._place
-        place.workers = max(self.store.beat(self.name, place.about(), _BEAT_LIVES), 1)
-        if place.workers <= _SHOWN:
+        shared = self._shared
+        shared.workers = max(self.store.beat(self.name, shared.about(), _BEAT_LIVES), 1)
+        if shared.workers <= _SHOWN:
             self._others = self.store.workers()
         self._beat_at = now
-        for key in place.keys.values():
+        for key in shared.keys.values():
             if key.incident is not None:
-                key.incident.workers, key.incident.pace = place.workers, place.pace
+                key.incident.workers, key.incident.pace = shared.workers, shared.pace
 
     # Work
 
     def _work_off(self, now: float) -> None:
         """Work off what calls have left. What a failing store stops is done in the next turn."""
-        place = self._place
+        shared = self._shared
         while self._made:
             name = self._made.popleft()
             self._keeping.note_made(name)
-            if name in place.keys:
-                obey(place, name, now)
+            if name in shared.keys:
+                obey(shared, name, now)
             self._modes.obey(name, now)
         self._modes.work_off(now)
         while self._changes:
@@ -307,18 +307,18 @@ class Member:
                 self._note_own_change(change)
             self._changes.popleft()
         for name in [*self._suspicious]:
-            key = place.key(name)
-            misses = key.unheard_since < inf and place.misses_others
+            key = shared.key(name)
+            misses = key.unheard_since < inf and shared.misses_others
             if misses or not self._hearing.is_complete(now):
                 continue
             del self._suspicious[name]
             if key.is_watched:
-                place.hurry(key, now)
-            elif place.workers > 1 and now >= key.cool_until:
+                shared.hurry(key, now)
+            elif shared.workers > 1 and now >= key.cool_until:
                 self._leading.begin_watch(name, key, now)
 
     def _note_own_change(self, change: Transition) -> None:
-        key = self._place.key(change.key)
+        key = self._shared.key(change.key)
         if change.after in (_CLOSED, _OPEN) and self.failing_since == inf:
             key.unheard_since = inf
         if change.after is not _CLOSED:
@@ -327,23 +327,23 @@ class Member:
 
     def _work_on(self, name: str, key: Key, now: float) -> float:
         """Do what is due for one key; return for how many seconds there is nothing to do."""
-        fact, place = key.fact, self._place
-        found = place.circuit_of(name)
+        fact, shared = key.fact, self._shared
+        found = shared.circuit_of(name)
         if fact is None or fact.is_over:
             is_asked = key.unheard_since == inf or found is None
             if is_asked and now - key.heard_at > _FORGOTTEN and now >= key.cool_until:
-                del place.keys[name]
+                del shared.keys[name]
             return inf
         circuit = None if found is None else found[1]
         if circuit is not None and circuit.orders is not None:
             circuit.orders.renew(now + HOLD)
         if key.incident is None and self._leading.may_take_over(key, fact, now):
             self._leading.take_over(name, key, fact, now)
-            return place.pace
+            return shared.pace
         probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = place.pace_of(key, now)
+        pace = shared.pace_of(key, now)
         if fact.state is _OPEN and not probes:
-            pace = max(place.pace, _POLL_SOON)
+            pace = max(shared.pace, _POLL_SOON)
         if now >= key.report_at - _ROUNDING:
             key.report_at = now + pace
             report = None if found is None else self._report(key, *found, now)
@@ -357,7 +357,7 @@ class Member:
             self._leading.decide(name, key, reports, now)
         wait = key.report_at - now
         if key.incident is not None and key.incident.circuit.state is _OPEN:
-            wait = min(wait, max(key.incident.circuit.probe_at - now, place.pace))
+            wait = min(wait, max(key.incident.circuit.probe_at - now, shared.pace))
         return max(wait, 0.0)
 
     def _exchange(self, name: str, key: Key, report: Report | None, now: float) -> list[Report]:

@@ -11,7 +11,7 @@ from recloser._circuit.transitions import rule_of_fleet
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.key import Key
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.member_state import MemberState
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -26,12 +26,12 @@ BY_HAND = frozenset({"manual", "reset"})
 """Rules of changes by hand."""
 
 
-def obey(place: Workplace, name: str, now: float) -> None:
+def obey(shared: MemberState, name: str, now: float) -> None:
     """Let the breaker of a key do what is known of it at `now` seconds."""
-    found, key = place.circuit_of(name), place.key(name)
+    found, key = shared.circuit_of(name), shared.key(name)
     if found is not None and key.fact is not None:
         breaker, circuit = found
-        breaker.in_turn(now, _obey, circuit, key, key.fact, place.name, now)
+        breaker.in_turn(now, _obey, circuit, key, key.fact, shared.name, now)
 
 
 def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:

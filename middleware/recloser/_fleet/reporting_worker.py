@@ -8,7 +8,7 @@ from recloser._circuit.pooled import PooledCall
 _LATEST, _LATEST_PACES = 1.0, 4.0
 
 
-class Seen:
+class ReportingWorker:
     """What a leader knows of one worker.
 
     Attributes:

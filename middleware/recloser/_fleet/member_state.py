@@ -28,7 +28,7 @@ _HURRIED, _HURRIED_PACED = 0.01, 16
 _TOLD = 20
 
 
-class Workplace:
+class MemberState:
     """What the parts of one member share.
 
     Args:
