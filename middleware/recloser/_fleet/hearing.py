@@ -69,40 +69,42 @@ class Hearing:
         if news.version < MAX_EPOCH:
             self._shared.version = max(news.version, self._shared.version)
         for fact in news.facts:
-            name, mode, written = key_of(fact.name), key_of_mode(fact.name), now - fact.age
+            key, mode_key, written = key_of(fact.name), key_of_mode(fact.name), now - fact.age
             try:
                 check_epoch(fact)
-                if name is not None:
-                    self.hear(name, fact.epoch, KeyFact.from_text(fact.text), written, now)
-                elif mode is not None:
-                    self._modes.hear(mode, fact.epoch, ModeFact.from_text(fact.text), written, now)
+                if key is not None:
+                    self.hear(key, fact.epoch, KeyFact.from_text(fact.text), written, now)
+                elif mode_key is not None:
+                    self._modes.hear(
+                        mode_key, fact.epoch, ModeFact.from_text(fact.text), written, now
+                    )
             except ValueError as error:
                 self._shared.note_garbage(error)
 
-    def hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
+    def hear(self, key: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
         """Believe a fact about a key, unless it is known, or what is known here is newer.
 
         Args:
-            name: The key.
+            key: The key.
             epoch: The epoch of the fact.
             fact: The fact.
             written: When it was written, in seconds of this worker's clock.
             now: Seconds.
         """
-        key = self._shared.key(name)
-        if epoch == key.epoch and key.fact is not None:
+        known = self._shared.known(key)
+        if epoch == known.epoch and known.fact is not None:
             return
-        leads = key.incident is not None
-        if epoch < key.epoch and key.is_watched and (leads or not self._believes):
+        leads = known.incident is not None
+        if epoch < known.epoch and known.is_watched and (leads or not self._believes):
             return  # the store has lost what is known here
-        key.epoch = epoch
+        known.epoch = epoch
         if fact.leader == self._shared.name:
             if leads:
                 return
             # This worker led it, and has given up meanwhile: somebody must take the lead.
-            key.take_over_at = now
+            known.take_over_at = now
         else:
-            key.incident = None  # another worker leads
-            key.take_over_at = inf
-        key.take(fact, written, now)
-        obey(self._shared, name, now)
+            known.incident = None  # another worker leads
+            known.take_over_at = inf
+        known.take(fact, written, now)
+        obey(self._shared, key, now)

@@ -102,13 +102,13 @@ class Keeping:
         self._parts: dict[str, _Kept] = {}  # by key: what it has added
 
     @property
-    def names(self) -> list[str]:
+    def keys(self) -> list[str]:
         """The keys that it knows of."""
         return [*self._due, *self._new]
 
-    def note_made(self, name: str) -> None:
+    def note_made(self, key: str) -> None:
         """Note that a key is new in this worker."""
-        self._new[name] = None
+        self._new[key] = None
 
     def turn(self, now: float) -> None:
         """Take over what is known of new keys, and keep what is due.
@@ -117,38 +117,38 @@ class Keeping:
             StoreError: The store does not work.
         """
         random = self._shared.random  # so that workers do not all keep at one time
-        for name in [*self._new][:_AT_ONCE]:
-            self._take_over(name, now)
-            del self._new[name]
-            self._due[name] = now + _FIRST_AFTER * (1.0 + random())
+        for key in [*self._new][:_AT_ONCE]:
+            self._take_over(key, now)
+            del self._new[key]
+            self._due[key] = now + _FIRST_AFTER * (1.0 + random())
         if now < self._next_at or not self._due:
             return
-        name = min(self._due, key=self._due.__getitem__)
-        if now < self._due[name]:
-            self._next_at = self._due[name]
+        key = min(self._due, key=self._due.__getitem__)
+        if now < self._due[key]:
+            self._next_at = self._due[key]
             return
         self._next_at = now + _ONE_EVERY
-        if self._shared.registry.get(name) is None:
-            del self._due[name]
-            self._parts.pop(name, None)
+        if self._shared.registry.get(key) is None:
+            del self._due[key]
+            self._parts.pop(key, None)
             return
-        self._due[name] = now + _KEPT_EVERY * (0.75 + 0.5 * random())
-        self._keep(name, now)
+        self._due[key] = now + _KEPT_EVERY * (0.75 + 0.5 * random())
+        self._keep(key, now)
 
     def keep_all(self, now: float) -> None:
         """Keep what was learned about all keys, since this worker ends."""
-        for name in [*self._due]:
+        for key in [*self._due]:
             for _ in range(_LAST_TRIES):
-                if self._keep(name, now):
+                if self._keep(key, now):
                     break
 
-    def _take_over(self, name: str, now: float) -> None:
-        found = self._shared.circuit_of(name)
+    def _take_over(self, key: str, now: float) -> None:
+        found = self._shared.circuit_of(key)
         if found is None:
             return
         breaker, circuit = found
         try:
-            learned = known_to_all(self._shared.store, name)
+            learned = known_to_all(self._shared.store, key)
         except ValueError as error:
             self._shared.registry.fault("garbage in the store", error)
             return
@@ -156,9 +156,9 @@ class Keeping:
             return  # nothing is kept, or it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
 
-    def _keep(self, name: str, now: float) -> bool:
+    def _keep(self, key: str, now: float) -> bool:
         """Add what this worker knows; False if another one did at the same moment."""
-        found, store = self._shared.circuit_of(name), self._shared.store
+        found, store = self._shared.circuit_of(key), self._shared.store
         if found is None:
             return True
         breaker, circuit = found
@@ -166,7 +166,7 @@ class Keeping:
         few, own = circuit.policy.min_history, circuit.counts.successes
         if learned.calls < few and own < _WORTH_KEEPING * few:
             return True  # or what was taken over would be added again by each worker that is new
-        fact = store.get(learned_name(name))
+        fact = store.get(learned_name(key))
         before = 0 if fact is None else fact.epoch
         part = whole = _Kept(int(self._shared.random() * 2**32), 0.0, learned)
         if fact is not None:
@@ -175,25 +175,25 @@ class Keeping:
             except ValueError:
                 pass  # it is replaced
             else:
-                rest = kept.without(self._parts.get(name))
+                rest = kept.without(self._parts.get(key))
                 part = _Kept(rest.since, rest.halvings, learned)
                 whole = _Kept(rest.since, rest.halvings, rest.learned.plus(learned))
         # If another worker was faster, this one is kept the next time.
         text = whole.as_text()
-        if not store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False):
+        if not store.swap(learned_name(key), before, before + 1, text, _LIVES, loud=False):
             return False
-        self._parts[name] = part
+        self._parts[key] = part
         return True
 
 
-def known_to_all(store: Store, name: str) -> Learned | None:
+def known_to_all(store: Store, key: str) -> Learned | None:
     """What all workers together have learned of a key; None for nothing.
 
     Raises:
         StoreError: The store does not work.
         ValueError: What is kept is none of ours.
     """
-    fact = store.get(learned_name(name))
+    fact = store.get(learned_name(key))
     # Not halved: this is the only source of a new worker, however old it is.
     return None if fact is None else _Kept.of(fact.text, 0.0).learned
 

@@ -10,7 +10,7 @@ from recloser._circuit.orders import Orders
 from recloser._circuit.transitions import rule_of_fleet
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
-from recloser._fleet.key import Key
+from recloser._fleet.known_key import KnownKey
 from recloser._fleet.member_state import MemberState
 from recloser._state import State
 
@@ -26,21 +26,21 @@ BY_HAND = frozenset({"manual", "reset"})
 """Rules of changes by hand."""
 
 
-def obey(shared: MemberState, name: str, now: float) -> None:
+def obey(shared: MemberState, key: str, now: float) -> None:
     """Let the breaker of a key do what is known of it at `now` seconds."""
-    found, key = shared.circuit_of(name), shared.key(name)
-    if found is not None and key.fact is not None:
+    found, known = shared.circuit_of(key), shared.known(key)
+    if found is not None and known.fact is not None:
         breaker, circuit = found
-        breaker.in_turn(now, _obey, circuit, key, key.fact, shared.name, now)
+        breaker.in_turn(now, _obey, circuit, known, known.fact, shared.name, now)
 
 
-def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
+def _obey(circuit: FollowingCircuit, known: KnownKey, fact: KeyFact, me: str, now: float) -> None:
     if fact.state is _CLOSED:
         # While a worker hears nothing, it decides alone. What it has decided holds until it hears that most
         # of the others are closed. If only its own way to the callee is broken, it opens again.
-        closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
+        closes = circuit.has_followed or (fact.overrules and known.heard_at >= known.unheard_since)
         if closes:
-            key.unheard_since = inf
+            known.unheard_since = inf
         if closes or (fact.is_over and fact.by_hand):
             _close(circuit, fact, now)
         if fact.expected is not None:
@@ -51,7 +51,7 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
         circuit.watch(fact.one_in)
     if fact.state is _CLOSED:
         return
-    age = max(now - key.heard_at, 0.0)
+    age = max(now - known.heard_at, 0.0)
     orders = circuit.orders
     if orders is None or orders.state is not fact.state:
         orders = Orders(fact.state)
@@ -63,7 +63,7 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
     elif fact.state is _HALF_OPEN:
         orders.places = fact.places if has_ticket else 0
     else:
-        orders.places = part_of(fact, key.asked, f"{me} {key.epoch}")
+        orders.places = part_of(fact, known.asked, f"{me} {known.epoch}")
     wait, size = max(fact.wait - age, 0.0), max(fact.size / fact.workers, 1.0)
     circuit.follow(orders, reason_of(fact), wait, size, now)
 

@@ -114,7 +114,7 @@ def test_the_same_epoch_again_is_no_news(world: World) -> None:
 
     each.hear(KEY, 7, fact(State.LIMITED), now, now)
 
-    known = shared.key(KEY).fact
+    known = shared.known(KEY).fact
     assert known is not None
     assert known.state is State.OPEN
 
@@ -127,7 +127,7 @@ def test_an_older_fact_of_a_key_that_nobody_watches_is_believed(world: World) ->
     each.hear(KEY, 6, fact(State.OPEN), now, now)
 
     assert world.states[0] is State.OPEN
-    assert shared.key(KEY).epoch == 6
+    assert shared.known(KEY).epoch == 6
 
 
 def test_who_led_and_has_given_up_takes_the_lead_again_at_once(world: World) -> None:
@@ -135,7 +135,7 @@ def test_who_led_and_has_given_up_takes_the_lead_again_at_once(world: World) -> 
 
     each.hear(KEY, 7, fact(State.OPEN, leader=shared.name), now, now)
 
-    assert shared.key(KEY).take_over_at == now
+    assert shared.known(KEY).take_over_at == now
     assert world.states[0] is State.OPEN
 
 
@@ -143,13 +143,13 @@ def test_who_leads_needs_not_hear_what_it_has_said(world: World) -> None:
     world.workers[0].breaker.open(for_=60.0)
     world.settle()
     each, shared, now = hearing(world)
-    key = shared.key(KEY)
-    incident, epoch = key.incident, key.epoch
+    known = shared.known(KEY)
+    incident, epoch = known.incident, known.epoch
     assert incident is not None
 
     each.hear(KEY, epoch + 1, fact(State.CLOSED, leader=shared.name), now, now)
 
-    assert key.incident is incident
+    assert known.incident is incident
     assert world.states[0] is State.OPEN
 
 
@@ -157,13 +157,13 @@ def test_where_another_worker_leads_this_one_does_not(world: World) -> None:
     world.workers[0].breaker.open(for_=60.0)
     world.settle()
     each, shared, now = hearing(world)
-    key = shared.key(KEY)
-    key.take_over_at = now
+    known = shared.known(KEY)
+    known.take_over_at = now
 
-    each.hear(KEY, key.epoch + 1, fact(State.OPEN, leader="somebody"), now, now)
+    each.hear(KEY, known.epoch + 1, fact(State.OPEN, leader="somebody"), now, now)
 
-    assert key.incident is None
-    assert key.take_over_at == inf
+    assert known.incident is None
+    assert known.take_over_at == inf
 
 
 def test_the_member_knows_the_version_of_what_it_has_read(world: World) -> None:

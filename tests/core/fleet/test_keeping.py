@@ -247,7 +247,7 @@ def test_keys_of_which_there_is_no_breaker_any_more_are_left_out() -> None:
 
     world.run(120.0)
 
-    assert worker.member._keeping.names == []
+    assert worker.member._keeping.keys == []
     assert worker.registry.faults == 0
 
 

@@ -36,26 +36,26 @@ def test_the_more_workers_the_rarer_their_reports(
 def test_a_key_that_hurries_is_reported_more_often(
     shared: MemberState, workers: int, pace: float
 ) -> None:
-    shared.workers, key = workers, shared.key("a")
-    key.hurry(7.0)
+    shared.workers, known = workers, shared.known("a")
+    known.hurry(7.0)
 
-    assert shared.pace_of(key, 8.0) == pytest.approx(pace)
-    assert shared.pace_of(key, 8.001) == shared.pace
+    assert shared.pace_of(known, 8.0) == pytest.approx(pace)
+    assert shared.pace_of(known, 8.001) == shared.pace
 
 
 def test_hurry_begins_with_the_next_report_and_delays_none(shared: MemberState) -> None:
-    late, soon = shared.key("late"), shared.key("soon")
+    late, soon = shared.known("late"), shared.known("soon")
     late.report_at, soon.report_at = 7.05, 7.001
 
-    for key in (late, soon):
-        shared.hurry(key, 7.0)
+    for known in (late, soon):
+        shared.hurry(known, 7.0)
 
     assert late.report_at == pytest.approx(7.01)
     assert soon.report_at == 7.001
 
 
 def test_in_a_hurry_a_leader_looks_no_more_often_than_calls_come(shared: MemberState) -> None:
-    slow = shared.key("slow")
+    slow = shared.known("slow")
     slow.report_at = 9.0
     slow.incident = cast("Incident", SimpleNamespace(looks_every=0.5))
 
@@ -66,7 +66,7 @@ def test_in_a_hurry_a_leader_looks_no_more_often_than_calls_come(shared: MemberS
 
 
 def test_a_key_is_known_by_one_object(shared: MemberState) -> None:
-    assert shared.key("a") is shared.key("a")
+    assert shared.known("a") is shared.known("a")
     assert {*shared.keys} == {"a"}
 
 

@@ -17,7 +17,7 @@ _HURRIES = 1.0
 _COOL, _COOL_LONGEST = 3.0, 60.0
 
 
-class Key:
+class KnownKey:
     """What a member knows of one key.
 
     Attributes:
