@@ -30,20 +30,21 @@ _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 _RENEWED = 0.3  # a leader says something at least after this part of its lease
-# A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
-# these bounds in seconds. If its worker dies, the probe is late by so much.
+# A ticket for a probe is valid for `_TICKET_GAPS` of the usual times between two calls of a worker, but
+# at least `_TICKET` and at most `_TICKET_LONGEST` seconds. If its worker dies, the probe is late by that.
 _TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
 # Tickets are given out `_SOON` seconds before it is time to probe. The next ones are given out `_MARGIN`
 # seconds after these have expired.
 _SOON, _MARGIN = 1.0, 0.1
-# Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
-# wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
+# With up to `_SINGLE` workers, one probe is sent at a time. With more, the worker with the only ticket
+# would wait too long for a call of its own. So as many get tickets as give `_PROBES` probes at a time.
 _SINGLE, _PROBES = 8, 0.3
-_AVERAGED = 0.5  # rates are averaged over so many seconds
+_AVERAGED = 0.5  # seconds over which rates are averaged
 _TELLING = 0.05  # by how much a number must change before it is worth telling
-# A limit that has changed is in force in all workers after so many paces.
+# A limit that has changed is in force in all workers after this many paces.
 _SETTLES = 2.5
-# It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
+# It is settled when the calls in flight are between these parts of the limit, or at the latest after this
+# many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05
@@ -392,7 +393,7 @@ class Incident:
         return self._tickets, max(int(window // len(self._tickets)), 1)
 
     def _number(self, probes: float) -> float:
-        """How many workers may send probes so that about so many are in flight at a time."""
+        """How many workers may send probes so that about `probes` are in flight at a time."""
         rate = self.watch.rate(self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)

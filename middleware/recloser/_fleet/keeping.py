@@ -18,16 +18,16 @@ from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, who
 from recloser._fleet.member_state import MemberState
 from recloser._fleet.store import Store
 
-# Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
+# A key is kept about every `_KEPT_EVERY` seconds; a worker keeps one key every `_ONE_EVERY` seconds at most.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
 # A worker that has seen fewer calls than this share of `Policy.min_history` keeps nothing yet. Many
 # workers with few calls each know enough together.
 _WORTH_KEEPING = 0.25
-# So many new keys are asked for in one turn.
+# At most this many new keys are asked for in one turn.
 _AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
 _FIRST_AFTER = 5.0
-# What is kept lives for so many seconds after it was kept last: a week.
+# What is kept lives for this many seconds after it was kept last: a week.
 _LIVES = 7 * 86_400.0
 # Seconds in which the share of workers that are gone halves in the sum. A live worker adds what it knows
 # again each time.

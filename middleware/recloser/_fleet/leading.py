@@ -20,7 +20,7 @@ from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN = State.CLOSED, State.OPEN
-# After a lease is over, each worker waits up to so many seconds before it takes the lead.
+# After a lease is over, each worker waits a random time, up to this many seconds, and takes the lead.
 _TAKE_OVER = 0.3
 # Facts live for this many seconds after the last word about them; those by hand without an end longer.
 _LIVES = 120.0

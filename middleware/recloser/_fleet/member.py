@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-# Seconds between two beats, and after which a worker without one is gone.
+# Seconds between two beats, and after which a worker without one is gone: it may miss two, not three.
 _BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
 _BEAT_AGAIN = 2.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.5, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
-# What is known of a key is forgotten so many seconds after the last word about it.
+# What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
 # Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
 # there, and if all start at once, each would wake all others.

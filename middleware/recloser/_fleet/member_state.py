@@ -20,11 +20,11 @@ TRIES_BY_HAND = 3
 """An operator has the last word: if others write at the same time, it is tried again this many times."""
 LIVES_BY_HAND = 30 * 86_400.0
 """Seconds that a fact by hand without an end lives in the store."""
-# Of up to this many workers, each reports every `PACE` seconds; of more, the time is longer in proportion.
+# Of up to this many workers, each reports every `PACE` seconds; of more, less often in proportion.
 _PACED = 64
-# The same while a key hurries.
+# The seconds and the number of workers while a key hurries.
 _HURRIED, _HURRIED_PACED = 0.01, 16
-# A worker tells the names of at most so many keys.
+# A worker tells the names of at most this many keys.
 _TOLD = 20
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # An override lives in the store this many seconds longer than it lasts, so that nobody takes the end for
 # a loss.
 _LIVES_LONGER = 120.0
-# What the store has lost is written again within so many seconds. The first worker does it, and the
+# What the store has lost is written again within this many seconds. The first worker does it, and the
 # others hear of it.
 _RESTORED = 1.0
 # Two moments that are no further apart than this may be the same one. A round trip takes up to a quarter

@@ -18,10 +18,11 @@ from recloser._state import State
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 HOLD = 3.0
-"""Orders hold for so many seconds after the worker has heard of its fleet."""
+"""Orders hold for this many seconds after the last turn of the worker that did not fail."""
 ASKED_OVER = 5.0
-"""The calls of a worker are counted over so many seconds."""
-_ASSUMED = 2.0  # so many calls of each worker are assumed before
+"""The calls of a worker are averaged over this many seconds."""
+# This many more calls of each worker are assumed: so one without calls of late gets a part, too.
+_ASSUMED = 2.0
 BY_HAND = frozenset({"manual", "reset"})
 """Rules of changes by hand."""
 
@@ -36,8 +37,8 @@ def obey(shared: MemberState, key: str, now: float) -> None:
 
 def _obey(circuit: FollowingCircuit, known: KnownKey, fact: KeyFact, me: str, now: float) -> None:
     if fact.state is _CLOSED:
-        # While a worker hears nothing, it decides alone. What it has decided holds until it hears that most
-        # of the others are closed. If only its own way to the callee is broken, it opens again.
+        # While a worker hears nothing, it decides alone. What it has decided holds until it hears that
+        # most of the others are closed. If only its own way to the callee is broken, it opens again.
         closes = circuit.has_followed or (fact.overrules and known.heard_at >= known.unheard_since)
         if closes:
             known.unheard_since = inf

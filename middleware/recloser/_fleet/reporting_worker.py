@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from recloser._circuit.pooled import PooledCall
 
-# A worker is waited for during this many seconds, or this many times between two reports if that is longer.
+# A worker is waited for during `_LATEST` seconds; or during `_LATEST_PACES` times the time between two
+# reports, if that is longer.
 _LATEST, _LATEST_PACES = 1.0, 4.0
 
 

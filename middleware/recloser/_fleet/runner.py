@@ -22,14 +22,14 @@ from typing import Any
 from recloser._fleet.member import Member
 from recloser._fleet.store import Store
 
-# Not longer than so many seconds between two turns.
+# At most this many seconds between two turns.
 _LONGEST_WAIT = 1.0
 # After a fault of our own: seconds until the next turn.
 _AFTER_FAULT = 1.0
 # Where the thread could not begin, for want of file descriptors or threads: seconds until it is tried
 # again. Each call would try it otherwise.
 _START_AGAIN = 1.0
-# The end of the process waits for so many seconds at most until what was learned is kept.
+# The end of the process waits for this many seconds at most until what was learned is kept.
 _LEAVES_WITHIN = 0.25
 _LONGEST_LEAVE = 3600.0  # seconds: a lock cannot wait for much longer
 
@@ -225,7 +225,7 @@ class Runner:
         self.wake()
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait so many seconds, >= 0, at most until the thread has ended."""
+        """Wait until the thread has ended, for `timeout` seconds, >= 0, at most."""
         ended = self._ended
         if ended is not None and ended.acquire(True, timeout):
             ended.release()  # it may be waited for again

@@ -121,7 +121,7 @@ class Store(Protocol):
         ...
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
-        """Say that a worker is alive for so many seconds; return how many are, itself included."""
+        """Say that a worker is alive for `ttl` seconds; return how many are, itself included."""
         ...
 
     def leave(self, worker: str) -> None:
