@@ -18,7 +18,7 @@ from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, who
 from recloser._fleet.member_state import MemberState
 from recloser._fleet.store import Store
 
-# A key is kept about every `_KEPT_EVERY` seconds; a worker keeps one key every `_ONE_EVERY` seconds at most.
+# A key is kept about every `_KEPT_EVERY` seconds. A worker keeps at most one key in `_ONE_EVERY` seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
 # A worker that has seen fewer calls than this share of `Policy.min_history` keeps nothing yet. Many
 # workers with few calls each know enough together.
