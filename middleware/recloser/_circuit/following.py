@@ -18,7 +18,7 @@ from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.journal import Begun, Ended, Journal
 from recloser._circuit.learned import Learned
 from recloser._circuit.orders import Orders
-from recloser._circuit.transitions import Cause
+from recloser._circuit.transitions import Cause, is_of_fleet
 from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
 from recloser._outcome import Outcome
@@ -165,7 +165,12 @@ class FollowingCircuit(SteeredCircuit):
         """Whether it is in a state that the fleet has decided, even if nothing is heard any more."""
         if self.state is _CLOSED or self.reason is None:
             return self.orders is not None
-        return self.orders is not None or self.reason.rule.startswith("fleet_")
+        return self.orders is not None or is_of_fleet(self.reason.rule)
+
+    @property
+    def alone(self) -> str:
+        """The state that it has decided alone, such as `open`; "" for none: it is closed, or follows."""
+        return "" if self.state is _CLOSED or self.orders is not None else self.state.value
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders

@@ -181,8 +181,13 @@ class PooledCircuit(SteeredCircuit):
         if isinstance(call, PooledCall):
             self.witnesses.add(call.worker)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether enough workers have seen bad calls in the present suspicion to open for all."""
+        return len(self.witnesses) >= _WITNESSES
+
     def _trip(self, now: float) -> None:
-        if len(self.witnesses) >= _WITNESSES:
+        if self.is_shared:
             super()._trip(now)
 
     def _new_limit(self, size: float, now: float) -> Limit:

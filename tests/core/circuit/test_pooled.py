@@ -59,6 +59,16 @@ def fleet() -> Fleet:
     return Fleet()
 
 
+def test_a_suspicion_is_shared_once_two_workers_have_seen_bad_calls(fleet: Fleet) -> None:
+    for worker in "aa":
+        fleet.call(worker, Outcome.FAILURE)
+    assert not fleet.circuit.is_shared
+
+    fleet.call("b", Outcome.FAILURE)
+
+    assert fleet.circuit.is_shared
+
+
 def test_it_knows_at_first_what_the_leader_knows(fleet: Fleet) -> None:
     known, circuit = fleet.local.detector.baseline, fleet.circuit
 
