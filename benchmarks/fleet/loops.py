@@ -92,8 +92,8 @@ def report(results: Results) -> Section:
 PART = Part(
     "closed_loop",
     "A callee that its calls slow down",
-    "The scenarios of `python -m benchmarks.closed_loop`, with the calls of each shared by so many "
-    "workers. Figures are the % of the users who came during the trigger and were answered.",
+    "The scenarios of `python -m benchmarks.closed_loop`, with the calls of each shared by the "
+    "stated number of workers. Figures are the % of the users who came during the trigger and were answered.",
     cases,
     play,
     report,

@@ -136,7 +136,7 @@ PART = Part(
     "New workers",
     "After 300 s of normal traffic, of which 1 % fails, all workers are replaced at once, at once "
     "without a word to the store, or one each 0.5 s; or one is. What the new ones know is looked "
-    "at so many seconds after the last one has come. A worker knows latency if it has a slow "
+    "at some seconds after the last one has come, as stated. A worker knows latency if it has a slow "
     "threshold: alone, after 30 good calls of its own.",
     cases,
     play,

@@ -100,7 +100,7 @@ def share() -> Picture:
     play = recovery()
     picture = Picture(
         "Calls of each half second. All fail from 20 s on: the breaker opens, sends single probes, "
-        "and when the callee is well at 30 s, four and sixteen, and then all calls pass.",
+        "and when the callee is well at 30 s, several at a time, and then all calls pass.",
         280,
     )
     across = Axis(18.0, 36.0, _LEFT, _RIGHT)

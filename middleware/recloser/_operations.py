@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from recloser._circuit import sentences
-from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
+from recloser._circuit.hopeless import CUT_OFF_IF_FEW, time_limit_of
 from recloser._circuit.kinds import kind_of
 from recloser._circuit.lost_calls import lost_calls
 from recloser._errors import BreakerOpenError
@@ -257,7 +257,7 @@ class OperableCircuit(StreamingCircuit):
                 outage = self.clock() - recovery.began
             except Exception as error:
                 self.fault("clock", error)
-        return limit_of_call(
+        return time_limit_of(
             self.timeout * self.ratio_of(token), token, self.policy.slow_ceiling, outage
         )
 

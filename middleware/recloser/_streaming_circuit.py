@@ -61,15 +61,15 @@ class StreamingCircuit(SteerableCircuit):
             streams.by_token.pop(token, None)
 
     def _note_stream(self, token: int, stream: Stream) -> None:
-        serving = self._circuit.state is _CLOSED
-        self._calls.note_stream(token, stream, self.policy, serving=serving)
+        closed = self._circuit.state is _CLOSED
+        self._calls.note_stream(token, stream, self.policy, closed=closed)
 
     def note_gap(self, stream: Stream, since: float, now: float) -> None:
         """Note the longest time (s) for which the consumer of a stream waited for a piece so far."""
         gap = now - since - self._listeners.stalls.lost(since, now)
         stream.longest = max(stream.longest, gap)
         streams = self._calls.streams
-        if streams is not None and gap > streams.limit and not stream.stalled:
+        if streams is not None and gap > streams.time_limit and not stream.stalled:
             # Before each decision, the stalls until then are counted. A finalizer cannot make one:
             # then the next decision counts it.
             with suppress(WithinDecisionError):

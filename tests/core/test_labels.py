@@ -11,6 +11,7 @@ from tests.support.labelled_load import MIXED, Load, make
 from tests.support.training import learned
 
 from recloser import Breaker, Outcome, Permit, State
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.share_test import ShareTest
 from recloser._circuit.suspicion import Suspicion
 from recloser._circuit.votes import Ending, Vote
@@ -137,7 +138,7 @@ def test_a_labelled_call_of_before_a_test_is_not_counted_in_it(clock: ManualCloc
 
     slow = Ending(1, Outcome.SUCCESS, 50.0, 110.0)
     slow.latency = 5.0
-    detector.vote(Vote.SLOW, slow)
+    detector.vote(Vote.SLOW, slow, InFlight())
     detector.good(2, 5.0, 110.0, 50.0)
     assert test.calls == 0
     detector.good(3, 5.0, 110.0, 9.0)

@@ -112,7 +112,7 @@ def test_a_stall_is_counted_at_once_and_only_once(
     stream.stalled = stalled
     decisions.clear()
 
-    breaker.note_gap(stream, 1000.0, 1000.5 * streams.limit)
+    breaker.note_gap(stream, 1000.0, 1000.5 * streams.time_limit)
 
     assert len(decisions) == (not stalled)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recloser import Policy
 from recloser._circuit.detector import Detector
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
 
@@ -26,6 +27,6 @@ def vote(detector: Detector, vote: Vote, token: int, latency: float = NORMAL) ->
     """Count a call; return whether the evidence is enough."""
     outcome = Outcome.FAILURE if vote is Vote.FAILED else Outcome.SUCCESS
     if vote is Vote.GOOD:
-        detector.good(token, latency, NOW)
+        detector.good(token, latency, NOW, latency)
         return False
-    return detector.vote(vote, Ending(token, outcome, latency, NOW))
+    return detector.vote(vote, Ending(token, outcome, latency, NOW), InFlight())

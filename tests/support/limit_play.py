@@ -24,7 +24,7 @@ class Play:
     def ask(self, running: int = 0) -> int:
         """Ask for one call; return its token, or 0 if it is refused."""
         self.token += 1
-        return self.token if self.limit.admits(self.token, running, self.now) else 0
+        return self.token if self.limit.admit(self.token, running, self.now) else 0
 
     def refuse(self, calls: int) -> None:
         """Ask for calls while the limit is full."""

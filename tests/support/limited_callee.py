@@ -25,7 +25,7 @@ def new_limit(
 ) -> Limit:
     """A limit that begins with a suspicion."""
     limit = Limit(size, CALM, USUAL, 1, now)
-    limit.begin_suspicious(range(1, 4) if mute else None, is_first=is_first)
+    limit.begin_suspicious(range(1, 4) if mute else None, is_first=is_first, piled_up=1)
     return limit
 
 
@@ -99,7 +99,7 @@ class World:
             for token, started in self._started.items():
                 if token not in self._late and self.now - started > THRESHOLD:
                     self._late.add(token)
-                    self._note(self.limit.is_late(token, self.now, THRESHOLD))
+                    self._note(self.limit.add_overdue(token, self.now, THRESHOLD))
             while self._next <= self.now:
                 self._next += self._random.expovariate(self.rate)
                 self._ask()
@@ -107,7 +107,7 @@ class World:
 
     def _ask(self) -> None:
         self._token += 1
-        if not self.limit.admits(self._token, len(self._started), self.now):
+        if not self.limit.admit(self._token, len(self._started), self.now):
             self.refused += 1
             return
         self._started[self._token] = self.now

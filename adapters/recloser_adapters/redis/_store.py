@@ -167,7 +167,7 @@ class RedisStore:
             return [(as_text(text), age / 1000) for text, age in pairs]
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
-        """Say that a worker is alive for so many seconds; return how many are, itself included."""
+        """Say that a worker is alive for `ttl` seconds; return how many are, itself included."""
         args = [_name(worker), _kept(text), _milliseconds(ttl)]
         return int(self._run(BEAT, self._beats, args))
 

@@ -173,7 +173,7 @@ class SqliteStore:
         return [(text, age) for text, age in rows[-_MAX_MAIL:] if isinstance(text, str)]
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
-        """Say that a worker is alive for so many seconds; return how many are, itself included.
+        """Say that a worker is alive for `ttl` seconds; return how many are, itself included.
 
         It also deletes old rows, every 10 s.
         """

@@ -10,18 +10,18 @@ from recloser._events import BadCall
 from recloser._redaction import Raised, shown
 
 KEPT = 8
-"""So many are kept: enough to see what they have in common."""
+"""How many are kept: enough to see what they have in common."""
 _OUTCOMES = (
     (votes.FAILED, "failure"),
     (votes.SLOW, "slow"),
     (votes.HUNG, "overdue"),
     (votes.ASKED_TO_WAIT, "throttled"),
 )
-BAD = tuple(vote for vote, _ in _OUTCOMES)
-"""The votes that are kept."""
+REMEMBERED = tuple(vote for vote, _ in _OUTCOMES)
+"""The votes whose calls are kept: bad ones, and calls that were asked to wait."""
 
 
-class Seen(NamedTuple):
+class SeenCall(NamedTuple):
     """A bad call as it was. Only `told` makes of it what may leave the breaker."""
 
     vote: Vote
@@ -31,14 +31,14 @@ class Seen(NamedTuple):
     trace: str
 
 
-def seen_last(before: tuple[Seen, ...], vote: Vote, ending: Ending) -> tuple[Seen, ...]:
+def seen_last(before: tuple[SeenCall, ...], vote: Vote, ending: Ending) -> tuple[SeenCall, ...]:
     """The last bad calls, after one more."""
     what = ending.what if vote is votes.FAILED else ""
-    seen = Seen(vote, ending.took, what, ending.now, ending.trace)
+    seen = SeenCall(vote, ending.took, what, ending.now, ending.trace)
     return (*before[1 - KEPT :], seen)
 
 
-def told(calls: tuple[Seen, ...]) -> tuple[BadCall, ...]:
+def told(calls: tuple[SeenCall, ...]) -> tuple[BadCall, ...]:
     """The same for listeners: without secrets."""
     outcomes = dict(_OUTCOMES)
     return tuple(

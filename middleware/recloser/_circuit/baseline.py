@@ -32,7 +32,7 @@ class Baseline:
     slow then. Their share is learned (see `Evidence`), so this alone does not open the breaker.
 
     Attributes:
-        hopeless: An answer is hopeless after so many seconds; see `hopeless.py`. It is the ceiling
+        hopeless: After this many seconds an answer is hopeless; see `hopeless.py`. It is the ceiling
             until `known`: see `hopeless_at_first`.
         threshold: A latency above this is slow; seconds.
         median: The typical latency; seconds, 0.0 while nothing is known.
@@ -111,32 +111,31 @@ class Baseline:
         return self.history().quantiles(tail_share(0.0))[0]
 
     def usual(self, now: float) -> Usual:
-        """The latency before, by which a slower one is judged."""
+        """What is usual, by which a slower latency is judged."""
         median = self.reference
         if now < self._anchored_until:
             median = min(median, self._anchor)
         (high,) = self.history().quantiles(_HIGH)
         known_for = max(now - self._known_since, 0.0)
-        # Of so long a latency, the floor would be the slow threshold.
+        # For a latency of this length, the floor would be the slow threshold.
         floor = self.policy.slow_floor / self.policy.min_latency_ratio
         return Usual(median, min(high, self._high_before), known_for, floor)
 
     def accept(self, level: float, usual: Usual, now: float) -> None:
         """Move the distribution to a higher latency that was accepted as normal.
 
-        If it was accepted at once, the one before is remembered for a generation: otherwise a
-        slow-down that comes bit by bit would never be noticed. If it took all patience, what was high
-        before is.
+        If the latency is severe, what was high before is remembered. If not, the median before is
+        remembered for a generation: otherwise a slow-down that comes bit by bit would never be
+        noticed.
 
         Args:
             level: The accepted latency, in seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             now: Seconds.
         """
-        patient = usual.severity(level) >= 1.0
-        if patient:
+        if usual.severity(level) >= 1.0:
             self._anchored_until = NEVER
-            # A fault that was borne long enough was not usual: if its latency comes back after it is
+            # A fault that was tolerated long enough was not usual: if its latency comes back after it is
             # over, that takes the patience again. So what it took is not high until a generation of
             # calls has passed.
             self._high, self._high_before, self._high_since = usual.high, usual.high, inf

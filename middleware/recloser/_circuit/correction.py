@@ -25,7 +25,7 @@ _MOST_FAILED = 0.45
 
 
 def spread(failed: float) -> float:
-    """How many bad calls the learned shares weigh, if so many failed calls were learned."""
+    """How many bad calls the learned shares weigh, if `failed` failed calls were learned."""
     return min(_SPREAD + failed / _FAILED_PER_SPREAD, _MOST_SPREAD)
 
 

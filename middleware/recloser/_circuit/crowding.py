@@ -1,6 +1,6 @@
 """Crowding: whether probes fail only because there are several at a time.
 
-A callee with so many places (connections, workers) fails at once what comes beyond them, and serves
+A callee with a fixed number of places (connections, workers) fails at once what comes beyond them, and serves
 the others as ever. If most calls fail, the breaker opens. Then the first probe of each round is alone
 and good, and most of those that follow together fail. A callee that fails in itself does not ask how
 many there are: as many single probes fail. So what tells the two apart is a comparison of the shares
@@ -59,5 +59,5 @@ class Crowding:
 
 
 def _log_likelihood(good: int, bad: int) -> float:
-    """The log of the likelihood of so many good and bad probes, averaged over all shares."""
+    """The log of the likelihood of these numbers of good and bad probes, averaged over all shares."""
     return lgamma(good + 1.0) + lgamma(bad + 1.0) - lgamma(good + bad + 2.0)

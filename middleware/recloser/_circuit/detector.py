@@ -91,7 +91,7 @@ class Detector:
 
     # Calls
 
-    def vote(self, vote: Vote, ending: Ending, calls: InFlight | None = None) -> bool:
+    def vote(self, vote: Vote, ending: Ending, calls: InFlight) -> bool:
         """Take a vote into account; return whether the evidence is now enough to open.
 
         A good vote cannot open, so it has a method of its own, `good`.
@@ -127,7 +127,7 @@ class Detector:
             return False
         return enough
 
-    def _failed(self, ending: Ending, calls: InFlight | None) -> bool:
+    def _failed(self, ending: Ending, calls: InFlight) -> bool:
         suspicion = self._suspicion_since(ending.token)
         for _ in range(suspicion.outlive(ending, calls)):
             self.evidence.vote_good(ending.now)
@@ -144,7 +144,7 @@ class Detector:
         return self._bad_run < self.baseline.policy.min_failures and not fails
 
     def vote_limited(self, token: int, now: float, *, failed: bool) -> bool:
-        """Take a call into account while limited; return whether so many fail that it is enough."""
+        """Take a call into account while limited; return whether enough of them fail."""
         evidence = self.evidence
         if failed:
             return self._has_vote(token) and evidence.vote_failed(now)
@@ -152,7 +152,7 @@ class Detector:
             evidence.vote_good(now)
         return False
 
-    def _begin_test(self, now: float, calls: InFlight | None = None) -> None:
+    def _begin_test(self, now: float, calls: InFlight) -> None:
         suspicion = self._suspicion_since(self.evidence.since)
         suspicion.begin_test(self.evidence, self.baseline.policy, calls, now)
 
@@ -180,12 +180,12 @@ class Detector:
     # Pauses that the callee asks for
 
     def pauses_by(self, now: float) -> Pauses:
-        """The pauses that the callee asks for, made at the first one, `now` seconds."""
+        """The pauses that the callee asks for, made when it first asks for one, at `now` seconds."""
         if self.pauses is None:
             self.pauses = Pauses(now if self.baseline.count else -inf)
         return self.pauses
 
-    def has_enough_late(self, late: LateCalls, now: float) -> bool:
+    def count_late(self, late: LateCalls, now: float) -> bool:
         """Count late calls as slow if they are enough to open; return whether they are."""
         baseline, evidence = self.baseline, self.evidence
         slow = as_good_as_slow(evidence, self.baseline.policy, late, baseline.history)
@@ -198,8 +198,8 @@ class Detector:
         sample = latencies[:: ceil(len(latencies) / _SAMPLE) | 1]
         self.baseline.learn(sample, len(latencies) / len(sample))
 
-    def good(self, token: int, latency: float, now: float, took: float = 0.0) -> None:
-        """Take a good call into account, of a latency in seconds; `took` is in `Ending`."""
+    def good(self, token: int, latency: float, now: float, took: float) -> None:
+        """Take a good call into account; `latency` and `took` are as in `Ending`, in seconds."""
         evidence = self.evidence
         if evidence.idle:
             evidence.quiet += 1
@@ -312,7 +312,7 @@ class Detector:
 
         Args:
             level: The latency, in seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             share_above: As for `expect_slow`, for the calls since the suspicion began.
             now: Seconds.
         """

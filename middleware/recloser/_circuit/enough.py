@@ -6,7 +6,7 @@ from recloser._policy import Policy
 
 # Share of good calls that is enough for a key about which little is known: what fails more than half of
 # the time from its first call on may be meant to.
-_ENOUGH_IF_YOUNG = 0.25
+_ENOUGH_IF_LENIENT = 0.25
 
 
 def suffices(policy: Policy, excess: float, bad: int, calls: int) -> bool:
@@ -21,13 +21,13 @@ def suffices(policy: Policy, excess: float, bad: int, calls: int) -> bool:
     return excess >= 0.0 and bad >= max(policy.min_failures, policy.failure_rate_threshold * calls)
 
 
-def enough_good(policy: Policy, normal_bad_rate: float, *, young: bool) -> float:
+def enough_good(policy: Policy, normal_bad_rate: float, *, lenient: bool) -> float:
     """The share of good calls that is just enough, 0.0-1.0.
 
     Args:
         policy: The limits.
         normal_bad_rate: The share of bad calls that is normal, 0.0-1.0.
-        young: Whether little is known of the key.
+        lenient: Whether little is known of the key, so that a quarter of good calls is enough.
     """
-    enough = _ENOUGH_IF_YOUNG if young else 1.0 - policy.failure_rate_threshold
+    enough = _ENOUGH_IF_LENIENT if lenient else 1.0 - policy.failure_rate_threshold
     return min(enough, 1.0 - normal_bad_rate)

@@ -45,7 +45,7 @@ _ALIKE = 0.25
 # After this many generations of the latency history, half of what was learned here is forgotten.
 # Runs are rare: it takes many more calls to learn their length than to learn a median.
 MEMORY = 10
-# Calls that were accepted as normal are learned only after so many good calls. Until then they may
+# Calls that were accepted as normal are learned only after this many good calls. Until then they may
 # be the start of an outage, and an opening drops them. When they were learned at once, outages in
 # a row became normal for some keys, and each one took longer to notice.
 _DOUBTFUL_CALLS = 128
@@ -54,7 +54,7 @@ _DOUBTFUL_CALLS = 128
 _YOUNG = 1024
 # How many calls an expectation weighs (see `expect_slow`).
 _EXPECTED = 100.0
-# After so many calls, a suspicion with a bad rate below the threshold is accepted as normal.
+# After this many calls, a suspicion with a bad rate below the threshold is accepted as normal.
 _PATIENCE_CALLS = 64
 # An outage is recognized within a few dozen calls. A suspicion that lasts longer than this is
 # normal: without this limit, a service near its threshold opened after a thousand calls.
@@ -345,8 +345,8 @@ class Evidence:
         return suffices(self._policy, self.level - self.threshold, self.bad, self.calls)
 
     def _count(self, kind: int, now: float) -> None:
-        # Evidence fades only during a silence. With a call every ten seconds, five bad calls in a
-        # row must count in full.
+        # Evidence fades only during a silence, and that is computed when the next call comes. With a
+        # call every ten seconds, five bad calls in a row must count in full.
         silence = now - self._at
         if silence > self.half_life:
             self.level *= 0.5 ** (silence / self.half_life)

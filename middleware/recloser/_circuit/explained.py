@@ -35,24 +35,24 @@ from recloser._stall import StallWatch
 
 # What is learned of all kinds together that have no place of their own.
 _OTHER = NOTHING
-# Each key tells so many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
+# Each key tells this many kinds apart. All further ones share the kind `_OTHER`. The calls to a language
 # model may have six sizes, each with five limits of the answer, with and without a stream.
 _MOST_KINDS = 64
-# A kind is known after so many answers; after the second number if some of them came during trouble.
+# A kind is known after `_FIRST` answers; after `_FIRST_IN_TROUBLE` if some of them came during trouble.
 # The median of eight is wrong by 13 % where sigma is 0.3. That is far less than a threshold is away.
 _FIRST, _FIRST_IN_TROUBLE = 8, 24
 # Parts of its residual by which one answer corrects the base and the ratio.
 _OF_BASE, _OF_RATIO, _OF_RATIO_IN_TROUBLE = 0.1, 0.02, 0.004
 # A residual counts as no more than that, in units of ln(seconds): a factor of 2.7.
 _FAR = 1.0
-# Shares of the calls are averaged over one to two times so many calls.
+# Shares of the calls are averaged over one to two times this many calls.
 _MEMORY = 1000.0
-# Something becomes known late of a call that lasted for this part of the slow threshold before. If
-# that is so for more than the first share of the calls, a call in flight of which nothing is known may
-# still be of any kind that has at least the second share.
+# Something becomes known late of a call that lasted for the part `_LATE` of the slow threshold before.
+# If that is so for more than the share `_OFTEN` of the calls, a call in flight of which nothing is known
+# may still be of any kind that has at least the share `_NOT_RARE`.
 _LATE = 0.5
 _OFTEN, _NOT_RARE = 0.05, 0.02
-# As many unlabelled latencies are looked at in one go.
+# This many unlabelled latencies are looked at in one go.
 _SAMPLE = 16
 # Slow thresholds between two checks of the calls that may take longer than others.
 _CHECK_EVERY = 1.0 / 32.0
@@ -134,9 +134,7 @@ class Explained:
         ratio = self.ratio(kind)
         if ratio < inf and self._known_as(kind) is _OTHER:
             return max(ratio, self._longest_usual(None))  # it may be like any other
-        patience = (
-            1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(kind[0])
-        )
+        patience = self._patience_for(kind[0])
         if ratio < inf:
             return max(ratio, patience) if patience > 1.0 else ratio
         return patience if patience > 1.0 else inf
@@ -147,7 +145,11 @@ class Explained:
 
         Where the sizes of many calls become known at their end only, it may be of any usual kind.
         """
-        return 1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(None)
+        return self._patience_for(None)
+
+    def _patience_for(self, label: str | None) -> float:
+        """The same for a call of which only the label is known; None for none."""
+        return 1.0 if self._explained_late <= _OFTEN * self._calls else self._longest_usual(label)
 
     def _longest_usual(self, label: str | None) -> float:
         """The highest ratio of the usual kinds with a label, or of all for None; >= 1."""

@@ -2,7 +2,7 @@
 
 A callee that sheds load fails fewer calls if it gets fewer. So the limit falls while calls fail. If
 they still fail when hardly any are in flight, the load is not the cause. Then a test of the calls
-from then on tells whether most are good: no round has so many that its share is not chance.
+from then on tells whether most are good. A round has too few calls for that: its share may be chance.
 """
 
 from __future__ import annotations

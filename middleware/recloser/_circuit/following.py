@@ -11,14 +11,14 @@ from collections.abc import Callable
 from math import inf, log
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.bad_calls import BAD
+from recloser._circuit.bad_calls import REMEMBERED
 from recloser._circuit.by_hand import SteeredCircuit
 from recloser._circuit.evidence import MEMORY
 from recloser._circuit.in_flight import CountedCall, Timing
 from recloser._circuit.journal import Begun, Ended, Journal
 from recloser._circuit.learned import Learned
 from recloser._circuit.orders import Orders
-from recloser._circuit.transitions import Cause
+from recloser._circuit.transitions import Cause, is_of_fleet
 from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason
 from recloser._outcome import Outcome
@@ -31,8 +31,8 @@ from recloser._state import State
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _IGNORED = Outcome.IGNORED
-# Votes that say nothing about the callee.
-_SILENT = (votes.NONE, votes.EXCUSED, votes.UNKNOWN)
+# Ends that say nothing about the callee.
+_SAYS_NOTHING = (votes.NONE, votes.EXCUSED)
 _CAUSES = {
     _LIMITED: Cause.FLEET_LIMITS,
     _OPEN: Cause.FLEET_OPENS,
@@ -41,8 +41,8 @@ _CAUSES = {
 # A suspicion is worth a question to the others when it has this share of the evidence that opens.
 # Two failures in a row have, on a key that hardly ever fails.
 _WORTH_ASKING = 0.3
-# More is needed where there are many calls, so that chance asks once in so many seconds only. With so
-# much of the evidence that opens, it asks in any case.
+# More is needed where there are many calls, so that chance asks only once in `_BY_CHANCE` seconds. With
+# the share `_SURE` of the evidence that opens, it asks in any case.
 _BY_CHANCE, _SURE = 60.0, 0.9
 
 
@@ -84,7 +84,7 @@ class FollowingCircuit(SteeredCircuit):
         return evidence.level >= min(chance, _SURE * evidence.threshold)
 
     def watch(self, one_in: int) -> None:
-        """Write down what calls do, one in so many."""
+        """Write down what calls do, one call in `one_in`."""
         if self.journal is None:
             self.journal = Journal(one_in, self.counts.refused)
             self.calls.stop_quick()
@@ -165,11 +165,16 @@ class FollowingCircuit(SteeredCircuit):
         """Whether it is in a state that the fleet has decided, even if nothing is heard any more."""
         if self.state is _CLOSED or self.reason is None:
             return self.orders is not None
-        return self.orders is not None or self.reason.rule.startswith("fleet_")
+        return self.orders is not None or is_of_fleet(self.reason.rule)
+
+    @property
+    def alone(self) -> str:
+        """The state that it has decided alone, such as `open`; "" for none: it is closed, or follows."""
+        return "" if self.state is _CLOSED or self.orders is not None else self.state.value
 
     def _follows(self, now: float) -> Orders | None:
         orders = self.orders
-        return orders if orders is not None and orders.hold(now) else None
+        return orders if orders is not None and orders.check(now) else None
 
     # Calls
 
@@ -219,7 +224,7 @@ class FollowingCircuit(SteeredCircuit):
         if explained is not None:
             journal.begin(token, ending.now - ending.took)
         vote = super().end(ending)
-        outcome = ending.outcome if known and vote not in _SILENT else _IGNORED
+        outcome = ending.outcome if known and vote not in _SAYS_NOTHING else _IGNORED
         what = shown(ending.what) if ending.what else ""
         journal.end(
             Ended(token, ending.now, outcome, ending.latency, ending.wait, ending.rule, what)
@@ -229,7 +234,7 @@ class FollowingCircuit(SteeredCircuit):
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         if self._follows(ending.now) is None:
             super()._count_vote(vote, ending)
-        elif vote in BAD:
+        elif vote in REMEMBERED:
             self._see_bad(vote, ending)
 
     def _judge_silent(self, vote: Vote, ending: Ending) -> Vote:
@@ -237,9 +242,9 @@ class FollowingCircuit(SteeredCircuit):
             return super()._judge_silent(vote, ending)
         return votes.NONE
 
-    def _pause(self, ending: Ending, *, voting: bool) -> None:
+    def _pause(self, ending: Ending) -> None:
         if self._follows(ending.now) is None:
-            super()._pause(ending, voting=voting)
+            super()._pause(ending)
 
     # By hand, and after a fork
 

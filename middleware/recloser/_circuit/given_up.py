@@ -26,22 +26,22 @@ from recloser._circuit.votes import LEFT, Ending
 _IF_UNKNOWN, _IF_UNKNOWN_AND_SHORT = 0.25, 0.42
 # A call says nothing if more than this share of normal calls takes longer.
 _USUAL = 0.5
-# Before the first answer, a caller that leaves within so many seconds says nothing: it may be a client
+# Before the first answer, a caller that leaves within `_LONG` seconds says nothing: it may be a client
 # that never waits, such as a prefetch. It does say something where the program itself cut the call
 # off, always after about the same time, as a time-out does: within this ratio. On a machine with much
 # to do, time-outs of 30 ms came after 30 to 90 ms.
 _LONG = 1.0
 _ALIKE = 4.0
-# Or so many calls in a row must be given up: of several who type, one has an answer sooner.
+# Or this many calls in a row must be given up: of several who type, one has an answer sooner.
 _MANY = 100
 # A probe that is given up is as bad as the calls before it, if its caller waited for this part of
 # what the least patient of them did.
 _AS_LONG = 0.5
 
 WHILE = 10.0
-"""Where calls were answered before, nothing must come back for so many seconds: nobody types for so
+"""Where calls were answered before, nothing must come back for this many seconds: nobody types for so
 long without looking at what was found. Such callers wait for a short time, so each of them loses little
-meanwhile. Who waits for longer than that says something at once."""
+meanwhile. A caller that waits for longer than that says something at once."""
 
 
 class GivenUp:
@@ -49,9 +49,9 @@ class GivenUp:
 
     Attributes:
         calls: Number of calls.
-        first_token: Token of the first one.
+        first_token: Token of the first of them.
         level: Evidence that nothing comes back, in nats.
-        since: When the first one began, in seconds.
+        since: When the first of them began, in seconds.
         shortest: Seconds that the least patient caller waited.
     """
 
@@ -68,8 +68,8 @@ class GivenUp:
         self.shortest = inf
         self._longest = 0.0
 
-    def add(self, ending: Ending, answers: float, share_above: float, slow: float) -> bool:
-        """Count a call that was given up; return whether that says anything.
+    def add(self, ending: Ending, answers: float, share_above: float, slow: float) -> None:
+        """Count a call that was given up, if that says anything.
 
         Args:
             ending: How it ended.
@@ -79,23 +79,22 @@ class GivenUp:
         """
         waited = ending.waited
         if not answers and waited < _LONG and not self._is_like_a_time_out(ending):
-            return False
+            return
         longer = _IF_UNKNOWN if waited >= _LONG else _IF_UNKNOWN_AND_SHORT
         if answers:
             longer = (answers * share_above + 1.0) / (answers + 2.0)
             longer = slow + (1.0 - slow) * longer
         if longer > _USUAL:
-            return False
+            return
         if not self.calls:
             self._begin(ending.token, ending.now - ending.took)
         self.calls += 1
         self.level -= log(max(longer, FLOOR))
         self.shortest = min(self.shortest, waited)
         self._longest = max(self._longest, waited)
-        return True
 
     def are_enough(self, now: float, answers: float, threshold: float, calls: int) -> bool:
-        """Whether so many show that nothing comes back.
+        """Whether the calls show that nothing comes back.
 
         Args:
             now: Seconds.
@@ -126,5 +125,5 @@ class GivenUp:
         return True
 
     def is_as_long(self, waited: float) -> bool:
-        """Whether a caller that waited for so many seconds was as patient as the others."""
+        """Whether a caller that waited for `waited` seconds was as patient as the others."""
         return waited >= _AS_LONG * self.shortest

@@ -2,7 +2,7 @@
 
 So a client that sends slowly, or never, holds neither a probe nor a place under a limit. Where it
 sends in the end, there is a call more than there are places. So the next calls are let through one at
-a time: one for each answer, which shows that the callee bears it, and without an answer one after a
+a time: one for each answer, which shows that the callee can serve it, and without an answer one after a
 pause. The pause grows with the number of calls that wait: they may all go on at the same moment.
 """
 
@@ -35,18 +35,18 @@ class GivingWay:
         """
         return self.latest + min(_PAUSE * waiting, _LONGEST)
 
-    def lets_through(self, waiting: int, answers: int, now: float, spare: float = 0.0) -> bool:
-        """Whether one more call may begin.
+    def let_through(self, waiting: int, answers: int, now: float, allowed: float = 0.0) -> bool:
+        """Let one more call begin if it may; return whether it may.
 
         Args:
             waiting: Number of calls that wait for their client.
             answers: A number that differs after each answer.
             now: Seconds.
-            spare: For so many calls that wait, others may begin without a pause.
+            allowed: While no more calls than this wait, others may begin without a pause.
         """
         if not waiting:
             return False
-        if waiting > spare and answers == self._answers and now < self.next_at(waiting):
+        if waiting > allowed and answers == self._answers and now < self.next_at(waiting):
             return False
         self._answers = answers
         self.latest = now

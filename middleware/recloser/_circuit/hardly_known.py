@@ -1,6 +1,6 @@
 """What is done while so few answers are known that latency is not judged (`Policy.min_history`).
 
-A call that takes long may then be a hang or the first one of its kind: a model may take 40 s, and a
+A call that takes long may then be a hang or the first of its kind: a model may take 40 s, and a
 route of 200 ms may come after thirty cheap answers. What tells a hang from slowness is that nothing
 comes back. So:
 
@@ -23,17 +23,18 @@ from recloser._circuit import sentences, votes
 from recloser._circuit.explained import Explained
 from recloser._circuit.hopeless import SOONEST_IF_FEW
 from recloser._circuit.in_flight import Timing
-from recloser._circuit.limit import Limit
+from recloser._circuit.limit import MUTE, Limit
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.silent_ends import SilentEnds
 from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote
+from recloser._outcome import Outcome
 from recloser._policy import Policy
 
 # Parts of `SOONEST_IF_FEW` between two checks of the calls in flight.
 _CHECK_EVERY = 1.0 / 32.0
-# As a slow threshold for `Limit.is_silent`: 10 s without an answer.
-_LOOK_AFTER = 1.25
+# Seconds without an answer after which one more call is let in.
+_LOOK_AFTER = 10.0
 
 
 class HardlyKnown(SilentEnds):
@@ -51,7 +52,7 @@ class HardlyKnown(SilentEnds):
 
     @property
     def hopeless(self) -> float:
-        """After so many seconds an answer is hopeless."""
+        """The seconds after which an answer is hopeless."""
         baseline = self.detector.baseline
         if baseline.known:
             return baseline.hopeless
@@ -80,8 +81,12 @@ class HardlyKnown(SilentEnds):
         longest = (self.explained or baseline).longest_answer
         return self.detector.answered_at > call.started + longest
 
-    def _is_slow_only(self, vote: Vote, ending: Ending, recovery: Recovery | None) -> bool:
-        """Take an answer that shows that the callee is slow and does not hang; whether it does."""
+    def _take_first_answer(self, vote: Vote, ending: Ending, recovery: Recovery | None) -> bool:
+        """Take the first answer: it shows that the callee is slow and does not hang, so a limit ends.
+
+        Returns:
+            Whether it was such an answer.
+        """
         limit, baseline = self.limit, self.detector.baseline
         if recovery is None:
             if vote is not votes.CAME_BACK:
@@ -99,14 +104,26 @@ class HardlyKnown(SilentEnds):
         self._refresh_at = self.counts.successes + self.policy.min_history
         return True
 
+    def _judge_time_out(self, ending: Ending) -> None:
+        """Let a time-out be a failure, if half of the normal calls are answered in that time.
+
+        If it came earlier, the caller had little time left, and it says nothing. If it is not known
+        how long such calls take, it is a failure.
+        """
+        explained = self.explained
+        ratio = 1.0 if explained is None else explained.ratio_in_flight(ending.token)
+        median = self.detector.baseline.median
+        if not median or ratio == inf or ending.latency >= ratio * median:
+            ending.outcome = Outcome.FAILURE
+
     def _looks_again(self, limit: Limit, token: int, running: int, now: float) -> bool:
         """Let one more call in if all calls in flight are overdue, after a while.
 
         Where `Policy.slow_ceiling` is low, it opens and probes as soon as that.
         """
-        if self.calls.voting or not limit.is_silent(now, _LOOK_AFTER):
+        if self.calls.voting or not limit.has_long_silence(now, _LOOK_AFTER / MUTE):
             return False
         if self.hopeless < SOONEST_IF_FEW:
             return False
         limit.size = max(limit.size, running + 1.0)
-        return limit.admits(token, running, now)
+        return limit.admit(token, running, now)

@@ -1,14 +1,14 @@
 """Hopeless calls: after how many seconds it makes no sense to wait for an answer any longer.
 
 Pure functions of numbers. A call that is cut off is never answered, so it teaches no latency. Four
-rules keep a limit that was learned from the calls that it lets through from being too short:
+rules keep a time limit that was learned from the calls that it lets through from being too short:
 
-- The limit is never below two slow thresholds, and the threshold follows the median, which a few
+- The time limit is never below two slow thresholds, and the threshold follows the median, which a few
   lost calls do not move.
-- One call in eight may take twice as long as the limit, one in 64 four times as long, and so on. So
-  calls that have become slower are seen, and the limit grows.
-- Before latency is judged (`Policy.min_history`), a handful of answers says little: the limit is far
-  above the longest of them, and never below `CUT_OFF_IF_FEW`. Without any answer it is the ceiling.
+- One call in eight may take twice as long as the time limit, one in 64 four times as long, and so on.
+  So calls that have become slower are seen, and the time limit grows.
+- Before latency is judged (`Policy.min_history`), a handful of answers says little: the time limit is
+  far above the longest of them, and never below `CUT_OFF_IF_FEW`. Without any answer it is the ceiling.
 - During an outage a probe may take as long as the outage has lasted. So a callee that has become
   much slower for good can answer, and becomes the new normal. While limited, that holds for every
   call, but not if most are fast: those that hang would take all threads.
@@ -16,16 +16,16 @@ rules keep a limit that was learned from the calls that it lets through from bei
 
 from __future__ import annotations
 
-# The limit as a multiple of the slow threshold, at least. In a simulation of eight threads with 25
+# The time limit as a multiple of the slow threshold, at least. In a simulation of eight threads with 25
 # calls a second (`test_hopeless.py`), 88 % of the calls were served while one in eight hung, and 77 %
 # while one in four did. With a time-out of 30 s instead, 17 % and 13 % were.
 _SLOW = 2.0
-# The limit as a multiple of a latency that hardly any call exceeds, at least.
+# The time limit as a multiple of a latency that hardly any call exceeds, at least.
 _ABOVE_TAIL = 1.5
-# A latency is known to be exceeded by hardly any call if one in so many remembered calls does. With
+# A latency is known to be exceeded by hardly any call if one in this many remembered calls does. With
 # fewer calls the longest one is multiplied by the share that is missing: that is how much longer the
 # longest of a thousand is where the tail is as heavy as it can be (Pareto, index 1: the mean is
-# infinite). So after 30 calls the limit is at least 50 times the longest of them.
+# infinite). So after 30 calls the time limit is at least 50 times the longest of them.
 _HARDLY_ANY = 1000.0
 # Just below 1, so that rounding cannot put the rank behind the last call.
 _LONGEST = 1.0 - 1e-9
@@ -74,7 +74,7 @@ def hopeless_if_few(longest: float, answers: float, ceiling: float) -> float:
     return min(max(_ABOVE_TAIL * longest * _HARDLY_ANY / answers, SOONEST_IF_FEW), ceiling)
 
 
-def limit_of_call(hopeless: float, token: int, ceiling: float, outage: float = 0.0) -> float:
+def time_limit_of(hopeless: float, token: int, ceiling: float, outage: float = 0.0) -> float:
     """Seconds that one call may take.
 
     Args:

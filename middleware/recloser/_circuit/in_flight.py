@@ -32,7 +32,7 @@ WAITING = -inf
 # The latency of a stream of which only the headers came, as a share of the slow threshold. The
 # threshold is two to three times what is usual.
 _USUAL = 0.5
-# So many tokens that were given up are remembered.
+# This many tokens that were given up are remembered.
 _MOST_RENAMED = 256
 # Shared by all keys that do not need a table of their own. Nothing is ever put in.
 _NO_CALLS: dict[int, Timing] = {}
@@ -188,19 +188,20 @@ class InFlight:
             # The call has ended meanwhile.
         return None
 
-    def missing(self, first: int, before: float = inf) -> int:
+    def missing(self, first: int, before: float) -> int:
         """Number of calls without a vote that have not ended.
 
         Args:
             first: Of the outdated calls, those from this token on are counted.
-            before: Of the overdue calls, those that began before this time are counted; seconds.
+            before: Of the overdue calls, those that began before this time are counted; seconds,
+                infinite for all.
         """
         outdated = sum(token >= first for calls in self.outdated for token in calls.copy())
         return sum(call.started < before for call in self.overdue.copy().values()) + outdated
 
     @property
     def probes(self) -> int:
-        """Number of probes about which is not decided, while half-open."""
+        """Number of probes that are not decided yet, while half-open."""
         return len(self.voting) + (0 if self.streams is None else self.streams.undecided)
 
     @property
@@ -265,7 +266,7 @@ class InFlight:
             self.overdue = {}
         self.overdue[token] = call.times()
 
-    def note_all_overdue(self, threshold: float, now: float, but_not: Container[int] = ()) -> int:
+    def note_all_overdue(self, threshold: float, now: float, but_not: Container[int]) -> int:
         """Move all calls that have taken `threshold` seconds to `overdue`; return their number.
 
         Args:
@@ -288,14 +289,14 @@ class InFlight:
             self.answering = {}
         self.answering[token] = call.times()
 
-    def note_stream(self, token: int, stream: Stream, policy: Policy, *, serving: bool) -> None:
+    def note_stream(self, token: int, stream: Stream, policy: Policy, *, closed: bool) -> None:
         """Note that a call has begun to answer, and that its answer comes in pieces.
 
         Args:
             token: The token of the call.
             stream: What happens to its pieces.
             policy: The policy of the key.
-            serving: Whether the breaker is closed. The call can no longer become overdue then, and
+            closed: Whether the breaker is closed. The call can no longer become overdue then, and
                 it will end by a decision, which first counts the stalls.
         """
         if token not in self:
@@ -303,7 +304,7 @@ class InFlight:
         if self.streams is None:
             self.streams = Streams(policy)
         self.streams.by_token[token] = stream
-        if serving and (call := self.voting.pop(token, None)) is not None:
+        if closed and (call := self.voting.pop(token, None)) is not None:
             self.note_answering(token, call)
 
     def note_outdated(self, token: int, call: Timing) -> None:

@@ -60,7 +60,7 @@ class Journal:
     """What calls do, until it is taken.
 
     Args:
-        one_in: One call in so many is written down, >= 1.
+        one_in: One call in this many is written down, >= 1.
         refused: Number of calls that were refused until now.
 
     Attributes:

@@ -41,7 +41,7 @@ class Level:
 
     Attributes:
         log_ratio: ln(ratio).
-        first: Latencies of its first answers, as ln(seconds), while it is not known; None then.
+        first: Latencies of its first answers, as ln(seconds); None once the ratio is known.
         in_trouble: Whether one of them came during trouble.
         calls: Number of its calls of late.
     """

@@ -1,8 +1,7 @@
 """The lifecycle of a circuit: its state, and every change of it.
 
-`Circuit` decides when the state changes. This module carries the change out; what the answers under
-a limit lead to is in `limited.py`. The states and their
-changes are the table in `transitions.py`.
+`Circuit` decides when the state changes, and this module carries the change out. What the answers under
+a limit lead to is in `limited.py`. The states and their changes are the table in `transitions.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences
-from recloser._circuit.bad_calls import Seen, seen_last
+from recloser._circuit.bad_calls import SeenCall, seen_last
 from recloser._circuit.counts import Counts
 from recloser._circuit.detector import Detector
 from recloser._circuit.enough import enough_good
@@ -20,8 +19,8 @@ from recloser._circuit.in_flight import NEVER, InFlight
 from recloser._circuit.limit import Limit
 from recloser._circuit.new_normal import Usual
 from recloser._circuit.recovery import Recovery
-from recloser._circuit.transitions import AFTER, RULES, Cause
-from recloser._circuit.votes import ASKED_TO_WAIT, Ending, Vote
+from recloser._circuit.transitions import AFTER, Cause
+from recloser._circuit.votes import Ending, Vote
 from recloser._events import Reason, Transition
 from recloser._policy import Policy
 from recloser._redaction import Raised
@@ -32,15 +31,14 @@ _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 # Changes between these states take the vote from no call: the callee is still the same.
 _SERVING = (_CLOSED, _LIMITED)
-# A limit ends after so many seconds without a refusal. If it had begun within `_AGAIN` seconds of
+# A limit ends after `_CALM` seconds without a refusal. If it had begun within `_AGAIN` seconds of
 # the one before, twice as many are needed, so that a lasting overload does not make it flap.
 _CALM, _LONGEST_CALM = 20.0, 60.0
 _AGAIN = 30.0
-# In flight for so many typical latencies, a call is stuck if later ones came back.
+# In flight for this many typical latencies, a call is stuck if later ones came back.
 _STUCK = 2.0
-# A limit is never less at first than this, and so much if calls are hardly slow: no limit at all.
-_LEAST_LIMIT = 2.0
-_WIDE = 10_000.0
+# The smallest first limit; and the first limit where calls are hardly slow, which is as good as none.
+_LEAST_LIMIT, _WIDE = 2.0, 10_000.0
 
 
 class Lifecycle:
@@ -51,6 +49,7 @@ class Lifecycle:
         counts: Number of calls by outcome.
         detector: What is normal, and the evidence against it.
         policy: The limits; `SteeredCircuit.adopt` replaces them.
+        random: Returns random numbers, 0.0-1.0.
         state: What is done with the next call.
         generation: Number of generations that have begun after the first.
         reason: Why the last generation began.
@@ -101,7 +100,7 @@ class Lifecycle:
         self._calm = _CALM
         self.probe_at = 0.0
         self.changed_at = NEVER
-        self.bad_calls: tuple[Seen, ...] = ()
+        self.bad_calls: tuple[SeenCall, ...] = ()
         self.events: tuple[Transition, ...] = ()
         self._check_at = NEVER  # when the oldest call in flight may be overdue
         self._refresh_at = policy.min_history
@@ -115,6 +114,7 @@ class Lifecycle:
         recovery.was_slow = evidence.is_slow
         if detector.suspicion is not None:
             recovery.outliving.longest = detector.suspicion.outliving.longest
+        # Read before `take_held` removes the latencies that it is judged by.
         wide = _WIDE if detector.is_hardly_slow else 0.0
         recovery.answers.begin_with(detector.take_held(), failed=evidence.bad - evidence.slow)
         if recovery.was_slow:
@@ -128,7 +128,7 @@ class Lifecycle:
         """How many calls may be in flight when a limit begins, at least: as many as are.
 
         But if none comes back, they have piled up. A callee of which this worker usually has less than
-        one call (Little's law) may have many workers: if each let in so many, none would come back.
+        one call (Little's law) may have many workers: if each let in as many, none would come back.
         """
         rate, detector = self.counts.rate, self.detector
         many = not rate or rate * detector.baseline.median >= 1.0
@@ -141,8 +141,7 @@ class Lifecycle:
         detector = self.detector
         mute = None if detector.is_alive(now) else self.calls.voting.copy()
         limit = self._new_limit(size, now)
-        waiting = len(self.calls.voting) + len(self.calls.overdue)
-        limit.begin_suspicious(mute, is_first=not again, waiting=waiting)
+        limit.begin_suspicious(mute, is_first=not again, piled_up=self.known_running)
         reason = detector.limit_reason(limit.size)
         self._change(Cause.CALLS_SLOW, now, reason, recovery, limit)
         detector.restart()
@@ -153,46 +152,9 @@ class Lifecycle:
 
     def _open(self, now: float, recovery: Recovery, reason: Reason) -> None:
         """Open: calls fail, or a limit is no help."""
+        recovery.waits.forget()  # until now, calls were served
         self._wait_until(now + self._jittered(self.policy.open_for))
         self._change(Cause.EVIDENCE, now, reason, recovery)
-
-    def _take_back(self, ending: Ending) -> None:
-        """Note that a call ended without an answer that counts; see `outliving.py`."""
-        if self.recovery is not None:
-            self.recovery.take_back(ending.token)
-        elif self.detector.suspicion is not None:
-            self.detector.suspicion.take_back(ending)
-
-    def _pause(self, ending: Ending, *, voting: bool) -> None:
-        """Open if the callee asks all callers to wait, and not only some of them."""
-        now, recovery, named = ending.now, self.recovery, ending.wait
-        self._take_back(ending)
-        if not voting:
-            return  # alone, a call of an earlier generation is no evidence that all are asked
-        self._see_bad(ASKED_TO_WAIT, ending)
-        calls, pauses = self.calls, self.detector.pauses_by(now)
-        rate = self.counts.rate
-        asked = pauses.judge(ending, next(calls.tokens), calls, self.policy, rate)
-        if self.state is _HALF_OPEN and recovery is not None:
-            if not recovery.run:
-                within = recovery.believes(now) or pauses.are_for_all_still(named, rate)
-                asked = asked or (within and not recovery.good)
-            elif named:  # a bare 429 shows at least that the callee answers again
-                recovery.note_bad(ending.token)
-                recovery.share.failed += 1
-                if not asked:  # one bad probe
-                    if not recovery.good or recovery.share.is_enough is False:
-                        self._reopen(recovery, now, ending.what or "asked to wait", named)
-                    return
-        if not asked:
-            return
-        recovery = recovery or self._new_recovery(now)
-        recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
-        wait = named or recovery.next_pause(pauses.longest(now))
-        believed = recovery.believe(named, now, pauses.asked_since) if named else wait
-        self._wait_until(now + max(believed, min(self.policy.open_for, wait)))
-        reason = sentences.told_to_wait(wait, ending.rule)
-        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
     def _reopen(self, recovery: Recovery, now: float, what: Raised | str, asked: float) -> None:
         if recovery.is_crowded:
@@ -208,8 +170,7 @@ class Lifecycle:
         return self._jittered(recovery.time_to_next_probe(now, self.counts.rate))
 
     def _accept_new_normal(self, recovery: Recovery, now: float) -> bool:
-        detector = self.detector
-        usual = detector.baseline.usual(now)
+        usual = self.detector.baseline.usual(now)
         limit, patience, answer_takes, before = self.limit, None, 0.0, inf
         if limit is not None:
             # Calls come back. Those that may do so in a moment are not missing: on a busy key, they
@@ -220,9 +181,8 @@ class Lifecycle:
             answer_takes = recovery.answers.slowest if limit.is_pausing else 0.0
             answer_takes += limit.return_takes(self.counts.rate)
         missing, rate = self.calls.missing(recovery.first_token, before), self.counts.rate
-        limited = limit is not None
         level = recovery.new_normal(
-            now, usual, missing, rate, patience, answer_takes, limited=limited
+            now, usual, missing, rate, patience, answer_takes, limited=limit is not None
         )
         if level is None:
             return False
@@ -275,7 +235,8 @@ class Lifecycle:
     def enough_probes(self) -> float:
         """The share of good probes that is just enough, 0.0-1.0."""
         known, normal = self.detector.evidence.known, self.detector.evidence.normal_bad_rate
-        return enough_good(self.policy, normal, young=known < PRIOR_CALLS)
+        # Stricter than while closed (`Suspicion.begin_test`): why is in docs/decisions.md, rule 9.
+        return enough_good(self.policy, normal, lenient=known < PRIOR_CALLS)
 
     def _close(self, cause: Cause, now: float, reason: Reason) -> None:
         self.detector.clear()
@@ -301,8 +262,6 @@ class Lifecycle:
         else:
             # Calls admitted before the change say nothing about the callee after it.
             self.calls.end_generation()
-            if recovery is not None and self.state in _SERVING:
-                recovery.forget_waits()  # until now, calls were served
         self._check_at = NEVER
         if (after := AFTER.get((self.state, cause))) is None:
             return  # a signal handler changed the state by hand meanwhile, and that holds
@@ -360,7 +319,12 @@ class Lifecycle:
 
     @property
     def running(self) -> int:
-        """Calls that wait for an answer, as far as is known.
+        """Number of calls that wait for an answer, as far as is known."""
+        return self.known_running
+
+    @property
+    def known_running(self) -> int:
+        """Number of the calls in flight here that wait for an answer.
 
         Calls that have begun to answer are not among them: a stream lasts as long as it lasts.
         """

@@ -21,26 +21,27 @@ from recloser._circuit.failures import Failures
 from recloser._circuit.new_normal import AS_FAST_AS_EVER, Usual
 from recloser._circuit.pacing import Pacing
 from recloser._circuit.round import Finding, Round
-from recloser._circuit.search import COMES_BACK, FEW, LEAST, WIDEST, Search
+from recloser._circuit.search import DOUBLED, FEW, LEAST, WIDEST, Search
 
 # Answers of a round: with fewer, the median says too little; more take too long.
 _FEWEST, _MOST = 8, 32
-# While the load returns, until calls are slow, each fast answer lets so many more in: one, if the
+# While the load returns, until calls are slow, each fast answer lets more calls in: one, if the
 # callee was slow; three, if it was dead. With seven, eight processes overloaded it again.
 _RETURNS, _RETURNS_FROM_OPEN = 1.0, 3.0
-# Where calls fail because there are too many, so much of the limit is left.
+# Where calls fail because there are too many, this part of the limit is left.
 _SHED = 0.75
 # Share of failures in a round from which on calls fail because there are too many.
 _SHEDS = 0.2
 # While nobody is refused, it is no harm to wait longer until a latency is accepted: most faults are
-# over after so many times `Policy.latency_patience`.
+# over after this many times `Policy.latency_patience`.
 _UNREFUSED = 2.0
-# Once a latency of single calls was accepted, the limit ends after so many seconds without a refusal.
+# Once a latency of single calls was accepted, the limit ends after this many seconds without a refusal.
 _CALM = 5.0
-# Silence for so many typical latencies: nothing comes back.
-_MUTE = 8.0
 # It is a mixture if at least this share of a round is as fast as ever.
 _FAST_SHARE = 0.2
+
+MUTE = 8.0
+"""After a silence of this many typical latencies, nothing comes back."""
 
 
 class Limit(Search):
@@ -55,7 +56,7 @@ class Limit(Search):
         failures: Whether calls fail because there are too many.
         answering: Tokens of the calls in flight whose answer was counted when it began.
         is_accepted: Whether the load returns because the latency of single calls is the new normal.
-            It stops to return at the first slow answer.
+            It stops returning at the first slow answer.
     """
 
     __slots__ = (
@@ -64,8 +65,8 @@ class Limit(Search):
         "_in_flight",
         "_mute_since",
         "_pacing",
+        "_piled_up",
         "_timed_out",
-        "_waiting",
         "answering",
         "failures",
         "is_accepted",
@@ -84,7 +85,7 @@ class Limit(Search):
         self.is_accepted = False
         self._timed_out = 0  # calls that timed out since the last answer
         self._returns = _RETURNS_FROM_OPEN
-        self._waiting = 0  # as many calls are in flight, and the first one has not come back
+        self._piled_up = 0  # calls in flight when it began, until the first of them comes back
         self._began_with: float = size
         self._pacing = Pacing()
         self._ended_at = self._mute_since = now
@@ -92,29 +93,28 @@ class Limit(Search):
         self._in_flight: dict[int, int] = {}
 
     def begin_suspicious(
-        self, mute: Iterable[int] | None, *, is_first: bool, waiting: int = 1
+        self, mute: Iterable[int] | None, *, is_first: bool, piled_up: int
     ) -> None:
         """Begin with a suspicion, not with a recovery.
 
         Args:
             mute: If no call came back of late: the tokens of those in flight, oldest first.
             is_first: Whether it is the first limit for a while. It ends at once if calls are fast.
-            waiting: How many calls are in flight, those that are overdue among them.
+            piled_up: How many calls are in flight, those that are overdue among them; >= 0.
         """
         self._returns = 0.0
         self._ends_at_once = is_first
         if mute is None:
-            self.size *= COMES_BACK
+            self.size *= DOUBLED
             return
         self.succeeded = False
         self._in_flight.update((token, number) for number, token in enumerate(mute, 1))
-        self._waiting = max(waiting, 1)
-        self._began_with = self.size
+        self._piled_up = max(piled_up, 1)
 
     # Admission
 
-    def admits(self, token: int, running: int, now: float) -> bool:
-        """Whether one more call may begin.
+    def admit(self, token: int, running: int, now: float) -> bool:
+        """Let one more call begin if there is a place, else count a refusal; return whether it may.
 
         Args:
             token: Its token.
@@ -128,7 +128,7 @@ class Limit(Search):
         return False
 
     def begin(self, token: int, running: int, now: float) -> None:
-        """Count a call that begins; the arguments are those of `admits`."""
+        """Count a call that begins; the arguments are those of `admit`."""
         self._round.peak = max(self._round.peak, running + 1)
         if not self._in_flight:
             self._mute_since = now
@@ -137,7 +137,7 @@ class Limit(Search):
         self._refusals.count_admitted()
 
     def refuse(self, running: int, now: float) -> None:
-        """Count a call that is refused; the arguments are those of `admits`."""
+        """Count a call that is refused; the arguments are those of `admit`."""
         self._round.peak = max(self._round.peak, running + 1)
         self._refusals.count(now)
         if self._refusals.are_some:
@@ -150,7 +150,7 @@ class Limit(Search):
         return max(self._pacing.next_at(self._ended_at) - now, 0.0)
 
     def is_mute(self, newer: int, now: float, threshold: float) -> bool:
-        """Whether calls are in flight, and none has come back for so long that none will.
+        """Whether the callee is dead: of enough calls in flight, none will come back.
 
         Args:
             newer: Calls in flight that began after the latest one that came back. Older ones say
@@ -159,12 +159,12 @@ class Limit(Search):
             now: Seconds.
             threshold: The slow threshold, in seconds.
         """
-        return newer >= min(FEW, self.size) and self.is_silent(now, threshold)
+        return newer >= min(FEW, self.size) and self.has_long_silence(now, threshold)
 
-    def is_silent(self, now: float, threshold: float) -> bool:
-        """Whether no call has come back for so long; `threshold` as for `is_mute`."""
+    def has_long_silence(self, now: float, threshold: float) -> bool:
+        """Whether no call has come back for `MUTE` latencies; `threshold` as for `is_mute`."""
         began = max(self._mute_since, self._ended_at)
-        return now - began > _MUTE * max(self.level, threshold)
+        return now - began > MUTE * max(self.level, threshold)
 
     def pause(self, longest: float) -> None:
         """Send one call at a time, with a pause after each: the callee is sick, or serves others.
@@ -218,7 +218,10 @@ class Limit(Search):
 
     @property
     def patience(self) -> float | None:
-        """How many times `Policy.latency_patience` a latency waits; None as in an outage."""
+        """After how many times `Policy.latency_patience` a slower latency is accepted.
+
+        None if its severity decides, as in an outage.
+        """
         return None if self.is_pausing else _UNREFUSED
 
     @property
@@ -246,12 +249,12 @@ class Limit(Search):
             self.succeeded = True
             self._ended_at = now
             self.latest = max(self.latest, token)
-            if self._waiting:
+            if self._piled_up:
                 if latency < self._usual.severe:
                     # Those that have piled up count only if the limit is still as it began.
-                    piled_up = self._waiting if self.size == self._began_with else 0
-                    self.size = COMES_BACK * max(self.size, float(piled_up))
-                self._waiting = 0
+                    piled_up = self._piled_up if self.size == self._began_with else 0
+                    self.size = DOUBLED * max(self.size, float(piled_up))
+                self._piled_up = 0
         if in_flight and (ok or latency > threshold):
             self.load.add(in_flight, latency)
         if token < self._round.first:
@@ -271,15 +274,15 @@ class Limit(Search):
             self._round.add(token, latency, now, in_flight, ok=ok)
         if finding is not Finding.NOTHING:
             return finding
-        if self._timed_out >= _FEWEST and now - self._ended_at > _MUTE * max(self.level, overdue):
+        if self._timed_out >= _FEWEST and now - self._ended_at > MUTE * max(self.level, overdue):
             return Finding.HANGING  # though nobody is refused: the limit may be far too wide
         return self._judge_if_complete(token, overdue, now)
 
-    def is_late(self, token: int, now: float, threshold: float) -> Finding:
+    def add_overdue(self, token: int, now: float, threshold: float) -> Finding:
         """Count a call that is overdue, though it may still come back."""
         if token < self._round.first or self.is_pausing:
             return Finding.NOTHING
-        self._round.add_late(token, now)
+        self._round.add_overdue(token, now)
         return self._judge_if_complete(token, threshold, now)
 
     def forget(self, token: int) -> None:
@@ -287,14 +290,14 @@ class Limit(Search):
         self._in_flight.pop(token, None)
 
     def leave(self, token: int) -> None:
-        """Forget a call whose caller left, also if it was late."""
+        """Forget a call whose caller left, also if it was overdue."""
         self.forget(token)
         self._round.forget(token)
 
     def forget_all(self, token: int) -> None:
         """Forget all calls in flight; `token` is that of the next call."""
         self._in_flight.clear()
-        self._waiting = min(self._waiting, 1)
+        self._piled_up = min(self._piled_up, 1)
         self._round = Round(token)
 
     def count_from(self, token: int) -> None:
@@ -339,7 +342,7 @@ class Limit(Search):
             self._high = self._usual.severe
             self._mild_alone = True
             self._return_load(token)
-            return Finding.BORNE
+            return Finding.MILD
         if not fast:
             self.load.count_useless()
             return Finding.SICK

@@ -21,12 +21,12 @@ from recloser._policy import Policy
 _SUCCESS, _FAILURE = Outcome.SUCCESS, Outcome.FAILURE
 _CANCELLED = Outcome.CANCELLED
 
-# A limit that ends with a latency of so many usual medians leaves a callee that is slower for good.
+# A limit that ends with a latency of this many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
 
 
 class LimitedLifecycle(Lifecycle):
-    """The lifecycle with the end of a limit: closed, open, or a callee that is borne as it is."""
+    """The lifecycle with the end of a limit: closed, open, or a callee that is accepted as it is."""
 
     __slots__ = ("_came_back_at",)
 
@@ -69,7 +69,7 @@ class LimitedLifecycle(Lifecycle):
             limit.leave(token)
             return
         if vote is votes.HUNG and token in self.calls.overdue:
-            finding = limit.is_late(token, now, threshold)
+            finding = limit.add_overdue(token, now, threshold)
         else:
             failed = vote is votes.FAILED or vote is votes.LOST or vote is votes.HUNG
             if token >= recovery.first_token:
@@ -94,26 +94,26 @@ class LimitedLifecycle(Lifecycle):
         if finding is Finding.EASED:
             self._ease(limit, recovery, now)
         elif finding is Finding.PARTIAL:
-            self._bear_failures(limit, now)
+            self._tolerate_failures(limit, now)
         elif finding is Finding.FAILING or finding is Finding.HANGING:
             recovery.was_slow = finding is Finding.HANGING
             if limit.failures.are_crowding:
                 recovery.crowding.refute()
             self._open(now, recovery, sentences.failing(recovery, now))
         elif finding is Finding.MIXED:
-            self._bear_mixture(limit, recovery, now)
-        elif finding is Finding.BORNE:
+            self._tolerate_mixture(limit, recovery, now)
+        elif finding is Finding.MILD:
             recovery.answers.forget()
         elif finding is Finding.SICK:
-            self._bear_sickness(limit, recovery, now)
+            self._tolerate_sickness(limit, recovery, now)
 
-    def _bear_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
+    def _tolerate_sickness(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """Accept a latency as the new normal, or send one call at a time."""
         detector = self.detector
         usual = detector.baseline.usual(now)
         # By all answers since the trouble began: the last few are severe by chance.
         level = recovery.answers.level
-        mild = usual.severity(recovery.answers.surely) < 1.0
+        mild = usual.severity(recovery.answers.median_at_least) < 1.0
         # If others wait for the same callee, the limit is no test of it. So a latency is accepted
         # only when nobody is refused any more, or after all the patience: then also if the last call
         # was mild by chance.
@@ -128,12 +128,12 @@ class LimitedLifecycle(Lifecycle):
             # Others may wait for the same callee. Otherwise a single call does no harm at any time.
             limit.pause(self._time_to_next_probe(recovery, now) if limit.load.is_likely else 0.0)
 
-    def _bear_failures(self, limit: Limit, now: float) -> None:
+    def _tolerate_failures(self, limit: Limit, now: float) -> None:
         if limit.failures.test is not None:
             self.detector.expect_failed(limit.failures.test, now)
         self.detector.clear()
 
-    def _bear_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:
+    def _tolerate_mixture(self, limit: Limit, recovery: Recovery, now: float) -> None:
         """Accept after a while that some calls are slow; nobody is refused meanwhile."""
         if not recovery.is_patient(now):
             return
@@ -150,7 +150,7 @@ class LimitedLifecycle(Lifecycle):
             # that its severity asks for, whatever the threshold is: it is far above the usual latency
             # for a while after a slower one was accepted.
             if usual.severity(limit.level) > 0.0:
-                self._bear_sickness(limit, recovery, now)
+                self._tolerate_sickness(limit, recovery, now)
             else:
                 self._accept(limit.level, usual, recovery, now)
             return

@@ -17,20 +17,20 @@ from math import log
 _FEWER = 0.95
 # Number of answers from which is judged whether latency rises with the calls in flight.
 _REMEMBERED, _FEWEST = 64, 8
-# Latency rises with the calls in flight if it rises by at least the first power of their number, and
-# it does not if it rises by less than the second: it is 1 for a full queue and 0 for a sick callee.
+# The slope of log latency against log calls in flight. From `_RISES` on, latency rises with the load;
+# below `_FLAT` it does not. A full queue has 1, a sick callee 0.
 _RISES, _FLAT = 0.5, 0.2
 # Least spread of the logarithm of the calls in flight that tells anything: one half of ln(2) is the
 # spread of two rounds of which one has half as many.
 _SPREAD = 0.25
-# After so many times in a row without any help by fewer calls, it is no load. Where eight processes
+# After this many times in a row without any help by fewer calls, it is no load. Where eight processes
 # share a callee, one of them often sees no difference by itself.
 _USELESS = 6
-# If calls were faster once, so many. Where each call takes longer than the slow threshold and there
+# The same if calls were faster once. Where each call takes longer than the slow threshold and there
 # are too many calls as well, it takes several tries to find the right limit.
 _USELESS_IF_SURE = 16
-# A latency of 0.0 s, by a coarse clock, counts as so many seconds: it has no logarithm. Nor has the
-# latency of a round without an answer, which is infinite.
+# A latency of 0.0 s, by a coarse clock, counts as `_MOMENT` seconds: it has no logarithm. Nor has the
+# latency of a round without an answer, which is infinite and counts as `_EVER`.
 _MOMENT, _EVER = 1e-9, 1e9
 
 
@@ -72,7 +72,7 @@ class Load:
         """Note the limit and the typical latency in seconds before the limit is lowered."""
         self._before = limit, latency
 
-    def compare(self, limit: float, latency: float, *, varies: bool = False) -> bool | None:
+    def compare(self, limit: float, latency: float, *, varies: bool) -> bool | None:
         """Whether fewer calls in flight are faster; None if that is not known.
 
         Args:

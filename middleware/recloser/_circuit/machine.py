@@ -7,6 +7,9 @@ and limited.
 
 While there is nothing to decide, calls begin and end without the circuit, see `in_flight.py`. A
 caller that makes a decision must call `catch_up` before it and `settle` after it.
+
+A circuit is one class, cut into files by topic. From the base up: `lifecycle`, `limited`,
+`silent_ends`, `hardly_known`, this module, `by_hand`; then `following` or `pooled`.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Callable
 from math import inf
 
 from recloser._circuit import sentences, votes
-from recloser._circuit.bad_calls import BAD
+from recloser._circuit.bad_calls import REMEMBERED
 from recloser._circuit.explained import Explained
 from recloser._circuit.hardly_known import HardlyKnown
 from recloser._circuit.in_flight import NEVER, WAITING, CountedCall, Timing
@@ -39,10 +42,10 @@ _THROTTLED = Outcome.THROTTLED
 _TIMELY = (votes.GOOD, votes.SLOW, votes.EXCUSED)
 # Votes of calls that say nothing about the latency.
 _NO_ANSWER = (votes.NONE, votes.EXCUSED, votes.ASKED_TO_WAIT, votes.ASKED_LATE, *votes.SILENT)
-# Threshold, shares and rate are refreshed after so many good calls or seconds, whichever is first.
+# Threshold, shares and rate are refreshed after this many good calls or seconds, whichever is first.
 _REFRESH_EVERY = 1024  # a refresh costs as much as about twenty calls
 _REFRESH_WITHIN = 10.0
-# After so many seconds or good calls, the next call is a decision, which then processes the calls
+# After this many seconds or good calls, the next call is a decision, which then processes the calls
 # that ended without one.
 _CATCH_UP_WITHIN = 0.1
 _CATCH_UP_EVERY = 1024
@@ -51,12 +54,7 @@ _CATCH_UP_EVERY = 1024
 class Circuit(HardlyKnown):
     """The decisions about the calls of one key. `Lifecycle` has its state."""
 
-    __slots__ = (
-        "_catch_up_within",
-        "_caught_up_at",
-        "_refresh_due",
-        "_stalls",
-    )
+    __slots__ = ("_catch_up_within", "_caught_up_at", "_refresh_due", "_stalls")
 
     def __init__(
         self, key: str, policy: Policy, random: Callable[[], float], stalls: StallWatch
@@ -147,7 +145,7 @@ class Circuit(HardlyKnown):
             return True
         if self.state is not _HALF_OPEN:
             return False
-        if recovery.bears_slowness:
+        if recovery.tolerates_slowness:
             recovery.outlive(self.calls, now)
         calls, probes = self.calls, self.calls.probes
         if probes < recovery.places:
@@ -155,7 +153,7 @@ class Circuit(HardlyKnown):
             recovery.giving_way.latest = now
             return True
         waiting = calls.waiting
-        return probes - waiting < recovery.places and recovery.giving_way.lets_through(
+        return probes - waiting < recovery.places and recovery.giving_way.let_through(
             waiting, recovery.good, now
         )
 
@@ -171,9 +169,9 @@ class Circuit(HardlyKnown):
             running -= self._give_up_stuck(limit, now)
         if running >= limit.size:
             waiting = self.calls.waiting
-            if recovery.giving_way.lets_through(waiting, limit.latest, now, limit.size):
+            if recovery.giving_way.let_through(waiting, limit.latest, now, limit.size):
                 running -= waiting
-        if limit.admits(token, max(running, 0), now):
+        if limit.admit(token, max(running, 0), now):
             return True
         known = self.detector.baseline.known
         if not known and self._looks_again(limit, token, max(running, 0), now):
@@ -190,7 +188,7 @@ class Circuit(HardlyKnown):
             # By how long answers take now: that may be much longer than before.
             threshold = max(threshold, recovery.answers.level)
             threshold *= 1.0 if self.explained is None else self.explained.longest
-        if limit.is_silent(now, threshold):  # seldom, and only then it is worth counting
+        if limit.has_long_silence(now, threshold):  # seldom, and only then it is worth counting
             newer = sum(
                 token > latest and call.answered != WAITING
                 for table in (calls.voting, calls.overdue)
@@ -215,7 +213,7 @@ class Circuit(HardlyKnown):
         calls, threshold, generation = self.calls, self.detector.baseline.threshold, self.generation
         again_at = inf
         recovery, explained = self.recovery, self.explained
-        if recovery is not None and recovery.bears_slowness and self.state is _HALF_OPEN:
+        if recovery is not None and recovery.tolerates_slowness and self.state is _HALF_OPEN:
             threshold = max(threshold, self.detector.baseline.hopeless)
         if explained is not None:
             for token, call in explained.take_overdue(calls, now):
@@ -250,7 +248,7 @@ class Circuit(HardlyKnown):
     def _count_overdue(self, token: int, call: Timing, now: float, threshold: float) -> None:
         serving = self.state is _CLOSED or self.state is _LIMITED
         vote = vote_of_overdue(
-            token, call, now, self.calls, threshold, self._stalls, closed=serving
+            token, call, now, self.calls, threshold, self._stalls, serving=serving
         )
         if not self._is_left_behind(call):
             self._count_vote(vote, Ending(token, _SUCCESS, now - call.started, now))
@@ -268,11 +266,11 @@ class Circuit(HardlyKnown):
         self._check_at = min(self._check_at, late.check_at)
         if explained is not None:
             late.calls = [each for each in late.calls if each[0] not in explained.kinds]
-        if late.calls and detector.has_enough_late(late, now):
+        if late.calls and detector.count_late(late, now):
             self._trip(now)
 
     def delay(self, call: CountedCall, seconds: float) -> None:
-        """Let a call begin later: for so many seconds it waited for its own caller."""
+        """Let a call begin later: for `seconds` it waited for its own caller."""
         calls = self.calls
         has_vote = calls.take(call.token) is not None
         call.started += seconds
@@ -303,7 +301,7 @@ class Circuit(HardlyKnown):
         """End a call; return what its end says."""
         explained, outcome = self.explained, ending.outcome
         if ending.rule == votes.TIMED_OUT:
-            self._judge_time_out(ending, explained)
+            self._judge_time_out(ending)
         elif outcome is _SUCCESS or outcome is _THROTTLED:
             self._comes_back(ending)
         if explained is None:
@@ -318,13 +316,13 @@ class Circuit(HardlyKnown):
             self.limit.forget(ending.token)
         if vote in votes.SILENT:
             vote = self._judge_silent(vote, ending)
-        if vote is votes.NONE:
-            return vote
+        if vote is votes.NONE or vote is votes.ASKED_LATE:
+            return vote  # alone, a call of an earlier generation is no evidence that all are asked
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
             self.detector.good(ending.token, ending.latency, ending.now, ending.took)
-        elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
-            self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
-            if self._judge_asked(vote, ending) is votes.ALIVE:
+        elif vote is votes.ASKED_TO_WAIT:
+            self._pause(ending)
+            if self._judge_asked(ending) is votes.ALIVE:
                 self._count_vote(votes.ALIVE, ending)
         else:
             if ending.outcome is _FAILURE:
@@ -342,9 +340,9 @@ class Circuit(HardlyKnown):
         recovery, limit = self.recovery, self.limit
         if vote is votes.NONE or vote is votes.EXCUSED:
             return
-        if vote in BAD:
+        if vote in REMEMBERED:
             self._see_bad(vote, ending)
-        if not self.detector.baseline.known and self._is_slow_only(vote, ending, recovery):
+        if not self.detector.baseline.known and self._take_first_answer(vote, ending, recovery):
             return
         if recovery is None:
             if self.detector.vote(vote, ending, self.calls):
@@ -354,7 +352,7 @@ class Circuit(HardlyKnown):
             self._count_limited(limit, recovery, vote, ending)
             return
         normal = self.detector.evidence.normal_bad_rate
-        if vote is votes.FAILED and recovery.bears_slowness:
+        if vote is votes.FAILED and recovery.tolerates_slowness:
             recovery.outliving.note_failed(ending)
             recovery.outlive(self.calls, ending.now)
         step = recovery.vote(vote, ending, self.counts.concurrency, normal)
@@ -367,7 +365,7 @@ class Circuit(HardlyKnown):
                 self.detector.evidence.learn_run(ending.now)
             self._recover(recovery, ending.now)
             self.detector.expect_failed(recovery.share, ending.now)
-        elif step is Step.CAME_BACK and recovery.was_slow and vote is not votes.HUNG:
+        elif step is Step.UNDECIDED and recovery.was_slow and vote is not votes.HUNG:
             # From open, the load returns by a limit in any case, and the limit accepts the latency.
             if self.state is _OPEN or not self._accept_new_normal(recovery, ending.now):
                 reason = sentences.comes_back(ending.latency, recovery, ending.now)
@@ -380,11 +378,15 @@ class Circuit(HardlyKnown):
 
     # From time to time
 
+    def _refresh_later(self, now: float, calls: int = _REFRESH_EVERY) -> None:
+        """Refresh after `calls` more good calls, or `_REFRESH_WITHIN` seconds after `now`."""
+        self._refresh_at = self.counts.successes + calls
+        self._refresh_due = now + _REFRESH_WITHIN
+
     def _refresh(self, now: float) -> None:
         # At 30, 60, 120 ... calls, and then at constant intervals, or after some seconds.
         counts = self.counts
-        self._refresh_at = counts.successes + min(counts.successes, _REFRESH_EVERY)
-        self._refresh_due = now + _REFRESH_WITHIN
+        self._refresh_later(now, min(counts.successes, _REFRESH_EVERY))
         if self.detector.refresh(now):
             kinds = () if self.explained is None else self.explained.kinds
             overdue = self.calls.note_all_overdue(self.detector.baseline.threshold, now, kinds)

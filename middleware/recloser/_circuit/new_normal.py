@@ -15,27 +15,28 @@ _KEPT = 128
 # With fewer answers, no median is taken: the first few answers of a 5x slow-down looked like a 3x
 # slow-down.
 _FEWEST = 16
-# A severe latency takes so many of the outage itself, or `_FEWEST` if it has lasted for so many times
-# `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were noticed; now 27: after
-# the first fault, the later ones were normal. With 32 at any time, a key with a call every three
-# seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
+# A severe latency takes `_SEVERE_FEWEST` answers of the outage itself, or `_FEWEST` if it has lasted
+# for `_LONG` times `latency_patience`. With 16 at any time, 21 of 28 faults of real traces were
+# noticed; now 27: after the first fault, the later ones were normal. With 32 at any time, a key with a
+# call every three seconds, whose probes are 20 s apart, refused calls for a quarter of an hour.
 _SEVERE_FEWEST, _LONG = 32, 5.0
-# A latency is severe if the median of the answers is so even without so many times the root of their
+# A latency is severe if the median of the answers is so even without this many times the root of their
 # number. At 0.0, a lasting step of 4 was severe by chance, again and again.
 _DOUBT = 0.3
 # After this many longest waits between probes without an answer, the older ones are dropped. With
 # one, a key with a call every minute never had enough of them, and refused calls for ever.
 _STALE = 10.0
-# Multiples of the normal median. Up to the first one, a slower latency is accepted at once. From
-# the second one on, that takes all of `latency_patience`. In between, the time grows with the third
-# power: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
+# Multiples of the normal median. During an outage, a latency up to `_MILD` is accepted at once; one
+# from `SEVERE` on takes all of `latency_patience`; in between, the time grows with the cube of the
+# severity: a lasting step of 3.5 cost 0.1 % of the calls, and a fault of 5 was refused for a minute.
+# Under a limit: see `Limit.patience`.
 _MILD = 3.4
 SEVERE = 4.5
 """See `Usual.severity`."""
 AS_FAST_AS_EVER = 1.5
-"""A good call is as fast as ever up to so many usual medians. In a queue, none is."""
+"""A good call is as fast as ever up to this many usual medians. In a queue, none is."""
 FAST_CALLS = 2
-"""So many good calls in a row show that a callee that was slow is not slow in itself any more."""
+"""This many good calls in a row show that a callee that was slow is not slow in itself any more."""
 
 
 class Answers:
@@ -71,8 +72,8 @@ class Answers:
         Args:
             latency: As above.
             now: Seconds.
-            between: A call that began less than so many seconds after the end of the last one that
-                counts does not count for the number of answers that a severe latency takes. Many
+            between: Seconds. A call counts for the number of answers that a severe latency needs
+                only if it began at least this long after the end of the last one that counted. Many
                 calls of one bad hour show no more than those of a few probes.
         """
         if self._is_stale(now):
@@ -104,8 +105,11 @@ class Answers:
         return came_back[len(came_back) // 2] if came_back else 0.0
 
     @property
-    def surely(self) -> float:
-        """A latency in seconds that the median is hardly below, by chance; 0.0 without any answer."""
+    def median_at_least(self) -> float:
+        """A lower bound of the median, in seconds; 0.0 without answers.
+
+        The true median is rarely below it.
+        """
         came_back = sorted(answer for answer in self._answers if answer < inf)
         count = len(came_back)
         return came_back[int(max(0.5 * count - _DOUBT * sqrt(count), 0.0))] if count else 0.0
@@ -130,16 +134,16 @@ class Answers:
     ) -> float | None:
         """The latency in seconds to accept as the new normal; None while there is none.
 
-        Most calls must answer, late or not, and few may fail, unless failures are judged elsewhere. Late answers to overdue calls show
-        that the callee is slow and not dead.
+        Most calls must be answered, however slowly. Few may fail, unless failures are judged
+        elsewhere. Answers to overdue calls show that the callee is slow and not dead.
 
         Args:
             now: Seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             missing: Number of overdue calls that have not ended.
             age: Seconds for which the callee has been slow.
-            patience: How many times `latency_patience` to wait; None if that follows from how far
-                the latency is from normal.
+            patience: After how many times `latency_patience` the latency is accepted, >= 0.0; None
+                if its severity decides.
             limited: Whether a limit judges failures: then only most calls must answer.
         """
         policy = self.policy
@@ -172,7 +176,7 @@ class Answers:
 
 
 class Usual(NamedTuple):
-    """The latency before.
+    """What was usual before calls became slow.
 
     Attributes:
         median: The typical latency, in seconds; 0.0 if unknown.

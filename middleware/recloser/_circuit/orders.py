@@ -10,7 +10,7 @@ from math import inf
 
 from recloser._state import State
 
-# Orders that are over are kept for so many seconds more, from the first call that sees it: a process
+# Orders that are over are kept for this many seconds more, from the first call that sees it: a process
 # that was stopped and goes on asks the fleet before it sends a probe that is not its turn.
 _GRACE = 1.0
 
@@ -43,8 +43,8 @@ class Orders:
         self.until = until
         self._over_since = inf
 
-    def hold(self, now: float) -> bool:
-        """Whether they hold at `now` seconds."""
+    def check(self, now: float) -> bool:
+        """Whether they hold at `now` seconds; note when they were first found to be over."""
         if now < self.until:
             return True
         self._over_since = min(self._over_since, now)

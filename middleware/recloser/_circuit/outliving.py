@@ -18,7 +18,8 @@ from recloser._circuit.in_flight import InFlight
 from recloser._circuit.votes import Ending
 
 OUTLIVES = 2.0
-"""A call has outlived those that failed if it has been in flight for so many times as long as they took."""
+"""A call has outlived those that failed if it has been in flight for this many times as long as they
+took."""
 
 
 class Outliving:

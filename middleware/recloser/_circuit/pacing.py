@@ -13,7 +13,7 @@ from recloser._circuit.new_normal import FAST_CALLS
 
 # Each slow answer makes the pause twice as long, each fast one half as long.
 _LONGER, _SHORTER = 2.0, 0.5
-# Pacing ends once so many more answers were mild than severe. With 6, a callee that was five times as
+# Pacing ends once this many more answers were mild than severe. With 6, a callee that was five times as
 # slow as usual got all calls again several times a minute.
 _MILD_CALLS = 12
 

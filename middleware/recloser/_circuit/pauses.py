@@ -4,9 +4,9 @@ One tenant's limit must not refuse the calls of all others. So a breaker opens o
 are asked to wait, by the evidence. There are three cases, and each is told from the others:
 
     usual      Some calls are asked to wait, as ever.
-    a share    More are asked than before, and others are served meanwhile. Who refuses them all loses
-               those that are served. So this is a new normal, however large the share is.
-    all        Nobody is served who calls during a pause. To wait costs nothing.
+    a share    More are asked than before, and others are served meanwhile. A breaker that refuses them
+               all loses those that are served. So this is a new normal, however large the share is.
+    all        No call that begins during a pause is served. To wait costs nothing.
 
 Until when the last one was asked is known at once: that is for callers that have another callee, see
 `_failover/selection.py`.
@@ -21,7 +21,8 @@ from recloser._circuit.outliving import OUTLIVES
 from recloser._circuit.votes import Ending
 from recloser._policy import Policy
 
-# If a callee asks for a pause and names no time: seconds of the first one.
+# If a callee asks for a pause and names no time: seconds of the first pause. Each further one is twice as
+# long.
 _FIRST_PAUSE = 1.0
 # Later ones are no longer than this part of the time for which nobody was served: if a share of the
 # calls is asked, that many are refused in vain. Before, a key of which 80 % are asked was refused
@@ -31,15 +32,16 @@ PART = 0.25
 # calls it is averaged over. If it asks all callers to wait, it asks `_ALL_ASKED` of them.
 _FIRST_ASKED, _MOST_ASKED, _ASKED_OVER, _ALL_ASKED = 0.02, 0.97, 200.0, 0.99
 # How much likelier it must be that all are asked than that it is a share of which nothing is known.
-# At least, so that four calls in a row suffice; at most, that is some forty, of which one is served
-# seven times in eight even if 95 % are asked. In between, it grows with the calls that are refused, since
-# that is what it costs to be wrong: at most three for each one that was asked. The time that a callee
-# names is no evidence. With four in a row wherever it was longer than 5 s, a key of which 80 % were
-# asked to wait a minute refused nearly all calls that would have been served.
+# At least 4.5: four such calls in a row suffice. At most 33, reached after about forty calls: if even
+# 95 % are asked to wait, one of forty is served in seven cases of eight. Between these bounds it grows
+# with the calls that a pause refuses, since those are the cost of an error: one more call must be asked
+# to wait for each three that are refused. The time that a callee names is no evidence. With four in a
+# row wherever it was longer than 5 s, a key of which 80 % were asked to wait a minute refused nearly
+# all calls that would have been served.
 _LEAST_SURE, _SURE, _REFUSED_PER_SURE = 4.5, 33.0, 3.0
-# If all are asked, one in so many is served all the same.
+# If all are asked, this share of them is served all the same.
 _SERVED_NEVERTHELESS = 0.001
-# Answers during pauses are remembered for so many calls.
+# Answers during pauses are remembered for this many calls.
 _REMEMBERED = 100.0
 
 
@@ -53,8 +55,8 @@ class Pauses:
         until: Until when it last asked to wait, in seconds; 0.0 if it has served a call since then.
         asked_since: When the present run of calls that were asked to wait began, in seconds.
         served_at: As given, and kept up to date.
-        since: Calls with a higher token began after the first pause was asked for since a call was
-            served that began later.
+        since: Token of the newest call when the present run of pauses began. A run begins with the
+            first request for a pause, and ends when a call is served that began after the latest one.
     """
 
     __slots__ = (
@@ -122,7 +124,7 @@ class Pauses:
             # Nobody was ever served, so no call has money or quota left: to wait refuses none in vain.
             rate = 0.0
         alive = len(calls.outlive(self.since, now - OUTLIVES * took)) if took else 0
-        return self.are_for_all(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
+        return self.count_asked(log(policy.false_trip_interval), rate, alive, obeyed=obeyed)
 
     def ask(self, token: int, latest: int, now: float, wait: float, policy: Policy) -> None:
         """Note until when a call was asked to wait.
@@ -147,9 +149,7 @@ class Pauses:
         self._latest = latest
         self.until = max(self.until, now + wait)
 
-    def are_for_all(
-        self, threshold: float, rate: float = 0.0, alive: int = 0, *, obeyed: bool = False
-    ) -> bool:
+    def count_asked(self, threshold: float, rate: float, alive: int, *, obeyed: bool) -> bool:
         """Count a call that was asked to wait; return whether all callers are, by the evidence.
 
         It is judged like failures, by the share of such calls that is usual for the key. If that is
@@ -182,8 +182,8 @@ class Pauses:
         self._refused += rate * self._asked
         return True
 
-    def are_for_all_still(self, wait: float, rate: float) -> bool:
-        """Whether all callers are asked, after a pause for all, if the next call is asked again.
+    def count_asked_again(self, wait: float, rate: float) -> bool:
+        """Count that the first call after a pause for all is asked again; whether all callers are.
 
         At the end of a pause that was named, all are served again, if it was for all. So this is as
         likely to be one of a share, and the evidence must suffice for both pauses.
@@ -246,7 +246,7 @@ def longer_pause(before: float, policy: Policy) -> float:
     """Seconds of the next pause if the callee names no time: twice as long as the one before.
 
     Args:
-        before: Seconds of the pause before; 0.0 if this is the first one.
+        before: Seconds of the pause before; 0.0 if this is the first pause.
         policy: Its `max_open_for` is the longest.
     """
     return min(max(2.0 * before, _FIRST_PAUSE), policy.max_open_for)

@@ -2,8 +2,8 @@
 
 It runs in the worker that leads a key. What it sees is some hundredths of a second old, and the calls
 that it sees have been admitted already. Everything else is as if one worker had all the traffic: so a
-callee that fails in part is borne, a limit is searched by all answers, and probes are sent by its
-calendar.
+callee that fails in part is tolerated, a limit is searched by all answers, and probes are sent at the
+times that it chooses.
 
 One rule is its own: what only one worker has seen opens nobody else's breaker. It may be that worker
 that is sick, or its network.
@@ -29,11 +29,11 @@ from recloser._state import State
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
-# As many workers must have seen bad calls.
+# At least this many workers must have seen bad calls.
 _WITNESSES = 2
-# The answers to so many refused calls between two reports tell enough about the demand.
+# The answers to this many refused calls between two reports tell enough about the demand.
 _COUNTED = 64
-# The rate is measured over so many seconds at least, since one report tells of several refused calls.
+# The rate is measured over at least this many seconds, since one report tells of several refused calls.
 _RATE_OVER = 1.0
 
 
@@ -56,7 +56,7 @@ class PooledCircuit(SteeredCircuit):
     """The circuit of one key of a fleet.
 
     Args:
-        twin: The circuit of the key in the worker that leads: what it knows is known at first.
+        local: The circuit of this key in the worker that leads: what it knows is known at first.
         workers: How many workers there are, >= 1.
         stalls: Reports that this process stood still: never, since each worker excuses its own calls.
         now: Seconds.
@@ -74,17 +74,17 @@ class PooledCircuit(SteeredCircuit):
     def __init__(
         self,
         key: str,
-        twin: FollowingCircuit,
+        local: FollowingCircuit,
         workers: int,
         stalls: StallWatch,
         now: float,
         learned: Learned | None = None,
     ) -> None:
-        super().__init__(key, twin.policy, twin.random, stalls)
+        super().__init__(key, local.policy, local.random, stalls)
         self.witnesses: set[str] = set()
         self.earlier = 0
-        kept = {id(twin.policy): twin.policy}
-        detector, known = self.detector, twin.detector
+        kept = {id(local.policy): local.policy}  # the policy is shared, not copied
+        detector, known = self.detector, local.detector
         # Of all workers, the one that asks first has had the most bad calls, maybe by chance. So its
         # suspicion is no evidence: only what it has learned is taken over, and calls count from now on.
         if learned is None or known.baseline.known:
@@ -93,13 +93,13 @@ class PooledCircuit(SteeredCircuit):
         else:
             learned.teach_latency(detector.baseline)
             detector.baseline.refresh(now)
-            learned.teach_evidence(detector.evidence, MEMORY * twin.policy.history_size, now)
+            learned.teach_evidence(detector.evidence, MEMORY * local.policy.history_size, now)
         detector.clear()
         detector.evidence.since = 0
         detector.last_failure = known.last_failure
-        self._refresh_at, self._refresh_due = 1024, now + 10.0
+        self._refresh_later(now)
         self.counts.watch_rate(now)
-        of_one = twin.counts.rate or (0.0 if learned is None else learned.rate)
+        of_one = local.counts.rate or (0.0 if learned is None else learned.rate)
         self.counts.rate = rate = of_one * workers
         self.counts.concurrency = max(round(rate * detector.baseline.median), 1)
         if rate > 0.0:
@@ -119,7 +119,7 @@ class PooledCircuit(SteeredCircuit):
                 limit.begin(token, self.running, now)
             self.calls.voting[token] = call
         elif not self.admit(token, call, now):
-            self.counts.refused -= 1
+            self.counts.refused -= 1  # the worker has admitted it already
             if self.state is not _OPEN:
                 self.calls.voting[token] = call
 
@@ -146,11 +146,11 @@ class PooledCircuit(SteeredCircuit):
 
     @property
     def running(self) -> int:
-        return super().running + self.earlier
+        return self.known_running + self.earlier
 
     def _at_first(self, now: float) -> int:
         # The later the trouble is noticed, the more calls have begun before.
-        return min(super()._at_first(now), super().running)
+        return min(super()._at_first(now), self.known_running)
 
     def has_overtaken(self, since: float, now: float) -> bool:
         """Whether calls that began before `since` seconds take no place of the limit any more.
@@ -181,8 +181,13 @@ class PooledCircuit(SteeredCircuit):
         if isinstance(call, PooledCall):
             self.witnesses.add(call.worker)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether enough workers have seen bad calls in the present suspicion to open for all."""
+        return len(self.witnesses) >= _WITNESSES
+
     def _trip(self, now: float) -> None:
-        if len(self.witnesses) >= _WITNESSES:
+        if self.is_shared:
             super()._trip(now)
 
     def _new_limit(self, size: float, now: float) -> Limit:

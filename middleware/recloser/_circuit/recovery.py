@@ -10,6 +10,7 @@ from recloser._circuit import votes
 from recloser._circuit.crowding import Crowding
 from recloser._circuit.giving_way import GivingWay
 from recloser._circuit.in_flight import InFlight
+from recloser._circuit.named_waits import NamedWaits
 from recloser._circuit.new_normal import FAST_CALLS, Answers, Usual
 from recloser._circuit.outliving import Outliving
 from recloser._circuit.pauses import PART, longer_pause
@@ -17,10 +18,10 @@ from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# An outage that ended with the first round of probes, within so many seconds, may have been a run
+# An outage that ended with the first round of probes, within this many seconds, may have been a run
 # of bad calls by chance.
 _MOMENTARY = 5.0
-# If the breaker opens again within so many seconds, the callee had not recovered, and the time with
+# If the breaker opens again within this many seconds, the callee had not recovered, and the time with
 # slow answers continues. Without this, a lasting step during which the breaker closed twice took
 # three times `latency_patience`.
 _RELAPSE = 5.0
@@ -42,7 +43,7 @@ class Step(enum.Enum):
 
     NOTHING = "nothing"
     """There is nothing to decide."""
-    CAME_BACK = "came back"
+    UNDECIDED = "undecided"
     """The round is not decided, but slow answers may be the new normal: check that."""
     LOST = "lost"
     """Too many probes of the round were bad."""
@@ -55,20 +56,22 @@ class Recovery:
 
     It lasts from the opening, or from the limit where calls were only slow, to the closing.
 
-    It works like TCP's slow start. At first the window is one probe at a time, and each good probe
-    widens it. A round of probes begins with `begin_round`. It ends when the breaker closes or opens
-    again.
+    At first one probe may be in flight at a time, and each good probe allows more. A round of probes
+    begins with `begin_round`. It ends when the breaker closes or opens again.
+
+    "Trouble" in the code is the same time, also while limited. Where a callee relapses soon, the trouble
+    goes on: then its answers and `slow_since` are those of the outage before.
 
     Attributes:
-        began: When the breaker opened, in seconds.
+        began: When the breaker opened or was limited, in seconds.
         ended: When it closed, in seconds; infinite before.
-        slow_since: If this outage is a relapse, when the breaker first opened; else equal to
-            `began`. In seconds.
+        slow_since: If this outage is a relapse, when the trouble began; else equal to `began`. In
+            seconds.
         first_token: Token of the first suspicious call. Earlier calls do not count in the outage.
         run: Bad calls of the suspicion that opened the breaker; 0 if it opened for another reason.
         giving_way: When a call may begin although others that wait for their client have the places.
         first_round: Whether no round of probes was lost yet.
-        window: How many probes may be in flight at a time.
+        window: Places that good probes have earned, >= 1.
         spare: Places beside those of the window or the limit; see `count_silent`.
         silent: Calls in a row that ended and said nothing.
         alive: While limited, answers in a row that say nothing of the latency.
@@ -76,6 +79,7 @@ class Recovery:
         answers: The latencies of the calls since the first suspicious one.
         crowding: Whether probes fail only because there are several at a time.
         share: The test of the share of good probes of this round.
+        waits: The waits that the callee has named while nobody was served.
         was_slow: Whether it began with slow calls, not with failed ones.
         peak: Most probes of this round in flight at a time.
         outliving: The probes that have outlived those that failed, and count as good.
@@ -83,8 +87,6 @@ class Recovery:
 
     __slots__ = (
         "_alone_until",
-        "_asked_since",
-        "_asked_until",
         "_enough_good",
         "_fails_a_share",
         "_pause",
@@ -105,6 +107,7 @@ class Recovery:
         "silent",
         "slow_since",
         "spare",
+        "waits",
         "was_slow",
         "window",
     )
@@ -132,8 +135,7 @@ class Recovery:
         self._alone_until = 0  # the last probe that was alone when it was counted before its end
         self.was_slow: bool = False
         self._pause = 0.0  # seconds of the last pause without a time
-        self._asked_since: float = inf  # when the first probe asked for a wait, in seconds
-        self._asked_until: float = inf  # the first time that was named and is not over
+        self.waits = NamedWaits()
         # A relapse is the same trouble, so its answers go on like its time.
         self.answers: Answers = (
             before.answers if before is not None and relapsed else Answers(policy, began)
@@ -160,7 +162,7 @@ class Recovery:
 
     @property
     def places(self) -> int:
-        """How many probes may be in flight at a time, if others have said nothing."""
+        """How many probes may be in flight: `window`, and `spare` ones for probes that said nothing."""
         return self.window + self.spare
 
     def count_silent(self, places: float) -> None:
@@ -194,7 +196,7 @@ class Recovery:
         """
         self.silent = 0
         if not ending.wait and ending.token >= self.first_token:
-            self.forget_waits()
+            self.waits.forget()
         if vote is votes.HUNG:
             self.share.slow += 1
             return self._vote_bad(ending.token)
@@ -210,16 +212,16 @@ class Recovery:
         if is_probe:
             if vote is votes.FAILED:
                 self.share.failed += 1
-            elif self.bears_slowness:
+            elif self.tolerates_slowness:
                 return self._vote_good(concurrency, normal_bad_rate, ending.token)
             else:
                 self.share.slow += 1
             return self._vote_bad(ending.token)
         # An answer to a call that was overdue or outdated: the callee is slow, but not dead.
-        return Step.NOTHING if failed else Step.CAME_BACK
+        return Step.NOTHING if failed else Step.UNDECIDED
 
     @property
-    def bears_slowness(self) -> bool:
+    def tolerates_slowness(self) -> bool:
         """Whether a slow probe is good: calls failed, and now it answers.
 
         If it is slow, a limit deals with that. So a probe has time until its answer is hopeless.
@@ -257,7 +259,7 @@ class Recovery:
         lost = self.share.is_enough is False or (self.good == 0 and self.window == 1)
         self.first_round = self.first_round and not lost
         self._fails_a_share = self._fails_a_share or (lost and self.good > 0)
-        return Step.LOST if lost else Step.CAME_BACK
+        return Step.LOST if lost else Step.UNDECIDED
 
     def note_bad(self, token: int) -> None:
         """Count a bad probe."""
@@ -289,7 +291,7 @@ class Recovery:
         return good
 
     def _is_enough(self, good: int, share: ShareTest, normal_bad_rate: float) -> bool:
-        """Whether so many good probes are enough, apart from the size of the window."""
+        """Whether `good` good probes are enough, apart from the size of the window."""
         probes = good + self.bad
         return good >= self._enough(normal_bad_rate, probes) or (
             probes >= self._policy.half_open_requests and share.is_enough is True
@@ -316,32 +318,12 @@ class Recovery:
         self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
-    def believes(self, now: float) -> bool:
-        """Whether a time that was named is not over, and all have asked for one since then."""
-        return now < self._asked_until < inf
+    def believe(self, named: float, now: float, since: float = inf) -> float:
+        """For how many seconds to send no probe, since the callee named a wait; see `named_waits.py`.
 
-    def believe(self, asked: float, now: float, since: float = inf) -> float:
-        """For how many seconds to send no probe, after a failed one that asked for a wait.
-
-        A wait that failed calls ask for is believed for as long as each probe so far has asked for
-        one, and not beyond the first time that was named; `asked` is 0.0 if none was. The calls that
-        opened it do not count: their run has selected them. So a callee that is down gets some ten
-        probes in two minutes, and one that fails a part of its calls refuses no more than if it named
-        no time. Once a share was served, it is the same part as of a pause that names no time.
+        Once a share was served, it is the same part as of a pause that names no time.
         """
-        if not asked:
-            return 0.0
-        self._asked_since = min(self._asked_since, since, now)
-        if self._asked_until <= now:
-            self._asked_until = inf
-        # Many name the same time throughout a maintenance.
-        self._asked_until = min(self._asked_until, now + asked)
-        part = PART if self._fails_a_share else 1.0
-        return min(self._asked_until - now, part * (now - self._asked_since))
-
-    def forget_waits(self) -> None:
-        """Believe no earlier wait: not all calls have asked for one."""
-        self._asked_since = self._asked_until = inf
+        return self.waits.believe(named, now, min(since, now), PART if self._fails_a_share else 1.0)
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""
@@ -362,7 +344,7 @@ class Recovery:
 
         Args:
             now: Seconds.
-            usual: The latency before.
+            usual: What was usual before calls became slow.
             missing: Number of overdue calls that have not ended.
             rate: Calls per second, refused ones included; 0.0 if unknown.
             patience: As for `Answers.new_normal`.

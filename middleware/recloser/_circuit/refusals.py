@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# The share is averaged over so many calls. Up to the first share, the limit is none; from the second
-# on, there are more calls than the callee can serve for long, so that a shorter queue refuses no more
-# of them.
+# The share of refused calls is averaged over `_AVERAGED` calls. Up to `_SOME`, the limit hardly refuses
+# anybody. Above `_MANY`, there are more calls than the callee can serve for long, so that a shorter
+# queue refuses no more of them.
 _AVERAGED = 64.0
 _SOME = 0.02
 _MANY = 0.1

@@ -1,4 +1,7 @@
-"""A round: the answers to the calls that began since the limit was changed last."""
+"""A round of answers: those to calls that began after the last round ended.
+
+A limit is judged once per round. (A round of probes is something else, see `recovery.py`.)
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class Finding(enum.Enum):
     """Some calls are slow, and others are as fast as ever."""
     SICK = "sick"
     """Calls are slow, however few are in flight."""
-    BORNE = "borne"
+    MILD = "mild"
     """Single calls are slow, but not severely."""
     PARTIAL = "partial"
     """Some calls fail, however few are in flight, and most are good."""
@@ -46,7 +49,7 @@ class Round:
         "_answers",
         "_failures",
         "_in_flight",
-        "_late",
+        "_overdue",
         "_since",
         "failed",
         "first",
@@ -67,7 +70,7 @@ class Round:
         self._failures: list[float] = []
         self._in_flight: list[int] = []  # when its calls began
         # Calls that are overdue and may still come back, and since when, in seconds.
-        self._late: dict[int, float] = {}
+        self._overdue: dict[int, float] = {}
         self._since = inf
 
     def add(self, token: int, latency: float, now: float, in_flight: int = 0, *, ok: bool) -> None:
@@ -83,49 +86,54 @@ class Round:
         if in_flight:
             self._in_flight.append(in_flight)
         self._since = min(self._since, now)
-        self._late.pop(token, None)
+        self._overdue.pop(token, None)
         self._answers.append(latency if ok else inf)
         if not ok:
             self._failures.append(latency)
 
-    def add_late(self, token: int, now: float) -> None:
+    def add_overdue(self, token: int, now: float) -> None:
         """Add a call that is overdue, though it may still come back."""
         self._since = min(self._since, now)
-        self._late[token] = now
+        self._overdue[token] = now
 
     def forget(self, token: int) -> None:
-        """Forget a call that was late."""
-        self._late.pop(token, None)
+        """Forget an overdue call."""
+        self._overdue.pop(token, None)
 
     def is_complete(self, answers: float, now: float) -> bool:
-        """Whether it has so many answers."""
+        """Whether it has at least this many answers, and some time has passed."""
         return len(self._answers) >= answers and now > self._since
 
     def judge(self, threshold: float, now: float) -> None:
-        """Compute `in_flight`, `level`, `failed` and `slow`, with a slow threshold in seconds, at `now` seconds."""
-        answers, late = self._answers, len(self._late)
+        """Compute `in_flight`, `level`, `failed` and `slow`.
+
+        Args:
+            threshold: The slow threshold, in seconds.
+            now: Seconds.
+        """
+        answers, overdue = self._answers, len(self._overdue)
         answers.sort()
         self.in_flight = sum(self._in_flight) / max(len(self._in_flight), 1)
         good = sum(answer < inf for answer in answers)
         self.failed = 1.0 - good / len(answers)
-        # Who failed at once says nothing of the latency, and those that timed out would have taken
-        # longer. So will calls that are late, if they have taken longer than most answers did by now:
+        # A call that failed at once says nothing of the latency. One that timed out would have taken
+        # longer. So will an overdue call, if it has taken longer than most answers did by now:
         # otherwise, the more calls are in flight, the slower they would seem to be.
         timed = len(answers) - sum(latency <= threshold for latency in self._failures)
         typical = answers[max(min(timed // 2, good - 1), 0)]
-        timed += sum(now - since + threshold > typical for since in self._late.values())
+        timed += sum(now - since + threshold > typical for since in self._overdue.values())
         self.level = answers[max(min(timed // 2, good - 1), 0)]
-        slow = sum(answer > threshold for answer in answers) + late
-        self.slow = slow / (len(answers) + late)
+        slow = sum(answer > threshold for answer in answers) + overdue
+        self.slow = slow / (len(answers) + overdue)
 
     def hangs(self, overdue: float) -> bool:
         """Whether calls are either fast or hang, as most do.
 
         Args:
-            overdue: After so many seconds a call was added as late. If one that was answered took
-                longer, the late ones may only be slow.
+            overdue: After this many seconds a call was added as overdue. If one that was answered
+                took longer, the overdue ones may only be slow.
         """
-        return len(self._late) > len(self._answers) and self._answers[-1] <= overdue
+        return len(self._overdue) > len(self._answers) and self._answers[-1] <= overdue
 
     def fastest(self, share: float) -> float:
         """The latency in seconds that a share of the calls was not slower than, 0.0-1.0."""

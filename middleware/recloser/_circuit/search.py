@@ -15,21 +15,21 @@ from recloser._circuit.new_normal import Usual
 from recloser._circuit.refusals import Refusals
 from recloser._circuit.round import Finding, Round
 
-# How the limit changes per round.
+# How the limit changes per round. `_MORE` undoes what `_LESS` did.
 _HALVED = 0.5
 _LESS = 0.8
 _MORE = 1.25
 # If calls come back, twice as many as at the beginning are let through: an everyday queue passes.
-COMES_BACK = 2.0
+DOUBLED = 2.0
 # Below this limit, it is no longer halved to find out anything. Load that is not ours is possible.
 FEW = 3.0
 # The least limit. If that is still too much, there are pauses between the calls. And the widest.
 LEAST, WIDEST = 1.0, 1e6
-# If nobody is refused, calls must be slow for so many seconds before the limit is lowered to find out:
+# If nobody is refused, calls must be slow for this many seconds before the limit is lowered to find out:
 # a queue may be over before that, and its length varies meanwhile, which tells as much. With 2 s, a
 # healthy server with a load of 0.9 refused one call in 300.
 _SLOW_FOR = 10.0
-# If it is sure that there are too many calls, and they are very slow for so many seconds, the limit is
+# If it is sure that there are too many calls, and they are very slow for this many seconds, the limit is
 # lowered for good: others are refused, in other processes, because of ours.
 _SEVERE_FOR = 4.0
 
@@ -40,7 +40,7 @@ class Search:
     Args:
         size: Calls that may be in flight at first, >= 1.
         calm: Seconds without a refusal after which it ends if calls are fast.
-        usual: The latency before.
+        usual: What was usual before calls became slow.
         token: Token of the next call.
         now: Seconds.
 
@@ -167,9 +167,9 @@ class Search:
 
     def _refuse_nobody(self) -> None:
         # Not without end, if nobody was refused: this may go on for many rounds.
-        self.size = max(self.size, self._widest, COMES_BACK * self._round.peak)
+        self.size = max(self.size, self._widest, DOUBLED * self._round.peak)
 
     def _reduce(self, ratio: float) -> None:
         self.load.lowered(self._in_use, self.level)
-        self._widest = COMES_BACK * self.size
+        self._widest = DOUBLED * self.size
         self.size = max(min(self.size, self._round.peak) * ratio, LEAST)

@@ -53,7 +53,7 @@ def tripped(
         # Only one failure is known by what it said, and the others may have said something else.
         told = ": " if failed == 1 else ", the last one: "
         parts.append(f"{failed} failed" + (told + shown(last_failure) if last_failure else ""))
-    rule = "bad_calls" if slow and failed else "slow" if slow else "failures"
+    rule = "bad_calls" if slow else "failures"  # where all are slow, it limits and does not open
     sentence = (
         f"{evidence.bad:.0f} of the last {evidence.calls:.0f} calls were bad "
         f"({'; '.join(parts)}); {evidence.normal_bad_rate:.2g} is the normal share"

@@ -3,7 +3,7 @@
 A suspicion begins with a run of bad calls, so the share of bad calls in it is far too high. Whether a
 callee fails more often than not can only be told from the calls after that. The test compares two
 explanations of them by their likelihood ratio: just enough calls succeed, or fewer do. How many
-fewer is not known, so the second one is an average over several shares (a Bayes factor; Jeffreys
+fewer is not known, so its likelihood is an average over several shares (a Bayes factor; Jeffreys
 1961, "Theory of Probability"). If enough calls succeed, the ratio falls to 1 / `_TOO_FEW` at any
 time with a probability of at most 1 / `_TOO_FEW` (Ville 1939).
 """
@@ -17,7 +17,7 @@ _ENOUGH = 23.0  # eight good calls of eight; with 10, a callee with 60 % of fail
 _TOO_FEW = 4.0
 # Shares of good calls if there are too few of them, as parts of the share that is just enough.
 _FEWER = (0.8, 0.5, 0.2, 0.04)
-# After so many calls, the share itself decides: near the limit, it matters little which way.
+# After this many calls, the share itself decides: near the limit, it matters little which way.
 _MOST_CALLS = 200
 
 

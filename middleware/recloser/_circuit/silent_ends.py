@@ -6,28 +6,28 @@
   nothing again and again, there is soon a place for everyone: see `Recovery.count_silent`.
 - Calls that were given up in a row, after a time in which others are answered, say that the callee
   does not answer: see `given_up.py`.
+- A call that was asked to wait (a 429) says something of the callee only together with others: see
+  `pauses.py`, and for how long a time that is named is believed `named_waits.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
-from recloser._circuit import votes
-from recloser._circuit.explained import Explained
+from recloser._circuit import sentences, votes
 from recloser._circuit.given_up import GivenUp
 from recloser._circuit.limit import Limit
 from recloser._circuit.limited import LimitedLifecycle
 from recloser._circuit.new_normal import FAST_CALLS
 from recloser._circuit.recovery import Recovery
-from recloser._circuit.sentences import seconds
+from recloser._circuit.transitions import Cause
 from recloser._circuit.votes import Ending, Vote
-from recloser._outcome import Outcome
 from recloser._policy import Policy
 from recloser._state import State
 
 _HALF_OPEN = State.HALF_OPEN
-# While limited: after so many answers that say nothing of the latency, and no other, they count.
+_SERVING = (State.CLOSED, State.LIMITED)
+# While limited: after this many answers that say nothing of the latency, and no other, they count.
 _NO_OTHERS = 8
 # The number of a call that began before all others. Its end shows only that calls come back.
 _ANY_CALL = 0
@@ -67,10 +67,53 @@ class SilentEnds(LimitedLifecycle):
         recovery.count_silent(recovery.places)
         return votes.NONE
 
-    def _judge_asked(self, vote: Vote, ending: Ending) -> Vote:
+    def _take_back(self, ending: Ending) -> None:
+        """Note that a call ended without an answer that counts; see `outliving.py`."""
+        if self.recovery is not None:
+            self.recovery.take_back(ending.token)
+        elif self.detector.suspicion is not None:
+            self.detector.suspicion.take_back(ending)
+
+    def _pause(self, ending: Ending) -> None:
+        """Open if the callee asks all callers to wait, and not only some of them."""
+        now, recovery, named = ending.now, self.recovery, ending.wait
+        self._take_back(ending)
+        self._see_bad(votes.ASKED_TO_WAIT, ending)
+        calls, pauses = self.calls, self.detector.pauses_by(now)
+        rate = self.counts.rate
+        looks, goes_on = (False, False) if recovery is None else recovery.waits.look(now)
+        asked, latest = False, next(calls.tokens)
+        if looks:
+            pauses.ask(ending.token, latest, now, named, self.policy)
+        else:
+            asked = pauses.judge(ending, latest, calls, self.policy, rate)
+        if self.state is _HALF_OPEN and recovery is not None:
+            if not recovery.run:
+                again = goes_on or pauses.count_asked_again(named, rate)
+                asked = asked or (again and not recovery.good)
+            elif named:  # a bare 429 shows at least that the callee answers again
+                recovery.note_bad(ending.token)
+                recovery.share.failed += 1
+                if not asked:  # one bad probe
+                    if not recovery.good or recovery.share.is_enough is False:
+                        self._reopen(recovery, now, ending.what or "asked to wait", named)
+                    return
+        if not asked:
+            return
+        recovery = recovery or self._new_recovery(now)
+        recovery.was_slow = False  # calls that come back meanwhile do not shorten the pause
+        if self.state in _SERVING:
+            recovery.waits.forget()
+        wait = named or recovery.next_pause(pauses.longest(now))
+        believed = recovery.believe(named, now, pauses.asked_since) if named else wait
+        self._wait_until(now + max(believed, min(self.policy.open_for, wait)))
+        reason = sentences.told_to_wait(wait, ending.rule)
+        self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
+
+    def _judge_asked(self, ending: Ending) -> Vote:
         """The vote of a call that was asked to wait for no certain time: the callee is alive."""
         limit = self.limit
-        if vote is not votes.ASKED_TO_WAIT or ending.wait:
+        if ending.wait:
             return votes.NONE
         if limit is not None:
             self._note_answer(ending, limit)
@@ -100,7 +143,7 @@ class SilentEnds(LimitedLifecycle):
                 self.given_up.take_back()
         if ending.now - ending.took <= self._came_back_at:
             ending.waited = 0.0
-        if ending.waited > 0.0 and (given_up := self._is_given_up(ending)) is not None:
+        if ending.waited > 0.0 and (given_up := self._count_given_up(ending)) is not None:
             if self.state is _HALF_OPEN:
                 return votes.HUNG if given_up.is_as_long(ending.waited) else votes.NONE
             self._open_for_given_up(given_up, ending)
@@ -113,7 +156,7 @@ class SilentEnds(LimitedLifecycle):
             recovery.count_silent(_NO_OTHERS + recovery.spare)
         return votes.NONE
 
-    def _is_given_up(self, ending: Ending) -> GivenUp | None:
+    def _count_given_up(self, ending: Ending) -> GivenUp | None:
         """Count a call that was given up; return all of them if they are enough evidence."""
         detector, given_up = self.detector, self.given_up
         if given_up is None:
@@ -133,7 +176,9 @@ class SilentEnds(LimitedLifecycle):
         for _ in range(given_up.calls):
             evidence.vote_failed(ending.now)
         evidence.level = evidence.threshold
-        detector.last_failure = f"given up after {seconds(ending.waited)} without an answer"
+        detector.last_failure = (
+            f"given up after {sentences.seconds(ending.waited)} without an answer"
+        )
         recovery = self.recovery
         if recovery is None:
             self._trip(ending.now)
@@ -156,17 +201,6 @@ class SilentEnds(LimitedLifecycle):
             detector.baseline.learn((ending.latency,))
         else:
             detector.held += (ending.latency,)
-
-    def _judge_time_out(self, ending: Ending, explained: Explained | None) -> None:
-        """Let a time-out be a failure, if half of the normal calls are answered in that time.
-
-        If it came earlier, the caller had little time left, and it says nothing. If it is not known
-        how long such calls take, it is a failure.
-        """
-        ratio = 1.0 if explained is None else explained.ratio_in_flight(ending.token)
-        median = self.detector.baseline.median
-        if not median or ratio == inf or ending.latency >= ratio * median:
-            ending.outcome = Outcome.FAILURE
 
     def _no_evidence(self, ending: Ending) -> Vote:
         """The vote of an answer of which the usual latency is unknown; it changes nothing."""

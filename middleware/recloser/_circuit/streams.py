@@ -31,7 +31,7 @@ from recloser._circuit.hopeless import hopeless_after, tail_share
 from recloser._circuit.subscriptions import Subscriptions
 from recloser._policy import Policy
 
-# A wait is a stall if it is longer than so many times the longest gap of 95 % of the streams. If the
+# A wait is a stall if it is longer than this many times the longest gap of 95 % of the streams. If the
 # longest gaps are log-normal with sigma 0.8, one stream in a thousand has such a gap.
 _USUAL = 0.95
 _ABOVE_USUAL = 3.0
@@ -41,24 +41,24 @@ _SHORTEST_STALL = 2.0
 # Seconds after which a wait is a stall while hardly any stream is known, if no known one had a gap
 # that long. After ten seconds a user turns to other work (ibid.).
 _STALL_IF_UNKNOWN = 10.0
-# Part of the limit after which several streams that stand still at the same time have stalled. So it is
-# one second at least.
+# Part of the time limit after which several streams that stand still at the same time have stalled. So
+# it is one second at least.
 _IF_SEVERAL = 0.5
-# A probe has flowed for a while if it began longer ago than the limit, and its consumer waits for
-# less than this part of the limit.
+# A probe has flowed for a while if it began longer ago than the time limit, and its consumer waits for
+# less than this part of it.
 _FLOWS = 0.5
-# Part of the limit between two checks for stalls.
+# Part of the time limit between two checks for stalls.
 _CHECK_EVERY = 1.0 / 32.0
 # A stream that stalled during an outage, and then ended well, counts as this part of all that are
 # remembered. So six of them are enough to make such a gap usual, if the callee has changed for good.
 _SHARE_IN_OUTAGE = 0.01
-# The limit is learned anew when this many times as many streams are known: it costs 10 us.
+# The time limit is learned anew when this many times as many streams are known: it costs 10 us.
 _REFRESH = 1.02
 _SHORTEST_GAP = 1e-6  # seconds; so a stream of one piece counts, too
 
 Decided: TypeAlias = tuple[int, float, float | None]
-"""A stream about which is decided: its token, the seconds until its first piece, and for how many
-seconds its consumer waits for another one, None if it flows."""
+"""A stream that is decided: its token, the seconds until its first piece, and for how many seconds its
+consumer waits for another one, None if it flows."""
 
 
 class Stream:
@@ -70,7 +70,7 @@ class Stream:
         longest: Its longest gap so far, in seconds.
         since: Since when its consumer waits for a piece, in seconds; infinite if it does not.
         stalled: Whether it has stalled, and was counted as a failure.
-        undecided: Whether it is a probe about which is decided when it has flowed for a while.
+        undecided: Whether it is a probe that is not decided yet: it must have flowed for a while.
         weight: As how many streams it counts when it teaches.
     """
 
@@ -93,8 +93,9 @@ class Streams:
         by_token: The streams in flight by the tokens of their calls. A stream that has stalled stays
             here until it ends. Other threads may add and remove streams at any time.
         check_at: When the next of them may have stalled, in seconds.
-        hopeless: After so many seconds it is hopeless to wait for a piece any longer.
-        limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are usual.
+        hopeless: After this many seconds it is hopeless to wait for a piece any longer.
+        time_limit: A wait that is longer than this is a stall; seconds. Infinite where such waits are
+            usual.
     """
 
     __slots__ = (
@@ -107,8 +108,8 @@ class Streams:
         "by_token",
         "check_at",
         "hopeless",
-        "limit",
         "subscriptions",
+        "time_limit",
     )
 
     check_at: float
@@ -127,7 +128,7 @@ class Streams:
     def forget(self) -> None:
         """Forget what was learned."""
         self._history = ExponentialHistogram()
-        # Whether the last stream about which was decided had stalled, or failed.
+        # Whether the last stream that was decided had stalled, or failed.
         self._doubted = False
         self._refresh()
 
@@ -135,16 +136,16 @@ class Streams:
 
     @property
     def undecided(self) -> int:
-        """Number of probes about which is decided when they have flowed for a while."""
+        """Number of probes that are not decided yet: they must have flowed for a while."""
         return sum(stream.undecided for stream in self.by_token.copy().values())
 
     def doubts(self, token: int) -> bool:
         """Whether a probe that has begun to answer may well stall later; it is undecided then."""
         stream = self.by_token.get(token)
-        if stream is None or stream.stalled or not self._doubted or self.limit == inf:
+        if stream is None or stream.stalled or not self._doubted or self.time_limit == inf:
             return False
         stream.undecided = True
-        self.check_at = min(self.check_at, stream.began + self.limit)
+        self.check_at = min(self.check_at, stream.began + self.time_limit)
         return True
 
     def decide_none(self) -> None:
@@ -169,7 +170,7 @@ class Streams:
         decided: list[Decided] = []
         streams = self.by_token.copy()
         several = self._several(streams, now, lost)
-        first, limit = now, self.limit
+        first, limit = now, self.time_limit
         for token, stream in streams.items():
             since = stream.since
             if stream.stalled:
@@ -251,7 +252,7 @@ class Streams:
             limit = max(_STALL_IF_UNKNOWN, _ABOVE_USUAL * usual)
             self.hopeless = ceiling
         # Streams that usually pause for so long are those of events that happen now and then.
-        self.limit = inf if usual >= ceiling else min(limit, ceiling)
+        self.time_limit = inf if usual >= ceiling else min(limit, ceiling)
         self._unusual = _ABOVE_USUAL * usual
-        self._if_several = _IF_SEVERAL * self.limit if total >= policy.min_history else inf
+        self._if_several = _IF_SEVERAL * self.time_limit if total >= policy.min_history else inf
         self.check_at = -inf

@@ -15,9 +15,9 @@ a breaker; one in the other direction would refuse a chat room at night.
 
 from __future__ import annotations
 
-# A kind of streams is judged after so many of them, as latency is (`Policy.min_history`).
+# A kind of streams is judged after this many of them, as latency is (`Policy.min_history`).
 _ENOUGH = 20.0
-# So many of the latest streams are remembered, with weights that fall exponentially.
+# About this many of the latest streams are remembered, with weights that fall exponentially.
 _MEMORY = 200.0
 # Share of the streams that the callee must have ended. Clients leave some answers before their end.
 _ENDED = 0.75

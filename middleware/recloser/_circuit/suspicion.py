@@ -11,7 +11,7 @@ from recloser._circuit.share_test import ShareTest
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 
-# If slow calls are still in doubt after so many calls of a test, a limit is worth a try.
+# If slow calls are still in doubt after this many calls of a test, a limit is worth a try.
 _DOUBTED = 8
 
 
@@ -37,20 +37,19 @@ class Suspicion:
         """Begin anew in the same run of calls."""
         self.test: ShareTest | None = None
 
-    def outlive(self, ending: Ending, calls: InFlight | None) -> int:
+    def outlive(self, ending: Ending, calls: InFlight) -> int:
         """Note a call that failed; return how many have outlived those that failed since then."""
         self.outliving.note_failed(ending)
-        return 0 if calls is None else len(self.outliving.count(calls, ending.now))
+        return len(self.outliving.count(calls, ending.now))
 
-    def begin_test(
-        self, evidence: Evidence, policy: Policy, calls: InFlight | None, now: float
-    ) -> None:
+    def begin_test(self, evidence: Evidence, policy: Policy, calls: InFlight, now: float) -> None:
         """Test the calls from now on: the present ones were selected by their run of bad calls."""
-        young = not evidence.is_settled
-        self.test = ShareTest(enough_good(policy, evidence.normal_bad_rate, young=young))
+        # For the first thousand good calls of a key, not only for the first fifty as among probes
+        # (`Lifecycle.enough_probes`): until then, what was learned is not relied on.
+        lenient = not evidence.is_settled
+        self.test = ShareTest(enough_good(policy, evidence.normal_bad_rate, lenient=lenient))
         self.test.since = now
-        if calls is not None:
-            self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)
+        self.outliving.latest = max(calls.voting.copy(), default=self.outliving.latest)
 
     def take_back(self, ending: Ending) -> None:
         """Note a call that was not answered well: it may have been counted as good before its end."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 
 from recloser._state import State
 
+# The rules of what a fleet has decided begin with it.
+_FLEET = "fleet_"
+
 
 class Cause(enum.Enum):
     """What makes a circuit change its state. The value is a label in the diagram of the docs."""
@@ -74,6 +77,16 @@ RULES: Mapping[Cause, frozenset[str]] = {
     Cause.FLEET_CLOSES: frozenset({"fleet_closed"}),
 }
 """The values of `Reason.rule` by cause. A rule says in more detail what the cause was."""
+
+
+def rule_of_fleet(state: State) -> str:
+    """The rule of a change to a state that a fleet has decided."""
+    return f"{_FLEET}{state.value}"
+
+
+def is_of_fleet(rule: str) -> bool:
+    """Whether a rule is that of a change that a fleet has decided."""
+    return rule.startswith(_FLEET)
 
 
 TRANSITIONS: tuple[tuple[State, Cause, State], ...] = (

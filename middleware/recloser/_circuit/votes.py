@@ -26,8 +26,8 @@ class Vote(enum.Enum):
     """It has a vote and says nothing: its caller left, or it was no call to the callee."""
     ALIVE = "alive"
     """It was answered in time, and that is all: a 4xx, or its caller left during the answer."""
-    ALIVE_LATE = "alive, but late"
-    """The same above the slow threshold."""
+    ALIVE_SLOW = "alive, but slow"
+    """The same, but above the slow threshold."""
     UNKNOWN = "unknown"
     """The call was answered, but it is not known how long such calls take."""
     GOOD = "good"
@@ -58,7 +58,7 @@ class Vote(enum.Enum):
 NONE = Vote.NONE
 ABSTAINED = Vote.ABSTAINED
 ALIVE = Vote.ALIVE
-ALIVE_LATE = Vote.ALIVE_LATE
+ALIVE_SLOW = Vote.ALIVE_SLOW
 UNKNOWN = Vote.UNKNOWN
 GOOD = Vote.GOOD
 SLOW = Vote.SLOW
@@ -72,14 +72,20 @@ CAME_BACK = Vote.CAME_BACK
 OUTDATED = Vote.OUTDATED
 LOST = Vote.LOST
 
-SILENT = (ABSTAINED, ALIVE, ALIVE_LATE)
+SILENT = (ABSTAINED, ALIVE, ALIVE_SLOW)
 """Votes without a verdict, see `silent_ends.py`."""
 
-LEFT, INTERRUPTED, TIMED_OUT, OUTRUN = "left", "interrupted", "timed out", "outrun"
+# How a call was cancelled, as a `rule` of `Ending`.
+LEFT = "left"
+"""Its caller told so."""
+INTERRUPTED = "interrupted"
+"""An exception that cancels was thrown into it."""
+TIMED_OUT = "timed out"
+"""The same, and that exception is known to be a time-out."""
+OUTRUN = "outrun"
+"""Another call had ended, see `_race.py`."""
 OUTPACED = "outpaced"
-"""How a call was cancelled, as a `rule` of `Ending`: its caller told so; an exception that cancels was
-thrown into it; that exception is known to be a time-out; or another call had ended (`_race.py`); or a second attempt at
-the same work has answered first, and this one was cancelled for it."""
+"""A second attempt at the same work has answered first, and this one was cancelled for it."""
 
 # Classes by which asyncio and trio cancel.
 _CANCELS = frozenset({"CancelledError", "Cancelled"})
@@ -101,7 +107,7 @@ class Ending:
             cancelled: `LEFT`, `INTERRUPTED`, `TIMED_OUT`, `OUTRUN` or `OUTPACED`.
         waited: Seconds for which the caller of a cancelled call waited for an answer in vain; 0.0
             where that says nothing.
-        going_on: Whether it is decided about the call although it goes on: it is a stream. A stall
+        going_on: Whether the call goes on although its vote is counted now: it is a stream. A stall
             is evidence, however long ago the call began.
         trace: The id of the trace of the call, "" if it is not known.
     """
@@ -154,7 +160,7 @@ def way_of_leaving(error: object) -> str:
         group = cast("BaseExceptionGroup[BaseException]", error)
         ways = {way_of_leaving(leaf) for leaf in group.exceptions}
         return ways.pop() if len(ways) == 1 else LEFT
-    # Imported at the first one, to keep the import of recloser fast.
+    # Imported when it is first needed, to keep the import of recloser fast.
     from recloser._error_presets import is_time_out
 
     if is_time_out(error):
@@ -185,7 +191,7 @@ def vote_of(
     token, latency = ending.token, ending.latency
     call = calls.take(token)
     has_vote = call is not None
-    if not has_vote and not _take_late(calls, token):
+    if not has_vote and not _take_without_vote(calls, token):
         return NONE
     if outcome is _FAILURE:
         counts.count(latency, success=False)
@@ -201,7 +207,7 @@ def vote_of(
         return NONE
     if not WAITING < call.answered < inf:
         return ABSTAINED
-    return ALIVE if latency <= threshold else ALIVE_LATE
+    return ALIVE if latency <= threshold else ALIVE_SLOW
 
 
 def _of_success(
@@ -260,7 +266,7 @@ def vote_of_overdue(
     threshold: float,
     stalls: StallWatch,
     *,
-    closed: bool,
+    serving: bool,
 ) -> Vote:
     """Move a call that has been in flight for `threshold` seconds, and return its vote.
 
@@ -271,7 +277,7 @@ def vote_of_overdue(
         calls: The calls in flight.
         threshold: The slow threshold, in seconds.
         stalls: Reports for how long the process stood still.
-        closed: Whether the breaker is closed.
+        serving: Whether the breaker is closed or limited.
     """
     started = call.started
     calls.excuse(call, token, threshold)
@@ -282,7 +288,7 @@ def vote_of_overdue(
         excused = lost > 0.0 and now - started - lost <= threshold
         return NONE if excused else HUNG
     if (
-        closed
+        serving
         or call.answered == WAITING
         or (calls.streams is not None and calls.streams.doubts(token))
     ):
@@ -295,7 +301,7 @@ def vote_of_overdue(
 
 
 def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
-    """How the streams end about which is decided at `now` seconds, although they go on."""
+    """The endings of the streams whose votes are counted at `now` seconds, although they go on."""
     streams, endings = calls.streams, list[Ending]()
     if streams is None or now < streams.check_at:
         return endings
@@ -310,7 +316,7 @@ def of_streams(calls: InFlight, now: float, stalls: StallWatch) -> list[Ending]:
     return endings
 
 
-def _take_late(calls: InFlight, token: int) -> bool:
+def _take_without_vote(calls: InFlight, token: int) -> bool:
     """End a call that has no vote any more; return whether there was such a call."""
     return calls.take_overdue(token) is not None or calls.take_outdated(token) is not None
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from math import inf
 
-from recloser._circuit.hopeless import CUT_OFF_IF_FEW, limit_of_call
+from recloser._circuit.hopeless import CUT_OFF_IF_FEW, time_limit_of
 from recloser._operations import OperableCircuit
 from recloser._permit import Permit
 from recloser._policy import Policy
@@ -130,11 +130,11 @@ class CutOffs:
         slow, usual = _slow(breaker, token), _usual(breaker, token)
         if breaker.state is _OPEN or breaker.state is _HALF_OPEN:
             probe = max(_PROBE * slow, _SHORTEST_PROBE) if slow < ceiling else inf
-            return min(limit_of_call(probe, token, inf), own)
+            return min(time_limit_of(probe, token, inf), own)
         key, started = breaker.key, permit.started
         if not breaker.knows_latency:
             if usual >= ceiling:
-                usual = limit_of_call(max(_ELSEWHERE * elsewhere, CUT_OFF_IF_FEW), token, inf)
+                usual = time_limit_of(max(_ELSEWHERE * elsewhere, CUT_OFF_IF_FEW), token, inf)
             return min(max(usual, self._longest(key, started)), own)
         if usual >= ceiling:
             return own  # such calls are not known

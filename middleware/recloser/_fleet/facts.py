@@ -54,7 +54,7 @@ class KeyFact:
         tickets: Which workers may send a probe; None for all.
         ticket: Seconds for which a ticket is valid after the wait is over.
         places: How many probes each of them may have in flight.
-        one_in: One call in so many is written down by the workers.
+        one_in: One call in this many is written down by the workers.
         overrules: Whether most workers have told that they are closed, while at least one is not. Then
             a worker closes that has decided alone while its store failed.
         expected: Shares of slow and of failed calls that are normal, 0.0-1.0, if the workers are to

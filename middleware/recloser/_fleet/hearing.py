@@ -5,13 +5,13 @@ from __future__ import annotations
 from math import inf
 
 from recloser._fleet.facts import KeyFact, ModeFact, check_epoch, key_of, key_of_mode
+from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import obey
 from recloser._fleet.store import MAX_EPOCH
-from recloser._fleet.workplace import Workplace
 
-# If a store has lost what it had, who leads a key writes it anew within so many seconds. What others
-# have written meanwhile, who know nothing, is believed only after that.
+# If a store has lost what it had, the worker that leads a key writes it anew within this many seconds.
+# Other workers know nothing of the key: what they have written meanwhile is believed only after that.
 _DOUBTED = 1.0
 
 
@@ -19,15 +19,15 @@ class Hearing:
     """What a member has read.
 
     Args:
-        place: What it works with.
+        shared: What the parts of the member share.
         modes: What is known of modes.
 
     Attributes:
         at: When it has read last, in seconds.
     """
 
-    def __init__(self, place: Workplace, modes: Modes) -> None:
-        self._place = place
+    def __init__(self, shared: MemberState, modes: Modes) -> None:
+        self._shared = shared
         self._modes = modes
         self._version, self._life = 0, ""
         self._believes_at = inf  # when what was doubted is read again, in seconds
@@ -53,7 +53,7 @@ class Hearing:
         Raises:
             StoreError: The store does not work.
         """
-        store = self._place.store
+        store = self._shared.store
         news = store.news(self._version)
         lost = bool(self._life) and (news.life != self._life or news.version < self._version)
         self._believes = now >= self._believes_at
@@ -67,42 +67,44 @@ class Hearing:
         self._version, self._life, self.at = news.version, news.life, now
         # An emptied store counts from the beginning again; epochs do not.
         if news.version < MAX_EPOCH:
-            self._place.version = max(news.version, self._place.version)
+            self._shared.version = max(news.version, self._shared.version)
         for fact in news.facts:
-            name, mode, written = key_of(fact.name), key_of_mode(fact.name), now - fact.age
+            key, mode_key, written = key_of(fact.name), key_of_mode(fact.name), now - fact.age
             try:
                 check_epoch(fact)
-                if name is not None:
-                    self.hear(name, fact.epoch, KeyFact.from_text(fact.text), written, now)
-                elif mode is not None:
-                    self._modes.hear(mode, fact.epoch, ModeFact.from_text(fact.text), written, now)
+                if key is not None:
+                    self.hear(key, fact.epoch, KeyFact.from_text(fact.text), written, now)
+                elif mode_key is not None:
+                    self._modes.hear(
+                        mode_key, fact.epoch, ModeFact.from_text(fact.text), written, now
+                    )
             except ValueError as error:
-                self._place.note_garbage(error)
+                self._shared.note_garbage(error)
 
-    def hear(self, name: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
+    def hear(self, key: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
         """Believe a fact about a key, unless it is known, or what is known here is newer.
 
         Args:
-            name: The key.
+            key: The key.
             epoch: The epoch of the fact.
             fact: The fact.
             written: When it was written, in seconds of this worker's clock.
             now: Seconds.
         """
-        key = self._place.key(name)
-        if epoch == key.epoch and key.fact is not None:
+        known = self._shared.known(key)
+        if epoch == known.epoch and known.fact is not None:
             return
-        leads = key.incident is not None
-        if epoch < key.epoch and key.is_watched and (leads or not self._believes):
+        leads = known.incident is not None
+        if epoch < known.epoch and known.is_watched and (leads or not self._believes):
             return  # the store has lost what is known here
-        key.epoch = epoch
-        if fact.leader == self._place.name:
+        known.epoch = epoch
+        if fact.leader == self._shared.name:
             if leads:
                 return
             # This worker led it, and has given up meanwhile: somebody must take the lead.
-            key.take_over_at = now
+            known.take_over_at = now
         else:
-            key.incident = None  # another worker leads
-            key.take_over_at = inf
-        key.take(fact, written, now)
-        obey(self._place, name, now)
+            known.incident = None  # another worker leads
+            known.take_over_at = inf
+        known.take(fact, written, now)
+        obey(self._shared, key, now)

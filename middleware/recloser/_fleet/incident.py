@@ -1,7 +1,7 @@
 """An incident: one key that a fleet watches, by the worker that leads it.
 
 It begins when a worker suspects something. All workers then report what their calls do, and the leader
-puts that into the circuit of the fleet, in the order of time. What that circuit is in, the fleet is in.
+puts that into the circuit of the fleet, in the order of time. The fleet has the state of that circuit.
 It ends when the circuit has been closed and calm for a while.
 """
 
@@ -19,8 +19,8 @@ from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.permits import Permits
-from recloser._fleet.reports import Report, of_late
-from recloser._fleet.seen import Seen
+from recloser._fleet.reporting_worker import ReportingWorker
+from recloser._fleet.reports import PACE, Report, of_late
 from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
 from recloser._state import State
@@ -30,24 +30,22 @@ _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 _RENEWED = 0.3  # a leader says something at least after this part of its lease
-# A ticket for a probe is valid for so many of the usual times between two calls of a worker, within
-# these bounds in seconds. If its worker dies, the probe is late by so much.
+# A ticket for a probe is valid for `_TICKET_GAPS` of the usual times between two calls of a worker, but
+# at least `_TICKET` and at most `_TICKET_LONGEST` seconds. If its worker dies, the probe is late by that.
 _TICKET_GAPS, _TICKET, _TICKET_LONGEST = 3.0, 1.0, 5.0
-# They are given out so many seconds before it is time to probe, and after so many more seconds than they
-# are valid the next ones.
+# Tickets are given out `_SOON` seconds before it is time to probe. The next ones are given out `_MARGIN`
+# seconds after these have expired.
 _SOON, _MARGIN = 1.0, 0.1
-# Up to so many workers, one probe is sent at a time. With more, the one that has the only ticket would
-# wait too long for a call of its own: so there are as many tickets as give so many probes at a time.
+# With up to `_SINGLE` workers, one probe is sent at a time. With more, the worker with the only ticket
+# would wait too long for a call of its own. So as many get tickets as give `_PROBES` probes at a time.
 _SINGLE, _PROBES = 8, 0.3
-_AVERAGED = 0.5  # rates are averaged over so many seconds
+_AVERAGED = 0.5  # seconds over which rates are averaged
 _TELLING = 0.05  # by how much a number must change before it is worth telling
-_LATEST = 1.0  # a worker is waited for during so many seconds
-# A limit that has changed is in force in all workers after so many paces.
+# A limit that has changed is in force in all workers after this many paces.
 _SETTLES = 2.5
-# It is settled when about so many calls are in flight, as parts of the limit, or after so many seconds.
+# It is settled when the calls in flight are between these parts of the limit, or at the latest after this
+# many seconds.
 _NEAR, _SETTLES_AT_LATEST = (0.6, 1.2), 2.0
-# The leader looks at so many calls per second: if there are more, at one in N of them. N is at most this.
-_LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 # Workers are told of a share of bad calls that is normal from here on: they would be alarmed by it.
 _WORTH_TELLING = 0.05
 # The rules of a closing that has taught something.
@@ -63,14 +61,17 @@ class Incident:
         workers: How many workers there are.
         random: Returns uniform numbers in 0.0-1.0.
         now: Seconds.
+        by_hand: What an operator has done, if that is why it begins: `open` or `half_open`; "" otherwise.
 
     Attributes:
         circuit: As given.
         workers: How many workers there are.
         pace: Seconds between two reports of a worker.
         seen: What is known of each worker that has reported.
+        one_in: One call in this many is written down.
+        by_hand: As given, for as long as the circuit decides nothing else.
         watch: How long it lasts, and how closely its leader looks.
-        one_in: One call in so many is written down.
+        permits: How many calls the workers may have in flight, while limited.
     """
 
     def __init__(
@@ -80,13 +81,14 @@ class Incident:
         workers: int,
         random: Callable[[], float],
         now: float,
+        by_hand: str = "",
     ) -> None:
         self.circuit = circuit
         self.workers = workers
-        self.pace = 0.05
-        self.seen: dict[str, Seen] = {}
+        self.pace = PACE
+        self.seen: dict[str, ReportingWorker] = {}
         self.one_in = 1
-        self.by_hand = ""
+        self.by_hand = by_hand
         self._me = me
         self._random = random
         self._began = self._time = self._decided_at = self._state_since = now
@@ -103,41 +105,22 @@ class Incident:
         self._tickets_until = self._ticket = 0.0
         self._told: KeyFact | None = None
         self._told_at = 0.0
-        self._grant(now)  # who takes over a limit tells it at once
+        self._grant(now)  # a worker that takes over a limit tells it at once
 
     # What workers report
 
     def decide(self, reports: Iterable[Report], now: float) -> None:
         """Take reports into account, and let time go on to `now` seconds."""
-        entries, asked, reports = self._held, Counter[str](), [*reports]
-        ended = refused = 0
-        for report in reports:
-            seen = self.seen.setdefault(report.worker, Seen())
-            seen.written, seen.alone, seen.why = report.written, report.alone, report.why
-            refused += report.refused
-            asked[report.worker] += report.refused
-            for entry in report.entries:
-                entries.append((entry.at, report.worker, entry))
-                if isinstance(entry, Begun):
-                    asked[report.worker] += self.one_in
-                else:
-                    ended += 1
+        reports = [*reports]
+        asked, ended, refused = self._take(reports)
         self._note_earlier(reports, now)
         passed = max(now - self._decided_at, 1e-3)
         self._measure(asked, passed)
         self._decided_at = now
-        entries.sort(key=itemgetter(0))
-        until, held = self._known_until(now), list[tuple[float, str, Begun | Ended]]()
-        for each in entries:
-            at, worker, entry = each
-            if at > until:
-                held.append(each)
-                continue
-            self._time = max(at, self._time)
-            self._feed(worker, entry)
-        self._held = held
+        self._drop_silent(now)
+        until, circuit = self._known_until(now), self.circuit
+        self._feed_known(until)
         self._forget_lost(reports)
-        circuit = self.circuit
         self._time = max(until, self._time)
         if refused:
             circuit.count_refused(ceil(refused / self.one_in), self._time)
@@ -150,25 +133,50 @@ class Incident:
         self.permits.note(asked.total(), ended * self.one_in, running, passed)
         self._grant(now)
 
-    def _known_until(self, now: float) -> float:
-        """Until when it is known what all workers did: the end of a call may not be told yet.
+    def _take(self, reports: Iterable[Report]) -> tuple[Counter[str], int, int]:
+        """Take what is reported; return how many calls were asked for, have ended, and were refused."""
+        asked, ended, refused = Counter[str](), 0, 0
+        for report in reports:
+            seen = self.seen.setdefault(report.worker, ReportingWorker())
+            seen.written, seen.alone, seen.why = report.written, report.alone, report.why
+            refused += report.refused
+            begun = sum(isinstance(entry, Begun) for entry in report.entries)
+            asked[report.worker] += report.refused + begun * self.one_in
+            ended += len(report.entries) - begun
+            self._held += [(entry.at, report.worker, entry) for entry in report.entries]
+        return asked, ended, refused
 
-        If time ran on without them, calls that have ended long ago would seem to hang. A worker that
-        is silent for too long is not waited for: its calls say nothing any more.
-        """
-        begins = {worker for _, worker, entry in self._held if isinstance(entry, Begun)}
-        until = now
-        for worker, seen in self.seen.items():
-            if not (seen.calls or seen.earlier or worker in begins):
-                continue
-            if now - seen.written > max(_LATEST, 4.0 * self.pace):
+    def _drop_silent(self, now: float) -> None:
+        """Forget the calls of workers that are silent for too long: they say nothing any more."""
+        for seen in self.seen.values():
+            if seen.is_silent(now, self.pace):
                 for token, _ in seen.calls.values():
                     self._forget(token)
                 seen.calls.clear()
                 seen.earlier.clear()
-            else:
+
+    def _known_until(self, now: float) -> float:
+        """Until when it is known what all workers did: the end of a call may not be told yet.
+
+        If time ran on without them, calls that have ended long ago would seem to hang. A worker that
+        is silent for too long is not waited for.
+        """
+        begins = {worker for _, worker, entry in self._held if isinstance(entry, Begun)}
+        until = now
+        for worker, seen in self.seen.items():
+            runs = seen.calls or seen.earlier or worker in begins
+            if runs and not seen.is_silent(now, self.pace):
                 until = min(until, seen.written)
         return until
+
+    def _feed_known(self, until: float) -> None:
+        """Let the circuit see what happened until then, in the order of time; hold back the rest."""
+        self._held.sort(key=itemgetter(0))
+        known = [each for each in self._held if each[0] <= until]
+        del self._held[: len(known)]
+        for at, worker, entry in known:
+            self._time = max(at, self._time)
+            self._feed(worker, entry)
 
     def _measure(self, asked: Counter[str], passed: float) -> None:
         self.watch.demand = of_late(self.watch.demand, asked.total(), passed, _AVERAGED)
@@ -246,13 +254,9 @@ class Incident:
     def news(self, now: float) -> KeyFact | None:
         """What to tell the fleet at `now` seconds; None if there is nothing new."""
         fact, told = self._fact(now), self._told
-        if (
-            told is not None
-            and not self._is_news(told, fact)
-            and now - self._told_at < _RENEWED * told.lease
-        ):
-            return None
-        return fact
+        if told is None or self._is_news(told, fact):
+            return fact
+        return None if now - self._told_at < _RENEWED * told.lease else fact
 
     def tell(self, fact: KeyFact, now: float) -> None:
         """Note that the fleet was told."""
@@ -330,11 +334,8 @@ class Incident:
         return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
-        enough = min(self.watch.demand / _LOOKED_AT, _FEWEST)
-        if enough > self.one_in or enough < 0.25 * self.one_in:
-            one_in = 1
-            while one_in < enough:
-                one_in *= 2
+        one_in = self.watch.sample(self.one_in)
+        if one_in != self.one_in:
             self.one_in = one_in
             # A call in flight that is not in the new sample would count as `one_in` calls.
             for seen in self.seen.values():
@@ -392,7 +393,7 @@ class Incident:
         return self._tickets, max(int(window // len(self._tickets)), 1)
 
     def _number(self, probes: float) -> float:
-        """How many workers may send probes so that about so many are in flight at a time."""
+        """How many workers may send probes so that about `probes` are in flight at a time."""
         rate = self.watch.rate(self.one_in) / max(self.workers, 1)
         takes = max(self.circuit.detector.baseline.median, 1e-3) + self.pace
         return probes / max(rate * takes, 1e-9)

@@ -8,32 +8,31 @@ begins with the sum, so a deployment or a restart forgets nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.learned import Learned
 from recloser._fleet.facts import FORMAT, learned_name, number_of, plain_of, whole_of
+from recloser._fleet.member_state import MemberState
 from recloser._fleet.store import Store
 
-if TYPE_CHECKING:
-    from recloser._fleet.breakers import Breakers
-
-# Each key is kept at most so often, and all keys of a worker together at most so often; seconds.
+# A key is kept about every `_KEPT_EVERY` seconds. A worker keeps at most one key in `_ONE_EVERY` seconds.
 _KEPT_EVERY, _ONE_EVERY = 60.0, 5.0
 # A worker that has seen fewer calls than this share of `Policy.min_history` keeps nothing yet. Many
 # workers with few calls each know enough together.
 _WORTH_KEEPING = 0.25
-# So many new keys are asked for in one turn.
+# At most this many new keys are asked for in one turn.
 _AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
 _FIRST_AFTER = 5.0
-# What is kept lives for so many seconds after it was kept last: a week.
+# What is kept lives for this many seconds after it was kept last: a week.
 _LIVES = 7 * 86_400.0
-# What was kept weighs half as much after so many seconds, so that it is forgotten some day.
+# Seconds in which the share of workers that are gone halves in the sum. A live worker adds what it knows
+# again each time.
 _HALVED_AFTER = 300.0
-# Who ends tries so often. Where many end at once, each must wait for the others.
+# A worker that ends tries this often. Where many end at once, each must wait for the others.
 _LAST_TRIES = 20
 
 
@@ -92,111 +91,113 @@ class Keeping:
     """What one worker keeps, and what it has taken over.
 
     Args:
-        random: Returns uniform numbers in 0.0-1.0, so that workers do not all keep at one time.
+        shared: What the parts of the member share.
     """
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
+    def __init__(self, shared: MemberState) -> None:
+        self._shared = shared
         self._next_at = -inf
         self._due: dict[str, float] = {}  # by key: when it is kept next, in seconds
         self._new: dict[str, None] = {}
         self._parts: dict[str, _Kept] = {}  # by key: what it has added
 
     @property
-    def names(self) -> list[str]:
+    def keys(self) -> list[str]:
         """The keys that it knows of."""
         return [*self._due, *self._new]
 
-    def note_made(self, name: str) -> None:
+    def note_made(self, key: str) -> None:
         """Note that a key is new in this worker."""
-        self._new[name] = None
+        self._new[key] = None
 
-    def turn(self, registry: Breakers, store: Store, now: float) -> None:
+    def turn(self, now: float) -> None:
         """Take over what is known of new keys, and keep what is due.
 
         Raises:
             StoreError: The store does not work.
         """
-        for name in [*self._new][:_AT_ONCE]:
-            self._take_over(registry, store, name, now)
-            del self._new[name]
-            self._due[name] = now + _FIRST_AFTER * (1.0 + self._random())
+        random = self._shared.random  # so that workers do not all keep at one time
+        for key in [*self._new][:_AT_ONCE]:
+            self._take_over(key, now)
+            del self._new[key]
+            self._due[key] = now + _FIRST_AFTER * (1.0 + random())
         if now < self._next_at or not self._due:
             return
-        name = min(self._due, key=self._due.__getitem__)
-        if now < self._due[name]:
-            self._next_at = self._due[name]
+        key = min(self._due, key=self._due.__getitem__)
+        if now < self._due[key]:
+            self._next_at = self._due[key]
             return
         self._next_at = now + _ONE_EVERY
-        if registry.get(name) is None:
-            del self._due[name]
-            self._parts.pop(name, None)
+        if self._shared.registry.get(key) is None:
+            del self._due[key]
+            self._parts.pop(key, None)
             return
-        self._due[name] = now + _KEPT_EVERY * (0.75 + 0.5 * self._random())
-        self._keep(registry, store, name, now)
+        self._due[key] = now + _KEPT_EVERY * (0.75 + 0.5 * random())
+        self._keep(key, now)
 
-    def keep_all(self, registry: Breakers, store: Store, now: float) -> None:
+    def keep_all(self, now: float) -> None:
         """Keep what was learned about all keys, since this worker ends."""
-        for name in [*self._due]:
+        for key in [*self._due]:
             for _ in range(_LAST_TRIES):
-                if self._keep(registry, store, name, now):
+                if self._keep(key, now):
                     break
 
-    def _take_over(self, registry: Breakers, store: Store, name: str, now: float) -> None:
-        breaker = registry.get(name)
-        circuit = None if breaker is None else breaker.following
-        if breaker is None or circuit is None:
+    def _take_over(self, key: str, now: float) -> None:
+        found = self._shared.circuit_of(key)
+        if found is None:
             return
+        breaker, circuit = found
         try:
-            learned = known_to_all(store, name)
+            learned = known_to_all(self._shared.store, key)
         except ValueError as error:
-            registry.fault("garbage in the store", error)
+            self._shared.registry.fault("garbage in the store", error)
             return
         if learned is None or circuit.detector.baseline.known:
             return  # nothing is kept, or it was evicted and is used again
         breaker.in_turn(now, _teach, circuit, learned, now)
 
-    def _keep(self, registry: Breakers, store: Store, name: str, now: float) -> bool:
+    def _keep(self, key: str, now: float) -> bool:
         """Add what this worker knows; False if another one did at the same moment."""
-        breaker = registry.get(name)
-        circuit = None if breaker is None else breaker.following
-        if breaker is None or circuit is None:
+        found, store = self._shared.circuit_of(key), self._shared.store
+        if found is None:
             return True
+        breaker, circuit = found
         learned: Learned = breaker.in_turn(now, circuit.learned, now)
         few, own = circuit.policy.min_history, circuit.counts.successes
         if learned.calls < few and own < _WORTH_KEEPING * few:
             return True  # or what was taken over would be added again by each worker that is new
-        fact = store.get(learned_name(name))
+        fact = store.get(learned_name(key))
         before = 0 if fact is None else fact.epoch
-        part = whole = _Kept(int(self._random() * 2**32), 0.0, learned)
+        part = whole = _Kept(int(self._shared.random() * 2**32), 0.0, learned)
         if fact is not None:
             try:
                 kept = _Kept.of(fact.text, fact.age)
             except ValueError:
                 pass  # it is replaced
             else:
-                rest = kept.without(self._parts.get(name))
+                rest = kept.without(self._parts.get(key))
                 part = _Kept(rest.since, rest.halvings, learned)
                 whole = _Kept(rest.since, rest.halvings, rest.learned.plus(learned))
         # If another worker was faster, this one is kept the next time.
         text = whole.as_text()
-        if not store.swap(learned_name(name), before, before + 1, text, _LIVES, loud=False):
+        if not store.swap(learned_name(key), before, before + 1, text, _LIVES, loud=False):
             return False
-        self._parts[name] = part
+        self._parts[key] = part
         return True
 
 
-def known_to_all(store: Store, name: str) -> Learned | None:
+def known_to_all(store: Store, key: str) -> Learned | None:
     """What all workers together have learned of a key; None for nothing.
 
     Raises:
         StoreError: The store does not work.
         ValueError: What is kept is none of ours.
     """
-    fact = store.get(learned_name(name))
+    fact = store.get(learned_name(key))
+    # Not halved: this is the only source of a new worker, however old it is.
     return None if fact is None else _Kept.of(fact.text, 0.0).learned
 
 
-def _teach(circuit: Any, learned: Learned, now: float) -> None:
+def _teach(circuit: FollowingCircuit, learned: Learned, now: float) -> None:
     if not circuit.detector.baseline.known:
         circuit.learn_from(learned, now, anew=False)

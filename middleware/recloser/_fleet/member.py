@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.journal import Begun
+from recloser._circuit.transitions import is_of_fleet
 from recloser._events import Transition
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
-from recloser._fleet.key import Key
+from recloser._fleet.known_key import KnownKey
 from recloser._fleet.leading import Leading
+from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import ASKED_OVER, BY_HAND, HOLD, obey
 from recloser._fleet.reports import Report, of_late
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
-from recloser._fleet.workplace import Workplace
 from recloser._state import State
 
 if TYPE_CHECKING:
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-# Seconds between two beats, and after which a worker without one is gone.
+# Seconds between two beats, and after which a worker without one is gone: it may miss two, not three.
 _BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
 _BEAT_AGAIN = 2.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.5, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
-# What is known of a key is forgotten so many seconds after the last word about it.
+# What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
 # Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
 # there, and if all start at once, each would wake all others.
@@ -84,11 +85,11 @@ class Member:
 
     def _begin(self) -> None:
         """Begin as a new worker, of which the fleet knows nothing yet."""
-        self._place = Workplace(self._registry, self.store, self._new_name(), self._random)
-        self._modes = Modes(self._place)
-        self._hearing = Hearing(self._place, self._modes)
-        self._leading = Leading(self._place, self._hearing.hear)
-        self._keeping = Keeping(self._random)
+        self._shared = MemberState(self._registry, self.store, self._new_name(), self._random)
+        self._modes = Modes(self._shared)
+        self._hearing = Hearing(self._shared, self._modes)
+        self._leading = Leading(self._shared, self._hearing.hear)
+        self._keeping = Keeping(self._shared)
         self._others: dict[str, str] = {}
         self.failures = 0
         self.failing_since = inf
@@ -106,17 +107,17 @@ class Member:
     @property
     def name(self) -> str:
         """The name of this worker; another one after a fork."""
-        return self._place.name
+        return self._shared.name
 
     @property
     def workers(self) -> int:
         """How many workers are alive, as far as is known."""
-        return self._place.workers
+        return self._shared.workers
 
     @property
     def garbage(self) -> int:
         """How many texts in the store were none of ours."""
-        return self._place.garbage
+        return self._shared.garbage
 
     @property
     def is_connected(self) -> bool:
@@ -134,7 +135,7 @@ class Member:
 
     def note_change(self, transition: Transition) -> bool:
         """Note a change of state; return whether the fleet must know of it soon."""
-        if transition.reason.rule.startswith("fleet_"):
+        if is_of_fleet(transition.reason.rule):
             return False
         self._changes.append(transition)
         return True
@@ -156,30 +157,30 @@ class Member:
 
     def after_fork(self) -> None:
         """Begin as another worker in a forked process. Its breakers have forgotten their orders."""
-        made = [*self._keeping.names, *self._made]
+        made = [*self._keeping.keys, *self._made]
         self._begin()
         self._made.extend(made)
 
     def leave(self, now: float) -> None:
         """Keep what was learned, and leave the fleet; a further turn joins it again."""
         with suppress(StoreError):
-            self._keeping.keep_all(self._registry, self.store, now)
+            self._keeping.keep_all(now)
             self.store.leave(self.name)
         self._heard_at = self._beat_at = -inf
         self._give_up_news(now)
 
     def status(self) -> FleetStatus:
         """What this worker knows of its fleet."""
-        now, keys = self._registry.clock(), self._place.keys
+        now, keys = self._registry.clock(), self._shared.keys
         return FleetStatus(
             self.store.place,
             self.name,
             self.is_connected,
             {name: worker_status(name, text) for name, text in [*self._others.items()]},
             {
-                name: key_status(name, key.fact, max(now - key.heard_at, 0.0))
-                for name, key in [*keys.items()]
-                if key.fact is not None and key.is_watched
+                key: key_status(key, known.fact, max(now - known.heard_at, 0.0))
+                for key, known in [*keys.items()]
+                if known.fact is not None and known.is_watched
             },
             self.failures,
             self.last_failure,
@@ -230,24 +231,25 @@ class Member:
         if now - self._heard_at < _KNOWN_FOR:
             return
         self._hearing.forget()
-        for name, key in self._place.keys.items():
-            if key.incident is None and not key.is_watched:
+        for key, known in self._shared.keys.items():
+            if known.incident is None and not known.is_watched:
                 continue
-            key.incident = key.fact = None
-            breaker, circuit = self._place.circuit_of(name)
-            if breaker is not None and circuit is not None:
+            known.incident = known.fact = None
+            found = self._shared.circuit_of(key)
+            if found is not None:
+                breaker, circuit = found
                 breaker.in_turn(now, circuit.decide_alone)
 
     def _turn(self, now: float) -> float:
         if self.failing_since < inf:
             self._note_unheard()
         since_beat = now - self._beat_at
-        every = _BEAT_AGAIN if self.rung or self._place.misses_others else _BEAT_EVERY
+        every = _BEAT_AGAIN if self.rung or self._shared.misses_others else _BEAT_EVERY
         if since_beat >= every - _ROUNDING:
             self._beat(now)
-            if since_beat == inf and self._place.workers <= _SHOWN:
+            if since_beat == inf and self._shared.workers <= _SHOWN:
                 self.store.ring()  # so that the others know at once that there is one more
-        busy = any(key.is_decided for key in self._place.keys.values())
+        busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
         if self.rung or now - self._hearing.at >= poll - _ROUNDING:
             if self.rung:
@@ -256,46 +258,46 @@ class Member:
             self._hearing.read(now)
         self._work_off(now)
         wait = min(poll, self._modes.restore(now))
-        for name, key in [*self._place.keys.items()]:
-            wait = min(wait, self._work_on(name, key, now))
-        self._keeping.turn(self._registry, self.store, now)
+        for key, known in [*self._shared.keys.items()]:
+            wait = min(wait, self._work_on(key, known, now))
+        self._keeping.turn(now)
         return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
 
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""
         for change in self._changes.copy():
             is_own = change.after is not _CLOSED and change.reason.rule not in BY_HAND
-            self._place.key(change.key).decided_unheard(change.at if is_own else inf)
+            self._shared.known(change.key).decided_unheard(change.at if is_own else inf)
 
     def _report_at_once(self) -> None:
         """Look at once at what others have sent about probes, and report what they wait for."""
-        for key in self._place.keys.values():
-            fact = key.fact
+        for known in self._shared.keys.values():
+            fact = known.fact
             probes = fact is not None and fact.state in (_OPEN, _HALF_OPEN)
-            if key.is_watched and (key.incident is not None or not probes):
-                key.report_at = -inf
+            if known.is_watched and (known.incident is not None or not probes):
+                known.report_at = -inf
 
     def _beat(self, now: float) -> None:
-        place = self._place
-        place.workers = max(self.store.beat(self.name, place.about(), _BEAT_LIVES), 1)
-        if place.workers <= _SHOWN:
+        shared = self._shared
+        shared.workers = max(self.store.beat(self.name, shared.about(), _BEAT_LIVES), 1)
+        if shared.workers <= _SHOWN:
             self._others = self.store.workers()
         self._beat_at = now
-        for key in place.keys.values():
-            if key.incident is not None:
-                key.incident.workers, key.incident.pace = place.workers, place.pace
+        for known in shared.keys.values():
+            if known.incident is not None:
+                known.incident.workers, known.incident.pace = shared.workers, shared.pace
 
     # Work
 
     def _work_off(self, now: float) -> None:
         """Work off what calls have left. What a failing store stops is done in the next turn."""
-        place = self._place
+        shared = self._shared
         while self._made:
-            name = self._made.popleft()
-            self._keeping.note_made(name)
-            if name in place.keys:
-                obey(place, name, now)
-            self._modes.obey(name, now)
+            key = self._made.popleft()
+            self._keeping.note_made(key)
+            if key in shared.keys:
+                obey(shared, key, now)
+            self._modes.obey(key, now)
         self._modes.work_off(now)
         while self._changes:
             change = self._changes[0]
@@ -304,85 +306,86 @@ class Member:
             else:
                 self._note_own_change(change)
             self._changes.popleft()
-        for name in [*self._suspicious]:
-            key = place.key(name)
-            misses = key.unheard_since < inf and place.misses_others
+        for key in [*self._suspicious]:
+            known = shared.known(key)
+            misses = known.unheard_since < inf and shared.misses_others
             if misses or not self._hearing.is_complete(now):
                 continue
-            del self._suspicious[name]
-            if key.is_watched:
-                place.hurry(key, now)
-            elif place.workers > 1 and now >= key.cool_until:
-                self._leading.begin_watch(name, key, now)
+            del self._suspicious[key]
+            if known.is_watched:
+                shared.hurry(known, now)
+            elif shared.workers > 1 and now >= known.cool_until:
+                self._leading.begin_watch(key, known, now)
 
     def _note_own_change(self, change: Transition) -> None:
-        key = self._place.key(change.key)
+        known = self._shared.known(change.key)
         if change.after in (_CLOSED, _OPEN) and self.failing_since == inf:
-            key.unheard_since = inf
+            known.unheard_since = inf
         if change.after is not _CLOSED:
             self._suspicious[change.key] = None
-            key.report_at, key.rings = -inf, change.after is _OPEN
+            known.report_at, known.rings = -inf, change.after is _OPEN
 
-    def _work_on(self, name: str, key: Key, now: float) -> float:
+    def _work_on(self, key: str, known: KnownKey, now: float) -> float:
         """Do what is due for one key; return for how many seconds there is nothing to do."""
-        fact, place = key.fact, self._place
-        breaker, circuit = place.circuit_of(name)
+        fact, shared = known.fact, self._shared
+        found = shared.circuit_of(key)
         if fact is None or fact.is_over:
-            is_asked = key.unheard_since == inf or breaker is None
-            if is_asked and now - key.heard_at > _FORGOTTEN and now >= key.cool_until:
-                del place.keys[name]
+            is_asked = known.unheard_since == inf or found is None
+            if is_asked and now - known.heard_at > _FORGOTTEN and now >= known.cool_until:
+                del shared.keys[key]
             return inf
+        circuit = None if found is None else found[1]
         if circuit is not None and circuit.orders is not None:
             circuit.orders.renew(now + HOLD)
-        if key.incident is None and self._leading.leads_nobody(key, fact, now):
-            self._leading.take_over(name, key, fact, now)
-            return place.pace
+        if known.incident is None and self._leading.may_take_over(known, fact, now):
+            self._leading.take_over(key, known, fact, now)
+            return shared.pace
         probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = place.pace_of(key, now)
+        pace = shared.pace_of(known, now)
         if fact.state is _OPEN and not probes:
-            pace = max(place.pace, _POLL_SOON)
-        if now >= key.report_at - _ROUNDING:
-            key.report_at = now + pace
-            report = self._report(key, breaker, circuit, now)
+            pace = max(shared.pace, _POLL_SOON)
+        if now >= known.report_at - _ROUNDING:
+            known.report_at = now + pace
+            report = None if found is None else self._report(known, *found, now)
             try:
-                reports = self._exchange(name, key, report, now)
+                reports = self._exchange(key, known, report, now)
             except StoreError:
-                if report is not None and breaker is not None and circuit is not None:
-                    entries = [*report.entries]
-                    breaker.in_turn(now, circuit.give_back, entries, report.refused)
+                if report is not None and found is not None:
+                    breaker, own = found
+                    breaker.in_turn(now, own.give_back, [*report.entries], report.refused)
                 raise
-            self._leading.decide(name, key, reports, now)
-        wait = key.report_at - now
-        if key.incident is not None and key.incident.circuit.state is _OPEN:
-            wait = min(wait, max(key.incident.circuit.probe_at - now, place.pace))
+            self._leading.decide(key, known, reports, now)
+        wait = known.report_at - now
+        if known.incident is not None and known.incident.circuit.state is _OPEN:
+            wait = min(wait, max(known.incident.circuit.probe_at - now, shared.pace))
         return max(wait, 0.0)
 
-    def _exchange(self, name: str, key: Key, report: Report | None, now: float) -> list[Report]:
-        """Tell who leads what calls did; if it is this worker, return what all workers tell."""
+    def _exchange(
+        self, key: str, known: KnownKey, report: Report | None, now: float
+    ) -> list[Report]:
+        """Tell the leader what calls did; if this worker leads, return what all workers tell."""
         reports = [] if report is None else [report]
-        probes = key.fact is not None and key.fact.state in (_OPEN, _HALF_OPEN)
-        if key.incident is not None:
-            reports += self._leading.receive(name, now)
+        probes = known.fact is not None and known.fact.state in (_OPEN, _HALF_OPEN)
+        if known.incident is not None:
+            reports += self._leading.receive(key, now)
         elif report is not None:
-            self.store.send(name, report.as_text())
-            key.rings = key.rings or (probes and bool(report.entries))  # a probe has begun or ended
-        if key.rings:
+            self.store.send(key, report.as_text())
+            known.rings = known.rings or (
+                probes and bool(report.entries)
+            )  # a probe has begun or ended
+        if known.rings:
             self.store.ring()
-            key.rings = False
+            known.rings = False
         return reports
 
     def _report(
-        self, key: Key, breaker: AnyBreaker | None, circuit: FollowingCircuit | None, now: float
+        self, known: KnownKey, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
     ) -> Report | None:
-        if breaker is None or circuit is None:
-            return None
         entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
-        passed, key.reported_at = max(now - key.reported_at, 1e-3), now
+        passed, known.reported_at = max(now - known.reported_at, 1e-3), now
         begun = sum(isinstance(entry, Begun) for entry in entries)
-        key.asked = of_late(key.asked, begun + refused, passed, ASKED_OVER)
-        alone, reason = "", circuit.reason
-        if circuit.state is not _CLOSED and circuit.orders is None:
-            alone = circuit.state.value
+        known.asked = of_late(known.asked, begun + refused, passed, ASKED_OVER)
+        alone, reason = circuit.alone, circuit.reason
         if not (entries or refused or still_open or alone):
             return None
         return Report(

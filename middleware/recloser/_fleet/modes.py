@@ -14,18 +14,16 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from recloser._fleet.facts import ModeFact, mode_name
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.member_state import LIVES_BY_HAND, TRIES_BY_HAND, MemberState
 from recloser._state import Mode
 
 if TYPE_CHECKING:
     from recloser._overrides import Override
 
-# An override without an end lives for so many seconds in the store; others so much longer than they
-# last, so that nobody takes the end for a loss.
-_LIVES, _LIVES_LONGER = 30 * 86_400.0, 120.0
-# An operator has the last word: if others write at the same time, it is tried again so many times.
-_TRIES = 3
-# What the store has lost is written again within so many seconds. The first worker does it, and the
+# An override lives in the store this many seconds longer than it lasts, so that nobody takes the end for
+# a loss.
+_LIVES_LONGER = 120.0
+# What the store has lost is written again within this many seconds. The first worker does it, and the
 # others hear of it.
 _RESTORED = 1.0
 # Two moments that are no further apart than this may be the same one. A round trip takes up to a quarter
@@ -63,11 +61,11 @@ class Modes:
     """The overrides that are known.
 
     Args:
-        place: What it works with.
+        shared: What the parts of the member share.
     """
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, shared: MemberState) -> None:
+        self._shared = shared
         self._known: dict[str, _Known] = {}
         self._restored_at: dict[str, float] = {}  # by key: when it is written again, in seconds
         # What operators leave here, in their threads: one operation on it is atomic.
@@ -82,7 +80,7 @@ class Modes:
         if self._obeying == (get_ident(), key):
             return
         # What has ended by itself here may have been prolonged elsewhere.
-        if not (ended and override.until <= self._place.registry.clock()):
+        if not (ended and override.until <= self._shared.registry.clock()):
             self._untold.append((key, override, ended))
 
     @property
@@ -104,7 +102,7 @@ class Modes:
             self._untold.popleft()
 
     def _overrides_now(self, key: str) -> bool:
-        breaker = self._place.registry.get(key)
+        breaker = self._shared.registry.get(key)
         return breaker is not None and any(each.state is None for each in breaker.overrides)
 
     def _tell(self, key: str, override: Override, ended: bool, now: float) -> None:
@@ -116,8 +114,8 @@ class Modes:
             ended=ended,
         )
         said = now if ended else override.since
-        store, name = self._place.store, mode_name(key)
-        for _ in range(_TRIES):
+        store, name = self._shared.store, mode_name(key)
+        for _ in range(TRIES_BY_HAND):
             there, known = store.get(name), self._known.get(key)
             before = 0 if there is None else there.epoch
             epoch = max(before, 0 if known is None else known.epoch) + 1
@@ -126,8 +124,8 @@ class Modes:
 
     def _write(self, key: str, before: int, known: _Known, now: float) -> bool:
         fact = known.written(now)
-        lives = min(fact.left, _LIVES) + _LIVES_LONGER
-        store, name = self._place.store, mode_name(key)
+        lives = min(fact.left, LIVES_BY_HAND) + _LIVES_LONGER
+        store, name = self._shared.store, mode_name(key)
         if not store.swap(name, before, known.epoch, fact.as_text(), lives):
             return False
         self._known[key] = known
@@ -169,7 +167,7 @@ class Modes:
             self._obey(key, now)
 
     def _obey(self, key: str, now: float) -> None:
-        breaker, known = self._place.registry.get(key), self._known[key]
+        breaker, known = self._shared.registry.get(key), self._known[key]
         if breaker is None:
             return
         fact = known.fact
@@ -197,7 +195,7 @@ class Modes:
                 self._restore_soon(key, now)
 
     def _restore_soon(self, key: str, now: float) -> None:
-        self._restored_at.setdefault(key, now + _RESTORED * self._place.random())
+        self._restored_at.setdefault(key, now + _RESTORED * self._shared.random())
 
     def restore(self, now: float) -> float:
         """Write again what the store has lost and nobody else has written.
@@ -215,7 +213,7 @@ class Modes:
         return min(self._restored_at.values(), default=inf) - now
 
     def _restore(self, key: str, now: float) -> None:
-        there, known = self._place.store.get(mode_name(key)), self._known[key]
+        there, known = self._shared.store.get(mode_name(key)), self._known[key]
         before = 0 if there is None else there.epoch
         if there is not None:
             try:

@@ -7,39 +7,41 @@ from zlib import crc32
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.orders import Orders
+from recloser._circuit.transitions import rule_of_fleet
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
-from recloser._fleet.key import Key
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.known_key import KnownKey
+from recloser._fleet.member_state import MemberState
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 HOLD = 3.0
-"""Orders hold for so many seconds after the worker has heard of its fleet."""
+"""Orders hold for this many seconds after the last turn of the worker that did not fail."""
 ASKED_OVER = 5.0
-"""The calls of a worker are counted over so many seconds."""
-_ASSUMED = 2.0  # so many calls of each worker are assumed before
+"""The calls of a worker are averaged over this many seconds."""
+# This many more calls of each worker are assumed: so one without calls of late gets a part, too.
+_ASSUMED = 2.0
 BY_HAND = frozenset({"manual", "reset"})
 """Rules of changes by hand."""
 
 
-def obey(place: Workplace, name: str, now: float) -> None:
+def obey(shared: MemberState, key: str, now: float) -> None:
     """Let the breaker of a key do what is known of it at `now` seconds."""
-    breaker, circuit = place.circuit_of(name)
-    key = place.key(name)
-    if breaker is not None and circuit is not None and key.fact is not None:
-        breaker.in_turn(now, _obey, circuit, key, key.fact, place.name, now)
+    found, known = shared.circuit_of(key), shared.known(key)
+    if found is not None and known.fact is not None:
+        breaker, circuit = found
+        breaker.in_turn(now, _obey, circuit, known, known.fact, shared.name, now)
 
 
-def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: float) -> None:
+def _obey(circuit: FollowingCircuit, known: KnownKey, fact: KeyFact, me: str, now: float) -> None:
     if fact.state is _CLOSED:
-        # While a worker hears nothing, it decides alone. What it has decided holds until it hears that most
-        # of the others are closed. If only its own way to the callee is broken, it opens again.
-        closes = circuit.has_followed or (fact.overrules and key.heard_at >= key.unheard_since)
+        # While a worker hears nothing, it decides alone. What it has decided holds until it hears that
+        # most of the others are closed. If only its own way to the callee is broken, it opens again.
+        closes = circuit.has_followed or (fact.overrules and known.heard_at >= known.unheard_since)
         if closes:
-            key.unheard_since = inf
+            known.unheard_since = inf
         if closes or (fact.is_over and fact.by_hand):
             _close(circuit, fact, now)
         if fact.expected is not None:
@@ -50,7 +52,7 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
         circuit.watch(fact.one_in)
     if fact.state is _CLOSED:
         return
-    age = max(now - key.heard_at, 0.0)
+    age = max(now - known.heard_at, 0.0)
     orders = circuit.orders
     if orders is None or orders.state is not fact.state:
         orders = Orders(fact.state)
@@ -62,7 +64,7 @@ def _obey(circuit: FollowingCircuit, key: Key, fact: KeyFact, me: str, now: floa
     elif fact.state is _HALF_OPEN:
         orders.places = fact.places if has_ticket else 0
     else:
-        orders.places = part_of(fact, key.asked, f"{me} {key.epoch}")
+        orders.places = part_of(fact, known.asked, f"{me} {known.epoch}")
     wait, size = max(fact.wait - age, 0.0), max(fact.size / fact.workers, 1.0)
     circuit.follow(orders, reason_of(fact), wait, size, now)
 
@@ -76,7 +78,7 @@ def _close(circuit: FollowingCircuit, fact: KeyFact, now: float) -> None:
     circuit.follow_closing(reason_of(fact), now)
 
 
-def part_of(fact: KeyFact, asked: float, chance: str) -> int:
+def part_of(fact: KeyFact, asked: float, salt: str) -> int:
     """How many permits of a limit are one worker's: in proportion to its calls.
 
     What is left over after whole permits goes to some of the workers by chance, and to others after
@@ -85,13 +87,13 @@ def part_of(fact: KeyFact, asked: float, chance: str) -> int:
     Args:
         fact: The limit.
         asked: How many calls come to the worker, per second.
-        chance: Any text that is another one for each worker and each news.
+        salt: A text that differs for each worker and each decision.
     """
     mine = asked * ASKED_OVER + _ASSUMED
     everybody = fact.demand * ASKED_OVER + _ASSUMED * fact.workers
     part = fact.permits * min(mine / everybody, 1.0)
     whole = int(part)
-    return whole + (crc32(chance.encode()) / 2**32 < part - whole)
+    return whole + (crc32(salt.encode()) / 2**32 < part - whole)
 
 
 def reason_of(fact: KeyFact) -> Reason:
@@ -100,4 +102,4 @@ def reason_of(fact: KeyFact) -> Reason:
     sentence = reason.sentence
     if reason.rule not in BY_HAND:
         sentence = f"the fleet of {fact.workers} workers: {sentence}"
-    return Reason(f"fleet_{fact.state.value}", sentence, reason.numbers, reason.by)
+    return Reason(rule_of_fleet(fact.state), sentence, reason.numbers, reason.by)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from recloser._fleet.reports import of_late
 
-# Rates are averaged over so many seconds, and what is in flight over so many.
+# Seconds over which rates are averaged, and over which calls in flight are.
 _RATES_OVER, _RUNNING_OVER = 2.0, 0.2
 # The most permits for each call in flight that a limit allows: more would make no difference.
 _MOST = 20.0
-# After a limit has changed, it takes seconds until as many calls are in flight. So the aim is the limit and
-# this part of what is missing (or less, if there are too many), but at least and at most these parts of
-# the limit.
+# After a limit has changed, it takes seconds until as many calls are in flight. So the aim is the limit
+# and `_BEYOND` of what is missing (if there are too many, it is less than the limit). It is at least
+# `_LEAST_AIM` and at most `_MOST_AIM` of the limit.
 _BEYOND, _LEAST_AIM, _MOST_AIM = 0.25, 0.3, 2.0
 # If one worker has more busy permits than this, nearly all are in use: the formula is not needed.
 _MANY = 1_000.0
@@ -68,12 +68,12 @@ class Permits:
 
 
 def lines_for(busy: float, offered: float, most: float) -> float:
-    """How many telephone lines a group needs so that so many of them are busy on average.
+    """How many telephone lines a group needs so that `busy` of them are busy on average.
 
     The formula is Erlang's for calls that are lost if all lines are busy (1917).
 
     Args:
-        busy: Lines, >= 0.0.
+        busy: Lines that are busy on average, >= 0.0.
         offered: How many calls there would be at a time if none were lost, >= 0.0.
         most: Lines at most, >= 0.0.
 

@@ -12,6 +12,8 @@ from recloser._circuit.journal import Begun, Ended
 from recloser._fleet.facts import FORMAT, number_of, plain_of, whole_of
 from recloser._outcome import Outcome
 
+PACE = 0.05
+"""Seconds between two reports of a worker on a key that is watched; more in a large fleet."""
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _MOST = 2_000
 _LONGEST = 200

@@ -22,14 +22,14 @@ from typing import Any
 from recloser._fleet.member import Member
 from recloser._fleet.store import Store
 
-# Not longer than so many seconds between two turns.
+# At most this many seconds between two turns.
 _LONGEST_WAIT = 1.0
 # After a fault of our own: seconds until the next turn.
 _AFTER_FAULT = 1.0
 # Where the thread could not begin, for want of file descriptors or threads: seconds until it is tried
 # again. Each call would try it otherwise.
 _START_AGAIN = 1.0
-# The end of the process waits for so many seconds at most until what was learned is kept.
+# The end of the process waits for this many seconds at most until what was learned is kept.
 _LEAVES_WITHIN = 0.25
 _LONGEST_LEAVE = 3600.0  # seconds: a lock cannot wait for much longer
 
@@ -58,8 +58,8 @@ def _make_hub() -> None:
 class _Pipe:
     """What wakes the thread. It is closed when nobody has it any more.
 
-    So no number is used after it was closed: the process gives it to another file at once, and who
-    closes it, or writes to it, harms that file.
+    So no number is used after it was closed: the process gives it to another file at once, and to
+    close it, or to write to it, would harm that file.
 
     Attributes:
         ends: The file descriptors to read from and to write to.
@@ -75,7 +75,7 @@ class _Pipe:
             os.set_blocking(end, False)
 
     def close(self) -> None:
-        """Close it now, since who has it is not there any more. It may be called twice."""
+        """Close it now: after a fork, the thread that has it too is gone. It may be called twice."""
         ends, self.ends = self.ends, ()
         for end in ends:
             with suppress(OSError):
@@ -169,7 +169,7 @@ class Runner:
         self._signalled = False
         if self._left is not None:
             self._leave()
-            self._has_left = True  # before the next line: `start` must never see neither
+            self._has_left = True  # before the next line: `start` must always see one of them
             self.is_running = False
             self._let_go()
             if self._member.has_news:
@@ -225,7 +225,7 @@ class Runner:
         self.wake()
 
     def wait_for_end(self, timeout: float) -> None:
-        """Wait so many seconds, >= 0, at most until the thread has ended."""
+        """Wait until the thread has ended, for `timeout` seconds, >= 0, at most."""
         ended = self._ended
         if ended is not None and ended.acquire(True, timeout):
             ended.release()  # it may be waited for again

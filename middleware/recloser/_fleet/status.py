@@ -107,7 +107,7 @@ def worker_status(name: str, text: str) -> WorkerStatus:
 
 
 def key_status(key: str, fact: KeyFact, age: float) -> KeyStatus:
-    """The status of a key from a fact that is so many seconds old."""
+    """The status of a key from a fact that is `age` seconds old."""
     return KeyStatus(
         key,
         fact.state,

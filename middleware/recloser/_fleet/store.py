@@ -5,8 +5,8 @@ trip to the store; one that takes more than a quarter of a second must raise `St
 
 A store knows nothing of breakers. It holds four things:
 
-    facts     One text for each name, with an epoch that only grows. Who writes says which epoch it
-              has read, so two writers never overwrite each other (compare-and-set).
+    facts     One text for each name, with an epoch that only grows. A writer says which epoch
+              it has read, so two writers never overwrite each other (compare-and-set).
     mail      Texts from many workers for the one that leads a key.
     beats     Which workers are alive, with a text about each.
     bell      Tells the other workers that there is news. A ring may be lost; nothing depends on it
@@ -121,7 +121,7 @@ class Store(Protocol):
         ...
 
     def beat(self, worker: str, text: str, ttl: float) -> int:
-        """Say that a worker is alive for so many seconds; return how many are, itself included."""
+        """Say that a worker is alive for `ttl` seconds; return how many are, itself included."""
         ...
 
     def leave(self, worker: str) -> None:

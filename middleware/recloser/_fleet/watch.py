@@ -13,18 +13,23 @@ from recloser._state import State
 _CLOSED = State.CLOSED
 LEASE = 2.0
 """Seconds for which a leader leads if it says no more; longer if it looks more rarely."""
-_LEASE_LOOKS = 16.0  # so many looks, then
-# A watch ends after so many seconds, or calls, without so much of the evidence that opens, of more than
-# one worker.
+_LEASE_LOOKS = 16.0  # then it leads for this many looks
+# This share of the evidence that opens, seen by more than one worker, prolongs a watch.
 _MUCH = 0.4
-# Evidence does not fade while no calls come: it counts for so many seconds after the last bad one.
+# `Evidence.level` is lowered only when the next call comes. Without calls it stays as it was, so it
+# counts for this many seconds after the last bad call.
 _KEPT = 300.0
+# A watch without that ends after both `_CALM` seconds and `_CALM_CALLS` calls, but at the latest after
+# `_LONGEST` seconds.
 _CALM, _CALM_CALLS, _LONGEST = 3.0, 10.0, 30.0
-# One in which the key was always closed ends sooner: as soon as there is no evidence after so many
+# One in which the key was always closed ends sooner: as soon as there is no evidence after this many
 # seconds and calls.
 _NOTHING, _NOTHING_CALLS = 0.5, 30.0
-# A leader looks as often as so many calls come, at the latest after so many seconds.
+# A leader looks each time this many calls have come, at the latest after this many seconds.
 _LOOKS, _LOOKS_AT_LATEST = 0.2, 1.5
+# It looks at this many calls per second. If there are more, it looks at one in N of them; N is at most
+# `_FEWEST`.
+_LOOKED_AT, _FEWEST = 1_000.0, 1_048_576.0
 
 
 class Watch:
@@ -47,14 +52,14 @@ class Watch:
         self._bad = 0
 
     def note(self, now: float) -> None:
-        """Note what the circuit is in at `now` seconds."""
+        """Note the state of the circuit at `now` seconds."""
         self._now, circuit = now, self._circuit
         evidence = circuit.detector.evidence
         # What only one worker sees is no reason to watch all of them for ever.
-        is_shared = len(circuit.witnesses) > 1 and evidence.level >= _MUCH * evidence.threshold
+        is_much = circuit.is_shared and evidence.level >= _MUCH * evidence.threshold
         if evidence.bad != self._bad:
             self._bad, self._bad_at = evidence.bad, now
-        if circuit.state is not _CLOSED or (is_shared and now - self._bad_at <= _KEPT):
+        if circuit.state is not _CLOSED or (is_much and now - self._bad_at <= _KEPT):
             self._suspected_at = now
 
     @property
@@ -70,22 +75,36 @@ class Watch:
         return self._now - self._begun_at > self._lasting(_NOTHING, _NOTHING_CALLS)
 
     def _lasting(self, seconds: float, calls: float) -> float:
-        """How long it takes until so many seconds are over, and so many calls have come."""
+        """How long it takes until both the seconds and the calls are over: `_LONGEST` at most."""
         return min(max(seconds, calls / max(self.demand, 1e-3)), _LONGEST)
 
     def rate(self, one_in: int) -> float:
         """How many calls per second there are now or usually, whichever is more.
 
         Args:
-            one_in: One call in so many is written down.
+            one_in: One call in this many is written down.
         """
         return max(self.demand, self._circuit.counts.rate * one_in)
+
+    def sample(self, one_in: int) -> int:
+        """One call in how many is to be written down from now on: a power of two.
+
+        Args:
+            one_in: One call in this many is written down until now.
+        """
+        enough = min(self.demand / _LOOKED_AT, _FEWEST)
+        if 0.25 * one_in <= enough <= one_in:
+            return one_in
+        one_in = 1
+        while one_in < enough:
+            one_in *= 2
+        return one_in
 
     def looks_every(self, one_in: int) -> float:
         """Seconds between two looks at what workers have reported; 0.0 for as often as they do.
 
         Args:
-            one_in: One call in so many is written down.
+            one_in: One call in this many is written down.
         """
         if self._circuit.state is not _CLOSED:
             return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recloser._circuit import votes
-from recloser._circuit.bad_calls import BAD, KEPT, Seen, seen_last, told
+from recloser._circuit.bad_calls import KEPT, REMEMBERED, SeenCall, seen_last, told
 from recloser._circuit.votes import Ending
 from recloser._outcome import Outcome
 from recloser._redaction import seen
@@ -16,7 +16,7 @@ def ending(number: int) -> Ending:
 
 
 def test_the_last_ones_are_kept_the_oldest_first() -> None:
-    calls: tuple[Seen, ...] = ()
+    calls: tuple[SeenCall, ...] = ()
     for number in range(20):
         calls = seen_last(calls, votes.FAILED, ending(number))
 
@@ -26,8 +26,8 @@ def test_the_last_ones_are_kept_the_oldest_first() -> None:
 
 
 def test_each_says_how_it_was_bad_and_only_a_failure_what_failed() -> None:
-    calls: tuple[Seen, ...] = ()
-    for vote in BAD:
+    calls: tuple[SeenCall, ...] = ()
+    for vote in REMEMBERED:
         calls = seen_last(calls, vote, ending(1))
 
     found = {each.outcome: each.error for each in told(calls)}

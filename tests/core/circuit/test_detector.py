@@ -11,6 +11,7 @@ from tests.support.detectors import NORMAL, NOW, SLOW, VERY_SLOW, known_detector
 
 from recloser import Policy
 from recloser._circuit.detector import Detector
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.late_calls import LateCalls
 from recloser._circuit.votes import Vote
 
@@ -211,7 +212,7 @@ def late(calls: int, age: float) -> LateCalls:
 
 
 def test_many_late_calls_open(detector: Detector) -> None:
-    assert detector.has_enough_late(late(60, 0.19), NOW)
+    assert detector.count_late(late(60, 0.19), NOW)
 
     assert detector.evidence.bad == detector.evidence.late == 60
     assert detector.evidence.since == 1
@@ -221,7 +222,7 @@ def test_many_late_calls_open(detector: Detector) -> None:
 def test_few_late_calls_open_nothing_and_leave_no_trace(
     detector: Detector, calls: LateCalls
 ) -> None:
-    assert not detector.has_enough_late(calls, NOW)
+    assert not detector.count_late(calls, NOW)
 
     assert detector.evidence.idle
     assert detector.evidence.calls == 0
@@ -242,14 +243,6 @@ def test_the_reason_to_open_names_the_evidence_and_the_last_failure(detector: De
     assert "HTTP 502" in reason.sentence
     assert reason.numbers["bad"] == token - 9
     assert reason.numbers["slow_threshold"] == detector.baseline.threshold
-
-
-def test_the_reason_needs_no_failure(detector: Detector) -> None:
-    token = 10
-    while not vote(detector, Vote.SLOW, token, SLOW):
-        token += 1
-
-    assert detector.open_reason().rule == "slow"
 
 
 def test_a_reset_forgets_everything(detector: Detector, policy: Policy) -> None:
@@ -306,7 +299,7 @@ def test_a_call_that_was_answered_is_a_sign_of_life_for_half_a_threshold(
 ) -> None:
     suspicious(detector)
     if testing:
-        detector._begin_test(NOW)
+        detector._begin_test(NOW, InFlight())
     assert not detector.is_alive(NOW)
 
     vote(detector, kind, 11, SLOW)

@@ -6,6 +6,7 @@ import pytest
 
 from recloser import Policy
 from recloser._circuit.detector import Detector
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.votes import Ending, Vote
 from recloser._outcome import Outcome
 
@@ -60,11 +61,11 @@ class Calls:
         else:
             latency = self.now - began
         if letter in "grq":
-            self.detector.good(self.token, latency, self.now)
+            self.detector.good(self.token, latency, self.now, latency)
             return False
         outcome = Outcome.FAILURE if letter == "f" else Outcome.SUCCESS
         ending = Ending(self.token, outcome, latency, self.now)
-        return self.detector.vote(KINDS[letter], ending)
+        return self.detector.vote(KINDS[letter], ending, InFlight())
 
 
 MIXED = "sg" + "s" * 4 + "g" + "s" * 4 + "g" + "s" * 4 + "g" + "s" * 4
@@ -119,8 +120,8 @@ def test_calls_from_before_the_suspicion_are_not_of_the_row(settled: Detector) -
     run = settled._bad_run
 
     for token in range(1, 6):
-        settled.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.01, calls.now))
-        settled.vote(Vote.LOST, Ending(token, Outcome.FAILURE, 0.01, calls.now))
+        settled.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.01, calls.now), InFlight())
+        settled.vote(Vote.LOST, Ending(token, Outcome.FAILURE, 0.01, calls.now), InFlight())
 
     assert settled._bad_run == run == 0
 

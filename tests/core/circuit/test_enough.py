@@ -27,10 +27,10 @@ def test_evidence_a_number_and_a_share_are_all_needed(
 
 
 @pytest.mark.parametrize(
-    ("normal", "young", "expected"),
+    ("normal", "lenient", "expected"),
     [(0.02, False, 0.5), (0.6, False, 0.4), (0.02, True, 0.25), (0.9, True, 0.1)],
 )
 def test_fewer_good_calls_are_enough_of_a_young_key_or_one_that_fails_as_often(
-    normal: float, young: bool, expected: float
+    normal: float, lenient: bool, expected: float
 ) -> None:
-    assert enough_good(Policy(), normal, young=young) == pytest.approx(expected)
+    assert enough_good(Policy(), normal, lenient=lenient) == pytest.approx(expected)

@@ -51,6 +51,17 @@ def test_it_is_in_the_state_of_its_fleet_for_its_reason(worker: Worker, state: S
     assert worker.breaker.refusal().reason == WHY
 
 
+def test_what_it_has_decided_alone_is_a_state_without_orders(worker: Worker) -> None:
+    circuit = circuit_of(worker)
+    assert circuit.alone == ""
+
+    follow(worker, State.OPEN)
+    assert circuit.alone == ""
+
+    circuit.decide_alone()
+    assert circuit.alone == "open"
+
+
 def test_it_closes_as_its_fleet_does_and_keeps_what_it_has_learned(worker: Worker) -> None:
     threshold = worker.breaker.slow_threshold
     follow(worker, State.OPEN)

@@ -267,7 +267,7 @@ def test_an_answer_ends_no_limit_that_is_there_because_calls_fail_together(
     limit_of(breaker).failures.are_crowding = crowding
     good = Ending(1, Outcome.SUCCESS, 0.1, clock.now)
 
-    assert circuit._is_slow_only(votes.GOOD, good, recovery) is not crowding
+    assert circuit._take_first_answer(votes.GOOD, good, recovery) is not crowding
     assert (breaker.state is State.LIMITED) is crowding
 
 

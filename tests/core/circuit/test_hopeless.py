@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recloser import Breaker, Policy
-from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, limit_of_call, tail_share
+from recloser._circuit.hopeless import hopeless_after, hopeless_if_few, tail_share, time_limit_of
 from recloser.testing import ManualClock
 
 CEILING = 60.0
@@ -63,7 +63,7 @@ def test_a_handful_of_answers_says_little(longest: float, answers: int, after: f
 
 
 def test_some_calls_may_take_longer_and_the_longer_the_fewer() -> None:
-    limits = Counter(limit_of_call(1.0, token, CEILING) for token in range(1, 4097))
+    limits = Counter(time_limit_of(1.0, token, CEILING) for token in range(1, 4097))
 
     assert limits[1.0] / 4096 == pytest.approx(7 / 8, rel=0.02)
     assert limits[2.0] / 4096 == pytest.approx(7 / 64, rel=0.05)
@@ -75,18 +75,18 @@ def test_some_calls_may_take_longer_and_the_longer_the_fewer() -> None:
 @pytest.mark.parametrize("kinds", [2, 3, 4, 5, 7, 8, 16])
 def test_kinds_of_calls_that_take_turns_get_more_time_alike(kinds: int) -> None:
     longer = Counter(
-        token % kinds for token in range(1, 8001) if limit_of_call(1.0, token, CEILING) > 1.0
+        token % kinds for token in range(1, 8001) if time_limit_of(1.0, token, CEILING) > 1.0
     )
 
     assert max(longer.values()) < 1.2 * min(longer.values())
 
 
 def test_no_call_may_take_longer_than_the_ceiling() -> None:
-    assert max(limit_of_call(1.0, token, 2.5) for token in range(1, 4097)) == 2.5
+    assert max(time_limit_of(1.0, token, 2.5) for token in range(1, 4097)) == 2.5
 
 
 def test_a_probe_may_take_as_long_as_the_outage_has_lasted() -> None:
-    limits = [limit_of_call(1.0, 1, CEILING, outage) for outage in (0.0, 0.5, 7.0, 3600.0)]
+    limits = [time_limit_of(1.0, 1, CEILING, outage) for outage in (0.0, 0.5, 7.0, 3600.0)]
 
     assert limits == [1.0, 1.0, 7.0, CEILING]
 

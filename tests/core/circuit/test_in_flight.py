@@ -306,7 +306,7 @@ def test_calls_without_a_vote_that_have_not_ended_are_counted_by_when_they_began
     calls.outdated = [{4: timing(1.0), 5: timing(2.0)}, {7: timing(3.0)}]
     calls.overdue = {2: timing(1.0), 3: timing(5.0)}
 
-    assert [calls.missing(first) for first in (4, 5, 6, 8)] == [5, 4, 3, 2]
+    assert [calls.missing(first, inf) for first in (4, 5, 6, 8)] == [5, 4, 3, 2]
     assert [calls.missing(8, before) for before in (1.0, 5.0, 5.1)] == [0, 1, 2]
 
 
@@ -335,7 +335,7 @@ def test_when_a_generation_ends_no_stream_is_a_probe_any_more() -> None:
 def test_after_a_fork_no_stream_of_the_parent_goes_on() -> None:
     calls = InFlight()
     calls.note_outdated(1, timing())
-    calls.note_stream(1, Stream(0.0, 0.1), Policy(), serving=True)
+    calls.note_stream(1, Stream(0.0, 0.1), Policy(), closed=True)
     assert calls.streams is not None
 
     calls.forget_all()

@@ -195,7 +195,7 @@ def test_calls_that_began_in_the_round_before_are_not_in_the_next_one() -> None:
 def test_a_latency_that_was_usual_is_not_slow_whatever_the_threshold_is() -> None:
     """The mixture of calls may be another one."""
     limit = Limit(8.0, CALM, Usual(0.1, 1.0, 600.0), 1, 0.0)
-    limit.begin_suspicious(None, is_first=True)
+    limit.begin_suspicious(None, is_first=True, piled_up=1)
 
     assert Play(limit).round(0.9) is Finding.EASED
 
@@ -334,7 +334,7 @@ def test_while_one_call_is_sent_at_a_time_one_that_is_late_ends_no_round() -> No
     token = play.ask()
     play.now += 10.0
 
-    assert play.limit.is_late(token, play.now, THRESHOLD) is Finding.NOTHING
+    assert play.limit.add_overdue(token, play.now, THRESHOLD) is Finding.NOTHING
 
     assert play.limit.is_pausing
     assert play.limit.level == level
@@ -350,13 +350,13 @@ def test_calls_that_were_admitted_elsewhere_count_however_many_there_are() -> No
         limit.begin(token, token - 1, 0.0)
 
     assert limit.peak == 5
-    assert not limit.admits(6, 5, 0.0)
+    assert not limit.admit(6, 5, 0.0)
 
 
 def test_a_call_that_was_refused_elsewhere_counts_as_one_that_was_refused_here() -> None:
     here, elsewhere = new_limit(2.0), new_limit(2.0)
     for number in range(50):
-        assert not here.admits(number, 4, 1.0)
+        assert not here.admit(number, 4, 1.0)
         elsewhere.refuse(4, 1.0)
 
     assert elsewhere._refusals.are_some
@@ -452,7 +452,7 @@ def test_what_had_piled_up_counts_only_while_the_limit_is_as_it_began(
 ) -> None:
     """When the first one comes back, twice as many are let through as were waiting for it."""
     limit = Limit(2.0, CALM, USUAL, 1, 0.0)
-    limit.begin_suspicious(range(1, 21), is_first=True, waiting=20)
+    limit.begin_suspicious(range(1, 21), is_first=True, piled_up=20)
     limit.size = size
 
     Play(limit).end(1, SLOW)

@@ -306,10 +306,10 @@ def test_under_a_limit_calls_that_failed_do_not_make_the_latency_seem_higher(
 
 
 def test_few_answers_above_a_level_are_not_surely_above_it() -> None:
-    assert Answers(POLICY, 0.0).surely == 0.0
-    assert answered(*[0.2 + 0.01 * number for number in range(16)]).surely < 0.28
+    assert Answers(POLICY, 0.0).median_at_least == 0.0
+    assert answered(*[0.2 + 0.01 * number for number in range(16)]).median_at_least < 0.28
     many = answered(*[0.2 + 0.001 * number for number in range(160)])
-    assert many.level - 0.005 < many.surely < many.level
+    assert many.level - 0.005 < many.median_at_least < many.level
 
 
 def test_of_a_latency_that_is_severe_only_the_answers_since_the_silence_count() -> None:
@@ -363,8 +363,8 @@ def test_forgotten_answers_are_none_of_the_many_that_severe_slowness_takes() -> 
 
 
 def test_of_one_or_two_answers_the_faster_one_is_surely_reached() -> None:
-    assert answered(0.3).surely == 0.3
-    assert answered(0.2, 0.4).surely == 0.2
+    assert answered(0.3).median_at_least == 0.3
+    assert answered(0.2, 0.4).median_at_least == 0.2
 
 
 def under_a_limit(answers: Answers, missing: int = 0) -> float | None:

@@ -50,10 +50,10 @@ def test_the_more_calls_are_refused_the_surer_it_must_be_that_the_next_pause_is_
     for token in range(1, 5):
         judged(pauses, token, 100.0, 60.0)
 
-    assert pauses.are_for_all_still(60.0, 0.0)
-    assert not pauses.are_for_all_still(60.0, 100.0)
+    assert pauses.count_asked_again(60.0, 0.0)
+    assert not pauses.count_asked_again(60.0, 100.0)
     # One that names no time is short.
-    assert pauses.are_for_all_still(0.0, 100.0)
+    assert pauses.count_asked_again(0.0, 100.0)
 
 
 def test_a_call_that_is_served_counts_however_many_were_asked_before() -> None:
@@ -61,8 +61,8 @@ def test_a_call_that_is_served_counts_however_many_were_asked_before() -> None:
     pauses, enough = Pauses(served_at=90.0), 6.0
     for token in range(1, 31):
         pauses.ask(token, token, 100.0, 60.0, POLICY)
-        assert not pauses.are_for_all(enough, rate=1_000.0)
+        assert not pauses.count_asked(enough, 1_000.0, 0, obeyed=False)
 
     pauses.served(1, 101.0)
 
-    assert not pauses.are_for_all(enough)
+    assert not pauses.count_asked(enough, 0.0, 0, obeyed=False)

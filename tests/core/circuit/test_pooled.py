@@ -23,9 +23,9 @@ class Fleet:
     def __init__(self, workers: int = 3) -> None:
         self.worker = World(1).workers[0]
         self.now = self.worker.clock.now
-        self.twin: FollowingCircuit = self.worker.breaker.following
+        self.local: FollowingCircuit = self.worker.breaker.following
         stalls = StallWatch(lambda: 0.0)
-        self.circuit = PooledCircuit("payments", self.twin, workers, stalls, self.now)
+        self.circuit = PooledCircuit("payments", self.local, workers, stalls, self.now)
 
     def begin(self, worker: str) -> tuple[int, PooledCall]:
         token, call = next(self.circuit.calls.tokens), PooledCall(worker, self.now)
@@ -59,21 +59,31 @@ def fleet() -> Fleet:
     return Fleet()
 
 
+def test_a_suspicion_is_shared_once_two_workers_have_seen_bad_calls(fleet: Fleet) -> None:
+    for worker in "aa":
+        fleet.call(worker, Outcome.FAILURE)
+    assert not fleet.circuit.is_shared
+
+    fleet.call("b", Outcome.FAILURE)
+
+    assert fleet.circuit.is_shared
+
+
 def test_it_knows_at_first_what_the_leader_knows(fleet: Fleet) -> None:
-    known, circuit = fleet.twin.detector.baseline, fleet.circuit
+    known, circuit = fleet.local.detector.baseline, fleet.circuit
 
     assert circuit.detector.baseline.threshold == known.threshold
-    assert circuit.counts.rate == pytest.approx(3 * fleet.twin.counts.rate)
+    assert circuit.counts.rate == pytest.approx(3 * fleet.local.counts.rate)
 
 
 def test_what_it_learns_the_leader_does_not(fleet: Fleet) -> None:
-    before = fleet.twin.detector.baseline.history().total
+    before = fleet.local.detector.baseline.history().total
 
     for worker, _ in zip(cycle("abc"), range(300), strict=False):
         fleet.call(worker, Outcome.SUCCESS)
 
-    assert fleet.twin.detector.baseline.history().total == before
-    assert fleet.twin.state is State.CLOSED
+    assert fleet.local.detector.baseline.history().total == before
+    assert fleet.local.state is State.CLOSED
 
 
 def test_the_waits_of_the_calls_that_open_for_all_are_no_sign_that_all_are_asked(
@@ -261,44 +271,44 @@ def test_what_the_leader_has_learned_of_bad_calls_is_known_but_not_its_suspicion
     for _ in range(3):
         permit = world.breaker.acquire()
         permit.failure("HTTP 502")
-    twin: FollowingCircuit = world.breaker.following
-    assert twin.detector.evidence.level > 0.0
+    local: FollowingCircuit = world.breaker.following
+    assert local.detector.evidence.level > 0.0
 
-    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), world.clock.now)
+    circuit = PooledCircuit("payments", local, 3, StallWatch(lambda: 0.0), world.clock.now)
 
     evidence = circuit.detector.evidence
-    assert evidence.learned == twin.detector.evidence.learned
+    assert evidence.learned == local.detector.evidence.learned
     assert evidence.quiet > 0.0
     assert (evidence.level, evidence.bad, evidence.since) == (0.0, 0, 0)
-    assert circuit.detector.last_failure == twin.detector.last_failure != ""
+    assert circuit.detector.last_failure == local.detector.last_failure != ""
 
 
 def test_a_worker_that_hardly_knows_a_key_leads_by_what_all_have_learned() -> None:
     new = World(1, is_trained=False).workers[0]
     all_of_them = World(1).workers[0].breaker.following.learned(0.0)
-    twin: FollowingCircuit = new.breaker.following
-    assert not twin.detector.baseline.known
+    local: FollowingCircuit = new.breaker.following
+    assert not local.detector.baseline.known
 
     circuit = PooledCircuit(
-        "payments", twin, 3, StallWatch(lambda: 0.0), new.clock.now, all_of_them
+        "payments", local, 3, StallWatch(lambda: 0.0), new.clock.now, all_of_them
     )
 
     assert circuit.detector.baseline.count == round(all_of_them.calls)
     assert circuit.detector.baseline.threshold < 1.0
     assert circuit.detector.evidence.learned[0] == all_of_them.quiet
     assert circuit.counts.rate == 3 * all_of_them.rate > 0.0
-    assert not twin.detector.baseline.known
+    assert not local.detector.baseline.known
 
 
 def test_a_worker_that_knows_a_key_leads_by_what_it_knows_itself() -> None:
     world = World(1).workers[0]
-    twin: FollowingCircuit = world.breaker.following
+    local: FollowingCircuit = world.breaker.following
     theirs = World(1).workers[0].breaker.following.learned(0.0).times(0.5)
 
-    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), world.clock.now, theirs)
+    circuit = PooledCircuit("payments", local, 3, StallWatch(lambda: 0.0), world.clock.now, theirs)
 
-    assert circuit.detector.baseline.count == twin.detector.baseline.count
-    assert circuit.detector.evidence.learned == twin.detector.evidence.learned
+    assert circuit.detector.baseline.count == local.detector.baseline.count
+    assert circuit.detector.evidence.learned == local.detector.evidence.learned
 
 
 @pytest.mark.parametrize(("workers", "concurrency"), [(3, 3), (40, 40)])
@@ -311,9 +321,9 @@ def test_as_many_calls_are_usual_at_a_time_as_all_workers_have(
 
 def test_where_no_rate_is_known_one_call_at_a_time_is_usual() -> None:
     worker = World(1, is_trained=False).workers[0]
-    twin: FollowingCircuit = worker.breaker.following
+    local: FollowingCircuit = worker.breaker.following
 
-    circuit = PooledCircuit("payments", twin, 3, StallWatch(lambda: 0.0), worker.clock.now)
+    circuit = PooledCircuit("payments", local, 3, StallWatch(lambda: 0.0), worker.clock.now)
 
     assert circuit.counts.concurrency == 1
     assert circuit.detector.evidence.half_life == worker.breaker.policy.evidence_half_life
@@ -321,13 +331,13 @@ def test_where_no_rate_is_known_one_call_at_a_time_is_usual() -> None:
 
 def test_of_rare_calls_evidence_fades_as_slowly_as_in_a_worker_with_all_of_them() -> None:
     world = World(1).workers[0]
-    twin: FollowingCircuit = world.breaker.following
-    twin.counts.rate = 0.01
+    local: FollowingCircuit = world.breaker.following
+    local.counts.rate = 0.01
 
-    circuit = PooledCircuit("payments", twin, 2, StallWatch(lambda: 0.0), world.clock.now)
+    circuit = PooledCircuit("payments", local, 2, StallWatch(lambda: 0.0), world.clock.now)
 
-    twin.detector.note_rate(0.02)
-    assert circuit.detector.evidence.half_life == twin.detector.evidence.half_life > 60.0
+    local.detector.note_rate(0.02)
+    assert circuit.detector.evidence.half_life == local.detector.evidence.half_life > 60.0
 
 
 def test_the_rate_of_all_workers_is_measured_from_the_first_moment_on(fleet: Fleet) -> None:

@@ -37,8 +37,8 @@ def test_a_new_policy_judges_the_answers_too() -> None:
     assert (recovery.is_patient(6.9), recovery.is_patient(7.0)) == (False, True)
 
 
-def test_an_outage_of_one_failed_call_bears_slow_probes() -> None:
-    assert Recovery(Policy(min_failures=1), 0.0, 1, run=1).bears_slowness
+def test_an_outage_of_one_failed_call_tolerates_slow_probes() -> None:
+    assert Recovery(Policy(min_failures=1), 0.0, 1, run=1).tolerates_slowness
 
 
 def crowded() -> Recovery:

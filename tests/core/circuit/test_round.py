@@ -24,7 +24,7 @@ def round_of(
     for token, latency in enumerate(failed, 100):
         found.add(token, latency, NOW, ok=False)
     for token in range(200, 200 + late):
-        found.add_late(token, NOW)
+        found.add_overdue(token, NOW)
     found.judge(threshold, NOW + overdue_for)
     return found
 
@@ -54,7 +54,7 @@ def test_answers_of_one_moment_are_no_round() -> None:
 def test_a_call_that_is_late_is_no_answer_but_time_counts_from_it() -> None:
     found = Round(1)
     for token in range(20):
-        found.add_late(token, NOW - 1.0)
+        found.add_overdue(token, NOW - 1.0)
     assert not found.is_complete(1, NOW)
 
     found.add(20, 0.1, NOW, ok=True)
@@ -125,7 +125,7 @@ def test_a_call_is_slow_if_it_is_above_the_threshold_late_or_failed() -> None:
 
 def test_a_call_that_was_late_and_came_back_counts_once() -> None:
     found = Round(1)
-    found.add_late(1, NOW)
+    found.add_overdue(1, NOW)
 
     found.add(1, 0.5, NOW, ok=True)
     found.add(2, 0.1, NOW, ok=True)

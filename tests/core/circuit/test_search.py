@@ -200,7 +200,7 @@ def test_if_single_calls_are_mild_and_many_are_severe_there_are_too_many() -> No
     play.limit.load.forget()
     while play.limit.is_pausing:
         play.answer(SLOW)
-    assert play.findings[-1] is Finding.BORNE
+    assert play.findings[-1] is Finding.MILD
     assert not play.limit.load.is_likely
     # Mild answers let the load return.
     for _ in range(30):
@@ -220,10 +220,10 @@ def test_late_calls_do_not_hang_where_others_are_answered_later_than_that(
 ) -> None:
     """Answers above the slow threshold may be usual: then late calls may be such calls."""
     limit = Limit(8.0, CALM, USUAL._replace(high=1.0), 1, 0.0)
-    limit.begin_suspicious(None, is_first=False)
+    limit.begin_suspicious(None, is_first=False, piled_up=1)
     play = Play(limit)
     for _ in range(17):
-        limit.is_late(play.ask(4), play.now, THRESHOLD)
+        limit.add_overdue(play.ask(4), play.now, THRESHOLD)
 
     finding = play.answer(*[FAST] * 7, answer, *[FAST] * 8, running=4)
 
@@ -369,7 +369,7 @@ def test_if_most_calls_hang_and_the_others_are_fast_it_hangs(hung: int, expected
     play = limited(8.0)
     play.limit._refusals.last = play.now
     for _ in range(hung):
-        assert play.limit.is_late(play.ask(4), play.now, THRESHOLD) is Finding.NOTHING
+        assert play.limit.add_overdue(play.ask(4), play.now, THRESHOLD) is Finding.NOTHING
 
     assert play.answer(*[FAST] * 8, running=4) is expected
 
@@ -465,7 +465,7 @@ def test_while_it_pauses_an_overdue_call_says_nothing_yet() -> None:
     play = paused()
     play.now += 4.0
 
-    assert play.limit.is_late(play.ask(), play.now, THRESHOLD) is Finding.NOTHING
+    assert play.limit.add_overdue(play.ask(), play.now, THRESHOLD) is Finding.NOTHING
 
 
 def test_calls_from_before_the_pauses_do_not_end_them() -> None:

@@ -12,6 +12,7 @@ from recloser._circuit import sentences
 from recloser._circuit.baseline import Baseline
 from recloser._circuit.detector import Detector
 from recloser._circuit.evidence import Evidence
+from recloser._circuit.in_flight import InFlight
 from recloser._circuit.recovery import Recovery
 from recloser._circuit.sentences import seconds
 from recloser._circuit.votes import Ending, Vote
@@ -80,10 +81,10 @@ def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
     detector.learn_quiet([0.2] * 200)
     detector.refresh(0.0)
     for token in range(2):
-        detector.vote(Vote.SLOW, Ending(token, Outcome.SUCCESS, 5.0, 0.0))
+        detector.vote(Vote.SLOW, Ending(token, Outcome.SUCCESS, 5.0, 0.0), InFlight())
     detector.last_failure = "HTTP 502"
     for token in range(2, 7):
-        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0))
+        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0), InFlight())
 
     reason = detector.open_reason()
 
@@ -96,7 +97,7 @@ def test_an_opening_by_failed_and_slow_calls_names_both(policy: Policy) -> None:
 def test_failures_that_say_nothing_are_counted_only(policy: Policy) -> None:
     detector = Detector(policy)
     for token in range(5):
-        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0))
+        detector.vote(Vote.FAILED, Ending(token, Outcome.FAILURE, 0.1, 0.0), InFlight())
 
     assert "(5 failed);" in str(detector.open_reason())
 

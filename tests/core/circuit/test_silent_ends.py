@@ -558,8 +558,8 @@ def test_under_a_limit_an_answer_shows_that_calls_come_back_whatever_it_says(
     assert the_limit.succeeded
     assert the_limit.latest == hung[-1].token + 2
     # So none of the calls that hang is a newer one, and the silence begins now.
-    assert not the_limit.is_silent(clock.now + 1.0, 0.3)
-    assert the_limit.is_silent(clock.now + 3.0, 0.3)
+    assert not the_limit.has_long_silence(clock.now + 1.0, 0.3)
+    assert the_limit.has_long_silence(clock.now + 3.0, 0.3)
 
 
 # Calls that a second attempt has outpaced
@@ -662,23 +662,20 @@ def test_a_late_answer_is_good_enough_only_where_the_trouble_was_no_slowness(
     learned(breaker, clock)
     circuit = half_open(breaker, was_slow=was_slow)
 
-    vote = circuit._judge_silent(votes.ALIVE_LATE, ending(breaker, clock, 5.0))
+    vote = circuit._judge_silent(votes.ALIVE_SLOW, ending(breaker, clock, 5.0))
 
     assert vote is (votes.NONE if was_slow else votes.ALIVE)
     assert circuit.recovery is not None
     assert circuit.recovery.spare == (1 if was_slow else 0)
 
 
-def test_who_was_asked_to_wait_after_its_vote_was_lost_shows_nothing(
+def test_a_call_that_was_asked_to_wait_for_no_certain_time_shows_that_the_callee_is_alive(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
     circuit = half_open(breaker, was_slow=False)
 
-    asked = ending(breaker, clock, 0.1)
-
-    assert circuit._judge_asked(votes.ASKED_LATE, asked) is votes.NONE
-    assert circuit._judge_asked(votes.ASKED_TO_WAIT, asked) is votes.ALIVE
+    assert circuit._judge_asked(ending(breaker, clock, 0.1)) is votes.ALIVE
 
 
 def test_a_call_that_was_outrun_takes_back_nothing_where_none_was_given_up(
@@ -735,7 +732,7 @@ def test_a_time_out_is_judged_by_what_such_calls_take(
     circuit: SteeredCircuit = breaker._circuit
     timed_out = Ending(export.token, Outcome.CANCELLED, latency, clock.now + latency)
 
-    circuit._judge_time_out(timed_out, circuit.explained)
+    circuit._judge_time_out(timed_out)
 
     assert timed_out.outcome.value == outcome
     export.cancel()

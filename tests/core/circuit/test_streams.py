@@ -26,53 +26,53 @@ def no_stall(started: float, now: float) -> float:
 
 
 def test_while_hardly_any_stream_is_known_a_stall_takes_ten_seconds() -> None:
-    assert streams_of().limit == 10.0
-    assert streams_of(*[0.01] * 29).limit == 10.0
+    assert streams_of().time_limit == 10.0
+    assert streams_of(*[0.01] * 29).time_limit == 10.0
 
 
 def test_a_long_gap_of_one_of_few_streams_is_enough_to_be_more_patient() -> None:
-    assert streams_of(15.0).limit == pytest.approx(45.0, rel=0.1)
+    assert streams_of(15.0).time_limit == pytest.approx(45.0, rel=0.1)
 
 
 def test_short_gaps_make_no_limit_below_two_seconds() -> None:
-    assert streams_of(*[0.001] * 100).limit == 2.0
+    assert streams_of(*[0.001] * 100).time_limit == 2.0
 
 
 @pytest.mark.parametrize("usual", [1.0, 3.0, 10.0])
 def test_the_limit_is_three_times_the_gaps_that_are_usual(usual: float) -> None:
-    assert streams_of(*[usual] * 100).limit == pytest.approx(3.0 * usual, rel=0.1)
+    assert streams_of(*[usual] * 100).time_limit == pytest.approx(3.0 * usual, rel=0.1)
 
 
 def test_one_long_gap_of_a_hundred_streams_does_not_move_the_limit() -> None:
-    assert streams_of(*[0.1] * 99, 50.0).limit == 2.0
+    assert streams_of(*[0.1] * 99, 50.0).time_limit == 2.0
 
 
 def test_it_is_hopeless_much_later_than_it_is_a_stall() -> None:
     few, many = streams_of(*[0.5] * 40), streams_of(*[0.5] * 1000)
 
     assert few.hopeless == pytest.approx(1.5 * 0.5 * 25, rel=0.1)
-    assert many.hopeless == 2.0 * many.limit
+    assert many.hopeless == 2.0 * many.time_limit
     assert streams_of(0.5).hopeless == POLICY.slow_ceiling
 
 
 def test_nothing_is_above_the_ceiling() -> None:
     policy = Policy(slow_ceiling=1.5)
 
-    assert streams_of(policy=policy).limit == 1.5
-    assert streams_of(*[1.0] * 100, policy=policy).limit == 1.5
+    assert streams_of(policy=policy).time_limit == 1.5
+    assert streams_of(*[1.0] * 100, policy=policy).time_limit == 1.5
     assert streams_of(*[5.0] * 100, policy=policy).hopeless == 1.5
 
 
 @pytest.mark.parametrize("streams", [3, 100])
 def test_where_pauses_beyond_the_ceiling_are_usual_there_is_no_stall(streams: int) -> None:
     """As where events are told when they happen."""
-    assert streams_of(*[300.0] * streams).limit == inf
+    assert streams_of(*[300.0] * streams).time_limit == inf
 
 
 def test_old_gaps_are_forgotten() -> None:
     streams = streams_of(*[20.0] * 1000, *[0.01] * 6000)
 
-    assert streams.limit == 2.0
+    assert streams.time_limit == 2.0
 
 
 def test_a_pause_of_the_process_is_no_stall() -> None:
@@ -91,9 +91,9 @@ def test_the_next_check_is_when_the_first_stream_may_stand_still_with_others() -
         stream.since = since
     streams.take_decided(5.0, no_stall)
 
-    assert streams.check_at == 5.0 + streams.limit / 32.0
+    assert streams.check_at == 5.0 + streams.time_limit / 32.0
     streams.take_decided(4.5, no_stall)
-    assert streams.check_at == 4.0 + streams.limit / 2.0
+    assert streams.check_at == 4.0 + streams.time_limit / 2.0
 
 
 # Streams in flight
@@ -241,7 +241,7 @@ def test_six_probes_that_stall_and_end_well_make_such_a_gap_usual() -> None:
     """If the callee has changed for good, it would stay open for ever otherwise."""
     streams = streams_of(*[0.01] * 1000)
     needed = 0
-    while streams.limit < 10.0:
+    while streams.time_limit < 10.0:
         needed += 1
         began = 100.0 * needed
         streams._doubted = True
@@ -260,7 +260,7 @@ def test_a_stream_that_failed_teaches_nothing() -> None:
         flowing(streams, 1, 0.0).longest = 20.0
         streams.end(1, well=False)
 
-    assert streams.limit == 2.0
+    assert streams.time_limit == 2.0
     assert streams.by_token == {}
 
 
@@ -268,8 +268,8 @@ def test_what_was_learned_of_old_gaps_is_halved_and_not_lost() -> None:
     policy = Policy(history_size=100)
     streams = streams_of(*[1.0] * 100, *[0.01] * 2, policy=policy)
 
-    assert streams.limit == pytest.approx(3.0, rel=0.1)
-    assert streams.hopeless > 2.0 * streams.limit
+    assert streams.time_limit == pytest.approx(3.0, rel=0.1)
+    assert streams.hopeless > 2.0 * streams.time_limit
 
 
 # Several that stand still at the same time
@@ -372,7 +372,7 @@ def test_of_several_doubted_streams_the_first_is_looked_at_first() -> None:
         streams.by_token[token] = Stream(began, 0.1)
         assert streams.doubts(token)
 
-    assert streams.check_at <= 101.0 + streams.limit
+    assert streams.check_at <= 101.0 + streams.time_limit
 
 
 def test_a_doubted_probe_is_looked_at_when_it_has_flowed_for_a_while() -> None:
@@ -383,7 +383,7 @@ def test_a_doubted_probe_is_looked_at_when_it_has_flowed_for_a_while() -> None:
 
     assert streams.doubts(7)
 
-    assert streams.check_at == 5.0 + streams.limit
+    assert streams.check_at == 5.0 + streams.time_limit
 
 
 def half_of_the_time(started: float, now: float) -> float:

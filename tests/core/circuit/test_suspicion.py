@@ -78,7 +78,7 @@ def test_no_more_calls_must_be_good_than_usual(policy: Policy, enough: bool) -> 
     share = 1.0 - evidence.normal_bad_rate
     assert 0.1 < share < 0.2
 
-    suspicion.begin_test(evidence, policy, None, NOW)
+    suspicion.begin_test(evidence, policy, InFlight(), NOW)
     assert suspicion.test is not None
     suspicion.test.good = ceil(share * 200) - (not enough)
     suspicion.test.failed = 200 - suspicion.test.good

@@ -14,7 +14,14 @@ from tests.support.training import learned
 
 from recloser import Breaker, Permit, Reason, Registry, State
 from recloser._circuit.orders import Orders
-from recloser._circuit.transitions import AFTER, RULES, TRANSITIONS, Cause
+from recloser._circuit.transitions import (
+    AFTER,
+    RULES,
+    TRANSITIONS,
+    Cause,
+    is_of_fleet,
+    rule_of_fleet,
+)
 from recloser.testing import ManualClock, RecordingListener
 
 CLOSED, LIMITED = State.CLOSED, State.LIMITED
@@ -52,6 +59,14 @@ def test_without_a_hand_or_a_fleet_no_state_is_left_out() -> None:
 def test_a_state_and_a_cause_lead_to_one_state() -> None:
     assert max(Counter((before, cause) for before, cause, _ in TRANSITIONS).values()) == 1
     assert len(AFTER) == len(TRANSITIONS)
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_the_rules_of_a_fleet_are_those_of_its_causes(cause: Cause) -> None:
+    assert {is_of_fleet(rule) for rule in RULES[cause]} == {cause in BY_FLEET}
+    if cause in BY_FLEET:
+        after = {after for _, each, after in TRANSITIONS if each is cause}
+        assert {rule_of_fleet(state) for state in after} == RULES[cause]
 
 
 @pytest.mark.parametrize(("before", "cause", "after"), TRANSITIONS)

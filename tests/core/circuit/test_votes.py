@@ -171,7 +171,7 @@ def test_the_latency_of_other_calls_is_not_counted(outcome: Outcome) -> None:
     [
         ("voting", IGNORED, FAST, Vote.ALIVE),
         ("voting", IGNORED, LIMIT, Vote.ALIVE),
-        ("voting", IGNORED, SLOW, Vote.ALIVE_LATE),
+        ("voting", IGNORED, SLOW, Vote.ALIVE_SLOW),
         ("voting", CANCELLED, FAST, Vote.ALIVE),  # its client left during the answer
         ("voting", CANCELLED, LIMIT, Vote.ALIVE),
         ("voting", CANCELLED, SLOW, Vote.HUNG),
@@ -351,7 +351,7 @@ def test_a_call_in_flight_past_the_threshold_is_put_aside(
     calls, call = InFlight(), timing(answered)
 
     told = vote_of_overdue(
-        TOKEN, call, STARTED + SLOW, calls, THRESHOLD, StallWatch(), closed=closed
+        TOKEN, call, STARTED + SLOW, calls, THRESHOLD, StallWatch(), serving=closed
     )
 
     assert told is vote
@@ -365,7 +365,7 @@ def test_a_call_that_hangs_through_our_own_fault_is_overdue_and_has_no_vote() ->
     calls = InFlight()
     stalls = stall(ended=STARTED + 1.2, seconds=0.6)
 
-    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, closed=True)
+    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, serving=True)
 
     assert told is Vote.NONE
     assert calls.overdue
@@ -380,7 +380,7 @@ def test_a_stall_excuses_a_call_that_hangs_for_no_more_than_it_took(
     """A process that stands still for a moment now and then still sees a callee that is mute."""
     calls, stalls = InFlight(), stall(ended=STARTED + 1.2, seconds=seconds)
 
-    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, closed=True)
+    told = vote_of_overdue(TOKEN, timing(), STARTED + SLOW, calls, THRESHOLD, stalls, serving=True)
 
     assert told is vote
 

@@ -23,7 +23,7 @@ def test_a_stream_about_which_is_decided_early_is_one_until_it_ends(
     calls, call = InFlight(), Timing()
     call.started, call.answered = 100.0, inf
     calls.voting[7] = call
-    calls.note_stream(7, Stream(100.0, 0.1), Policy(), serving=True)
+    calls.note_stream(7, Stream(100.0, 0.1), Policy(), closed=True)
     assert calls.streams is not None
     ending = Ending(7, outcome, 0.1, 101.0)
     ending.going_on = goes_on

@@ -10,7 +10,7 @@ from tests.support.fleets import KEY, World, bad
 from recloser import Mode, Reason, State
 from recloser._fleet.facts import KeyFact, key_name, mode_name
 from recloser._fleet.hearing import Hearing
-from recloser._fleet.workplace import Workplace
+from recloser._fleet.member_state import MemberState
 
 
 def fact(state: State, leader: str = "somebody") -> KeyFact:
@@ -58,7 +58,7 @@ def test_epochs_grow_over_all_lives_of_a_store(world: World) -> None:
     for epoch in range(1, 11):
         write(world, epoch, fact(State.CLOSED, leader=""))
     world.run(125.0)
-    assert not any(worker.member._place.keys for worker in world.workers)
+    assert not any(worker.member._shared.keys for worker in world.workers)
     world.data.flush()
     world.run(3.0)
 
@@ -102,19 +102,19 @@ def test_facts_of_a_newer_version_about_something_else_are_no_garbage(world: Wor
     assert [worker.fleet.garbage for worker in world.workers] == [0, 0]
 
 
-def hearing(world: World) -> tuple[Hearing, Workplace, float]:
+def hearing(world: World) -> tuple[Hearing, MemberState, float]:
     """What the first worker hears, what it works with, and the time."""
     member = world.workers[0].member
-    return member._hearing, member._place, world.clock.now
+    return member._hearing, member._shared, world.clock.now
 
 
 def test_the_same_epoch_again_is_no_news(world: World) -> None:
     write(world, 7, fact(State.OPEN))
-    each, place, now = hearing(world)
+    each, shared, now = hearing(world)
 
     each.hear(KEY, 7, fact(State.LIMITED), now, now)
 
-    known = place.key(KEY).fact
+    known = shared.known(KEY).fact
     assert known is not None
     assert known.state is State.OPEN
 
@@ -122,57 +122,57 @@ def test_the_same_epoch_again_is_no_news(world: World) -> None:
 def test_an_older_fact_of_a_key_that_nobody_watches_is_believed(world: World) -> None:
     """The store has lost what there was, and somebody has begun anew."""
     write(world, 7, fact(State.CLOSED, leader=""))
-    each, place, now = hearing(world)
+    each, shared, now = hearing(world)
 
     each.hear(KEY, 6, fact(State.OPEN), now, now)
 
     assert world.states[0] is State.OPEN
-    assert place.key(KEY).epoch == 6
+    assert shared.known(KEY).epoch == 6
 
 
 def test_who_led_and_has_given_up_takes_the_lead_again_at_once(world: World) -> None:
-    each, place, now = hearing(world)
+    each, shared, now = hearing(world)
 
-    each.hear(KEY, 7, fact(State.OPEN, leader=place.name), now, now)
+    each.hear(KEY, 7, fact(State.OPEN, leader=shared.name), now, now)
 
-    assert place.key(KEY).take_over_at == now
+    assert shared.known(KEY).take_over_at == now
     assert world.states[0] is State.OPEN
 
 
 def test_who_leads_needs_not_hear_what_it_has_said(world: World) -> None:
     world.workers[0].breaker.open(for_=60.0)
     world.settle()
-    each, place, now = hearing(world)
-    key = place.key(KEY)
-    incident, epoch = key.incident, key.epoch
+    each, shared, now = hearing(world)
+    known = shared.known(KEY)
+    incident, epoch = known.incident, known.epoch
     assert incident is not None
 
-    each.hear(KEY, epoch + 1, fact(State.CLOSED, leader=place.name), now, now)
+    each.hear(KEY, epoch + 1, fact(State.CLOSED, leader=shared.name), now, now)
 
-    assert key.incident is incident
+    assert known.incident is incident
     assert world.states[0] is State.OPEN
 
 
 def test_where_another_worker_leads_this_one_does_not(world: World) -> None:
     world.workers[0].breaker.open(for_=60.0)
     world.settle()
-    each, place, now = hearing(world)
-    key = place.key(KEY)
-    key.take_over_at = now
+    each, shared, now = hearing(world)
+    known = shared.known(KEY)
+    known.take_over_at = now
 
-    each.hear(KEY, key.epoch + 1, fact(State.OPEN, leader="somebody"), now, now)
+    each.hear(KEY, known.epoch + 1, fact(State.OPEN, leader="somebody"), now, now)
 
-    assert key.incident is None
-    assert key.take_over_at == inf
+    assert known.incident is None
+    assert known.take_over_at == inf
 
 
 def test_the_member_knows_the_version_of_what_it_has_read(world: World) -> None:
     write(world, 7, fact(State.OPEN))
-    each, place, now = hearing(world)
+    each, shared, now = hearing(world)
 
     each.read(now)
 
-    assert place.version == world.workers[0].store.news(0).version > 0
+    assert shared.version == world.workers[0].store.news(0).version > 0
     assert each.at == now
     each.forget()
     assert each._version == 0

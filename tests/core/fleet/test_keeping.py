@@ -121,12 +121,7 @@ def test_what_two_workers_have_learned_adds_up() -> None:
 
 def keep(world: World, worker: Worker) -> Learned:
     """Let one worker keep what it knows, and return what is kept then."""
-    worker.member._keeping._keep(
-        worker.member._registry,
-        worker.store,
-        KEY,
-        world.clock.now,
-    )
+    worker.member._keeping._keep(KEY, world.clock.now)
     there = kept(world)
     assert there is not None
     return there
@@ -252,7 +247,7 @@ def test_keys_of_which_there_is_no_breaker_any_more_are_left_out() -> None:
 
     world.run(120.0)
 
-    assert worker.member._keeping.names == []
+    assert worker.member._keeping.keys == []
     assert worker.registry.faults == 0
 
 

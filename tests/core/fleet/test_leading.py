@@ -13,7 +13,7 @@ from recloser._fleet.incident import Incident
 
 
 def incidents(world: World) -> list[Incident | None]:
-    keys = [worker.member._place.keys.get(KEY) for worker in world.workers]
+    keys = [worker.member._shared.keys.get(KEY) for worker in world.workers]
     return [None if key is None else key.incident for key in keys]
 
 

@@ -64,11 +64,11 @@ def test_a_key_that_nobody_has_heard_of_for_long_is_forgotten(world: World) -> N
     open_all(world)
     world.run(30.0, good, until=State.CLOSED)
     world.run(20.0, good)
-    assert [KEY in worker.member._place.keys for worker in world.workers] == [True] * 3
+    assert [KEY in worker.member._shared.keys for worker in world.workers] == [True] * 3
 
     world.run(180.0)
 
-    assert [KEY in worker.member._place.keys for worker in world.workers] == [False] * 3
+    assert [KEY in worker.member._shared.keys for worker in world.workers] == [False] * 3
 
 
 def test_what_the_fleet_has_decided_is_no_news_of_this_worker(world: World) -> None:
@@ -239,7 +239,7 @@ def test_two_seconds_after_the_store_works_again_all_are_of_one_opinion(world: W
 def test_a_short_failure_changes_no_opinion(world: World) -> None:
     open_all(world)
     told = [len(worker.rules) for worker in world.workers]
-    leaders = [worker.member._place.keys[KEY].incident is not None for worker in world.workers]
+    leaders = [worker.member._shared.keys[KEY].incident is not None for worker in world.workers]
 
     fail(world, "a hiccup")
     world.run(0.2)
@@ -248,7 +248,7 @@ def test_a_short_failure_changes_no_opinion(world: World) -> None:
 
     assert [len(worker.rules) for worker in world.workers] == told
     assert leaders == [
-        worker.member._place.keys[KEY].incident is not None for worker in world.workers
+        worker.member._shared.keys[KEY].incident is not None for worker in world.workers
     ]
 
 

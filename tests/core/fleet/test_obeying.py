@@ -138,7 +138,7 @@ def test_news_from_before_do_not_end_what_it_has_decided_since(told: Told) -> No
     with told.store_fails():
         told.world.clock.advance(3.0)
         told.open_alone()
-    told.worker.member._place.key(KEY).fact = None
+    told.worker.member._shared.known(KEY).fact = None
     told.worker.member._hearing.forget()
     told.worker.member.rung = True
     told.worker.turn()  # it reads the same fact again
@@ -167,7 +167,7 @@ def test_what_has_closed_by_itself_is_not_closed_later(told: Told) -> None:
                 permit.success()
     told.tell(fact(State.CLOSED))
 
-    assert told.worker.member._place.key(KEY).unheard_since == inf
+    assert told.worker.member._shared.known(KEY).unheard_since == inf
 
 
 def test_a_wait_is_shorter_by_the_time_that_the_news_took(told: Told) -> None:

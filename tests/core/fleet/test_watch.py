@@ -92,6 +92,25 @@ def test_what_only_one_worker_sees_does_not_prolong_it(watched: Watched) -> None
     assert watched.length == pytest.approx(3.0, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("demand", "before", "after"),
+    [
+        (0.0, 1, 1),
+        (1_000.0, 1, 1),
+        (1_001.0, 1, 2),
+        (1_000.0, 4, 4),
+        (999.0, 4, 1),
+        (1e12, 1, 2**20),
+    ],
+)
+def test_so_few_calls_are_written_down_that_a_thousand_a_second_are(
+    watched: Watched, demand: float, before: int, after: int
+) -> None:
+    watched.watch.demand = demand
+
+    assert watched.watch.sample(before) == after
+
+
 def test_one_that_has_changed_something_needs_three_calm_seconds(watched: Watched) -> None:
     watched.watch.has_changed = True
 

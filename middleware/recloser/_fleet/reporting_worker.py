@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from recloser._circuit.pooled import PooledCall
 
+# A worker is waited for during `_LATEST` seconds; or during `_LATEST_PACES` times the time between two
+# reports, if that is longer.
+_LATEST, _LATEST_PACES = 1.0, 4.0
 
-class Seen:
+
+class ReportingWorker:
     """What a leader knows of one worker.
 
     Attributes:
@@ -25,3 +29,12 @@ class Seen:
         self.earlier: set[int] = set()
         self.alone = self.why = ""
         self.asked = 0.0
+
+    def is_silent(self, now: float, pace: float) -> bool:
+        """Whether it has said nothing for so long that it is not waited for any more.
+
+        Args:
+            now: Seconds.
+            pace: Seconds between two reports.
+        """
+        return now - self.written > max(_LATEST, _LATEST_PACES * pace)

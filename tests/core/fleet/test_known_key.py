@@ -6,11 +6,11 @@ import pytest
 
 from recloser import Reason, State
 from recloser._fleet.facts import KeyFact
-from recloser._fleet.key import Key
+from recloser._fleet.known_key import KnownKey
 
 
 def test_a_key_of_which_nothing_is_known_is_not_watched() -> None:
-    assert not Key().is_watched
+    assert not KnownKey().is_watched
 
 
 @pytest.mark.parametrize(
@@ -20,48 +20,49 @@ def test_a_key_of_which_nothing_is_known_is_not_watched() -> None:
 def test_it_is_watched_until_it_is_closed_and_nobody_leads(
     state: State, leader: str, watched: bool
 ) -> None:
-    key = Key()
-    key.fact = KeyFact(state=state, leader=leader, lease=2.0, reason=Reason("", ""))
+    known = KnownKey()
+    known.fact = KeyFact(state=state, leader=leader, lease=2.0, reason=Reason("", ""))
 
-    assert key.is_watched is watched
+    assert known.is_watched is watched
 
 
 @pytest.mark.parametrize(
     ("state", "decided"), [(State.CLOSED, False), (State.LIMITED, True), (State.OPEN, True)]
 )
 def test_a_key_that_is_closed_and_watched_is_not_decided(state: State, decided: bool) -> None:
-    key = Key()
-    assert not key.is_decided
+    known = KnownKey()
+    assert not known.is_decided
 
-    key.take(KeyFact(state=state, leader="a", lease=2.0, reason=Reason("", "")), 7.0, 7.0)
+    known.take(KeyFact(state=state, leader="a", lease=2.0, reason=Reason("", "")), 7.0, 7.0)
 
-    assert key.is_watched
-    assert key.is_decided is decided
+    assert known.is_watched
+    assert known.is_decided is decided
 
 
 def test_a_new_watch_hurries_and_more_news_of_it_do_not() -> None:
-    key, fact = Key(), KeyFact(state=State.CLOSED, leader="a", lease=2.0, reason=Reason("", ""))
+    known = KnownKey()
+    fact = KeyFact(state=State.CLOSED, leader="a", lease=2.0, reason=Reason("", ""))
 
-    key.take(fact, 7.0, 7.0)
-    key.take(fact, 9.0, 9.0)
+    known.take(fact, 7.0, 7.0)
+    known.take(fact, 9.0, 9.0)
 
-    assert key.hurries_until == 8.0
+    assert known.hurries_until == 8.0
 
 
 def test_watches_that_show_nothing_are_asked_for_ever_more_rarely_up_to_a_minute() -> None:
-    key, pauses = Key(), list[float]()
+    known, pauses = KnownKey(), list[float]()
     for _ in range(7):
-        key.cool_down(1000.0, founded=False)
-        pauses.append(key.cool_until - 1000.0)
+        known.cool_down(1000.0, founded=False)
+        pauses.append(known.cool_until - 1000.0)
 
     assert pauses == [6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0]
 
 
 def test_one_that_showed_something_begins_the_pauses_anew() -> None:
-    key = Key()
+    known = KnownKey()
     for _ in range(5):
-        key.cool_down(1000.0, founded=False)
+        known.cool_down(1000.0, founded=False)
 
-    key.cool_down(1000.0, founded=True)
+    known.cool_down(1000.0, founded=True)
 
-    assert key.cool_until == 1003.0
+    assert known.cool_until == 1003.0
