@@ -126,7 +126,7 @@ class FollowingCircuit(SteeredCircuit):
         """
         state = orders.state
         if self.recovery is not None:
-            self.recovery.forget_waits()  # what the others' probes were told is not known here
+            self.recovery.waits.forget()  # what the others' probes were told is not known here
         if state is _OPEN and self.state is _HALF_OPEN and self.calls.probes:
             return  # the fleet has not heard yet of the probe that is in flight here
         changes = self.state is not state or self.orders is None
