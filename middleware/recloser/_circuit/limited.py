@@ -21,6 +21,9 @@ from recloser._policy import Policy
 _SUCCESS, _FAILURE = Outcome.SUCCESS, Outcome.FAILURE
 _CANCELLED = Outcome.CANCELLED
 
+# A limit that began less than this many seconds ago accepts no slower latency: it may be rising. Nobody
+# is refused meanwhile. In a flash crowd, the latency on its way up was the new normal after 0.24 s.
+_RISES_FOR = 10.0
 # A limit that ends with a latency of this many usual medians leaves a callee that is slower for good.
 _SLOWER = 1.5
 
@@ -151,7 +154,7 @@ class LimitedLifecycle(Lifecycle):
             # for a while after a slower one was accepted.
             if usual.severity(limit.level) > 0.0:
                 self._tolerate_sickness(limit, recovery, now)
-            else:
+            elif now - recovery.began >= _RISES_FOR:
                 self._accept(limit.level, usual, recovery, now)
             return
         if recovery.was_momentary(now):

@@ -83,6 +83,23 @@ def test_a_mild_sickness_refuses_nobody_and_is_the_new_normal_in_the_end(
     assert 1.5 * patience < clock.now - began <= 2.0 * patience + 5.0
 
 
+def test_a_latency_below_the_threshold_is_no_new_normal_while_it_may_be_rising(
+    breaker: Breaker, clock: ManualClock
+) -> None:
+    """Or a flash crowd makes the latency on its way up the new normal after a fraction of a second."""
+    teach(breaker, clock, [0.1] * 3_000)
+    slow_down(breaker, clock, 0.3)
+    began, refused = clock.now, 0
+
+    while breaker.state is LIMITED:
+        refused += serve(breaker, clock, 0.9 * breaker.slow_threshold, 1)
+        assert clock.now < began + 100.0
+
+    assert refused == 0
+    assert rule(breaker) == "new_normal"
+    assert clock.now - began >= 9.0
+
+
 def test_a_second_step_takes_its_patience_even_if_it_is_below_the_threshold(
     breaker: Breaker, clock: ManualClock
 ) -> None:
