@@ -242,9 +242,9 @@ class FollowingCircuit(SteeredCircuit):
             return super()._judge_silent(vote, ending)
         return votes.NONE
 
-    def _pause(self, ending: Ending) -> None:
+    def _pause(self, ending: Ending, *, voting: bool) -> None:
         if self._follows(ending.now) is None:
-            super()._pause(ending)
+            super()._pause(ending, voting=voting)
 
     # By hand, and after a fork
 

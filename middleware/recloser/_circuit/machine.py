@@ -316,13 +316,13 @@ class Circuit(HardlyKnown):
             self.limit.forget(ending.token)
         if vote in votes.SILENT:
             vote = self._judge_silent(vote, ending)
-        if vote is votes.NONE or vote is votes.ASKED_LATE:
-            return vote  # alone, a call of an earlier generation is no evidence that all are asked
+        if vote is votes.NONE:
+            return vote
         if vote is votes.GOOD and self.recovery is None:  # the usual end, in two frames less
             self.detector.good(ending.token, ending.latency, ending.now, ending.took)
-        elif vote is votes.ASKED_TO_WAIT:
-            self._pause(ending)
-            if self._judge_asked(ending) is votes.ALIVE:
+        elif vote is votes.ASKED_TO_WAIT or vote is votes.ASKED_LATE:
+            self._pause(ending, voting=vote is votes.ASKED_TO_WAIT)
+            if self._judge_asked(vote, ending) is votes.ALIVE:
                 self._count_vote(votes.ALIVE, ending)
         else:
             if ending.outcome is _FAILURE:

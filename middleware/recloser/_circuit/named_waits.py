@@ -4,12 +4,16 @@ A 429 or a 503 may say when to come back (`Retry-After`). One tenant's calls may
 and one instance of many may be down. Then nobody knows for how long the others will be refused in vain.
 So a wait is believed for as long as all calls have asked for one so far. After that time one call looks
 again: if it is served, the wait was not meant for all; if it asks again, the next look is after twice
-as long. The looks end with the time that was named first.
+as long. The looks end with the time that was named first. Where few calls come meanwhile, there is
+little to lose, and a wait is believed as it is.
 """
 
 from __future__ import annotations
 
 from math import inf
+
+FEW_REFUSED = 20.0
+"""A wait is believed at once for as long as it refuses no more calls than this."""
 
 
 class NamedWaits:
@@ -33,7 +37,9 @@ class NamedWaits:
             self._until = inf
         return looks, goes_on
 
-    def believe(self, named: float, now: float, since: float, part: float) -> float:
+    def believe(
+        self, named: float, now: float, since: float, part: float, least: float = 0.0
+    ) -> float:
         """For how many seconds to send no call, since another one has named a wait.
 
         Args:
@@ -41,6 +47,7 @@ class NamedWaits:
             now: Seconds.
             since: When the first of the calls that all asked for a wait ended, in seconds.
             part: How many times as long as all have asked for a wait it is believed, 0.0-1.0.
+            least: Seconds for which it is believed at least, >= 0.0; infinite if that is all of it.
         """
         if not named:
             return 0.0
@@ -49,7 +56,7 @@ class NamedWaits:
             self._until = inf
         # Many callees name the same time throughout a maintenance.
         self._until = min(self._until, now + named)
-        return min(self._until - now, part * (now - self._since))
+        return min(self._until - now, max(part * (now - self._since), least))
 
     def forget(self) -> None:
         """Believe no earlier wait: not all calls have asked for one."""

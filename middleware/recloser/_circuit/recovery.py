@@ -318,12 +318,13 @@ class Recovery:
         self._pause = min(longer_pause(self._pause, policy), longest)
         return min(max(self._pause, policy.open_for), policy.max_open_for)
 
-    def believe(self, named: float, now: float, since: float = inf) -> float:
+    def believe(self, named: float, now: float, since: float = inf, least: float = 0.0) -> float:
         """For how many seconds to send no probe, since the callee named a wait; see `named_waits.py`.
 
         Once a share was served, it is the same part as of a pause that names no time.
         """
-        return self.waits.believe(named, now, min(since, now), PART if self._fails_a_share else 1.0)
+        part = PART if self._fails_a_share else 1.0
+        return self.waits.believe(named, now, min(since, now), part, least)
 
     def was_momentary(self, now: float) -> bool:
         """Whether the outage was so short that it may have been a run of bad calls by chance."""

@@ -13,19 +13,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from recloser._circuit import sentences, votes
 from recloser._circuit.given_up import GivenUp
 from recloser._circuit.limit import Limit
 from recloser._circuit.limited import LimitedLifecycle
+from recloser._circuit.named_waits import FEW_REFUSED
 from recloser._circuit.new_normal import FAST_CALLS
 from recloser._circuit.recovery import Recovery
-from recloser._circuit.transitions import Cause
+from recloser._circuit.transitions import RULES, Cause
 from recloser._circuit.votes import Ending, Vote
 from recloser._policy import Policy
 from recloser._state import State
 
-_HALF_OPEN = State.HALF_OPEN
+_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _SERVING = (State.CLOSED, State.LIMITED)
 # While limited: after this many answers that say nothing of the latency, and no other, they count.
 _NO_OTHERS = 8
@@ -74,9 +76,12 @@ class SilentEnds(LimitedLifecycle):
         elif self.detector.suspicion is not None:
             self.detector.suspicion.take_back(ending)
 
-    def _pause(self, ending: Ending) -> None:
+    def _pause(self, ending: Ending, *, voting: bool) -> None:
         """Open if the callee asks all callers to wait, and not only some of them."""
         now, recovery, named = ending.now, self.recovery, ending.wait
+        if not voting:
+            self._pause_late(ending)
+            return
         self._take_back(ending)
         self._see_bad(votes.ASKED_TO_WAIT, ending)
         calls, pauses = self.calls, self.detector.pauses_by(now)
@@ -105,15 +110,30 @@ class SilentEnds(LimitedLifecycle):
         if self.state in _SERVING:
             recovery.waits.forget()
         wait = named or recovery.next_pause(pauses.longest(now))
-        believed = recovery.believe(named, now, pauses.asked_since) if named else wait
-        self._wait_until(now + max(believed, min(self.policy.open_for, wait)))
+        believed = wait
+        if named:
+            believed = recovery.believe(named, now, pauses.asked_since, self._least_believed)
+        self._wait_until(now + believed)
         reason = sentences.told_to_wait(wait, ending.rule)
         self._change(Cause.ASKED_TO_WAIT, now, reason, recovery)
 
-    def _judge_asked(self, ending: Ending) -> Vote:
+    @property
+    def _least_believed(self) -> float:
+        """Seconds for which a named wait is believed at least: few calls are refused meanwhile."""
+        rate = self.counts.rate
+        return max(FEW_REFUSED / rate, self.policy.open_for) if rate > 0.0 else inf
+
+    def _pause_late(self, ending: Ending) -> None:
+        """Note the wait that a call of an earlier generation was asked for."""
+        # Alone it is no evidence that all callers are asked, unless that is why it is open.
+        reason = self.reason
+        if self.state is _OPEN and reason and reason.rule in RULES[Cause.ASKED_TO_WAIT]:
+            self._wait_until(ending.now + min(ending.wait, self._least_believed))
+
+    def _judge_asked(self, vote: Vote, ending: Ending) -> Vote:
         """The vote of a call that was asked to wait for no certain time: the callee is alive."""
         limit = self.limit
-        if ending.wait:
+        if vote is not votes.ASKED_TO_WAIT or ending.wait:
             return votes.NONE
         if limit is not None:
             self._note_answer(ending, limit)

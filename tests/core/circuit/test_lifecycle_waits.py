@@ -51,14 +51,13 @@ def test_a_pause_names_the_calls_that_were_asked_to_wait(
     assert set(outcomes) == {"throttled"}
 
 
-def test_a_late_call_that_is_asked_to_wait_does_not_lengthen_a_pause_for_all(
+def test_a_late_call_that_is_asked_to_wait_does_not_lengthen_the_pause_of_a_busy_key(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
     late = strict(breaker)
     while breaker.state is CLOSED:
         breaker.acquire().throttled(20.0)
-
     wait = breaker.retry_after
 
     late.throttled(200.0)

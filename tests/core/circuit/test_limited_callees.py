@@ -468,8 +468,8 @@ def test_a_limited_breaker_opens_if_all_calls_are_asked_to_wait(
 
     assert breaker.state is OPEN
     assert rule(breaker) == "retry_after"
-    # All have asked for no time yet, so a time that is named is believed for no longer than `open_for`.
-    assert breaker.retry_after == pytest.approx(0.15 if asked else 1.0)
+    # A time that is named is believed at first while it refuses 20 calls: here they come ten a second.
+    assert breaker.retry_after == pytest.approx(2.0 if asked else 1.0)
 
 
 def test_a_few_calls_that_are_asked_to_wait_do_not_open_it(
@@ -495,7 +495,7 @@ def test_a_few_calls_that_are_asked_to_wait_do_not_open_it(
     assert breaker.metrics().refused == 0
 
 
-def test_a_late_429_does_not_change_the_wait_of_an_open_breaker(
+def test_a_late_429_does_not_change_the_wait_of_a_busy_breaker(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)

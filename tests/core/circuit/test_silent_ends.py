@@ -669,13 +669,16 @@ def test_a_late_answer_is_good_enough_only_where_the_trouble_was_no_slowness(
     assert circuit.recovery.spare == (1 if was_slow else 0)
 
 
-def test_a_call_that_was_asked_to_wait_for_no_certain_time_shows_that_the_callee_is_alive(
+def test_who_was_asked_to_wait_after_its_vote_was_lost_shows_nothing(
     breaker: Breaker, clock: ManualClock
 ) -> None:
     learned(breaker, clock)
     circuit = half_open(breaker, was_slow=False)
 
-    assert circuit._judge_asked(ending(breaker, clock, 0.1)) is votes.ALIVE
+    asked = ending(breaker, clock, 0.1)
+
+    assert circuit._judge_asked(votes.ASKED_LATE, asked) is votes.NONE
+    assert circuit._judge_asked(votes.ASKED_TO_WAIT, asked) is votes.ALIVE
 
 
 def test_a_call_that_was_outrun_takes_back_nothing_where_none_was_given_up(
