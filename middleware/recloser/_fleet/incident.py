@@ -19,7 +19,12 @@ from recloser._circuit.votes import Ending
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.permits import Permits
-from recloser._fleet.reporting_worker import ReportingWorker
+from recloser._fleet.reporting_worker import (
+    ReportingWorker,
+    most_are_closed,
+    most_are_open,
+    probers,
+)
 from recloser._fleet.reports import PACE, Report, of_late
 from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
@@ -39,6 +44,7 @@ _SOON, _MARGIN = 1.0, 0.1
 # With up to `_SINGLE` workers, one probe is sent at a time. With more, the worker with the only ticket
 # would wait too long for a call of its own. So as many get tickets as give `_PROBES` probes at a time.
 _SINGLE, _PROBES = 8, 0.3
+_TOLD_WITHIN = 1.0  # seconds until workers have told of the first calls of a watch
 _AVERAGED = 0.5  # seconds over which rates are averaged
 _TELLING = 0.05  # by how much a number must change before it is worth telling
 # A limit that has changed is in force in all workers after this many paces.
@@ -127,6 +133,10 @@ class Incident:
         circuit.tick(self._time)
         if circuit.state is _CLOSED:
             self._judge_alone(now)
+        elif not self.by_hand and circuit.divided.is_sure:
+            circuit.leave_alone(self._time)
+        elif not self.by_hand and circuit.divided.is_likely:
+            circuit.hurry(self._time)
         self.watch.note(now)
         self._note_changes(now)
         running = circuit.running * self.one_in
@@ -223,13 +233,11 @@ class Incident:
         self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
 
     def _judge_alone(self, now: float) -> None:
-        """Open for all if most workers have opened alone."""
-        alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
-        if len(alone) < 2 or 2 * len(alone) <= self.workers:
-            return
-        numbers = {"workers": float(self.workers), "alone": float(len(alone))}
-        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
-        self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
+        """Open for all if most workers have opened alone, and no other one is well."""
+        calls = self.watch.demand * max(now - self._began - _TOLD_WITHIN, 0.0)
+        reason = most_are_open(self.seen, self.workers, self.circuit.divided, calls)
+        if reason is not None:
+            self.circuit.open_for_all(now, reason)
 
     def _note_changes(self, now: float) -> None:
         circuit = self.circuit
@@ -306,8 +314,7 @@ class Incident:
 
     @property
     def _overrules(self) -> bool:
-        closed = sum(not seen.alone for seen in self.seen.values())
-        return closed < len(self.seen) and 2 * closed > self.workers
+        return most_are_closed(self.seen, self.workers)
 
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
@@ -331,6 +338,8 @@ class Incident:
         learned = Learned.of(self.circuit.detector, rate, now)
         shares = learned.shares
         expected = shares if sum(shares) >= _WORTH_TELLING else None
+        if self.circuit.divided.is_sure:
+            return None, None  # what is a mixture of all is normal for none
         return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
@@ -387,8 +396,7 @@ class Incident:
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)
-        ranked = sorted(self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random()))
-        chosen = [worker for worker, seen in ranked if not seen.alone] or [self._me]
+        chosen = probers(self.seen, circuit.divided, self._random) or [self._me]
         self._tickets = tuple(chosen[: ceil(number)])
         return self._tickets, max(int(window // len(self._tickets)), 1)
 
