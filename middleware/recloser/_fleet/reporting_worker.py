@@ -14,8 +14,10 @@ _OPEN = State.OPEN
 # As many calls of those of which no call is known must have come before their silence says that none
 # of them is well. Good calls often take longer than failures do.
 _HEARD = 5.0
-# A worker whose last calls were good gets a ticket sooner: if some are cut off, it shows the callee.
-_HOPES = {True: 8.0, None: 4.0, False: 1.0}
+# Workers whose last calls were good get tickets first, then those of which no call is known: if some
+# are cut off, the others show how the callee is. But who hardly asks, would keep a ticket for long:
+# less than this part of the calls of an average worker.
+_HOPES, _ASKS = {True: 2, None: 1, False: 0}, 0.1
 # A worker is waited for during `_LATEST` seconds; or during `_LATEST_PACES` times the time between two
 # reports, if that is longer.
 _LATEST, _LATEST_PACES = 1.0, 4.0
@@ -92,9 +94,11 @@ def probers(
         divided: What is known of their calls.
         random: Returns uniform numbers in 0.0-1.0.
     """
-    weights = {
-        name: each.asked * (0.5 + random()) * _HOPES[divided.is_well(name)]
-        for name, each in seen.items()
-        if not each.alone
-    }
-    return sorted(weights, key=lambda name: -weights[name])
+    least = _ASKS * sum(each.asked for each in seen.values()) / max(len(seen), 1)
+
+    def place(name: str) -> tuple[int, float]:
+        each = seen[name]
+        hope = _HOPES[divided.is_well(name)] if each.asked >= least else 0
+        return -hope, -each.asked * (0.5 + random())
+
+    return sorted((name for name, each in seen.items() if not each.alone), key=place)
