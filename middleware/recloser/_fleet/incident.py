@@ -17,14 +17,10 @@ from recloser._circuit.learned import Learned
 from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
+from recloser._fleet import reporting_worker
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.permits import Permits
-from recloser._fleet.reporting_worker import (
-    ReportingWorker,
-    most_are_closed,
-    most_are_open,
-    probers,
-)
+from recloser._fleet.reporting_worker import ReportingWorker, most_are_closed, most_are_open
 from recloser._fleet.reports import PACE, Report, of_late
 from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
@@ -44,7 +40,6 @@ _SOON, _MARGIN = 1.0, 0.1
 # With up to `_SINGLE` workers, one probe is sent at a time. With more, the worker with the only ticket
 # would wait too long for a call of its own. So as many get tickets as give `_PROBES` probes at a time.
 _SINGLE, _PROBES = 8, 0.3
-_TOLD_WITHIN = 1.0  # seconds until workers have told of the first calls of a watch
 _AVERAGED = 0.5  # seconds over which rates are averaged
 _TELLING = 0.05  # by how much a number must change before it is worth telling
 # A limit that has changed is in force in all workers after this many paces.
@@ -234,8 +229,8 @@ class Incident:
 
     def _judge_alone(self, now: float) -> None:
         """Open for all if most workers have opened alone, and no other one is well."""
-        calls = self.watch.demand * max(now - self._began - _TOLD_WITHIN, 0.0)
-        reason = most_are_open(self.seen, self.workers, self.circuit.divided, calls)
+        divided, demand = self.circuit.divided, self.watch.demand
+        reason = most_are_open(self.seen, self.workers, divided, demand, now - self._began)
         if reason is not None:
             self.circuit.open_for_all(now, reason)
 
@@ -319,12 +314,11 @@ class Incident:
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
         expected, learned = self._learn(now)
-        reason = self._reason or Reason("", "calls are as usual")
         return KeyFact(
             state=_CLOSED,
             leader="",
             lease=0.0,
-            reason=reason,
+            reason=self._reason or Reason("", "calls are as usual"),
             since=now - self._state_since,
             workers=self.workers,
             overrules=self._overrules,
@@ -336,10 +330,9 @@ class Incident:
         """What workers are to know when they are closed; else their own calls would open them again."""
         rate = self.circuit.counts.rate / max(self.workers, 1)
         learned = Learned.of(self.circuit.detector, rate, now)
-        shares = learned.shares
-        expected = shares if sum(shares) >= _WORTH_TELLING else None
         if self.circuit.divided.is_sure:
             return None, None  # what is a mixture of all is normal for none
+        expected = learned.shares if sum(learned.shares) >= _WORTH_TELLING else None
         return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
@@ -396,7 +389,7 @@ class Incident:
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)
-        chosen = probers(self.seen, circuit.divided, self._random) or [self._me]
+        chosen = reporting_worker.probers(self.seen, circuit.divided, self._random) or [self._me]
         self._tickets = tuple(chosen[: ceil(number)])
         return self._tickets, max(int(window // len(self._tickets)), 1)
 

@@ -14,6 +14,7 @@ _OPEN = State.OPEN
 # As many calls of those of which no call is known must have come before their silence says that none
 # of them is well. Good calls often take longer than failures do.
 _HEARD = 5.0
+_TOLD_WITHIN = 1.0  # seconds until workers have told of the first calls of a watch
 # Workers whose last calls were good get tickets first, then those of which no call is known: if some
 # are cut off, the others show how the callee is. But who hardly asks, would keep a ticket for long:
 # less than this part of the calls of an average worker.
@@ -61,7 +62,11 @@ def most_are_closed(seen: Mapping[str, ReportingWorker], workers: int) -> bool:
 
 
 def most_are_open(
-    seen: Mapping[str, ReportingWorker], workers: int, divided: Divided, calls: float
+    seen: Mapping[str, ReportingWorker],
+    workers: int,
+    divided: Divided,
+    demand: float,
+    passed: float,
 ) -> Reason | None:
     """Why to open for all, if most workers have opened alone and no other one is well; None if not.
 
@@ -69,7 +74,8 @@ def most_are_open(
         seen: The workers that have reported.
         workers: How many workers there are.
         divided: What is known of their calls.
-        calls: How many calls all workers wanted to make until now.
+        demand: How many calls all workers want to make, per second.
+        passed: Seconds since the watch began.
     """
     alone = [each for each in seen.values() if each.alone == _OPEN.value]
     others = workers - len(alone)
@@ -77,6 +83,7 @@ def most_are_open(
         return None
     well = [divided.is_well(name) for name, each in seen.items() if not each.alone]
     unknown = others - well.count(False)
+    calls = demand * max(passed - _TOLD_WITHIN, 0.0)
     if True in well or (unknown and calls * unknown / workers < _HEARD):
         return None
     numbers = {"workers": float(workers), "alone": float(len(alone))}

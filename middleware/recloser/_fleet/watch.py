@@ -60,7 +60,9 @@ class Watch:
         is_much = circuit.is_shared and evidence.level >= _MUCH * evidence.threshold
         if evidence.bad != self._bad:
             self._bad, self._bad_at = evidence.bad, now
-        self._lasts = (is_much or circuit.divided.lasts) and now - self._bad_at <= _KEPT
+        self._lasts = (
+            is_much or (circuit.is_shared and circuit.divided.lasts)
+        ) and now - self._bad_at <= _KEPT
         if circuit.state is not _CLOSED or self._lasts:
             self._suspected_at = now
 

@@ -88,7 +88,7 @@ def test_when_the_callee_dies_for_the_well_too_it_is_not_divided_any_more() -> N
 
 
 def test_one_that_is_cut_off_among_many_explains_nothing() -> None:
-    divided, sure = play(8, 1_000, lambda _, __, worker: worker < 1)
+    divided, sure = play(64, 1_000, lambda _, __, worker: worker < 1)
 
     assert sure is None
     assert not divided.lasts
