@@ -47,7 +47,9 @@ With `Registry(store=...)`, workers share four things:
 2. The leader puts the calls of all workers, in the order of time, into one circuit. That circuit has the
    rules of one worker that has all the traffic. So a callee that fails in part is borne, and a limit
    is searched by all answers.
-3. What only one worker has seen opens nobody else's breaker. Such a worker refuses alone.
+3. What only one worker has seen opens nobody else's breaker. Such a worker refuses alone. The same
+   holds if several are cut off: if the calls of each worker tell better how its next call ends than
+   the calls of all do, each decides alone. While that is open, the fleet waits with its decision.
 4. A limit is divided by demand: each worker gets its share of the permits. So it is kept on average
    only, and the search for it goes by how many calls there were in flight.
 5. While open, the leader hands out tickets for probes: one up to 8 workers, and with more as many as

@@ -14,12 +14,14 @@ from benchmarks.fleet.workers import ALONE, FLEET, ONE, contenders, faults
 START, END, OVER = 120.0, 240.0, 270.0
 _TOOK = 0.02
 
-# How many workers are sick, the share of failures of the others, and how much slower the sick one is:
+# How many workers are sick (or which part, below 1), the share of failures of the others, and how much slower the sick one is:
 # 0.0 if all its calls fail.
-SICK: dict[str, tuple[int, float, float]] = {
+SICK: dict[str, tuple[float, float, float]] = {
     "one sees only failures": (1, 0.0, 0.0),
     "one sees only failures, the others 5 %": (1, 0.05, 0.0),
     "two see only failures": (2, 0.0, 0.0),
+    "5 of 8 see only failures": (0.625, 0.0, 0.0),
+    "11 of 16 see only failures": (0.6875, 0.0, 0.0),
     "one is 10 x slower": (1, 0.0, 10.0),
 }
 
@@ -33,9 +35,14 @@ def cases(options: Options) -> list[Case]:
     ]
 
 
-def service(what: str) -> Service:
+def _sick(what: str, workers: int) -> int:
+    number = SICK[what][0]
+    return round(number if number >= 1 else number * workers)
+
+
+def service(what: str, workers: int) -> Service:
     """How calls end, if the first workers are sick."""
-    sick, failing, slower = SICK[what]
+    (_, failing, slower), sick = SICK[what], _sick(what, workers)
 
     def fate(random: Random, now: float, worker: int) -> Fate:
         took, ending, _ = healthy(random, failing)
@@ -48,7 +55,7 @@ def service(what: str) -> Service:
 
 def _of_one(what: str, workers: int) -> Service:
     """The same for one worker that has all the traffic: the calls of the sick are among its own."""
-    many = service(what)
+    many = service(what, workers)
 
     def fate(random: Random, now: float, worker: int) -> Fate:
         return many(random, now, int(random.random() * workers))
@@ -60,9 +67,9 @@ def play(case: Case, seed: int) -> Figures:
     clock = Clock()
     network = Network(clock, seed, delay=case.delay, lost=case.lost, failing=case.failing)
     everyone = contenders(case.entrant, case.workers, clock, network, seed)
-    sick = SICK[case.what][0]
+    sick = _sick(case.what, case.workers)
     is_one = case.entrant == ONE
-    fate = _of_one(case.what, case.workers) if is_one else service(case.what)
+    fate = _of_one(case.what, case.workers) if is_one else service(case.what, case.workers)
     traffic = Traffic(clock, everyone, case.rate, OVER, fate, seed)
     network.schedule = traffic.schedule
     record = traffic.run()

@@ -156,6 +156,19 @@ class FollowingCircuit(SteeredCircuit):
         else:
             self.detector.clear()
 
+    def stand_alone(self, now: float) -> bool:
+        """Go on alone from the state of the fleet, if the last call was bad; return whether it does.
+
+        The fleet has closed since only some workers are in trouble, and this is one of them. If it
+        closed too, its next calls would be lost before it opens alone.
+        """
+        journal = self.journal
+        if self.state is _CLOSED or journal is None or not journal.last_was_bad:
+            return False
+        self.orders = None
+        self.reason = Reason("failures", "other workers are well, but the last call here was bad")
+        return True
+
     def decide_alone(self) -> None:
         """Do not follow any more, and write down nothing."""
         self.orders = self.journal = None
@@ -224,12 +237,19 @@ class FollowingCircuit(SteeredCircuit):
         if explained is not None:
             journal.begin(token, ending.now - ending.took)
         vote = super().end(ending)
+        if vote is votes.GOOD:
+            journal.last_was_bad = False
         outcome = ending.outcome if known and vote not in _SAYS_NOTHING else _IGNORED
         what = shown(ending.what) if ending.what else ""
         journal.end(
             Ended(token, ending.now, outcome, ending.latency, ending.wait, ending.rule, what)
         )
         return vote
+
+    def _see_bad(self, vote: Vote, ending: Ending) -> None:
+        if self.journal is not None:
+            self.journal.last_was_bad = True
+        super()._see_bad(vote, ending)
 
     def _count_vote(self, vote: Vote, ending: Ending) -> None:
         if self._follows(ending.now) is None:

@@ -66,13 +66,15 @@ class Journal:
     Attributes:
         one_in: As given; it may be changed.
         refused: Number of calls that had been refused when it was taken last; see `Counts`.
+        last_was_bad: Whether the last call that said something was bad.
     """
 
-    __slots__ = ("_begun", "_entries", "_new", "one_in", "refused")
+    __slots__ = ("_begun", "_entries", "_new", "last_was_bad", "one_in", "refused")
 
     def __init__(self, one_in: int, refused: int) -> None:
         self.one_in = one_in
         self.refused = refused
+        self.last_was_bad = False
         self._entries: list[Begun | Ended] = []
         # Calls that have begun: of which the fleet knows, and of which it does not know yet.
         self._begun: set[int] = set()

@@ -5,8 +5,9 @@ that it sees have been admitted already. Everything else is as if one worker had
 callee that fails in part is tolerated, a limit is searched by all answers, and probes are sent at the
 times that it chooses.
 
-One rule is its own: what only one worker has seen opens nobody else's breaker. It may be that worker
-that is sick, or its network.
+Two rules are its own. What only one worker has seen opens nobody else's breaker: it may be that worker
+that is sick, or its network. And if several are cut off while others are well, each decides alone, see
+`divided.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from copy import deepcopy
 from math import inf
 
 from recloser._circuit.by_hand import SteeredCircuit
+from recloser._circuit.divided import Divided
 from recloser._circuit.evidence import MEMORY
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.in_flight import Timing
@@ -29,6 +31,8 @@ from recloser._state import State
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
+DIVIDED = "divided"
+"""The rule of a closing because only some workers are in trouble."""
 # At least this many workers must have seen bad calls.
 _WITNESSES = 2
 # The answers to this many refused calls between two reports tell enough about the demand.
@@ -42,14 +46,16 @@ class PooledCall(Timing):
 
     Attributes:
         worker: The worker.
+        is_counted: Whether it counts already for what its worker sees: it was overdue.
     """
 
-    __slots__ = ("worker",)
+    __slots__ = ("is_counted", "worker")
 
     def __init__(self, worker: str, started: float) -> None:
         self.worker = worker
         self.started = started
         self.answered = inf
+        self.is_counted = False
 
 
 class PooledCircuit(SteeredCircuit):
@@ -65,11 +71,12 @@ class PooledCircuit(SteeredCircuit):
 
     Attributes:
         witnesses: The workers that have seen bad calls in the present suspicion.
+        divided: Whether only some workers are in trouble.
         earlier: How many calls in flight began before the watch. They are no evidence: of the calls in
             flight at a moment most are long ones, so they would make the callee look slow.
     """
 
-    __slots__ = ("earlier", "witnesses")
+    __slots__ = ("divided", "earlier", "witnesses")
 
     def __init__(
         self,
@@ -82,6 +89,7 @@ class PooledCircuit(SteeredCircuit):
     ) -> None:
         super().__init__(key, local.policy, local.random, stalls)
         self.witnesses: set[str] = set()
+        self.divided = Divided()
         self.earlier = 0
         kept = {id(local.policy): local.policy}  # the policy is shared, not copied
         detector, known = self.detector, local.detector
@@ -176,10 +184,15 @@ class PooledCircuit(SteeredCircuit):
         """Note who has seen how a call ends, before it is counted."""
         if outcome is Outcome.FAILURE or latency > self.detector.baseline.threshold:
             self._note_witness(call)
+        elif outcome is Outcome.SUCCESS:
+            self.divided.add(call.worker, bad=False)
 
     def _note_witness(self, call: Timing) -> None:
         if isinstance(call, PooledCall):
             self.witnesses.add(call.worker)
+            if not call.is_counted:
+                call.is_counted = True
+                self.divided.add(call.worker, bad=True)
 
     @property
     def is_shared(self) -> bool:
@@ -187,8 +200,21 @@ class PooledCircuit(SteeredCircuit):
         return len(self.witnesses) >= _WITNESSES
 
     def _trip(self, now: float) -> None:
-        if self.is_shared:
+        if self.is_shared and not self._may_be_divided:
             super()._trip(now)
+
+    @property
+    def _may_be_divided(self) -> bool:
+        """Whether some workers may be well. While that is open, each decides alone."""
+        divided, suspicion = self.divided, self.detector.suspicion
+        if divided.may_be or divided.is_known or suspicion is None:
+            return divided.may_be
+        # Calls that fail may end sooner. So the first ends are those of workers that are cut off.
+        calls = map(self.calls.voting.get, suspicion.outliving.counted)
+        return any(
+            isinstance(call, PooledCall) and divided.is_well(call.worker) is not False
+            for call in calls
+        )
 
     def _new_limit(self, size: float, now: float) -> Limit:
         limit = super()._new_limit(size, now)
@@ -203,6 +229,19 @@ class PooledCircuit(SteeredCircuit):
             self._open(
                 now, self.recovery or self._new_recovery(now, run=self.policy.min_failures), reason
             )
+
+    def hurry(self, now: float) -> None:
+        """Send the next probe soon, if it is open because calls fail, and some workers may be well."""
+        recovery = self.recovery
+        if self.state is _OPEN and recovery is not None and recovery.run:
+            self.probe_at = min(self.probe_at, now + self.policy.open_for)
+
+    def leave_alone(self, now: float) -> None:
+        """Close: only some workers are in trouble, and each decides alone."""
+        well, others = self.divided.counted
+        numbers = {"well": float(well), "in_trouble": float(others)}
+        sentence = f"{well} workers are well and {others} are not, so each decides alone"
+        self._close(Cause.FLEET_CLOSES, now, Reason(DIVIDED, sentence, numbers))
 
     def go_on(self, state: State, wait: float, size: float, reason: Reason, now: float) -> None:
         """Go on where another leader has left off.

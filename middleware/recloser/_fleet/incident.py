@@ -17,9 +17,10 @@ from recloser._circuit.learned import Learned
 from recloser._circuit.pooled import PooledCall, PooledCircuit
 from recloser._circuit.votes import Ending
 from recloser._events import Reason
+from recloser._fleet import reporting_worker
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.permits import Permits
-from recloser._fleet.reporting_worker import ReportingWorker
+from recloser._fleet.reporting_worker import ReportingWorker, most_are_closed, most_are_open
 from recloser._fleet.reports import PACE, Report, of_late
 from recloser._fleet.watch import Watch
 from recloser._outcome import Outcome
@@ -127,6 +128,10 @@ class Incident:
         circuit.tick(self._time)
         if circuit.state is _CLOSED:
             self._judge_alone(now)
+        elif not self.by_hand and circuit.divided.is_sure:
+            circuit.leave_alone(self._time)
+        elif not self.by_hand and circuit.divided.is_likely:
+            circuit.hurry(self._time)
         self.watch.note(now)
         self._note_changes(now)
         running = circuit.running * self.one_in
@@ -223,13 +228,11 @@ class Incident:
         self.circuit.end(Ending(token, Outcome.IGNORED, 0.0, self._time))
 
     def _judge_alone(self, now: float) -> None:
-        """Open for all if most workers have opened alone."""
-        alone = [seen for seen in self.seen.values() if seen.alone == _OPEN.value]
-        if len(alone) < 2 or 2 * len(alone) <= self.workers:
-            return
-        numbers = {"workers": float(self.workers), "alone": float(len(alone))}
-        sentence = f"{len(alone)} of {self.workers} workers have opened alone; one: {alone[0].why}"
-        self.circuit.open_for_all(now, Reason("failures", sentence, numbers))
+        """Open for all if most workers have opened alone, and no other one is well."""
+        divided, demand = self.circuit.divided, self.watch.demand
+        reason = most_are_open(self.seen, self.workers, divided, demand, now - self._began)
+        if reason is not None:
+            self.circuit.open_for_all(now, reason)
 
     def _note_changes(self, now: float) -> None:
         circuit = self.circuit
@@ -306,18 +309,16 @@ class Incident:
 
     @property
     def _overrules(self) -> bool:
-        closed = sum(not seen.alone for seen in self.seen.values())
-        return closed < len(self.seen) and 2 * closed > self.workers
+        return most_are_closed(self.seen, self.workers)
 
     def closing(self, now: float) -> KeyFact:
         """What to tell the fleet when it is over."""
         expected, learned = self._learn(now)
-        reason = self._reason or Reason("", "calls are as usual")
         return KeyFact(
             state=_CLOSED,
             leader="",
             lease=0.0,
-            reason=reason,
+            reason=self._reason or Reason("", "calls are as usual"),
             since=now - self._state_since,
             workers=self.workers,
             overrules=self._overrules,
@@ -329,8 +330,9 @@ class Incident:
         """What workers are to know when they are closed; else their own calls would open them again."""
         rate = self.circuit.counts.rate / max(self.workers, 1)
         learned = Learned.of(self.circuit.detector, rate, now)
-        shares = learned.shares
-        expected = shares if sum(shares) >= _WORTH_TELLING else None
+        if self.circuit.divided.is_sure:
+            return None, None  # what is a mixture of all is normal for none
+        expected = learned.shares if sum(learned.shares) >= _WORTH_TELLING else None
         return expected, learned if self._taught else None
 
     def _choose_sample(self) -> None:
@@ -387,8 +389,7 @@ class Incident:
         if number >= self.workers:
             self._tickets = None
             return None, max(int(window // self.workers), 1)
-        ranked = sorted(self.seen.items(), key=lambda item: -item[1].asked * (0.5 + self._random()))
-        chosen = [worker for worker, seen in ranked if not seen.alone] or [self._me]
+        chosen = reporting_worker.probers(self.seen, circuit.divided, self._random) or [self._me]
         self._tickets = tuple(chosen[: ceil(number)])
         return self._tickets, max(int(window // len(self._tickets)), 1)
 

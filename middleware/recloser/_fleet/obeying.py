@@ -7,6 +7,7 @@ from zlib import crc32
 
 from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.orders import Orders
+from recloser._circuit.pooled import DIVIDED
 from recloser._circuit.transitions import rule_of_fleet
 from recloser._events import Reason
 from recloser._fleet.facts import KeyFact
@@ -42,7 +43,8 @@ def _obey(circuit: FollowingCircuit, known: KnownKey, fact: KeyFact, me: str, no
         closes = circuit.has_followed or (fact.overrules and known.heard_at >= known.unheard_since)
         if closes:
             known.unheard_since = inf
-        if closes or (fact.is_over and fact.by_hand):
+        stands_alone = closes and fact.reason.rule == DIVIDED and circuit.stand_alone(now)
+        if (closes and not stands_alone) or (fact.is_over and fact.by_hand):
             _close(circuit, fact, now)
         if fact.expected is not None:
             circuit.expect(*fact.expected, now)

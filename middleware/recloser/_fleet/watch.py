@@ -50,6 +50,7 @@ class Watch:
         self._circuit = circuit
         self._now = self._begun_at = self._suspected_at = self._bad_at = now
         self._bad = 0
+        self._lasts = False
 
     def note(self, now: float) -> None:
         """Note the state of the circuit at `now` seconds."""
@@ -59,7 +60,10 @@ class Watch:
         is_much = circuit.is_shared and evidence.level >= _MUCH * evidence.threshold
         if evidence.bad != self._bad:
             self._bad, self._bad_at = evidence.bad, now
-        if circuit.state is not _CLOSED or (is_much and now - self._bad_at <= _KEPT):
+        self._lasts = (
+            is_much or (circuit.is_shared and circuit.divided.lasts)
+        ) and now - self._bad_at <= _KEPT
+        if circuit.state is not _CLOSED or self._lasts:
             self._suspected_at = now
 
     @property
@@ -70,7 +74,7 @@ class Watch:
             return False
         if self._now - self._suspected_at > self._lasting(_CALM, _CALM_CALLS):
             return True
-        if self.has_changed or not circuit.detector.evidence.idle:
+        if self.has_changed or self._lasts or not circuit.detector.evidence.idle:
             return False
         return self._now - self._begun_at > self._lasting(_NOTHING, _NOTHING_CALLS)
 

@@ -115,13 +115,26 @@ def test_who_has_opened_alone_opens_all_if_most_have(watch: Watch) -> None:
     watch.turn(
         watch.report("a", Outcome.SUCCESS, alone="open"),
         watch.report("b", Outcome.SUCCESS, alone="open"),
-        watch.report("c", Outcome.SUCCESS),
+        watch.report("c", Outcome.FAILURE),
     )
 
     assert watch.state is State.OPEN
     reason = watch.incident.circuit.reason
     assert reason is not None
     assert reason.sentence.startswith("2 of 3 workers have opened alone")
+
+
+def test_who_is_well_is_not_opened_because_most_have_opened_alone(watch: Watch) -> None:
+    watch.play(
+        3.0,
+        lambda: [
+            watch.report("a", Outcome.FAILURE, alone="open"),
+            watch.report("b", Outcome.FAILURE, alone="open"),
+            watch.report("c", Outcome.SUCCESS, 2),
+        ],
+    )
+
+    assert watch.state is State.CLOSED
 
 
 @pytest.mark.parametrize("alone", [("open", "", ""), ("limited", "limited", "limited")])
