@@ -19,6 +19,7 @@ from recloser._circuit.following import FollowingCircuit
 from recloser._circuit.journal import Begun
 from recloser._circuit.transitions import is_of_fleet
 from recloser._events import Transition
+from recloser._fleet.beats import Beats
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.known_key import KnownKey
@@ -38,18 +39,12 @@ if TYPE_CHECKING:
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-# Seconds between two beats, and after which a worker without one is gone: it may miss two, not three.
-_BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
-_BEAT_AGAIN = 2.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.5, 0.25
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
-# Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
-# there, and if all start at once, each would wake all others.
-_SHOWN = 100
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -90,7 +85,7 @@ class Member:
         self._hearing = Hearing(self._shared, self._modes)
         self._leading = Leading(self._shared, self._hearing.hear)
         self._keeping = Keeping(self._shared)
-        self._others: dict[str, str] = {}
+        self._beats = Beats(self._shared)
         self.failures = 0
         self.failing_since = inf
         self.last_failure = ""
@@ -98,7 +93,6 @@ class Member:
         self._retry_at = -inf
         self._retry = _RETRY
         self._heard_at = -inf  # when the store last did what it was asked to
-        self._beat_at = -inf
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
@@ -166,7 +160,7 @@ class Member:
         with suppress(StoreError):
             self._keeping.keep_all(now)
             self.store.leave(self.name)
-        self._heard_at = self._beat_at = -inf
+        self._heard_at = self._beats.at = -inf
         self._give_up_news(now)
 
     def status(self) -> FleetStatus:
@@ -176,7 +170,7 @@ class Member:
             self.store.place,
             self.name,
             self.is_connected,
-            {name: worker_status(name, text) for name, text in [*self._others.items()]},
+            {name: worker_status(name, text) for name, text in [*self._beats.others.items()]},
             {
                 key: key_status(key, known.fact, max(now - known.heard_at, 0.0))
                 for key, known in [*keys.items()]
@@ -243,12 +237,7 @@ class Member:
     def _turn(self, now: float) -> float:
         if self.failing_since < inf:
             self._note_unheard()
-        since_beat = now - self._beat_at
-        every = _BEAT_AGAIN if self.rung or self._shared.misses_others else _BEAT_EVERY
-        if since_beat >= every - _ROUNDING:
-            self._beat(now)
-            if since_beat == inf and self._shared.workers <= _SHOWN:
-                self.store.ring()  # so that the others know at once that there is one more
+        self._beats.turn(now, rung=self.rung, suspects=bool(self._suspicious))
         busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
         if self.rung or now - self._hearing.at >= poll - _ROUNDING:
@@ -261,7 +250,8 @@ class Member:
         for key, known in [*self._shared.keys.items()]:
             wait = min(wait, self._work_on(key, known, now))
         self._keeping.turn(now)
-        return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
+        wait = min(wait, self._beats.wait(now, suspects=bool(self._suspicious)))
+        return min(wait, self._hearing.at + poll - now)
 
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""
@@ -276,16 +266,6 @@ class Member:
             probes = fact is not None and fact.state in (_OPEN, _HALF_OPEN)
             if known.is_watched and (known.incident is not None or not probes):
                 known.report_at = -inf
-
-    def _beat(self, now: float) -> None:
-        shared = self._shared
-        shared.workers = max(self.store.beat(self.name, shared.about(), _BEAT_LIVES), 1)
-        if shared.workers <= _SHOWN:
-            self._others = self.store.workers()
-        self._beat_at = now
-        for known in shared.keys.values():
-            if known.incident is not None:
-                known.incident.workers, known.incident.pace = shared.workers, shared.pace
 
     # Work
 
@@ -311,6 +291,8 @@ class Member:
             misses = known.unheard_since < inf and shared.misses_others
             if misses or not self._hearing.is_complete(now):
                 continue
+            if shared.workers < 2 and not known.is_watched and self._beats.at < now:
+                continue  # there may be others meanwhile: the next beat counts them
             del self._suspicious[key]
             if known.is_watched:
                 shared.hurry(known, now)

@@ -192,11 +192,24 @@ def test_what_an_empty_store_may_have_lost_can_be_written_again_before_a_new_wor
     newcomer.member.suspect(KEY)
 
     now = world.clock.now
-    newcomer.member.turn(now + 0.9)
+    newcomer.member.turn(now + 0.25)
     assert key_name(KEY) not in world.data.facts
 
-    newcomer.member.turn(now + 1.1)
+    newcomer.member.turn(now + 0.35)
     assert key_name(KEY) in world.data.facts
+
+
+def test_who_leads_a_key_writes_it_anew_as_soon_as_it_reads_that_the_store_has_lost_it(
+    world: World,
+) -> None:
+    world.workers[0].breaker.open(for_=60.0)
+    world.settle()
+    world.data.flush()
+
+    world.add().turn()  # it rings the bell
+    world.run(0.05)
+
+    assert KeyFact.from_text(world.data.facts[key_name(KEY)][1]).state is State.OPEN
 
 
 def test_a_new_worker_asks_at_once_where_the_store_has_not_lost_anything(world: World) -> None:
