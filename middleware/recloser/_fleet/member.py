@@ -15,25 +15,22 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
-from recloser._circuit.following import FollowingCircuit
-from recloser._circuit.journal import Begun
 from recloser._circuit.transitions import is_of_fleet
 from recloser._events import Transition
 from recloser._fleet.beats import Beats
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
-from recloser._fleet.known_key import KnownKey
 from recloser._fleet.leading import Leading
 from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
-from recloser._fleet.obeying import ASKED_OVER, BY_HAND, HOLD, obey
-from recloser._fleet.reports import Report, of_late
+from recloser._fleet.obeying import BY_HAND, obey
+from recloser._fleet.reporting import Reporting
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
 from recloser._state import State
 
 if TYPE_CHECKING:
-    from recloser._fleet.breakers import AnyBreaker, Breakers
+    from recloser._fleet.breakers import Breakers
     from recloser._overrides import Override
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
@@ -56,6 +53,7 @@ class Member:
         store: What it shares with the other workers.
         new_name: Makes a name for this worker that no other one has.
         random: Returns uniform numbers in 0.0-1.0.
+        clock: Returns seconds, also within a turn; None for the clock of the registry.
 
     Attributes:
         store: As given.
@@ -71,8 +69,10 @@ class Member:
         store: Store,
         new_name: Callable[[], str],
         random: Callable[[], float],
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._registry = registry
+        self._clock = registry.clock if clock is None else clock
         self.store = store
         self._new_name = new_name
         self._random = random
@@ -84,6 +84,7 @@ class Member:
         self._modes = Modes(self._shared)
         self._hearing = Hearing(self._shared, self._modes)
         self._leading = Leading(self._shared, self._hearing.hear)
+        self._reporting = Reporting(self._shared, self._leading, self._clock)
         self._keeping = Keeping(self._shared)
         self._beats = Beats(self._shared)
         self.failures = 0
@@ -246,9 +247,7 @@ class Member:
             self.rung = False
             self._hearing.read(now)
         self._work_off(now)
-        wait = min(poll, self._modes.restore(now))
-        for key, known in [*self._shared.keys.items()]:
-            wait = min(wait, self._work_on(key, known, now))
+        wait = min(poll, self._modes.restore(now), self._reporting.turn(now))
         self._keeping.turn(now)
         wait = min(wait, self._beats.wait(now, suspects=bool(self._suspicious)))
         return min(wait, self._hearing.at + poll - now)
@@ -306,76 +305,3 @@ class Member:
         if change.after is not _CLOSED:
             self._suspicious[change.key] = None
             known.report_at, known.rings = -inf, change.after is _OPEN
-
-    def _work_on(self, key: str, known: KnownKey, now: float) -> float:
-        """Do what is due for one key; return for how many seconds there is nothing to do."""
-        fact, shared = known.fact, self._shared
-        found = shared.circuit_of(key)
-        if fact is None or fact.is_over:
-            is_asked = known.unheard_since == inf or found is None
-            if is_asked and now - known.heard_at > _FORGOTTEN and now >= known.cool_until:
-                del shared.keys[key]
-            return inf
-        circuit = None if found is None else found[1]
-        if circuit is not None and circuit.orders is not None:
-            circuit.orders.renew(now + HOLD)
-        if known.incident is None and self._leading.may_take_over(known, fact, now):
-            self._leading.take_over(key, known, fact, now)
-            return shared.pace
-        probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = shared.pace_of(known, now)
-        if fact.state is _OPEN and not probes:
-            pace = max(shared.pace, _POLL_SOON)
-        if now >= known.report_at - _ROUNDING:
-            known.report_at = now + pace
-            report = None if found is None else self._report(known, *found, now)
-            try:
-                reports = self._exchange(key, known, report, now)
-            except StoreError:
-                if report is not None and found is not None:
-                    breaker, own = found
-                    breaker.in_turn(now, own.give_back, [*report.entries], report.refused)
-                raise
-            self._leading.decide(key, known, reports, now)
-        wait = known.report_at - now
-        if known.incident is not None and known.incident.circuit.state is _OPEN:
-            wait = min(wait, max(known.incident.circuit.probe_at - now, shared.pace))
-        return max(wait, 0.0)
-
-    def _exchange(
-        self, key: str, known: KnownKey, report: Report | None, now: float
-    ) -> list[Report]:
-        """Tell the leader what calls did; if this worker leads, return what all workers tell."""
-        reports = [] if report is None else [report]
-        probes = known.fact is not None and known.fact.state in (_OPEN, _HALF_OPEN)
-        if known.incident is not None:
-            reports += self._leading.receive(key, now)
-        elif report is not None:
-            self.store.send(key, report.as_text())
-            known.rings = known.rings or (
-                probes and bool(report.entries)
-            )  # a probe has begun or ended
-        if known.rings:
-            self.store.ring()
-            known.rings = False
-        return reports
-
-    def _report(
-        self, known: KnownKey, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
-    ) -> Report | None:
-        entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
-        passed, known.reported_at = max(now - known.reported_at, 1e-3), now
-        begun = sum(isinstance(entry, Begun) for entry in entries)
-        known.asked = of_late(known.asked, begun + refused, passed, ASKED_OVER)
-        alone, reason = circuit.alone, circuit.reason
-        if not (entries or refused or still_open or alone):
-            return None
-        return Report(
-            worker=self.name,
-            written=now,
-            entries=tuple(entries),
-            open=still_open,
-            refused=refused,
-            alone=alone,
-            why=reason.sentence if alone and reason is not None else "",
-        )
