@@ -51,7 +51,18 @@ class Beats:
         self._is_owed = self._is_owed or rung
         if self.wait(now, suspects=suspects) > _ROUNDING:
             return
-        shared, is_new = self._shared, self.at == -inf
+        is_new = self.at == -inf
+        self.beat(now)
+        if is_new and self._shared.workers <= _SHOWN:
+            self._shared.store.ring()  # so that the others know at once that there is one more
+
+    def beat(self, now: float) -> None:
+        """Beat at `now` seconds, and count.
+
+        Raises:
+            StoreError: The store does not work.
+        """
+        shared = self._shared
         shared.workers = max(shared.store.beat(shared.name, shared.about(), _LIVES), 1)
         if shared.workers <= _SHOWN:
             self.others = shared.store.workers()
@@ -59,8 +70,6 @@ class Beats:
         for known in shared.keys.values():
             if known.incident is not None:
                 known.incident.workers, known.incident.pace = shared.workers, shared.pace
-        if is_new and shared.workers <= _SHOWN:
-            shared.store.ring()  # so that the others know at once that there is one more
 
     def wait(self, now: float, *, suspects: bool) -> float:
         """Seconds from `now` until the next one; `suspects` as above."""

@@ -25,6 +25,7 @@ from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import BY_HAND, obey
 from recloser._fleet.reporting import Reporting
+from recloser._fleet.slowness import Slowness
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
 from recloser._state import State
@@ -85,6 +86,7 @@ class Member:
         self._hearing = Hearing(self._shared, self._modes)
         self._leading = Leading(self._shared, self._hearing.hear)
         self._reporting = Reporting(self._shared, self._leading, self._clock)
+        self._slowness = Slowness()
         self._keeping = Keeping(self._shared)
         self._beats = Beats(self._shared)
         self.failures = 0
@@ -238,6 +240,8 @@ class Member:
     def _turn(self, now: float) -> float:
         if self.failing_since < inf:
             self._note_unheard()
+        if self._slowness.since < inf:
+            self._try_slow_store(now)
         self._beats.turn(now, rung=self.rung, suspects=bool(self._suspicious))
         busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
@@ -248,9 +252,23 @@ class Member:
             self._hearing.read(now)
         self._work_off(now)
         wait = min(poll, self._modes.restore(now), self._reporting.turn(now))
+        watched = self._reporting.watched
+        self._slowness.judge(watched * self._reporting.takes, watched, now)
         self._keeping.turn(now)
         wait = min(wait, self._beats.wait(now, suspects=bool(self._suspicious)))
         return min(wait, self._hearing.at + poll - now)
+
+    def _try_slow_store(self, now: float) -> None:
+        """See whether the store is quick enough by now for the keys that are ill here.
+
+        Raises:
+            StoreError: It is not, or does not work.
+        """
+        before, shared = self._clock(), self._shared
+        self._beats.beat(now)
+        self._reporting.takes = max(self._clock() - before, 0.0)
+        ill = 1 + sum(bool(shared.alone(key)) for key in shared.keys)
+        self._slowness.judge(ill * self._reporting.takes, ill, now)
 
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""

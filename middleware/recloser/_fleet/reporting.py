@@ -29,8 +29,9 @@ _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 _TURN = 0.02
 # Seconds between two reports while a key is open: they only tell how many calls were refused.
 _REFUSED = 0.25
-# Each measured time counts for this part of the average.
-_MEASURED = 0.2
+# Each measured time counts for this part of the average. One that is longer than `_TAKES` seconds counts
+# as so many: each of its operations ends in 0.25 s, so the process stood still.
+_MEASURED, _TAKES = 0.2, 0.75
 # A leader that looks for probes does so from this many seconds before it is time to probe.
 _SOON = 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
@@ -58,9 +59,10 @@ class Reporting:
         self._clock = clock
         self.takes = 0.0
 
-    def round(self) -> float:
-        """Seconds that it takes to do once for all keys that are watched what is to be done."""
-        return self.takes * sum(known.is_watched for known in self._shared.keys.values())
+    @property
+    def watched(self) -> int:
+        """How many keys are watched."""
+        return sum(known.is_watched for known in self._shared.keys.values())
 
     def turn(self, now: float) -> float:
         """Do what is due at `now` seconds; return for how many seconds there is nothing to do.
@@ -84,7 +86,7 @@ class Reporting:
             if place and not 0.0 <= before - now < _TURN:
                 return 0.0
             wait = min(wait, self._work_on(key, known, known.fact, now))
-            took = max(self._clock() - before, 0.0)
+            took = min(max(self._clock() - before, 0.0), _TAKES)
             self.takes += _MEASURED * (took - self.takes)
         return wait
 
