@@ -39,6 +39,9 @@ _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.5, 0.25
+# If the bell has rung, they are read after about this many keys were worked on: a worker with a slow store
+# and many keys that are ill would do little else.
+_KEYS = 3.0
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
@@ -93,6 +96,7 @@ class Member:
         self.failing_since = inf
         self.last_failure = ""
         self.rung = False
+        self._read_takes = 0.0  # seconds that it took to read the news
         self._retry_at = -inf
         self._retry = _RETRY
         self._heard_at = -inf  # when the store last did what it was asked to
@@ -245,18 +249,27 @@ class Member:
         self._beats.turn(now, rung=self.rung, suspects=bool(self._suspicious))
         busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
-        if self.rung or now - self._hearing.at >= poll - _ROUNDING:
+        until_read = self._until_read(poll, now)
+        if until_read <= _ROUNDING:
             if self.rung:
                 self._report_at_once()
             self.rung = False
+            before = self._clock()
             self._hearing.read(now)
+            self._read_takes = max(self._clock() - before, 0.0)
         self._work_off(now)
         wait = min(poll, self._modes.restore(now), self._reporting.turn(now))
-        watched = self._reporting.watched
-        self._slowness.judge(watched * self._reporting.takes, watched, now)
+        reporting = self._reporting
+        watched = reporting.watched
+        self._slowness.judge(watched * reporting.takes, watched, reporting.asked, now)
         self._keeping.turn(now)
         wait = min(wait, self._beats.wait(now, suspects=bool(self._suspicious)))
-        return min(wait, self._hearing.at + poll - now)
+        return min(wait, self._until_read(poll, now))
+
+    def _until_read(self, poll: float, now: float) -> float:
+        """In how many seconds the news are to be read; with a slow store not after each ring."""
+        after = min(self._read_takes * self._reporting.watched / _KEYS, poll) if self.rung else poll
+        return self._hearing.at + after - now
 
     def _try_slow_store(self, now: float) -> None:
         """See whether the store is quick enough by now for the keys that are ill here.
@@ -268,7 +281,7 @@ class Member:
         self._beats.beat(now)
         self._reporting.takes = max(self._clock() - before, 0.0)
         ill = 1 + sum(bool(shared.alone(key)) for key in shared.keys)
-        self._slowness.judge(ill * self._reporting.takes, ill, now)
+        self._slowness.judge(ill * self._reporting.takes, ill, 0.0, now)
 
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""

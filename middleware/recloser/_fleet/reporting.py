@@ -64,6 +64,12 @@ class Reporting:
         """How many keys are watched."""
         return sum(known.is_watched for known in self._shared.keys.values())
 
+    @property
+    def asked(self) -> float:
+        """How many calls this worker makes of late of each key that is watched, per second."""
+        every = [known.asked for known in self._shared.keys.values() if known.is_watched]
+        return sum(every) / max(len(every), 1)
+
     def turn(self, now: float) -> float:
         """Do what is due at `now` seconds; return for how many seconds there is nothing to do.
 
