@@ -85,8 +85,8 @@ class Reporting:
                 wait = min(wait, left)
         due.sort()
         for place, (_, _, key) in enumerate(due):
-            known = self._shared.keys.get(key)
-            if known is None or known.fact is None or known.fact.is_over:
+            known = self._shared.keys[key]
+            if known.fact is None or known.fact.is_over:
                 continue
             before = self._clock()
             if place and not 0.0 <= before - now < _TURN:
