@@ -57,6 +57,11 @@ With `Registry(store=...)`, workers share four things:
 6. If the store fails, each worker decides alone after a second, from the state that it is in. When the
    store is back, they agree again: what a worker has decided meanwhile ends when it hears that most of
    the others are closed. If its own way to the callee is broken, five calls more show it.
+   A store that answers too late counts as one that fails: if a round through all keys that are watched
+   takes longer than 1.5 s, or so long that a worker makes more than three calls of a key itself (but
+   0.6 s at least). It counts as one that works again when a round would take half as long, after 5 s at
+   the earliest, and up to 60 s if that happens again and again.
+7. A worker is alone only if a count says so that is newer than what it suspects.
 
 ## How it grows
 

@@ -42,6 +42,7 @@ class Worker(Recloser):
         self._clock, self._network, self._rng = clock, network, Random(seed)
         self.number = number
         self._at, self._plan, self._busy_until = inf, 0, -inf
+        self._counted = 0  # operations before this turn
         self.is_running = self._stopped = False
         self.openings: list[float] = []
         self.alarms: list[float] = []
@@ -55,7 +56,7 @@ class Worker(Recloser):
         fleet._runner = self  # type: ignore[assignment]
         name = f"host{number // 8}/{number}/{seed}"
         fleet._member = Member(
-            cast("Any", self.registry), self.store, lambda: name, self._rng.random
+            cast("Any", self.registry), self.store, lambda: name, self._rng.random, self._now
         )
         self.registry.subscribe(self)
         self.breaker = self.registry[key]
@@ -105,16 +106,23 @@ class Worker(Recloser):
             self._plan += 1
             self._network.schedule(at, self._turn, self._plan)
 
+    def _now(self) -> float:
+        """The time, also within a turn: the operations of it take time."""
+        passed = self.store.operations - self._counted
+        return self._clock.now + passed * self._network.delay
+
     def _turn(self, plan: object) -> None:
         if plan != self._plan:
             return
-        self._at, now, before = inf, self._clock.now, self.store.operations
+        self._at, now = inf, self._clock.now
+        self._counted = self.store.operations
         try:
             wait = self.fleet.member.turn(now)
         except Exception as error:  # as in `Runner.turn`: counted, and tried again
             self.registry.fault("fleet", error)
             wait = 1.0
-        self._busy_until = now + (self.store.operations - before) * self._network.delay
+        self._busy_until = self._now()
+        self._counted = self.store.operations
         self._turn_at(now + min(max(wait, _SHORTEST), 1.0))
 
 

@@ -29,6 +29,10 @@ MAX_LOG = 64 * 2**20
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL)
 
 
+class IncompleteError(StoreError):
+    """A row is missing that opening the file makes: the file is opened anew, which makes it again."""
+
+
 class Connection:
     """A connection that survives: other files at its path, errors, threads and forks.
 
@@ -63,6 +67,10 @@ class Connection:
             self._deadline = time.monotonic() + _LONGEST
             self._ready()
             yield self
+        except IncompleteError:
+            # A table that is missing is an error of SQLite, and so is handled below.
+            self._drop()
+            raise
         except StoreError:
             raise
         except Exception as error:

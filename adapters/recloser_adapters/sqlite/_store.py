@@ -14,7 +14,7 @@ from typing import Any
 from recloser.fleet import MAX_EPOCH, Fact, News, StoreError
 from recloser_adapters.sqlite import _sql
 from recloser_adapters.sqlite._bell import Bell
-from recloser_adapters.sqlite._connection import Connection
+from recloser_adapters.sqlite._connection import Connection, IncompleteError
 from recloser_adapters.sqlite._file import UnusableError, checked
 from recloser_adapters.sqlite._moment import moment
 from recloser_adapters.sqlite._readable import readable
@@ -113,7 +113,7 @@ class SqliteStore:
                 return self._news
             rows = connection.read(_sql.NEWS, self._values(since=since))
             if not rows:
-                raise StoreError(f"{self._path} has garbage in its table `meta`: delete the file")
+                raise IncompleteError(f"{self._path} has lost the row `life` of its table `meta`")
             life, version = rows[0][0], rows[0][1] or 0
             facts = tuple(_fact(row[2:]) for row in rows if row[2] is not None)
             self._data_version, self._news = data_version, News(version, (), life)

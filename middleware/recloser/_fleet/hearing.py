@@ -9,10 +9,20 @@ from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import obey
 from recloser._fleet.store import MAX_EPOCH
+from recloser._state import State
 
 # If a store has lost what it had, the worker that leads a key writes it anew within this many seconds.
 # Other workers know nothing of the key: what they have written meanwhile is believed only after that.
 _DOUBTED = 1.0
+# A worker that begins waits for them for so long only. It rings the bell, and who leads a key looks each
+# 0.25 s at least while that is not closed, and writes it anew at once. With 1 s, a fleet that began together
+# with an outage of 120 calls/s opened worker by worker: 110-180 calls were wasted, and not 68.
+_BEGINS = 0.3
+# If nobody has taken the lead of a key for this many seconds after its lease was over, no worker follows
+# what was told last.
+_ABANDONED = 5.0
+# As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
+_CLOSED = State.CLOSED
 
 
 class Hearing:
@@ -59,11 +69,12 @@ class Hearing:
         self._believes = now >= self._believes_at
         if lost:
             self._modes.lost(now)
+            self._write_anew()
         if lost or self._believes:
             news = store.news(0)
             self._believes_at = now + _DOUBTED if lost else inf
         if not self._life and not news.version:
-            self._complete_at = now + _DOUBTED
+            self._complete_at = now + _BEGINS
         self._version, self._life, self.at = news.version, news.life, now
         # An emptied store counts from the beginning again; epochs do not.
         if news.version < MAX_EPOCH:
@@ -80,6 +91,23 @@ class Hearing:
                     )
             except ValueError as error:
                 self._shared.note_garbage(error)
+
+    def _is_abandoned(self, key: str, fact: KeyFact, age: float) -> bool:
+        """Whether nobody follows a fact any more: each worker has decided alone since it was told.
+
+        So a worker that is closed stays closed. What was done by hand holds however old it is.
+        """
+        if fact.state is _CLOSED or fact.by_hand or age < fact.lease + _ABANDONED:
+            return False
+        found = self._shared.circuit_of(key)
+        return found is None or found[1].state is _CLOSED
+
+    def _write_anew(self) -> None:
+        """Let what this worker leads be told at once: the store has lost it."""
+        for known in self._shared.keys.values():
+            if known.incident is not None and known.fact is not None:
+                known.incident.tell(known.fact, -inf)
+                known.report_at = -inf
 
     def hear(self, key: str, epoch: int, fact: KeyFact, written: float, now: float) -> None:
         """Believe a fact about a key, unless it is known, or what is known here is newer.
@@ -98,6 +126,9 @@ class Hearing:
         if epoch < known.epoch and known.is_watched and (leads or not self._believes):
             return  # the store has lost what is known here
         known.epoch = epoch
+        if self._is_abandoned(key, fact, now - written):
+            known.heard_at = now
+            return
         if fact.leader == self._shared.name:
             if leads:
                 return

@@ -15,41 +15,37 @@ from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
-from recloser._circuit.following import FollowingCircuit
-from recloser._circuit.journal import Begun
 from recloser._circuit.transitions import is_of_fleet
 from recloser._events import Transition
+from recloser._fleet.beats import Beats
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
-from recloser._fleet.known_key import KnownKey
 from recloser._fleet.leading import Leading
 from recloser._fleet.member_state import MemberState
 from recloser._fleet.modes import Modes
-from recloser._fleet.obeying import ASKED_OVER, BY_HAND, HOLD, obey
-from recloser._fleet.reports import Report, of_late
+from recloser._fleet.obeying import BY_HAND, obey
+from recloser._fleet.reporting import Reporting
+from recloser._fleet.slowness import Slowness
 from recloser._fleet.status import FleetStatus, key_status, worker_status
 from recloser._fleet.store import Store, StoreError
 from recloser._state import State
 
 if TYPE_CHECKING:
-    from recloser._fleet.breakers import AnyBreaker, Breakers
+    from recloser._fleet.breakers import Breakers
     from recloser._overrides import Override
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _OPEN, _HALF_OPEN = State.CLOSED, State.OPEN, State.HALF_OPEN
 
-# Seconds between two beats, and after which a worker without one is gone: it may miss two, not three.
-_BEAT_EVERY, _BEAT_LIVES = 5.0, 16.0
-_BEAT_AGAIN = 2.0  # if the bell has rung: there may be a new worker
 # Seconds between two looks at the news, if the bell does not ring: usually, and while a key is watched.
 _POLL, _POLL_SOON = 1.5, 0.25
+# If the bell has rung, they are read after about this many keys were worked on: a worker with a slow store
+# and many keys that are ill would do little else.
+_KEYS = 3.0
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
-# Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
-# there, and if all start at once, each would wake all others.
-_SHOWN = 100
 _ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
@@ -61,6 +57,7 @@ class Member:
         store: What it shares with the other workers.
         new_name: Makes a name for this worker that no other one has.
         random: Returns uniform numbers in 0.0-1.0.
+        clock: Returns seconds, also within a turn; None for the clock of the registry.
 
     Attributes:
         store: As given.
@@ -76,8 +73,10 @@ class Member:
         store: Store,
         new_name: Callable[[], str],
         random: Callable[[], float],
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._registry = registry
+        self._clock = registry.clock if clock is None else clock
         self.store = store
         self._new_name = new_name
         self._random = random
@@ -89,16 +88,18 @@ class Member:
         self._modes = Modes(self._shared)
         self._hearing = Hearing(self._shared, self._modes)
         self._leading = Leading(self._shared, self._hearing.hear)
+        self._reporting = Reporting(self._shared, self._leading, self._clock)
+        self._slowness = Slowness()
         self._keeping = Keeping(self._shared)
-        self._others: dict[str, str] = {}
+        self._beats = Beats(self._shared)
         self.failures = 0
         self.failing_since = inf
         self.last_failure = ""
         self.rung = False
+        self._read_takes = 0.0  # seconds that it took to read the news
         self._retry_at = -inf
         self._retry = _RETRY
         self._heard_at = -inf  # when the store last did what it was asked to
-        self._beat_at = -inf
         # What calls leave here, in their threads: one operation on each of them is atomic.
         self._suspicious: dict[str, None] = {}
         self._changes: deque[Transition] = deque(maxlen=10_000)
@@ -166,7 +167,7 @@ class Member:
         with suppress(StoreError):
             self._keeping.keep_all(now)
             self.store.leave(self.name)
-        self._heard_at = self._beat_at = -inf
+        self._heard_at = self._beats.at = -inf
         self._give_up_news(now)
 
     def status(self) -> FleetStatus:
@@ -176,7 +177,7 @@ class Member:
             self.store.place,
             self.name,
             self.is_connected,
-            {name: worker_status(name, text) for name, text in [*self._others.items()]},
+            {name: worker_status(name, text) for name, text in [*self._beats.others.items()]},
             {
                 key: key_status(key, known.fact, max(now - known.heard_at, 0.0))
                 for key, known in [*keys.items()]
@@ -243,25 +244,44 @@ class Member:
     def _turn(self, now: float) -> float:
         if self.failing_since < inf:
             self._note_unheard()
-        since_beat = now - self._beat_at
-        every = _BEAT_AGAIN if self.rung or self._shared.misses_others else _BEAT_EVERY
-        if since_beat >= every - _ROUNDING:
-            self._beat(now)
-            if since_beat == inf and self._shared.workers <= _SHOWN:
-                self.store.ring()  # so that the others know at once that there is one more
+        if self._slowness.since < inf:
+            self._try_slow_store(now)
+        self._beats.turn(now, rung=self.rung, suspects=bool(self._suspicious))
         busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
-        if self.rung or now - self._hearing.at >= poll - _ROUNDING:
+        until_read = self._until_read(poll, now)
+        if until_read <= _ROUNDING:
             if self.rung:
                 self._report_at_once()
             self.rung = False
+            before = self._clock()
             self._hearing.read(now)
+            self._read_takes = max(self._clock() - before, 0.0)
         self._work_off(now)
-        wait = min(poll, self._modes.restore(now))
-        for key, known in [*self._shared.keys.items()]:
-            wait = min(wait, self._work_on(key, known, now))
+        wait = min(poll, self._modes.restore(now), self._reporting.turn(now))
+        reporting = self._reporting
+        watched = reporting.watched
+        self._slowness.judge(watched * reporting.takes, watched, reporting.asked, now)
         self._keeping.turn(now)
-        return min(wait, self._hearing.at + poll - now, self._beat_at + _BEAT_EVERY - now)
+        wait = min(wait, self._beats.wait(now, suspects=bool(self._suspicious)))
+        return min(wait, self._until_read(poll, now))
+
+    def _until_read(self, poll: float, now: float) -> float:
+        """In how many seconds the news are to be read; with a slow store not after each ring."""
+        after = min(self._read_takes * self._reporting.watched / _KEYS, poll) if self.rung else poll
+        return self._hearing.at + after - now
+
+    def _try_slow_store(self, now: float) -> None:
+        """See whether the store is quick enough by now for the keys that are ill here.
+
+        Raises:
+            StoreError: It is not, or does not work.
+        """
+        before, shared = self._clock(), self._shared
+        self._beats.beat(now)
+        self._reporting.takes = max(self._clock() - before, 0.0)
+        ill = 1 + sum(bool(shared.alone(key)) for key in shared.keys)
+        self._slowness.judge(ill * self._reporting.takes, ill, 0.0, now)
 
     def _note_unheard(self) -> None:
         """Note what this worker has decided since the store began to fail, before it hears any news."""
@@ -276,16 +296,6 @@ class Member:
             probes = fact is not None and fact.state in (_OPEN, _HALF_OPEN)
             if known.is_watched and (known.incident is not None or not probes):
                 known.report_at = -inf
-
-    def _beat(self, now: float) -> None:
-        shared = self._shared
-        shared.workers = max(self.store.beat(self.name, shared.about(), _BEAT_LIVES), 1)
-        if shared.workers <= _SHOWN:
-            self._others = self.store.workers()
-        self._beat_at = now
-        for known in shared.keys.values():
-            if known.incident is not None:
-                known.incident.workers, known.incident.pace = shared.workers, shared.pace
 
     # Work
 
@@ -311,6 +321,8 @@ class Member:
             misses = known.unheard_since < inf and shared.misses_others
             if misses or not self._hearing.is_complete(now):
                 continue
+            if shared.workers < 2 and not known.is_watched and self._beats.at < now:
+                continue  # there may be others meanwhile: the next beat counts them
             del self._suspicious[key]
             if known.is_watched:
                 shared.hurry(known, now)
@@ -324,76 +336,3 @@ class Member:
         if change.after is not _CLOSED:
             self._suspicious[change.key] = None
             known.report_at, known.rings = -inf, change.after is _OPEN
-
-    def _work_on(self, key: str, known: KnownKey, now: float) -> float:
-        """Do what is due for one key; return for how many seconds there is nothing to do."""
-        fact, shared = known.fact, self._shared
-        found = shared.circuit_of(key)
-        if fact is None or fact.is_over:
-            is_asked = known.unheard_since == inf or found is None
-            if is_asked and now - known.heard_at > _FORGOTTEN and now >= known.cool_until:
-                del shared.keys[key]
-            return inf
-        circuit = None if found is None else found[1]
-        if circuit is not None and circuit.orders is not None:
-            circuit.orders.renew(now + HOLD)
-        if known.incident is None and self._leading.may_take_over(known, fact, now):
-            self._leading.take_over(key, known, fact, now)
-            return shared.pace
-        probes = circuit is not None and circuit.state is _HALF_OPEN
-        pace = shared.pace_of(known, now)
-        if fact.state is _OPEN and not probes:
-            pace = max(shared.pace, _POLL_SOON)
-        if now >= known.report_at - _ROUNDING:
-            known.report_at = now + pace
-            report = None if found is None else self._report(known, *found, now)
-            try:
-                reports = self._exchange(key, known, report, now)
-            except StoreError:
-                if report is not None and found is not None:
-                    breaker, own = found
-                    breaker.in_turn(now, own.give_back, [*report.entries], report.refused)
-                raise
-            self._leading.decide(key, known, reports, now)
-        wait = known.report_at - now
-        if known.incident is not None and known.incident.circuit.state is _OPEN:
-            wait = min(wait, max(known.incident.circuit.probe_at - now, shared.pace))
-        return max(wait, 0.0)
-
-    def _exchange(
-        self, key: str, known: KnownKey, report: Report | None, now: float
-    ) -> list[Report]:
-        """Tell the leader what calls did; if this worker leads, return what all workers tell."""
-        reports = [] if report is None else [report]
-        probes = known.fact is not None and known.fact.state in (_OPEN, _HALF_OPEN)
-        if known.incident is not None:
-            reports += self._leading.receive(key, now)
-        elif report is not None:
-            self.store.send(key, report.as_text())
-            known.rings = known.rings or (
-                probes and bool(report.entries)
-            )  # a probe has begun or ended
-        if known.rings:
-            self.store.ring()
-            known.rings = False
-        return reports
-
-    def _report(
-        self, known: KnownKey, breaker: AnyBreaker, circuit: FollowingCircuit, now: float
-    ) -> Report | None:
-        entries, refused, still_open = breaker.in_turn(now, circuit.take_journal, now)
-        passed, known.reported_at = max(now - known.reported_at, 1e-3), now
-        begun = sum(isinstance(entry, Begun) for entry in entries)
-        known.asked = of_late(known.asked, begun + refused, passed, ASKED_OVER)
-        alone, reason = circuit.alone, circuit.reason
-        if not (entries or refused or still_open or alone):
-            return None
-        return Report(
-            worker=self.name,
-            written=now,
-            entries=tuple(entries),
-            open=still_open,
-            refused=refused,
-            alone=alone,
-            why=reason.sentence if alone and reason is not None else "",
-        )

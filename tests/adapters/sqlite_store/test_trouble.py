@@ -326,6 +326,23 @@ def test_a_table_that_was_dropped_is_made_anew(
     assert (store.news(0).life != life) == (table in {"facts", "meta"})
 
 
+@pytest.mark.parametrize("deleted", ["meta", "facts", "mail", "workers", "sqlite_sequence"])
+def test_rows_that_were_deleted_are_made_anew_as_far_as_opening_makes_them(
+    store: SqliteStore, other: SqliteStore, sql: Callable[..., list[Any]], deleted: str
+) -> None:
+    outcomes(store)
+    outcomes(other)
+    life = store.news(0).life
+    sql(f"DELETE FROM {deleted}")
+
+    outcomes(store)
+
+    assert outcomes(store) == [True] * 9
+    assert outcomes(other) == [True] * 9
+    assert (store.news(0).life != life) == (deleted == "meta")
+    assert meet(store, other)
+
+
 def test_a_version_that_comes_while_it_is_open_is_an_error(
     store: SqliteStore, opened: Callable[[], SqliteStore], sql: Callable[..., list[Any]]
 ) -> None:

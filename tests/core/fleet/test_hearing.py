@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -192,11 +193,43 @@ def test_what_an_empty_store_may_have_lost_can_be_written_again_before_a_new_wor
     newcomer.member.suspect(KEY)
 
     now = world.clock.now
-    newcomer.member.turn(now + 0.9)
+    newcomer.member.turn(now + 0.25)
     assert key_name(KEY) not in world.data.facts
 
-    newcomer.member.turn(now + 1.1)
+    newcomer.member.turn(now + 0.35)
     assert key_name(KEY) in world.data.facts
+
+
+def test_who_leads_a_key_writes_it_anew_as_soon_as_it_reads_that_the_store_has_lost_it(
+    world: World,
+) -> None:
+    world.workers[0].breaker.open(for_=60.0)
+    world.settle()
+    world.data.flush()
+
+    world.add().turn()  # it rings the bell
+    world.run(0.05)
+
+    assert KeyFact.from_text(world.data.facts[key_name(KEY)][1]).state is State.OPEN
+
+
+@pytest.mark.parametrize(("by_hand", "state"), [("", State.CLOSED), ("open", State.OPEN)])
+def test_what_nobody_leads_any_more_does_not_open_who_is_closed(
+    world: World, by_hand: str, state: State
+) -> None:
+    """All workers have decided alone meanwhile. What was done by hand holds all the same."""
+    told = replace(fact(State.OPEN), lease=2.0, by_hand=by_hand)
+    # They do not hear of it in time.
+    world.data.version += 1
+    stored = (7, told.as_text(), world.clock.now, inf, world.data.version)
+    world.data.facts[key_name(KEY)] = stored
+    world.clock.advance(10.0)
+
+    for worker in world.workers:
+        worker.turn()
+
+    assert world.states == [state] * 2
+    assert [worker.member._shared.known(KEY).epoch >= 7 for worker in world.workers] == [True] * 2
 
 
 def test_a_new_worker_asks_at_once_where_the_store_has_not_lost_anything(world: World) -> None:
