@@ -149,13 +149,14 @@ def test_what_one_worker_alone_has_seen_opens_nobody_else(world: World) -> None:
     assert sick.refused > 100
 
 
-def test_what_two_have_seen_opens_the_third(world: World) -> None:
-    world.run(30.0, only_fails_for(world.workers[0]))
+def test_what_two_have_seen_does_not_open_a_third_one_that_is_well(world: World) -> None:
     well = world.workers[2]
 
-    world.run(30.0, lambda worker: (0.1, worker is well), until=State.OPEN)
+    world.run(60.0, lambda worker: (0.1, worker is well))
 
-    assert well.breaker.state is not State.CLOSED
+    assert well.breaker.state is State.CLOSED
+    assert well.refused <= 0.02 * (well.sent + well.refused)
+    assert State.CLOSED not in world.states[:2]
 
 
 def test_a_worker_that_is_alone_in_its_fleet_asks_nobody() -> None:
