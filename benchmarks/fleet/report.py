@@ -45,7 +45,7 @@ With `Registry(store=...)`, workers share four things:
    says so at least every 0.6 s, and more rarely on a key with few calls. If it falls silent for more
    than three times as long, another one goes on.
 2. The leader puts the calls of all workers, in the order of time, into one circuit. That circuit has the
-   rules of one worker that has all the traffic. So a callee that fails in part is borne, and a limit
+   rules of one worker that has all the traffic. So a callee that fails in part is tolerated, and a limit
    is searched by all answers.
 3. What only one worker has seen opens nobody else's breaker. Such a worker refuses alone. The same
    holds if several are cut off: if the calls of each worker tell better how its next call ends than
