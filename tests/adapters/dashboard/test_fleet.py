@@ -144,13 +144,13 @@ def test_many_workers_are_counted_in_a_sentence_and_this_one_is_told_apart(
         about = {"host": "", "pid": 1, "leads": [], "alone": {"search": "half_open"}}
         workers.fleet(workers.registries[1]).store.beat(name, json.dumps(about), 600.0)
     member = workers.fleet(workers.registries[0]).member
-    member._others = workers.fleet(workers.registries[1]).store.workers()
+    member._beats.others = workers.fleet(workers.registries[1]).store.workers()
 
     assert _key(look, "search")["fleet"]["explain"] == (
         "Decided alone: a/1, b/2, c/3 and 2 more (half-open)."
     )
     for name in ("a/1/x", "b/2/x"):
-        member._others.pop(name)
+        member._beats.others.pop(name)
     said = _key(look, "search")["fleet"]["explain"]
     assert said == "Decided alone: c/3, d/4, this worker (half-open)."
 
