@@ -271,7 +271,7 @@ def test_the_keys_about_which_a_worker_decided_alone_are_told(clock: ManualClock
     workers.turn(5.5)
     # As this worker's beat says it to the others.
     workers.fleet(first).store.beat(workers.names[0], json.dumps(about), 600.0)
-    workers.fleet(first).member._others = workers.fleet(first).store.workers()
+    workers.fleet(first).member._beats.others = workers.fleet(first).store.workers()
 
     assert _of_fleet(told(first))["keys_alone"] == 2
     assert _of_fleet(told(workers.registries[1]))["keys_alone"] == 0
