@@ -70,11 +70,8 @@ def test_a_key_is_opened_and_seen_and_closed(
     assert _run(url, "open", KEY, "--for", "10m", "--why", "maintenance") == 0
     assert registry[KEY].state is State.OPEN
     [override] = registry[KEY].overrides
-    assert (override.by, override.reason, override.until - override.since) == (
-        "ann",
-        "maintenance",
-        600.0,
-    )
+    assert (override.by, override.reason) == ("ann", "maintenance")
+    assert override.until - override.since == pytest.approx(600.0)
     assert _run(url, "status") == 0
     assert _run(url, "close", KEY, "--why", "it works") == 0
     assert registry[KEY].state is State.CLOSED
