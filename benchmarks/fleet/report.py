@@ -48,8 +48,8 @@ With `Registry(store=...)`, workers share four things:
    rules of one worker that has all the traffic. So a callee that fails in part is tolerated, and a limit
    is searched by all answers.
 3. What only one worker has seen opens nobody else's breaker. Such a worker refuses alone. The same
-   holds if several are cut off: if the calls of each worker tell better how its next call ends than
-   the calls of all do, each decides alone. While that is open, the fleet waits with its decision.
+   holds if several are cut off: if the calls of each worker predict the end of its next call better
+   than the calls of all do, each decides alone. As long as that is not known, the fleet does not open.
 4. A limit is divided by demand: each worker gets its share of the permits. So it is kept on average
    only, and the search for it goes by how many calls there were in flight.
 5. While open, the leader hands out tickets for probes: one up to 8 workers, and with more as many as
@@ -57,10 +57,10 @@ With `Registry(store=...)`, workers share four things:
 6. If the store fails, each worker decides alone after a second, from the state that it is in. When the
    store is back, they agree again: what a worker has decided meanwhile ends when it hears that most of
    the others are closed. If its own way to the callee is broken, five calls more show it.
-   A store that answers too late counts as one that fails: if a round through all keys that are watched
-   takes longer than 1.5 s, or so long that a worker makes more than three calls of a key itself (but
-   0.6 s at least). It counts as one that works again when a round would take half as long, after 5 s at
-   the earliest, and up to 60 s if that happens again and again.
+   A store that answers too late counts as one that fails. It is too late if a round through all keys
+   that are watched takes longer than 1.5 s; or longer than 0.6 s, if a worker makes more than three calls
+   of a key itself meanwhile. It counts as one that works again when a round would take half as long:
+   after 5 s at the earliest, and after up to 60 s if that happens again and again.
 7. A worker is alone only if a count says so that is newer than what it suspects.
 
 ## How it grows

@@ -14,8 +14,8 @@ from benchmarks.fleet.workers import ALONE, FLEET, ONE, contenders, faults
 START, END, OVER = 120.0, 240.0, 270.0
 _TOOK = 0.02
 
-# How many workers are sick (or which part, below 1), the share of failures of the others, and how much slower the sick one is:
-# 0.0 if all its calls fail.
+# How many workers are sick (a part of all workers, if it is below 1), the share of failures of the
+# others, and how much slower the sick one is: 0.0 if all its calls fail.
 SICK: dict[str, tuple[float, float, float]] = {
     "one sees only failures": (1, 0.0, 0.0),
     "one sees only failures, the others 5 %": (1, 0.05, 0.0),

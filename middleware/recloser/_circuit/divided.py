@@ -1,14 +1,14 @@
 """Divided: whether only some workers of a fleet are in trouble, since their way to the callee is broken.
 
-The rule: trouble is divided when the last calls of each worker tell better how its next call ends than
-the last calls of all workers do.
+The rule: trouble is divided when the last calls of each worker predict the end of its next call better
+than the last calls of all workers do.
 
 If a callee is in trouble, all workers see the same share of bad calls at the same time, however that
-share changes. So what all have seen of late foretells the next call best, also that of a worker that
-has not seen the change yet. If some workers are cut off and the rest is well, each worker foretells
-its own calls, and a mixture foretells none.
+share changes. So the last calls of all workers predict the next call best, also that of a worker that
+has not seen the change yet. If some workers are cut off and the rest is well, the calls of each worker
+predict its next one, and the mixture of all predicts none.
 
-Each call adds ln P(end | its worker) - ln P(end | all workers). Both are foretold from earlier calls
+Each call adds ln P(end | its worker) - ln P(end | all workers). Both are predicted from earlier calls
 only (Dawid 1984), so if all workers are alike, a sum of ln(N) comes up by chance at most once in N
 tries (Ville 1939). In 1,800,000 calls that fail by chance, in runs, or all at times, with shares of
 2-90 %, the highest was 6.0.
@@ -18,23 +18,22 @@ from __future__ import annotations
 
 from math import log
 
-# So sure it must be: ln(1,000). It takes about 20 calls of 8 workers, and 60 of 64 workers.
+# The sum that is enough, about ln(1,000). It takes about 20 calls with 8 workers, and 60 with 64.
 _SURE = 7.0
-# A sum never falls below this: trouble that all share may become divided, as when it is over for some.
+# The sum never falls below this: trouble of all may become divided later, when it is over for some.
 _LEAST = -2.0
-# With this sum, it may be divided. It is not known either before so many calls of workers of which a
-# call was known.
+# With this sum, it is likely that it is divided. Before `_KNOWN` predicted calls, nothing is known yet.
 _MAYBE, _KNOWN = 1.0, 8
-# A tally forgets this part with each call. All workers are foretold by the last 8 calls or the last 33,
-# whichever was better: so it is no evidence that one of them was slow to see a change, or is noisy. A
-# worker is foretold by its own last 10.
+# The part that a tally forgets with each call. All workers are predicted from about the last 8 calls or
+# the last 33, whichever is better for that call: so a worker that sees a change late, or by chance has
+# other ends, is no evidence. One worker is predicted from about its own last 10.
 _SOON, _SLOWLY, _OWN = 0.125, 0.03, 0.1
 # How many calls an even share weighs at first; and the share of all, in that of one worker.
 _PRIOR, _OWN_PRIOR = 0.5, 0.6
-# No share is foretold to be nearer to 0 or 1 than this: a single surprise must not decide.
+# No predicted share is nearer to 0 or 1 than this: a single unlikely call must not decide.
 _LEAST_SHARE = 0.05
-# Only calls count that come while so many of all are bad. Fewer open nobody; and a worker that is cut
-# off does not explain why the others are in trouble.
+# Calls count only while at least this share of all calls is bad. A smaller share opens no breaker; and
+# that one worker is cut off would not explain why others are in trouble.
 _TROUBLE = 0.2
 
 
@@ -65,7 +64,7 @@ class Divided:
     """How sure it is that only some workers are in trouble, for one key.
 
     Attributes:
-        level: ln of how much better workers foretell their own calls; `_LEAST` to `_SURE`.
+        level: ln of how much better workers predict their own calls; `_LEAST` to `_SURE`.
     """
 
     __slots__ = ("_known", "_of_all", "_of_one", "level")
@@ -117,7 +116,7 @@ class Divided:
 
     @property
     def lasts(self) -> bool:
-        """Whether it is divided, and so many calls are bad that all would open but for that."""
+        """Whether it is divided, and enough calls are bad that all would open otherwise."""
         return self.is_sure and self._of_all[-1].share(0.5, _PRIOR) >= _TROUBLE
 
     @property

@@ -39,9 +39,10 @@ _MANY = 100
 _AS_LONG = 0.5
 
 WHILE = 10.0
-"""Where calls were answered before, nothing must come back for this many seconds: nobody types for so
-long without looking at what was found. Such callers wait for a short time, so each of them loses little
-meanwhile. A caller that waits for longer than that says something at once."""
+"""Where calls were answered before, no answer must come for this many seconds. A user who types into a
+search box cancels call after call, but stops within that time to look at what was found. Such callers
+wait only for a short time each, so they lose little meanwhile. A caller that waits for longer than that
+says something at once."""
 
 
 class GivenUp:

@@ -1,7 +1,7 @@
-"""Named waits: how long a wait is believed that a callee names while it refuses its calls.
+"""Named waits: for how long a wait is believed that a callee has named.
 
-A 429 or a 503 may say when to come back (`Retry-After`). One tenant's calls may be asked that in a run,
-and one instance of many may be down. Then nobody knows for how long the others will be refused in vain.
+A 429 or a 503 may say when to come back (`Retry-After`). But the calls of one tenant may get that answer
+in a row, or one instance of many may be down. Then the calls of all others would be refused in vain.
 So a wait is believed for as long as all calls have asked for one so far. After that time one call looks
 again: if it is served, the wait was not meant for all; if it asks again, the next look is after twice
 as long. The looks end with the time that was named first. Where few calls come meanwhile, there is
@@ -29,8 +29,8 @@ class NamedWaits:
         """Note that another call has asked for a wait.
 
         Returns:
-            Whether it is the first call since a wait, or a part of it; and whether the time that was
-            named is not over.
+            Whether it is a look, the first call after a wait or a part of it; and whether the time that
+            was named is not over yet.
         """
         looks, goes_on = self._until < inf, now < self._until < inf
         if not goes_on:

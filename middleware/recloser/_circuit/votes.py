@@ -77,7 +77,7 @@ SILENT = (ABSTAINED, ALIVE, ALIVE_SLOW)
 
 # How a call was cancelled, as a `rule` of `Ending`.
 LEFT = "left"
-"""Its caller told so."""
+"""The caller said that it does not wait any more."""
 INTERRUPTED = "interrupted"
 """An exception that cancels was thrown into it."""
 TIMED_OUT = "timed out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from recloser._fleet.member_state import MemberState
+from recloser._fleet.member_state import ROUNDING, MemberState
 
 # Seconds between two beats, and after which a worker without one is gone: it may miss two, not three.
 _EVERY, _LIVES = 5.0, 16.0
@@ -14,7 +14,6 @@ _AGAIN = 2.0
 # Of a larger fleet than this, a worker does not know who the others are. One more makes no difference
 # there, and if all start at once, each would wake all others.
 _SHOWN = 100
-_ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
 class Beats:
@@ -49,7 +48,7 @@ class Beats:
             StoreError: The store does not work.
         """
         self._is_owed = self._is_owed or rung
-        if self.wait(now, suspects=suspects) > _ROUNDING:
+        if self.wait(now, suspects=suspects) > ROUNDING:
             return
         is_new = self.at == -inf
         self.beat(now)

@@ -14,9 +14,9 @@ from recloser._state import State
 # If a store has lost what it had, the worker that leads a key writes it anew within this many seconds.
 # Other workers know nothing of the key: what they have written meanwhile is believed only after that.
 _DOUBTED = 1.0
-# A worker that begins waits for them for so long only. It rings the bell, and who leads a key looks each
-# 0.25 s at least while that is not closed, and writes it anew at once. With 1 s, a fleet that began together
-# with an outage of 120 calls/s opened worker by worker: 110-180 calls were wasted, and not 68.
+# A worker that begins waits only this many seconds for those leaders. It rings the bell, and the leader of a
+# key that is not closed looks at least every 0.25 s and writes it anew at once. With 1 s, a fleet that began
+# together with an outage of 120 calls/s opened worker by worker: 110-180 calls were wasted, and not 68.
 _BEGINS = 0.3
 # If nobody has taken the lead of a key for this many seconds after its lease was over, no worker follows
 # what was told last.

@@ -27,7 +27,7 @@ _WORTH_KEEPING = 0.25
 _AT_ONCE = 10
 # The first time it is soon: many workers live for less than a minute.
 _FIRST_AFTER = 5.0
-# What is kept lives for this many seconds after it was kept last: a week.
+# Seconds that what is kept lives in the store after it was last written: a week.
 _LIVES = 7 * 86_400.0
 # Seconds in which the share of workers that are gone halves in the sum. A live worker adds what it knows
 # again each time.

@@ -21,7 +21,7 @@ from recloser._fleet.beats import Beats
 from recloser._fleet.hearing import Hearing
 from recloser._fleet.keeping import Keeping
 from recloser._fleet.leading import Leading
-from recloser._fleet.member_state import MemberState
+from recloser._fleet.member_state import ROUNDING, MemberState
 from recloser._fleet.modes import Modes
 from recloser._fleet.obeying import BY_HAND, obey
 from recloser._fleet.reporting import Reporting
@@ -46,7 +46,6 @@ _KEYS = 3.0
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
-_ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 
 class Member:
@@ -250,7 +249,7 @@ class Member:
         busy = any(known.is_decided for known in self._shared.keys.values())
         poll = _POLL_SOON if busy else _POLL
         until_read = self._until_read(poll, now)
-        if until_read <= _ROUNDING:
+        if until_read <= ROUNDING:
             if self.rung:
                 self._report_at_once()
             self.rung = False

@@ -20,6 +20,8 @@ TRIES_BY_HAND = 3
 """An operator has the last word: if others write at the same time, it is tried again this many times."""
 LIVES_BY_HAND = 30 * 86_400.0
 """Seconds that a fact by hand without an end lives in the store."""
+ROUNDING = 1e-6
+"""Seconds by which a time that was computed may be too early."""
 # Of up to this many workers, each reports every `PACE` seconds; of more, less often in proportion.
 _PACED = 64
 # The seconds and the number of workers while a key hurries.

@@ -16,7 +16,7 @@ from recloser._fleet.breakers import AnyBreaker
 from recloser._fleet.facts import KeyFact
 from recloser._fleet.known_key import KnownKey
 from recloser._fleet.leading import Leading
-from recloser._fleet.member_state import MemberState
+from recloser._fleet.member_state import ROUNDING, MemberState
 from recloser._fleet.obeying import ASKED_OVER, HOLD
 from recloser._fleet.reports import Report, of_late
 from recloser._fleet.store import StoreError
@@ -24,19 +24,18 @@ from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
-# Seconds after which a turn begins no further key: what it does for a key is done with the time of its
-# beginning. With a store that takes 1 ms, it is enough for about ten keys.
+# After this many seconds, a turn begins no further key: it works on all its keys with the time at which
+# it began. With operations of 1 ms, that is enough for about ten keys.
 _TURN = 0.02
 # Seconds between two reports while a key is open: they only tell how many calls were refused.
 _REFUSED = 0.25
-# Each measured time counts for this part of the average. One that is longer than `_TAKES` seconds counts
-# as so many: each of its operations ends in 0.25 s, so the process stood still.
+# Each measured time has this weight in the average. A time above `_TAKES` seconds counts as `_TAKES`: each
+# of its operations ends within 0.25 s, so the process itself stood still.
 _MEASURED, _TAKES = 0.2, 0.75
 # A leader that looks for probes does so from this many seconds before it is time to probe.
 _SOON = 1.0
 # What is known of a key is forgotten this many seconds after the last word about it.
 _FORGOTTEN = 120.0
-_ROUNDING = 1e-6  # a time that was computed may be a little too early
 
 Found = tuple[AnyBreaker, FollowingCircuit] | None
 
@@ -109,11 +108,13 @@ class Reporting:
             found[1].orders.renew(now + HOLD)
         if known.incident is None and self._leading.may_take_over(known, fact, now):
             return 0.0
-        left = known.report_at - now
-        if left <= _ROUNDING:
-            return 0.0
-        if known.incident is not None and known.incident.circuit.state is _OPEN:
-            left = min(left, max(known.incident.circuit.probe_at - now, shared.pace))
+        return 0.0 if known.report_at - now <= ROUNDING else self._due_in(known, now)
+
+    def _due_in(self, known: KnownKey, now: float) -> float:
+        """In how many seconds the next report is due, or a probe if this worker leads."""
+        left, incident = known.report_at - now, known.incident
+        if incident is not None and incident.circuit.state is _OPEN:
+            left = min(left, max(incident.circuit.probe_at - now, self._shared.pace))
         return left
 
     def _urgency(self, key: str, known: KnownKey, now: float) -> int:
@@ -151,10 +152,7 @@ class Reporting:
                 breaker.in_turn(now, own.give_back, [*report.entries], report.refused)
             raise
         self._leading.decide(key, known, reports, now)
-        wait = known.report_at - now
-        if known.incident is not None and known.incident.circuit.state is _OPEN:
-            wait = min(wait, max(known.incident.circuit.probe_at - now, shared.pace))
-        return max(wait, 0.0)
+        return max(self._due_in(known, now), 0.0)
 
     def _exchange(
         self, key: str, known: KnownKey, report: Report | None, now: float
@@ -166,9 +164,8 @@ class Reporting:
             reports += self._leading.receive(key, now)
         elif report is not None:
             self._shared.store.send(key, report.as_text())
-            known.rings = known.rings or (
-                probes and bool(report.entries)
-            )  # a probe has begun or ended
+            # A report with entries then tells that a probe has begun or ended.
+            known.rings = known.rings or (probes and bool(report.entries))
         if known.rings:
             self._shared.store.ring()
             known.rings = False

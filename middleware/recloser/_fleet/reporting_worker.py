@@ -11,13 +11,13 @@ from recloser._state import State
 
 # As a plain global: to look up a member of an enum takes 60 ns on Python 3.11.
 _OPEN = State.OPEN
-# As many calls of those of which no call is known must have come before their silence says that none
-# of them is well. Good calls often take longer than failures do.
+# Of some workers no call has ended yet. At least this many calls must have come to them before that shows
+# that none of them is well: good calls often take longer than failures do.
 _HEARD = 5.0
 _TOLD_WITHIN = 1.0  # seconds until workers have told of the first calls of a watch
 # Workers whose last calls were good get tickets first, then those of which no call is known: if some
-# are cut off, the others show how the callee is. But who hardly asks, would keep a ticket for long:
-# less than this part of the calls of an average worker.
+# are cut off, the others show how the callee is. A worker with less than the part `_ASKS` of the calls of
+# an average worker comes last: it would keep its ticket for long.
 _HOPES, _ASKS = {True: 2, None: 1, False: 0}, 0.1
 # A worker is waited for during `_LATEST` seconds; or during `_LATEST_PACES` times the time between two
 # reports, if that is longer.

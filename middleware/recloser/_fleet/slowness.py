@@ -20,10 +20,10 @@ _TOO_LONG = 1.5
 # 100 calls/s 80 % and 86 %. A round that is shorter than `_SHORT` seconds is always quick enough: with one
 # key, an operation of 0.2 s.
 _CALLS, _SHORT = 3.0, 0.6
-# It is no longer if a round would take less than this part of it.
+# The store is quick enough again once a round would take less than this part of that time.
 _QUICK = 0.5
-# And at the earliest after so many seconds. They double each time, up to `_PAUSE_LONGEST`, and are
-# forgotten if it has not been too slow for `_FORGIVEN` seconds.
+# It stays too slow for at least `_PAUSE` seconds. That doubles each time, up to `_PAUSE_LONGEST`, and
+# begins anew once the store was quick enough for `_FORGIVEN` seconds.
 _PAUSE, _PAUSE_LONGEST, _FORGIVEN = 5.0, 60.0, 120.0
 
 

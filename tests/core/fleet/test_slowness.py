@@ -62,7 +62,7 @@ def test_it_says_why() -> None:
 
 
 def slow_down(world: World, seconds: float) -> None:
-    """Let each operation of all workers take so long, and let the time go on within a turn."""
+    """Let each operation in the store take `seconds`, also by the clock that a turn reads."""
     for worker in world.workers:
         operations = [0]
         count = worker.store._count
