@@ -30,7 +30,7 @@ from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
 _CLOSED, _LIMITED = State.CLOSED, State.LIMITED
-_OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
+_OPEN = State.OPEN
 DIVIDED = "divided"
 """The rule of a closing because only some workers are in trouble."""
 # At least this many workers must have seen bad calls.

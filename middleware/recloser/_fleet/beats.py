@@ -33,6 +33,7 @@ class Beats:
     def __init__(self, shared: MemberState) -> None:
         self._shared = shared
         self._is_owed = False  # whether the bell has rung since the last one
+        self._again_at = inf  # when to count again, since others come back to the store; in seconds
         self.at = -inf
         self.others: dict[str, str] = {}
 
@@ -66,9 +67,18 @@ class Beats:
         if shared.workers <= _SHOWN:
             self.others = shared.store.workers()
         self.at, self._is_owed = now, False
+        if now >= self._again_at - ROUNDING:
+            self._again_at = inf
         for known in shared.keys.values():
             if known.incident is not None:
                 known.incident.workers, known.incident.pace = shared.workers, shared.pace
+
+    def count_again(self, at: float) -> None:
+        """Beat at `at` seconds, too: the store has failed, and until then the others come back to it.
+
+        The first one that comes back may find none of them there: they were silent for too long.
+        """
+        self._again_at = at
 
     def wait(self, now: float, *, suspects: bool) -> float:
         """Seconds from `now` until the next one; `suspects` as above."""
@@ -76,4 +86,4 @@ class Beats:
         if doubts and self._is_owed:
             return 0.0
         soon = doubts or self._is_owed or self._shared.misses_others
-        return self.at + (_AGAIN if soon else _EVERY) - now
+        return min(self.at + (_AGAIN if soon else _EVERY), self._again_at) - now

@@ -27,7 +27,7 @@ from recloser._outcome import Outcome
 from recloser._state import State
 
 # As plain globals: to look up a member of an enum takes 60 ns on Python 3.11.
-_CLOSED, _LIMITED = State.CLOSED, State.LIMITED
+_CLOSED = State.CLOSED
 _OPEN, _HALF_OPEN = State.OPEN, State.HALF_OPEN
 
 _RENEWED = 0.3  # a leader says something at least after this part of its lease

@@ -44,8 +44,8 @@ _POLL, _POLL_SOON = 1.5, 0.25
 _KEYS = 3.0
 # After a store has failed: the first and the longest pause, and how long its news count as known.
 _RETRY, _RETRY_LATEST, _KNOWN_FOR = 0.1, 1.0, 1.0
-# What is known of a key is forgotten this many seconds after the last word about it.
-_FORGOTTEN = 120.0
+# A pause is between these parts of that long, by chance, so that workers do not all come back at once.
+_PAUSE_LEAST, _PAUSE_MOST = 0.75, 1.25
 
 
 class Member:
@@ -213,7 +213,8 @@ class Member:
                 f"the store at {self.store.place} fails ({what}): until it works again, "
                 "this worker decides alone",
             )
-        self._retry_at = now + self._retry * (0.75 + 0.5 * self._random())
+        part = _PAUSE_LEAST + (_PAUSE_MOST - _PAUSE_LEAST) * self._random()
+        self._retry_at = now + self._retry * part
         self._retry = min(2.0 * self._retry, _RETRY_LATEST)
 
     def _note_success(self, now: float) -> None:
@@ -223,6 +224,7 @@ class Member:
                 "store again", f"the store at {self.store.place} works again, after {lost:.3g} s"
             )
             self.failing_since = inf
+            self._beats.count_again(now + _PAUSE_MOST * _RETRY_LATEST)
         self._retry = _RETRY
         self._heard_at = now
 

@@ -76,3 +76,19 @@ def test_who_is_alone_throws_its_suspicion_away(world: World) -> None:
 
 def is_watched(worker: Worker) -> bool:
     return worker.member._shared.known(KEY).is_watched
+
+
+@pytest.mark.parametrize("well_for", [5.5, 6.5, 7.5, 8.5, 9.5])
+def test_after_the_store_has_failed_for_long_all_are_counted_soon(well_for: float) -> None:
+    """The first one that comes back may find none of the others, since all were silent for long."""
+    world = World(3)
+    world.run(well_for)
+    for worker in world.workers:
+        worker.store.fault = "no route"
+    world.run(14.0)
+    for worker in world.workers:
+        worker.store.fault = ""
+
+    world.run(2.6)
+
+    assert [worker.fleet.workers for worker in world.workers] == [3, 3, 3]
